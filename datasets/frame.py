@@ -1,0 +1,76 @@
+"""The record that crosses every border: one camera image with its geometry."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from datasets.images import JpegImage
+
+
+class Condition(StrEnum):
+    """What the sky and the air are like."""
+
+    CLEAR = "clear"
+    NIGHT = "night"
+    RAIN = "rain"
+    SNOW = "snow"
+    FOG = "fog"
+    NIGHT_RAIN = "night-rain"
+
+
+ADVERSE_CONDITIONS = tuple(c for c in Condition if c is not Condition.CLEAR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """The same camera a moment earlier or later.
+
+    `T_neighbour_camera` (4, 4) float64 takes points in metres from the frame's camera at the
+    frame's time to the neighbour's camera at the neighbour's time, through the ego poses.
+    """
+
+    source_id: str
+    timestamp_us: int
+    image: JpegImage
+    intrinsics: np.ndarray  # (3, 3) float64, pixels
+    T_neighbour_camera: np.ndarray  # (4, 4) float64, metres
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One camera image with its geometry. Cameras look along +z, x right, y down; metres."""
+
+    frame_id: str  # stable across runs and variants: variant.frame_id == frame.frame_id
+    source_dataset: str  # "nuscenes"
+    source_id: str  # the source's own name of this image: a nuScenes sample_data token
+    split: str  # "train" | "val" | "test" | "none"
+    scene_id: str
+    description: str  # the source's words about the scene
+    camera: str  # "CAM_FRONT"
+    condition: Condition
+    timestamp_us: int
+    image: JpegImage
+    intrinsics: np.ndarray  # (3, 3) float64, pixels
+    T_world_camera: np.ndarray  # (4, 4) float64, metres
+    lidar_depth_m: np.ndarray | None = None  # (H, W) float32, metres, 0 = no return
+    exact_depth_m: np.ndarray | None = None  # (H, W) float32, metres, 0 = none; only rendered worlds
+    previous: Neighbour | None = None
+    next: Neighbour | None = None
+
+
+def scaled_intrinsics(
+    intrinsics: np.ndarray, size_from: tuple[int, int], size_to: tuple[int, int]
+) -> np.ndarray:
+    """Intrinsics (3, 3) after resizing an image from (width, height) to (width, height).
+
+    A pixel's centre lies at its integer coordinate, as in nuScenes and OpenCV, so the principal
+    point moves by half a pixel before and after scaling.
+    """
+    sx, sy = size_to[0] / size_from[0], size_to[1] / size_from[1]
+    scaled = np.array(intrinsics, np.float64)
+    scaled[0] *= sx
+    scaled[1] *= sy
+    scaled[0, 2] += 0.5 * sx - 0.5
+    scaled[1, 2] += 0.5 * sy - 0.5
+    return scaled

@@ -1,0 +1,28 @@
+"""Names and seeds that depend on what a thing is, never on when or where it was made."""
+
+import hashlib
+
+
+def frame_id(source_dataset: str, source_id: str) -> str:
+    """Name of a frame: 20 hex digits, the same in every run."""
+    return _digest("frame", source_dataset, source_id).hex()[:20]
+
+
+def sample_id(frame: str, condition: str, recipe_hash: str, variant_index: int) -> str:
+    """Name of a variant: 20 hex digits, the same in every run."""
+    return _digest("variant", frame, condition, recipe_hash, str(variant_index)).hex()[:20]
+
+
+def sample_seed(frame: str, condition: str, recipe_hash: str, variant_index: int) -> int:
+    """Seed of a variant: a non-negative 63-bit integer (it fits an int64 column)."""
+    digest = _digest("seed", frame, condition, recipe_hash, str(variant_index))
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _digest(*parts: str) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode()
+        digest.update(len(data).to_bytes(8, "big"))  # "ab" + "c" is not "a" + "bc"
+        digest.update(data)
+    return digest.digest()

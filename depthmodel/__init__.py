@@ -1,0 +1,1 @@
+"""Depth networks, their losses, training and evaluation."""

@@ -1,0 +1,1 @@
+"""From clear frames to variants and labels."""

@@ -1,0 +1,1 @@
+"""Engines turn batches of clear frames into variants."""

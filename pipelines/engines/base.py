@@ -1,0 +1,42 @@
+"""What every engine takes and gives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from datasets.frame import Condition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One variant to make: a clear frame at the recipe's size, and what is asked of it."""
+
+    sample_id: str
+    image: np.ndarray  # (H, W, 3) uint8, sRGB
+    depth_m: np.ndarray  # (H, W) float32, dense, metres, > 0; sky = inf
+    intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
+    condition: Condition
+    severity: float  # [0, 1]
+    seed: int  # decides every random choice of this sample, and nothing else does
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """What an engine made of a request."""
+
+    image: np.ndarray  # (H, W, 3) uint8, sRGB
+    physical: dict[str, float] = field(default_factory=dict)  # {"visibility_m": 80.0}
+
+
+class Engine(Protocol):
+    """Turns a batch of requests into variants; a pure function of each request alone."""
+
+    name: str
+    version: str  # part of the recipe's hash: raised when the same request gives other bytes
+    conditions: tuple[Condition, ...]
+
+    def generate(self, requests: Sequence[Request]) -> list[Variant]:
+        """Make one variant per request, in order."""
+        ...
