@@ -1,12 +1,12 @@
 """What can go wrong, named.
 
-    NightrainError
-    ├── DamagedInput      one frame of a source cannot be used; carries a reason code
-    ├── BrokenSource      a whole source cannot be read (a table is missing or is no JSON)
-    ├── CorruptShard      a committed file is not what its manifest entry says
-    ├── PlanMismatch      a command meets a dataset that was planned otherwise
-    ├── Refused           a request that is understood and not granted, with what to do instead
-    └── DiskFull          no space is left; nothing half-written stays
+NightrainError
+├── DamagedInput      one frame of a source cannot be used; carries a reason code
+├── BrokenSource      a whole source cannot be read (a table is missing or is no JSON)
+├── CorruptShard      a committed file is not what its manifest entry says
+├── PlanMismatch      a command meets a dataset that was planned otherwise
+├── Refused           a request that is understood and not granted, with what to do instead
+└── DiskFull          no space is left; nothing half-written stays
 """
 
 from enum import StrEnum

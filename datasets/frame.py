@@ -54,7 +54,7 @@ class Frame:
     intrinsics: np.ndarray  # (3, 3) float64, pixels
     T_world_camera: np.ndarray  # (4, 4) float64, metres
     lidar_depth_m: np.ndarray | None = None  # (H, W) float32, metres, 0 = no return
-    exact_depth_m: np.ndarray | None = None  # (H, W) float32, metres, 0 = none; only rendered worlds
+    exact_depth_m: np.ndarray | None = None  # (H, W) float32, metres; rendered worlds
     previous: Neighbour | None = None
     next: Neighbour | None = None
 

@@ -42,11 +42,12 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     """(width, height) of a JPEG from its header; raises DamagedInput."""
     _check_file_bytes(data)
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data, strict=True)
+        header = simplejpeg.decode_jpeg_header(data, strict=True)
     except ValueError as error:
         raise DamagedInput(
             Reason.UNDECODABLE_IMAGE, f"no readable JPEG header in {len(data)} bytes: {error}"
         ) from error
+    height, width = int(header[0]), int(header[1])
     if width * height > MAX_PIXELS:
         raise DamagedInput(
             Reason.TOO_LARGE,
