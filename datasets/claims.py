@@ -1,0 +1,80 @@
+"""Leases on shards: they save double work and nothing more.
+
+Exactly-once comes from the exclusive creation of the manifest entry. A lease lapses at once when
+its process on this machine is dead, and otherwise when it was not renewed for LEASE_SECONDS.
+"""
+
+import os
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from datasets.disk import create_exclusively
+from datasets.owner import Owner
+
+LEASE_SECONDS = 600.0
+
+
+class Claim:
+    """A lease file that names its owner; its modification time is the last sign of life."""
+
+    def __init__(self, path: Path, owner: Owner) -> None:
+        self.path, self.owner = path, owner
+
+    @classmethod
+    def take(cls, folder: Path, name: str) -> "Claim | None":
+        """Take the lease of a name, or None while somebody living holds it."""
+        path, owner = folder / f"{name}.lease", Owner.me()
+        for _ in range(2):
+            if create_exclusively(path, owner.token().encode()):
+                return cls(path, owner)
+            if not is_stale(path):
+                return None
+            _remove_stale(path)
+        return None
+
+    def renew(self) -> None:
+        """Say that the work goes on; a lease that was taken over stays taken."""
+        with suppress(FileNotFoundError):
+            os.utime(self.path)
+
+    def release(self) -> None:
+        """Give the lease back if it is still ours."""
+        with suppress(FileNotFoundError):
+            if self.path.read_text() == self.owner.token():
+                self.path.unlink()
+
+    def __enter__(self) -> "Claim":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def is_stale(path: Path) -> bool:
+    """Whether a lease's owner is known to be dead, or gave no sign of life for too long."""
+    try:
+        owner = Owner.parse(path.read_text())
+        age_seconds = time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return True
+    return not owner.alive() or age_seconds > LEASE_SECONDS
+
+
+def remove_stale_claims(folder: Path) -> list[Path]:
+    """Remove the leases of dead owners; returns them."""
+    stale = [path for path in folder.glob("*.lease") if is_stale(path)]
+    for path in stale:
+        _remove_stale(path)
+    return stale
+
+
+def _remove_stale(path: Path) -> None:
+    # Renaming first makes one of several removers the only one.
+    grave = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.rename(grave)
+    except FileNotFoundError:
+        return
+    grave.unlink(missing_ok=True)

@@ -1,0 +1,152 @@
+"""Columns of every table, readable by any Parquet reader without our code.
+
+Images and depth maps are `struct<bytes, path>`, which Hugging Face shows as pictures once the
+schema metadata names them so; names that repeat are dictionaries; matrices are fixed-size lists,
+row-major.
+"""
+
+import json
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+TIMING_COLUMNS = ("created_at", "gen_seconds")  # all that may differ when a row is made again
+
+IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+NAME = pa.dictionary(pa.int32(), pa.string())
+MATRIX_3X3 = pa.list_(pa.float64(), 9)
+MATRIX_4X4 = pa.list_(pa.float64(), 16)
+PHYSICAL = pa.struct(
+    [
+        pa.field("visibility_m", pa.float32()),
+        pa.field("rain_mm_per_h", pa.float32()),
+        pa.field("snow_mm_per_h", pa.float32()),
+        pa.field("illuminance_lux", pa.float32()),
+    ]
+)
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+_ORIGIN = [  # where a row comes from; every table begins with these after its key
+    pa.field("source_id", pa.string()),
+    pa.field("source_dataset", NAME),
+    pa.field("split", NAME),
+    pa.field("scene_id", NAME),
+    pa.field("camera", NAME),
+    pa.field("condition", NAME),
+    pa.field("timestamp_us", pa.int64()),
+]
+_RIGHTS = [
+    pa.field("licence", NAME),
+    pa.field("attribution", NAME),
+    pa.field("schema_version", pa.int16()),
+]
+
+FRAMES = pa.schema(
+    [
+        _required("frame_id", pa.string()),
+        *_ORIGIN,
+        pa.field("description", NAME),
+        _required("image", IMAGE),
+        pa.field("image_sha256", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("intrinsics", MATRIX_3X3),
+        pa.field("T_world_camera", MATRIX_4X4),
+        pa.field("lidar_depth", IMAGE),
+        pa.field("exact_depth", IMAGE),
+        pa.field("depth_scale", pa.float32()),
+        *(
+            field
+            for side in ("prev", "next")
+            for field in (
+                pa.field(f"{side}_id", pa.string()),
+                pa.field(f"{side}_timestamp_us", pa.int64()),
+                pa.field(f"{side}_image", IMAGE),
+                pa.field(f"{side}_intrinsics", MATRIX_3X3),
+                pa.field(f"T_{side}_camera", MATRIX_4X4),
+            )
+        ),
+        *_RIGHTS,
+    ]
+)
+
+VARIANTS = pa.schema(
+    [
+        _required("sample_id", pa.string()),
+        _required("frame_id", pa.string()),
+        *_ORIGIN,
+        _required("image", IMAGE),
+        pa.field("image_sha256", pa.string()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("intrinsics", MATRIX_3X3),
+        pa.field("severity", pa.float32()),
+        pa.field("physical", PHYSICAL),
+        pa.field("seed", pa.int64()),
+        pa.field("variant_index", pa.int16()),
+        pa.field("recipe", NAME),
+        pa.field("recipe_hash", NAME),
+        pa.field("engine", NAME),
+        pa.field("engine_version", NAME),
+        pa.field("depth_source", NAME),
+        pa.field("batch_size", pa.int16()),
+        pa.field("builds", NAME),
+        pa.field("device", NAME),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+        pa.field("gen_seconds", pa.float32()),
+        *_RIGHTS,
+    ]
+)
+
+QUARANTINE = pa.schema(
+    [
+        pa.field("sample_id", pa.string()),
+        _required("frame_id", pa.string()),
+        *_ORIGIN,
+        _required("reason", NAME),
+        pa.field("message", pa.string()),
+        pa.field("error_type", NAME),
+        pa.field("attempts", pa.int16()),
+        pa.field("variant_index", pa.int16()),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+        pa.field("schema_version", pa.int16()),
+    ]
+)
+
+
+def with_metadata(schema: pa.Schema, about: dict[str, str]) -> pa.Schema:
+    """The schema with what Hugging Face readers look for, and our own `nightrain` key."""
+    features = {field.name: _feature(field.type) for field in schema}
+    return schema.with_metadata(
+        {
+            "huggingface": json.dumps({"info": {"features": features}}, sort_keys=True),
+            "nightrain": json.dumps(about, sort_keys=True),
+        }
+    )
+
+
+def _feature(kind: pa.DataType) -> dict[str, object]:
+    """How Hugging Face's feature metadata names an Arrow type."""
+    if kind.equals(IMAGE):
+        return {"_type": "Image"}
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind.fields}
+    if isinstance(kind, pa.FixedSizeListType):
+        return {
+            "feature": _feature(kind.value_type),
+            "length": kind.list_size,
+            "_type": "List",
+        }
+    if isinstance(kind, pa.DictionaryType):
+        return _feature(kind.value_type)
+    names = {"double": "float64", "float": "float32"}
+    return {"dtype": names.get(str(kind), str(kind)), "_type": "Value"}
+
+
+def is_payload(field: pa.Field) -> bool:
+    """Whether a column holds compressed bytes that another compression would only slow down."""
+    return field.type.equals(IMAGE)
