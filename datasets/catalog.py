@@ -22,11 +22,11 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from datasets.claims import Claim, remove_stale_claims
+from datasets.claims import Claim, is_held, remove_stale_claims
 from datasets.disk import create_exclusively, link_exclusively, no_space_is_disk_full
 from datasets.errors import CorruptShard
 from datasets.owner import Owner
-from datasets.shards import ShardFile, ShardReader, ShardWriter, about, describe_shard
+from datasets.shards import ShardFile, ShardReader, ShardWriter, describe_shard, shard_metadata
 
 FRAMES = "frames"
 FOREIGN_TEMPORARY_SECONDS = 86_400.0
@@ -115,7 +115,11 @@ class Catalog:
 
     def claim(self, shard: Shard) -> Claim | None:
         """Take a shard's lease, or None while a living process holds it."""
-        return Claim.take(self.root / "_claims", shard.name.replace("/", "~"))
+        return Claim.take(self.root / "_claims", _lease_name(shard))
+
+    def is_claimed(self, shard: Shard) -> bool:
+        """Whether somebody living holds a shard's lease."""
+        return is_held(self.root / "_claims", _lease_name(shard))
 
     @contextmanager
     def writer(self, table: str, schema: pa.Schema, info: dict[str, str]) -> Iterator[ShardWriter]:
@@ -209,7 +213,9 @@ class Catalog:
         path = self.root / ours.path
         try:
             theirs = describe_shard(path, ours.path)
-            same = theirs.keys_sha256 == ours.keys_sha256 and about(path) == about(writer.path)
+            same = theirs.keys_sha256 == ours.keys_sha256 and shard_metadata(
+                path
+            ) == shard_metadata(writer.path)
         except (CorruptShard, FileNotFoundError):
             return None
         return theirs if same else None
@@ -228,6 +234,10 @@ class Catalog:
 
     def _entry_path(self, shard: Shard) -> Path:
         return self.root / "_manifest" / f"{shard.name}.json"
+
+
+def _lease_name(shard: Shard) -> str:
+    return shard.name.replace("/", "~")
 
 
 def _digest(body: object) -> str:

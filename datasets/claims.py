@@ -52,6 +52,12 @@ class Claim:
         self.release()
 
 
+def is_held(folder: Path, name: str) -> bool:
+    """Whether somebody living holds the lease of a name."""
+    path = folder / f"{name}.lease"
+    return path.exists() and not is_stale(path)
+
+
 def is_stale(path: Path) -> bool:
     """Whether a lease's owner is known to be dead, or gave no sign of life for too long."""
     try:

@@ -79,6 +79,11 @@ def no_space_is_disk_full(root: Path) -> Iterator[None]:
         raise
 
 
+def free_bytes(root: Path) -> int:
+    """Bytes that are free where a dataset lies."""
+    return shutil.disk_usage(root).free
+
+
 def require_free(root: Path, num_bytes: int) -> None:
     """Raise DiskFull before work begins that cannot be stored."""
     if shutil.disk_usage(root).free < num_bytes:

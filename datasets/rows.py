@@ -88,6 +88,7 @@ def quarantine_row(
 ) -> Row:
     """A row of `schema.QUARANTINE`: what was rejected, why, and in whose words."""
     return {
+        "sample_id": origin.frame_id,
         "frame_id": origin.frame_id,
         "source_id": origin.source_id,
         "source_dataset": source_dataset,

@@ -104,7 +104,7 @@ VARIANTS = pa.schema(
 
 QUARANTINE = pa.schema(
     [
-        pa.field("sample_id", pa.string()),
+        _required("sample_id", pa.string()),  # the frame's own name where a frame was rejected
         _required("frame_id", pa.string()),
         *_ORIGIN,
         _required("reason", NAME),

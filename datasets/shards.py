@@ -244,7 +244,7 @@ class ShardReader:
         )
 
 
-def about(path: Path) -> dict[str, str]:
+def shard_metadata(path: Path) -> dict[str, str]:
     """Our own schema metadata of a file: what made it; raises CorruptShard."""
     metadata = _open_checked(path).schema_arrow.metadata or {}
     return json.loads(metadata.get(b"nightrain", b"{}"))

@@ -1,1 +1,22 @@
-"""Prefect flows and the command line: the only importer of prefect."""
+"""Prefect flows and the command line: the only importer of prefect.
+
+Prefect reads its settings when it is first imported, so the defaults that this project wants are
+put into the environment here; what the user has set is left as it is.
+"""
+
+import os
+
+_DEFAULTS = {
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_API_REQUEST_TIMEOUT": "120",
+    # A stopping server logs what it had to cancel; its records are never the truth.
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+}
+
+for _name, _value in _DEFAULTS.items():
+    os.environ.setdefault(_name, _value)

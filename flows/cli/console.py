@@ -1,0 +1,110 @@
+"""What the commands print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.console import Console
+
+    from datasets.errors import NightrainError
+    from pipelines.run import RunReport
+    from pipelines.shardwork import OnRows
+
+EXIT_FAILED, EXIT_REFUSED, EXIT_INCOMPLETE, EXIT_DISK_FULL = 1, 2, 3, 4
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 failed, 2 refused or wrong usage, 3 some shards failed or something is "
+    "damaged, 4 disk full, 130 or 143 stopped by a signal (run the same command to go on)."
+)
+
+
+def console() -> Console:
+    """The terminal for results (standard output)."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+def fail(error: NightrainError) -> int:
+    """Print an error for a person and return its exit code."""
+    from datasets.errors import DiskFull, PlanMismatch, Refused
+
+    typer.secho(f"nightrain: {error}", err=True, fg="red")
+    if isinstance(error, DiskFull):
+        return EXIT_DISK_FULL
+    return EXIT_REFUSED if isinstance(error, Refused | PlanMismatch) else EXIT_FAILED
+
+
+def print_json(value: BaseModel) -> None:
+    """Print a report as JSON, for scripts."""
+    print(json.dumps(value.model_dump(mode="json"), indent=2))
+
+
+@contextmanager
+def progress_bar(what: str, total: int | None, shown: bool = True) -> Iterator[OnRows]:
+    """A bar on standard error with count, rate and time left; yields the function that adds."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    class Rate(ProgressColumn):
+        """Items per second."""
+
+        def render(self, task: Task) -> str:  # type: ignore[override]
+            return f"{task.speed:.1f}/s" if task.speed else "-/s"
+
+    columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(compact=True))
+    bar = Progress(
+        TextColumn("{task.description}"), *columns, console=Console(stderr=True), disable=not shown
+    )
+    with bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def print_run(report: RunReport, what: str) -> None:
+    """Say what a run committed, left out, quarantined and could not do."""
+    out = console()
+    for reason, count in report.skipped.items():
+        out.print(f"[yellow]left out[/yellow]  {count} {reason}")
+    for name, table in report.tables.items():
+        rate = table.num_rows / table.seconds if table.seconds else 0.0
+        out.print(
+            f"[green]committed[/green] {name}: {table.num_rows} {what} in {table.num_shards} "
+            f"shards, {table.num_bytes / 1e6:.1f} MB, {rate:.1f}/s"
+        )
+        for reason, count in table.quarantined.items():
+            out.print(f"[yellow]quarantined[/yellow] {name}: {count} for {reason}")
+    if report.num_already:
+        out.print(f"{report.num_already} shards were committed before")
+    for failure in report.failed:
+        out.print(f"[red]failed[/red]    {failure}")
+
+
+def exit_code(report: RunReport, signal_exit_code: int) -> int:
+    """The exit code of a run."""
+    if report.stopped:
+        return signal_exit_code or 128 + signal.SIGTERM
+    return EXIT_INCOMPLETE if report.failed else 0
+
+
+def end(code: int) -> None:
+    """End the command with an exit code."""
+    if code:
+        sys.stdout.flush()
+        raise typer.Exit(code)

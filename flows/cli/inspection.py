@@ -1,0 +1,92 @@
+"""Commands that look at a dataset: `verify` re-hashes it, `stats` counts and measures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.console import EXIT_INCOMPLETE, console, end, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from pipelines.inspect.stats import DatasetStats, Spread, TableStats
+
+Dataset = Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON")]
+
+
+def verify(dataset: Dataset, json: AsJson = False) -> None:
+    """Re-hash every committed file and read every page; exit code 3 if anything is damaged."""
+    from datasets.verify import verify as run
+
+    with progress_bar("shards", None, not json) as add:
+        report = run(dataset, lambda _: add(1))
+    if json:
+        print_json(report)
+    else:
+        out = console()
+        for problem in report.problems:
+            out.print(f"[red]damaged[/red]  {problem.path}: {problem.message}")
+        for orphan in report.orphans:
+            out.print(f"[yellow]orphan[/yellow]   {orphan}: no reader sees it")
+        verdict = "accepted" if report.accepted else f"{len(report.problems)} problems"
+        out.print(
+            f"{verdict}: {report.num_shards} shards, {report.num_rows} rows, "
+            f"{report.num_quarantined} quarantined, {report.num_bytes / 1e6:.1f} MB"
+        )
+    end(0 if report.accepted else EXIT_INCOMPLETE)
+
+
+def stats(
+    dataset: Dataset,
+    sample: Annotated[int, typer.Option(min=1, help="Images decoded per table")] = 500,
+    json: AsJson = False,
+) -> None:
+    """Counts per condition, luminance, severity, physical values, and the depth histogram."""
+    from pipelines.inspect.stats import dataset_stats
+
+    with progress_bar("images", None, not json) as add:
+        report = dataset_stats(dataset, sample, add)
+    if json:
+        print_json(report)
+    else:
+        print_stats(report)
+
+
+def print_stats(report: DatasetStats) -> None:
+    """Print statistics as tables."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("table", "rows", "bad", "MB", "luminance", "severity", "physical", "ms each"):
+        table.add_column(name, justify="left" if name in ("table", "physical") else "right")
+    for name, t in report.tables.items():
+        table.add_row(name, *_cells(t))
+    out = console()
+    out.print(table)
+    frames = report.tables.get("frames")
+    if frames is not None:
+        out.print(f"\nframes by split {frames.by_split}, by camera {frames.by_camera}")
+    if report.depth_share:
+        out.print("\nLiDAR depth of the frames")
+        edges = zip(report.depth_edges_m, report.depth_edges_m[1:], strict=False)
+        for (near, far), share in zip(edges, report.depth_share, strict=True):
+            out.print(f"  {near:4.0f} to {far:3.0f} m  {share:6.1%}  {'#' * round(60 * share)}")
+
+
+def _cells(t: TableStats) -> list[str]:
+    physical = ", ".join(f"{k} {_range(s)}" for k, s in t.physical.items())
+    return [
+        str(t.num_rows),
+        str(sum(t.quarantined.values())),
+        f"{t.num_bytes / 1e6:.1f}",
+        f"{t.luminance.mean:.0f}" if t.luminance else "-",
+        _range(t.severity) if t.severity else "-",
+        physical or "-",
+        f"{1000 * t.gen_seconds.mean:.0f}" if t.gen_seconds else "-",
+    ]
+
+
+def _range(spread: Spread) -> str:
+    return f"{spread.lowest:.3g} to {spread.highest:.3g}"

@@ -1,0 +1,1 @@
+"""Looking at a dataset: statistics, contact sheets, cards."""

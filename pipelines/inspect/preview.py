@@ -1,0 +1,74 @@
+"""A preview of a recipe: a few frames, their depth and a variant per condition, nothing committed.
+
+The seed of a variant depends on what it is, so a preview shows exactly what `generate` will commit.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from datasets.catalog import FRAMES, Catalog
+from datasets.errors import DamagedInput, Refused
+from datasets.frame import Condition
+from datasets.rows import GENERATION_COLUMNS
+from pipelines.engines.base import Variant
+from pipelines.engines.load import load_engine
+from pipelines.generate import Task, plan_tasks, request_for, run_engine
+from pipelines.inspect.sheet import Tile, colour_depth, contact_sheet
+from pipelines.inspect.stats import sample
+from pipelines.prepare import prepare_frame
+from pipelines.recipe import Recipe
+
+
+def write_preview(root: Path, recipe: Recipe, out: Path, num_frames: int = 4) -> Path:
+    """Write a contact sheet (PNG) of evenly spaced clear frames; raises Refused."""
+    lines = list(preview_lines(root, recipe, num_frames))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(contact_sheet(lines)).save(out)
+    return out
+
+
+def preview_lines(root: Path, recipe: Recipe, num_frames: int) -> Iterator[list[Tile]]:
+    """One line of tiles per frame: clear, depth, each condition; raises Refused."""
+    catalog = Catalog(root)
+    entries = [
+        e for e in catalog.entries(FRAMES) if e.about.get("condition", "clear") == Condition.CLEAR
+    ]
+    rows = sample(catalog, entries, num_frames, GENERATION_COLUMNS)
+    if not rows:
+        raise Refused(f"{root} holds no clear frame to preview. Run `nightrain ingest` first.")
+    for row in rows:
+        yield _line(row, recipe)
+
+
+def _line(row: dict, recipe: Recipe) -> list[Tile]:
+    tiles: list[Tile] = []
+    for condition in recipe.conditions:
+        task = next(plan_tasks([row], recipe, condition))
+        try:
+            prepared = prepare_frame(task.frame, recipe)
+        except DamagedInput as error:
+            return [Tile(task.frame.image.pixels(), f"{task.frame.camera}: {error.reason}")]
+        if not tiles:
+            tiles.append(Tile(prepared.image, f"{task.frame.scene_id} {task.frame.camera}"))
+            tiles.append(Tile(colour_depth(prepared.depth_m), f"depth ({recipe.depth})"))
+        request = request_for(task, prepared, condition)
+        outcome = run_engine(load_engine(recipe.engine), [request])[0]
+        tiles.append(_tile(task, condition, outcome, prepared.image))
+    return tiles
+
+
+def _tile(
+    task: Task, condition: Condition, outcome: Variant | Exception, clear: np.ndarray
+) -> Tile:
+    if isinstance(outcome, Exception):
+        return Tile(np.zeros_like(clear), f"{condition}: {outcome}")
+    physical = ", ".join(f"{v:.3g} {_unit(k)}" for k, v in outcome.physical.items())
+    return Tile(outcome.image, f"{condition} {task.severity:.2f} ({physical})")
+
+
+def _unit(name: str) -> str:
+    units = {"visibility_m": "m", "rain_mm_per_h": "mm/h", "snow_mm_per_h": "mm/h snow"}
+    return units.get(name, "lux" if name.endswith("lux") else name)

@@ -1,0 +1,81 @@
+"""A committed frame at a recipe's size, with the dense depth that engines need."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from datasets.completion import complete_depth
+from datasets.errors import DamagedInput, Reason
+from datasets.frame import Frame, scaled_intrinsics
+from datasets.images import resize_image
+from datasets.projection import scatter_min_resize
+from pipelines.recipe import Recipe
+
+CACHE_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedFrame:
+    """What an engine sees of a frame."""
+
+    image: np.ndarray  # (H, W, 3) uint8, sRGB
+    depth_m: np.ndarray  # (H, W) float32, dense, metres; sky = inf
+    intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
+
+
+def prepare_frame(frame: Frame, recipe: Recipe) -> PreparedFrame:
+    """Bring a frame to the recipe's size and make its depth dense; raises DamagedInput."""
+    pixels = frame.image.pixels()
+    native = (pixels.shape[1], pixels.shape[0])
+    size = recipe.size or native
+    image = resize_image(pixels, size)
+    return PreparedFrame(
+        image=image,
+        depth_m=_dense_depth(frame, recipe, image),
+        intrinsics=scaled_intrinsics(frame.intrinsics, native, size),
+    )
+
+
+def _dense_depth(frame: Frame, recipe: Recipe, image: np.ndarray) -> np.ndarray:
+    size = (image.shape[1], image.shape[0])
+    sparse_or_exact = frame.lidar_depth_m if recipe.depth == "lidar" else frame.exact_depth_m
+    if sparse_or_exact is None:
+        raise DamagedInput(
+            Reason.NO_DEPTH,
+            f"the frame has no {recipe.depth} depth, which recipe {recipe.name!r} asks for",
+        )
+    if recipe.depth == "lidar":
+        return complete_depth(scatter_min_resize(sparse_or_exact, size), image)
+    depth_m = cv2.resize(sparse_or_exact, size, interpolation=cv2.INTER_NEAREST)
+    return np.where(depth_m > 0, depth_m, np.float32(np.inf))
+
+
+class PreparedFrames:
+    """Prepared frames by frame id, the latest within a memory budget.
+
+    The conditions of a frames shard follow one another, and each needs the same frames.
+    """
+
+    def __init__(self, budget_bytes: int = CACHE_BYTES) -> None:
+        self._budget_bytes = budget_bytes
+        self._held_bytes = 0
+        self._frames: OrderedDict[tuple[str, str], PreparedFrame] = OrderedDict()
+
+    def get(self, frame: Frame, recipe: Recipe) -> PreparedFrame:
+        """The prepared frame, made where it is not at hand; raises DamagedInput."""
+        key = (frame.frame_id, recipe.hash)
+        if key in self._frames:
+            self._frames.move_to_end(key)
+            return self._frames[key]
+        prepared = prepare_frame(frame, recipe)
+        self._frames[key] = prepared
+        self._held_bytes += _num_bytes(prepared)
+        while self._held_bytes > self._budget_bytes and len(self._frames) > 1:
+            self._held_bytes -= _num_bytes(self._frames.popitem(last=False)[1])
+        return prepared
+
+
+def _num_bytes(prepared: PreparedFrame) -> int:
+    return prepared.image.nbytes + prepared.depth_m.nbytes

@@ -1,0 +1,108 @@
+"""A recipe: everything that decides the bytes of a variant. Its hash names the output folder."""
+
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from datasets.errors import Refused
+from datasets.frame import Condition
+
+MAX_RECIPE_BYTES = 1_000_000
+Severity = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class SeverityRange(BaseModel):
+    """Each sample's severity is drawn evenly from [lowest, highest] with the sample's seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    lowest: Severity = 0.2
+    highest: Severity = 0.9
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "SeverityRange":
+        if self.lowest > self.highest:
+            raise ValueError(f"lowest {self.lowest} is above highest {self.highest}")
+        return self
+
+
+class Recipe(BaseModel):
+    """What is made of a clear frame. `name` is for people and is not part of the hash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
+    engine: Literal["weather"] = "weather"
+    engine_version: str = ""  # filled in when the recipe is loaded: what the engine was
+    conditions: dict[Condition, SeverityRange] = Field(min_length=1)
+    size: tuple[int, int] | None = None  # (width, height) of a variant; None = the frame's own
+    depth: Literal["lidar", "exact"] = "lidar"
+    variants_per_frame: int = Field(default=1, ge=1, le=100)
+    batch_size: int = Field(default=8, ge=1, le=256)
+    jpeg_quality: int = Field(default=95, ge=50, le=100)
+
+    @model_validator(mode="after")
+    def _checks(self) -> "Recipe":
+        if Condition.CLEAR in self.conditions:
+            raise ValueError("conditions: 'clear' is what the frames are; nothing is made for it")
+        if self.size is not None and not all(16 <= side <= 8192 for side in self.size):
+            raise ValueError(f"size {self.size}: width and height must be 16 to 8192 pixels")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """Digest of everything but the name: 16 hex digits."""
+        body = json.dumps(self.model_dump(mode="json", exclude={"name"}), sort_keys=True)
+        return hashlib.sha256(body.encode()).hexdigest()[:16]
+
+    @property
+    def folder(self) -> str:
+        """Name of the recipe's folder below variants/: "weather-1a2b3c4d"."""
+        return f"{self.name}-{self.hash[:8]}"
+
+    def table(self, condition: Condition) -> str:
+        """Table of the variants of one condition."""
+        return f"variants/{self.folder}/{condition}"
+
+
+def built_in_recipes() -> list[str]:
+    """Names of the recipes that come with the project."""
+    folder = resources.files("pipelines") / "recipes"
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name[-5:] == ".yaml")
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Load a built-in recipe by name or a YAML file by path; raises Refused."""
+    from pipelines.engines.load import engine_version
+
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise Refused(f"There is no recipe file {path}.")
+    elif name_or_path in built_in_recipes():
+        path = Path(str(resources.files("pipelines") / "recipes" / f"{name_or_path}.yaml"))
+    else:
+        raise Refused(
+            f"There is no recipe {name_or_path!r}. Built in: {', '.join(built_in_recipes())}. "
+            "Give one of these or the path of a .yaml file."
+        )
+    recipe = _parse(path)
+    return recipe.model_copy(update={"engine_version": engine_version(recipe.engine)})
+
+
+def _parse(path: Path) -> Recipe:
+    if path.stat().st_size > MAX_RECIPE_BYTES:
+        raise Refused(f"{path} has {path.stat().st_size} bytes; no recipe is that long.")
+    try:
+        return Recipe.model_validate(yaml.safe_load(path.read_text()))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Refused(f"{path} is no YAML: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc']) or 'recipe'}: {e['msg']}"
+            for e in error.errors()
+        )
+        raise Refused(f"{path} is no recipe. {problems}") from error

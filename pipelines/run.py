@@ -1,0 +1,166 @@
+"""Whole runs, in plain Python: what the flows and the command line call."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from datasets.catalog import Catalog, Shard
+from datasets.disk import require_free
+from datasets.source import FrameRef, FrameSource
+from pipelines.execute import Executor, run_plan
+from pipelines.generate import GenerateShard
+from pipelines.ingest import ingest_work, plan_ingest, quarantined_frames
+from pipelines.inspect.card import write_card
+from pipelines.plan import GenerationPlan, plan_generation, plan_retry
+from pipelines.recipe import load_recipe
+from pipelines.shardwork import OnRows, ShardReport, ShardWork, ignore_rows
+from pipelines.stop import Stop
+
+
+class TableReport(BaseModel):
+    """What a run committed to one table."""
+
+    num_shards: int = 0
+    num_rows: int = 0
+    num_bytes: int = 0
+    seconds: float = 0.0
+    quarantined: dict[str, int] = {}
+
+
+class RunReport(BaseModel):
+    """What a run committed, what it found committed, and what it could not do."""
+
+    tables: dict[str, TableReport] = {}
+    num_already: int = 0  # planned shards that were there before
+    skipped: dict[str, int] = {}  # frames left out on purpose, by the reason in words
+    failed: list[str] = []
+    stopped: bool = False
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that this run committed."""
+        return sum(table.num_rows for table in self.tables.values())
+
+    @property
+    def num_quarantined(self) -> int:
+        """Rows that this run quarantined."""
+        return sum(sum(table.quarantined.values()) for table in self.tables.values())
+
+    def add(self, report: ShardReport) -> None:
+        """Count one shard."""
+        if report.status == "failed":
+            self.failed.append(f"{report.shard.name}: {report.message}")
+        elif report.status == "already":
+            self.num_already += 1
+        elif report.status == "committed":
+            table = self.tables.setdefault(report.shard.table, TableReport())
+            table.num_shards += 1
+            table.num_rows += report.num_rows
+            table.num_bytes += report.num_bytes
+            table.seconds += report.seconds
+            table.quarantined = dict(Counter(table.quarantined) + Counter(report.quarantined))
+
+
+def ingest(
+    root: Path,
+    source: FrameSource,
+    split: str,
+    options: dict[str, str],
+    *,
+    executor: Executor,
+    stop: Stop,
+    retry_failed: bool = False,
+    on_rows: OnRows = ignore_rows,
+) -> RunReport:
+    """Read the frames of a split into a dataset, or what is missing of them.
+
+    With `retry_failed`, frames that are in quarantine are read again, into shards of their own.
+    Raises Refused, PlanMismatch, BrokenSource, DiskFull.
+    """
+    refs = source.select(split)
+    root.mkdir(parents=True, exist_ok=True)
+    plan = plan_ingest(root, source, refs, options)
+    shards, work = ingest_work(root, source, refs, plan)
+    report = run(root, shards, work, executor=executor, stop=stop, on_rows=on_rows)
+    failed = quarantined_frames(root, source.name) if retry_failed and not stop.requested else set()
+    if again := [ref for ref in refs if ref.frame_id in failed]:
+        report = _ingest_again(root, source, again, options, executor, stop, on_rows)
+    write_card(root)
+    return report
+
+
+def _ingest_again(
+    root: Path,
+    source: FrameSource,
+    refs: Sequence[FrameRef],
+    options: dict[str, str],
+    executor: Executor,
+    stop: Stop,
+    on_rows: OnRows,
+) -> RunReport:
+    plan = plan_ingest(root, source, refs, {**options, "retry": "yes"}, again=True)
+    shards, work = ingest_work(root, source, refs, plan)
+    return run(root, shards, work, executor=executor, stop=stop, on_rows=on_rows)
+
+
+class GenerateJob(BaseModel):
+    """What `nightrain generate` and the flow `generate-variants` are asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    dataset: Path = Field(description="Folder of the dataset, with committed frames")
+    recipe: str = Field(default="weather", description="Built-in recipe or path of a YAML file")
+    num_workers: int = Field(default=1, ge=1, description="Shards made side by side")
+    retry_failed: bool = Field(default=False, description="Make only what is in quarantine")
+    include_evaluation_scenes: bool = Field(
+        default=False, description="Also use val and test scenes; never train on their variants"
+    )
+
+    def plan(self) -> GenerationPlan:
+        """The shards that the job asks for, committed or not; raises Refused."""
+        return plan_generation(
+            Catalog(self.dataset),
+            load_recipe(self.recipe),
+            include_evaluation_scenes=self.include_evaluation_scenes,
+        )
+
+
+def generate(
+    job: GenerateJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
+) -> RunReport:
+    """Make the variants that a job asks for, or what is missing of them.
+
+    Raises Refused, DiskFull.
+    """
+    plan = job.plan()
+    shards = plan.shards
+    if job.retry_failed:
+        shards = plan_retry(Catalog(job.dataset), shards)
+    work = GenerateShard(job.dataset, load_recipe(job.recipe))
+    report = run(job.dataset, shards, work, executor=executor, stop=stop, on_rows=on_rows)
+    report.skipped = plan.skipped
+    write_card(job.dataset)
+    return report
+
+
+def run(
+    root: Path,
+    shards: Sequence[Shard],
+    work: ShardWork,
+    *,
+    executor: Executor,
+    stop: Stop,
+    on_rows: OnRows = ignore_rows,
+) -> RunReport:
+    """Run a shard plan to its end: sweep leftovers, make what is missing, count it."""
+    catalog = Catalog(root)
+    catalog.sweep()
+    sizes = [entry.rows.num_bytes for entry in catalog.entries("frames")]
+    require_free(root, 2 * max(sizes, default=0))
+    report = RunReport()
+    report.num_already = sum(catalog.entry(shard) is not None for shard in shards)
+    for shard_report in run_plan(catalog, shards, work, executor, stop, on_rows):
+        report.add(shard_report)
+    report.stopped = stop.requested
+    return report

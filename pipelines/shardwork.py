@@ -1,0 +1,159 @@
+"""One shard from claim to commit: shared by ingestion, generation and whatever comes later."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+from datasets.catalog import Catalog, Entry, Shard
+from datasets.disk import fsync, require_free
+from datasets.errors import CorruptShard
+from datasets.schema import QUARANTINE, SCHEMA_VERSION
+from datasets.shards import Row, ShardReader, ShardWriter, describe_shard, shard_metadata
+
+LEAST_FREE_BYTES = 64 * 1024 * 1024
+
+OnRows = Callable[[int], None]
+
+
+def ignore_rows(_: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row for the quarantine instead of the table."""
+
+    row: Row
+
+
+class StopRequested(Exception):
+    """Raised by a producer between two batches when the process was asked to stop."""
+
+
+class ShardReport(BaseModel):
+    """What became of one shard; small, so that a task may return it."""
+
+    shard: Shard
+    status: Literal["committed", "already", "elsewhere", "stopped", "failed"]
+    num_rows: int = 0
+    quarantined: dict[str, int] = {}
+    num_bytes: int = 0
+    seconds: float = 0.0
+    message: str = ""
+
+
+class ShardWork(Protocol):
+    """Makes one shard; picklable, so that it can run in another process or on another machine."""
+
+    def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
+        """Make the shard unless it is there or somebody else is at it."""
+        ...
+
+
+Producer = Callable[[dict[str, Row]], Iterable[Row | Rejected]]
+
+
+def make_shard(
+    catalog: Catalog,
+    shard: Shard,
+    schema: pa.Schema,
+    about: dict[str, str],
+    produce: Producer,
+    on_rows: OnRows = ignore_rows,
+) -> ShardReport:
+    """Run a producer and commit what it gives, once.
+
+    `produce` gets the rows that an interrupted run had finished, by key, and yields every row of
+    the shard in order; when it raises StopRequested the finished rows are kept for the next run.
+    Raises DiskFull, and whatever the producer raises.
+    """
+    started = time.perf_counter()
+    if entry := catalog.entry(shard):
+        return _report(entry, "already")
+    claim = catalog.claim(shard)
+    if claim is None:
+        return ShardReport(shard=shard, status="elsewhere")
+    require_free(catalog.root, LEAST_FREE_BYTES)
+    partial = PartialShard(catalog.root, shard, about)
+    counts: Counter[str] = Counter()
+    with (
+        claim,
+        catalog.writer(shard.table, schema, about) as rows,
+        catalog.writer(f"quarantine-of-{shard.table}", QUARANTINE, about) as rejected,
+    ):
+        if entry := catalog.entry(shard):  # committed between the look and the claim
+            return _report(entry, "already")
+        try:
+            for item in produce(partial.rows()):
+                if isinstance(item, Rejected):
+                    rejected.add(item.row)
+                    counts[item.row["reason"]] += 1
+                else:
+                    rows.add(item)
+                claim.renew()
+                on_rows(1)
+        except StopRequested:
+            partial.keep(rows)
+            return ShardReport(shard=shard, status="stopped", num_rows=rows.num_rows)
+        rows.close()
+        rejected.close()
+        entry = catalog.commit(
+            shard,
+            rows,
+            rejected,
+            about=about,
+            counts=dict(sorted(counts.items())),
+            seconds=time.perf_counter() - started,
+            schema_version=SCHEMA_VERSION,
+        )
+        partial.forget()
+    return _report(entry, "committed")
+
+
+class PartialShard:
+    """The rows that a stopped run had finished of a shard: a head start, never read by readers."""
+
+    def __init__(self, root: Path, shard: Shard, about: dict[str, str]) -> None:
+        self.root, self.about, self.table = root, about, shard.table
+        self.path = root / "_partial" / f"{shard.name.replace('/', '~')}.parquet"
+
+    def rows(self) -> dict[str, Row]:
+        """The finished rows by key; a file that is damaged or of another recipe counts as none."""
+        try:
+            if shard_metadata(self.path) != {"table": self.table, **self.about}:
+                return {}
+            file = describe_shard(self.path, str(self.path.relative_to(self.root)))
+            rows = list(ShardReader(self.root, file).rows())
+        except (CorruptShard, OSError):
+            return {}
+        return {next(iter(row.values())): row for row in rows}
+
+    def keep(self, writer: ShardWriter) -> None:
+        """Keep what a writer has so far."""
+        if not writer.num_rows:
+            return
+        writer.close()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        writer.path.replace(self.path)
+        fsync(self.path.parent)
+
+    def forget(self) -> None:
+        """The shard is committed: nothing is partial any more."""
+        self.path.unlink(missing_ok=True)
+
+
+def _report(entry: Entry, status: Literal["committed", "already"]) -> ShardReport:
+    return ShardReport(
+        shard=entry.shard,
+        status=status,
+        num_rows=entry.rows.num_rows,
+        quarantined=entry.counts,
+        num_bytes=entry.rows.num_bytes,
+        seconds=entry.seconds,
+    )
