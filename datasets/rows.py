@@ -78,8 +78,21 @@ def frame_from_row(row: Row) -> Frame:
     )
 
 
+def ref_from_row(row: Row) -> FrameRef:
+    """What names and places the frame of a row; nothing is decoded."""
+    return FrameRef(
+        frame_id=row["frame_id"],
+        source_id=row["source_id"],
+        split=row["split"],
+        scene_id=row["scene_id"],
+        camera=row["camera"],
+        condition=Condition(row["condition"]),
+        timestamp_us=row["timestamp_us"],
+    )
+
+
 def quarantine_row(
-    origin: Frame | FrameRef,
+    origin: FrameRef,
     source_dataset: str,
     condition: str,
     reason: Reason,

@@ -16,6 +16,8 @@ IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())
 NAME = pa.dictionary(pa.int32(), pa.string())
 MATRIX_3X3 = pa.list_(pa.float64(), 9)
 MATRIX_4X4 = pa.list_(pa.float64(), 16)
+# A matrix that may be absent is a plain list: pyarrow does not read an absent fixed-size one back.
+MATRIX_OR_NONE = pa.list_(pa.float64())
 PHYSICAL = pa.struct(
     [
         pa.field("visibility_m", pa.float32()),
@@ -66,8 +68,8 @@ FRAMES = pa.schema(
                 pa.field(f"{side}_id", pa.string()),
                 pa.field(f"{side}_timestamp_us", pa.int64()),
                 pa.field(f"{side}_image", IMAGE),
-                pa.field(f"{side}_intrinsics", MATRIX_3X3),
-                pa.field(f"T_{side}_camera", MATRIX_4X4),
+                pa.field(f"{side}_intrinsics", MATRIX_OR_NONE),
+                pa.field(f"T_{side}_camera", MATRIX_OR_NONE),
             )
         ),
         *_RIGHTS,
@@ -123,7 +125,7 @@ def with_metadata(schema: pa.Schema, about: dict[str, str]) -> pa.Schema:
     features = {field.name: _feature(field.type) for field in schema}
     return schema.with_metadata(
         {
-            "huggingface": json.dumps({"info": {"features": features}}, sort_keys=True),
+            "huggingface": json.dumps({"info": {"features": features}}),
             "nightrain": json.dumps(about, sort_keys=True),
         }
     )
@@ -141,6 +143,8 @@ def _feature(kind: pa.DataType) -> dict[str, object]:
             "length": kind.list_size,
             "_type": "List",
         }
+    if isinstance(kind, pa.ListType):
+        return {"feature": _feature(kind.value_type), "length": -1, "_type": "List"}
     if isinstance(kind, pa.DictionaryType):
         return _feature(kind.value_type)
     names = {"double": "float64", "float": "float32"}

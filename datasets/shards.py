@@ -2,7 +2,7 @@
 
 Two kinds of check stand between a damaged file and a caller. Parquet's page checksums cover the
 data pages; they say nothing of page headers and footer, where a flipped bit can pass unseen, so the
-manifest also keeps the footer's digest and one per row group, checked at its first reading.
+manifest also keeps a digest per row group, checked at its first reading, and one of the rest.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,7 +22,6 @@ from datasets.schema import is_payload, with_metadata
 
 ROW_GROUP_BYTES = 2 * 1024 * 1024  # one random row costs one row group
 MIN_ROWS_PER_GROUP, MAX_ROWS_PER_GROUP = 16, 100
-FOOTER_TAIL = 8  # length of the Thrift footer (4 bytes) and the magic "PAR1"
 
 Row = dict[str, Any]
 
@@ -45,7 +44,7 @@ class ShardFile(BaseModel):
     num_rows: int
     num_bytes: int
     sha256: str
-    footer_sha256: str
+    tail_sha256: str
     keys_sha256: str  # over the first column, in order
     row_groups: tuple[RowGroup, ...]
 
@@ -111,7 +110,7 @@ def _writer_options(schema: pa.Schema) -> dict[str, Any]:
 def _leaves(field: pa.Field) -> list[str]:
     if pa.types.is_struct(field.type):
         return [f"{field.name}.{member.name}" for member in field.type.fields]
-    if isinstance(field.type, pa.FixedSizeListType):
+    if isinstance(field.type, pa.FixedSizeListType | pa.ListType):
         return [f"{field.name}.list.element"]
     return [field.name]
 
@@ -123,7 +122,7 @@ def describe_shard(path: Path, relative: str) -> ShardFile:
         whole = hashlib.file_digest(file, "sha256").hexdigest()
         groups = tuple(_row_group(parquet.metadata, i, file) for i in range(parquet.num_row_groups))
         num_bytes = path.stat().st_size
-        footer = _footer(file, num_bytes)
+        tail = _tail_sha256(file, groups)
     key = parquet.schema_arrow.names[0]
     keys = parquet.read(columns=[key]).column(0).to_pylist()
     return ShardFile(
@@ -131,7 +130,7 @@ def describe_shard(path: Path, relative: str) -> ShardFile:
         num_rows=parquet.metadata.num_rows,
         num_bytes=num_bytes,
         sha256=whole,
-        footer_sha256=hashlib.sha256(footer).hexdigest(),
+        tail_sha256=tail,
         keys_sha256=keys_digest(keys),
         row_groups=groups,
     )
@@ -221,8 +220,8 @@ class ShardReader:
             if num_bytes != self.file.num_bytes:
                 raise self._corrupt(f"it has {num_bytes} bytes, not {self.file.num_bytes}")
             with open(path, "rb") as file:
-                if hashlib.sha256(_footer(file, num_bytes)).hexdigest() != self.file.footer_sha256:
-                    raise self._corrupt("its footer is another one")
+                if _tail_sha256(file, self.file.row_groups) != self.file.tail_sha256:
+                    raise self._corrupt("its footer or page index is another one")
             self._map = pa.memory_map(str(path))
             self._parquet = pq.ParquetFile(self._map, page_checksum_verification=True)
         return self._parquet
@@ -257,14 +256,17 @@ def _open_checked(path: Path) -> pq.ParquetFile:
         raise CorruptShard(f"{path} is no readable Parquet file: {error}") from error
 
 
-def _footer(file: Any, num_bytes: int) -> bytes:
-    file.seek(max(0, num_bytes - FOOTER_TAIL))
-    length = int.from_bytes(file.read(4), "little")
-    file.seek(max(0, num_bytes - FOOTER_TAIL - length))
-    return file.read()
+def _tail_sha256(file: BinaryIO, groups: Sequence[RowGroup]) -> str:
+    """Digest of all that lies outside the row groups: page indexes, footer, magic bytes."""
+    end_of_data = max((group.offset + group.num_bytes for group in groups), default=0)
+    file.seek(0)
+    digest = hashlib.sha256(file.read(4))
+    file.seek(end_of_data)
+    digest.update(file.read())
+    return digest.hexdigest()
 
 
-def _row_group(metadata: pq.FileMetaData, index: int, file: Any) -> RowGroup:
+def _row_group(metadata: pq.FileMetaData, index: int, file: BinaryIO) -> RowGroup:
     group = metadata.row_group(index)
     chunks = [group.column(i) for i in range(group.num_columns)]
     start = min(c.dictionary_page_offset or c.data_page_offset for c in chunks)

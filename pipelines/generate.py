@@ -16,12 +16,13 @@ import numpy as np
 
 from datasets.catalog import FRAMES, Catalog, Shard
 from datasets.errors import DamagedInput, NightrainError, Reason
-from datasets.frame import Condition, Frame
+from datasets.frame import Condition
 from datasets.ids import sample_id, sample_seed
 from datasets.images import encode_jpeg
-from datasets.rows import GENERATION_COLUMNS, frame_from_row, quarantine_row
+from datasets.rows import GENERATION_COLUMNS, quarantine_row, ref_from_row
 from datasets.schema import SCHEMA_VERSION, VARIANTS
 from datasets.shards import Row
+from datasets.source import FrameRef
 from pipelines import stop as stopping
 from pipelines.engines.base import Engine, Request, Variant
 from pipelines.engines.load import load_engine
@@ -47,8 +48,8 @@ _of_this_thread = threading.local()  # prepared frames are not shared between th
 class Task:
     """One variant to make of one frame."""
 
-    frame: Frame
-    row: Row  # the frame's row: rights are copied from it
+    ref: FrameRef
+    row: Row  # the frame's row, not decoded yet
     sample_id: str
     variant_index: int
     seed: int
@@ -57,10 +58,11 @@ class Task:
 
 @dataclass(frozen=True)
 class GenerateShard:
-    """Work that makes one shard of variants: a dataset's root, a recipe, and nothing else."""
+    """Work that makes one shard of variants from a dataset's root and a recipe."""
 
     root: Path
     recipe: Recipe
+    engine: Engine | None = None  # None: the recipe's own, built once per process
 
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
         """Make the shard; raises CorruptShard for damaged frames, DiskFull."""
@@ -90,7 +92,7 @@ class GenerateShard:
             for batch in in_batches(tasks, self.recipe.batch_size):
                 if stopping.current().requested:
                     raise StopRequested
-                yield from make_batch(batch, kept, self.recipe, condition)
+                yield from make_batch(batch, kept, self.recipe, condition, self.engine)
 
         return make_shard(catalog, shard, VARIANTS, about, produce, on_rows)
 
@@ -99,13 +101,13 @@ def plan_tasks(rows: Iterable[Row], recipe: Recipe, condition: Condition) -> Ite
     """The variants to make of frames' rows, in order: frame by frame, index by index."""
     severity = recipe.conditions[condition]
     for row in rows:
-        frame = frame_from_row(row)
+        ref = ref_from_row(row)
         for index in range(recipe.variants_per_frame):
-            name = (frame.frame_id, str(condition), recipe.hash, index)
+            name = (ref.frame_id, str(condition), recipe.hash, index)
             seed = sample_seed(*name)
             draw = np.random.default_rng([seed, 1]).uniform(severity.lowest, severity.highest)
             yield Task(
-                frame=frame,
+                ref=ref,
                 row=row,
                 sample_id=sample_id(*name),
                 variant_index=index,
@@ -123,7 +125,11 @@ def failed_samples(catalog: Catalog, shard: Shard) -> set[str]:
 
 
 def make_batch(
-    batch: Sequence[Task], kept: dict[str, Row], recipe: Recipe, condition: Condition
+    batch: Sequence[Task],
+    kept: dict[str, Row],
+    recipe: Recipe,
+    condition: Condition,
+    engine: Engine | None = None,
 ) -> Iterator[Row | Rejected]:
     """Rows of a batch in order; what an interrupted run had finished is not made again."""
     results: dict[str, Row | Rejected] = {
@@ -134,13 +140,12 @@ def make_batch(
         if task.sample_id in results:
             continue
         try:
-            requests.append((task, _prepared_frames().get(task.frame, recipe)))
+            requests.append((task, _prepared_frames().get(task.row, recipe)))
         except DamagedInput as error:
             results[task.sample_id] = _rejected(task, condition, error.reason, error, 1)
     started = time.perf_counter()
-    made = run_engine(
-        load_engine(recipe.engine), [request_for(t, p, condition) for t, p in requests]
-    )
+    engine = engine or load_engine(recipe.engine)
+    made = run_engine(engine, [request_for(t, p, condition) for t, p in requests])
     seconds = (time.perf_counter() - started) / max(1, len(made))
     for (task, prepared), outcome in zip(requests, made, strict=True):
         results[task.sample_id] = _finish(task, prepared, outcome, recipe, condition, seconds)
@@ -211,7 +216,7 @@ def _finish(
     origin = ("source_id", "source_dataset", "split", "scene_id", "camera", "timestamp_us")
     return {
         "sample_id": task.sample_id,
-        "frame_id": task.frame.frame_id,
+        "frame_id": task.ref.frame_id,
         **{name: task.row[name] for name in (*origin, "licence", "attribution")},
         "condition": str(condition),
         "image": {"bytes": data, "path": f"{task.sample_id}.jpg"},
@@ -242,8 +247,8 @@ def _rejected(
 ) -> Rejected:
     return Rejected(
         quarantine_row(
-            task.frame,
-            task.frame.source_dataset,
+            task.ref,
+            task.row["source_dataset"],
             str(condition),
             reason,
             error,

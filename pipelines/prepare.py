@@ -11,6 +11,8 @@ from datasets.errors import DamagedInput, Reason
 from datasets.frame import Frame, scaled_intrinsics
 from datasets.images import resize_image
 from datasets.projection import scatter_min_resize
+from datasets.rows import frame_from_row
+from datasets.shards import Row
 from pipelines.recipe import Recipe
 
 CACHE_BYTES = 256 * 1024 * 1024
@@ -63,13 +65,13 @@ class PreparedFrames:
         self._held_bytes = 0
         self._frames: OrderedDict[tuple[str, str], PreparedFrame] = OrderedDict()
 
-    def get(self, frame: Frame, recipe: Recipe) -> PreparedFrame:
-        """The prepared frame, made where it is not at hand; raises DamagedInput."""
-        key = (frame.frame_id, recipe.hash)
+    def get(self, row: Row, recipe: Recipe) -> PreparedFrame:
+        """The prepared frame of a row, made where it is not at hand; raises DamagedInput."""
+        key = (row["frame_id"], recipe.hash)
         if key in self._frames:
             self._frames.move_to_end(key)
             return self._frames[key]
-        prepared = prepare_frame(frame, recipe)
+        prepared = prepare_frame(frame_from_row(row), recipe)
         self._frames[key] = prepared
         self._held_bytes += _num_bytes(prepared)
         while self._held_bytes > self._budget_bytes and len(self._frames) > 1:

@@ -12,7 +12,8 @@ from PIL import Image
 from datasets.catalog import FRAMES, Catalog
 from datasets.errors import DamagedInput, Refused
 from datasets.frame import Condition
-from datasets.rows import GENERATION_COLUMNS
+from datasets.images import decode_jpeg
+from datasets.rows import GENERATION_COLUMNS, frame_from_row
 from pipelines.engines.base import Variant
 from pipelines.engines.load import load_engine
 from pipelines.generate import Task, plan_tasks, request_for, run_engine
@@ -48,11 +49,11 @@ def _line(row: dict, recipe: Recipe) -> list[Tile]:
     for condition in recipe.conditions:
         task = next(plan_tasks([row], recipe, condition))
         try:
-            prepared = prepare_frame(task.frame, recipe)
+            prepared = prepare_frame(frame_from_row(row), recipe)
         except DamagedInput as error:
-            return [Tile(task.frame.image.pixels(), f"{task.frame.camera}: {error.reason}")]
+            return [Tile(decode_jpeg(row["image"]["bytes"]), f"{row['camera']}: {error.reason}")]
         if not tiles:
-            tiles.append(Tile(prepared.image, f"{task.frame.scene_id} {task.frame.camera}"))
+            tiles.append(Tile(prepared.image, f"{row['scene_id']} {row['camera']}"))
             tiles.append(Tile(colour_depth(prepared.depth_m), f"depth ({recipe.depth})"))
         request = request_for(task, prepared, condition)
         outcome = run_engine(load_engine(recipe.engine), [request])[0]

@@ -1,0 +1,46 @@
+# Two commands are all the set-up there is: `make demo` and `make test`. Each prepares .venv by itself
+# with the versions of requirements.lock, and does nothing where it is up to date.
+.POSIX:
+.PHONY: demo test check bench setup lock clean
+
+VENV = .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/ready
+# The first interpreter that runs and is one of the supported versions.
+FIND_PYTHON = for p in $$PYTHON python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	&& { command -v $$p; exit 0; }; done; \
+	echo "nightrain needs Python 3.11 or 3.12 with its venv module; set PYTHON=/path/to/python" >&2; \
+	exit 1
+
+demo: $(READY)
+	$(BIN)/nightrain demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(MAKE) test
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.all
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || { python="$$($(FIND_PYTHON))" && "$$python" -m venv $(VENV); }
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $(READY)
+
+# Pins only: no index address and no hash of one index may get into the file.
+lock:
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+		--no-emit-index-url --no-header --upgrade --quiet -o requirements.lock
+
+clean:
+	rm -rf $(VENV) demo
