@@ -82,7 +82,8 @@ class Catalog:
     def entries(self, table: str) -> list[Entry]:
         """Committed shards of a table, in order; raises CorruptShard for a damaged entry."""
         folder = self.root / "_manifest" / table
-        return [self.read_entry(path) for path in sorted(folder.glob("*.json"))]
+        entries = [self.read_entry(path) for path in folder.glob("*.json")]
+        return sorted(entries, key=lambda entry: (entry.shard.number, entry.shard.retry))
 
     def tables(self, prefix: str = "") -> list[str]:
         """Names of the tables that hold a committed shard."""

@@ -1,5 +1,6 @@
 """A committed frame at a recipe's size, with the dense depth that engines need."""
 
+import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -63,11 +64,11 @@ class PreparedFrames:
     def __init__(self, budget_bytes: int = CACHE_BYTES) -> None:
         self._budget_bytes = budget_bytes
         self._held_bytes = 0
-        self._frames: OrderedDict[tuple[str, str], PreparedFrame] = OrderedDict()
+        self._frames: OrderedDict[bytes, PreparedFrame] = OrderedDict()
 
     def get(self, row: Row, recipe: Recipe) -> PreparedFrame:
         """The prepared frame of a row, made where it is not at hand; raises DamagedInput."""
-        key = (row["frame_id"], recipe.hash)
+        key = _content(row, recipe)
         if key in self._frames:
             self._frames.move_to_end(key)
             return self._frames[key]
@@ -77,6 +78,14 @@ class PreparedFrames:
         while self._held_bytes > self._budget_bytes and len(self._frames) > 1:
             self._held_bytes -= _num_bytes(self._frames.popitem(last=False)[1])
         return prepared
+
+
+def _content(row: Row, recipe: Recipe) -> bytes:
+    """Digest of what a prepared frame depends on."""
+    digest = hashlib.sha256(recipe.hash.encode())
+    for column in ("image", f"{recipe.depth}_depth"):
+        digest.update(b"" if row[column] is None else row[column]["bytes"])
+    return digest.digest()
 
 
 def _num_bytes(prepared: PreparedFrame) -> int:
