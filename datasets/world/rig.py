@@ -1,0 +1,57 @@
+"""The sensors on the ego vehicle: x forward, y left, z up from the ground under the rear axle."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CAMERA_PERIOD_S = 1 / 12
+KEYFRAME_PERIOD_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraMount:
+    """Where a camera sits, which way it looks, how wide, and when it fires."""
+
+    place_m: tuple[float, float, float]
+    yaw_deg: float  # to the left
+    pitch_deg: float = 0.6  # downwards
+    f_width: float = 0.75  # focal length as a share of the image's width
+    lag_us: int = 0  # of its keyframe behind the LiDAR's
+
+    def T_ego_camera(self) -> np.ndarray:
+        """Pose (4, 4) of the camera (x right, y down, z forward) on the vehicle, metres."""
+        yaw, pitch = np.radians(self.yaw_deg), np.radians(self.pitch_deg)
+        forward = np.array(
+            [np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), -np.sin(pitch)]
+        )
+        right = np.array([np.sin(yaw), -np.cos(yaw), 0.0])
+        T = np.eye(4)
+        T[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
+        T[:3, 3] = self.place_m
+        return T
+
+    def intrinsics(self, size: tuple[int, int]) -> np.ndarray:
+        """(3, 3) for a (width, height) image; pixel centres at whole numbers."""
+        width, height = size
+        f_px = self.f_width * width
+        return np.array(
+            [[f_px, 0, 0.506 * width - 0.5], [0, f_px, 0.535 * height - 0.5], [0, 0, 1.0]]
+        )
+
+
+CAMERAS = {
+    "CAM_FRONT": CameraMount(place_m=(1.70, 0.0, 1.51), yaw_deg=0.3, lag_us=-35_000),
+    "CAM_FRONT_RIGHT": CameraMount(place_m=(1.55, -0.49, 1.50), yaw_deg=-55.0, lag_us=-27_000),
+    "CAM_BACK_RIGHT": CameraMount(place_m=(1.05, -0.48, 1.56), yaw_deg=-110.0, lag_us=-20_000),
+    "CAM_BACK": CameraMount(place_m=(0.05, 0.0, 1.57), yaw_deg=180.0, f_width=0.51, lag_us=-10_000),
+    "CAM_BACK_LEFT": CameraMount(place_m=(1.05, 0.48, 1.56), yaw_deg=110.0, lag_us=-1_000),
+    "CAM_FRONT_LEFT": CameraMount(place_m=(1.55, 0.49, 1.50), yaw_deg=55.0, lag_us=-43_000),
+}
+
+
+def T_ego_lidar() -> np.ndarray:
+    """Pose (4, 4) of the LiDAR (x right, y forward, z up) on the roof, metres."""
+    T = np.eye(4)
+    T[:3, :3] = [[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    T[:3, 3] = (0.94, 0.0, 1.84)
+    return T
