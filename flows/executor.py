@@ -17,6 +17,9 @@ from pipelines.shardwork import OnRows, ShardReport, ShardWork, ignore_rows
 from pipelines.stop import Stop
 
 
+RETRY_DELAYS_SECONDS: list[float] = [5, 30]
+
+
 def is_transient(_task: Any, _run: Any, state: State) -> bool:
     """Whether another try may help: not after an error that this project raised on purpose."""
     return not isinstance(state.data, NightrainError)
@@ -41,8 +44,8 @@ class PrefectExecutor:
         @task(
             name="make-shard",
             task_run_name="{name}",
-            retries=2,
-            retry_delay_seconds=[5, 30],
+            retries=len(RETRY_DELAYS_SECONDS),
+            retry_delay_seconds=list(RETRY_DELAYS_SECONDS),
             retry_jitter_factor=0.3,
             retry_condition_fn=is_transient,
             cache_policy=NO_CACHE,

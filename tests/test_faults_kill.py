@@ -1,0 +1,195 @@
+"""Generation under SIGKILL, SIGTERM and company: the real command on small frames."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from datasets.catalog import Catalog
+from datasets.verify import verify
+from tests.synthetic import SyntheticSource, all_rows, ingest_synthetic
+
+NUM_FRAMES, FRAMES_PER_SHARD = 36, 6
+RECIPE = """
+name: kill
+engine: weather
+depth: exact
+size: [320, 192]
+batch_size: 2
+conditions:
+  night: {lowest: 0.2, highest: 0.8}
+  rain: {lowest: 0.2, highest: 0.8}
+"""
+NUM_VARIANTS = 2 * NUM_FRAMES
+COMMAND = [sys.executable, "-m", "flows.cli", "generate"]
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("frames")
+    ingest_synthetic(root / "dataset", SyntheticSource(NUM_FRAMES), FRAMES_PER_SHARD)
+    (root / "recipe.yaml").write_text(RECIPE)
+    return root
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    root = tmp_path_factory.mktemp("whole") / "dataset"
+    shutil.copytree(frames / "dataset", root)
+    assert start(root, frames).wait() == 0
+    return all_rows(root)
+
+
+@pytest.fixture
+def dataset(frames: Path, tmp_path: Path) -> Path:
+    shutil.copytree(frames / "dataset", tmp_path / "dataset")
+    return tmp_path / "dataset"
+
+
+def start(root: Path, frames: Path, *options: str) -> subprocess.Popen:
+    """The command, in a process of its own."""
+    arguments = [str(root), "--recipe", str(frames / "recipe.yaml"), "--engine-mode", "local"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([*COMMAND, *arguments, *options], env=environment, **quiet)
+
+
+def num_visible(root: Path) -> int:
+    """Rows that a reader sees now, each checked; nothing half-written may be among them."""
+    catalog = Catalog(root)
+    entries = [e for table in catalog.tables("variants") for e in catalog.entries(table)]
+    return sum(len(list(catalog.reader(e.rows).rows(["sample_id", "image"]))) for e in entries)
+
+
+def assert_complete(root: Path, expected: dict) -> None:
+    """Nothing lost, nothing twice, every row as in an uninterrupted run, no orphan left."""
+    report = verify(root)
+    assert report.accepted and report.orphans == [] and report.num_quarantined == 0
+    assert all_rows(root) == expected and len(expected) == NUM_VARIANTS
+    for name in ("_tmp", "_claims", "_partial"):
+        assert not [p for p in (root / name).glob("*")], name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_twenty_sigkills(dataset: Path, frames: Path, uninterrupted: dict) -> None:
+    """Each run is killed at a random moment and followed by the same command."""
+    rng, visible = random.Random(0), 0
+    for _ in range(20):
+        process = start(dataset, frames)
+        time.sleep(rng.uniform(0.4, 2.0))
+        process.kill()
+        process.wait()
+        assert num_visible(dataset) >= visible  # what is committed stays
+        visible = num_visible(dataset)
+    assert start(dataset, frames).wait() == 0
+    assert_complete(dataset, uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("num_processes", [2, 4])
+def test_processes_that_generate_the_same_plan_at_once(
+    dataset: Path, frames: Path, uninterrupted: dict, num_processes: int
+) -> None:
+    processes = [start(dataset, frames) for _ in range(num_processes)]
+    assert [process.wait() for process in processes] == [0] * num_processes
+    assert_complete(dataset, uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_process_takes_over_from_one_that_was_killed(
+    dataset: Path, frames: Path, uninterrupted: dict
+) -> None:
+    """The survivor waits for the other's shard and makes it once its owner is dead."""
+    processes = [start(dataset, frames), start(dataset, frames)]
+    wait_for_a_claim(dataset, at_least=2)
+    processes[0].kill()
+    processes[0].wait()
+    assert processes[1].wait() == 0
+    assert_complete(dataset, uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["serial", "workers"])
+def test_sigterm_ends_in_order(
+    dataset: Path, frames: Path, uninterrupted: dict, options: list[str]
+) -> None:
+    process = start(dataset, frames, *options)
+    wait_for_a_claim(dataset)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    assert not list((dataset / "_tmp").glob("*")) and not list((dataset / "_claims").glob("*"))
+    assert verify(dataset).accepted
+    assert start(dataset, frames).wait() == 0
+    assert_complete(dataset, uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_killed_parent_leaves_no_worker_behind(dataset: Path, frames: Path) -> None:
+    process = start(dataset, frames, "--workers", "2")
+    wait_for_a_claim(dataset)
+    workers = children(process.pid)
+    assert len(workers) >= 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_a_full_disk_is_exit_code_4_and_the_same_command_goes_on(
+    dataset: Path, frames: Path, uninterrupted: dict, tmp_path: Path
+) -> None:
+    """A real full disk: a tmpfs with room for the frames and a part of the variants."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a tmpfs cannot be mounted here")
+    try:
+        root, ballast = small / "dataset", small / "ballast"
+        shutil.copytree(dataset, root)
+        free = shutil.disk_usage(small).free
+        ballast.write_bytes(bytes(free - 65 * 1024 * 1024 - 400_000))
+        assert start(root, frames).wait() == 4
+        assert verify(root).accepted and not list((root / "_tmp").glob("*"))
+        assert 0 < num_visible(root) < NUM_VARIANTS
+        ballast.unlink()
+        assert start(root, frames).wait() == 0
+        assert_complete(root, uninterrupted)
+    finally:
+        subprocess.run(["umount", str(small)], check=False)
+
+
+def wait_for_a_claim(root: Path, at_least: int = 1) -> None:
+    deadline = time.monotonic() + 30
+    while len(list((root / "_claims").glob("*.lease"))) < at_least:
+        assert time.monotonic() < deadline, "no work began"
+        time.sleep(0.005)
+
+
+def children(pid: int) -> list[int]:
+    """Living descendants of a process."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after_name = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(after_name[1]) == pid:
+            found += [int(path.parent.name), *children(int(path.parent.name))]
+    return found
