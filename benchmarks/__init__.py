@@ -1,0 +1,1 @@
+"""Measurements, as commands; nothing here is asserted."""
