@@ -1,0 +1,117 @@
+"""From LiDAR points to sparse depth and back. Cameras look along +z, x right, y down; metres."""
+
+import numpy as np
+
+MIN_DEPTH_M = 1.0  # nearer returns hit the car itself; nuscenes-devkit draws the line here too
+BORDER_PX = 1  # as nuscenes-devkit: a pixel of the rim is never written
+
+
+def rigid_transform(translation: object, quaternion: object) -> np.ndarray:
+    """Transform (4, 4) float64 from a translation (3,) in metres and a quaternion (w, x, y, z).
+
+    Raises ValueError for anything not finite, of the wrong length or not of unit norm (to 1 %:
+    what is further off is no rounded rotation but a damaged one).
+    """
+    t = _finite_vector(translation, 3, "translation")
+    q = _finite_vector(quaternion, 4, "quaternion")
+    norm = float(np.linalg.norm(q))
+    if abs(norm - 1.0) > 0.01:
+        raise ValueError(f"the quaternion has norm {norm:.4g}; a rotation has 1")
+    transform = np.eye(4)
+    transform[:3, :3] = rotation_matrix(q / norm)
+    transform[:3, 3] = t
+    return transform
+
+
+def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:
+    """Rotation (3, 3) of a unit quaternion (w, x, y, z)."""
+    w, v = quaternion[0], quaternion[1:]
+    cross = np.array([[0.0, -v[2], v[1]], [v[2], 0.0, -v[0]], [-v[1], v[0], 0.0]])
+    return np.eye(3) + 2.0 * w * cross + 2.0 * cross @ cross  # Rodrigues
+
+
+def invert_rigid(transform: np.ndarray) -> np.ndarray:
+    """Inverse (4, 4) of a rigid transform (4, 4): the rotation transposed, exactly."""
+    inverse = np.eye(4)
+    inverse[:3, :3] = transform[:3, :3].T
+    inverse[:3, 3] = -transform[:3, :3].T @ transform[:3, 3]
+    return inverse
+
+
+def camera_from_lidar(
+    T_ego_lidar: np.ndarray,
+    T_world_ego_at_lidar: np.ndarray,
+    T_world_ego_at_camera: np.ndarray,
+    T_ego_camera: np.ndarray,
+) -> np.ndarray:
+    """`T_camera_lidar` (4, 4): lidar -> ego at the scan -> world -> ego at the image -> camera.
+
+    The way over the world compensates the car's motion between the scan and the image.
+    """
+    T_camera_world = invert_rigid(T_world_ego_at_camera @ T_ego_camera)
+    return T_camera_world @ T_world_ego_at_lidar @ T_ego_lidar
+
+
+def transform_points(transform: np.ndarray, points_m: np.ndarray) -> np.ndarray:
+    """Points (N, 3) in metres through a rigid transform (4, 4), as float64."""
+    return points_m.astype(np.float64) @ transform[:3, :3].T + transform[:3, 3]
+
+
+def project_points(
+    points_m: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Points (N, 3) in camera metres to sparse depth (H, W) float32 of `size` = (width, height).
+
+    0 = no return; the nearest point wins. Points nearer than 1 m and on the 1 px rim are dropped.
+    A pixel's centre lies at its integer coordinate, so u and v are rounded; truncating them, as
+    md4all does, would shift the map by half a pixel.
+    """
+    depth_m = points_m[:, 2]
+    ahead = points_m[depth_m >= MIN_DEPTH_M].astype(np.float64)  # (N', 3)
+    uvw = ahead @ np.asarray(intrinsics, np.float64).T
+    uv = np.rint(uvw[:, :2] / uvw[:, 2:])
+    limit = np.array(size) - 1 - BORDER_PX
+    inside = np.all((uv >= BORDER_PX) & (uv <= limit), axis=1)
+    return _scatter_nearest(uv[inside].astype(np.int64), ahead[inside, 2], size)
+
+
+def unproject_depth(depth_m: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Camera points (N, 3) float64 in metres of the pixels of (H, W) whose depth is > 0, finite."""
+    v, u = np.nonzero((depth_m > 0) & np.isfinite(depth_m))
+    z = depth_m[v, u].astype(np.float64)
+    rays = np.stack([u, v, np.ones_like(u)], axis=1) @ np.linalg.inv(intrinsics).T  # (N, 3)
+    return rays * z[:, None]
+
+
+def scatter_min_resize(sparse_depth_m: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring sparse depth (H, W), 0 = none, to `size` = (width, height); the nearest is kept.
+
+    Averaging would invent depths between a car and the wall behind it. Enlarging leaves gaps.
+    """
+    height, width = sparse_depth_m.shape
+    v, u = np.nonzero(sparse_depth_m)
+    # A pixel covers [u - 0.5, u + 0.5]; its centre falls into this pixel of the new map.
+    uv = np.stack([(2 * u + 1) * size[0] // (2 * width), (2 * v + 1) * size[1] // (2 * height)], 1)
+    return _scatter_nearest(uv, sparse_depth_m[v, u], size)
+
+
+def _scatter_nearest(uv: np.ndarray, depth_m: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    width, height = size
+    nearest_m = np.full(height * width, np.inf, np.float32)
+    np.minimum.at(nearest_m, uv[:, 1] * width + uv[:, 0], depth_m.astype(np.float32))
+    nearest_m[np.isinf(nearest_m)] = 0.0
+    return nearest_m.reshape(height, width)
+
+
+def _finite_vector(values: object, length: int, name: str) -> np.ndarray:
+    if not isinstance(values, list | tuple | np.ndarray) or len(values) != length:
+        raise ValueError(f"the {name} is {str(values)[:80]}; expected {length} numbers")
+    if any(isinstance(value, str | bytes | bool | None) for value in values):
+        raise ValueError(f"the {name} {str(values)[:80]} does not hold {length} numbers")
+    try:
+        vector = np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"the {name} {str(values)[:80]} does not hold numbers") from error
+    if vector.shape != (length,) or not np.isfinite(vector).all():
+        raise ValueError(f"the {name} {str(values)[:80]} is not finite")
+    return vector

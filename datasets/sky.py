@@ -1,0 +1,79 @@
+"""Where the image shows sky: no LiDAR returns from there, and its depth is infinite."""
+
+import cv2
+import numpy as np
+
+MIN_BRIGHTNESS = 110  # of 255; a clear or overcast day's sky
+MIN_BLUE_BRIGHTNESS = 70
+MIN_BLUE_EXCESS = 8  # blue over red
+MAX_WARM_EXCESS = 25  # red over blue
+RIM_PX = 4
+MIN_RIM_CONTRAST = 40  # of 255, in the channel that differs most
+MAX_TEXTURE = 14  # difference of the brightest and the darkest pixel in 3 x 3
+
+
+def sky_mask(image: np.ndarray, returns: np.ndarray, horizon_row: np.ndarray) -> np.ndarray:
+    """Sky in an image (H, W, 3) uint8 as bool (H, W), for images of a few hundred pixels' width.
+
+    Sky is bright or blue, smooth, joined to the top edge, above the `horizon_row` (W,), and holds
+    no LiDAR `returns` bool (H, W). A night sky is not found: much else is dark and smooth too.
+    """
+    candidate = _looks_like_sky(image)
+    candidate &= np.arange(len(image))[:, None] < horizon_row[None]
+    blocked = cv2.dilate(returns.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    sky = _joined_to_top(candidate & ~blocked)
+    return _ends_at_an_edge(_without_holes(sky, returns, horizon_row), image)
+
+
+def _looks_like_sky(image: np.ndarray) -> np.ndarray:
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    kernel = np.ones((3, 3), np.uint8)
+    texture = cv2.subtract(cv2.dilate(grey, kernel), cv2.erode(grey, kernel))
+    blue = cv2.subtract(image[..., 2], image[..., 0]) >= MIN_BLUE_EXCESS
+    # Sunlit walls are warm; a sky is neutral or blue.
+    warm = cv2.subtract(image[..., 0], image[..., 2]) > MAX_WARM_EXCESS
+    bright = (grey >= MIN_BRIGHTNESS) | (blue & (grey >= MIN_BLUE_BRIGHTNESS))
+    return bright & ~warm & (texture <= MAX_TEXTURE)
+
+
+def _ends_at_an_edge(sky: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Keep the regions of `sky` (H, W) below whose lower rim the image looks different.
+
+    Glass and grey concrete look like sky; they go on, looking alike, below the highest ring.
+    """
+    _, labels = cv2.connectedComponents(sky.astype(np.uint8), connectivity=4)
+    row, column = np.nonzero(sky[:-1] & ~sky[1:])
+    last = len(sky) - 1
+    smooth = cv2.blur(image, (3, 3)).astype(np.int16)
+    inner = smooth[np.maximum(row - RIM_PX, 0), column]
+    outer = smooth[np.minimum(row + RIM_PX + 1, last), column]
+    is_edge = np.abs(inner - outer).max(axis=1) > MIN_RIM_CONTRAST
+    rim = labels[row, column]
+    total = np.bincount(rim, minlength=labels.max() + 1)
+    edges = np.bincount(rim, weights=is_edge, minlength=len(total))
+    kept = np.flatnonzero(edges > 0.5 * total)
+    return _labelled(labels, kept[kept > 0])
+
+
+def _joined_to_top(candidate: np.ndarray) -> np.ndarray:
+    _, labels = cv2.connectedComponents(candidate.astype(np.uint8), connectivity=4)
+    at_top = np.unique(labels[:2])
+    return _labelled(labels, at_top[at_top > 0])
+
+
+def _without_holes(sky: np.ndarray, returns: np.ndarray, horizon_row: np.ndarray) -> np.ndarray:
+    """Close what the texture test cut out: a pixel along every edge, rims of clouds, far birds."""
+    closed = cv2.morphologyEx(sky.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
+    closed = cv2.dilate(closed, np.ones((3, 3), np.uint8))
+    closed[returns] = 0
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - closed, connectivity=8)
+    with_returns = np.unique(labels[returns])
+    bottom = stats[:, cv2.CC_STAT_TOP] + stats[:, cv2.CC_STAT_HEIGHT]
+    holes = np.flatnonzero(bottom < horizon_row.min() - 2)
+    return (closed > 0) | _labelled(labels, np.setdiff1d(holes, np.append(with_returns, 0)))
+
+
+def _labelled(labels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    table = np.zeros(labels.max() + 1, bool)
+    table[chosen] = True
+    return table[labels]
