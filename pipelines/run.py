@@ -162,5 +162,6 @@ def run(
     report.num_already = sum(catalog.entry(shard) is not None for shard in shards)
     for shard_report in run_plan(catalog, shards, work, executor, stop, on_rows):
         report.add(shard_report)
+    catalog.sweep()  # what others left that died while this run went on
     report.stopped = stop.requested
     return report

@@ -15,12 +15,12 @@ from datasets.catalog import Catalog
 from datasets.verify import verify
 from tests.synthetic import SyntheticSource, all_rows, ingest_synthetic
 
-NUM_FRAMES, FRAMES_PER_SHARD = 36, 6
+NUM_FRAMES, FRAMES_PER_SHARD = 48, 6
 RECIPE = """
 name: kill
 engine: weather
 depth: exact
-size: [320, 192]
+size: [640, 384]
 batch_size: 2
 conditions:
   night: {lowest: 0.2, highest: 0.8}
@@ -80,14 +80,15 @@ def assert_complete(root: Path, expected: dict) -> None:
 @pytest.mark.timeout(180)
 def test_twenty_sigkills(dataset: Path, frames: Path, uninterrupted: dict) -> None:
     """Each run is killed at a random moment and followed by the same command."""
-    rng, visible = random.Random(0), 0
+    rng, visible, in_the_middle = random.Random(0), 0, 0
     for _ in range(20):
         process = start(dataset, frames)
-        time.sleep(rng.uniform(0.4, 2.0))
+        time.sleep(rng.uniform(0.5, 1.4))
         process.kill()
-        process.wait()
+        in_the_middle += process.wait() == -signal.SIGKILL
         assert num_visible(dataset) >= visible  # what is committed stays
         visible = num_visible(dataset)
+    assert in_the_middle >= 15, "the runs were too short to be killed in the middle"
     assert start(dataset, frames).wait() == 0
     assert_complete(dataset, uninterrupted)
 
