@@ -23,7 +23,9 @@ PHYSICAL = pa.struct(
         pa.field("visibility_m", pa.float32()),
         pa.field("rain_mm_per_h", pa.float32()),
         pa.field("snow_mm_per_h", pa.float32()),
-        pa.field("illuminance_lux", pa.float32()),
+        pa.field("ambient_lux", pa.float32()),
+        pa.field("street_lamp_cd", pa.float32()),
+        pa.field("sensor_gain", pa.float32()),
     ]
 )
 

@@ -34,14 +34,16 @@ class VerifyReport(BaseModel):
         return not self.problems
 
 
-def verify(root: Path, progress: Callable[[str], None] | None = None) -> VerifyReport:
+def verify(root: Path, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
     """Hash every committed file, read every page, and look for keys that are there twice."""
     catalog, report = Catalog(root), VerifyReport()
+    num_done, num_entries = 0, sum(1 for _ in (root / "_manifest").rglob("*.json"))
     for table in catalog.tables():
         seen: dict[str, str] = {}
         for path in sorted((root / "_manifest" / table).glob("*.json")):
+            num_done += 1
             if progress is not None:
-                progress(f"{table}/{path.stem}")
+                progress(num_done, num_entries)
             try:
                 entry = catalog.read_entry(path)
             except CorruptShard as error:

@@ -16,7 +16,6 @@ from pipelines import stop as stopping
 from pipelines.shardwork import OnRows, ShardReport, ShardWork, ignore_rows
 from pipelines.stop import Stop
 
-
 RETRY_DELAYS_SECONDS: list[float] = [5, 30]
 
 

@@ -20,7 +20,7 @@ from datasets.frame import Condition
 from datasets.ids import sample_id, sample_seed
 from datasets.images import encode_jpeg
 from datasets.rows import GENERATION_COLUMNS, quarantine_row, ref_from_row
-from datasets.schema import SCHEMA_VERSION, VARIANTS
+from datasets.schema import PHYSICAL, SCHEMA_VERSION, VARIANTS
 from datasets.shards import Row
 from datasets.source import FrameRef
 from pipelines import stop as stopping
@@ -37,6 +37,7 @@ from pipelines.shardwork import (
     make_shard,
 )
 
+PHYSICAL_NAMES = {field.name for field in PHYSICAL}
 MAX_ATTEMPTS = 3  # of one sample before it is quarantined
 
 T = TypeVar("T")
@@ -178,6 +179,10 @@ def _checked(requests: Sequence[Request], variants: Sequence[Variant]) -> Sequen
             Reason.BAD_OUTPUT, f"{len(requests)} variants were asked for, {len(variants)} came"
         )
     for request, variant in zip(requests, variants, strict=True):
+        if unknown := set(variant.physical) - PHYSICAL_NAMES:
+            raise DamagedInput(
+                Reason.BAD_OUTPUT, f"no column holds the physical values {sorted(unknown)}"
+            )
         if variant.image.dtype != np.uint8 or variant.image.shape != request.image.shape:
             raise DamagedInput(
                 Reason.BAD_OUTPUT,

@@ -66,7 +66,7 @@ class RunReport(BaseModel):
 def ingest(
     root: Path,
     source: FrameSource,
-    split: str,
+    refs: Sequence[FrameRef],
     options: dict[str, str],
     *,
     executor: Executor,
@@ -74,12 +74,11 @@ def ingest(
     retry_failed: bool = False,
     on_rows: OnRows = ignore_rows,
 ) -> RunReport:
-    """Read the frames of a split into a dataset, or what is missing of them.
+    """Read frames of a source into a dataset, or what is missing of them.
 
     With `retry_failed`, frames that are in quarantine are read again, into shards of their own.
     Raises Refused, PlanMismatch, BrokenSource, DiskFull.
     """
-    refs = source.select(split)
     root.mkdir(parents=True, exist_ok=True)
     plan = plan_ingest(root, source, refs, options)
     shards, work = ingest_work(root, source, refs, plan)

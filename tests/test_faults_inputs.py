@@ -56,7 +56,7 @@ def good_rows(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
 def read(world: Path, out: Path) -> None:
     stop = Stop()
     source = NuScenesSource(world, VERSION)
-    ingest(out, source, "all", {}, executor=SerialExecutor(stop), stop=stop)
+    ingest(out, source, source.select("all"), {}, executor=SerialExecutor(stop), stop=stop)
 
 
 # Damage to a file. Each takes the path and a random source, and leaves the file wrong.

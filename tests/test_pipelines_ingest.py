@@ -19,7 +19,13 @@ from tests.synthetic import SyntheticSource, all_rows, ingest_synthetic
 def run_ingest(root: Path, source: SyntheticSource, *, retry_failed: bool = False) -> RunReport:
     stop = Stop()
     return ingest(
-        root, source, "all", {}, executor=SerialExecutor(stop), stop=stop, retry_failed=retry_failed
+        root,
+        source,
+        source.select("all"),
+        {},
+        executor=SerialExecutor(stop),
+        stop=stop,
+        retry_failed=retry_failed,
     )
 
 

@@ -14,10 +14,10 @@ import typer
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
     from datasets.errors import NightrainError
     from pipelines.run import RunReport
-    from pipelines.shardwork import OnRows
 
 EXIT_FAILED, EXIT_REFUSED, EXIT_INCOMPLETE, EXIT_DISK_FULL = 1, 2, 3, 4
 EXIT_CODES = (
@@ -48,9 +48,24 @@ def print_json(value: BaseModel) -> None:
     print(json.dumps(value.model_dump(mode="json"), indent=2))
 
 
+class Bar:
+    """A progress bar that work adds to."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def add(self, count: int) -> None:
+        """So many more are done."""
+        self._progress.advance(self._task, count)
+
+    def reach(self, done: int, total: int) -> None:
+        """So many are done of so many."""
+        self._progress.update(self._task, completed=done, total=total)
+
+
 @contextmanager
-def progress_bar(what: str, total: int | None, shown: bool = True) -> Iterator[OnRows]:
-    """A bar on standard error with count, rate and time left; yields the function that adds."""
+def progress_bar(what: str, total: int | None = None, shown: bool = True) -> Iterator[Bar]:
+    """A bar on standard error with count, rate and time left."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -73,8 +88,7 @@ def progress_bar(what: str, total: int | None, shown: bool = True) -> Iterator[O
         TextColumn("{task.description}"), *columns, console=Console(stderr=True), disable=not shown
     )
     with bar:
-        task = bar.add_task(what, total=total)
-        yield lambda count: bar.advance(task, count)
+        yield Bar(bar, bar.add_task(what, total=total))
 
 
 def print_run(report: RunReport, what: str) -> None:

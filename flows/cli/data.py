@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.cli.console import end, exit_code, print_json, print_run, progress_bar
+from flows.cli.console import console, end, exit_code, print_json, print_run, progress_bar
 
 FrameKind = Literal["keyframes", "sweeps", "all"]
 
@@ -23,14 +23,7 @@ def world(
     """Render the built-in driving world: streets with exact depth, LiDAR and ego motion."""
     from datasets.world import write_world
 
-    total = None
-    with progress_bar("rendering", total) as add:
-        seen = [0]
-
-        def progress(done: int, _: int) -> None:
-            add(done - seen[0])
-            seen[0] = done
-
+    with progress_bar("rendering", shown=True) as bar:
         report = write_world(
             out,
             scenes=scenes,
@@ -38,9 +31,13 @@ def world(
             seed=seed,
             size=parse_size(size),
             cameras=tuple(name for name in cameras.split(",") if name),
-            progress=progress,
+            progress=bar.reach,
         )
-    typer.echo(f"{out}: {report}")
+    console().print(
+        f"[green]rendered[/green]  {out}: {report.num_keyframes} keyframes in {report.num_scenes} "
+        f"scenes, {report.num_images} images, {report.num_lidar_sweeps} LiDAR sweeps, "
+        f"{report.num_bytes / 1e6:.1f} MB"
+    )
 
 
 @ingest_app.callback()
@@ -79,17 +76,17 @@ def nuscenes(
         "frames": frames,
         "neighbours": str(neighbours).lower(),
     }
-    stop = Stop()
-    with stop_on_signals(stop), progress_bar("reading frames", None, not json) as add:
+    stop, refs = Stop(), source.select(split)
+    with stop_on_signals(stop), progress_bar("reading frames", len(refs), not json) as bar:
         report = ingest(
             out,
             source,
-            split,
+            refs,
             options,
             executor=SerialExecutor(stop),
             stop=stop,
             retry_failed=retry_failed,
-            on_rows=add,
+            on_rows=bar.add,
         )
     if json:
         print_json(report)

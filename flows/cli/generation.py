@@ -95,8 +95,8 @@ def generate(
         include_evaluation_scenes=include_evaluation_scenes,
     )
     run, stop = (run_local if engine_mode == "local" else run_flow), Stop()
-    with progress_bar("variants", None if retry_failed else _num_left(job), not json) as add:
-        report = run(job, stop, add)
+    with progress_bar("variants", None if retry_failed else _num_left(job), not json) as bar:
+        report = run(job, stop, bar.add)
     if json:
         print_json(report)
     else:

@@ -20,8 +20,8 @@ def verify(dataset: Dataset, json: AsJson = False) -> None:
     """Re-hash every committed file and read every page; exit code 3 if anything is damaged."""
     from datasets.verify import verify as run
 
-    with progress_bar("shards", None, not json) as add:
-        report = run(dataset, lambda _: add(1))
+    with progress_bar("shards", shown=not json) as bar:
+        report = run(dataset, bar.reach)
     if json:
         print_json(report)
     else:
@@ -46,8 +46,8 @@ def stats(
     """Counts per condition, luminance, severity, physical values, and the depth histogram."""
     from pipelines.inspect.stats import dataset_stats
 
-    with progress_bar("images", None, not json) as add:
-        report = dataset_stats(dataset, sample, add)
+    with progress_bar("images", shown=not json) as bar:
+        report = dataset_stats(dataset, sample, bar.reach)
     if json:
         print_json(report)
     else:
@@ -58,16 +58,18 @@ def print_stats(report: DatasetStats) -> None:
     """Print statistics as tables."""
     from rich.table import Table
 
+    out = console()
     table = Table(box=None, pad_edge=False)
-    for name in ("table", "rows", "bad", "MB", "luminance", "severity", "physical", "ms each"):
+    for name in ("table", "rows", "bad", "MB", "luma", "severity", "ms", "physical"):
         table.add_column(name, justify="left" if name in ("table", "physical") else "right")
     for name, t in report.tables.items():
-        table.add_row(name, *_cells(t))
-    out = console()
+        recipe, _, condition = name.removeprefix("variants/").partition("/")
+        table.add_row(f"{condition} ({recipe})" if condition else name, *_cells(t))
     out.print(table)
     frames = report.tables.get("frames")
     if frames is not None:
-        out.print(f"\nframes by split {frames.by_split}, by camera {frames.by_camera}")
+        out.print(f"\nframes by split {_counts(frames.by_split)}; by camera ", end="")
+        out.print(_counts(frames.by_camera))
     if report.depth_share:
         out.print("\nLiDAR depth of the frames")
         edges = zip(report.depth_edges_m, report.depth_edges_m[1:], strict=False)
@@ -76,17 +78,20 @@ def print_stats(report: DatasetStats) -> None:
 
 
 def _cells(t: TableStats) -> list[str]:
-    physical = ", ".join(f"{k} {_range(s)}" for k, s in t.physical.items())
     return [
         str(t.num_rows),
         str(sum(t.quarantined.values())),
         f"{t.num_bytes / 1e6:.1f}",
         f"{t.luminance.mean:.0f}" if t.luminance else "-",
-        _range(t.severity) if t.severity else "-",
-        physical or "-",
+        f"{t.severity.lowest:.2f}-{t.severity.highest:.2f}" if t.severity else "-",
         f"{1000 * t.gen_seconds.mean:.0f}" if t.gen_seconds else "-",
+        "\n".join(f"{k} {_range(s)}" for k, s in t.physical.items()) or "-",
     ]
 
 
 def _range(spread: Spread) -> str:
     return f"{spread.lowest:.3g} to {spread.highest:.3g}"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -23,6 +23,14 @@ from pipelines.prepare import prepare_frame
 from pipelines.recipe import Recipe
 
 
+UNITS = (
+    ("visibility_m", "m"),
+    ("rain_mm_per_h", "mm/h"),
+    ("snow_mm_per_h", "mm/h"),
+    ("ambient_lux", "lux"),
+)
+
+
 def write_preview(root: Path, recipe: Recipe, out: Path, num_frames: int = 4) -> Path:
     """Write a contact sheet (PNG) of evenly spaced clear frames; raises Refused."""
     lines = list(preview_lines(root, recipe, num_frames))
@@ -66,10 +74,6 @@ def _tile(
 ) -> Tile:
     if isinstance(outcome, Exception):
         return Tile(np.zeros_like(clear), f"{condition}: {outcome}")
-    physical = ", ".join(f"{v:.3g} {_unit(k)}" for k, v in outcome.physical.items())
+    known = [(outcome.physical[name], unit) for name, unit in UNITS if name in outcome.physical]
+    physical = ", ".join(f"{value:.3g} {unit}" for value, unit in known)
     return Tile(outcome.image, f"{condition} {task.severity:.2f} ({physical})")
-
-
-def _unit(name: str) -> str:
-    units = {"visibility_m": "m", "rain_mm_per_h": "mm/h", "snow_mm_per_h": "mm/h snow"}
-    return units.get(name, "lux" if name.endswith("lux") else name)

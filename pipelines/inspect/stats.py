@@ -50,37 +50,37 @@ class DatasetStats(BaseModel):
 
 
 def dataset_stats(
-    root: Path, sampled_rows: int = SAMPLED_ROWS, progress: Callable[[int], None] | None = None
+    root: Path,
+    sampled_rows: int = SAMPLED_ROWS,
+    progress: Callable[[int, int], None] | None = None,
 ) -> DatasetStats:
     """Statistics from the manifest, the scalar columns and a sample of the images.
 
     The sample is evenly spaced, so that the same dataset gives the same numbers.
     """
     catalog = Catalog(root)
-    tables = {}
-    for table in catalog.tables():
-        entries = catalog.entries(table)
-        tables[table] = _table_stats(catalog, entries, sampled_rows, progress)
-    frames = catalog.entries(FRAMES)
+    entries = {table: catalog.entries(table) for table in catalog.tables()}
+    num_rows = {table: sum(e.rows.num_rows for e in entries[table]) for table in entries}
+    total = sum(min(sampled_rows, count) for count in num_rows.values())
+    tables: dict[str, TableStats] = {}
+    num_decoded = 0
+    for table in entries:
+        tables[table] = _table_stats(catalog, entries[table], sampled_rows)
+        num_decoded += min(sampled_rows, num_rows[table])
+        if progress is not None:
+            progress(num_decoded, total)
+    frames = entries.get(FRAMES, [])
     return DatasetStats(tables=tables, depth_share=_depth_share(catalog, frames, sampled_rows))
 
 
-def _table_stats(
-    catalog: Catalog,
-    entries: Sequence[Entry],
-    sampled_rows: int,
-    progress: Callable[[int], None] | None,
-) -> TableStats:
+def _table_stats(catalog: Catalog, entries: Sequence[Entry], sampled_rows: int) -> TableStats:
     scalars = ["condition", "split", "camera", "severity", "physical", "gen_seconds"]
     rows = [r for e in entries for r in catalog.reader(e.rows).table(scalars).to_pylist()]
     quarantined: dict[str, int] = {}
     for reason, count in (item for e in entries for item in e.counts.items()):
         quarantined[reason] = quarantined.get(reason, 0) + count
-    luminance = []
-    for row in sample(catalog, entries, sampled_rows, ["image"]):
-        luminance.append(mean_luminance(decode_jpeg(row["image"]["bytes"])))
-        if progress is not None:
-            progress(1)
+    images = (row["image"] for row in sample(catalog, entries, sampled_rows, ["image"]))
+    luminance = [mean_luminance(decode_jpeg(image["bytes"])) for image in images]
     names = sorted({k for r in rows for k, v in (r.get("physical") or {}).items() if v is not None})
     return TableStats(
         num_shards=len(entries),
