@@ -1,8 +1,8 @@
 """Columns of every table, readable by any Parquet reader without our code.
 
-Images and depth maps are `struct<bytes, path>`, which Hugging Face shows as pictures once the
-schema metadata names them so; names that repeat are dictionaries; matrices are fixed-size lists,
-row-major.
+Images and depth maps are `struct<bytes, path>`, which Hugging Face shows as pictures where the
+schema metadata names them so and the column is nullable (it compares whole fields); names that
+repeat are dictionaries; matrices are fixed-size lists, row-major.
 """
 
 import json
@@ -54,7 +54,7 @@ FRAMES = pa.schema(
         _required("frame_id", pa.string()),
         *_ORIGIN,
         pa.field("description", NAME),
-        _required("image", IMAGE),
+        pa.field("image", IMAGE),
         pa.field("image_sha256", pa.string()),
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
@@ -83,7 +83,7 @@ VARIANTS = pa.schema(
         _required("sample_id", pa.string()),
         _required("frame_id", pa.string()),
         *_ORIGIN,
-        _required("image", IMAGE),
+        pa.field("image", IMAGE),
         pa.field("image_sha256", pa.string()),
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),

@@ -102,6 +102,7 @@ def test_every_column_is_named_for_hugging_face(schema: pyarrow.Schema) -> None:
     assert list(features) == schema.names
     if "image" in schema.names:
         assert features["image"] == {"_type": "Image"}
+        assert schema.field("image").nullable  # otherwise Hugging Face shows bytes, not a picture
 
 
 @pytest.fixture

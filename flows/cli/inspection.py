@@ -60,12 +60,16 @@ def print_stats(report: DatasetStats) -> None:
 
     out = console()
     table = Table(box=None, pad_edge=False)
-    for name in ("table", "rows", "bad", "MB", "luma", "severity", "ms", "physical"):
-        table.add_column(name, justify="left" if name in ("table", "physical") else "right")
+    for name in ("table", "rows", "bad", "MB", "luma", "severity", "ms"):
+        table.add_column(name, justify="left" if name == "table" else "right")
     for name, t in report.tables.items():
-        recipe, _, condition = name.removeprefix("variants/").partition("/")
-        table.add_row(f"{condition} ({recipe})" if condition else name, *_cells(t))
+        table.add_row(name.removeprefix("variants/"), *_cells(t))
     out.print(table)
+    out.print("\nphysical values")
+    for name, t in report.tables.items():
+        for quantity, spread in t.physical.items():
+            condition = name.rpartition("/")[2]
+            out.print(f"  {condition:11s} {quantity:15s} {_range(spread)}")
     frames = report.tables.get("frames")
     if frames is not None:
         out.print(f"\nframes by split {_counts(frames.by_split)}; by camera ", end="")
@@ -85,7 +89,6 @@ def _cells(t: TableStats) -> list[str]:
         f"{t.luminance.mean:.0f}" if t.luminance else "-",
         f"{t.severity.lowest:.2f}-{t.severity.highest:.2f}" if t.severity else "-",
         f"{1000 * t.gen_seconds.mean:.0f}" if t.gen_seconds else "-",
-        "\n".join(f"{k} {_range(s)}" for k, s in t.physical.items()) or "-",
     ]
 
 
