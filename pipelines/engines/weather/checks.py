@@ -1,0 +1,58 @@
+"""What a request must be before any light is computed."""
+
+import math
+
+import numpy as np
+
+from datasets.frame import Condition
+from pipelines.engines.base import Request
+
+
+def check_request(request: Request, offered: tuple[Condition, ...]) -> None:
+    """Raise ValueError, saying what was found and expected, for a request that makes no sense."""
+    if request.condition not in offered:
+        names = ", ".join(offered)
+        raise _refusal(request, f"condition {request.condition!r} is not offered; expected {names}")
+    severity = request.severity
+    if not (math.isfinite(severity) and 0 <= severity <= 1):
+        raise _refusal(request, f"severity is {severity}; expected a number in [0, 1]")
+    if request.seed < 0:
+        raise _refusal(request, f"seed is {request.seed}; expected an integer of at least 0")
+    _check_image(request)
+    _check_depth(request)
+    _check_intrinsics(request)
+
+
+def _refusal(request: Request, what: str) -> ValueError:
+    return ValueError(f"sample {request.sample_id!r}: {what}")
+
+
+def _check_image(request: Request) -> None:
+    image = request.image
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        found = f"{image.dtype} {image.shape}"
+        raise _refusal(request, f"image is {found}; expected uint8 (H, W, 3)")
+
+
+def _check_depth(request: Request) -> None:
+    depth = request.depth_m
+    if depth.dtype != np.float32 or depth.shape != request.image.shape[:2]:
+        found, expected = f"{depth.dtype} {depth.shape}", f"float32 {request.image.shape[:2]}"
+        raise _refusal(request, f"depth_m is {found}; expected {expected}, as the image")
+    bad = int(np.count_nonzero(~(depth > 0)))
+    if bad:
+        raise _refusal(
+            request,
+            f"depth_m is NaN, zero or negative in {bad} of {depth.size} pixels; expected dense "
+            "depth in metres above 0, sky = inf",
+        )
+
+
+def _check_intrinsics(request: Request) -> None:
+    k = np.asarray(request.intrinsics)
+    if k.shape != (3, 3) or not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
+        raise _refusal(
+            request,
+            f"intrinsics are {k.tolist()}; expected a finite (3, 3) matrix in pixels with "
+            "positive focal lengths",
+        )

@@ -1,0 +1,62 @@
+"""`WeatherEngine`: requests in, variants out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from datasets.frame import ADVERSE_CONDITIONS, Condition
+from pipelines.engines.base import Request, Variant
+from pipelines.engines.weather.checks import check_request
+from pipelines.engines.weather.fog import fog
+from pipelines.engines.weather.memory import keep_freed_pages
+from pipelines.engines.weather.night import night
+from pipelines.engines.weather.night_rain import night_rain
+from pipelines.engines.weather.photometry import expose, linear_to_srgb
+from pipelines.engines.weather.rain import rain
+from pipelines.engines.weather.scene import Scene, read_scene
+from pipelines.engines.weather.severity import physical_values
+from pipelines.engines.weather.snow import snow
+
+
+class WeatherEngine:
+    """Physics of night, rain, snow and fog on one clear frame and its dense depth; no weights.
+
+    The bytes of a variant depend on its request alone: one generator per request, seeded by it.
+    """
+
+    name: str = "weather"
+    version: str = "1"
+    conditions: tuple[Condition, ...] = ADVERSE_CONDITIONS
+
+    def __init__(self) -> None:
+        keep_freed_pages()
+
+    def generate(self, requests: Sequence[Request]) -> list[Variant]:
+        """Make one variant per request, in order; raises ValueError for a request it cannot."""
+        for request in requests:
+            check_request(request, self.conditions)
+        return [_variant(request) for request in requests]
+
+
+def _variant(request: Request) -> Variant:
+    rng = np.random.Generator(np.random.SFC64(request.seed))
+    physical = physical_values(request.condition, request.severity)
+    image = _picture(read_scene(request), request, physical, rng)
+    return Variant(image=image, physical=physical)
+
+
+def _picture(
+    scene: Scene, request: Request, physical: dict[str, float], rng: np.random.Generator
+) -> np.ndarray:
+    severity = float(request.severity)
+    match request.condition:
+        case Condition.FOG:
+            return linear_to_srgb(fog(scene, physical["visibility_m"], rng))
+        case Condition.RAIN:
+            return linear_to_srgb(rain(scene, physical["rain_mm_per_h"], severity, rng))
+        case Condition.SNOW:
+            return linear_to_srgb(snow(scene, physical["snow_mm_per_h"], severity, rng))
+        case Condition.NIGHT:
+            return expose(night(scene, physical, severity, rng))
+        case _:
+            return expose(night_rain(scene, physical, severity, rng))

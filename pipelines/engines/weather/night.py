@@ -1,0 +1,139 @@
+"""Night: the day's surfaces under other lights, seen by a camera at high gain."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pipelines.engines.weather.filters import dot, enlarged, soft
+from pipelines.engines.weather.glare import add_glare, dim_corners
+from pipelines.engines.weather.ground import pixel_rays, surface_normals
+from pipelines.engines.weather.headlights import headlight_lux, lamp_positions_m
+from pipelines.engines.weather.lamps import (
+    Lamp,
+    draw_far_lights,
+    draw_lamps,
+    lamp_lux,
+    place_lamps,
+)
+from pipelines.engines.weather.overcast import shadow_gain
+from pipelines.engines.weather.photometry import add_sensor_noise, desaturate
+from pipelines.engines.weather.scene import Scene
+
+FACTOR = 3  # light is computed at a third of the resolution, surfaces are not
+FULL_SCALE_LUX = 34.0  # illuminance that makes a white surface white at the night exposure
+MEAN_REFLECTANCE = 0.15
+AMBIENT_COLOUR = np.array([0.86, 1.0, 1.22], np.float32)
+SHOT_PER_GAIN = 5e-5  # shot noise variance per unit of light, per unit of gain
+READ_PER_ROOT_GAIN = 3.5e-4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightLight:
+    """The light of a night scene, before the air and the lens."""
+
+    radiance: np.ndarray  # (H, W, 3) float32, linear, exposed
+    headlamp: np.ndarray  # (3,) colour of the car's own lamps
+
+
+def light_up(
+    scene: Scene, physical: dict[str, float], severity: float, rng: np.random.Generator
+) -> NightLight:
+    """Put out the sun, light the lamps: linear light of the scene at the night exposure."""
+    lamps = place_lamps(scene, physical["street_lamp_cd"], rng)
+    tint = rng.uniform(-0.06, 0.06)
+    headlamp = np.array([1.0 - tint, 0.96, 0.9 + 2 * tint], np.float32)
+    lux = enlarged(_surface_lux(scene, lamps, headlamp), scene.shape)
+    lux += np.float32(physical["ambient_lux"]) * AMBIENT_COLOUR
+    lux *= np.float32(1 / FULL_SCALE_LUX)
+    solid = cv2.multiply(_reflectance(scene), lux, dst=lux)
+    sky = _night_sky(scene, physical["ambient_lux"], lamps[0].colour)
+    radiance = cv2.blendLinear(sky, solid, scene.sky, 1 - scene.sky)
+    draw_lamps(radiance, scene, lamps, FULL_SCALE_LUX)
+    count = round(26 - 16 * severity)
+    draw_far_lights(radiance, scene, count, 6.0 - 3.5 * severity, rng)
+    return NightLight(radiance=radiance, headlamp=headlamp)
+
+
+def _reflectance(scene: Scene) -> np.ndarray:
+    """A guess at diffuse reflectance (H, W, 3): the picture without most of its sun and shade."""
+    solid = (scene.sky < 0.5).astype(np.uint8)
+    mean = max(float(cv2.mean(scene.luminance, solid)[0]), 0.02)
+    gain = shadow_gain(scene, 0.45)
+    gain *= np.float32(MEAN_REFLECTANCE / mean)
+    # Beside the sky a pixel holds daylight that leaked over its edge: no surface is that bright.
+    nearby = np.clip(1.6 * soft(scene.sky, max(scene.shape) / 110, factor=4), 0, 1)
+    nearby -= 1
+    nearby *= nearby
+    nearby *= nearby
+    cap = nearby * np.float32(0.75) + np.float32(0.05)
+    np.minimum(gain, cap / np.maximum(scene.luminance, np.float32(1e-3)), out=gain)
+    even = desaturate(scene.clear, 0.12)
+    return cv2.multiply(even, cv2.merge([gain, gain, gain]), dst=even)
+
+
+def _surface_lux(scene: Scene, lamps: list[Lamp], headlamp: np.ndarray) -> np.ndarray:
+    """Illuminance (h, w, 3) in lux of headlights and street lamps, on surfaces as they face."""
+    normals = surface_normals(scene.depth_m, scene.intrinsics, FACTOR)
+    shape = normals.shape[0], normals.shape[1]
+    down = scene.plane.normal_down
+    ground = cv2.resize(scene.ground, shape[::-1], interpolation=cv2.INTER_AREA)
+    normals += ground[..., None] * (-down.astype(np.float32) - normals)
+    # LiDAR depth is rough between scan lines; light can be trusted to its mean slope only.
+    planar = np.stack(cv2.split(cv2.blur(normals, (7, 7))))  # (3, h, w)
+    points = _points_m(scene, shape)
+    wrap = 0.18 - 0.165 * ground  # foliage and cloth scatter back, asphalt hardly
+    headlights, street = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for position in lamp_positions_m(down, scene.plane.height_m):
+        lux, towards = headlight_lux(points, position, down)
+        headlights += lux * _facing(planar, towards, wrap)
+    for lamp in lamps:
+        lux, towards = lamp_lux(points, lamp, down)
+        street += lux * _facing(planar, towards, wrap)
+    street = cv2.blur(street, (5, 5))
+    colours = zip(headlamp, lamps[0].colour, strict=True)
+    return cv2.merge([headlights * own + street * other for own, other in colours])
+
+
+def _points_m(scene: Scene, shape: tuple[int, int]) -> np.ndarray:
+    """Points (3, h, w) in metres in camera coordinates, at reduced resolution."""
+    depth = cv2.resize(scene.depth_m, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    scale = np.array([shape[1] / scene.shape[1], shape[0] / scene.shape[0], 1.0])
+    x, y = pixel_rays(shape, scene.intrinsics * scale[:, None])
+    return np.stack([x * depth, y * depth, depth])
+
+
+def _facing(normals: np.ndarray, towards: np.ndarray, wrap: np.ndarray) -> np.ndarray:
+    """Lambert's cosine (h, w) of (3, h, w), wrapped a little: rough surfaces scatter back."""
+    return np.clip((dot(normals, towards) + wrap) / (1 + wrap), 0.0, 1.0)
+
+
+def _night_sky(scene: Scene, ambient_lux: float, town: np.ndarray) -> np.ndarray:
+    """Sky (H, W, 3): nearly black above, the town's glow over the horizon."""
+    elevation = np.clip(-scene.rays_y, 0, 1)  # (H, 1)
+    glow = np.exp(-elevation / 0.16) * np.float32(0.55)
+    level = np.float32(0.35 * ambient_lux / FULL_SCALE_LUX)
+    colour = (0.25 + 0.75 * elevation) * AMBIENT_COLOUR * 0.5 + glow * town  # (H, 3)
+    rows = (level * colour).astype(np.float32)[:, None]  # (H, 1, 3)
+    return np.repeat(rows, scene.shape[1], axis=1)
+
+
+def seen_at_night(
+    light: np.ndarray,
+    scene: Scene,
+    sensor_gain: float,
+    glare: float,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Linear light (H, W, 3) after lens and sensor: halos, corners, noise that grows with gain."""
+    light = dim_corners(add_glare(light, glare), scene)
+    read = READ_PER_ROOT_GAIN * sensor_gain**0.5
+    return add_sensor_noise(light, SHOT_PER_GAIN * sensor_gain, read, rng)
+
+
+def night(
+    scene: Scene, physical: dict[str, float], severity: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Linear light (H, W, 3), unbounded, of the scene on a dry night."""
+    lit = light_up(scene, physical, severity, rng)
+    return seen_at_night(lit.radiance, scene, physical["sensor_gain"], 1.0, rng)

@@ -1,0 +1,82 @@
+"""Night and rain together, in the order of the light: lamps, ground, air, drops, lens, sensor."""
+
+import cv2
+import numpy as np
+
+from pipelines.engines.weather.filters import enlarged, reduced, soft
+from pipelines.engines.weather.fog import koschmieder, transmission
+from pipelines.engines.weather.headlights import beam_candela
+from pipelines.engines.weather.lens import add_lens_drops
+from pipelines.engines.weather.mirror import mirrored
+from pipelines.engines.weather.night import FULL_SCALE_LUX, NightLight, light_up, seen_at_night
+from pipelines.engines.weather.particles import layer_opacity
+from pipelines.engines.weather.photometry import desaturate
+from pipelines.engines.weather.rain import (
+    LAYERS_M,
+    rain_extinction_per_m,
+    rain_shower,
+    spray_extinction_per_m,
+)
+from pipelines.engines.weather.scene import Scene
+from pipelines.engines.weather.wet import wet_ground
+
+NIGHT_EXPOSURE_S = 0.025
+NIGHT_WET_ALBEDO = 0.35  # water sends the headlights on, away from the camera
+SCATTERED_SHARE = 0.45  # of the light that the wet air takes, the part that stays in view
+DROP_SHARE = 0.12  # of a drop's illuminance that it sends to the camera
+
+
+def night_rain(
+    scene: Scene, physical: dict[str, float], severity: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Linear light (H, W, 3), unbounded, of the scene on a rainy night."""
+    rate = physical["rain_mm_per_h"]
+    lit = light_up(scene, physical, severity, rng)
+    wetness = 0.5 + 0.5 * severity
+    # A lamp's mirror image on a rippled film is a long streak towards the camera.
+    mirror = mirrored(lit.radiance, scene, smear=1 / 8)
+    light = wet_ground(lit.radiance, mirror, scene, wetness, rng, albedo=NIGHT_WET_ALBEDO)
+    beta = rain_extinction_per_m(rate) + spray_extinction_per_m(rate)
+    light = _through_wet_air(light, scene, beta)
+    light = _add_lit_streaks(light, lit, scene, rate, rng)
+    light = add_lens_drops(light, severity, rng)
+    return seen_at_night(light, scene, physical["sensor_gain"], 1.4 + severity, rng)
+
+
+def _through_wet_air(light: np.ndarray, scene: Scene, beta: float) -> np.ndarray:
+    """Attenuate by distance; what is lost returns as a glow about the lights.
+
+    After Narasimhan and Nayar 2003, with one wide blur for their multiple scattering.
+    """
+    t = transmission(np.minimum(scene.range_m, 400), beta)
+    glow = soft(light, max(scene.shape) / 9, factor=8)
+    glow = desaturate(np.minimum(glow, 3), 0.4) * np.float32(SCATTERED_SHARE)
+    return koschmieder(light, glow, t)
+
+
+def _add_lit_streaks(
+    light: np.ndarray, lit: NightLight, scene: Scene, rate: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Add rain streaks as bright as what lights them: the low beams near, the lamps' glow."""
+    shower = rain_shower(rate, NIGHT_EXPOSURE_S, rng)
+    glow = reduced(lit.radiance, 8)
+    glow = cv2.GaussianBlur(glow, (0, 0), max(max(scene.shape) / 14 / 8, 0.3))
+    half = max(1, scene.shape[0] // 2), max(1, scene.shape[1] // 2)
+    glow = enlarged(glow, half)
+    for layers in (LAYERS_M[2:], LAYERS_M[:2]):  # far, then near
+        opacities = [layer_opacity(shower, scene, *layer, rng) for layer in layers]
+        opacity = 1 - (1 - opacities[0]) * (1 - opacities[1])
+        beam = _beam_at(scene, layers[0][1], half) * np.float32(DROP_SHARE / FULL_SCALE_LUX)
+        drops = cv2.add(glow, cv2.merge([beam * colour for colour in lit.headlamp]))
+        light = cv2.blendLinear(enlarged(drops, scene.shape), light, opacity, 1 - opacity)
+    return light
+
+
+def _beam_at(scene: Scene, distance_m: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Illuminance (h, w) in lux by the low beams on a drop at a distance along each ray."""
+    down = scene.plane.normal_down.astype(np.float32)
+    x = cv2.resize(scene.rays_x, (shape[1], 1), interpolation=cv2.INTER_LINEAR)
+    y = cv2.resize(scene.rays_y, (1, shape[0]), interpolation=cv2.INTER_LINEAR)
+    below = x * down[0] + (y * down[1] + (down[2] - np.float32(0.85 / distance_m)))  # (h, w)
+    lux = beam_candela(x, below) / np.float32(max(distance_m, 1.5) ** 2)
+    return np.minimum(lux, np.float32(120.0)).astype(np.float32)
