@@ -53,6 +53,9 @@ class Frame:
     image: JpegImage
     intrinsics: np.ndarray  # (3, 3) float64, pixels
     T_world_camera: np.ndarray  # (4, 4) float64, metres
+    T_ego_camera: np.ndarray | None = (
+        None  # (4, 4) float64; ego: x ahead, y left, z up, on the road
+    )
     lidar_depth_m: np.ndarray | None = None  # (H, W) float32, metres, 0 = no return
     exact_depth_m: np.ndarray | None = None  # (H, W) float32, metres; rendered worlds
     previous: Neighbour | None = None

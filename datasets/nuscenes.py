@@ -104,6 +104,7 @@ class NuScenesSource:
             image=image,
             intrinsics=self._intrinsics(record),
             T_world_camera=self._T_world_sensor(record),
+            T_ego_camera=self._T_ego_sensor(record),
             lidar_depth_m=self._lidar_depth_m(record, image.size()),
             exact_depth_m=self._exact_depth_m(record, image.size()),
             previous=self._neighbour(record, "prev"),

@@ -25,6 +25,7 @@ GENERATION_COLUMNS = (  # what an engine needs of a frame: no neighbours, no sec
     "image",
     "intrinsics",
     "T_world_camera",
+    "T_ego_camera",
     "lidar_depth",
     "exact_depth",
     "licence",
@@ -45,6 +46,7 @@ def frame_to_row(frame: Frame, licence: str, attribution: str) -> Row:
         "height": height,
         "intrinsics": _flat(frame.intrinsics),
         "T_world_camera": _flat(frame.T_world_camera),
+        "T_ego_camera": None if frame.T_ego_camera is None else _flat(frame.T_ego_camera),
         "lidar_depth": _depth_file(frame.lidar_depth_m, f"{frame.frame_id}.lidar"),
         "exact_depth": _depth_file(frame.exact_depth_m, f"{frame.frame_id}.exact"),
         "depth_scale": DEPTH_SCALE,
@@ -71,6 +73,7 @@ def frame_from_row(row: Row) -> Frame:
         image=JpegImage(row["image"]["bytes"]),
         intrinsics=np.array(row["intrinsics"], np.float64).reshape(3, 3),
         T_world_camera=np.array(row["T_world_camera"], np.float64).reshape(4, 4),
+        T_ego_camera=_transform_or_none(row.get("T_ego_camera")),
         lidar_depth_m=_depth_from(row.get("lidar_depth")),
         exact_depth_m=_depth_from(row.get("exact_depth")),
         previous=_neighbour_from_row(row, "prev"),
@@ -140,6 +143,10 @@ def _depth_file(depth_m: np.ndarray | None, name: str) -> Row | None:
 
 def _depth_from(value: Row | None) -> np.ndarray | None:
     return None if value is None else decode_depth_png(value["bytes"])
+
+
+def _transform_or_none(values: list[float] | None) -> np.ndarray | None:
+    return None if values is None else np.array(values, np.float64).reshape(4, 4)
 
 
 def _flat(matrix: np.ndarray) -> list[float]:

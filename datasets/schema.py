@@ -60,6 +60,7 @@ FRAMES = pa.schema(
         pa.field("height", pa.int32()),
         _required("intrinsics", MATRIX_3X3),
         _required("T_world_camera", MATRIX_4X4),
+        pa.field("T_ego_camera", MATRIX_OR_NONE),
         pa.field("lidar_depth", IMAGE),
         pa.field("exact_depth", IMAGE),
         pa.field("depth_scale", pa.float32()),

@@ -199,6 +199,7 @@ def request_for(task: Task, prepared: PreparedFrame, condition: Condition) -> Re
         image=prepared.image,
         depth_m=prepared.depth_m,
         intrinsics=prepared.intrinsics,
+        T_ego_camera=prepared.T_ego_camera,
         condition=condition,
         severity=task.severity,
         seed=task.seed,

@@ -26,6 +26,7 @@ class PreparedFrame:
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     depth_m: np.ndarray  # (H, W) float32, dense, metres; sky = inf
     intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
+    T_ego_camera: np.ndarray | None  # (4, 4) float64, metres
 
 
 def prepare_frame(frame: Frame, recipe: Recipe) -> PreparedFrame:
@@ -38,6 +39,7 @@ def prepare_frame(frame: Frame, recipe: Recipe) -> PreparedFrame:
         image=image,
         depth_m=_dense_depth(frame, recipe, image),
         intrinsics=scaled_intrinsics(frame.intrinsics, native, size),
+        T_ego_camera=frame.T_ego_camera,
     )
 
 
@@ -82,7 +84,8 @@ class PreparedFrames:
 
 def _content(row: Row, recipe: Recipe) -> bytes:
     """Digest of what a prepared frame depends on."""
-    digest = hashlib.sha256(recipe.hash.encode())
+    geometry = (row["intrinsics"], row["T_ego_camera"])
+    digest = hashlib.sha256(f"{recipe.hash} {geometry}".encode())
     for column in ("image", f"{recipe.depth}_depth"):
         digest.update(b"" if row[column] is None else row[column]["bytes"])
     return digest.digest()

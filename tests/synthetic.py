@@ -67,6 +67,7 @@ class SyntheticSource:
             image=JpegImage(encode_jpeg(picture(int(ref.source_id)))),
             intrinsics=INTRINSICS,
             T_world_camera=np.eye(4),
+            T_ego_camera=np.eye(4),
             lidar_depth_m=np.where(np.isfinite(depth_m), depth_m, 0).astype(np.float32),
             exact_depth_m=np.where(np.isfinite(depth_m), depth_m, 0).astype(np.float32),
         )

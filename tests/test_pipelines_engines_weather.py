@@ -9,7 +9,7 @@ from pipelines.engines.base import Engine, Request
 from pipelines.engines.weather import WeatherEngine
 from pipelines.engines.weather import fog as air
 from pipelines.engines.weather.ground import fit_ground, surface_normals
-from pipelines.engines.weather.headlights import headlight_lux
+from pipelines.engines.weather.headlights import headlight_lux, own_car
 from pipelines.engines.weather.lamps import Lamp, draw_far_lights, lamp_lux
 from pipelines.engines.weather.mirror import FACTOR as MIRROR_FACTOR
 from pipelines.engines.weather.mirror import mirrored
@@ -323,12 +323,47 @@ def test_headlights_fall_off_with_distance_squared():
     along = np.array([0.02, 0.03, 1.0]) / np.linalg.norm([0.02, 0.03, 1.0])
     distances = np.array([5.0, 10.0, 20.0, 40.0])
     points = (lamp[:, None] + along[:, None] * distances).astype(np.float32)
-    lux, towards = headlight_lux(points, lamp, down)
+    car = own_car(None, down, 1.5)
+    lux, towards = headlight_lux(points, lamp, down, car)
     np.testing.assert_allclose(lux * distances**2, lux[0] * 25, rtol=1e-4)
     np.testing.assert_allclose(towards, -np.repeat(along[:, None], 4, axis=1), atol=1e-5)
-    above = headlight_lux(np.float32([[0.6], [0.9 - 2.0], [20.5]]), lamp, down)[0]
+    above = headlight_lux(np.float32([[0.6], [0.9 - 2.0], [20.5]]), lamp, down, car)[0]
     assert above[0] < 0.05 * lux[2]  # the cut-off
-    assert headlight_lux(np.float32([[0.6], [0.9], [-5.0]]), lamp, down)[0][0] == 0
+    assert headlight_lux(np.float32([[0.6], [0.9], [-5.0]]), lamp, down, car)[0][0] == 0
+
+
+def mounted(yaw_degrees, ahead_m=1.7, height_m=1.5):
+    """T_ego_camera of a level camera that looks `yaw_degrees` to the left of straight ahead."""
+    yaw = np.radians(yaw_degrees)
+    forward = np.array([np.cos(yaw), np.sin(yaw), 0.0])
+    right, down = np.array([np.sin(yaw), -np.cos(yaw), 0.0]), np.array([0.0, 0.0, -1.0])
+    mounting = np.eye(4)
+    mounting[:3, :3] = np.stack([right, down, forward], axis=1)
+    mounting[:3, 3] = ahead_m, 0.0, height_m
+    return mounting
+
+
+def test_the_lamps_are_where_the_car_has_them():
+    down = np.array([0.0, 1.0, 0.0])
+    front = own_car(mounted(0), down, 1.5)
+    np.testing.assert_allclose(front.forward, [0, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(front.lamps_m.mean(0), [0, 0.84, 1.5], atol=1e-6)
+    assert front.lamps_m[0, 0] < front.lamps_m[1, 0]  # left, right
+    back = own_car(mounted(180, ahead_m=0.0), down, 1.5)
+    np.testing.assert_allclose(back.forward, [0, 0, -1], atol=1e-6)
+    np.testing.assert_allclose(back.lamps_m.mean(0), [0, 0.84, -3.2], atol=1e-6)
+    left = own_car(mounted(90), down, 1.5)
+    np.testing.assert_allclose(left.forward, [1, 0, 0], atol=1e-6)  # ahead is to its right
+
+
+@pytest.mark.parametrize("condition", [Condition.NIGHT, Condition.NIGHT_RAIN])
+def test_our_headlights_light_the_road_ahead_and_not_the_one_behind(condition):
+    def road(mounting):
+        asked = request(condition, 0.6, T_ego_camera=mounting)
+        return light(WeatherEngine().generate([asked])[0].image)[120:, 100:220].mean()
+
+    assert road(mounted(0)) > 2 * road(mounted(180))
+    assert road(None) > 2 * road(mounted(180))
 
 
 def test_a_facing_wall_is_lit_by_distance_squared():

@@ -20,6 +20,7 @@ class Request:
     condition: Condition
     severity: float  # [0, 1]
     seed: int  # decides every random choice of this sample, and nothing else does
+    T_ego_camera: np.ndarray | None = None  # (4, 4) float64, metres; None: looks straight ahead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,6 @@ from pipelines.inspect.stats import sample
 from pipelines.prepare import prepare_frame
 from pipelines.recipe import Recipe
 
-
 UNITS = (
     ("visibility_m", "m"),
     ("rain_mm_per_h", "mm/h"),

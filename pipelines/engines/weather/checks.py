@@ -21,6 +21,9 @@ def check_request(request: Request, offered: tuple[Condition, ...]) -> None:
     _check_image(request)
     _check_depth(request)
     _check_intrinsics(request)
+    mounting = request.T_ego_camera
+    if mounting is not None and (mounting.shape != (4, 4) or not np.isfinite(mounting).all()):
+        raise _refusal(request, "T_ego_camera is no finite (4, 4) matrix")
 
 
 def _refusal(request: Request, what: str) -> ValueError:

@@ -1,12 +1,15 @@
 """The car's own low beams: two lamps with a cut-off, falling off with distance squared."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from pipelines.engines.weather.filters import dot, smoothstep
 
 MOUNT_HEIGHT_M = 0.66
 HALF_TRACK_M = 0.68
-AHEAD_M = 0.6  # of the camera behind the windscreen
+AHEAD_M = 0.6  # of a camera behind the windscreen
+AHEAD_OF_AXLE_M = 3.2  # a compact car's lamps before its rear axle
 HOT_SPOT_CD = 15000.0
 FOREGROUND_CD = 1500.0
 SPILL_CD = 120.0
@@ -24,8 +27,34 @@ def beam_candela(across: np.ndarray, below: np.ndarray) -> np.ndarray:
     return (HOT_SPOT_CD * hot + FOREGROUND_CD * wide + SPILL_CD) * lit
 
 
+@dataclass(frozen=True, slots=True)
+class OwnCar:
+    """Our own car in camera coordinates: where it looks and where its two low beams sit."""
+
+    forward: np.ndarray  # (3,) float32, unit
+    right: np.ndarray  # (3,) float32, unit
+    lamps_m: np.ndarray  # (2, 3) float64
+
+
+def own_car(T_ego_camera: np.ndarray | None, down: np.ndarray, camera_height_m: float) -> OwnCar:
+    """The car around a camera whose mounting (4, 4) is known, or that looks straight ahead.
+
+    The ego frame has x ahead, y left, z up, its origin on the road below the rear axle.
+    """
+    if T_ego_camera is None:
+        drop = max(camera_height_m - MOUNT_HEIGHT_M, 0.1)
+        middle = down * drop + np.array([0.0, 0.0, AHEAD_M])
+        right, forward = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
+        return OwnCar(_unit(forward), _unit(right), _pair(middle, right))
+    to_camera = T_ego_camera[:3, :3].T
+    right = -to_camera[:, 1]
+    mount_m = np.array([AHEAD_OF_AXLE_M, 0.0, MOUNT_HEIGHT_M])
+    middle = to_camera @ (mount_m - T_ego_camera[:3, 3])
+    return OwnCar(_unit(to_camera[:, 0]), _unit(right), _pair(middle, right))
+
+
 def headlight_lux(
-    points_m: np.ndarray, lamp_m: np.ndarray, down: np.ndarray
+    points_m: np.ndarray, lamp_m: np.ndarray, down: np.ndarray, car: OwnCar
 ) -> tuple[np.ndarray, np.ndarray]:
     """Illuminance in lux (...) facing the lamp at points (3, ...), and unit directions to it.
 
@@ -33,17 +62,18 @@ def headlight_lux(
     """
     offset = points_m - lamp_m.astype(np.float32).reshape(3, *[1] * (points_m.ndim - 1))
     squared = np.maximum(dot(offset, offset), np.float32(0.25))
-    ahead = np.maximum(offset[2], np.float32(0.05))
+    along = dot(offset, car.forward)
+    ahead = np.maximum(along, np.float32(0.05))
     below = dot(offset, down.astype(np.float32)) / ahead
-    lux = beam_candela(offset[0] / ahead, below) / squared
-    lux *= offset[2] > 0.05
+    lux = beam_candela(dot(offset, car.right) / ahead, below) / squared
+    lux *= along > 0.05
     offset *= -1 / np.sqrt(squared)
     return lux, offset
 
 
-def lamp_positions_m(down: np.ndarray, camera_height_m: float) -> np.ndarray:
-    """Where the two lamps sit (2, 3) in camera coordinates, below and ahead of the camera."""
-    drop = max(camera_height_m - MOUNT_HEIGHT_M, 0.1)
-    middle = down * drop + np.array([0.0, 0.0, AHEAD_M])
-    side = np.array([HALF_TRACK_M, 0.0, 0.0])
-    return np.stack([middle - side, middle + side])
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def _pair(middle_m: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.stack([middle_m - HALF_TRACK_M * right, middle_m + HALF_TRACK_M * right])

@@ -8,7 +8,7 @@ import numpy as np
 from pipelines.engines.weather.filters import dot, enlarged, soft
 from pipelines.engines.weather.glare import add_glare, dim_corners
 from pipelines.engines.weather.ground import pixel_rays, surface_normals
-from pipelines.engines.weather.headlights import headlight_lux, lamp_positions_m
+from pipelines.engines.weather.headlights import headlight_lux
 from pipelines.engines.weather.lamps import (
     Lamp,
     draw_far_lights,
@@ -84,8 +84,8 @@ def _surface_lux(scene: Scene, lamps: list[Lamp], headlamp: np.ndarray) -> np.nd
     points = _points_m(scene, shape)
     wrap = 0.18 - 0.165 * ground  # foliage and cloth scatter back, asphalt hardly
     headlights, street = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    for position in lamp_positions_m(down, scene.plane.height_m):
-        lux, towards = headlight_lux(points, position, down)
+    for position in scene.car.lamps_m:
+        lux, towards = headlight_lux(points, position, down, scene.car)
         headlights += lux * _facing(planar, towards, wrap)
     for lamp in lamps:
         lux, towards = lamp_lux(points, lamp, down)

@@ -77,6 +77,11 @@ def _beam_at(scene: Scene, distance_m: float, shape: tuple[int, ...]) -> np.ndar
     down = scene.plane.normal_down.astype(np.float32)
     x = cv2.resize(scene.rays_x, (shape[1], 1), interpolation=cv2.INTER_LINEAR)
     y = cv2.resize(scene.rays_y, (1, shape[0]), interpolation=cv2.INTER_LINEAR)
-    below = x * down[0] + (y * down[1] + (down[2] - np.float32(0.85 / distance_m)))  # (h, w)
-    lux = beam_candela(x, below) / np.float32(max(distance_m, 1.5) ** 2)
+    forward, right = scene.car.forward, scene.car.right
+    ahead = x * forward[0] + (y * forward[1] + forward[2])  # (h, w)
+    lit = ahead > 0.05
+    ahead = np.maximum(ahead, np.float32(0.05))
+    below = x * down[0] + (y * down[1] + (down[2] - np.float32(0.85 / distance_m)))
+    across = (x * right[0] + (y * right[1] + right[2])) / ahead
+    lux = beam_candela(across, below / ahead) * lit / np.float32(max(distance_m, 1.5) ** 2)
     return np.minimum(lux, np.float32(120.0)).astype(np.float32)

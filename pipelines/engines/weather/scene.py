@@ -14,6 +14,7 @@ from pipelines.engines.weather.ground import (
     height_above,
     pixel_rays,
 )
+from pipelines.engines.weather.headlights import OwnCar, own_car
 from pipelines.engines.weather.photometry import luminance, srgb_to_linear
 
 FAR_M = 1e5  # what stands for the sky's infinite distance in sums and products
@@ -35,6 +36,7 @@ class Scene:
     plane_inverse: np.ndarray  # (H, W) float32, 1/m
     height_m: np.ndarray  # (H, W) float32, above the ground
     ground: np.ndarray  # (H, W) float32, how surely a pixel is ground
+    car: OwnCar
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -69,6 +71,7 @@ def read_scene(request: Request) -> Scene:
         plane_inverse=plane_inverse,
         height_m=height,
         ground=ground_weight(height, plane_inverse),
+        car=own_car(request.T_ego_camera, plane.normal_down, plane.height_m),
     )
 
 
