@@ -24,6 +24,7 @@ FACTOR = 3  # light is computed at a third of the resolution, surfaces are not
 FULL_SCALE_LUX = 34.0  # illuminance that makes a white surface white at the night exposure
 MEAN_REFLECTANCE = 0.15
 AMBIENT_COLOUR = np.array([0.86, 1.0, 1.22], np.float32)
+METERED_LIGHT, MOST_EXPOSURE = 0.03, 5.0  # mean linear light of the road under the low beams
 SHOT_PER_GAIN = 5e-5  # shot noise variance per unit of light, per unit of gain
 READ_PER_ROOT_GAIN = 3.5e-4
 
@@ -118,6 +119,16 @@ def _night_sky(scene: Scene, ambient_lux: float, town: np.ndarray) -> np.ndarray
     return np.repeat(rows, scene.shape[1], axis=1)
 
 
+def auto_exposure(light: np.ndarray) -> float:
+    """How much a camera opens up where no lamp of the car reaches; half of what is missing, in log.
+
+    It never closes: headlights set the exposure of the cameras that see them.
+    """
+    seen = cv2.mean(np.minimum(light[::4, ::4], 1.0))
+    missing = METERED_LIGHT / max(sum(seen[:3]) / 3, 1e-6)
+    return float(np.clip(missing**0.5, 1.0, MOST_EXPOSURE))
+
+
 def seen_at_night(
     light: np.ndarray,
     scene: Scene,
@@ -126,7 +137,9 @@ def seen_at_night(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Linear light (H, W, 3) after lens and sensor: halos, corners, noise that grows with gain."""
-    light = dim_corners(add_glare(light, glare), scene)
+    exposure = auto_exposure(light)
+    sensor_gain *= exposure
+    light = dim_corners(add_glare(light * np.float32(exposure), glare), scene)
     read = READ_PER_ROOT_GAIN * sensor_gain**0.5
     return add_sensor_noise(light, SHOT_PER_GAIN * sensor_gain, read, rng)
 
