@@ -33,7 +33,7 @@ def demo(
     inspection.verify(dataset, False)
     _say(5, "looking at it")
     sheet = dataset / "contact-sheet.png"
-    generation.preview(dataset, "demo", sheet, 4)
+    generation.preview(dataset, "demo", sheet, 4, 8)
     report = dataset_stats(dataset)
     (dataset / "stats.json").write_text(report.model_dump_json(indent=2))
     inspection.print_stats(report)

@@ -56,16 +56,17 @@ def plan(
 def preview(
     dataset: Dataset,
     recipe: RecipeName = "weather",
-    out: Annotated[Path | None, typer.Option(help="PNG to write")] = None,
+    out: Annotated[Path | None, typer.Option(help="PNG or JPEG to write")] = None,
     frames: Annotated[int, typer.Option(min=1, max=64, help="Number of frames")] = 4,
+    columns: Annotated[int, typer.Option(min=1, help="Pictures side by side")] = 8,
 ) -> None:
     """Write a contact sheet: clear, depth and each condition, as `generate` will make them."""
     from pipelines.inspect.preview import write_preview
     from pipelines.recipe import load_recipe
 
     loaded = load_recipe(recipe)
-    path = write_preview(dataset, loaded, out or dataset / f"preview-{loaded.folder}.png", frames)
-    typer.echo(str(path))
+    path = out or dataset / f"preview-{loaded.folder}.png"
+    typer.echo(str(write_preview(dataset, loaded, path, frames, columns)))
 
 
 def generate(

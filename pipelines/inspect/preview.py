@@ -30,11 +30,17 @@ UNITS = (
 )
 
 
-def write_preview(root: Path, recipe: Recipe, out: Path, num_frames: int = 4) -> Path:
-    """Write a contact sheet (PNG) of evenly spaced clear frames; raises Refused."""
-    lines = list(preview_lines(root, recipe, num_frames))
+def write_preview(
+    root: Path, recipe: Recipe, out: Path, num_frames: int = 4, num_columns: int = 8
+) -> Path:
+    """Write a contact sheet (PNG or JPEG) of evenly spaced clear frames; raises Refused."""
+    lines = [
+        line[start : start + num_columns]
+        for line in preview_lines(root, recipe, num_frames)
+        for start in range(0, len(line), num_columns)
+    ]
     out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(contact_sheet(lines)).save(out)
+    Image.fromarray(contact_sheet(lines)).save(out, quality=90)
     return out
 
 
