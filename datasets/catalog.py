@@ -13,7 +13,6 @@ import hashlib
 import json
 import re
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,7 +22,12 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datasets.claims import Claim, is_held, remove_stale_claims
-from datasets.disk import create_exclusively, link_exclusively, no_space_is_disk_full
+from datasets.disk import (
+    create_exclusively,
+    link_exclusively,
+    no_space_is_disk_full,
+    temporary_path,
+)
 from datasets.errors import CorruptShard
 from datasets.owner import Owner
 from datasets.shards import ShardFile, ShardReader, ShardWriter, describe_shard, shard_metadata
@@ -116,11 +120,11 @@ class Catalog:
 
     def claim(self, shard: Shard) -> Claim | None:
         """Take a shard's lease, or None while a living process holds it."""
-        return Claim.take(self.root / "_claims", _lease_name(shard))
+        return Claim.take(self.root, _lease_name(shard))
 
     def is_claimed(self, shard: Shard) -> bool:
         """Whether somebody living holds a shard's lease."""
-        return is_held(self.root / "_claims", _lease_name(shard))
+        return is_held(self.root, _lease_name(shard))
 
     @contextmanager
     def writer(self, table: str, schema: pa.Schema, info: dict[str, str]) -> Iterator[ShardWriter]:
@@ -128,9 +132,8 @@ class Catalog:
 
         Raises DiskFull.
         """
-        path = self.root / "_tmp" / f"{Owner.me().token()}.{uuid.uuid4().hex}.parquet"
         with no_space_is_disk_full(self.root):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path = temporary_path(self.root, ".parquet")
             writer = ShardWriter(path, schema, {"table": table, **info})
             try:
                 yield writer
@@ -182,7 +185,7 @@ class Catalog:
         losers = [self.root / name for name in self.orphans() if _shard_name(name) in committed]
         for path in [*stale, *losers]:
             path.unlink(missing_ok=True)
-        return [*stale, *losers, *remove_stale_claims(self.root / "_claims")]
+        return [*stale, *losers, *remove_stale_claims(self.root)]
 
     def orphans(self) -> list[str]:
         """Data files, relative to the root, that no manifest entry names: no reader sees them."""
@@ -224,7 +227,7 @@ class Catalog:
     def _create_entry(self, entry: Entry) -> Entry:
         body = entry.model_dump(mode="json")
         text = json.dumps({"entry": body, "sha256": _digest(body)}, indent=1)
-        if create_exclusively(self._entry_path(entry.shard), text.encode()):
+        if create_exclusively(self.root, self._entry_path(entry.shard), text.encode()):
             return entry
         committed = self.read_entry(self._entry_path(entry.shard))
         kept = {f.path for f in (committed.rows, committed.quarantine) if f is not None}

@@ -6,11 +6,10 @@ its process on this machine is dead, and otherwise when it was not renewed for L
 
 import os
 import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from datasets.disk import create_exclusively
+from datasets.disk import create_exclusively, temporary_path
 from datasets.owner import Owner
 
 LEASE_SECONDS = 600.0
@@ -23,15 +22,15 @@ class Claim:
         self.path, self.owner = path, owner
 
     @classmethod
-    def take(cls, folder: Path, name: str) -> "Claim | None":
+    def take(cls, root: Path, name: str) -> "Claim | None":
         """Take the lease of a name, or None while somebody living holds it."""
-        path, owner = folder / f"{name}.lease", Owner.me()
+        path, owner = _lease_path(root, name), Owner.me()
         for _ in range(2):
-            if create_exclusively(path, owner.token().encode()):
+            if create_exclusively(root, path, owner.token().encode()):
                 return cls(path, owner)
             if not is_stale(path):
                 return None
-            _remove_stale(path)
+            _remove_stale(root, path)
         return None
 
     def renew(self) -> None:
@@ -52,9 +51,9 @@ class Claim:
         self.release()
 
 
-def is_held(folder: Path, name: str) -> bool:
+def is_held(root: Path, name: str) -> bool:
     """Whether somebody living holds the lease of a name."""
-    path = folder / f"{name}.lease"
+    path = _lease_path(root, name)
     return path.exists() and not is_stale(path)
 
 
@@ -68,19 +67,21 @@ def is_stale(path: Path) -> bool:
     return not owner.alive() or age_seconds > LEASE_SECONDS
 
 
-def remove_stale_claims(folder: Path) -> list[Path]:
+def remove_stale_claims(root: Path) -> list[Path]:
     """Remove the leases of dead owners; returns them."""
-    stale = [path for path in folder.glob("*.lease") if is_stale(path)]
+    stale = [path for path in (root / "_claims").glob("*.lease") if is_stale(path)]
     for path in stale:
-        _remove_stale(path)
+        _remove_stale(root, path)
     return stale
 
 
-def _remove_stale(path: Path) -> None:
+def _lease_path(root: Path, name: str) -> Path:
+    return root / "_claims" / f"{name}.lease"
+
+
+def _remove_stale(root: Path, path: Path) -> None:
     # Renaming first makes one of several removers the only one.
-    grave = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    try:
+    grave = temporary_path(root)
+    with suppress(FileNotFoundError):
         path.rename(grave)
-    except FileNotFoundError:
-        return
-    grave.unlink(missing_ok=True)
+        grave.unlink()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from datasets.errors import DiskFull, NightrainError
+from datasets.owner import Owner
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -22,14 +23,21 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
-def create_exclusively(path: Path, data: bytes) -> bool:
-    """Create a file with all its content, or nothing; False where it exists already.
+def temporary_path(root: Path, ending: str = "") -> Path:
+    """A new name below DATASET/_tmp that tells whose it is, so that a sweep knows when to go."""
+    folder = root / "_tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{Owner.me().token()}.{uuid.uuid4().hex}{ending}"
+
+
+def create_exclusively(root: Path, path: Path, data: bytes) -> bool:
+    """Create a file of a dataset with all its content, or nothing; False where it exists already.
 
     A reader sees the whole file or none: the data goes to a temporary name, to the disk, and is
     then linked into place, which fails where the name is taken.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = temporary_path(root)
     try:
         with open(temporary, "xb") as file:
             file.write(data)
@@ -57,9 +65,9 @@ def link_exclusively(source: Path, target: Path) -> bool:
     return True
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file so that readers see the old or the new content, never a mixture."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+def replace_file(root: Path, path: Path, data: bytes) -> None:
+    """Write a file of a dataset so that readers see the old or the new content, no mixture."""
+    temporary = temporary_path(root)
     try:
         temporary.write_bytes(data)
         fsync(temporary)

@@ -91,7 +91,7 @@ def plan_ingest(
     first = sum(len(plan.shards) for plan in plans)
     shards = tuple(_planned_shards(refs, frames_per_shard, first))
     plan = IngestPlan(source=source.name, options=options, shards=shards)
-    if not create_exclusively(_plan_path(root, len(plans)), plan.model_dump_json().encode()):
+    if not create_exclusively(root, _plan_path(root, len(plans)), plan.model_dump_json().encode()):
         return plan_ingest(  # somebody was faster
             root, source, refs, options, again=again, frames_per_shard=frames_per_shard
         )

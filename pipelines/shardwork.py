@@ -10,7 +10,8 @@ from typing import Literal, Protocol
 import pyarrow as pa
 from pydantic import BaseModel
 
-from datasets.catalog import Catalog, Entry, Shard
+from datasets.catalog import Catalog, Entry, Shard, quarantine_table
+from datasets.claims import Claim
 from datasets.disk import fsync, require_free
 from datasets.errors import CorruptShard
 from datasets.schema import QUARANTINE, SCHEMA_VERSION
@@ -79,41 +80,54 @@ def make_shard(
     claim = catalog.claim(shard)
     if claim is None:
         return ShardReport(shard=shard, status="elsewhere")
-    require_free(catalog.root, LEAST_FREE_BYTES)
-    partial = PartialShard(catalog.root, shard, about)
-    counts: Counter[str] = Counter()
-    with (
-        claim,
-        catalog.writer(shard.table, schema, about) as rows,
-        catalog.writer(f"quarantine-of-{shard.table}", QUARANTINE, about) as rejected,
-    ):
+    with claim:
         if entry := catalog.entry(shard):  # committed between the look and the claim
             return _report(entry, "already")
-        try:
-            for item in produce(partial.rows()):
-                if isinstance(item, Rejected):
-                    rejected.add(item.row)
-                    counts[item.row["reason"]] += 1
-                else:
-                    rows.add(item)
-                claim.renew()
-                on_rows(1)
-        except StopRequested:
-            partial.keep(rows)
-            return ShardReport(shard=shard, status="stopped", num_rows=rows.num_rows)
-        rows.close()
-        rejected.close()
-        entry = catalog.commit(
-            shard,
-            rows,
-            rejected,
-            about=about,
-            counts=dict(sorted(counts.items())),
-            seconds=time.perf_counter() - started,
-            schema_version=SCHEMA_VERSION,
-        )
+        require_free(catalog.root, LEAST_FREE_BYTES)
+        partial = PartialShard(catalog.root, shard, about)
+        with (
+            catalog.writer(shard.table, schema, about) as rows,
+            catalog.writer(quarantine_table(shard.table), QUARANTINE, about) as rejected,
+        ):
+            try:
+                counts = _write(produce(partial.rows()), rows, rejected, claim, on_rows)
+            except StopRequested:
+                partial.keep(rows)
+                return ShardReport(shard=shard, status="stopped", num_rows=rows.num_rows)
+            seconds = time.perf_counter() - started
+            entry = catalog.commit(
+                shard,
+                rows,
+                rejected,
+                about=about,
+                counts=counts,
+                seconds=seconds,
+                schema_version=SCHEMA_VERSION,
+            )
         partial.forget()
-    return _report(entry, "committed")
+        return _report(entry, "committed")
+
+
+def _write(
+    items: Iterable[Row | Rejected],
+    rows: ShardWriter,
+    rejected: ShardWriter,
+    claim: Claim,
+    on_rows: OnRows,
+) -> dict[str, int]:
+    """Write rows and rejected rows to the end; returns the rejected by reason."""
+    counts: Counter[str] = Counter()
+    for item in items:
+        if isinstance(item, Rejected):
+            rejected.add(item.row)
+            counts[item.row["reason"]] += 1
+        else:
+            rows.add(item)
+        claim.renew()
+        on_rows(1)
+    rows.close()
+    rejected.close()
+    return dict(sorted(counts.items()))
 
 
 class PartialShard:

@@ -129,13 +129,13 @@ def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
 
 
 def test_the_lease_of_a_dead_process_is_free_at_once(tmp_path: Path) -> None:
-    create_exclusively(tmp_path / "a.lease", dead_owner().token().encode())
+    create_exclusively(tmp_path, tmp_path / "_claims" / "a.lease", dead_owner().token().encode())
     assert not is_held(tmp_path, "a") and Claim.take(tmp_path, "a") is not None
 
 
 def test_a_silent_lease_of_another_machine_lapses(tmp_path: Path) -> None:
-    path = tmp_path / "a.lease"
-    create_exclusively(path, Owner("elsewhere", 1, "1").token().encode())
+    path = tmp_path / "_claims" / "a.lease"
+    create_exclusively(tmp_path, path, Owner("elsewhere", 1, "1").token().encode())
     assert is_held(tmp_path, "a")
     os.utime(path, (0, path.stat().st_mtime - LEASE_SECONDS - 1))
     assert not is_held(tmp_path, "a")

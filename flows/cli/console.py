@@ -108,6 +108,8 @@ def print_run(report: RunReport, what: str) -> None:
         out.print(f"{report.num_already} shards were committed before")
     for failure in report.failed:
         out.print(f"[red]failed[/red]    {failure}")
+    if report.stopped:
+        out.print("[yellow]stopped[/yellow]   on request; the same command goes on from here")
 
 
 def exit_code(report: RunReport, signal_exit_code: int) -> int:

@@ -16,7 +16,7 @@ def write_card(root: Path) -> Path:
     catalog = Catalog(root)
     tables = {name: catalog.entries(name) for name in catalog.tables()}
     path = root / "README.md"
-    replace_file(path, _card(tables).encode())
+    replace_file(root, path, _card(tables).encode())
     return path
 
 
