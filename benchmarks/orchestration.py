@@ -1,13 +1,14 @@
-"""What the Prefect flow costs over the local mode, once the server is up.
+"""What the Prefect flow costs over the local mode, once the server is up, at 30 s a shard.
 
     python -m benchmarks.orchestration [--shards 2] [--seconds 30] [--repeats 2] [--json]
 
-Both modes run the same plan in turn in one process. A shard is a wait of fixed length in batches,
-so that what differs is orchestration alone.
+Both modes run in turn in one process: first shards that wait for a fixed time, so that what differs
+is orchestration alone; then real variants of the built-in world by the weather engine.
 """
 
 import argparse
 import logging
+import shutil
 import statistics
 import tempfile
 import time
@@ -18,12 +19,25 @@ from typing import Any, cast
 import flows  # its settings must be there before prefect is imported
 from benchmarks.report import Figure, print_figures
 from datasets.catalog import Catalog, Shard
+from datasets.nuscenes import NuScenesSource
+from datasets.world import VERSION, write_world
 from pipelines.execute import Executor, SerialExecutor, run_plan
+from pipelines.run import GenerateJob, generate, ingest
 from pipelines.shardwork import OnRows, ShardReport, ignore_rows
 from pipelines.stop import Stop
 
 BATCHES_PER_SHARD = 16
 ROWS_PER_BATCH = 8
+VARIANTS_PER_SECOND = 36  # of the recipe below, about: sets how many make the wanted seconds
+NUM_FRAMES = 12
+RECIPE = """
+name: bench
+depth: exact
+variants_per_frame: {variants_per_frame}
+conditions:
+  night: {{lowest: 0.2, highest: 0.9}}
+  rain: {{lowest: 0.2, highest: 0.9}}
+"""
 
 
 class Waiting:
@@ -41,8 +55,8 @@ class Waiting:
         return ShardReport(shard=shard, status="committed", num_rows=num_rows)
 
 
-def measure(num_shards: int, seconds: float, repeats: int) -> list[Figure]:
-    """Wall time of a plan in both modes, in turn; the server is up before the first."""
+def measure_waiting(num_shards: int, seconds: float, repeats: int) -> list[Figure]:
+    """Wall time of a plan of waits in both modes."""
     from prefect import flow
     from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
@@ -55,31 +69,72 @@ def measure(num_shards: int, seconds: float, repeats: int) -> list[Figure]:
         def show(share: float) -> None:
             update_progress_artifact(artifact, 100.0 * share)
 
-        run(num_shards, shard_seconds, PrefectExecutor(on_share=show))
+        wait(num_shards, shard_seconds, PrefectExecutor(on_share=show))
 
-    through_prefect(0.0)
-    plain, prefect = [], []
-    for _ in range(repeats):
-        plain.append(timed(lambda: run(num_shards, seconds, SerialExecutor())))
-        prefect.append(timed(lambda: through_prefect(seconds)))
-    ratio = statistics.median(p / q for p, q in zip(prefect, plain, strict=True))
-    return [
-        Figure(f"local mode, {num_shards} shards", statistics.median(plain), "s", ""),
-        Figure(f"Prefect flow, {num_shards} shards", statistics.median(prefect), "s", ""),
-        Figure(f"overhead at {seconds:g} s a shard", 100 * (ratio - 1), "%", "at most 5"),
-    ]
+    through_prefect(0.0)  # brings the server up
+    return compared(
+        f"waiting, {num_shards} x {seconds:g} s",
+        lambda: timed(lambda: wait(num_shards, seconds, SerialExecutor())),
+        lambda: timed(lambda: through_prefect(seconds)),
+        repeats,
+    )
 
 
-def run(num_shards: int, seconds: float, executor: Executor) -> None:
+def wait(num_shards: int, seconds: float, executor: Executor) -> None:
     """Run the waiting plan to its end."""
     shards = [Shard(table="variants/bench/fog", number=n) for n in range(num_shards)]
     with tempfile.TemporaryDirectory() as folder:
-        catalog = Catalog(Path(folder))
-        reports = list(run_plan(catalog, shards, Waiting(seconds), executor, Stop()))
+        reports = list(run_plan(Catalog(Path(folder)), shards, Waiting(seconds), executor, Stop()))
     assert len(reports) == num_shards
 
 
-def timed(work: Callable[[], None]) -> float:
+def measure_generating(seconds: float, repeats: int) -> list[Figure]:
+    """Wall time of two shards of real variants in both modes."""
+    from flows.generate import run_in_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_world(root / "world", scenes=1, frames=NUM_FRAMES, seed=0)
+        source, stop = NuScenesSource(root / "world", VERSION), Stop()
+        refs, executor = source.select("all"), SerialExecutor(stop)
+        ingest(root / "frames", source, refs, {}, executor=executor, stop=stop)
+        count = max(1, round(seconds * VARIANTS_PER_SECOND / NUM_FRAMES))
+        (root / "recipe.yaml").write_text(RECIPE.format(variants_per_frame=min(100, count)))
+
+        def on_a_copy(run: Callable[[GenerateJob], object]) -> float:
+            copy = root / "copy"
+            shutil.copytree(root / "frames", copy)
+            job = GenerateJob(dataset=copy, recipe=str(root / "recipe.yaml"))
+            elapsed = timed(lambda: run(job))
+            shutil.rmtree(copy)
+            return elapsed
+
+        def local(job: GenerateJob) -> None:
+            generate(job, executor=SerialExecutor(Stop()), stop=Stop())
+
+        return compared(
+            "generating, 2 shards",
+            lambda: on_a_copy(local),
+            lambda: on_a_copy(lambda job: run_in_process(job, Stop())),
+            repeats,
+        )
+
+
+def compared(
+    what: str, local: Callable[[], float], prefect: Callable[[], float], repeats: int
+) -> list[Figure]:
+    """Figures of both modes, run in turn."""
+    pairs = [(local(), prefect()) for _ in range(repeats)]
+    overheads = [100 * (flow / plain - 1) for plain, flow in pairs]
+    spread = f"{min(overheads):.1f} to {max(overheads):.1f}"
+    return [
+        Figure(f"{what}: local mode", statistics.median(p for p, _ in pairs), "s", ""),
+        Figure(f"{what}: Prefect flow", statistics.median(f for _, f in pairs), "s", ""),
+        Figure(f"{what}: overhead ({spread})", statistics.median(overheads), "%", "at most 5"),
+    ]
+
+
+def timed(work: Callable[[], object]) -> float:
     """Seconds of wall time."""
     started = time.perf_counter()
     work()
@@ -95,5 +150,6 @@ if __name__ == "__main__":
     options = parser.parse_args()
     assert flows
     logging.getLogger("prefect").setLevel(logging.WARNING)
-    figures = measure(options.shards, options.seconds, options.repeats)
+    figures = measure_waiting(options.shards, options.seconds, options.repeats)
+    figures += measure_generating(options.seconds, options.repeats)
     print_figures("orchestration", figures, options.json)
