@@ -8,9 +8,10 @@ BIN = $(VENV)/bin
 READY = $(VENV)/ready
 # The first interpreter that runs and is one of the supported versions.
 FIND_PYTHON = for p in $$PYTHON python3.11 python3.12 python3 python; do \
-	$$p -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
 	&& { command -v $$p; exit 0; }; done; \
-	echo "nightrain needs Python 3.11 or 3.12 with its venv module; set PYTHON=/path/to/python" >&2; \
+	echo "nightrain needs Python 3.11 or 3.12 with venv and ensurepip (Debian: python3-venv);" \
+	"set PYTHON=/path/to/python if it is not on the PATH" >&2; \
 	exit 1
 
 demo: $(READY)
@@ -31,10 +32,12 @@ bench: $(READY)
 setup: $(READY)
 
 $(READY): requirements.lock pyproject.toml
+	@echo "setting up $(VENV) (half a minute on a fast network)"
 	@test -x $(BIN)/python || { python="$$($(FIND_PYTHON))" && "$$python" -m venv $(VENV); }
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet requirements.lock
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
+	@test -x $(BIN)/uv || { $(BIN)/python -m ensurepip >/dev/null && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check uv; }
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $(READY)
 
 # Pins only: no index address and no hash of one index may get into the file.

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from datasets.disk import fsync
 from datasets.errors import CorruptShard
@@ -22,6 +22,9 @@ from datasets.schema import is_payload, with_metadata
 
 ROW_GROUP_BYTES = 2 * 1024 * 1024  # one random row costs one row group
 MIN_ROWS_PER_GROUP, MAX_ROWS_PER_GROUP = 16, 100
+
+# No part of a name begins with a dot: there is no way up and nothing hidden.
+FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._~-]*(/[A-Za-z0-9_][A-Za-z0-9._~-]*)*$"
 
 Row = dict[str, Any]
 
@@ -40,7 +43,7 @@ class ShardFile(BaseModel):
     """What the manifest knows of one Parquet file; enough to detect any change to it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    path: str  # relative to the dataset's root
+    path: str = Field(pattern=FILE_NAME)  # relative to the dataset's root, and inside it
     num_rows: int
     num_bytes: int
     sha256: str

@@ -211,6 +211,14 @@ def test_names_of_tables_stay_inside(tmp_path: Path) -> None:
     assert quarantine_table("frames") == "quarantine/frames"
 
 
+def test_an_entry_that_points_outside_is_refused(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    entry = commit(catalog)
+    for name in ("../secret.parquet", "/etc/passwd", "variants/../../secret", ".hidden", "a//b"):
+        with pytest.raises(ValueError, match="path"):
+            type(entry.rows).model_validate(entry.rows.model_dump() | {"path": name})
+
+
 def test_a_damaged_entry_says_so(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path)
     commit(catalog)
