@@ -7,7 +7,7 @@ is orchestration alone; then real variants of the built-in world by the weather 
 """
 
 import argparse
-import logging
+import os
 import shutil
 import statistics
 import tempfile
@@ -149,7 +149,7 @@ if __name__ == "__main__":
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     assert flows
-    logging.getLogger("prefect").setLevel(logging.WARNING)
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     figures = measure_waiting(options.shards, options.seconds, options.repeats)
     figures += measure_generating(options.seconds, options.repeats)
     print_figures("orchestration", figures, options.json)
