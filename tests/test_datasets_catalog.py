@@ -203,6 +203,39 @@ def test_a_disk_that_fills_at_any_step_of_the_commit_leaves_nothing_visible(
     assert 4 <= fails < 20
 
 
+def test_the_commit_survives_a_power_cut_at_any_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a name points to is on the disk before the name is, and the entry comes last."""
+    steps: list[tuple[str, str]] = []
+    real_fsync, real_link = os.fsync, os.link
+
+    def fsync(descriptor: int) -> None:
+        steps.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        real_fsync(descriptor)
+
+    def link(source: Path, target: Path) -> None:
+        steps.append(("link", f"{source} {target}"))
+        real_link(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link)
+    commit(Catalog(tmp_path))
+    (data, data_linked), (entry, entry_linked) = [
+        (what.split()[0], what.split()[1]) for kind, what in steps if kind == "link"
+    ]
+    assert data_linked.endswith("night/00003.parquet") and entry_linked.endswith("00003.json")
+    expected = [
+        ("fsync", data),
+        ("link", f"{data} {data_linked}"),
+        ("fsync", str(Path(data_linked).parent)),
+        ("fsync", entry),
+        ("link", f"{entry} {entry_linked}"),
+        ("fsync", str(Path(entry_linked).parent)),
+    ]
+    assert [step for step in steps if step in expected] == expected
+
+
 def test_names_of_tables_stay_inside(tmp_path: Path) -> None:
     for name in ("../frames", "/frames", "a//b", "a/../b", "", "A b"):
         with pytest.raises(ValueError, match="table"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from datasets.frame import ADVERSE_CONDITIONS, Condition
@@ -30,6 +31,9 @@ class WeatherEngine:
 
     def __init__(self) -> None:
         keep_freed_pages()
+        # One core per shard: pictures this small gain nothing from OpenCV's threads, which would
+        # wait for a core that another shard, or Prefect, is using.
+        cv2.setNumThreads(1)
 
     def generate(self, requests: Sequence[Request]) -> list[Variant]:
         """Make one variant per request, in order; raises ValueError for a request it cannot."""

@@ -2,7 +2,7 @@
 
 import ctypes
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 KEPT_BYTES, LARGEST_KEPT_BYTES = 256 * 2**20, 30 * 2**20
 
 
@@ -16,5 +16,10 @@ def keep_freed_pages() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    trim = mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-    return bool(trim and mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES))
+    # The arenas of other threads have heaps of 64 MiB and give them back however this is set.
+    wanted = (
+        (M_TRIM_THRESHOLD, KEPT_BYTES),
+        (M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES),
+        (M_ARENA_MAX, 1),
+    )
+    return all(mallopt(name, value) for name, value in wanted)
