@@ -20,6 +20,7 @@ from pipelines.engines.weather.photometry import (
     expose,
     linear_to_srgb,
     luminance,
+    normal_deviates,
     srgb_to_linear,
 )
 from pipelines.engines.weather.rain import (
@@ -106,6 +107,15 @@ def test_noise_variance_is_shot_times_signal_plus_read_squared(signal):
     noise = add_sensor_noise(flat, 0.004, 0.01, rng()) - flat
     assert np.var(noise) == pytest.approx(0.004 * signal + 0.01**2, rel=0.02)
     assert abs(noise.mean()) < 4 * np.sqrt(np.var(noise) / noise.size)
+
+
+def test_deviates_are_normal():
+    """Against the exact distribution: no quantile is further off than a level is wide."""
+    found = np.sort(normal_deviates((200, 300, 3), rng()).ravel())
+    exact = np.sort(rng(1).standard_normal(found.size))
+    middle = slice(found.size // 100, -found.size // 100)
+    assert np.abs(found[middle] - exact[middle]).max() < 0.2
+    assert abs(found.mean()) < 0.01 and found.std() == pytest.approx(1, abs=0.01)
 
 
 # Severity

@@ -1,5 +1,8 @@
 """Between sRGB bytes and linear light, by tables; and the noise of a sensor."""
 
+import math
+from statistics import NormalDist
+
 import cv2
 import numpy as np
 
@@ -25,6 +28,10 @@ LINEAR_OF_BYTE = _linear_of_srgb(np.arange(256) / 255.0).astype(np.float32)
 _STEPS = np.arange(TABLE_STEPS + 1) / TABLE_STEPS
 BYTE_OF_LINEAR = _byte_table(_STEPS)
 BYTE_OF_EXPOSURE = _byte_table(1.0 - np.exp(-FILM_MAX * _STEPS))
+
+
+_QUANTILES = np.array([NormalDist().inv_cdf((i + 0.5) / 256) for i in range(256)])
+NORMAL_OF_BYTE = (_QUANTILES / _QUANTILES.std()).astype(np.float32)
 
 
 def srgb_to_linear(image: np.ndarray) -> np.ndarray:
@@ -60,6 +67,15 @@ def desaturate(linear: np.ndarray, amount: float) -> np.ndarray:
     return cv2.transform(linear, mix.astype(np.float32))
 
 
+def normal_deviates(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Normal deviates (*shape) float32 at 256 equally likely levels within 2.9 sigma.
+
+    Five times faster than exact ones, and a pixel is rounded to 256 levels anyway.
+    """
+    levels = np.frombuffer(rng.bytes(math.prod(shape)), np.uint8).reshape(shape)
+    return cv2.LUT(levels, NORMAL_OF_BYTE)
+
+
 def add_sensor_noise(
     linear: np.ndarray, shot: float, read: float, rng: np.random.Generator
 ) -> np.ndarray:
@@ -71,7 +87,7 @@ def add_sensor_noise(
     sigma *= np.float32(shot)
     sigma += np.float32(read * read)
     cv2.sqrt(sigma, dst=sigma)
-    sigma *= rng.standard_normal(linear.shape, np.float32)
+    cv2.multiply(sigma, normal_deviates(linear.shape, rng), dst=sigma)
     return cv2.add(linear, sigma, dst=sigma)
 
 
@@ -83,5 +99,5 @@ def add_fine_grain(
     sigma *= np.float32(shot)
     sigma += np.float32(read * read)
     cv2.sqrt(sigma, dst=sigma)
-    sigma *= rng.standard_normal(sigma.shape, np.float32)
+    cv2.multiply(sigma, normal_deviates(sigma.shape, rng), dst=sigma)
     return cv2.add(linear, cv2.merge([sigma, sigma, sigma]))
