@@ -52,12 +52,14 @@ def dataset(frames: Path, tmp_path: Path) -> Path:
     return tmp_path / "dataset"
 
 
-def start(root: Path, frames: Path, *options: str) -> subprocess.Popen:
+def start(
+    root: Path, frames: Path, *options: str, environment: dict[str, str] | None = None
+) -> subprocess.Popen:
     """The command, in a process of its own."""
     arguments = [str(root), "--recipe", str(frames / "recipe.yaml"), "--engine-mode", "local"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*COMMAND, *arguments, *options], env=environment, **quiet)
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
+    return subprocess.Popen([*COMMAND, *arguments, *options], env=variables, **quiet)
 
 
 def num_visible(root: Path) -> int:
@@ -143,10 +145,24 @@ def test_a_killed_parent_leaves_no_worker_behind(dataset: Path, frames: Path) ->
     assert len(workers) >= 2
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    wait_until_gone(workers)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_killed_flow_leaves_no_server_behind(
+    dataset: Path, frames: Path, uninterrupted: dict, tmp_path: Path
+) -> None:
+    environment = {"PREFECT_HOME": str(tmp_path / "prefect")}
+    process = start(dataset, frames, "--engine-mode", "prefect", environment=environment)
+    wait_for_a_claim(dataset, seconds=120)
+    servers = [pid for pid in children(process.pid) if "-m uvicorn" in command_of(pid)]
+    assert servers
+    process.kill()
+    process.wait()
+    wait_until_gone(servers)
+    assert start(dataset, frames).wait() == 0
+    assert_complete(dataset, uninterrupted)
 
 
 @pytest.mark.slow
@@ -176,8 +192,23 @@ def test_a_full_disk_is_exit_code_4_and_the_same_command_goes_on(
         subprocess.run(["umount", str(small)], check=False)
 
 
-def wait_for_a_claim(root: Path, at_least: int = 1) -> None:
-    deadline = time.monotonic() + 30
+def wait_until_gone(pids: list[int]) -> None:
+    deadline = time.monotonic() + 20
+    while alive := [pid for pid in pids if command_of(pid)]:
+        assert time.monotonic() < deadline, f"still there: {alive}"
+        time.sleep(0.1)
+
+
+def command_of(pid: int) -> str:
+    """Command line of a process; "" where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def wait_for_a_claim(root: Path, at_least: int = 1, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
     while len(list((root / "_claims").glob("*.lease"))) < at_least:
         assert time.monotonic() < deadline, "no work began"
         time.sleep(0.005)

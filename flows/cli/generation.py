@@ -120,6 +120,9 @@ def run_local(job: GenerateJob, stop: Stop, on_rows: OnRows) -> RunReport:
 def run_flow(job: GenerateJob, stop: Stop, on_rows: OnRows) -> RunReport:
     """The job as a run of the flow `generate-variants`, on the user's server or a temporary one."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the progress bar says the rest
+    from flows.server_guard import guard_server
+
+    guard_server()
     from flows.generate import run_in_process
 
     return run_in_process(job, stop, on_rows)
