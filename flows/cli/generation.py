@@ -96,6 +96,9 @@ def generate(
         include_evaluation_scenes=include_evaluation_scenes,
     )
     run, stop = (run_local if engine_mode == "local" else run_flow), Stop()
+    if engine_mode == "prefect" and not json:
+        server = os.environ.get("PREFECT_API_URL", "a temporary server, which takes a moment")
+        typer.echo(f"flow generate-variants on {server}", err=True)
     with progress_bar("variants", None if retry_failed else _num_left(job), not json) as bar:
         report = run(job, stop, bar.add)
     if json:
