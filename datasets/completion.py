@@ -23,6 +23,8 @@ SAME_SURFACE = 1.25  # ratio of depths up to which two returns are joined by a s
 OCCLUDED = 1.3  # a return this much farther than those above and below it is seen through them
 RING_GAP_PX = 9  # rows between two rings, with some slack
 COLUMN_GAP_PX = 6  # wider gaps are bridged over pedestrians and posts
+GUIDED_RADIUS = 14
+GUIDED_EPS = 0.01
 TOP_WINDOW = 15  # columns over which the things above the highest ring are evened out
 
 
@@ -101,7 +103,25 @@ def _fill(returns: np.ndarray, plane: np.ndarray, image: np.ndarray) -> np.ndarr
     filled = np.where(
         gaps.upper == 0, _above(gaps), np.where(gaps.lower == 0, _below(gaps), inside)
     )
-    return np.maximum(filled, np.float32(1 / MAX_COMPLETED_M)).astype(np.float32)
+    filled = np.maximum(filled, np.float32(1 / MAX_COMPLETED_M)).astype(np.float32)
+    return np.where(gaps.upper == 0, np.exp(_guided(np.log(filled), image)), filled)
+
+
+def _guided(values: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Values (h, w) evened out within what looks alike: He, Sun and Tang 2013, guided filter.
+
+    Above the highest ring nothing is known but the column below: neighbouring columns of one wall
+    that end at different things would otherwise stand out as stripes.
+    """
+    guide = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        return cv2.blur(x, (2 * GUIDED_RADIUS + 1, 2 * GUIDED_RADIUS + 1))
+
+    mean_guide, mean_values = mean(guide), mean(values)
+    covariance = mean(guide * values) - mean_guide * mean_values
+    slope = covariance / (mean(guide * guide) - mean_guide**2 + np.float32(GUIDED_EPS))
+    return mean(slope) * guide + mean(mean_values - slope * mean_guide)
 
 
 def _bridge_columns(returns: np.ndarray, image: np.ndarray) -> np.ndarray:
