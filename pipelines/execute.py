@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from multiprocessing.synchronize import Event as ProcessEvent
 from typing import Protocol
@@ -70,22 +70,29 @@ class ProcessExecutor:
             futures = [pool.submit(report_failure, shard, work, ignore_rows) for shard in shards]
             watcher = threading.Thread(target=self._pass_on, args=(flag, futures), daemon=True)
             watcher.start()
-            for future in as_completed(futures):
-                if future.cancelled():
-                    continue
-                report = future.result()
-                on_rows(report.num_rows)
-                yield report
+            try:
+                for future in as_completed(futures):
+                    if not future.cancelled():
+                        report = future.result()
+                        on_rows(report.num_rows)
+                        yield report
+            except BaseException:  # a full disk, or nobody listens any more: begin nothing else
+                _end(flag, futures)
+                raise
 
-    def _pass_on(self, flag: ProcessEvent, futures: list) -> None:  # type: ignore[type-arg]
+    def _pass_on(self, flag: ProcessEvent, futures: list[Future[ShardReport]]) -> None:
         """Bring the wish to stop to the workers and drop what has not begun."""
         while not all(future.done() for future in futures):
             if self.stop.requested:
-                flag.set()
-                for future in futures:
-                    future.cancel()
+                _end(flag, futures)
                 return
             time.sleep(0.1)
+
+
+def _end(flag: ProcessEvent, futures: list[Future[ShardReport]]) -> None:
+    flag.set()
+    for future in futures:
+        future.cancel()
 
 
 def _begin_worker(flag: ProcessEvent) -> None:
