@@ -28,8 +28,9 @@ from datasets.disk import (
     no_space_is_disk_full,
     temporary_path,
 )
-from datasets.errors import CorruptShard
+from datasets.errors import CorruptShard, PlanMismatch
 from datasets.owner import Owner
+from datasets.schema import SCHEMA_VERSION
 from datasets.shards import ShardFile, ShardReader, ShardWriter, describe_shard, shard_metadata
 
 FRAMES = "frames"
@@ -110,6 +111,12 @@ class Catalog:
             raise CorruptShard(f"{path} is no manifest entry: {error}") from error
         if not intact or self._entry_path(entry.shard) != path:
             raise CorruptShard(f"{path} was changed since it was committed, or belongs elsewhere.")
+        if entry.schema_version != SCHEMA_VERSION:
+            raise PlanMismatch(
+                f"{path} has schema version {entry.schema_version}; this nightrain reads and "
+                f"writes version {SCHEMA_VERSION}. Use the nightrain that made it, or ingest and "
+                "generate into another folder."
+            )
         return entry
 
     def reader(self, file: ShardFile, cached_groups: int = 2) -> ShardReader:
@@ -149,7 +156,6 @@ class Catalog:
         about: dict[str, str],
         counts: dict[str, int],
         seconds: float,
-        schema_version: int,
     ) -> Entry:
         """Commit finished files as one shard, exactly once; returns the entry that counts.
 
@@ -169,7 +175,7 @@ class Catalog:
                 counts=counts,
                 seconds=round(seconds, 3),
                 created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-                schema_version=schema_version,
+                schema_version=SCHEMA_VERSION,
             )
             return self._create_entry(entry)
 

@@ -14,7 +14,7 @@ from datasets.catalog import Catalog, Entry, Shard, quarantine_table
 from datasets.claims import Claim
 from datasets.disk import fsync, require_free
 from datasets.errors import CorruptShard
-from datasets.schema import QUARANTINE, SCHEMA_VERSION
+from datasets.schema import QUARANTINE
 from datasets.shards import Row, ShardReader, ShardWriter, describe_shard, shard_metadata
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
@@ -102,7 +102,6 @@ def make_shard(
                 about=about,
                 counts=counts,
                 seconds=seconds,
-                schema_version=SCHEMA_VERSION,
             )
         partial.forget()
         return _report(entry, "committed")

@@ -13,7 +13,7 @@ from datasets import disk
 from datasets.catalog import Catalog, Entry, Shard, quarantine_table
 from datasets.claims import LEASE_SECONDS, Claim, is_held
 from datasets.disk import create_exclusively, no_space_is_disk_full, require_free
-from datasets.errors import CorruptShard, DiskFull
+from datasets.errors import CorruptShard, DiskFull, PlanMismatch
 from datasets.owner import Owner
 from datasets.schema import VARIANTS
 from datasets.shards import ShardWriter
@@ -32,9 +32,7 @@ def commit(catalog: Catalog, shard: Shard = SHARD, rows: range = range(5)) -> En
 
 
 def commit_writer(catalog: Catalog, shard: Shard, writer: ShardWriter) -> Entry:
-    return catalog.commit(
-        shard, writer, about={"recipe": "r"}, counts={}, seconds=1.0, schema_version=1
-    )
+    return catalog.commit(shard, writer, about={"recipe": "r"}, counts={}, seconds=1.0)
 
 
 def test_nothing_is_there_before_the_commit(tmp_path: Path) -> None:
@@ -250,6 +248,16 @@ def test_an_entry_that_points_outside_is_refused(tmp_path: Path) -> None:
     for name in ("../secret.parquet", "/etc/passwd", "variants/../../secret", ".hidden", "a//b"):
         with pytest.raises(ValueError, match="path"):
             type(entry.rows).model_validate(entry.rows.model_dump() | {"path": name})
+
+
+def test_another_schema_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.catalog.SCHEMA_VERSION", 0)
+    commit(Catalog(tmp_path))
+    monkeypatch.undo()
+    with pytest.raises(PlanMismatch, match=r"version 0.*version 1"):
+        Catalog(tmp_path).entries(SHARD.table)
 
 
 def test_a_damaged_entry_says_so(tmp_path: Path) -> None:
