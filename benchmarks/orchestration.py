@@ -28,8 +28,8 @@ from pipelines.stop import Stop
 
 BATCHES_PER_SHARD = 16
 ROWS_PER_BATCH = 8
-VARIANTS_PER_SECOND = 36  # of the recipe below, about: sets how many make the wanted seconds
-NUM_FRAMES = 12
+VARIANTS_PER_SECOND = 59  # of the recipe below, about: sets how many make the wanted seconds
+NUM_FRAMES = 18
 RECIPE = """
 name: bench
 depth: exact
