@@ -64,14 +64,19 @@ def generate_variants(job: GenerateJob) -> State:
     return _state(report)
 
 
+def run_with(here: Session, job: GenerateJob) -> State:
+    """Run the flow in this process with a session of the caller's; gives its final state."""
+    token = _session.set(here)
+    try:
+        return generate_variants(job, return_state=True)
+    finally:
+        _session.reset(token)
+
+
 def run_in_process(job: GenerateJob, stop: Stop, on_rows: OnRows = ignore_rows) -> RunReport:
     """Run the flow here and give its report; raises what the job raised."""
     here = Session(stop, on_rows)
-    token = _session.set(here)
-    try:
-        state = generate_variants(job, return_state=True)
-    finally:
-        _session.reset(token)
+    state = run_with(here, job)
     if here.error is not None:
         raise here.error
     if here.report is None:

@@ -97,7 +97,7 @@ def test_side_by_side_is_the_same(server: None, job: GenerateJob) -> None:
 def test_sigterm_finishes_the_batch_and_the_run_is_cancelled(
     server: None, job: GenerateJob
 ) -> None:
-    from flows.generate import Session, _session, generate_variants
+    from flows.generate import Session, run_with
 
     here = Session()
     sent: list[int] = []
@@ -111,11 +111,7 @@ def test_sigterm_finishes_the_batch_and_the_run_is_cancelled(
     main = threading.main_thread().ident
     assert main is not None
     here.on_rows = once
-    token = _session.set(here)
-    try:
-        state = generate_variants(job, return_state=True)
-    finally:
-        _session.reset(token)
+    state = run_with(here, job)
     assert state.is_cancelled() and here.report is not None and here.report.stopped
     assert 0 < here.report.num_rows < 18 or (job.dataset / "_partial").exists()
     assert verify(job.dataset).accepted and not list((job.dataset / "_claims").iterdir())
@@ -168,16 +164,12 @@ def test_a_full_disk_ends_the_flow(server: None) -> None:
 
 
 def test_failed_shards_fail_the_run_and_the_rest_is_there(server: None, job: GenerateJob) -> None:
-    from flows.generate import Session, _session, generate_variants
+    from flows.generate import Session, run_with
 
     path = job.dataset / Catalog(job.dataset).entries("frames")[0].rows.path
     data = bytearray(path.read_bytes())
     data[200] ^= 1
     path.write_bytes(data)
-    token = _session.set(Session())
-    try:
-        state = generate_variants(job, return_state=True)
-    finally:
-        _session.reset(token)
+    state = run_with(Session(), job)
     assert state.is_failed() and "2 shards failed" in str(state.message)
     assert len(all_rows(job.dataset)) == 12
