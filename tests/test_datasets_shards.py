@@ -150,10 +150,7 @@ def test_200_damaged_shards_are_all_found(generated: Path, tmp_path: Path) -> No
             bit = rng.randrange(8 * len(data))
             data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
-        delivered = read_until_damage(catalog.reader(file))
-        for row, good in zip(delivered, good_rows(copy), strict=False):
-            assert row == good  # rows before the damaged group may come; they are right
-        assert len(delivered) < file.num_rows, f"trial {trial}: nothing was noticed in {file.path}"
+        assert read_until_damage(catalog.reader(file)) == [], f"trial {trial} in {file.path}"
         assert not verify(generated).accepted
         shutil.copy(copy, path)
     assert verify(generated).accepted
@@ -168,8 +165,19 @@ def read_until_damage(reader: ShardReader) -> list[Row]:
     return rows
 
 
-def good_rows(path: Path) -> list[Row]:
-    return pq.read_table(path).to_pylist()
+def test_in_a_large_shard_no_damaged_row_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row groups before the damage are given and right; the damaged one is not."""
+    reader = written(tmp_path, 250)
+    path = tmp_path / "shard.parquet"
+    data = bytearray(path.read_bytes())
+    data[reader.file.row_groups[1].offset + 5000] ^= 1
+    path.write_bytes(data)
+    assert read_until_damage(ShardReader(tmp_path, reader.file)) == []
+    monkeypatch.setattr("datasets.shards.VERIFIED_AT_ONCE_BYTES", 0)
+    given = read_until_damage(ShardReader(tmp_path, reader.file))
+    assert [row["seed"] for row in given] == list(range(100))
 
 
 def test_a_changed_manifest_entry_is_found(generated: Path) -> None:
