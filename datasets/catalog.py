@@ -188,6 +188,7 @@ class Catalog:
         """
         stale = [path for path in (self.root / "_tmp").glob("*") if _is_abandoned(path)]
         committed = {e.shard.name for table in self.tables() for e in self.entries(table)}
+        # In this order: a shard that commits in between is referenced by the time orphans are read.
         losers = [self.root / name for name in self.orphans() if _shard_name(name) in committed]
         for path in [*stale, *losers]:
             path.unlink(missing_ok=True)

@@ -61,15 +61,9 @@ def frame_to_row(frame: Frame, licence: str, attribution: str) -> Row:
 def frame_from_row(row: Row) -> Frame:
     """The frame of a row; columns that were not read give None."""
     return Frame(
-        frame_id=row["frame_id"],
+        **_named(row),
         source_dataset=row["source_dataset"],
-        source_id=row["source_id"],
-        split=row["split"],
-        scene_id=row["scene_id"],
         description=row["description"],
-        camera=row["camera"],
-        condition=Condition(row["condition"]),
-        timestamp_us=row["timestamp_us"],
         image=JpegImage(row["image"]["bytes"]),
         intrinsics=np.array(row["intrinsics"], np.float64).reshape(3, 3),
         T_world_camera=np.array(row["T_world_camera"], np.float64).reshape(4, 4),
@@ -83,15 +77,7 @@ def frame_from_row(row: Row) -> Frame:
 
 def ref_from_row(row: Row) -> FrameRef:
     """What names and places the frame of a row; nothing is decoded."""
-    return FrameRef(
-        frame_id=row["frame_id"],
-        source_id=row["source_id"],
-        split=row["split"],
-        scene_id=row["scene_id"],
-        camera=row["camera"],
-        condition=Condition(row["condition"]),
-        timestamp_us=row["timestamp_us"],
-    )
+    return FrameRef(**_named(row))
 
 
 def quarantine_row(
@@ -130,6 +116,19 @@ def _origin(frame: Frame) -> Row:
         "camera": frame.camera,
         "condition": str(frame.condition),
         "timestamp_us": frame.timestamp_us,
+    }
+
+
+def _named(row: Row) -> dict[str, Any]:
+    """What names and places a frame, of its row."""
+    return {
+        "frame_id": row["frame_id"],
+        "source_id": row["source_id"],
+        "split": row["split"],
+        "scene_id": row["scene_id"],
+        "camera": row["camera"],
+        "condition": Condition(row["condition"]),
+        "timestamp_us": row["timestamp_us"],
     }
 
 

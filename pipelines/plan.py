@@ -53,12 +53,16 @@ def plan_generation(
 
 def plan_retry(catalog: Catalog, shards: Sequence[Shard]) -> list[Shard]:
     """The next retry of every planned shard whose last attempt left rows in quarantine."""
+    last_attempts = {
+        (entry.shard.table, entry.shard.number): entry
+        for table in dict.fromkeys(shard.table for shard in shards)
+        for entry in catalog.entries(table)  # in the order of their attempts
+    }
     retries = []
     for shard in shards:
-        attempts = [e for e in catalog.entries(shard.table) if e.shard.number == shard.number]
-        if attempts and attempts[-1].quarantine is not None:
-            last = attempts[-1].shard
-            retries.append(last.model_copy(update={"retry": last.retry + 1}))
+        last = last_attempts.get((shard.table, shard.number))
+        if last is not None and last.quarantine is not None:
+            retries.append(last.shard.model_copy(update={"retry": last.shard.retry + 1}))
     return retries
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from datasets.catalog import Catalog, Shard
+from datasets.catalog import FRAMES, Catalog, Shard
 from datasets.disk import require_free
 from datasets.source import FrameRef, FrameSource
 from pipelines.execute import Executor, run_plan
@@ -80,28 +80,20 @@ def ingest(
     Raises Refused, PlanMismatch, BrokenSource, DiskFull.
     """
     root.mkdir(parents=True, exist_ok=True)
-    plan = plan_ingest(root, source, refs, options)
-    shards, work = ingest_work(root, source, refs, plan)
-    report = run(root, shards, work, executor=executor, stop=stop, on_rows=on_rows)
-    failed = quarantined_frames(root, source.name) if retry_failed and not stop.requested else set()
-    if again := [ref for ref in refs if ref.frame_id in failed]:
-        report = _ingest_again(root, source, again, options, executor, stop, on_rows)
+    report = RunReport()
+
+    def read(refs: Sequence[FrameRef], options: dict[str, str], again: bool) -> None:
+        plan = plan_ingest(root, source, refs, options, again=again)
+        shards, work = ingest_work(root, source, refs, plan)
+        run(root, shards, work, executor=executor, stop=stop, on_rows=on_rows, report=report)
+
+    read(refs, options, again=False)
+    if retry_failed and not stop.requested:
+        failed = quarantined_frames(root, source.name)
+        if again := [ref for ref in refs if ref.frame_id in failed]:
+            read(again, {**options, "retry": "yes"}, again=True)
     write_card(root)
     return report
-
-
-def _ingest_again(
-    root: Path,
-    source: FrameSource,
-    refs: Sequence[FrameRef],
-    options: dict[str, str],
-    executor: Executor,
-    stop: Stop,
-    on_rows: OnRows,
-) -> RunReport:
-    plan = plan_ingest(root, source, refs, {**options, "retry": "yes"}, again=True)
-    shards, work = ingest_work(root, source, refs, plan)
-    return run(root, shards, work, executor=executor, stop=stop, on_rows=on_rows)
 
 
 class GenerateJob(BaseModel):
@@ -151,14 +143,15 @@ def run(
     executor: Executor,
     stop: Stop,
     on_rows: OnRows = ignore_rows,
+    report: RunReport | None = None,
 ) -> RunReport:
-    """Run a shard plan to its end: sweep leftovers, make what is missing, count it."""
+    """Run a shard plan to its end: sweep leftovers, make what is missing, add it to the report."""
     catalog = Catalog(root)
     catalog.sweep()
-    sizes = [entry.rows.num_bytes for entry in catalog.entries("frames")]
+    sizes = [entry.rows.num_bytes for entry in catalog.entries(FRAMES)]
     require_free(root, 2 * max(sizes, default=0))
-    report = RunReport()
-    report.num_already = sum(catalog.entry(shard) is not None for shard in shards)
+    report = report or RunReport()
+    report.num_already += sum(catalog.entry(shard) is not None for shard in shards)
     for shard_report in run_plan(catalog, shards, work, executor, stop, on_rows):
         report.add(shard_report)
     catalog.sweep()  # what others left that died while this run went on

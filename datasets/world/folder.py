@@ -1,6 +1,5 @@
 """A folder that appears whole or not at all, with the checksum of every file in it."""
 
-import errno
 import hashlib
 import os
 import shutil
@@ -9,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from datasets.errors import DiskFull, Refused
+from datasets.disk import no_space_is_disk_full
+from datasets.errors import Refused
 
 SUMS = "SHA256SUMS"
 
@@ -46,16 +46,13 @@ def new_folder(out: Path) -> Iterator[Folder]:
     out.parent.mkdir(parents=True, exist_ok=True)
     growing = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        growing.chmod(0o755)
-        folder = Folder(growing)
-        yield folder
-        folder.write_sums()
-        check_free(out)
-        os.rename(growing, out)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise DiskFull(f"no space left for {out}; free some and run again") from error
-        raise
+        with no_space_is_disk_full(out.parent):
+            growing.chmod(0o755)
+            folder = Folder(growing)
+            yield folder
+            folder.write_sums()
+            check_free(out)
+            os.rename(growing, out)
     finally:
         shutil.rmtree(growing, ignore_errors=True)
 

@@ -4,9 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CAMERA_PERIOD_S = 1 / 12
-KEYFRAME_PERIOD_S = 0.5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraMount:
