@@ -107,6 +107,22 @@ VARIANTS = pa.schema(
     ]
 )
 
+CAPTIONS = pa.schema(
+    [
+        _required("frame_id", pa.string()),
+        *_ORIGIN,
+        _required("caption", pa.string()),  # as the captioner said it: weather words included
+        pa.field("captioner", NAME),
+        pa.field("captioner_version", NAME),
+        pa.field("weights", NAME),
+        pa.field("builds", NAME),
+        pa.field("device", NAME),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+        pa.field("gen_seconds", pa.float32()),
+        *_RIGHTS,
+    ]
+)
+
 QUARANTINE = pa.schema(
     [
         _required("sample_id", pa.string()),  # the frame's own name where a frame was rejected

@@ -1,0 +1,174 @@
+"""Committed frames to captions, shard by shard: captions/<captioner>/NNNNN.parquet.
+
+Row by row as frames/NNNNN, but for the frames whose image does not decode: those are in quarantine.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from datasets.catalog import FRAMES, Catalog, Shard
+from datasets.errors import DamagedInput, DiskFull, NightrainError, Reason, Refused
+from datasets.images import decode_jpeg
+from datasets.rows import quarantine_row, ref_from_row
+from datasets.schema import CAPTIONS, SCHEMA_VERSION
+from datasets.shards import Row
+from pipelines import stop as stopping
+from pipelines.captions.base import Captioner, captions_table
+from pipelines.generate import in_batches
+from pipelines.shardwork import (
+    OnRows,
+    Rejected,
+    ShardReport,
+    StopRequested,
+    ignore_rows,
+    make_shard,
+)
+
+ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "condition", "timestamp_us")
+COLUMNS = ("frame_id", *ORIGIN, "description", "image", "licence", "attribution")
+
+
+def plan_captions(catalog: Catalog, captioner: Captioner) -> tuple[Shard, ...]:
+    """One shard of captions per committed frames shard that holds a row; raises Refused."""
+    table = captions_table(captioner)
+    frames = [entry.shard for entry in catalog.entries(FRAMES) if entry.rows.num_rows]
+    return tuple(shard.model_copy(update={"table": table}) for shard in frames)
+
+
+def captions_of(catalog: Catalog, frames: Shard, captioner: Captioner) -> dict[str, str]:
+    """Captions by frame id of a committed frames shard.
+
+    Frames that are in quarantine are missing. Raises Refused where the shard has no captions yet.
+    """
+    table = captions_table(captioner)
+    entry = catalog.entry(frames.model_copy(update={"table": table}))
+    if entry is None:
+        raise Refused(
+            f"{catalog.root} has no captions of {frames.name} by {captioner.name!r} ({table}). "
+            "Run the captions of this dataset first."
+        )
+    columns = catalog.reader(entry.rows).table(["frame_id", "caption"]).to_pydict()
+    return dict(zip(columns["frame_id"], columns["caption"], strict=True))
+
+
+@dataclass(frozen=True)
+class CaptionShard:
+    """Work that makes one shard of captions from a dataset's root and a captioner."""
+
+    root: Path
+    captioner: Captioner
+    batch_size: int = 32  # frames decoded at a time; a captioner makes its own batches of them
+
+    def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
+        """Make the shard; raises Refused without weights, CorruptShard, DiskFull."""
+        catalog = Catalog(self.root)
+        frames = catalog.entry(shard.model_copy(update={"table": FRAMES}))
+        if frames is None:
+            raise NightrainError(
+                f"{shard.name} needs {FRAMES}/{shard.stem}, which is not committed in "
+                f"{self.root}. Run `nightrain ingest` again: it finishes what is missing."
+            )
+        about = {
+            "captioner": self.captioner.name,
+            "captioner_version": self.captioner.version,
+            "weights": self.captioner.weights,
+            "split": frames.about.get("split", "none"),
+            "condition": frames.about.get("condition", "clear"),
+            "frames_sha256": frames.rows.keys_sha256,
+        }
+
+        def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
+            rows = catalog.reader(frames.rows).rows(COLUMNS)
+            for batch in in_batches(rows, self.batch_size):
+                if stopping.current().requested:
+                    raise StopRequested
+                yield from self._rows_of(batch, kept, about)
+
+        return make_shard(catalog, shard, CAPTIONS, about, produce, on_rows)
+
+    def _rows_of(
+        self, batch: Sequence[Row], kept: dict[str, Row], about: dict[str, str]
+    ) -> Iterator[Row | Rejected]:
+        """Rows of a batch in order; what an interrupted run had finished is not made again."""
+        results: dict[str, Row | Rejected] = {
+            row["frame_id"]: kept[row["frame_id"]] for row in batch if row["frame_id"] in kept
+        }
+        images: dict[str, np.ndarray] = {}
+        for row in batch:
+            if row["frame_id"] not in results:
+                try:
+                    images[row["frame_id"]] = decode_jpeg(row["image"]["bytes"])
+                except DamagedInput as error:
+                    results[row["frame_id"]] = _rejected(row, error.reason, error)
+        wanted = [row for row in batch if row["frame_id"] in images]
+        started = time.perf_counter()
+        captions = self._captions(wanted, images)
+        seconds = (time.perf_counter() - started) / max(1, len(wanted))
+        for row, caption in zip(wanted, captions, strict=True):
+            results[row["frame_id"]] = (
+                _rejected(row, Reason.ENGINE_ERROR, caption)
+                if isinstance(caption, Exception)
+                else _caption_row(row, caption, about, self.captioner.runs_on, seconds)
+            )
+        for row in batch:
+            yield results[row["frame_id"]]
+
+    def _captions(
+        self, rows: Sequence[Row], images: dict[str, np.ndarray]
+    ) -> list[str | Exception]:
+        """One caption or failure per row; where a batch fails, its frames are captioned alone."""
+        try:
+            return list(self._ask(rows, images)) if rows else []
+        except (Refused, DiskFull):  # no other frame would fare better
+            raise
+        except Exception as error:  # some frame's fault: find out whose
+            if len(rows) == 1:
+                return [error]
+            return [caption for row in rows for caption in self._captions([row], images)]
+
+    def _ask(self, rows: Sequence[Row], images: dict[str, np.ndarray]) -> list[str]:
+        captions = self.captioner.caption(
+            [images[row["frame_id"]] for row in rows], [row["description"] or "" for row in rows]
+        )
+        if len(captions) != len(rows):
+            raise ValueError(f"{len(rows)} captions were asked for, {len(captions)} came")
+        return captions
+
+
+def _caption_row(row: Row, caption: str, about: dict[str, str], device: str, seconds: float) -> Row:
+    return {
+        **{name: row[name] for name in ("frame_id", *ORIGIN, "licence", "attribution")},
+        "caption": caption,
+        **{name: about[name] for name in ("captioner", "captioner_version", "weights")},
+        "builds": _builds(bool(about["weights"])),
+        "device": device,
+        "created_at": datetime.now(UTC),
+        "gen_seconds": seconds,
+        "schema_version": SCHEMA_VERSION,
+    }
+
+
+def _builds(with_networks: bool) -> str:
+    """Versions of what the words of a caption depend on."""
+    names = ("nightrain", *(("torch", "transformers", "tokenizers") if with_networks else ()))
+    return ", ".join(f"{name} {version(name)}" for name in names)
+
+
+def _rejected(row: Row, reason: Reason, error: Exception) -> Rejected:
+    return Rejected(
+        quarantine_row(
+            ref_from_row(row),
+            row["source_dataset"],
+            row["condition"],
+            reason,
+            error,
+            attempts=1,
+            created_at=datetime.now(UTC),
+        )
+    )

@@ -1,0 +1,143 @@
+"""Captions by a vision-language network: BLIP-2 as in the paper, and a smaller one.
+
+BLIP-2: Li, Li, Savarese and Hoi 2023, arXiv:2301.12597. Florence-2: Xiao et al. 2023,
+arXiv:2311.06242. BLIP: Li, Li, Xiong and Hoi 2022, arXiv:2201.12086.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from datasets.errors import Refused
+from pipelines.captions.base import one_line
+from pipelines.weights import Weights, resolve, weights_name
+
+# The first commit with the image token that transformers asks for; in safetensors, MIT.
+BLIP2 = Weights("Salesforce/blip2-opt-2.7b", "59a1ef6c1e5117b3f65523d1c6066825bcf315e3")
+# 0.23 B parameters, safetensors, MIT. BLIP's own small model is kept as a pickle only.
+FLORENCE2 = Weights("florence-community/Florence-2-base")
+TASKS = {"florence2": "<CAPTION>"}  # what a family wants to be told besides the picture
+FAMILIES = {"blip2": ("blip-2",), "small": ("florence2", "blip")}
+
+
+@dataclass(frozen=True)
+class _NetworkCaptioner:
+    """What both captioners share; a value that can be sent to another process."""
+
+    model: Weights
+    num_beams: int = 3
+    max_new_tokens: int = 30
+    batch_size: int = 8  # every batch is filled up to it: the words do not depend on neighbours
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    device: str = "auto"  # "auto": the first GPU, else the processor
+    offline: bool | None = None  # None: what HF_HUB_OFFLINE says
+
+    name = ""
+
+    @property
+    def version(self) -> str:
+        """Version of this code, and the settings that decide the words."""
+        settings = f"beams{self.num_beams}-tokens{self.max_new_tokens}"
+        return f"1-{settings}-batch{self.batch_size}-{self.dtype}"
+
+    @property
+    def weights(self) -> str:
+        """Hub id and commit, or name and fingerprint of a folder; raises Refused."""
+        return weights_name(self.model, offline=self.offline)
+
+    @property
+    def runs_on(self) -> str:
+        """The device that was asked for, or the first GPU where there is one."""
+        import torch
+
+        if self.device != "auto":
+            return self.device
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def caption(self, images: Sequence[np.ndarray], about: Sequence[str]) -> list[str]:
+        """One caption per picture (H, W, 3) uint8 sRGB, by beam search; `about` is not read.
+
+        Raises Refused where the weights are missing or of another family.
+        """
+        if len(images) != len(about):
+            raise ValueError(f"{len(images)} images and {len(about)} texts do not match")
+        network = _load(self)
+        captions: list[str] = []
+        for start in range(0, len(images), self.batch_size):
+            batch = list(images[start : start + self.batch_size])
+            filled = batch + batch[-1:] * (self.batch_size - len(batch))
+            captions += network.caption(filled)[: len(batch)]
+        return captions
+
+
+@dataclass(frozen=True)
+class Blip2Captioner(_NetworkCaptioner):
+    """BLIP-2, as the paper: beam search over 3 beams, at most 30 tokens, no sampling."""
+
+    model: Weights = BLIP2
+
+    name = "blip2"
+
+
+@dataclass(frozen=True)
+class SmallCaptioner(_NetworkCaptioner):
+    """Florence-2 (the default) or BLIP: 0.2 to 0.5 billion parameters instead of 3.7."""
+
+    model: Weights = FLORENCE2
+
+    name = "small"
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A loaded network with its own preprocessing."""
+
+    settings: _NetworkCaptioner
+    model: Any
+    processor: Any
+    task: str | None
+
+    def caption(self, images: Sequence[np.ndarray]) -> list[str]:
+        """Captions of one batch of pictures (H, W, 3) uint8."""
+        import torch
+        from PIL import Image
+
+        asked = {"images": [Image.fromarray(image) for image in images], "return_tensors": "pt"}
+        if self.task is not None:
+            asked["text"] = [self.task] * len(images)
+        inputs = self.processor(**asked).to(self.model.device, self.model.dtype)
+        with torch.inference_mode():
+            tokens = self.model.generate(  # (B, at most max_new_tokens and the prompt)
+                **inputs,
+                num_beams=self.settings.num_beams,
+                max_new_tokens=self.settings.max_new_tokens,
+                do_sample=False,
+            )
+        texts = self.processor.batch_decode(tokens, skip_special_tokens=True)
+        return [one_line(text) for text in texts]
+
+
+@functools.lru_cache(maxsize=1)
+def _load(settings: _NetworkCaptioner) -> _Network:
+    """Load a network once per process; raises Refused."""
+    import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+    found = resolve(settings.model, offline=settings.offline)
+    family = AutoConfig.from_pretrained(found.folder, local_files_only=True).model_type
+    if family not in FAMILIES[settings.name]:
+        raise Refused(
+            f"{found.name} is of the family {family!r}; captioner {settings.name!r} runs "
+            f"{' or '.join(FAMILIES[settings.name])}. Name other weights or another captioner."
+        )
+    model: Any = AutoModelForImageTextToText.from_pretrained(
+        found.folder,
+        dtype=getattr(torch, settings.dtype),
+        use_safetensors=True,
+        local_files_only=True,
+    )
+    processor = AutoProcessor.from_pretrained(found.folder, local_files_only=True)
+    return _Network(settings, model.to(settings.runs_on).eval(), processor, TASKS.get(family))

@@ -1,0 +1,1 @@
+"""Control images: pictures that hold a frame's geometry for ControlNet. Near is white."""

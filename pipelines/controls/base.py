@@ -1,0 +1,84 @@
+"""What every source of depth takes and gives."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from datasets.errors import DamagedInput, Reason
+
+LEAST_DEPTH_M = 0.1  # nothing is nearer to a car's camera, whatever a network says
+
+
+class Scene(Protocol):
+    """What a source may look at; a PreparedFrame and a Request are one."""
+
+    @property
+    def image(self) -> np.ndarray:
+        """Picture (H, W, 3) uint8, sRGB."""
+        ...
+
+    @property
+    def depth_m(self) -> np.ndarray | None:
+        """Dense depth (H, W) float32, metres, > 0, sky = inf; None where nothing is known."""
+        ...
+
+    @property
+    def intrinsics(self) -> np.ndarray:
+        """Intrinsics (3, 3) float64, pixels of `image`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RelativeDepth:
+    """Inverse depth in a unit of its own, larger = nearer; raises DamagedInput for any other."""
+
+    inverse_depth: np.ndarray  # (H, W) float32, finite
+    sky: np.ndarray | None = None  # (H, W) bool; None: the source does not tell sky from far
+
+    def __post_init__(self) -> None:
+        values = self.inverse_depth
+        if values.ndim != 2 or values.dtype != np.float32:
+            raise ValueError(f"expected (H, W) float32, found {values.shape} {values.dtype}")
+        if not np.isfinite(values).all():
+            raise DamagedInput(
+                Reason.BAD_OUTPUT,
+                f"{np.count_nonzero(~np.isfinite(values))} of {values.size} inverse depths are not "
+                "finite; run the depth network in float32",
+            )
+
+
+class DepthSource(Protocol):
+    """Finds the depth of a picture."""
+
+    @property
+    def name(self) -> str:
+        """What decides the numbers: "given", "midas", "dpt:Intel/dpt-large@bc15f29aa3a8"."""
+        ...
+
+    def depth(self, scene: Scene) -> RelativeDepth:
+        """Inverse depth at the size of the scene's picture; raises DamagedInput, Refused."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A scene of its parts: what a frame looks like through a window, or a bare picture."""
+
+    image: np.ndarray  # (H, W, 3) uint8, sRGB
+    intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
+    depth_m: np.ndarray | None = None  # (H, W) float32, dense, metres; sky = inf
+
+
+def inverse_of_metric(depth_m: np.ndarray) -> np.ndarray:
+    """Inverse depth (H, W) float32, 1/m, of depth in metres; 0 where the depth is infinite."""
+    return (1.0 / np.maximum(depth_m, np.float32(LEAST_DEPTH_M))).astype(np.float32)
+
+
+def at_size(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize (H, W) float32 to (width, height): area averaging down, linear up."""
+    if (values.shape[1], values.shape[0]) == size:
+        return values
+    shrinking = size[0] <= values.shape[1] and size[1] <= values.shape[0]
+    return cv2.resize(values, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)

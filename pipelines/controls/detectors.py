@@ -1,0 +1,123 @@
+"""Detectors of controlnet-aux: MiDaS, as the paper, and HED and PiDi soft edges.
+
+controlnet-aux imports every detector it has, with a dozen warnings, so it is imported only where
+one is asked for. Its weights are pickles; torch reads them with `weights_only`, which runs no code.
+Its own resizing rounds sides to 64 pixels and its depth is 8-bit, so neither is used.
+"""
+
+import functools
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from datasets.images import resize_image
+from pipelines.controls.base import RelativeDepth, Scene, at_size
+from pipelines.weights import Weights, resolve_file
+
+ANNOTATORS = Weights("lllyasviel/Annotators")
+FILES = {
+    "MidasDetector": "dpt_hybrid-midas-501f0c75.pt",
+    "HEDdetector": "ControlNetHED.pth",
+    "PidiNetDetector": "table5_pidinet.pth",
+}
+EDGE_DETECTORS = {"hed": "HEDdetector", "pidi": "PidiNetDetector"}
+MIDAS_MULTIPLE = 32  # of the sides that DPT takes
+
+
+@dataclass(frozen=True)
+class MidasDepth:
+    """MiDaS 3.0 DPT-Hybrid by controlnet-aux, as the paper; float, at the picture's own aspect."""
+
+    model: Weights = ANNOTATORS
+    short_side_px: int = 512  # of what the network sees: ControlNet's own default
+    device: str = "auto"
+    offline: bool | None = None
+    detector: Any = None  # a MidasDetector at hand; None: loaded from `model`
+
+    @property
+    def name(self) -> str:
+        """The weights, by the checksum in their file name, and the size that the network sees."""
+        return f"midas:{Path(FILES['MidasDetector']).stem}:{self.short_side_px}"
+
+    def depth(self, scene: Scene) -> RelativeDepth:
+        """Inverse depth (H, W), larger = nearer; raises Refused where the weights are missing."""
+        import torch
+
+        detector = self.detector
+        if detector is None:
+            detector = load_detector("MidasDetector", self.model, self.device, self.offline)
+        height, width = scene.image.shape[:2]
+        seen = resize_image(scene.image, _midas_size(width, height, self.short_side_px))
+        device = next(iter(detector.model.parameters())).device
+        pixels = torch.from_numpy(seen).to(device).permute(2, 0, 1)[None]  # (1, 3, h, w)
+        with torch.inference_mode():
+            found = detector.model(pixels.float() / 127.5 - 1.0)  # (1, h, w)
+        return RelativeDepth(at_size(found[0].float().cpu().numpy(), (width, height)))
+
+
+def detector_edges(detector: Any, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Soft edges of a picture (H, W, 3) uint8 by a detector: (height, width, 3) uint8, white lines.
+
+    `detector` is what `load_edges` gives, or any other of controlnet-aux.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        edges = detector(
+            resize_image(image, size),
+            detect_resolution=min(size),
+            image_resolution=min(size),
+            output_type="np",
+        )
+    return cv2.resize(edges, size, interpolation=cv2.INTER_LINEAR)
+
+
+def load_edges(
+    kind: Literal["hed", "pidi"],
+    model: Weights = ANNOTATORS,
+    device: str = "auto",
+    offline: bool | None = None,
+) -> Any:
+    """The HED or PiDi detector; raises Refused where its weights are missing."""
+    return load_detector(EDGE_DETECTORS[kind], model, device, offline)
+
+
+@functools.lru_cache(maxsize=4)
+def load_detector(kind: str, model: Weights, device: str, offline: bool | None) -> Any:
+    """A detector of controlnet-aux by its class name, once per process; raises Refused."""
+    path = resolve_file(model, FILES[kind], offline=offline)
+    detector = getattr(import_controlnet_aux(), kind)
+    return _load(detector, path).to(_device(device))
+
+
+def import_controlnet_aux() -> Any:
+    """The module controlnet_aux, its warnings kept to itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import controlnet_aux
+    return controlnet_aux
+
+
+def _load(detector: Any, path: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return detector.from_pretrained(str(path.parent), filename=path.name)
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _midas_size(width: int, height: int, short_side_px: int) -> tuple[int, int]:
+    """(width, height) that DPT takes, as near to the picture's aspect as multiples of 32 allow."""
+    scale = short_side_px / min(width, height)
+    sides = (round(side * scale / MIDAS_MULTIPLE) for side in (width, height))
+    across, down = (max(1, side) * MIDAS_MULTIPLE for side in sides)
+    return across, down

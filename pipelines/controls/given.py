@@ -1,0 +1,50 @@
+"""Depth that is known, and depth by a callable of the caller's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.errors import DamagedInput, Reason
+from pipelines.controls.base import RelativeDepth, Scene, at_size, inverse_of_metric
+
+
+@dataclass(frozen=True)
+class GivenDepth:
+    """The scene's own dense depth: LiDAR completion, or exact from the built-in world."""
+
+    name: str = "given"
+
+    def depth(self, scene: Scene) -> RelativeDepth:
+        """1/z, sky 0; raises DamagedInput(NO_DEPTH) where there is none or it has holes."""
+        depth_m = scene.depth_m
+        if depth_m is None:
+            raise DamagedInput(
+                Reason.NO_DEPTH,
+                "the frame has no depth to make a control of; name a depth network in the recipe",
+            )
+        known = depth_m > 0  # false for NaN, too
+        if not known.all():
+            raise DamagedInput(
+                Reason.NO_DEPTH,
+                f"{np.count_nonzero(~known)} of {depth_m.size} pixels have no depth; a control "
+                "needs dense depth: complete it first (datasets.completion.complete_depth)",
+            )
+        return RelativeDepth(inverse_of_metric(depth_m), sky=np.isinf(depth_m))
+
+
+@dataclass(frozen=True)
+class CallableDepth:
+    """Depth by a function from a picture (H, W, 3) uint8 to inverse depth (h, w), larger = nearer.
+
+    The way in for a trained teacher: there is no checkpoint of ours yet, so nothing loads one.
+    """
+
+    predict: Callable[[np.ndarray], np.ndarray]
+    name: str
+
+    def depth(self, scene: Scene) -> RelativeDepth:
+        """What the function says, resized to the picture; raises DamagedInput."""
+        found = np.asarray(self.predict(scene.image), np.float32)
+        size = (scene.image.shape[1], scene.image.shape[0])
+        return RelativeDepth(at_size(found, size))

@@ -1,0 +1,112 @@
+"""Depth by any depth-estimation network of transformers: DPT, Depth Anything, ZoeDepth, Depth Pro.
+
+Intel/dpt-hybrid-midas and Intel/dpt-large are MiDaS 3.0 in safetensors.
+What a network calls depth may be a depth or an inverse depth; it is said per family here and proven
+per picture by `polarity.assert_near_is_white`.
+"""
+
+import functools
+import inspect
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from datasets.errors import Refused
+from pipelines.controls.base import LEAST_DEPTH_M, RelativeDepth, Scene, at_size
+from pipelines.weights import Weights, resolve, weights_name
+
+Gives = Literal["inverse", "metric"]
+FAMILIES: dict[str, Gives] = {  # of the network itself; transformers inverts Depth Pro's later
+    "dpt": "inverse",
+    "depth_pro": "inverse",
+    "zoedepth": "metric",
+    "glpn": "metric",
+}
+
+
+@dataclass(frozen=True)
+class NetworkDepth:
+    """A network by its weights; loaded at the first picture, once per process."""
+
+    model: Weights
+    gives: Gives | None = None  # None: by family; DPT heads trained on metres need "metric"
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    device: str = "auto"  # "auto": the first GPU, else the processor
+    offline: bool | None = None  # None: what HF_HUB_OFFLINE says
+
+    @property
+    def name(self) -> str:
+        """Weights and what they are taken to give; raises Refused where that is not known."""
+        weights = weights_name(self.model, offline=self.offline)
+        return f"network:{weights}:{self.gives or 'auto'}:{self.dtype}"
+
+    def depth(self, scene: Scene) -> RelativeDepth:
+        """Inverse depth (H, W) of the scene's picture; raises Refused, DamagedInput."""
+        inverse = _load(self).run(scene.image)
+        return RelativeDepth(at_size(inverse, (scene.image.shape[1], scene.image.shape[0])))
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A loaded network with its own pre- and post-processing."""
+
+    model: Any
+    processor: Any
+    gives: Gives
+
+    def run(self, image: np.ndarray) -> np.ndarray:
+        """Inverse depth (h, w) float32, at the network's own size, of a picture (H, W, 3) uint8.
+
+        Metres are inverted before anything is resized: cubic resizing overshoots at the edge of a
+        near thing, to 0 m and below, and one such pixel would darken the whole control.
+        """
+        import torch
+        from PIL import Image
+
+        inputs = self.processor(images=Image.fromarray(image), return_tensors="pt")
+        with torch.inference_mode():
+            outputs = self.model(inputs["pixel_values"].to(self.model.device, self.model.dtype))
+        found = outputs.predicted_depth.float()  # (1, h, w)
+        if self.gives == "metric":
+            found = 1.0 / found.clamp(min=LEAST_DEPTH_M)
+        finish = self.processor.post_process_depth_estimation
+        if "source_sizes" in inspect.signature(finish).parameters:  # ZoeDepth's padding comes off
+            outputs.predicted_depth = found
+            found = finish(outputs, source_sizes=[image.shape[:2]])[0]["predicted_depth"]
+        return found.squeeze().cpu().numpy()  # (h, w)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(source: NetworkDepth) -> _Network:
+    import torch
+    from transformers import AutoConfig, AutoImageProcessor, AutoModelForDepthEstimation
+
+    found = resolve(source.model, offline=source.offline)
+    config = AutoConfig.from_pretrained(found.folder, local_files_only=True)
+    gives = source.gives or _gives(config)
+    device = source.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model: Any = AutoModelForDepthEstimation.from_pretrained(
+        found.folder,
+        dtype=getattr(torch, source.dtype),
+        use_safetensors=True,
+        local_files_only=True,
+    )
+    processor = AutoImageProcessor.from_pretrained(found.folder, local_files_only=True)
+    return _Network(model.to(device).eval(), processor, gives)
+
+
+def _gives(config: Any) -> Gives:
+    """Depth or inverse depth by what the configuration says; raises Refused for other families."""
+    kind = getattr(config, "depth_estimation_type", None)  # of Depth Anything
+    if kind is not None:
+        return "metric" if kind == "metric" else "inverse"
+    if config.model_type not in FAMILIES:
+        raise Refused(
+            f"Nothing is known of what networks of the family {config.model_type!r} give (known: "
+            f"{', '.join(sorted([*FAMILIES, 'depth_anything']))}). Say gives='metric' for depth, "
+            "larger = farther, or gives='inverse' for larger = nearer."
+        )
+    return FAMILIES[config.model_type]

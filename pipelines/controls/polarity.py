@@ -1,0 +1,72 @@
+"""Which way a depth map points: networks differ, so it is looked at and not believed.
+
+In any picture of a driving car the lowest rows show the road just before the car, or the car
+itself, and the rows about the horizon show what is far. That holds for every camera round the car.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from datasets.errors import DamagedInput, Reason
+from pipelines.controls.base import DepthSource, Scene
+
+ROAD_ROWS = (0.85, 1.0)  # of the height
+HORIZON_ROWS = (0.42, 0.58)
+NUM_STRIPS = 24  # columns are judged in strips: a vehicle close ahead outvotes nobody else
+LEAST_LEAD = 0.3  # share of the strips by which one way must win
+LEAST_STEP = 0.05  # of the range of the map: less is a tie
+
+
+class WrongPolarity(DamagedInput):
+    """A depth map whose road is farther than its horizon, or that shows no road at all."""
+
+
+def assert_near_is_white(inverse_depth: np.ndarray, *, road_in_view: bool = True) -> None:
+    """Check that the road in inverse depth (H, W) is nearer than the horizon; raises WrongPolarity.
+
+    The picture's columns vote in strips, by medians, so that vehicles and noise in some of them do
+    not decide. Without `road_in_view` a map that says neither passes: a truck beside a side camera
+    fills the whole picture at one depth.
+    """
+    _judge(near_is_white_lead(inverse_depth), road_in_view)
+
+
+def assert_source_is_near_white(source: DepthSource, scenes: Iterable[Scene]) -> None:
+    """Check a source on some scenes before a run, by the median of their votes.
+
+    Raises WrongPolarity, also where the maps show no road, and what the source raises.
+    """
+    leads = [near_is_white_lead(source.depth(scene).inverse_depth) for scene in scenes]
+    _judge(float(np.median(leads)) if leads else 0.0, road_in_view=True)
+
+
+def _judge(lead: float, road_in_view: bool) -> None:
+    if lead <= -LEAST_LEAD:
+        found = "the road before the car is farther than the horizon: the map is upside down"
+        advice = "give the source the other polarity (metric depth is 1/z here, larger = nearer)"
+    elif lead < LEAST_LEAD and road_in_view:
+        found = "the road before the car is about as far as the horizon: the map shows no road"
+        advice = "look at the map; a network without weights or a covered camera gives such ones"
+    else:
+        return
+    raise WrongPolarity(
+        Reason.BAD_OUTPUT,
+        f"{found} (near minus far columns: {lead:+.2f}, expected {LEAST_LEAD:+.2f} to +1); "
+        f"{advice}",
+    )
+
+
+def near_is_white_lead(inverse_depth: np.ndarray) -> float:
+    """Share of column strips whose road is nearer than their horizon, less the others: -1 to 1."""
+    road, horizon = (_strips(inverse_depth, rows) for rows in (ROAD_ROWS, HORIZON_ROWS))
+    step = LEAST_STEP * float(np.ptp(np.quantile(inverse_depth, [0.01, 0.99])))
+    return float(np.mean(np.sign(road - horizon) * (np.abs(road - horizon) > step)))
+
+
+def _strips(inverse_depth: np.ndarray, rows: tuple[float, float]) -> np.ndarray:
+    """Medians (NUM_STRIPS,) of the strips of a band of rows."""
+    height = len(inverse_depth)
+    first = int(rows[0] * height)
+    band = inverse_depth[first : max(first + 1, int(rows[1] * height))]
+    return np.array([np.median(strip) for strip in np.array_split(band, NUM_STRIPS, axis=1)])

@@ -1,0 +1,203 @@
+"""Model weights: a folder of this machine or a hub model, safetensors only, found before loading.
+
+Whoever loads a model calls `resolve` first and gives `Found.folder` to `from_pretrained`: so a
+missing model is one sentence and not a traceback, nothing is fetched where the network is off, and
+what is loaded has a name that says which bytes it is.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets.errors import Refused
+
+PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")  # no pickles, no other frameworks
+COMMIT = re.compile(r"[0-9a-f]{40}")
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+MAX_INDEX_BYTES = 64 * 1024 * 1024
+FINGERPRINT_BYTES = 1024 * 1024  # of the begin and of the end of a weights file
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A model by its hub id or its folder on this machine."""
+
+    id_or_folder: str  # "Salesforce/blip2-opt-2.7b" | "/models/blip2"
+    revision: str | None = None  # a commit of 40 hex digits; None: "main", whatever it is today
+    subfolder: str = ""  # inside the model: "unet"
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether this is a path of this machine and no hub id."""
+        looks_like_a_path = HUB_ID.fullmatch(self.id_or_folder) is None
+        return looks_like_a_path or Path(self.id_or_folder).is_dir()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Weights that lie on this machine, checked and ready to load."""
+
+    folder: Path  # for from_pretrained(folder, use_safetensors=True, local_files_only=True)
+    name: str  # which bytes they are: "Salesforce/blip2-opt-2.7b@59a1ef6c1e51"
+
+
+def resolve(
+    weights: Weights, *, offline: bool | None = None, patterns: Sequence[str] = PATTERNS
+) -> Found:
+    """Find weights on this machine, or fetch them from the hub unless `offline`.
+
+    `offline` None means what HF_HUB_OFFLINE says. `patterns` are the files wanted of a hub model,
+    below its subfolder. Raises Refused with the command that gets what is missing, and where there
+    is no complete set of safetensors files.
+    """
+    advice = _advice(weights, patterns)
+    if weights.is_folder:
+        root = _local_folder(weights)
+    else:
+        root = _hub_folder(weights, offline, patterns, advice)
+    folder = root / weights.subfolder
+    if not folder.is_dir():
+        raise Refused(f"{weights.id_or_folder} has no folder {weights.subfolder!r}. {advice}")
+    _check_safetensors(weights, folder, advice)
+    revision = _fingerprint(folder) if weights.is_folder else root.name
+    model = root.resolve().name if weights.is_folder else weights.id_or_folder
+    return Found(folder=folder, name=_name(model, revision, weights.subfolder))
+
+
+def weights_name(weights: Weights, *, offline: bool | None = None) -> str:
+    """`Found.name`; a hub model that is pinned to a commit need not be on this machine for it."""
+    pinned = not weights.is_folder and COMMIT.fullmatch(weights.revision or "")
+    if pinned:
+        return _name(weights.id_or_folder, weights.revision or "", weights.subfolder)
+    return resolve(weights, offline=offline).name
+
+
+def resolve_file(weights: Weights, name: str, *, offline: bool | None = None) -> Path:
+    """Find one file of a model on this machine, or fetch it; any format, so beware of pickles.
+
+    Raises Refused with the command that gets it.
+    """
+    if weights.is_folder:
+        root, advice = _local_folder(weights), "Copy it there from where the model came from."
+    else:
+        advice = _advice(weights, [name])
+        root = _hub_folder(weights, offline, [name], advice)
+    path = root / weights.subfolder / name
+    if not path.is_file():
+        raise Refused(f"{_shown(weights)} has no file {name} on this machine. {advice}")
+    return path
+
+
+def _name(model: str, revision: str, subfolder: str) -> str:
+    return f"{model}@{revision[:12]}" + (f"/{subfolder}" if subfolder else "")
+
+
+def _local_folder(weights: Weights) -> Path:
+    folder = Path(weights.id_or_folder).expanduser()
+    if not folder.is_dir():
+        raise Refused(
+            f"There is no folder {weights.id_or_folder}. Give the folder of a model as "
+            "save_pretrained writes it, or a hub id such as 'owner/model'."
+        )
+    return folder
+
+
+def _hub_folder(
+    weights: Weights, offline: bool | None, patterns: Sequence[str], advice: str
+) -> Path:
+    """Snapshot folder of a hub model; its name is the commit."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import is_offline_mode
+
+    offline = is_offline_mode() if offline is None else offline
+    try:
+        return Path(
+            snapshot_download(
+                weights.id_or_folder,
+                revision=weights.revision,
+                allow_patterns=_below_subfolder(weights, patterns),
+                local_files_only=offline,
+            )
+        )
+    except Exception as error:  # the hub's client has some thirty kinds, of several families
+        why = "the network is switched off" if offline else _first_line(error)
+        raise Refused(
+            f"The model {_shown(weights)} is not on this machine and was not fetched ({why}). "
+            f"{advice}"
+        ) from error
+
+
+def _check_safetensors(weights: Weights, folder: Path, advice: str) -> None:
+    """Refuse a folder without safetensors files, or with an index that names a missing one."""
+    if not any(path.is_file() for path in folder.rglob("*.safetensors")):
+        others = sorted({p.name for s in (".bin", ".pt", ".pth") for p in folder.rglob(f"*{s}")})
+        found = f"only {', '.join(others[:3])}" if others else "no weights"
+        raise Refused(
+            f"{_shown(weights)} holds {found}; only .safetensors files are loaded, because the "
+            f"others can run code. {advice}"
+        )
+    for index in folder.rglob("*.safetensors.index.json"):
+        files = _indexed(index)
+        missing = sorted(name for name in files if not (index.parent / Path(name).name).is_file())
+        if missing:
+            raise Refused(
+                f"{_shown(weights)} is not complete: {index.name} names {missing[0]}, which is not "
+                f"there ({len(missing)} files are missing). {advice}"
+            )
+
+
+def _indexed(index: Path) -> set[str]:
+    """Names of the files that an index of a split model asks for; raises Refused."""
+    try:
+        if index.stat().st_size > MAX_INDEX_BYTES:
+            raise ValueError(f"it has more than {MAX_INDEX_BYTES} bytes")
+        return {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refused(f"{index} is no index of a split model: {error}") from error
+
+
+def _fingerprint(folder: Path) -> str:
+    """Digest of a model folder: all of its small files, and both ends of its weights files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix not in {pattern[1:] for pattern in PATTERNS} or not path.is_file():
+            continue
+        num_bytes = path.stat().st_size
+        digest.update(f"{path.relative_to(folder)} {num_bytes}\n".encode())
+        with open(path, "rb") as file:
+            digest.update(file.read(FINGERPRINT_BYTES))
+            file.seek(-min(num_bytes, FINGERPRINT_BYTES), os.SEEK_END)
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def _shown(weights: Weights) -> str:
+    place = "" if weights.revision is None else f" at revision {weights.revision}"
+    return f"{weights.id_or_folder}{place}"
+
+
+def _below_subfolder(weights: Weights, patterns: Sequence[str]) -> list[str]:
+    return [f"{weights.subfolder}/{p}" if weights.subfolder else p for p in patterns]
+
+
+def _advice(weights: Weights, patterns: Sequence[str]) -> str:
+    if weights.is_folder:
+        return "Save the model again with save_pretrained(folder), which writes safetensors."
+    command = ["hf", "download", weights.id_or_folder]
+    command += ["--revision", weights.revision] if weights.revision else []
+    if weights.subfolder or tuple(patterns) != PATTERNS:
+        command += [x for p in _below_subfolder(weights, patterns) for x in ("--include", p)]
+    return (
+        f"Get it with `{shlex.join(command)}` where there is a network and copy the cache folder, "
+        "or give the folder of a local copy in its place."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
