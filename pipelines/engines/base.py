@@ -21,6 +21,10 @@ class Request:
     severity: float  # [0, 1]
     seed: int  # decides every random choice of this sample, and nothing else does
     T_ego_camera: np.ndarray | None = None  # (4, 4) float64, metres; None: looks straight ahead
+    prompt: str = ""  # the final one: condition's phrase and caption
+    control_images: tuple[np.ndarray, ...] = ()  # each (H, W, 3) uint8 as `image`; near is white
+    style_image: np.ndarray | None = None  # (h, w, 3) uint8, sRGB, of any size
+    style_id: str = ""  # name of the style image: equal names are equal images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,7 @@ class Variant:
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     physical: dict[str, float] = field(default_factory=dict)  # {"visibility_m": 80.0}
+    provenance: dict[str, str] = field(default_factory=dict)  # {"device": "cpu", "dtype": ...}
 
 
 class Engine(Protocol):

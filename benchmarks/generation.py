@@ -1,0 +1,336 @@
+"""Images per second of the diffusion engine, one optimisation after the other.
+
+python -m benchmarks.generation [--tiny] [--size 768x448] [--batch 16] [--images 64] [--json]
+
+Needs torch, transformers, diffusers and pydantic, and no weights: the true SD1.5 architecture with
+a depth ControlNet is written with random weights and loaded by the engine's ordinary path. The
+reference, in the same process, is a plain diffusers loop: half precision, one image at a time, PIL
+in and PNG out. `--tiny` proves the code on a CPU with a tiny family; its figures mean nothing.
+"""
+
+import argparse
+import io
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
+from PIL import Image
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipelines.engines.diffusion.architectures import SD15, TINY_SD15
+from pipelines.engines.diffusion.batch import Networks, Sample
+from pipelines.engines.diffusion.conditioning import Conditioner
+from pipelines.engines.diffusion.denoise import denoise
+from pipelines.engines.diffusion.models import Models, load_models
+from pipelines.engines.diffusion.output import decode
+from pipelines.engines.diffusion.quiet import without_progress_bars
+from pipelines.engines.diffusion.random_family import write_random_family
+from pipelines.engines.diffusion.settings import Control, DiffusionSettings
+from pipelines.engines.diffusion.speed import make_decoder, make_networks
+from pipelines.engines.diffusion.steps import make_scheduler, tabulate
+from pipelines.weights import Weights
+
+PEAK_FLOPS = 790e12  # H200, dense bf16, as measured by a large matrix product
+PROMPT = "At night, a street with cars"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table."""
+
+    name: str
+    images_per_s: float
+    ratio: float  # to the naive loop
+    tflops_per_s: float
+    utilisation: float  # of PEAK_FLOPS
+    peak_gib: float
+    idle_share: float  # of the device, from the profiler; NaN on a CPU
+    compile_s: float  # first batch less a later one
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is made at each line."""
+
+    size: tuple[int, int]  # (width, height)
+    batch: int
+    num_images: int
+    device: torch.device
+
+
+def stages(batch: int, *, compiled: bool) -> list[tuple[str, dict[str, Any]]]:
+    """Names and settings; the exact ones add up, each lossy one is put on top of the last exact."""
+    exact: dict[str, Any] = {"batch_size": batch, "scheduler": "unipc", "steps": 30}
+    lines = [("batches", dict(exact))]
+    exact["channels_last"] = True
+    lines.append(("+ channels_last", dict(exact)))
+    if compiled:
+        exact["compile"] = "default"
+        lines.append(("+ torch.compile", dict(exact)))
+        exact["compile"] = "max-autotune"
+        lines.append(("+ max-autotune", dict(exact)))
+    fast = exact | {"scheduler": "dpmpp-2m", "steps": 20}
+    lines.append(("lossy: 20 steps", fast))
+    lines.append(("lossy: 20 steps, guidance until 0.5", fast | {"guidance_until": 0.5}))
+    lines.append(("lossy: control until 0.7", exact | {"control_end": 0.7}))
+    lines.append(("lossy: tiny decoder", exact | {"tiny_decoder": True}))
+    few = exact | {"scheduler": "lcm", "steps": 4, "guidance": 1.0}
+    lines.append(("lossy: 4 steps", few))
+    lines.append(("lossy: 4 steps, tiny decoder", few | {"tiny_decoder": True}))
+    return lines
+
+
+def make_settings(root: Path, dtype: Any, changes: dict[str, Any]) -> DiffusionSettings:
+    changes = dict(changes)
+    net = Weights(str(root / "controlnet-depth"))
+    control = Control(weights=net, end=changes.pop("control_end", 1.0))
+    if changes.pop("tiny_decoder", False):
+        changes["tiny_decoder"] = Weights(str(root / "taesd"))
+    base = Weights(str(root / "base"))
+    return DiffusionSettings(base=base, controls=(control,), dtype=dtype, **changes)
+
+
+def picture(number: int, size: tuple[int, int]) -> np.ndarray:
+    """A control image (H, W, 3) uint8."""
+    rng = np.random.default_rng(number)
+    return rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+
+
+def naive(root: Path, job: Job, dtype: torch.dtype, steps: int) -> float:
+    """Images/s of the plain loop."""
+    net = ControlNetModel.from_pretrained(root / "controlnet-depth", dtype=dtype)
+    pipe = StableDiffusionControlNetPipeline.from_pretrained(
+        root / "base", controlnet=net, dtype=dtype, safety_checker=None
+    )
+    pipe.scheduler = make_scheduler("unipc", pipe.scheduler.config)
+    pipe.to(job.device)
+    pipe.set_progress_bar_config(disable=True)
+
+    def one(number: int) -> None:
+        made: Any = pipe(
+            PROMPT,
+            image=Image.fromarray(picture(number, job.size)),
+            negative_prompt="lowres, blurry",
+            num_inference_steps=steps,
+            generator=torch.Generator().manual_seed(number),
+        )
+        made.images[0].save(io.BytesIO(), "PNG")
+
+    one(0)  # the first call loads kernels
+    count = max(2, job.num_images // 8)
+    return count / seconds(lambda: [one(n) for n in range(count)], job.device)
+
+
+class Generator:
+    """The engine's path for one set of settings: prompts and controls in, JPEG bytes out."""
+
+    def __init__(self, models: Models, settings: DiffusionSettings, job: Job) -> None:
+        self.models, self.settings, self.job = models, settings, job
+        self.networks = make_networks(models, settings)
+        self.decoder = make_decoder(models, settings)
+        self.conditioner = Conditioner(models)
+        scheduler = make_scheduler(settings.scheduler, models.pipe.scheduler.config)
+        self.steps = tabulate(scheduler, settings.steps)
+        self.pool = ThreadPoolExecutor(4)  # encoding goes on while the device makes the next batch
+
+    @torch.no_grad()
+    def sample(self, number: int) -> Sample:
+        """What a request of this number gives."""
+        see, settings = self.conditioner, self.settings
+        generator = torch.Generator().manual_seed(number)
+        factor = self.models.pipe.vae_scale_factor
+        shape = (1, 4, self.job.size[1] // factor, self.job.size[0] // factor)
+
+        def noise() -> torch.Tensor:
+            return torch.randn(shape, generator=generator)[0].to(self.job.device)
+
+        return Sample(
+            steps=self.steps,
+            text=see.text(f"{PROMPT} {number}"),
+            negative=see.negative(settings.negative_prompt),
+            style=None,
+            controls=(see.control(0, picture(number, self.job.size)),),
+            start=noise() * self.steps.start_noise,
+            noises={k: noise() for k in range(len(self.steps)) if self.steps.draws_noise(k)},
+        )
+
+    def batch(self, first: int) -> list[Future[int]]:
+        """Make one batch; the futures give the bytes of each JPEG."""
+        samples = [self.sample(first + i) for i in range(self.settings.batch_size)]
+        return [self.pool.submit(num_jpeg_bytes, i) for i in self.images(self.networks, samples)]
+
+    def images(self, networks: Networks, samples: Sequence[Sample]) -> list[np.ndarray]:
+        """The pictures of a batch, on the host."""
+        latents = denoise(networks, samples, self.settings)
+        module: Any = self.models.vae_decoder
+        dtype, scale = next(module.parameters()).dtype, module.config.scaling_factor
+        most = self.settings.decode_batch_size
+        return [p.image for p in decode(self.decoder, latents, dtype, scale, most)]
+
+    def all(self, num_images: int) -> None:
+        """Make images in whole batches and wait until the last is encoded."""
+        size = self.settings.batch_size
+        futures = [f for n in range(0, num_images, size) for f in self.batch(n)]
+        assert all(future.result() for future in futures)
+
+    def flops_per_image(self) -> float:
+        """Multiply-adds x 2 of one image, counted on the plain networks."""
+        plain = Generator(
+            self.models, self.settings.model_copy(update={"compile": "off"}), self.job
+        )
+        with FlopCounterMode(display=False) as counter:
+            plain.images(plain.networks, [plain.sample(0)])
+        return counter.get_total_flops()
+
+
+def num_jpeg_bytes(image: np.ndarray) -> int:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=95)
+    return buffer.tell()
+
+
+def measure(name: str, generator: Generator, naive_per_s: float) -> Line:
+    job = generator.job
+    size = generator.settings.batch_size
+    num_images = max(1, job.num_images // size) * size  # whole batches: padding is not measured
+    flops = generator.flops_per_image()
+    first = seconds(lambda: generator.all(size), job.device)
+    again = min(seconds(lambda: generator.all(size), job.device) for _ in range(2))
+    if job.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    per_s = num_images / seconds(lambda: generator.all(num_images), job.device)
+    peak = torch.cuda.max_memory_allocated() if job.device.type == "cuda" else 0
+    return Line(
+        name=name,
+        images_per_s=per_s,
+        ratio=per_s / naive_per_s,
+        tflops_per_s=per_s * flops / 1e12,
+        utilisation=per_s * flops / PEAK_FLOPS,
+        peak_gib=peak / 2**30,
+        idle_share=idle_share(generator, num_images),
+        compile_s=max(0.0, first - again),
+    )
+
+
+def idle_share(generator: Generator, num_images: int) -> float:
+    """Share of the time in which no kernel runs: 1 - (union of kernel times) / wall time."""
+    device = generator.job.device
+    if device.type != "cuda":
+        return float("nan")
+    count = min(num_images, 2 * generator.settings.batch_size)
+    with profile(activities=[ProfilerActivity.CUDA]) as trace:
+        wall_s = seconds(lambda: generator.all(count), device)
+    spans: list[tuple[float, float]] = sorted(
+        (event.time_range.start, event.time_range.end)
+        for event in trace.events() or ()
+        if "CUDA" in str(event.device_type) and not event.is_user_annotation
+    )
+    busy_us, reached = 0.0, 0.0
+    for start, end in spans:
+        busy_us += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return 1 - busy_us / 1e6 / wall_s
+
+
+def seconds(run: Callable[[], object], device: torch.device) -> float:
+    synchronise = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    synchronise()
+    started = time.perf_counter()
+    run()
+    synchronise()
+    return time.perf_counter() - started
+
+
+def run(
+    root: Path, job: Job, *, compiled: bool, steps: int | None, only: Sequence[str]
+) -> list[Line]:
+    """Measure the lines; `steps` replaces the number of steps everywhere."""
+    cuda = job.device.type == "cuda"
+    reference = naive(root, job, torch.float16 if cuda else torch.float32, steps or 30)
+    none = float("nan")
+    lines = [Line("naive", reference, 1.0, none, none, none, none, none)]
+    show(lines[-1])
+    loaded: dict[object, Models] = {}
+    for name, changes in stages(job.batch, compiled=compiled):
+        if only and not any(part in name for part in only):
+            continue
+        if steps:
+            changes = changes | {"steps": steps}
+        settings = make_settings(root, "bfloat16" if cuda else "float32", changes)
+        if settings.tiny_decoder not in loaded:
+            loaded.clear()  # one copy of the weights at a time
+            loaded[settings.tiny_decoder] = load_models(settings, job.device, offline=True)
+        torch._dynamo.reset()  # the graphs of other lines would count as recompilations
+        generator = Generator(loaded[settings.tiny_decoder], settings, job)
+        lines.append(measure(name, generator, reference))
+        show(lines[-1])
+    return lines
+
+
+def show(line: Line) -> None:
+    if line.name == "naive":
+        print("| | images/s | x naive | TFLOP/s | of 790 | peak GiB | idle | compile s |")
+        print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    print(
+        f"| {line.name} | {line.images_per_s:.3g} | {line.ratio:.2f} | {line.tflops_per_s:.3g} | "
+        f"{100 * line.utilisation:.1f} % | {line.peak_gib:.1f} | {100 * line.idle_share:.1f} % | "
+        f"{line.compile_s:.0f} |",
+        flush=True,
+    )
+
+
+def write_models(root: Path, *, tiny: bool) -> None:
+    """The random family, and a tiny decoder of TAESD's build beside it."""
+    architecture = replace(TINY_SD15, safety_checker=None) if tiny else SD15
+    write_random_family(root, architecture, dtype=torch.float32 if tiny else torch.bfloat16)
+    sides = ("encoder", "decoder")
+    widths: dict[str, Any] = {f"{side}_block_out_channels": (4, 4, 4, 4) for side in sides}
+    AutoencoderTiny(**(widths if tiny else {})).save_pretrained(root / "taesd")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tiny", action="store_true", help="a tiny family: proves the code only")
+    parser.add_argument("--size", default="", help="WIDTHxHEIGHT, 768x448")
+    parser.add_argument("--batch", type=int, default=0, help="16")
+    parser.add_argument("--images", type=int, default=0, help="images per line, 64")
+    parser.add_argument("--steps", type=int, help="steps of every line, for a quick look")
+    parser.add_argument("--only", nargs="*", default=[], help="lines whose name holds one of these")
+    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON after the table")
+    given = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    width, height = (given.size or ("64x48" if given.tiny else "768x448")).split("x")
+    job = Job(
+        size=(int(width), int(height)),
+        batch=given.batch or (3 if given.tiny else 16),
+        num_images=given.images or (6 if given.tiny else 64),
+        device=device,
+    )
+    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "cpu"
+    print(f"\n{name}, torch {torch.__version__}, {width}x{height}, batch {job.batch}\n")
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # a second thread would measure who else is on the machine
+    with tempfile.TemporaryDirectory() as folder, without_progress_bars():
+        write_models(Path(folder), tiny=given.tiny)
+        compiled = not given.no_compile
+        root = Path(folder)
+        lines = run(root, job, compiled=compiled, steps=given.steps, only=given.only)
+    if given.json:
+        print(json.dumps({"device": name, "size": job.size, "lines": [asdict(x) for x in lines]}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Samples side by side, as the networks take them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from pipelines.engines.diffusion.conditioning import Style, Text
+from pipelines.engines.diffusion.steps import Steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Networks:
+    """What is called at each step: plain modules, or compiled ones."""
+
+    unet: Callable[..., Any]
+    controlnets: tuple[Callable[..., Any], ...]
+    union_modes: tuple[int, ...] | None  # of each control; None: one network per control
+    num_union_modes: int
+    size_ids: bool  # SDXL is told the picture's size
+    vae_factor: int  # pixels per latent
+    dtype: torch.dtype
+    memory_format: torch.memory_format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One picture to make, ready to be denoised."""
+
+    steps: Steps
+    text: Text
+    negative: Text
+    style: Style | None
+    style_id: str = ""
+    controls: tuple[torch.Tensor, ...]  # each (C, h, w)
+    start: torch.Tensor  # (4, h, w) float32
+    noises: dict[int, torch.Tensor] = field(default_factory=dict)  # step: (4, h, w) float32
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A batch of B samples as R = B rows, or as R = 2 B with the negative half first."""
+
+    tokens: torch.Tensor  # (R, T, C)
+    added: dict[str, torch.Tensor]  # SDXL: pooled text and sizes
+    style: torch.Tensor | None  # (R, 1, D)
+    controls: tuple[torch.Tensor, ...]  # each (R, C, h, w)
+    per_sample: int  # R / B
+
+
+def make_rows(networks: Networks, samples: Sequence[Sample], *, guided: bool) -> Rows:
+    """Stack samples to B rows, or to 2 B where guidance needs the negative half."""
+    texts = [s.text for s in samples]
+    styles = [s.style.positive for s in samples if s.style]
+    if guided:
+        texts = [s.negative for s in samples] + texts
+        styles = [s.style.negative for s in samples if s.style] + styles
+    repeats = 2 if guided else 1
+    controls = (torch.stack(images) for images in zip(*(s.controls for s in samples), strict=True))
+    return Rows(
+        tokens=torch.stack([t.tokens for t in texts]),
+        added=_added(networks, texts, samples[0].start.shape) if networks.size_ids else {},
+        style=torch.stack(styles) if styles else None,
+        controls=tuple(
+            torch.cat([images] * repeats).contiguous(memory_format=networks.memory_format)
+            for images in controls
+        ),
+        per_sample=repeats,
+    )
+
+
+def _added(networks: Networks, texts: Sequence[Text], shape: torch.Size) -> dict[str, torch.Tensor]:
+    """SDXL's further inputs: pooled text (R, P), and original size, crop and target size (R, 6)."""
+    size = [networks.vae_factor * side for side in shape[-2:]]
+    pooled = torch.stack([t.pooled for t in texts if t.pooled is not None])
+    ids = torch.tensor([*size, 0, 0, *size], dtype=networks.dtype, device=pooled.device)
+    return {"text_embeds": pooled, "time_ids": ids.expand(len(texts), 6).contiguous()}

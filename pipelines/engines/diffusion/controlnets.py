@@ -1,0 +1,79 @@
+"""The controls at one step: several ControlNets whose outputs add up, or one union network."""
+
+from collections.abc import Sequence
+
+import torch
+
+from pipelines.engines.diffusion.batch import Networks, Rows
+from pipelines.engines.diffusion.settings import ControlKind
+from pipelines.engines.diffusion.union import set_rows_per_sample
+
+Residuals = tuple[list[torch.Tensor] | None, torch.Tensor | None]
+
+# Places of the kinds in ControlNet-Union's task embedding (xinsir/controlnet-union-sdxl-1.0).
+UNION_MODES: dict[ControlKind, int] = {
+    "pose": 0,
+    "depth": 1,
+    "softedge": 2,
+    "canny": 3,
+    "normal": 4,
+    "segment": 5,
+}
+
+
+def control_residuals(
+    networks: Networks,
+    rows: Rows,
+    seen: torch.Tensor,
+    timestep: torch.Tensor,
+    scales: Sequence[float],
+) -> Residuals:
+    """What the controls add to the UNet at one step; (None, None) where every scale is 0.
+
+    `seen` are the latents (R, 4, h, w), `scales` one number per control.
+    """
+    if not any(scales):
+        return None, None
+    if networks.union_modes is not None:
+        return _union(networks, rows, seen, timestep, scales)
+    down: list[torch.Tensor] = []
+    middle = None
+    for net, control, scale in zip(networks.controlnets, rows.controls, scales, strict=True):
+        if scale == 0:  # it would add zeros
+            continue
+        more_down, more_middle = net(
+            seen,
+            timestep,
+            encoder_hidden_states=rows.tokens,
+            controlnet_cond=control,
+            conditioning_scale=scale,
+            added_cond_kwargs=rows.added or None,
+            return_dict=False,
+        )
+        down = [a + b for a, b in zip(down, more_down, strict=True)] if down else more_down
+        middle = more_middle if middle is None else middle + more_middle
+    return down, middle
+
+
+def _union(
+    networks: Networks,
+    rows: Rows,
+    seen: torch.Tensor,
+    timestep: torch.Tensor,
+    scales: Sequence[float],
+) -> Residuals:
+    modes = list(networks.union_modes or ())
+    kinds = seen.new_zeros(len(seen), networks.num_union_modes)  # (R, modes), 1 where used
+    kinds[:, modes] = 1
+    set_rows_per_sample(networks.controlnets[0], rows.per_sample)
+    return networks.controlnets[0](
+        seen,
+        timestep,
+        encoder_hidden_states=rows.tokens,
+        controlnet_cond=list(rows.controls),
+        control_type=kinds,
+        control_type_idx=modes,
+        conditioning_scale=list(scales),
+        added_cond_kwargs=rows.added,
+        return_dict=False,
+    )

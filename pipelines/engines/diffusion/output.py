@@ -1,0 +1,76 @@
+"""From latents to pictures, and what a picture must not be."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+BLACK_LEVEL = 8  # 99 of 100 values below it: black, also for a night
+FLAT_LEVELS = 1.0  # standard deviation below it: flat
+SATURATED_SHARE = 0.9  # of the values that are 0 or 255
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One decoded sample."""
+
+    image: np.ndarray  # (H, W, 3) uint8
+    finite_latents: bool
+    finite_pixels: bool
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it, in words; empty where nothing is."""
+        if not self.finite_latents:
+            return "the latents are not finite"
+        if not self.finite_pixels:
+            return "the decoded pixels are not finite"
+        return image_problem(self.image)
+
+
+@torch.no_grad()
+def decode(
+    decoder: Callable[..., Any], latents: torch.Tensor, dtype: torch.dtype, scale: float, most: int
+) -> list[Picture]:
+    """Decode latents (B, 4, h, w), `scale` times what the decoder takes, `most` rows at a time.
+
+    The rows are taken in equal parts, so that every call has the same shape.
+    """
+    size = max(n for n in range(1, min(most, len(latents)) + 1) if len(latents) % n == 0)
+    parts = [decoder(z.to(dtype), return_dict=False)[0] for z in (latents / scale).split(size)]
+    values = torch.cat(parts).float()  # (B, 3, H, W) in [-1, 1]
+    finite = torch.stack([_finite(latents), _finite(values)], dim=1)
+    levels = (values.nan_to_num() / 2 + 0.5).clamp(0, 1) * 255
+    images = levels.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return [
+        Picture(image, bool(f[0]), bool(f[1]))
+        for image, f in zip(images, finite.cpu().numpy(), strict=True)
+    ]
+
+
+def image_problem(image: np.ndarray) -> str:
+    """Say whether an image (H, W, 3) uint8 is black, flat or saturated; empty where it is not."""
+    counts = np.bincount(image.ravel(), minlength=256)
+    if counts[:BLACK_LEVEL].sum() > 0.99 * image.size:
+        return f"the image is black: 99 % of its values are below {BLACK_LEVEL} of 255"
+    if image.std() < FLAT_LEVELS:
+        return f"the image is flat: its values differ by {image.std():.2f} levels of 255"
+    share = (counts[0] + counts[255]) / image.size
+    if share > SATURATED_SHARE:
+        return f"the image is saturated: {100 * share:.0f} % of its values are 0 or 255"
+    return ""
+
+
+def unsafe_flags(pipe: Any, images: Sequence[np.ndarray]) -> list[bool]:
+    """What the base model's safety checker says of images (H, W, 3) uint8; none is changed."""
+    checker = pipe.safety_checker
+    seen = pipe.feature_extractor(list(images), return_tensors="pt").pixel_values
+    to_blacken = [np.zeros(1)] * len(images)  # it blackens what it is given: not our images
+    parameter = next(checker.parameters())
+    return checker(clip_input=seen.to(parameter), images=to_blacken)[1]
+
+
+def _finite(values: torch.Tensor) -> torch.Tensor:
+    return values.flatten(1).isfinite().all(dim=1)

@@ -1,0 +1,43 @@
+"""Exact ways to be faster: channels_last, compiled networks of static shape, SDPA as it comes."""
+
+from typing import Any
+
+import torch
+
+from pipelines.engines.diffusion.batch import Networks
+from pipelines.engines.diffusion.controlnets import UNION_MODES
+from pipelines.engines.diffusion.families import FAMILIES
+from pipelines.engines.diffusion.models import Models
+from pipelines.engines.diffusion.settings import DiffusionSettings
+
+_COMPILE_MODES = {"default": None, "max-autotune": "max-autotune-no-cudagraphs"}
+
+
+def make_networks(models: Models, settings: DiffusionSettings, *, plain: bool = False) -> Networks:
+    """The networks as the settings want them; `plain`: not compiled, for a second try."""
+    memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
+    pipe, nets = models.pipe, models.controlnets
+    union = FAMILIES[settings.family].one_net
+    for module in (pipe.unet, models.vae_decoder, *nets, *models.condition_embedders):
+        module.to(memory_format=memory_format)
+    return Networks(
+        unet=_compiled(pipe.unet, settings, plain),
+        controlnets=tuple(_compiled(net, settings, plain) for net in nets),
+        union_modes=tuple(UNION_MODES[c.kind] for c in settings.controls) if union else None,
+        num_union_modes=nets[0].config.num_control_type if union and nets else 0,  # type: ignore
+        size_ids=FAMILIES[settings.family].pipeline == "StableDiffusionXLPipeline",
+        vae_factor=pipe.vae_scale_factor,
+        dtype=models.dtype,
+        memory_format=memory_format,
+    )
+
+
+def make_decoder(models: Models, settings: DiffusionSettings, *, plain: bool = False) -> Any:
+    """The decoder's call, latents (B, 4, h, w) to an image (B, 3, H, W) in [-1, 1]."""
+    return _compiled(models.vae_decoder.decode, settings, plain)
+
+
+def _compiled(function: Any, settings: DiffusionSettings, plain: bool) -> Any:
+    if plain or settings.compile == "off":
+        return function
+    return torch.compile(function, mode=_COMPILE_MODES[settings.compile], dynamic=False)

@@ -1,0 +1,52 @@
+"""The image prompts: a pool of real night or rain images, one drawn by each sample's seed."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datasets.errors import Refused
+from datasets.frame import Condition
+from datasets.images import MAX_FILE_BYTES, decode_jpeg
+from datasets.safety import read_bytes
+
+SUFFIXES = (".jpg", ".jpeg")
+
+
+class StylePool:
+    """A folder with one folder of JPEGs per condition: pool/night/*.jpg, pool/rain/*.jpg."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._names: dict[Condition, Sequence[str]] = {}
+
+    def names(self, condition: Condition) -> Sequence[str]:
+        """Names of a condition's images, sorted, relative to the pool; raises Refused for none."""
+        if condition not in self._names:
+            folder = self._root / condition
+            found = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
+            if not found:
+                raise Refused(
+                    f"The style pool has no JPEG in {folder}. Put real {condition} images there: "
+                    "one of them is the image prompt of each variant."
+                )
+            self._names[condition] = [f"{condition}/{p.name}" for p in found]
+        return self._names[condition]
+
+    def draw(self, condition: Condition, seed: int) -> str:
+        """Name of the style image of a sample; raises Refused where there is none."""
+        names = self.names(condition)
+        # The seed as a second stream: the noise of the picture must not decide its style.
+        return names[int(np.random.default_rng([seed, 2]).integers(len(names)))]
+
+    def read(self, name: str) -> np.ndarray:
+        """The style image of a name, (H, W, 3) uint8; raises DamagedInput."""
+        return decode_jpeg(read_bytes(self._root, name, MAX_FILE_BYTES))
+
+    def digest(self, condition: Condition) -> str:
+        """Digest of a condition's images: it belongs to what decides a variant's bytes."""
+        digest = hashlib.sha256()
+        for name in self.names(condition):
+            digest.update(hashlib.sha256(read_bytes(self._root, name, MAX_FILE_BYTES)).digest())
+        return digest.hexdigest()[:16]

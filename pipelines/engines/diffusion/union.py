@@ -1,0 +1,37 @@
+"""ControlNet-Union in batches: its attention must not see the other samples of a batch.
+
+Its small transformer is built of nn.MultiheadAttention with the batch where that class expects the
+sequence, so the rows of a batch attend to one another. With one sample that is its guided and its
+unguided row, which is what the weights know; with several, each picture would depend on the
+pictures beside it. Here every sample attends to its own rows alone, as if it were by itself.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class OwnRows(nn.Module):
+    """A transformer layer of the union, applied to the rows of each sample separately."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.rows_per_sample = 1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform (R, n, C), whose rows are the B unguided ones and then the B guided ones."""
+        own = x.reshape(self.rows_per_sample, -1, x.shape[2])  # (R / B, B n, C)
+        return self.layer(own).reshape(x.shape)
+
+
+def keep_samples_apart(union: Any) -> None:
+    """Change a ControlNetUnionModel in place so that no sample sees another."""
+    union.transformer_layes = nn.ModuleList(OwnRows(layer) for layer in union.transformer_layes)
+
+
+def set_rows_per_sample(union: Any, rows: int) -> None:
+    """Say whether each sample has one row or, with guidance, two."""
+    for layer in union.transformer_layes:
+        layer.rows_per_sample = rows
