@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datasets.world.ground import Look
+from datasets.world.look import Look
 from datasets.world.noise import band, cell_random, fractal, pulse, smoothstep
 from datasets.world.points import Points
 from datasets.world.vehicles import WHEEL_PLACE
@@ -30,7 +30,7 @@ def bodywork_look(points: Points) -> Look:
     dust = 1 + 0.06 * fractal(x, y + z, wide, ((0.8, 0.5), (0.2, 0.5)), points.seed % 97)
     albedo = points.colour * shade * dust
     albedo = np.where(ends & low, _end_face(points, albedo, high), albedo)
-    return albedo, np.where(flank & (dark > 0.5), np.float32(0), np.float32(_CLEAR_COAT))
+    return Look(albedo, np.where(flank & (dark > 0.5), np.float32(0), np.float32(_CLEAR_COAT)))
 
 
 def _end_face(points: Points, paint: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ def glasshouse_look(points: Points) -> Look:
     seats = 0.5 + fractal(x + y, z, wide, ((0.7, 0.5), (0.25, 0.4)), points.seed % 89)
     glass = 0.015 + 0.03 * np.clip(seats, 0, 1)
     albedo = glass + (points.colour * 0.9 - glass) * cover
-    return albedo, _CLEAR_COAT + 0.10 * (1 - cover)
+    return Look(albedo, _CLEAR_COAT + 0.10 * (1 - cover))
 
 
 def tyre_look(points: Points) -> Look:
@@ -89,7 +89,7 @@ def tyre_look(points: Points) -> Look:
         smoothstep(0.35, 0.65, spokes), band(radius, 0.56, 0.66, width)
     )
     tone = 0.02 + (metal - 0.02) * rim
-    return np.repeat(tone[None].astype(np.float32), 3, 0), 0.04 * rim
+    return Look(np.repeat(tone[None].astype(np.float32), 3, 0), 0.04 * rim)
 
 
 def cargo_look(points: Points) -> Look:
@@ -101,17 +101,17 @@ def cargo_look(points: Points) -> Look:
     stripe = band(v, -0.35, 0.25, high)
     dirt = fractal(u, v, np.maximum(wide, high), ((2.0, 0.2), (0.5, 0.15), (0.1, 0.12)), 91)
     albedo = points.colour + (points.accent - points.colour) * stripe
-    return albedo * (1 - 0.3 * rib) * (1 + dirt), np.full_like(u, 0.01)
+    return Look(albedo * (1 - 0.3 * rib) * (1 + dirt), np.full_like(u, 0.01))
 
 
 def leaves_look(points: Points) -> Look:
     """Foliage of crowns: clumps of light and dark, leaf by leaf."""
-    return _foliage(points, points.local_m), np.zeros_like(points.pixel_m)
+    return Look(_foliage(points, points.local_m), np.zeros_like(points.pixel_m))
 
 
 def hedge_look(points: Points) -> Look:
     """Foliage cut to a block."""
-    return _foliage(points, points.world_m), np.zeros_like(points.pixel_m)
+    return Look(_foliage(points, points.world_m), np.zeros_like(points.pixel_m))
 
 
 def _foliage(points: Points, at: np.ndarray) -> np.ndarray:
@@ -133,14 +133,14 @@ def bark_look(points: Points) -> Look:
     x, y, z = points.local_m
     around = np.arctan2(y, x) * points.half_m[0] * 2.5
     furrows = fractal(around * 2.0, z * 0.5, points.pixel_m, _BARK, points.seed % 61)
-    return points.colour * np.maximum(1 + furrows, 0.2), np.zeros_like(x)
+    return Look(points.colour * np.maximum(1 + furrows, 0.2), np.zeros_like(x))
 
 
 def metal_look(points: Points) -> Look:
     """Painted metal with a few stains."""
     x, y, z = points.local_m
     stains = fractal(x + y, z, points.pixel_m, ((1.0, 0.15), (0.2, 0.12), (0.05, 0.1)), 7)
-    return points.colour * (1 + stains), np.full_like(x, 0.03)
+    return Look(points.colour * (1 + stains), np.full_like(x, 0.03))
 
 
 def sign_look(points: Points) -> Look:
@@ -151,4 +151,4 @@ def sign_look(points: Points) -> Look:
     figure = np.maximum(band(edge, 0.25, 0.29, wide), band(np.abs(y) - 0.5 * z, -1, 0.05, wide))
     white = figure * (edge < 0.3)
     face = points.colour + (0.7 - points.colour) * white
-    return np.where(points.normal_local[0] < -0.5, face, 0.25), np.full_like(y, 0.02)
+    return Look(np.where(points.normal_local[0] < -0.5, face, 0.25), np.full_like(y, 0.02))

@@ -7,9 +7,8 @@ import numpy as np
 from datasets.world import sky
 from datasets.world.light import Lighting
 from datasets.world.points import surface_points
-from datasets.world.raycast import Caster, Hits
+from datasets.world.raycast import Hits
 from datasets.world.scene import Scene
-from datasets.world.windows import Bounds, grid_windows, image_bounds, list_windows
 
 EXPOSURE = 1.05
 WHITE = 2.4  # radiance that saturates
@@ -42,16 +41,13 @@ class Picture:
 
 def render(scene: Scene, t_s: float, view: View) -> Picture:
     """Render a scene at time t; pixels on outlines and shadow edges are averaged from four rays."""
-    solids = scene.at(t_s)
-    caster = Caster(solids)
-    lighting = Lighting(scene, caster, t_s)
+    lighting = Lighting(scene.at(t_s))
     width, height = view.size
-    bounds = image_bounds(solids, np.linalg.inv(view.T_world_camera), view.intrinsics, view.size)
     v, u = np.mgrid[0.0:height, 0.0:width]
     directions = view.directions(u, v)  # (3, H, W)
-    hits = caster.cast(view.T_world_camera[:3, 3], directions, grid_windows(bounds))
+    hits = lighting.moment.caster.cast(view.T_world_camera[:3, 3], directions)
     radiance, sunlit = _radiance(lighting, view, directions.reshape(3, -1), hits)
-    _smooth(lighting, view, bounds, _edges(hits.row, sunlit.reshape(height, width)), radiance)
+    _smooth(lighting, view, _edges(hits.row, sunlit.reshape(height, width)), radiance)
     depth_m = np.where(np.isfinite(hits.t), hits.t, 0.0).astype(np.float32)
     image = _develop(radiance).T.reshape(height, width, 3)
     return Picture(np.ascontiguousarray(image), depth_m, hits.row)
@@ -68,12 +64,13 @@ def _radiance(
     sunlit = np.ones(len(t), bool)
     empty, solid = np.flatnonzero(row < 0), np.flatnonzero(row >= 0)
     pixel_rad = 1 / view.intrinsics[0, 0]
-    scene = lighting.scene
-    radiance[:, empty] = sky.clear_sky(rays[:, empty], scene.sun, pixel_rad, scene.sky_seed)
+    weather = lighting.moment.scene.weather
+    radiance[:, empty] = sky.clear_sky(rays[:, empty], weather.sun, pixel_rad, weather.sky_seed)
     world = view.T_world_camera[:3, 3:] + directions[:, solid] * t[solid]
     distance_m = t[solid] * length[solid]
+    normal = hits.normal.reshape(3, -1)[:, solid]
     points = surface_points(
-        lighting.caster.solids, row[solid], world, rays[:, solid], t[solid] * pixel_rad
+        lighting.moment.solids, row[solid], world, normal, rays[:, solid], t[solid] * pixel_rad
     )
     radiance[:, solid], sunlit[solid] = lighting.shade(points, row[solid], distance_m)
     return radiance, sunlit
@@ -91,9 +88,7 @@ def _edges(row: np.ndarray, sunlit: np.ndarray) -> np.ndarray:
     return edge
 
 
-def _smooth(
-    lighting: Lighting, view: View, bounds: Bounds, edges: np.ndarray, radiance: np.ndarray
-) -> None:
+def _smooth(lighting: Lighting, view: View, edges: np.ndarray, radiance: np.ndarray) -> None:
     """Replace the radiance (3, H * W) of pixels on edges by the mean of four rays."""
     v, u = np.nonzero(edges)
     if not len(v):
@@ -101,9 +96,8 @@ def _smooth(
     shifts = np.array(_SUB_PIXELS)
     directions = view.directions(u + shifts[:, :1], v + shifts[:, 1:])  # (3, 4, N)
     origin = view.T_world_camera[:3, 3]
-    order = np.repeat(np.arange(len(v)), len(shifts))  # the four rays of a pixel follow each other
-    rays = directions.transpose(0, 2, 1).reshape(3, -1)  # (3, 4 N)
-    hits = lighting.caster.cast(origin, rays, list_windows(bounds, v[order], u[order]))
+    rays = directions.transpose(0, 2, 1).reshape(3, -1)  # (3, 4 N), a pixel's four in a row
+    hits = lighting.moment.caster.cast(origin, rays)
     colours, _ = _radiance(lighting, view, rays, hits)
     radiance[:, v * view.size[0] + u] = _develop_mean(colours.reshape(3, len(v), len(shifts)))
 

@@ -2,11 +2,10 @@
 
 import numpy as np
 
+from datasets.world.look import Look
 from datasets.world.noise import band, cell_random, fractal, pulse, smoothstep
 from datasets.world.points import Points
 from datasets.world.street import Street
-
-Look = tuple[np.ndarray, np.ndarray]  # albedo (3, N), mirror share at right angles (N,)
 
 _GRAIN = ((3.7, 0.08), (0.9, 0.10), (0.27, 0.15), (0.08, 0.20), (0.025, 0.30), (0.009, 0.3))
 _WORN = ((3.1, 0.45), (0.7, 0.4), (0.15, 0.35), (0.04, 0.3))
@@ -15,16 +14,22 @@ _STAIN = ((7.0, 0.10), (1.9, 0.10), (0.5, 0.08))
 
 
 def street_look(points: Points, street: Street) -> Look:
-    """The ground plane: the road within the kerbs, lawn beyond them."""
+    """Asphalt with its markings."""
+    s, d = _street_coordinates(points, street)
+    albedo = _road(s, d, points.width_m(0), points.width_m(1), street)
+    return Look(albedo.astype(np.float32), np.full_like(s, 0.01))
+
+
+def lawn_look(points: Points) -> Look:
+    """Grass beside the road."""
     x, y = points.world_m[0], points.world_m[1]
-    s, d = (a.astype(np.float32) for a in street.coordinates(x, y))
-    wide, long = points.width_m(1), points.width_m(0)
-    on_road = np.abs(d) < street.half_road_m
-    albedo = np.empty((3, len(s)), np.float32)
-    road, lawn = np.flatnonzero(on_road), np.flatnonzero(~on_road)
-    albedo[:, road] = _road(s[road], d[road], long[road], wide[road], street)
-    albedo[:, lawn] = _lawn(x[lawn], y[lawn], np.maximum(long, wide)[lawn])
-    return albedo, np.where(on_road, np.float32(0.01), np.float32(0))
+    width = np.maximum(points.width_m(0), points.width_m(1))
+    return Look(_lawn(x, y, width).astype(np.float32), np.zeros_like(x))
+
+
+def _street_coordinates(points: Points, street: Street) -> tuple[np.ndarray, np.ndarray]:
+    s, d = street.coordinates(points.world_m[0], points.world_m[1])
+    return s.astype(np.float32), d.astype(np.float32)
 
 
 def _road(
@@ -109,7 +114,7 @@ def _lawn(x: np.ndarray, y: np.ndarray, width: np.ndarray) -> np.ndarray:
 
 def pavement_look(points: Points, street: Street) -> Look:
     """Slabs of 0.6 m on top, kerb stones of 1 m along the edge and on its face."""
-    s, d = (a.astype(np.float32) for a in street.coordinates(*points.world_m[:2]))
+    s, d = _street_coordinates(points, street)
     long, wide = points.width_m(0), points.width_m(1)
     width = np.sqrt(long * wide)
     edge = np.abs(d) < street.half_road_m + 0.22
@@ -121,4 +126,4 @@ def pavement_look(points: Points, street: Street) -> Look:
     joint = np.maximum(joint, np.where(edge, 0, pulse(d / size, 0.0, 0.018 / size, wide / size)))
     grain = fractal(s, d, width, (*_STAIN, (0.12, 0.10), (0.03, 0.14), (0.012, 0.12)), 63)
     tone = np.where(edge, 0.36, 0.27) * (1 + slab + grain) * (1 - 0.5 * joint)
-    return np.array([[1.0], [0.97], [0.92]], np.float32) * tone, np.zeros_like(tone)
+    return Look(np.array([[1.0], [0.97], [0.92]], np.float32) * tone, np.zeros_like(tone))

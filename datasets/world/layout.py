@@ -2,19 +2,28 @@
 
 import numpy as np
 
+from datasets.frame import Condition
 from datasets.world import furniture, vehicles
+from datasets.world.ground_mesh import ground
 from datasets.world.motion import Motion
-from datasets.world.scene import Scene, Vehicle
-from datasets.world.solids import ground, pack
+from datasets.world.scene import Actor, Scene
+from datasets.world.solids import pack
 from datasets.world.street import Street
+from datasets.world.weather import draw_weather
 
 EGO_START_M = 60.0
 VIEW_M = 210.0  # how far the street goes on beyond the end of the drive
 EGO_GAP_M = 14.0  # free road before and behind the ego vehicle
 
 
-def draw_scene(rng: np.random.Generator, duration_s: float) -> Scene:
-    """A scene whose street is long enough for a drive of that many seconds."""
+def draw_scene(
+    rng: np.random.Generator, duration_s: float, condition: Condition = Condition.CLEAR
+) -> Scene:
+    """A scene whose street is long enough for a drive of that many seconds.
+
+    The weather has a generator of its own: under another condition the same place and traffic.
+    """
+    weather = draw_weather(rng.spawn(1)[0], condition)
     speed = float(rng.uniform(4.5, 10.5))
     street = _street(rng, EGO_START_M + speed * 1.3 * duration_s + VIEW_M)
     ego = Motion(
@@ -28,16 +37,17 @@ def draw_scene(rng: np.random.Generator, duration_s: float) -> Scene:
         drift_m=float(rng.uniform(0.05, 0.3)),
         drift_period_s=float(rng.uniform(7, 12)),
     )
-    static = pack([ground(), *furniture.draw(rng, street)])
+    static = pack([*ground(street), *furniture.draw(rng, street)])
     traffic = (*_parked(rng, street), *_moving(rng, street, ego))
     return Scene(
         street=street,
         static=static,
-        vehicles=traffic,
+        actors=traffic,
         ego=ego,
-        sun=_sun(rng),
-        sky_seed=int(rng.integers(1 << 16)),
-        description=_describe(street, traffic),
+        lamps=(),
+        ego_lamps=(),
+        weather=weather,
+        description=f"{weather.words}, {_describe(street, traffic)}",
     )
 
 
@@ -55,15 +65,7 @@ def _street(rng: np.random.Generator, length_m: float) -> Street:
     )
 
 
-def _sun(rng: np.random.Generator) -> np.ndarray:
-    azimuth = rng.uniform(0, 2 * np.pi)
-    height = np.radians(rng.uniform(34, 58))
-    return np.array(
-        [np.cos(azimuth) * np.cos(height), np.sin(azimuth) * np.cos(height), np.sin(height)]
-    )
-
-
-def _parked(rng: np.random.Generator, street: Street) -> list[Vehicle]:
+def _parked(rng: np.random.Generator, street: Street) -> list[Actor]:
     """Cars along both kerbs, at gaps that differ, some places empty."""
     found = []
     for side in (-1, 1):
@@ -80,7 +82,7 @@ def _parked(rng: np.random.Generator, street: Street) -> list[Vehicle]:
     return found
 
 
-def _moving(rng: np.random.Generator, street: Street, ego: Motion) -> list[Vehicle]:
+def _moving(rng: np.random.Generator, street: Street, ego: Motion) -> list[Actor]:
     """Oncoming traffic, one vehicle ahead of the ego vehicle and one behind it."""
     found = []
     speed = float(rng.uniform(6, 11))
@@ -112,19 +114,20 @@ def _vehicle(
     model: vehicles.Model,
     paint: tuple[float, float, float],
     motion: Motion,
-) -> Vehicle:
+) -> Actor:
     solids = vehicles.build(model, paint, seed=int(rng.integers(1 << 16)))
-    return Vehicle(model=model, solids=solids, motion=motion)
+    size = (model.length_m, model.width_m, model.height_m)
+    return Actor(category=model.category, size_m=size, solids=solids, motion=motion)
 
 
-def _describe(street: Street, traffic: tuple[Vehicle, ...]) -> str:
+def _describe(street: Street, traffic: tuple[Actor, ...]) -> str:
     """Words in nuScenes' manner."""
-    course = "Straight street" if street.amplitude_m < 3 else "Winding street"
+    course = "straight street" if street.amplitude_m < 3 else "winding street"
     parked = sum(v.motion.speed_mps == 0 for v in traffic)
-    words = ["Clear weather", course.lower(), "parked cars" if parked > 20 else "few parked cars"]
+    words = [course, "parked cars" if parked > 20 else "few parked cars"]
     words += ["oncoming traffic", "trees", "houses close to the road"]
     if street.setback_m > 2:
         words[-1] = "front gardens"
-    if any(v.model is vehicles.TRUCK for v in traffic):
+    if any(v.category == vehicles.TRUCK.category for v in traffic):
         words.append("truck")
     return ", ".join(words)

@@ -7,9 +7,7 @@ import numpy as np
 from datasets.world import materials, sky
 from datasets.world.noise import smoothstep
 from datasets.world.points import Points
-from datasets.world.raycast import Caster
-from datasets.world.scene import Scene
-from datasets.world.solids import GROUND_ROW
+from datasets.world.scene import Moment
 
 SHADOW_LIFT_M = 0.02  # shadow rays start this far above the surface
 HAZE_M = 900.0  # over which 63 % of a surface's colour gives way to that of the air
@@ -19,16 +17,16 @@ HAZE_M = 900.0  # over which 63 % of a surface's colour gives way to that of the
 class Lighting:
     """A scene at one time, ready to be shaded."""
 
-    scene: Scene
-    caster: Caster
-    t_s: float
+    moment: Moment
 
     def shade(
         self, points: Points, row: np.ndarray, distance_m: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Radiance (3, N) of points of the rows (N,), and which of them the sun reaches (N,)."""
-        sun = self.scene.sun.astype(np.float32)
-        albedo, mirror = materials.look(points, self.caster.solids.surface[row], self.scene.street)
+        scene = self.moment.scene
+        sun = scene.weather.sun.astype(np.float32)
+        surface = self.moment.solids.surface[row]
+        albedo, mirror, _ = materials.look(points, surface, scene.street)
         facing = sun @ points.normal
         sunlit = self._sunlit(points, facing)
         direct = sky.SUN * (np.maximum(facing, 0) * sunlit)
@@ -45,23 +43,9 @@ class Lighting:
         """Whether the sun reaches each point, by rays against the solids between."""
         lit = facing > 0
         index = np.flatnonzero(lit)
-        start = (points.world_m[:, index] + SHADOW_LIFT_M * points.normal[:, index]).astype(float)
-        across, up, towards = _sun_axes(self.scene.sun) @ start  # (M,) each
-        order = np.argsort(across)
-        shaded = np.zeros(len(index), bool)
-        corners = self.caster.solids.corners_m() @ _sun_axes(self.scene.sun).T  # (S, 8, 3)
-        low, high = corners.min(axis=1), corners.max(axis=1)
-        first = np.searchsorted(across[order], low[:, 0])
-        end = np.searchsorted(across[order], high[:, 0])
-        for solid in range(GROUND_ROW + 1, len(low)):
-            near = order[first[solid] : end[solid]]
-            inside = (up[near] > low[solid, 1]) & (up[near] < high[solid, 1])
-            inside &= (towards[near] < high[solid, 2]) & ~shaded[near]
-            near = near[inside]
-            if len(near):
-                t = self.caster.intersect(solid, start[:, near], self.scene.sun[:, None])
-                shaded[near] = np.isfinite(t)
-        lit[index[shaded]] = False
+        start = points.world_m[:, index] + SHADOW_LIFT_M * points.normal[:, index]
+        towards = np.repeat(self.moment.scene.weather.sun[:, None], len(index), 1)
+        lit[index[self.moment.caster.blocked(start, towards)]] = False
         return lit
 
     def _openness(self, points: Points) -> np.ndarray:
@@ -69,15 +53,15 @@ class Lighting:
         openness = np.ones(points.world_m.shape[1], np.float32)
         low = np.flatnonzero(points.world_m[2] < 0.3)
         x, y = points.world_m[0, low], points.world_m[1, low]
-        for vehicle in self.scene.vehicles:
-            T = vehicle.motion.pose(self.t_s)
-            reach = vehicle.model.length_m / 2 + 1.0
+        for vehicle in self.moment.scene.actors:
+            T = vehicle.motion.pose(self.moment.t_s)
+            reach = vehicle.size_m[0] / 2 + 1.0
             near = np.flatnonzero((np.abs(x - T[0, 3]) < reach) & (np.abs(y - T[1, 3]) < reach))
             if not len(near):
                 continue
             local = T[:2, :2].T @ np.stack([x[near] - T[0, 3], y[near] - T[1, 3]])
-            beyond_x = np.abs(local[0]) - vehicle.model.length_m / 2
-            beyond_y = np.abs(local[1]) - vehicle.model.width_m / 2
+            beyond_x = np.abs(local[0]) - vehicle.size_m[0] / 2
+            beyond_y = np.abs(local[1]) - vehicle.size_m[1] / 2
             cover = smoothstep(0.5, -0.35, np.maximum(beyond_x, beyond_y))
             openness[low[near]] *= 1 - 0.8 * cover.astype(np.float32)
         return openness
@@ -91,14 +75,10 @@ class Lighting:
         mirrored = ray + 2 * facing * normal
         share = mirror[index] + 0.75 * (1 - mirror[index]) * (1 - facing) ** 5
         houses = smoothstep(0.10, 0.35, mirrored[2])  # what a street shows near the horizon
-        seen = sky.EARTH * 1.6 + (sky.gradient(mirrored, self.scene.sun) - sky.EARTH * 1.6) * houses
-        glint = np.clip(self.scene.sun.astype(np.float32) @ mirrored, 0, 1) ** 350
+        seen = (
+            sky.EARTH * 1.6
+            + (sky.gradient(mirrored, self.moment.scene.weather.sun) - sky.EARTH * 1.6) * houses
+        )
+        glint = np.clip(self.moment.scene.weather.sun.astype(np.float32) @ mirrored, 0, 1) ** 350
         radiance[:, index] = share * (seen + 30 * glint * sunlit[index])
         return radiance
-
-
-def _sun_axes(sun: np.ndarray) -> np.ndarray:
-    """Axes (3, 3) by row: two across the sunlight, one towards the sun."""
-    across = np.cross(sun, [0.0, 0.0, 1.0])
-    across /= np.linalg.norm(across)
-    return np.stack([across, np.cross(sun, across), sun])

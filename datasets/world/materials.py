@@ -6,7 +6,7 @@ import numpy as np
 
 from datasets.world import bodies, facades
 from datasets.world import ground as paving
-from datasets.world.ground import Look
+from datasets.world.look import Look
 from datasets.world.points import Points
 from datasets.world.solids import Surface
 from datasets.world.street import Street
@@ -19,6 +19,7 @@ _LOOKS: dict[Surface, Callable[[Points], Look]] = {
     Surface.HEDGE: bodies.hedge_look,
     Surface.METAL: bodies.metal_look,
     Surface.SIGN: bodies.sign_look,
+    Surface.LAWN: paving.lawn_look,
     Surface.BODYWORK: bodies.bodywork_look,
     Surface.GLASSHOUSE: bodies.glasshouse_look,
     Surface.TYRE: bodies.tyre_look,
@@ -27,13 +28,17 @@ _LOOKS: dict[Surface, Callable[[Points], Look]] = {
 
 
 def look(points: Points, surface: np.ndarray, street: Street) -> Look:
-    """Albedo (3, N) and mirror share (N,) of points whose surfaces (N,) may differ."""
+    """The look of points (N,) whose surfaces (N,) may differ."""
     albedo = np.zeros((3, len(surface)), np.float32)
     mirror = np.zeros(len(surface), np.float32)
+    emission = np.zeros((3, len(surface)), np.float32)
     for kind in np.unique(surface):
         index = np.flatnonzero(surface == kind)
-        albedo[:, index], mirror[index] = _one(Surface(int(kind)), points.take(index), street)
-    return albedo, mirror
+        one = _one(Surface(int(kind)), points.take(index), street)
+        albedo[:, index], mirror[index] = one.albedo, one.mirror
+        if one.emission_cd_m2 is not None:
+            emission[:, index] = one.emission_cd_m2
+    return Look(albedo, mirror, emission)
 
 
 def _one(surface: Surface, points: Points, street: Street) -> Look:

@@ -145,8 +145,8 @@ def _write_lidar(
         records.append(_data_record(plan, "LIDAR_TOP", shot, path))
         tables["ego_pose"].append(_pose(records[-1], scene.ego.pose(t_s)))
     tables["sample_data"] += link(records)
-    for vehicle in range(len(scene.vehicles)):
-        _annotate(tables, plan, scene, vehicle, scans)
+    for actor in range(len(scene.actors)):
+        _annotate(tables, plan, scene, actor, scans)
 
 
 def _data_record(plan: ScenePlan, channel: str, shot: Shot, path: str) -> Record:
@@ -178,29 +178,29 @@ def _annotate(
     tables: dict[str, list[Record]],
     plan: ScenePlan,
     scene: Scene,
-    vehicle: int,
+    actor: int,
     scans: list[Sweep],
 ) -> None:
-    """Boxes of one vehicle at the keyframes whose LiDAR meets it."""
-    body = scene.vehicles[vehicle]
-    model, instance = body.model, plan.token("instance", vehicle)
+    """Boxes of one actor at the keyframes whose LiDAR meets it."""
+    body = scene.actors[actor]
+    instance = plan.token("instance", actor)
     boxes = []
     for k, scan in enumerate(scans):
-        if not scan.hits_of_vehicle[vehicle]:
+        if not scan.hits_of_actor[actor]:
             continue
         T = body.motion.pose(schedule.seconds(plan.index, schedule.keyframe_us(plan.index, k)))
-        T[2, 3] = model.height_m / 2
+        T[2, 3] += body.size_m[2] / 2
         state = "vehicle.moving" if body.motion.speed_mps else "vehicle.parked"
         boxes.append(
             {
-                "token": plan.token("annotation", vehicle, k),
+                "token": plan.token("annotation", actor, k),
                 "sample_token": plan.token("sample", k),
                 "instance_token": instance,
-                "visibility_token": visibility_token(float(scan.visible_share[vehicle])),
+                "visibility_token": visibility_token(float(scan.visible_share[actor])),
                 "attribute_tokens": [token("attribute", state)],
                 **pose_record(T),
-                "size": [model.width_m, model.length_m, model.height_m],
-                "num_lidar_pts": int(scan.hits_of_vehicle[vehicle]),
+                "size": [body.size_m[1], body.size_m[0], body.size_m[2]],
+                "num_lidar_pts": int(scan.hits_of_actor[actor]),
                 "num_radar_pts": 0,
             }
         )
@@ -210,7 +210,7 @@ def _annotate(
     tables["instance"].append(
         {
             "token": instance,
-            "category_token": token("category", model.category),
+            "category_token": token("category", body.category),
             "nbr_annotations": len(boxes),
             "first_annotation_token": boxes[0]["token"],
             "last_annotation_token": boxes[-1]["token"],
