@@ -26,7 +26,7 @@ ADVERSE_CONDITIONS = tuple(c for c in Condition if c not in (Condition.CLEAR, Co
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """The same camera a moment earlier or later.
+    """The same camera a moment earlier or later, or another camera at the same time.
 
     `T_neighbour_camera` (4, 4) float64 takes points in metres from the frame's camera at the
     frame's time to the neighbour's camera at the neighbour's time, through the ego poses.
@@ -62,6 +62,7 @@ class Frame:
     exact_depth_m: np.ndarray | None = None  # (H, W) float32, metres; rendered worlds
     previous: Neighbour | None = None
     next: Neighbour | None = None
+    stereo: Neighbour | None = None  # the rectified partner, to the left or right at the same time
 
 
 def scaled_intrinsics(

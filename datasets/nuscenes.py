@@ -27,6 +27,7 @@ from datasets.safety import Checksums
 from datasets.source import FrameRef
 
 WORLD_VERSION = "v1.0-world"
+STEREO_OF = {"CAM_FRONT": "CAM_FRONT_STEREO"}  # the world's; a partner is no frame of its own
 NO_SCENE: dict[str, Any] = {}
 
 
@@ -35,7 +36,8 @@ class NuScenesSource:
 
     `cameras` None = all. `frames` chooses keyframes (2 Hz, with LiDAR), the sweeps between them
     (about 12 Hz in all, without), or both. With `neighbours`, a frame carries the same camera's
-    images before and after it; where one is damaged, so is the frame, as a training triplet.
+    images before and after it, and that of its stereo partner; where one is damaged, so is the
+    frame, as a training sample.
     """
 
     def __init__(
@@ -59,14 +61,15 @@ class NuScenesSource:
         self._frames, self._neighbours = frames, neighbours
         self._cameras = None if cameras is None else frozenset(cameras)
         self._files = Files(root.resolve(), Checksums(root))
-        tables = read_tables(self._files.root, version, self._cameras or (), self._files.sums)
+        channels = {*(cameras or ()), *(STEREO_OF.get(c, c) for c in cameras or ())}
+        tables = read_tables(self._files.root, version, channels, self._files.sums)
         self._rejected = tables.rejected
         self._devkit = open_devkit(self._files.root, version, tables)
         self._known = {record["token"]: record for record in self._devkit.sample_data}
-        self._broken_lidar = {
-            str(r.record.get("sample_token")): r
+        self._broken_aside = {  # what frames carry and is no frame: LiDAR, stereo partner
+            (str(r.record.get("sample_token")), channel): r
             for r in tables.rejected.values()
-            if self._channel(r.record) == LIDAR
+            if (channel := self._channel(r.record)) in (LIDAR, *STEREO_OF.values())
         }
         self._split_of_scene = splits.scene_splits(self._files.root, version)
 
@@ -109,6 +112,7 @@ class NuScenesSource:
             exact_depth_m=self._exact_depth_m(record, image.size()),
             previous=self._neighbour(record, "prev"),
             next=self._neighbour(record, "next"),
+            stereo=self._stereo(record),
         )
 
     @property
@@ -122,6 +126,8 @@ class NuScenesSource:
     def _is_listed(self, record: Record) -> bool:
         channel = self._channel(record)
         if not channel or (self._cameras is not None and channel not in self._cameras):
+            return False
+        if channel in STEREO_OF.values():
             return False
         key = record.get("is_key_frame") is not False
         modality = record.get("sensor_modality", "camera" if channel.startswith("CAM") else "")
@@ -167,6 +173,8 @@ class NuScenesSource:
         if self.name == "nuscenes" and split == "test" and not description.strip():
             name, time_us = str(record.get("filename")), timestamp_us(record) or 0
             return splits.condition_from_test_file(name, time_us)
+        if self.name == "world" and Condition.DUSK in description.lower():
+            return Condition.DUSK  # md4all's rule for nuScenes knows none
         return splits.condition_from_description(description)
 
     def _intrinsics(self, record: Record) -> np.ndarray:
@@ -188,12 +196,9 @@ class NuScenesSource:
         """Depth (H, W) of the keyframe's scan, in the camera's image at the camera's time."""
         if not camera["is_key_frame"]:
             return None
-        sample = self._devkit.get("sample", camera["sample_token"])
-        if LIDAR not in sample["data"]:
-            if sample["token"] in self._broken_lidar:
-                raise self._broken_lidar[sample["token"]].error()
+        lidar = self._beside(camera, LIDAR)
+        if lidar is None:
             return None
-        lidar = self._record(sample["data"][LIDAR])
         T_camera_lidar = camera_from_lidar(
             self._T_ego_sensor(lidar),
             self._T_world_ego(lidar),
@@ -202,6 +207,15 @@ class NuScenesSource:
         )
         points_m = transform_points(T_camera_lidar, read_lidar_points(self._files, lidar))
         return project_points(points_m, self._intrinsics(camera), size)
+
+    def _beside(self, record: Record, channel: str) -> Record | None:
+        """What another sensor recorded at a keyframe; raises DamagedInput."""
+        sample = self._devkit.get("sample", record["sample_token"])
+        if channel in sample["data"]:
+            return self._record(sample["data"][channel])
+        if (sample["token"], channel) in self._broken_aside:
+            raise self._broken_aside[sample["token"], channel].error()
+        return None
 
     def _exact_depth_m(self, record: Record, size: tuple[int, int]) -> np.ndarray | None:
         stem = PurePosixPath(record["filename"]).stem
@@ -212,17 +226,30 @@ class NuScenesSource:
         if not self._neighbours or record.get(side) == "":
             return None
         try:
-            other = self._adjacent(record, side)
-            return Neighbour(
-                source_id=other["token"],
-                timestamp_us=_time_us(other),
-                image=read_image(self._files, other),
-                intrinsics=self._intrinsics(other),
-                T_neighbour_camera=invert_rigid(self._T_world_sensor(other))
-                @ self._T_world_sensor(record),
-            )
+            return self._view_of(self._adjacent(record, side), record)
         except DamagedInput as error:
             raise DamagedInput(error.reason, f"its {side} image: {error}") from error
+
+    def _stereo(self, record: Record) -> Neighbour | None:
+        """The partner's image of a keyframe, where its camera has a partner."""
+        partner = STEREO_OF.get(self._channel(record))
+        if not self._neighbours or partner is None or not record["is_key_frame"]:
+            return None
+        try:
+            other = self._beside(record, partner)
+            return None if other is None else self._view_of(other, record)
+        except DamagedInput as error:
+            raise DamagedInput(error.reason, f"its stereo image: {error}") from error
+
+    def _view_of(self, other: Record, record: Record) -> Neighbour:
+        return Neighbour(
+            source_id=other["token"],
+            timestamp_us=_time_us(other),
+            image=read_image(self._files, other),
+            intrinsics=self._intrinsics(other),
+            T_neighbour_camera=invert_rigid(self._T_world_sensor(other))
+            @ self._T_world_sensor(record),
+        )
 
     def _adjacent(self, record: Record, side: Literal["prev", "next"]) -> Record:
         """The same camera's record before or after this one; raises DamagedInput."""

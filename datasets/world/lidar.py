@@ -4,11 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.world import materials
+from datasets.world import materials, scatter
+from datasets.world.cover import covered
+from datasets.world.light import fresnel
 from datasets.world.points import Points, surface_points
 from datasets.world.rig import T_ego_lidar
 from datasets.world.scene import Moment, Scene
 from datasets.world.solids import Surface
+from datasets.world.weather import Weather
+from datasets.world.wet import WATER_MIRROR
 
 ELEVATIONS_RAD = np.radians(np.linspace(-30.67, 10.67, 32))
 NUM_AZIMUTHS = 1080  # 20 turns a second
@@ -44,18 +48,69 @@ def sweep(
     footprint = 0.01 + 0.001 * range_m  # metres: beams widen
     normal = hits.normal[:, ring, column]
     points = surface_points(solids, row, world, normal, rays[:, ring, column], footprint)
-    albedo = materials.look(points, solids.surface[row], scene.street).albedo
-    kept = rng.random(len(row)) < _return_chance(points, solids.surface[row], range_m)
+    surface = solids.surface[row]
+    albedo, wet_mirror = _seen_albedo(scene, points, surface)
+    chance = _return_chance(points, surface, range_m)
+    chance *= 1 - wet_mirror
+    chance *= scatter.found_share(scene.weather, albedo, _facing(points), range_m)
+    kept = rng.random(len(row)) < chance
     noisy_m = range_m + rng.normal(0, RANGE_NOISE_M, len(row))
-    intensity = np.clip(albedo.mean(axis=0) * 255 * _facing(points) ** 0.5, 0, 255)
+    faded = np.exp(-2 * scatter.extinction_per_m(scene.weather) * range_m)
+    intensity = np.clip(albedo * 255 * _facing(points) ** 0.5 * faded, 0, 255)
     cloud = np.stack([*(rays_lidar[:, ring, column] * noisy_m), np.rint(intensity), ring], 1)
+    cloud, kept = _with_false_returns(cloud, kept, column, rays_lidar, hits.t, scene.weather, rng)
     owner = solids.owner[row]
     num = len(scene.actors)
+    true = kept[: len(row)]
     return Sweep(
         points=cloud[kept].astype(np.float32),
-        hits_of_actor=np.bincount(owner[kept & (owner >= 0)], minlength=num),
+        hits_of_actor=np.bincount(owner[true & (owner >= 0)], minlength=num),
         visible_share=_visible_share(moment, T_world_lidar[:3, 3]),
     )
+
+
+def _seen_albedo(
+    scene: Scene, points: Points, surface: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean albedo (N,) under water and snow, and the share (N,) of a pulse lost on a wet ground.
+
+    Water at 905 nm hides the grains that send pulses back, and mirrors them away where they graze.
+    """
+    look = materials.look(points, surface, scene.street)
+    albedo, _, paved, water = covered(look, points, surface, scene)
+    if water is None:
+        return albedo.mean(axis=0), np.zeros(len(surface))
+    lost = np.where(paved, scatter.WET_LOSS * np.maximum(water.film, water.puddle), 0.0)
+    grazing = fresnel(WATER_MIRROR, _facing(points)) * water.cover * paved
+    return albedo.mean(axis=0), np.clip(lost + (1 - lost) * grazing, 0, 0.98)
+
+
+def _with_false_returns(
+    cloud: np.ndarray,
+    kept: np.ndarray,
+    column: np.ndarray,
+    rays_lidar: np.ndarray,
+    t: np.ndarray,
+    weather: Weather,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The cloud (N, 5) with the echoes of drops, flakes and fog that hide what lies behind them.
+
+    A beam gives one echo: a false one replaces the true one (the strongest, as most sensors do).
+    """
+    if scatter.extinction_per_m(weather) == 0:
+        return cloud, kept
+    _, num_rings, num_azimuths = rays_lidar.shape
+    beam, range_m = scatter.false_ranges(weather, rng, num_rings * num_azimuths)
+    ring, azimuth = np.unravel_index(beam, (num_rings, num_azimuths))
+    before = range_m < t[ring, azimuth]
+    ring, azimuth, range_m = ring[before], azimuth[before], range_m[before]
+    taken = np.zeros((num_rings, num_azimuths), bool)
+    taken[ring, azimuth] = True
+    kept = kept & ~taken[cloud[:, 4].astype(int), column]
+    intensity = np.rint(rng.uniform(1, 12, len(range_m)))
+    false = np.stack([*(rays_lidar[:, ring, azimuth] * range_m), intensity, ring], 1)
+    return np.concatenate([cloud, false]), np.concatenate([kept, np.ones(len(false), bool)])
 
 
 def beams(num_azimuths: int) -> np.ndarray:

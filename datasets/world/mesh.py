@@ -78,6 +78,50 @@ def cards(centre_m: np.ndarray, across_m: np.ndarray, along_m: np.ndarray) -> Me
     return Mesh(corners.reshape(-1, 3), faces)
 
 
+def moved_mesh(mesh: Mesh, R: np.ndarray, shift_m: np.ndarray) -> Mesh:
+    """A mesh turned (or stretched) by R (3, 3) and carried by a shift (3,) in metres."""
+    return Mesh(mesh.vertices_m @ R.T + shift_m, mesh.faces)
+
+
+def tube(axis_m: np.ndarray, radius_m: np.ndarray, sides: int = 6) -> Mesh:
+    """A bent pipe about points (K, 3) with radii (K,), its ends closed."""
+    steps = np.diff(axis_m, axis=0)
+    along = np.concatenate([steps[:1], steps[1:] + steps[:-1], steps[-1:]])
+    along = along / np.sqrt((along * along).sum(1, keepdims=True))
+    x, y, z = along.T
+    flat = np.abs(z) < 0.9
+    u = np.stack([np.where(flat, y, -z), np.where(flat, -x, 0.0), np.where(flat, 0.0, x)], 1)
+    u /= np.sqrt((u * u).sum(1, keepdims=True))
+    v = np.cross(along, u)
+    angle = np.arange(sides) * (2 * np.pi / sides)
+    ring = np.cos(angle)[:, None, None] * u + np.sin(angle)[:, None, None] * v  # (sides, K, 3)
+    return loft((axis_m + radius_m[:, None] * ring).transpose(1, 0, 2))
+
+
+def loft(rings_m: np.ndarray) -> Mesh:
+    """A skin over closed rings (K, M, 3), anticlockwise seen from the last, with flat ends."""
+    count, sides = rings_m.shape[:2]
+    ring = np.arange(sides)
+    after = (ring + 1) % sides
+    faces = []
+    for k in range(count - 1):
+        a, b = ring + k * sides, after + k * sides
+        faces += [np.stack([a, b, b + sides], 1), np.stack([a, b + sides, a + sides], 1)]
+    hubs = count * sides + np.arange(2)
+    last = (count - 1) * sides
+    faces += [
+        np.stack([after, ring, np.full(sides, hubs[0])], 1),
+        np.stack([ring + last, after + last, np.full(sides, hubs[1])], 1),
+    ]
+    ends = rings_m[[0, -1]].mean(1)
+    return Mesh(np.concatenate([rings_m.reshape(-1, 3), ends]), np.concatenate(faces))
+
+
+def box(centre_m: tuple[float, float, float], half_m: tuple[float, float, float]) -> Mesh:
+    """An upright box about a centre."""
+    return Mesh(_CORNERS * half_m + centre_m, _BOX_FACES)
+
+
 @cache
 def _unit_cylinder() -> Mesh:
     angle = np.arange(CYLINDER_SIDES) * (2 * np.pi / CYLINDER_SIDES)

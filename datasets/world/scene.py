@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from datasets.world.gait import Gait
 from datasets.world.lamps import Lamp
 from datasets.world.motion import Motion
 from datasets.world.raycast import Caster, Geometry
@@ -20,10 +21,22 @@ class Actor:
     solids: Solids  # in its own coordinates: x forward, y left, z up from the ground amidships
     motion: Motion
     lamps: tuple[Lamp, ...] = ()  # in its own coordinates
+    gait: Gait | None = None  # of one who walks
+    in_traffic: bool = False  # one that stands still, but only for a while
+    has_rider: bool = False  # of a bicycle or motorcycle
 
     def at(self, t_s: float) -> Solids:
         """Its solids in its own coordinates at time t; the rows are the same at all times."""
-        return self.solids
+        return self.gait.pose(self.solids, self.motion.way_m(t_s)) if self.gait else self.solids
+
+    def is_moving(self, t_s: float) -> bool:
+        """Whether it moves at time t."""
+        return abs(self.motion.speed_at_mps(t_s)) > 0.05
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it stands still for longer than the scene."""
+        return self.motion.is_still() and not self.in_traffic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +57,27 @@ class Scene:
         """The index over what stands still, built once."""
         return Geometry(self.static)
 
+    @cached_property
+    def still_geometry(self) -> Geometry | None:
+        """The index over the actors that never move, built once."""
+        bodies = self._bodies(0.0, still=True)
+        return Geometry(join(bodies)) if bodies else None
+
     def at(self, t_s: float) -> "Moment":
-        """The scene at time t."""
-        bodies = [moved(a.at(t_s), a.motion.pose(t_s), k) for k, a in enumerate(self.actors)]
-        moving = join(bodies) if bodies else None
-        parts = [self.static, *([moving] if moving else [])]
-        geometries = [self.static_geometry, *([Geometry(moving)] if moving else [])]
-        return Moment(scene=self, t_s=t_s, solids=join_rows(parts), caster=Caster(geometries))
+        """The scene at time t: rows of what stands, of actors that never move, of the others."""
+        bodies = self._bodies(t_s, still=False)
+        moving = Geometry(join(bodies)) if bodies else None
+        found = [g for g in (self.static_geometry, self.still_geometry, moving) if g]
+        rows = join_rows([g.solids for g in found])
+        return Moment(scene=self, t_s=t_s, solids=rows, caster=Caster(found))
+
+    def _bodies(self, t_s: float, *, still: bool) -> list[Solids]:
+        """The actors that never move, or the others, in the world."""
+        return [
+            moved(a.at(t_s), a.motion.pose(t_s), k)
+            for k, a in enumerate(self.actors)
+            if a.motion.is_still() == still
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,20 @@ class Surface(IntEnum):
     HEDGE = 11
     SIGN = 12
     LAWN = 13
+    CROSS_STREET = 14  # asphalt of the cross street
+    YARD = 15  # worn paving beyond the pavement
+    CONCRETE = 16
+    CLOTH = 17
+    SKIN = 18
+    GLASS = 19  # panes of shelters
+    HEAD_LAMP = 20  # glasses of lamps: `accent` is their light, 0 where they are off
+    TAIL_LAMP = 21
+    STREET_LAMP = 22
+    SIGNAL = 23
+    POSTER = 24
+    WOOD = 25
+    PLATE = 26
+    WATER = 27
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +66,7 @@ class Solid:
     colour: tuple[float, float, float] = (0.5, 0.5, 0.5)
     accent: tuple[float, float, float] = (0.5, 0.5, 0.5)
     seed: int = 0
+    label: int = -1  # Cityscapes' train id where the surface alone does not tell it
     mesh: Mesh | None = None  # of a MESH, in local metres
 
     def triangles_m(self) -> np.ndarray:
@@ -80,6 +95,7 @@ class Solids:
     colour: np.ndarray  # (S, 3) float32
     accent: np.ndarray  # (S, 3) float32
     seed: np.ndarray  # (S,) int
+    label: np.ndarray  # (S,) int, Cityscapes' train id, -1 where the surface tells it
     owner: np.ndarray  # (S,) int, index of the actor it belongs to, -1 for none
     triangles_m: np.ndarray  # (T, 3, 3) float32, corners in the coordinates of their row
     row: np.ndarray  # (T,) int, of each triangle
@@ -108,6 +124,7 @@ def pack(solids: Sequence[Solid]) -> Solids:
         colour=np.array([s.colour for s in solids], np.float32).reshape(-1, 3),
         accent=np.array([s.accent for s in solids], np.float32).reshape(-1, 3),
         seed=np.array([s.seed for s in solids], np.int64),
+        label=np.array([s.label for s in solids], np.int64),
         owner=np.full(len(solids), -1),
         triangles_m=np.concatenate([np.zeros((0, 3, 3)), *triangles]).astype(np.float32),
         row=np.repeat(np.arange(len(solids)), [len(t) for t in triangles]),
