@@ -17,9 +17,11 @@ class Condition(StrEnum):
     SNOW = "snow"
     FOG = "fog"
     NIGHT_RAIN = "night-rain"
+    DUSK = "dusk"
 
 
-ADVERSE_CONDITIONS = tuple(c for c in Condition if c is not Condition.CLEAR)
+# What an engine can be asked for; dusk is only recorded or rendered.
+ADVERSE_CONDITIONS = tuple(c for c in Condition if c not in (Condition.CLEAR, Condition.DUSK))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,10 @@ class NuScenesSource:
             for r in tables.rejected.values()
             if self._channel(r.record) == LIDAR
         }
-        self._split_of_scene = splits.scene_splits(self._files.root, version)
+        own = splits.own_scene_splits(self._files.root, version)
+        self.own_splits = own is not None  # not the published ones
+        self._split_of_scene = splits.official_scene_splits() if own is None else own
+        self._log_of = {log["token"]: _log_name(log) for log in self._devkit.log}
 
     def __reduce__(self) -> tuple[Callable[[], "NuScenesSource"], tuple[()]]:
         return self._open_again, ()  # to a worker process goes the folder's name, not its tables
@@ -137,7 +140,12 @@ class NuScenesSource:
             camera=self._channel(record),
             condition=self._condition(record, scene),
             timestamp_us=timestamp_us(record) or 0,
+            log_id=self._log_id(scene),
         )
+
+    def _log_id(self, scene: Record) -> str:
+        token = _writable(scene.get("log_token"))
+        return self._log_of.get(token) or token
 
     def _record(self, token: str) -> Record:
         """A sample_data record that held together; raises DamagedInput."""
@@ -167,7 +175,9 @@ class NuScenesSource:
         if self.name == "nuscenes" and split == "test" and not description.strip():
             name, time_us = str(record.get("filename")), timestamp_us(record) or 0
             return splits.condition_from_test_file(name, time_us)
-        return splits.condition_from_description(description)
+        if self.name == "nuscenes":
+            return splits.condition_by_md4all(description)
+        return splits.condition_by_words(description)
 
     def _intrinsics(self, record: Record) -> np.ndarray:
         token = record["calibrated_sensor_token"]
@@ -272,6 +282,13 @@ def _time_us(record: Record) -> int:
 
 
 def _description(scene: Record) -> str:
-    text = scene.get("description", "")
+    return _writable(scene.get("description"))
+
+
+def _log_name(log: Record) -> str:
+    return _writable(log.get("logfile"))
+
+
+def _writable(text: object) -> str:
     # JSON can hold lone surrogates, which no file could be written with.
     return text.encode("utf-8", "replace").decode() if isinstance(text, str) else ""
