@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from datasets import splits
 from datasets.errors import BrokenSource, DamagedInput
 from datasets.frame import Condition
-from datasets.nuscenes_tables import MAX_TABLE_BYTES
+from datasets.nuscenes.tables import MAX_TABLE_BYTES
 from datasets.safety import read_bytes
 from datasets.source import FrameRef, FrameSource
 

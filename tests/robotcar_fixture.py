@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from datasets.robotcar import RobotCarSource
-from datasets.robotcar_export import STEP_US, Bent, Lens, TraverseWriter, write_sdk
+from datasets.robotcar.export import STEP_US, Bent, Lens, TraverseWriter, write_sdk
 
 DAY, NIGHT = "2014-12-09-13-21-02", "2014-12-16-18-44-24"
 START_US = 1_418_132_416_000_000

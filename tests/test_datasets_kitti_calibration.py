@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from datasets.errors import DamagedInput, Reason
-from datasets.kitti_calibration import VELODYNE_HEIGHT_M, Calibration, read_calibration
-from datasets.nuscenes_records import Files
+from datasets.files import Files
+from datasets.kitti.calibration import VELODYNE_HEIGHT_M, Calibration, read_calibration
 from datasets.projection import transform_points
 from datasets.safety import Checksums
 from tests import kitti_fixture as fixture

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from datasets.errors import DamagedInput, Reason
-from datasets.kitti_oxts import EARTH_RADIUS_M, T_world_imu, read_packet
-from datasets.nuscenes_records import Files
+from datasets.files import Files
+from datasets.kitti.oxts import EARTH_RADIUS_M, T_world_imu, read_packet
 from datasets.safety import Checksums
 
 HERE = (49.0, 8.4, 110.0, 0.0, 0.0, 0.0)

@@ -9,8 +9,8 @@ import pytest
 
 from datasets.errors import BrokenSource, DamagedInput, Reason
 from datasets.kitti import KittiSource
-from datasets.kitti_drives import FrameName
-from datasets.kitti_splits import EigenCounts, Listed, read_lists
+from datasets.kitti.drives import FrameName
+from datasets.kitti.splits import EigenCounts, Listed, read_lists
 from datasets.source import FrameRef
 from tests import kitti_fixture as fixture
 from tests.kitti_fixture import DATE, DRIVE, OTHER_DRIVE, failures, source_id

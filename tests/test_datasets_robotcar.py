@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import robotcar_splits
 from datasets.errors import BrokenSource, DamagedInput, Reason, Refused
 from datasets.frame import Condition
 from datasets.ids import frame_id
 from datasets.robotcar import RobotCarSource
+from datasets.robotcar import splits as robotcar_splits
 from datasets.source import FrameSource
 from tests import robotcar_fixture as fixture
 from tests.nuscenes_fixture import failures

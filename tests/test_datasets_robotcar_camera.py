@@ -6,15 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.nuscenes_records import Files
-from datasets.robotcar_camera import (
+from datasets.files import Files
+from datasets.robotcar.camera import (
     CAMERAS,
     T_ego_vehicle,
     demosaic,
     read_camera,
     transform_from_euler,
 )
-from datasets.robotcar_export import mosaic
+from datasets.robotcar.export import mosaic
 from datasets.safety import Checksums
 
 SCENE = np.random.default_rng(0).integers(30, 220, (6, 8, 3), np.uint8)

@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
+from datasets.files import Files
 from datasets.frame import Frame, scaled_intrinsics
 from datasets.images import decode_depth_png
-from datasets.nuscenes_records import Files
 from datasets.projection import invert_rigid, transform_points
-from datasets.robotcar_camera import read_camera, read_extrinsics, transform_from_euler
-from datasets.robotcar_export import INTRINSICS, LMS_FRONT, SIZE, TraverseWriter, pinhole
-from datasets.robotcar_lms import LmsScans
-from datasets.robotcar_poses import read_trajectory
+from datasets.robotcar.camera import read_camera, read_extrinsics, transform_from_euler
+from datasets.robotcar.export import INTRINSICS, LMS_FRONT, SIZE, TraverseWriter, pinhole
+from datasets.robotcar.lms import LmsScans
+from datasets.robotcar.poses import read_trajectory
 from datasets.safety import Checksums
 from tests import robotcar_fixture as fixture
 from tests.robotcar_fixture import BENT, DAY, MIDDLE, time_us

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from datasets.errors import DamagedInput, Reason
-from datasets.nuscenes_records import Files
-from datasets.robotcar_camera import transform_from_euler
-from datasets.robotcar_lms import LmsScans
-from datasets.robotcar_poses import Trajectory, read_trajectory
+from datasets.files import Files
+from datasets.robotcar.camera import transform_from_euler
+from datasets.robotcar.lms import LmsScans
+from datasets.robotcar.poses import Trajectory, read_trajectory
 from datasets.safety import Checksums
 
 NAME = "2014-12-09-13-21-02"

@@ -9,7 +9,7 @@ import pytest
 from datasets.catalog import FRAMES
 from datasets.images import decode_depth_png
 from datasets.robotcar import RobotCarSource
-from datasets.robotcar_world import TRAIN, export_robotcar
+from datasets.robotcar.world import TRAIN, export_robotcar
 from datasets.verify import verify
 from pipelines.execute import SerialExecutor
 from pipelines.run import GenerateJob, generate, ingest

@@ -8,12 +8,12 @@ import pytest
 
 from datasets.catalog import FRAMES
 from datasets.errors import BrokenSource
+from datasets.files import Files
 from datasets.frame import Condition
 from datasets.images import decode_jpeg
-from datasets.nuscenes_records import Files
 from datasets.protocols import MD4ALL_ROBOTCAR, count_protocol
 from datasets.robotcar import RobotCarSource
-from datasets.robotcar_camera import T_ego_vehicle, read_camera, read_extrinsics
+from datasets.robotcar.camera import T_ego_vehicle, read_camera, read_extrinsics
 from datasets.safety import Checksums
 from datasets.verify import verify
 from pipelines.execute import SerialExecutor

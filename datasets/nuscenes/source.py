@@ -9,10 +9,10 @@ import numpy as np
 
 from datasets import splits
 from datasets.errors import DamagedInput, Reason
+from datasets.files import Files
 from datasets.frame import Condition, Frame, Neighbour
 from datasets.ids import frame_id
-from datasets.nuscenes_records import (
-    Files,
+from datasets.nuscenes.records import (
     Record,
     camera_intrinsics,
     pose,
@@ -21,7 +21,7 @@ from datasets.nuscenes_records import (
     read_lidar_points,
     timestamp_us,
 )
-from datasets.nuscenes_tables import LIDAR, channel_in_name, open_devkit, read_tables
+from datasets.nuscenes.tables import LIDAR, channel_in_name, open_devkit, read_tables
 from datasets.projection import camera_from_lidar, invert_rigid, project_points, transform_points
 from datasets.safety import Checksums
 from datasets.source import FrameRef

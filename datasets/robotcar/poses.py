@@ -16,9 +16,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
 from datasets.errors import DamagedInput, Reason
-from datasets.nuscenes_records import Files
+from datasets.files import Files
 from datasets.projection import invert_rigid
-from datasets.robotcar_camera import parse_floats, transform_from_euler
+from datasets.robotcar.camera import parse_floats, transform_from_euler
 
 VO, INS = "vo/vo.csv", "gps/ins.csv"
 MAX_CSV_BYTES = 256 << 20

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.errors import BrokenSource, DamagedInput
-from datasets.kitti_drives import DRIVE, FrameName, folder_names
+from datasets.kitti.drives import DRIVE, FrameName, folder_names
 from datasets.safety import read_bytes
 
 NUM_EIGEN_TEST = 697

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets.errors import DamagedInput, Reason
-from datasets.nuscenes_records import Files
+from datasets.files import Files
 from datasets.projection import invert_rigid
 
 # Of the published sensor setup. The Velodyne is taken to stand level: in the sample drive that the

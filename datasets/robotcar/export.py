@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from datasets.images import encode_depth_png
 from datasets.projection import invert_rigid
-from datasets.robotcar_camera import VISIBLE_ROWS, T_ego_vehicle, transform_from_euler
+from datasets.robotcar.camera import VISIBLE_ROWS, T_ego_vehicle, transform_from_euler
 
 SIZE = (1280, 960)
 INTRINSICS = np.array([[980.0, 0.0, 641.25], [0.0, 980.0, 489.5], [0.0, 0.0, 1.0]])

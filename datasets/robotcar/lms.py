@@ -10,9 +10,9 @@ from functools import lru_cache
 import numpy as np
 
 from datasets.errors import DamagedInput, Reason
-from datasets.nuscenes_records import Files
+from datasets.files import Files
 from datasets.projection import invert_rigid
-from datasets.robotcar_poses import Trajectory
+from datasets.robotcar.poses import Trajectory
 
 LMS = "lms_front"
 MAX_TIMES_BYTES = 64 << 20

@@ -13,9 +13,9 @@ import numpy as np
 import yaml
 
 from datasets.errors import BrokenSource, DamagedInput, Reason
+from datasets.files import Files
 from datasets.frame import Condition
-from datasets.nuscenes_records import Files
-from datasets.robotcar_poses import Trajectory
+from datasets.robotcar.poses import Trajectory
 from datasets.safety import read_bytes
 from datasets.splits import NO_SPLIT
 

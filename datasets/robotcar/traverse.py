@@ -10,11 +10,11 @@ from typing import TypeVar
 import numpy as np
 
 from datasets.errors import BrokenSource, DamagedInput, Reason
+from datasets.files import Files
 from datasets.frame import Condition
-from datasets.nuscenes_records import Files
-from datasets.robotcar_lms import LMS, LmsScans, read_times_us
-from datasets.robotcar_poses import Trajectory, read_trajectory
-from datasets.robotcar_splits import Place
+from datasets.robotcar.lms import LMS, LmsScans, read_times_us
+from datasets.robotcar.poses import Trajectory, read_trajectory
+from datasets.robotcar.splits import Place
 from datasets.safety import safe_join
 
 NAME = re.compile(r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d")

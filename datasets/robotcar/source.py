@@ -7,15 +7,15 @@ from typing import Literal
 
 import numpy as np
 
-from datasets import robotcar_splits as protocol
 from datasets.errors import BrokenSource, DamagedInput, Reason, Refused
+from datasets.files import Files
 from datasets.frame import Condition, Frame, Neighbour
 from datasets.ids import frame_id
 from datasets.images import JpegImage, encode_jpeg
-from datasets.nuscenes_records import Files
 from datasets.projection import invert_rigid, project_points, transform_points
-from datasets.robotcar_brightness import Brightness
-from datasets.robotcar_camera import (
+from datasets.robotcar import splits as protocol
+from datasets.robotcar.brightness import Brightness
+from datasets.robotcar.camera import (
     CAMERAS,
     T_ego_vehicle,
     is_grey_png,
@@ -23,9 +23,9 @@ from datasets.robotcar_camera import (
     read_extrinsics,
     read_png,
 )
-from datasets.robotcar_lms import LMS
-from datasets.robotcar_splits import Place
-from datasets.robotcar_traverse import NAME, Traverse
+from datasets.robotcar.lms import LMS
+from datasets.robotcar.splits import Place
+from datasets.robotcar.traverse import NAME, Traverse
 from datasets.safety import Checksums
 from datasets.source import FrameRef
 from datasets.splits import check_split

@@ -7,7 +7,7 @@ import numpy as np
 
 from datasets.disk import replace_file
 from datasets.errors import BrokenSource
-from datasets.robotcar_camera import VISIBLE_ROWS
+from datasets.robotcar.camera import VISIBLE_ROWS
 
 Pixels = Callable[[str, int], np.ndarray]  # of a traverse and a time: (H, W, 3) uint8
 SAVE_EVERY = 500  # images; measuring takes some 10 s for as many

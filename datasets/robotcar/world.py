@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.robotcar_export import STEP_US, Bent, Lens, TraverseWriter, write_sdk
+from datasets.robotcar.export import STEP_US, Bent, Lens, TraverseWriter, write_sdk
 from datasets.world.camera import View, render
 from datasets.world.layout import draw_scene
 from datasets.world.scene import Scene

@@ -9,16 +9,16 @@ import numpy as np
 from datasets import splits
 from datasets.crops import Crop, kb_crop
 from datasets.errors import BrokenSource, DamagedInput, Reason
+from datasets.files import Files
 from datasets.frame import Condition, Frame, Neighbour
 from datasets.ids import frame_id
 from datasets.images import JpegImage
-from datasets.kitti_calibration import CAMERAS, Calibration, CameraCalibration, read_calibration
-from datasets.kitti_drives import FrameName, find_image, nominal_time_us, read_timestamps
-from datasets.kitti_files import read_depth_map, read_image, read_velodyne
-from datasets.kitti_index import GroundTruth, Layout, notes, read_index
-from datasets.kitti_oxts import ImuPoses
-from datasets.kitti_splits import EigenCounts
-from datasets.nuscenes_records import Files
+from datasets.kitti.calibration import CAMERAS, Calibration, CameraCalibration, read_calibration
+from datasets.kitti.drives import FrameName, find_image, nominal_time_us, read_timestamps
+from datasets.kitti.files import read_depth_map, read_image, read_velodyne
+from datasets.kitti.index import GroundTruth, Layout, notes, read_index
+from datasets.kitti.oxts import ImuPoses
+from datasets.kitti.splits import EigenCounts
 from datasets.projection import invert_rigid, project_points, transform_points
 from datasets.safety import Checksums
 from datasets.source import FrameRef

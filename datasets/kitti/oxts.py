@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from datasets.errors import DamagedInput, Reason
-from datasets.kitti_drives import FrameName, folder_names
-from datasets.nuscenes_records import Files
+from datasets.files import Files
+from datasets.kitti.drives import FrameName, folder_names
 
 EARTH_RADIUS_M = 6378137.0
 MAX_OXTS_BYTES = 1 << 14

@@ -22,8 +22,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from datasets.errors import DamagedInput, Reason
+from datasets.files import Files
 from datasets.images import MAX_FILE_BYTES, check_png
-from datasets.nuscenes_records import Files
 from datasets.projection import invert_rigid
 
 MAX_TEXT_BYTES = 1 << 16

@@ -5,6 +5,7 @@ import numpy as np
 
 from datasets.crops import Crop
 from datasets.errors import DamagedInput, Reason
+from datasets.files import MAX_LIDAR_BYTES, Files
 from datasets.images import (
     MAX_FILE_BYTES,
     JpegImage,
@@ -13,7 +14,6 @@ from datasets.images import (
     decode_jpeg,
     encode_jpeg,
 )
-from datasets.nuscenes_records import MAX_LIDAR_BYTES, Files
 
 LIDAR_POINT_BYTES = 16  # x, y, z, reflectance: float32 each
 JPEG_QUALITY = 95

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from datasets.errors import DamagedInput, Reason
-from datasets.nuscenes_records import Files
+from datasets.files import Files
 from datasets.safety import safe_join
 from datasets.splits import NO_SPLIT
 

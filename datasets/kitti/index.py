@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from datasets.errors import BrokenSource
-from datasets.kitti_drives import (
+from datasets.files import Files
+from datasets.kitti.drives import (
     FrameName,
     find_depth_maps,
     find_drives,
@@ -15,8 +16,7 @@ from datasets.kitti_drives import (
     read_timestamps,
     shorten,
 )
-from datasets.kitti_splits import EigenCounts, Listed, read_lists
-from datasets.nuscenes_records import Files
+from datasets.kitti.splits import EigenCounts, Listed, read_lists
 
 Layout = Literal["raw", "depth"]
 GroundTruth = Literal["velodyne", "improved"]
