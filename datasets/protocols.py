@@ -145,6 +145,7 @@ class ProtocolReport(BaseModel):
     published_in: str
     counts: list[Counted]
     agrees: bool
+    num_absent: int = 0  # of the frames counted here, those that are listed and not on disk
     statement: str
     doubtful_scenes: list[DoubtfulScene] = []
 
@@ -152,13 +153,15 @@ class ProtocolReport(BaseModel):
 def count_protocol(protocol: Protocol, source: FrameSource) -> ProtocolReport:
     """Count through the source's own reader what a protocol publishes; raises BrokenSource.
 
-    Frames are counted as they are listed: whether their images can be read shows at ingestion.
+    Frames are counted as they are listed; how many of them are not on disk is said beside.
     """
     refs = {select: source.select(select) for select in {c.select for c in protocol.counts}}
     counts = [
         Counted(name=c.name, published=c.published, here=c.of(refs[c.select]))
         for c in protocol.counts
     ]
+    absent: frozenset[str] = getattr(source, "absent", frozenset())
+    num_absent = len(absent & {r.source_id for found in refs.values() for r in found})
     num_scenes = len({r.scene_id for r in refs.get("all", ()) if r.split in ("train", "val")})
     return ProtocolReport(
         protocol=protocol.name,
@@ -166,8 +169,11 @@ def count_protocol(protocol: Protocol, source: FrameSource) -> ProtocolReport:
         counts=counts,
         agrees=source.name == protocol.source
         and has_published_splits(source)
-        and all(c.here == c.published for c in counts),
-        statement=_statement(protocol, source, counts, num_scenes),
+        and all(c.here == c.published for c in counts)
+        and not num_absent,
+        num_absent=num_absent,
+        statement=_statement(protocol, source, counts, num_scenes)
+        + (f" {num_absent:,} of the frames counted are listed and not on disk." * bool(num_absent)),
     )
 
 

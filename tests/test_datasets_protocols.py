@@ -223,6 +223,15 @@ def test_other_protocols_are_counted_alike(
     assert report.agrees == statement.startswith("All")
 
 
+def test_listed_frames_that_are_not_on_disk_are_said() -> None:
+    class Lists(Listing):
+        absent = frozenset({ref.source_id for ref in ROBOTCAR.select("all")[:5]})
+
+    report = count_protocol(MD4ALL_ROBOTCAR, Lists(ROBOTCAR.name, ROBOTCAR.frames, dropped=1_227))
+    assert report.num_absent == 5 and not report.agrees
+    assert report.statement.endswith("5 of the frames counted are listed and not on disk.")
+
+
 def test_whole_tables_that_count_otherwise_are_not_called_incomplete() -> None:
     class Whole(Listing):
         def select(self, split: str) -> Sequence[FrameRef]:

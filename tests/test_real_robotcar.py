@@ -75,14 +75,24 @@ def test_the_published_extrinsics_point_where_the_cameras_names_say(
 
 @pytest.mark.slow
 def test_the_still_goes_through_ingest_generate_and_verify(tmp_path: Path) -> None:
-    """Without a laser there is no depth, so the recipe `weather` quarantines its variants."""
+    """Without a laser there is no depth: quarantined, or made on the guess of a flat road."""
     source, stop = RobotCarSource(ROOT, sdk=ROOT / "sdk"), Stop()
     executor = SerialExecutor(stop)
     ingest(tmp_path, source, source.select("all"), {}, executor=executor, stop=stop)
     report = generate(GenerateJob(dataset=tmp_path), executor=executor, stop=stop)
-    assert not report.failed and verify(tmp_path).accepted
     (row,) = all_rows(tmp_path, FRAMES).values()
     assert decode_jpeg(row["image"]["bytes"]).shape == (768, 1280, 3)
     assert row["licence"] == "CC-BY-NC-SA-4.0" and row["lidar_depth"] is None
     assert report.num_rows == 0 and report.tables
     assert {reason for t in report.tables.values() for reason in t.quarantined} == {"no_depth"}
+    guess = tmp_path / "guess.yaml"
+    guess.write_text(
+        "name: guess\nsize: 768\nwithout_depth: road-plane\nconditions: {night: {}, rain: {}}"
+    )
+    job = GenerateJob(dataset=tmp_path, recipe=str(guess))
+    report = generate(job, executor=executor, stop=stop)
+    assert report.num_rows == 2 and not report.failed and verify(tmp_path).accepted
+    variants = [r for r in all_rows(tmp_path).values() if r["recipe"] == "guess"]
+    assert {(r["depth_source"], r["width"], r["height"]) for r in variants} == {
+        ("road-plane", 768, 464)
+    }

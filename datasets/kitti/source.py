@@ -139,6 +139,11 @@ class KittiSource:
             next=self._neighbour(name, +1),
         )
 
+    @property
+    def absent(self) -> frozenset[str]:
+        """Source ids of frames that a list names and that are not on disk."""
+        return frozenset(name.source_id for name in self._index.absent)
+
     def stereo_pair(self, ref: FrameRef) -> Neighbour | None:
         """The image of the other camera of the pair, None where it is not there.
 

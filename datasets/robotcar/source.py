@@ -148,6 +148,16 @@ class RobotCarSource:
             next=self._neighbour(traverse, place, place.next_us, ref, "next"),
         )
 
+    @property
+    def absent(self) -> frozenset[str]:
+        """Source ids of frames that a list names and that are not on disk."""
+        return frozenset(
+            self._source_id(traverse, time_us)
+            for traverse in self._traverses.values()
+            for time_us in traverse.listed
+            if traverse.missing(time_us, neighbours=False)
+        )
+
     def _traverse(self, name: str, splits: Path | None) -> Traverse:
         condition, tags = protocol.read_condition(self._sdk, name)
         traverse = Traverse(

@@ -183,6 +183,7 @@ def robotcar(
             crop_bonnet=crop_bonnet,
             skip_bad=skip_bad,
             lms_window_s=lms_window_s,
+            cache=out / "_brightness",
         ),
         options,
         how,
