@@ -1,18 +1,14 @@
-"""Commands that bring frames in: `world` renders them, `ingest` reads a published data set."""
+"""The command `world`: it renders the built-in driving world."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.console import console, end, exit_code, print_json, print_run, progress_bar
+from flows.cli.console import console, progress_bar
 
 if TYPE_CHECKING:
     from datasets.world import Preset, SceneSpec
-
-FrameKind = Literal["keyframes", "sweeps", "all"]
-
-ingest_app = typer.Typer(help="Read the clear frames of a data set into a dataset of shards.")
 
 
 def world(
@@ -99,69 +95,6 @@ def _scenes(
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-@ingest_app.callback()
-def _ingest() -> None:
-    """Read the clear frames of a data set into a dataset of shards."""
-
-
-@ingest_app.command("nuscenes")
-def nuscenes(
-    root: Annotated[Path, typer.Argument(help="Folder with samples/, sweeps/ and the tables")],
-    out: Annotated[Path, typer.Option(help="Dataset to make or go on with")],
-    version: Annotated[str, typer.Option(help="Folder of the tables")] = "v1.0-trainval",
-    split: Annotated[
-        str, typer.Option(help="train and val by md4all's rules, test, or all, unfiltered")
-    ] = "train",
-    cameras: Annotated[str, typer.Option(help="Comma-separated channels, or all")] = "all",
-    frames: Annotated[str, typer.Option(help="keyframes, sweeps or all")] = "keyframes",
-    neighbours: Annotated[bool, typer.Option(help="Store t-1 and t+1 beside each frame")] = True,
-    retry_failed: Annotated[bool, typer.Option(help="Read the frames in quarantine again")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
-) -> None:
-    """Read nuScenes, or the built-in world, which is written in its layout."""
-    from datasets.nuscenes import NuScenesSource
-    from pipelines.execute import SerialExecutor
-    from pipelines.run import ingest
-    from pipelines.stop import Stop, stop_on_signals
-
-    chosen = None if cameras == "all" else tuple(name for name in cameras.split(",") if name)
-    source = NuScenesSource(
-        root, version, cameras=chosen, frames=one_of(frames), neighbours=neighbours
-    )
-    options = {
-        "version": version,
-        "split": split,
-        "cameras": cameras,
-        "frames": frames,
-        "neighbours": str(neighbours).lower(),
-    }
-    stop, refs = Stop(), source.select(split)
-    with stop_on_signals(stop), progress_bar("reading frames", len(refs), not json) as bar:
-        report = ingest(
-            out,
-            source,
-            refs,
-            options,
-            executor=SerialExecutor(stop),
-            stop=stop,
-            retry_failed=retry_failed,
-            on_rows=bar.add,
-        )
-    if json:
-        print_json(report)
-    else:
-        print_run(report, "frames")
-    end(exit_code(report, stop.exit_code))
-
-
-def one_of(frames: str) -> FrameKind:
-    """The kind of frames by its name; raises typer.BadParameter."""
-    kinds: dict[str, FrameKind] = {"keyframes": "keyframes", "sweeps": "sweeps", "all": "all"}
-    if frames not in kinds:
-        raise typer.BadParameter(f"--frames is {frames!r}; expected one of {', '.join(kinds)}")
-    return kinds[frames]
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -9,10 +9,10 @@ import numpy as np
 
 from datasets import splits
 from datasets.errors import DamagedInput, Reason
+from datasets.files import Files
 from datasets.frame import Condition, Frame, Neighbour
 from datasets.ids import frame_id
-from datasets.nuscenes_records import (
-    Files,
+from datasets.nuscenes.records import (
     Record,
     camera_intrinsics,
     pose,
@@ -21,7 +21,7 @@ from datasets.nuscenes_records import (
     read_lidar_points,
     timestamp_us,
 )
-from datasets.nuscenes_tables import LIDAR, channel_in_name, open_devkit, read_tables
+from datasets.nuscenes.tables import LIDAR, channel_in_name, open_devkit, read_tables
 from datasets.projection import camera_from_lidar, invert_rigid, project_points, transform_points
 from datasets.safety import Checksums
 from datasets.source import FrameRef
@@ -71,7 +71,10 @@ class NuScenesSource:
             for r in tables.rejected.values()
             if (channel := self._channel(r.record)) in (LIDAR, *STEREO_OF.values())
         }
-        self._split_of_scene = splits.scene_splits(self._files.root, version)
+        own = splits.own_scene_splits(self._files.root, version)
+        self.own_splits = own is not None  # not the published ones
+        self._split_of_scene = splits.official_scene_splits() if own is None else own
+        self._log_of = {log["token"]: _log_name(log) for log in self._devkit.log}
 
     def __reduce__(self) -> tuple[Callable[[], "NuScenesSource"], tuple[()]]:
         return self._open_again, ()  # to a worker process goes the folder's name, not its tables
@@ -143,7 +146,12 @@ class NuScenesSource:
             camera=self._channel(record),
             condition=self._condition(record, scene),
             timestamp_us=timestamp_us(record) or 0,
+            log_id=self._log_id(scene),
         )
+
+    def _log_id(self, scene: Record) -> str:
+        token = _writable(scene.get("log_token"))
+        return self._log_of.get(token) or token
 
     def _record(self, token: str) -> Record:
         """A sample_data record that held together; raises DamagedInput."""
@@ -173,9 +181,9 @@ class NuScenesSource:
         if self.name == "nuscenes" and split == "test" and not description.strip():
             name, time_us = str(record.get("filename")), timestamp_us(record) or 0
             return splits.condition_from_test_file(name, time_us)
-        if self.name == "world" and Condition.DUSK in description.lower():
-            return Condition.DUSK  # md4all's rule for nuScenes knows none
-        return splits.condition_from_description(description)
+        if self.name == "nuscenes":
+            return splits.condition_by_md4all(description)
+        return splits.condition_by_words(description)
 
     def _intrinsics(self, record: Record) -> np.ndarray:
         token = record["calibrated_sensor_token"]
@@ -299,6 +307,13 @@ def _time_us(record: Record) -> int:
 
 
 def _description(scene: Record) -> str:
-    text = scene.get("description", "")
+    return _writable(scene.get("description"))
+
+
+def _log_name(log: Record) -> str:
+    return _writable(log.get("logfile"))
+
+
+def _writable(text: object) -> str:
     # JSON can hold lone surrogates, which no file could be written with.
     return text.encode("utf-8", "replace").decode() if isinstance(text, str) else ""
