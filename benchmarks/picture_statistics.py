@@ -53,16 +53,23 @@ def warp(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Another image (H, W, 3) seen from this camera by its depth (H, W), and where that holds."""
     height, width = depth_m.shape
-    v, u = np.mgrid[0.0:height, 0.0:width]
-    pixels = np.stack([u, v, np.ones_like(u)])
-    rays = np.tensordot(np.linalg.inv(intrinsics), pixels, 1)
-    at = np.tensordot(T_other_this[:3, :3], rays * depth_m, 1) + T_other_this[:3, 3, None, None]
-    held = (depth_m > 0) & (at[2] > 0.1)
-    u, v, _ = np.tensordot(intrinsics, at / np.where(held, at[2], 1), 1)
+    u, v = reprojected(depth_m, intrinsics, T_other_this)
+    held = np.isfinite(u)
     for x, last in ((u, width - 1), (v, height - 1)):
         held &= (x > -ROUNDING_PX) & (x < last + ROUNDING_PX)
     maps = (np.where(held, u, 0).astype(np.float32), np.where(held, v, 0).astype(np.float32))
     return cv2.remap(image, *maps, cv2.INTER_LINEAR), held
+
+
+def reprojected(
+    depth_m: np.ndarray, intrinsics: np.ndarray, T_other_this: np.ndarray
+) -> np.ndarray:
+    """Where pixels (2, H, W) lie in another image by their depth; NaN without one or behind it."""
+    v, u = np.indices(depth_m.shape)
+    rays = np.tensordot(np.linalg.inv(intrinsics), np.stack([u, v, np.ones_like(u)]), 1)
+    at = np.tensordot(T_other_this[:3, :3], rays * depth_m, 1) + T_other_this[:3, 3, None, None]
+    seen = (depth_m > 0) & (at[2] > 0.1)
+    return np.tensordot(intrinsics, at / np.where(seen, at[2], np.nan), 1)[:2]
 
 
 def _window(values: np.ndarray) -> np.ndarray:

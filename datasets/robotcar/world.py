@@ -7,12 +7,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from datasets.frame import Condition
 from datasets.robotcar.export import STEP_US, Bent, Lens, TraverseWriter, write_sdk
 from datasets.world.camera import View, render
 from datasets.world.layout import draw_scene
 from datasets.world.scene import Scene
 
-TRAIN, TEST = "2014-12-09-13-21-02", "2014-12-02-15-30-08"  # named as real traverses are
+# Named as md4all's traverses are: one by day, one at night.
+DAY, NIGHT = "2014-12-09-13-21-02", "2014-12-16-18-44-24"
+DRIVES = {DAY: Condition.CLEAR, NIGHT: Condition.NIGHT}
+TAGS = {Condition.CLEAR: "sun", Condition.NIGHT: "night"}
 START_US = 1_418_132_416_000_000
 MARGIN_PX = 2
 
@@ -62,12 +66,12 @@ def export_robotcar(
     seed: int,
     seconds: float = 6.0,
     num_images: int = 3,
-    drives: Sequence[str] = (TRAIN, TEST),
+    drives: Sequence[str] = tuple(DRIVES),
 ) -> None:
-    """Write clear drives of `seconds` with SDK and split files below `out`, for RobotCarSource.
+    """Write drives of `seconds` with SDK and split files below `out`, for RobotCarSource.
 
-    In the middle of each drive lie `num_images` stereo pictures: triplets for "train" in TRAIN,
-    images for "test" in TEST. The truth is below out/truth. Raises ValueError for fewer than three
+    In the middle of each drive lie `num_images` stereo pictures: triplets for "train" by day,
+    images for "test" at night. The truth is below out/truth. Raises ValueError for fewer than three
     pictures or more than the drive has.
     """
     last_step = int(seconds * 1e6) // STEP_US
@@ -76,15 +80,15 @@ def export_robotcar(
     first_step = (last_step + 1 - num_images) // 2
     steps = range(first_step, first_step + num_images)
     bent = Bent()
-    write_sdk(out / "sdk", {name: ["sun"] for name in drives}, bent)
+    write_sdk(out / "sdk", {name: [TAGS[DRIVES[name]]] for name in drives}, bent)
     (out / "splits").mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(drives):
-        scene = draw_scene(np.random.default_rng([seed, number]), seconds)
+        scene = draw_scene(np.random.default_rng([seed, number]), seconds, DRIVES[name])
         start_us = START_US + number * 86_400_000_000
         writer = TraverseWriter(out, name, WorldDrive(scene), start_us, seconds, bent)
         writer.write(steps, truth=out / "truth")
         times_us = [writer.time_us(step) for step in steps]
-        if name == TRAIN:
+        if name == DAY:
             triplets = zip(times_us, times_us[1:], times_us[2:], strict=False)
             lines = [f"{a} {b} {c}\n" for a, b, c in triplets]
             (out / f"splits/{name}_train_stride_1.txt").write_text("".join(lines))

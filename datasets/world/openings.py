@@ -126,7 +126,7 @@ def window_light(bay: Bay, glass: np.ndarray) -> np.ndarray:
     office = bay.seed % 3 == 0
     lit = chance < np.where(office, 0.10, 0.34)
     room = np.where(lit, 30 + 300 * level * level, 0.0)
-    shop = np.where(is_open(bay.seed), 250 + 1100 * level * level, 12 + 30 * level)
+    shop = np.where(is_open(bay.seed), 60 + 320 * level * level, 4 + 12 * level)
     warm = np.array([[1.30], [1.0], [0.62]], np.float32)
     cool = np.array([[0.97], [1.0], [1.03]], np.float32)
     tint = warm + (cool - warm) * (office | (level > 0.8))
