@@ -114,6 +114,16 @@ def test_the_stereo_pair_is_a_shift_by_the_baseline(pristine: Path) -> None:
     assert pair.image.data == load(both, 1, "image_03").image.data
 
 
+def test_a_frame_carries_its_pair_where_it_is_asked_for(pristine: Path) -> None:
+    source = KittiSource(pristine, stereo=True)
+    ref = ref_of(source, source_id(1))
+    pair, carried = source.stereo_pair(ref), source.load(ref).stereo
+    assert pair is not None and carried is not None
+    assert carried.image.data == pair.image.data
+    assert np.array_equal(carried.T_neighbour_camera, pair.T_neighbour_camera)
+    assert KittiSource(pristine).load(ref).stereo is None
+
+
 def test_without_its_partner_there_is_no_stereo_pair(folder: Path) -> None:
     raw(folder, "image_03/data/0000000001.png").unlink()
     source = KittiSource(folder)

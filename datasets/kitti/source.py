@@ -42,7 +42,8 @@ class KittiSource:
 
     World: x east, y north, z up, 0 at a drive's first OXTS packet. A drive without OXTS has no
     poses: T_world_camera is then the identity, the description says so, and there are no
-    neighbours. With `kb_crop`, everything is cropped to 352 x 1216 (see crops.py).
+    neighbours. With `stereo`, a frame carries the other image of its rectified pair. With
+    `kb_crop`, everything is cropped to 352 x 1216 (see crops.py).
 
     Images, frames or calibrations that are named and missing raise BrokenSource; with `skip_bad`
     they stay listed and `load` raises DamagedInput.
@@ -63,6 +64,7 @@ class KittiSource:
         split_files: Path | None = None,
         cameras: Sequence[str] = ("image_02",),
         neighbours: bool = True,
+        stereo: bool = False,
         ground_truth: GroundTruth = "velodyne",
         kb_crop: bool = False,
         skip_bad: bool = False,
@@ -75,11 +77,12 @@ class KittiSource:
             split_files=split_files,
             cameras=cameras,
             neighbours=neighbours,
+            stereo=stereo,
             ground_truth=ground_truth,
             kb_crop=kb_crop,
             skip_bad=skip_bad,
         )
-        self._neighbours, self._kb_crop = neighbours, kb_crop
+        self._neighbours, self._stereo, self._kb_crop = neighbours, stereo, kb_crop
         self._from_maps = layout == "depth" or ground_truth == "improved"
         self._files = Files(root.resolve(), Checksums(root))
         self._index = read_index(
@@ -137,6 +140,7 @@ class KittiSource:
             lidar_depth_m=self._lidar_depth_m(name, camera),
             previous=self._neighbour(name, -1),
             next=self._neighbour(name, +1),
+            stereo=self.stereo_pair(ref) if self._stereo else None,
         )
 
     @property

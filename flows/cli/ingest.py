@@ -203,6 +203,7 @@ def kitti(
     ground_truth: Annotated[str, typer.Option(help="velodyne or improved")] = "velodyne",
     kb_crop: Annotated[bool, typer.Option(help="Crop to 1216x352, bottom centre")] = False,
     neighbours: Neighbours = True,
+    stereo: Annotated[bool, typer.Option(help="Store the other image of the pair")] = False,
     retry_failed: RetryFailed = False,
     json: AsJson = False,
     skip_bad: SkipBad = False,
@@ -220,6 +221,7 @@ def kitti(
         "ground_truth": ground_truth,
         "kb_crop": str(kb_crop).lower(),
         "neighbours": str(neighbours).lower(),
+        "stereo": str(stereo).lower(),
     }
     _ingest(
         lambda: KittiSource(
@@ -228,6 +230,7 @@ def kitti(
             split_files=split_files,
             cameras=_names(cameras),
             neighbours=neighbours,
+            stereo=stereo,
             ground_truth=one_of("--ground-truth", ground_truth, GROUND_TRUTHS),
             kb_crop=kb_crop,
             skip_bad=skip_bad,
