@@ -193,6 +193,16 @@ def contact_sheet(rendered: list[np.ndarray], real: list[np.ndarray]) -> np.ndar
     return sheet
 
 
+def places_sheet(rendered: dict[Condition, list[np.ndarray]]) -> np.ndarray:
+    """The first pictures of up to three places, a column each, under one condition in each row."""
+    columns = min(3, min(len(pictures) for pictures in rendered.values()) // KEYFRAMES)
+    lines = [
+        np.hstack([pictures[k * KEYFRAMES] for k in range(columns)])
+        for pictures in rendered.values()
+    ]
+    return np.vstack(lines)
+
+
 def markdown(rows: list[Row]) -> str:
     """The rows as a Markdown table."""
     lines = [
@@ -214,15 +224,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--real", type=Path, help="folder of real frames to compare with")
     parser.add_argument("--per-folder", type=int, default=6, help="real frames of one folder")
-    parser.add_argument("--out", type=Path, help="folder for world.json and contact sheets")
+    parser.add_argument(
+        "--out", type=Path, help="folder for world.json, places.jpg and contact sheets"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     real = real_frames(arguments.real, arguments.per_folder) if arguments.real else {}
-    rows, sheets = [], {}
+    rows, sheets, rendered = [], {}, {}
     for condition in Condition:
         row, pictures = record(condition, arguments.places, arguments.seed)
         rows.append(row)
+        rendered[condition] = pictures
         sheets[condition] = contact_sheet(pictures, real.get(condition, []))
     for condition, images in real.items():
         name = f"real {'day' if condition is Condition.CLEAR else condition}"
@@ -231,6 +244,7 @@ def main() -> None:
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "world.json").write_text(data)
+        cv2.imwrite(str(arguments.out / "places.jpg"), places_sheet(rendered)[..., ::-1])
         for condition, sheet in sheets.items():
             cv2.imwrite(str(arguments.out / f"{condition}.png"), sheet[..., ::-1])
     print(data if arguments.json else markdown(rows))
