@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("shards", "weather", "orchestration", "demo")
+NAMES = ("shards", "weather", "world", "orchestration", "demo")
 
 if __name__ == "__main__":
     for name in NAMES:

@@ -13,7 +13,7 @@ import numpy as np
 from datasets.errors import DamagedInput, Reason
 from datasets.ground import fit_ground, on_plane, plane_map
 from datasets.projection import scatter_min_resize
-from datasets.sky import sky_mask
+from datasets.sky import enlarged, sky_mask
 
 WORK_WIDTH = 384  # nuScenes' rings lie 7 px, their points 2 px apart there
 MIN_RETURNS = 16
@@ -224,7 +224,5 @@ def _to_full_size(inverse: np.ndarray, sky: np.ndarray, size: tuple[int, int]) -
     """Depth (H, W) of inverse depth and sky (h, w); a median first takes out lone returns."""
     inverse = cv2.resize(cv2.medianBlur(inverse, 5), size, interpolation=cv2.INTER_LINEAR)
     depth_m = 1.0 / inverse
-    depth_m[cv2.resize(sky.astype(np.uint8) * 255, size, interpolation=cv2.INTER_LINEAR) > 127] = (
-        np.inf
-    )
+    depth_m[enlarged(sky, size)] = np.inf
     return depth_m

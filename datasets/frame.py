@@ -17,14 +17,16 @@ class Condition(StrEnum):
     SNOW = "snow"
     FOG = "fog"
     NIGHT_RAIN = "night-rain"
+    DUSK = "dusk"
 
 
-ADVERSE_CONDITIONS = tuple(c for c in Condition if c is not Condition.CLEAR)
+# What an engine can be asked for; dusk is only recorded or rendered.
+ADVERSE_CONDITIONS = tuple(c for c in Condition if c not in (Condition.CLEAR, Condition.DUSK))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """The same camera a moment earlier or later.
+    """The same camera a moment earlier or later, or another camera at the same time.
 
     `T_neighbour_camera` (4, 4) float64 takes points in metres from the frame's camera at the
     frame's time to the neighbour's camera at the neighbour's time, through the ego poses.
@@ -60,6 +62,7 @@ class Frame:
     exact_depth_m: np.ndarray | None = None  # (H, W) float32, metres; rendered worlds
     previous: Neighbour | None = None
     next: Neighbour | None = None
+    stereo: Neighbour | None = None  # the rectified partner, to the left or right at the same time
 
 
 def scaled_intrinsics(

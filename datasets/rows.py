@@ -52,6 +52,7 @@ def frame_to_row(frame: Frame, licence: str, attribution: str) -> Row:
         "depth_scale": DEPTH_SCALE,
         **_neighbour_to_row(frame.previous, "prev", frame.frame_id),
         **_neighbour_to_row(frame.next, "next", frame.frame_id),
+        **_neighbour_to_row(frame.stereo, "stereo", frame.frame_id),
         "licence": licence,
         "attribution": attribution,
         "schema_version": SCHEMA_VERSION,
@@ -72,6 +73,7 @@ def frame_from_row(row: Row) -> Frame:
         exact_depth_m=_depth_from(row.get("exact_depth")),
         previous=_neighbour_from_row(row, "prev"),
         next=_neighbour_from_row(row, "next"),
+        stereo=_neighbour_from_row(row, "stereo"),
     )
 
 

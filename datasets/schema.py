@@ -9,7 +9,7 @@ import json
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: the stereo partner of a frame
 TIMING_COLUMNS = ("created_at", "gen_seconds")  # all that may differ when a row is made again
 
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
@@ -66,7 +66,7 @@ FRAMES = pa.schema(
         pa.field("depth_scale", pa.float32()),
         *(
             field
-            for side in ("prev", "next")
+            for side in ("prev", "next", "stereo")
             for field in (
                 pa.field(f"{side}_id", pa.string()),
                 pa.field(f"{side}_timestamp_us", pa.int64()),

@@ -25,6 +25,11 @@ def sky_mask(image: np.ndarray, returns: np.ndarray, horizon_row: np.ndarray) ->
     return _ends_at_an_edge(_without_holes(sky, returns, horizon_row), image)
 
 
+def enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask (h, w) bool at `size` = (width, height), its outline smooth."""
+    return cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_LINEAR) > 127
+
+
 def _looks_like_sky(image: np.ndarray) -> np.ndarray:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     kernel = np.ones((3, 3), np.uint8)

@@ -18,6 +18,7 @@ class FrameRef:
     camera: str
     condition: Condition
     timestamp_us: int
+    log_id: str = ""  # the drive that the scene was cut out of; "": the scene is a drive of its own
 
 
 class FrameSource(Protocol):

@@ -238,7 +238,7 @@ def _finish(
         "recipe_hash": recipe.hash,
         "engine": recipe.engine,
         "engine_version": recipe.engine_version,
-        "depth_source": recipe.depth,
+        "depth_source": prepared.depth_source,
         "batch_size": recipe.batch_size,
         "builds": library_builds(),
         "device": "cpu",

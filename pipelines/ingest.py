@@ -12,12 +12,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from datasets.catalog import FRAMES, Catalog, Shard
+from datasets.catalog import FRAMES, Catalog, Entry, Shard
 from datasets.disk import create_exclusively
 from datasets.errors import DamagedInput, PlanMismatch, Refused
+from datasets.leakage import describe_scenes
+from datasets.protocols import has_published_splits
 from datasets.rows import frame_to_row, quarantine_row
 from datasets.schema import FRAMES as FRAMES_SCHEMA
-from datasets.shards import Row, ShardFile
+from datasets.shards import Row
 from datasets.source import FrameRef, FrameSource
 from pipelines import stop as stopping
 from pipelines.shardwork import (
@@ -54,6 +56,19 @@ class IngestPlan(BaseModel):
     def frame_ids(self) -> set[str]:
         """All frames of the plan."""
         return {frame_id for shard in self.shards for frame_id in shard.frame_ids}
+
+
+class BadFrame(BaseModel):
+    """A frame that the source lists and that could not be read."""
+
+    frame_id: str
+    source_id: str
+    scene_id: str
+    camera: str
+    reason: str
+    message: str
+    shard: str
+    earlier: bool = False  # an earlier run found it; this one did not try again
 
 
 def plan_ingest(
@@ -98,16 +113,20 @@ def plan_ingest(
     return plan
 
 
-def quarantined_frames(root: Path, source: str) -> set[str]:
-    """Frame ids of a source that every ingestion so far left in quarantine."""
-    catalog = Catalog(root)
-    quarantined: set[str] = set()
-    committed: set[str] = set()
-    for entry in catalog.entries(FRAMES):
-        committed |= _frame_ids(catalog, entry.rows)
-        if entry.quarantine is not None and entry.about.get("source") == source:
-            quarantined |= _frame_ids(catalog, entry.quarantine)
-    return quarantined - committed
+def bad_frames(root: Path, source: str) -> dict[str, BadFrame]:
+    """Frames of a source that are in quarantine now, by id: their last attempt decides.
+
+    Raises CorruptShard.
+    """
+    catalog, bad = Catalog(root), {}
+    for plan in read_plans(root):
+        for planned in plan.shards if plan.source == source else ():
+            entry = catalog.entry(Shard(table=FRAMES, number=planned.number))
+            if entry is not None:
+                for frame_id in planned.frame_ids:
+                    bad.pop(frame_id, None)
+                bad |= {frame.frame_id: frame for frame in _quarantined(catalog, entry)}
+    return bad
 
 
 def read_plans(root: Path) -> list[IngestPlan]:
@@ -116,8 +135,12 @@ def read_plans(root: Path) -> list[IngestPlan]:
     return [IngestPlan.model_validate_json(path.read_bytes()) for path in paths]
 
 
-def _frame_ids(catalog: Catalog, file: ShardFile) -> set[str]:
-    return set(catalog.reader(file).table(["frame_id"]).column(0).to_pylist())
+def _quarantined(catalog: Catalog, entry: Entry) -> Iterator[BadFrame]:
+    if entry.quarantine is None:
+        return
+    columns = [name for name in BadFrame.model_fields if name not in ("shard", "earlier")]
+    for row in catalog.reader(entry.quarantine).rows(columns):
+        yield BadFrame(**row, shard=entry.shard.name)
 
 
 def _is_finished(root: Path, plan: IngestPlan) -> bool:
@@ -160,18 +183,20 @@ class IngestShard:
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
         """Make the shard; a damaged frame goes to quarantine. Raises DiskFull."""
         planned = self.plan[shard.number]
+        refs = [self.refs[frame_id] for frame_id in planned.frame_ids]
         about = {
             "source": self.source.name,
             "split": planned.split,
             "condition": planned.condition,
             "licence": self.source.licence,
+            **describe_scenes(refs, has_published_splits(self.source)),
         }
 
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
-            for frame_id in planned.frame_ids:
+            for ref in refs:
                 if stopping.current().requested:
                     raise StopRequested
-                yield kept.get(frame_id) or self._read(self.refs[frame_id])
+                yield kept.get(ref.frame_id) or self._read(ref)
 
         return make_shard(Catalog(self.root), shard, FRAMES_SCHEMA, about, produce, on_rows)
 

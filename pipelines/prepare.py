@@ -12,6 +12,7 @@ from datasets.errors import DamagedInput, Reason
 from datasets.frame import Frame, scaled_intrinsics
 from datasets.images import resize_image
 from datasets.projection import scatter_min_resize
+from datasets.road_plane import flat_world_depth
 from datasets.rows import frame_from_row
 from datasets.shards import Row
 from pipelines.recipe import Recipe
@@ -25,6 +26,7 @@ class PreparedFrame:
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     depth_m: np.ndarray  # (H, W) float32, dense, metres; sky = inf
+    depth_source: str  # "lidar" | "exact" | "road-plane"
     intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
     T_ego_camera: np.ndarray | None  # (4, 4) float64, metres
 
@@ -33,12 +35,22 @@ def prepare_frame(frame: Frame, recipe: Recipe) -> PreparedFrame:
     """Bring a frame to the recipe's size and make its depth dense; raises DamagedInput."""
     pixels = frame.image.pixels()
     native = (pixels.shape[1], pixels.shape[0])
-    size = recipe.size or native
+    size = recipe.size_for(native)
     image = resize_image(pixels, size)
+    intrinsics = scaled_intrinsics(frame.intrinsics, native, size)
+    has_depth = (
+        frame.lidar_depth_m if recipe.depth == "lidar" else frame.exact_depth_m
+    ) is not None
+    if has_depth or recipe.without_depth == "quarantine" or frame.T_ego_camera is None:
+        depth_m, depth_source = _dense_depth(frame, recipe, image), recipe.depth
+    else:
+        depth_m = flat_world_depth(image, intrinsics, frame.T_ego_camera)
+        depth_source = recipe.without_depth
     return PreparedFrame(
         image=image,
-        depth_m=_dense_depth(frame, recipe, image),
-        intrinsics=scaled_intrinsics(frame.intrinsics, native, size),
+        depth_m=depth_m,
+        depth_source=depth_source,
+        intrinsics=intrinsics,
         T_ego_camera=frame.T_ego_camera,
     )
 
@@ -49,7 +61,8 @@ def _dense_depth(frame: Frame, recipe: Recipe, image: np.ndarray) -> np.ndarray:
     if sparse_or_exact is None:
         raise DamagedInput(
             Reason.NO_DEPTH,
-            f"the frame has no {recipe.depth} depth, which recipe {recipe.name!r} asks for",
+            f"the frame has no {recipe.depth} depth, which recipe {recipe.name!r} asks for; "
+            "`without_depth: road-plane` in the recipe guesses one for frames with T_ego_camera",
         )
     if recipe.depth == "lidar":
         return complete_depth(scatter_min_resize(sparse_or_exact, size), image)

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -13,6 +14,7 @@ from datasets.errors import Refused
 from datasets.frame import Condition
 
 MAX_RECIPE_BYTES = 1_000_000
+ADDED_LATER = {"without_depth": "quarantine"}  # fields with the value that changes nothing
 Severity = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -38,8 +40,10 @@ class Recipe(BaseModel):
     engine: Literal["weather"] = "weather"
     engine_version: str = ""  # filled in when the recipe is loaded: what the engine was
     conditions: dict[Condition, SeverityRange] = Field(min_length=1)
-    size: tuple[int, int] | None = None  # (width, height) of a variant; None = the frame's own
+    # (width, height) of a variant; a width alone keeps the frame's aspect; None = the frame's own
+    size: tuple[int, int] | int | None = None
     depth: Literal["lidar", "exact"] = "lidar"
+    without_depth: Literal["quarantine", "road-plane"] = "quarantine"  # of a frame that has none
     variants_per_frame: int = Field(default=1, ge=1, le=100)
     batch_size: int = Field(default=8, ge=1, le=256)
     jpeg_quality: int = Field(default=95, ge=50, le=100)
@@ -48,15 +52,32 @@ class Recipe(BaseModel):
     def _checks(self) -> "Recipe":
         if Condition.CLEAR in self.conditions:
             raise ValueError("conditions: 'clear' is what the frames are; nothing is made for it")
-        if self.size is not None and not all(16 <= side <= 8192 for side in self.size):
+        sides = () if self.size is None else np.atleast_1d(self.size).tolist()
+        if not all(16 <= side <= 8192 for side in sides):
             raise ValueError(f"size {self.size}: width and height must be 16 to 8192 pixels")
         return self
 
+    def size_for(self, native: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) of the variants of a frame whose own size is `native`.
+
+        A width alone gives the height that keeps the aspect, rounded to whole blocks of 8 pixels.
+        """
+        if isinstance(self.size, int):
+            blocks = max(2, round(self.size * native[1] / native[0] / 8))
+            return self.size, 8 * blocks
+        return self.size or native
+
     @property
     def hash(self) -> str:
-        """Digest of everything but the name: 16 hex digits."""
-        body = json.dumps(self.model_dump(mode="json", exclude={"name"}), sort_keys=True)
-        return hashlib.sha256(body.encode()).hexdigest()[:16]
+        """Digest of everything but the name: 16 hex digits.
+
+        A field that came later counts only where it is set: older recipes keep their hash.
+        """
+        fields = self.model_dump(mode="json", exclude={"name"})
+        for name, default in ADDED_LATER.items():
+            if fields[name] == default:
+                del fields[name]
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def folder(self) -> str:

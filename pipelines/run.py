@@ -8,14 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from datasets.catalog import FRAMES, Catalog, Shard
 from datasets.disk import require_free
+from datasets.leakage import read_set, refs_set, require_disjoint
+from datasets.protocols import has_published_splits
 from datasets.source import FrameRef, FrameSource
 from pipelines.execute import Executor, run_plan
 from pipelines.generate import GenerateShard
-from pipelines.ingest import ingest_work, plan_ingest, quarantined_frames
+from pipelines.ingest import BadFrame, bad_frames, ingest_work, plan_ingest
 from pipelines.inspect.card import write_card
-from pipelines.plan import GenerationPlan, plan_generation, plan_retry
+from pipelines.plan import EVALUATION_SPLITS, GenerationPlan, plan_generation, plan_retry
 from pipelines.recipe import load_recipe
 from pipelines.shardwork import OnRows, ShardReport, ShardWork, ignore_rows
+from pipelines.spool import spooled
 from pipelines.stop import Stop
 
 
@@ -37,6 +40,9 @@ class RunReport(BaseModel):
     skipped: dict[str, int] = {}  # frames left out on purpose, by the reason in words
     failed: list[str] = []
     stopped: bool = False
+    bad_frames: list[BadFrame] = []  # asked for and in quarantine now, whoever put them there
+    unplaced: list[str] = []  # broken records of the source that do not say what they are of
+    warnings: list[str] = []
 
     @property
     def num_rows(self) -> int:
@@ -72,28 +78,62 @@ def ingest(
     executor: Executor,
     stop: Stop,
     retry_failed: bool = False,
+    allow_shared_logs: bool = False,
     on_rows: OnRows = ignore_rows,
 ) -> RunReport:
     """Read frames of a source into a dataset, or what is missing of them.
 
     With `retry_failed`, frames that are in quarantine are read again, into shards of their own.
-    Raises Refused, PlanMismatch, BrokenSource, DiskFull.
+    Raises Refused, also where train and held-out frames share a scene or a log; PlanMismatch,
+    BrokenSource, DiskFull.
     """
     root.mkdir(parents=True, exist_ok=True)
-    report = RunReport()
+    report = RunReport(unplaced=list(getattr(source, "unplaced", ())))
+    report.warnings = _check_disjoint(root, source, refs, allow_shared_logs)
+    before = bad_frames(root, source.name)
 
     def read(refs: Sequence[FrameRef], options: dict[str, str], again: bool) -> None:
         plan = plan_ingest(root, source, refs, options, again=again)
         shards, work = ingest_work(root, source, refs, plan)
-        run(root, shards, work, executor=executor, stop=stop, on_rows=on_rows, report=report)
+        with spooled(work) as spool:
+            run(root, shards, spool, executor=executor, stop=stop, on_rows=on_rows, report=report)
 
     read(refs, options, again=False)
     if retry_failed and not stop.requested:
-        failed = quarantined_frames(root, source.name)
+        failed = bad_frames(root, source.name)
         if again := [ref for ref in refs if ref.frame_id in failed]:
             read(again, {**options, "retry": "yes"}, again=True)
+    report.bad_frames = _bad_now(root, source, refs, before)
     write_card(root)
     return report
+
+
+def _check_disjoint(
+    root: Path, source: FrameSource, refs: Sequence[FrameRef], allow_shared_logs: bool
+) -> list[str]:
+    """Scenes and logs of train and held-out frames, those that are there and those to come.
+
+    Pictures are compared by `nightrain leakage`. Raises Refused; returns what is let through.
+    """
+    published = has_published_splits(source)
+    train, held_out = (
+        read_set(root, splits, pictures=False)
+        + refs_set((ref for ref in refs if ref.split in splits), source.name, published)
+        for splits in (("train",), EVALUATION_SPLITS)
+    )
+    overlaps = require_disjoint(train, held_out, allow_shared_logs=allow_shared_logs)
+    return [f"{overlap}: {overlap.allowed}" for overlap in overlaps]
+
+
+def _bad_now(
+    root: Path, source: FrameSource, refs: Sequence[FrameRef], before: dict[str, BadFrame]
+) -> list[BadFrame]:
+    asked, now = {ref.frame_id for ref in refs}, bad_frames(root, source.name)
+    return [
+        frame.model_copy(update={"earlier": before.get(frame.frame_id) == frame})
+        for frame in now.values()
+        if frame.frame_id in asked
+    ]
 
 
 class GenerateJob(BaseModel):

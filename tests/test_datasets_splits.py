@@ -79,6 +79,7 @@ def test_own_splits_take_the_place_of_the_official_ones(tmp_path: Path) -> None:
         ("scene-0061", "val"),
         ("scene-0002", "none"),
     }
+    assert source.own_splits
     path.write_text(json.dumps({"mini_custom": ["scene-0061"]}))  # a subset, no protocol
     assert len(NuScenesSource(tmp_path, folder.version).select("train")) == 2
 
@@ -90,23 +91,56 @@ def test_broken_own_splits_break_the_source(tmp_path: Path, content: str) -> Non
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / "splits.json").write_text(content)
     with pytest.raises(BrokenSource):
-        splits.scene_splits(tmp_path, "v")
+        splits.own_scene_splits(tmp_path, "v")
 
 
 @pytest.mark.parametrize(
-    ("description", "condition"),
+    ("description", "by_md4all", "by_words"),
     [
-        ("Parked cars, bus", "clear"),
-        ("Night, big street", "night"),
-        ("RAIN, many umbrellas", "rain"),
-        ("Difficult lighting, night, after rain", "night-rain"),
-        ("Snow on the road", "snow"),
-        ("dense fog", "fog"),
-        ("", "clear"),
+        ("Parked cars, bus", "clear", "clear"),
+        ("Night, big street", "night", "night"),
+        ("RAIN, many umbrellas", "rain", "rain"),
+        ("Difficult lighting, night, after rain", "night-rain", "night-rain"),
+        ("Night-rain: street", "night-rain", "night-rain"),
+        ("Rainy day, raining", "rain", "rain"),
+        ("Wait for a train, storm drain", "rain", "clear"),  # md4all's rule, to the letter
+        ("Train at night", "night-rain", "night"),
+        ("Tonight, knights", "night", "clear"),
+        ("Snow on the road", "clear", "snow"),
+        ("dense fog", "clear", "fog"),
+        ("Foglamp shop, snowplough", "clear", "clear"),
+        ("Dusk, street", "clear", "dusk"),
+        ("Dusk, rain", "rain", "rain"),
+        ("Night, fog", "night", "night"),
+        ("", "clear", "clear"),
     ],
 )
-def test_conditions_are_read_from_descriptions(description: str, condition: str) -> None:
-    assert splits.condition_from_description(description) == condition
+def test_conditions_are_read_from_descriptions(
+    description: str, by_md4all: str, by_words: str
+) -> None:
+    assert splits.condition_by_md4all(description) == by_md4all
+    assert splits.condition_by_words(description) == by_words
+
+
+def test_nuscenes_is_read_as_md4all_and_the_world_by_words(tmp_path: Path) -> None:
+    scenes = [Scene("scene-0061", "Dusk, snow, a train")]
+    for version, condition in ((fixture.VERSION, Condition.RAIN), ("v1.0-world", Condition.SNOW)):
+        fixture.build(tmp_path / version, version, scenes)
+        refs = NuScenesSource(tmp_path / version, version).select("all")
+        assert {ref.condition for ref in refs} == {condition}
+
+
+def test_the_log_of_a_scene_is_named(tmp_path: Path) -> None:
+    folder = fixture.build(tmp_path, scenes=fixture.SCENES[:3])
+    folder.record("scene", "token-scene-0002")["log_token"] = "gone"
+    folder.record("scene", "token-scene-0103")["log_token"] = 7
+    folder.write_tables()
+    refs = NuScenesSource(tmp_path, folder.version).select("all")
+    assert {(r.scene_id, r.log_id) for r in refs} == {
+        ("scene-0061", "n015"),
+        ("scene-0002", "gone"),
+        ("scene-0103", ""),
+    }
 
 
 @pytest.mark.parametrize(

@@ -70,3 +70,12 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         load_recipe("weathr")
     with pytest.raises(Refused, match="no recipe file"):
         load_recipe("absent.yaml")
+
+
+def test_a_width_alone_keeps_the_aspect_in_blocks_of_eight() -> None:
+    recipe = load_recipe("weather")
+    assert recipe.size == 768
+    sizes = {native: recipe.size_for(native) for native in ((1600, 900), (1280, 768), (1242, 375))}
+    assert list(sizes.values()) == [(768, 432), (768, 464), (768, 232)]
+    assert recipe.model_copy(update={"size": (64, 48)}).size_for((1600, 900)) == (64, 48)
+    assert recipe.model_copy(update={"size": None}).size_for((1600, 900)) == (1600, 900)

@@ -1,80 +1,61 @@
-"""The looks of vehicles, plants and street furniture."""
+"""The looks of vehicles: paint, windows, tyres, cargo, lamps, number plates."""
 
 import numpy as np
 
-from datasets.world.ground import Look
+from datasets.world.look import Look
 from datasets.world.noise import band, cell_random, fractal, pulse, smoothstep
 from datasets.world.points import Points
-from datasets.world.vehicles import WHEEL_PLACE
 
-_FOLIAGE = ((0.9, 0.35), (0.33, 0.45), (0.13, 0.50), (0.05, 0.35))
-_BARK = ((0.3, 0.3), (0.1, 0.3), (0.03, 0.3))
 _CLEAR_COAT = 0.05
 
 
 def bodywork_look(points: Points) -> Look:
-    """Paint with wheel arches, door seams, lamps at both ends and number plates."""
+    """Clear-coated paint with door seams, handles and a dusty sill; `accent` holds where."""
     x, y, z = points.local_m
-    half_x, _half_y, half_z = points.half_m
+    front, rear, belt = points.accent
     wide, high = points.width_m(0), points.width_m(2)
-    flank = np.abs(points.normal_local[1]) > 0.6
-    ends = np.abs(points.normal_local[0]) > 0.6
-    low = half_z > 0.12  # lower body or shoulder, not the roof plate
-    seam = pulse(x / 1.05 + 0.36, 0, 0.022, wide / 1.05) * (np.abs(x) < 0.5 * half_x)
-    arch = np.hypot(np.abs(x) - WHEEL_PLACE * half_x, z + half_z - 0.08)
-    dark = band(arch, -1, 0.39, np.maximum(wide, high)) * (half_x > 1.2)
-    skirt = band(z, -half_z, -half_z + 0.08, high) * (half_z > 0.18)
-    shade = np.where(flank & low, 1 - 0.6 * seam, 1)
-    shade = shade * np.where(flank & (half_z > 0.18), 1 - 0.93 * dark, 1)
-    shade = shade * (1 - 0.7 * skirt)
+    flank = (np.abs(points.normal_local[1]) > 0.6) & (front > 0.6)
+    inside = band(x, rear + 0.35, front - 0.42, wide) * band(z, 0.28, belt, high)
+    seam = pulse((x - front + 0.42) / 1.12, 0, 0.016, wide / 1.12) * inside
+    handle = pulse((x - front + 0.42) / 1.12, 0.06, 0.17, wide / 1.12) * inside
+    handle = handle * band(z, belt - 0.17, belt - 0.13, high)
+    crease = band(z, 0.72 * belt - 0.012, 0.72 * belt + 0.012, high)
+    shade = 1 - flank * (0.75 * seam + 0.5 * handle + 0.12 * crease)
     dust = 1 + 0.06 * fractal(x, y + z, wide, ((0.8, 0.5), (0.2, 0.5)), points.seed % 97)
-    albedo = points.colour * shade * dust
-    albedo = np.where(ends & low, _end_face(points, albedo, high), albedo)
-    return albedo, np.where(flank & (dark > 0.5), np.float32(0), np.float32(_CLEAR_COAT))
-
-
-def _end_face(points: Points, paint: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Front: pale lamps and a dark grille. Rear: red lamps. Both: a number plate."""
-    _, y, z = points.local_m
-    _, half_y, half_z = points.half_m
-    wide = points.width_m(1)
-    front = points.normal_local[0] > 0
-    out = np.abs(y) / half_y
-    dy, dz = wide / half_y, high / half_z
-    sill = half_z > 0.18
-    lamp = band(out, 0.62, 0.94, dy) * band(z / half_z, 0.25, 0.9, dz) * sill
-    lamp_colour = np.where(
-        front, np.array([[0.8], [0.8], [0.76]]), np.array([[0.42], [0.015], [0.012]])
-    )
-    grille = band(out, -1, 0.55, dy) * band(z / half_z, 0.1, 0.75, dz) * (front & sill)
-    slats = 0.02 + 0.05 * pulse(z / 0.05, 0, 0.3, high / 0.05)
-    plate = band(y, -0.26, 0.26, wide) * band(z / half_z, -0.45, -0.05, dz) * sill
-    ink = pulse(y / 0.075 + 0.1, 0, 0.45, wide / 0.075) * band(z / half_z, -0.36, -0.14, dz)
-    bumper = band(z / half_z, -1.0, -0.55, dz) * sill
-    look = paint + (0.03 - paint) * bumper
-    look = look + (lamp_colour - look) * lamp
-    look = look + (slats - look) * grille
-    return look + (0.62 * (1 - 0.85 * ink) - look) * plate
+    dirt = 0.45 * smoothstep(0.55, 0.20, z) * (0.5 + 0.5 * (points.seed % 3))
+    mud = np.array([[0.13], [0.115], [0.10]], np.float32)
+    albedo = points.colour * (shade * dust)
+    albedo = albedo + (mud - albedo) * (0.5 * dirt)
+    return Look(albedo.astype(np.float32), np.full_like(x, _CLEAR_COAT))
 
 
 def glasshouse_look(points: Points) -> Look:
-    """Windows between pillars of the body's colour."""
+    """Panes with a dark rim, and the seats and heads behind them."""
     x, y, z = points.local_m
-    half_x, half_y, half_z = points.half_m
-    high = points.width_m(2)
-    flank = np.abs(points.normal_local[1]) > np.abs(points.normal_local[0])
-    wide = np.where(flank, points.width_m(0), points.width_m(1))
-    pillar_x = pulse(x / 1.05 + 0.36, 0, 0.075, wide / 1.05)
-    out_x = np.abs(x) + 0.55 * (z + half_z)  # follows the lean of the screens
-    corner_x = 1 - band(out_x, -1, half_x + 0.10, wide)
-    corner_y = 1 - band(np.abs(y) + 0.25 * (z + half_z), -1, half_y - 0.02, wide)
-    pillar = np.where(flank, np.maximum(pillar_x, corner_x), corner_y)
-    rim = np.maximum(band(z, -half_z, -half_z + 0.035, high), band(z, half_z - 0.04, half_z, high))
-    cover = np.maximum(pillar, rim)
+    wide = np.maximum(points.width_m(0), points.width_m(2))
     seats = 0.5 + fractal(x + y, z, wide, ((0.7, 0.5), (0.25, 0.4)), points.seed % 89)
-    glass = 0.015 + 0.03 * np.clip(seats, 0, 1)
-    albedo = glass + (points.colour * 0.9 - glass) * cover
-    return albedo, _CLEAR_COAT + 0.10 * (1 - cover)
+    row = pulse((x + 0.3) / 0.95, 0.1, 0.5, wide / 0.95) * (z < points.half_m[2] * 1.62)
+    tone = 0.012 + 0.025 * np.clip(seats, 0, 1) + 0.012 * row
+    albedo = np.repeat(tone[None].astype(np.float32), 3, 0)
+    return Look(albedo, np.full_like(x, _CLEAR_COAT + 0.07))
+
+
+def lamp_look(level_cd_m2: float, points: Points) -> Look:
+    """The glass of a lamp: a bright figure in it by day, its light by `accent` at night."""
+    y = points.local_m[1]
+    fine = 0.75 + 0.25 * pulse(y / 0.05, 0, 0.5, points.pixel_m / 0.05)
+    level = np.float32(level_cd_m2) * points.accent
+    return Look(points.colour * fine, np.full_like(y, 0.06), level)
+
+
+def plate_look(points: Points) -> Look:
+    """Dark figures on a pale plate."""
+    y = points.local_m[1]
+    wide, high = points.width_m(1), points.width_m(2)
+    ink = pulse(y / 0.075 + 0.1 * (points.seed % 7), 0, 0.5, wide / 0.075)
+    ink = ink * (cell_random(np.floor(y / 0.075), points.seed % 31, 5) > 0.15)
+    ink = ink * band(np.abs(y), -1, 0.22, wide) * np.clip(0.05 / np.maximum(high, 0.05), 0, 1)
+    return Look(points.colour * (1 - 0.6 * ink), np.full_like(y, 0.02))
 
 
 def tyre_look(points: Points) -> Look:
@@ -89,7 +70,7 @@ def tyre_look(points: Points) -> Look:
         smoothstep(0.35, 0.65, spokes), band(radius, 0.56, 0.66, width)
     )
     tone = 0.02 + (metal - 0.02) * rim
-    return np.repeat(tone[None].astype(np.float32), 3, 0), 0.04 * rim
+    return Look(np.repeat(tone[None].astype(np.float32), 3, 0), 0.04 * rim)
 
 
 def cargo_look(points: Points) -> Look:
@@ -101,54 +82,4 @@ def cargo_look(points: Points) -> Look:
     stripe = band(v, -0.35, 0.25, high)
     dirt = fractal(u, v, np.maximum(wide, high), ((2.0, 0.2), (0.5, 0.15), (0.1, 0.12)), 91)
     albedo = points.colour + (points.accent - points.colour) * stripe
-    return albedo * (1 - 0.3 * rib) * (1 + dirt), np.full_like(u, 0.01)
-
-
-def leaves_look(points: Points) -> Look:
-    """Foliage of crowns: clumps of light and dark, leaf by leaf."""
-    return _foliage(points, points.local_m), np.zeros_like(points.pixel_m)
-
-
-def hedge_look(points: Points) -> Look:
-    """Foliage cut to a block."""
-    return _foliage(points, points.world_m), np.zeros_like(points.pixel_m)
-
-
-def _foliage(points: Points, at: np.ndarray) -> np.ndarray:
-    width = points.pixel_m
-    face = np.abs(points.normal_local).argmax(axis=0)  # seen flat on, noise is not stretched
-    u, v = np.where(face == 0, at[1], at[0]), np.where(face == 2, at[1], at[2])
-    seed = points.seed % 61 + 3 * face
-    clumps = fractal(u, v, width, _FOLIAGE, seed)
-    leaf = cell_random(np.floor(u / 0.07 + 0.5 * np.floor(v / 0.07)), np.floor(v / 0.07), seed)
-    leaf = np.clip(2 - width / 0.035, 0, 1) * (leaf - 0.5)
-    clumps += 0.4 * leaf
-    yellow = 0.7 * leaf
-    tint = 1 + yellow * np.array([[1.0], [0.6], [0.2]], np.float32)
-    return points.colour * tint * np.clip(1.0 + 0.85 * clumps, 0.10, 2.6)
-
-
-def bark_look(points: Points) -> Look:
-    """Furrowed bark: noise stretched along the trunk."""
-    x, y, z = points.local_m
-    around = np.arctan2(y, x) * points.half_m[0] * 2.5
-    furrows = fractal(around * 2.0, z * 0.5, points.pixel_m, _BARK, points.seed % 61)
-    return points.colour * np.maximum(1 + furrows, 0.2), np.zeros_like(x)
-
-
-def metal_look(points: Points) -> Look:
-    """Painted metal with a few stains."""
-    x, y, z = points.local_m
-    stains = fractal(x + y, z, points.pixel_m, ((1.0, 0.15), (0.2, 0.12), (0.05, 0.1)), 7)
-    return points.colour * (1 + stains), np.full_like(x, 0.03)
-
-
-def sign_look(points: Points) -> Look:
-    """A plate with a white border and a white figure; its back is grey."""
-    _, y, z = points.local_m
-    wide = np.maximum(points.width_m(1), points.width_m(2))
-    edge = np.maximum(np.abs(y), np.abs(z))
-    figure = np.maximum(band(edge, 0.25, 0.29, wide), band(np.abs(y) - 0.5 * z, -1, 0.05, wide))
-    white = figure * (edge < 0.3)
-    face = points.colour + (0.7 - points.colour) * white
-    return np.where(points.normal_local[0] < -0.5, face, 0.25), np.full_like(y, 0.02)
+    return Look(albedo * (1 - 0.3 * rib) * (1 + dirt), np.full_like(u, 0.01))

@@ -1,129 +1,144 @@
-"""From a scene to a picture with exact depth."""
+"""From a scene to a picture with exact depth: what a camera on the ego vehicle takes."""
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from datasets.world import sky
+from datasets.world import glare, lamp_discs, lens, motion_blur, precipitation, tracing
+from datasets.world.atmosphere import halos
+from datasets.world.exposure import Exposure, develop, meter
+from datasets.world.lamps import as_arrays
 from datasets.world.light import Lighting
-from datasets.world.points import surface_points
-from datasets.world.raycast import Caster, Hits
 from datasets.world.scene import Scene
-from datasets.world.windows import Bounds, grid_windows, image_bounds, list_windows
+from datasets.world.tracing import Seen
+from datasets.world.view import View
 
-EXPOSURE = 1.05
-WHITE = 2.4  # radiance that saturates
-# Four places within a pixel, no two in line (rotated grid).
-_SUB_PIXELS = ((-0.125, -0.375), (0.375, -0.125), (0.125, 0.375), (-0.375, 0.125))
+__all__ = ["Picture", "View", "before_the_lens", "render"]
+SHORT_S = 0.0008  # an exposure that freezes whatever moves
+HALO_STEP = 4  # halos are smooth: every fourth pixel does
+HALO_VISIBILITY_M = 4000.0  # clearer air shows none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """A pinhole camera in the world."""
-
-    T_world_camera: np.ndarray  # (4, 4) metres
-    intrinsics: np.ndarray  # (3, 3) pixels
-    size: tuple[int, int]  # width, height
-
-    def directions(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """World directions (3, ...) through pixels; of z-depth 1, so that t is the z-depth."""
-        pixels = np.stack([u, v, np.ones_like(u)])
-        return np.tensordot(self.T_world_camera[:3, :3] @ np.linalg.inv(self.intrinsics), pixels, 1)
-
-
-@dataclass(frozen=True, slots=True)
 class Picture:
     """What a camera saw."""
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     depth_m: np.ndarray  # (H, W) float32, z-depth in metres at the pixels' centres, 0 = sky
     row: np.ndarray  # (H, W) int32, row of the solid seen, -1 = sky
+    t: np.ndarray  # (H, W) float64, the same z-depth, inf = sky
+    exposure: Exposure
 
 
-def render(scene: Scene, t_s: float, view: View) -> Picture:
-    """Render a scene at time t; pixels on outlines and shadow edges are averaged from four rays."""
-    solids = scene.at(t_s)
-    caster = Caster(solids)
-    lighting = Lighting(scene, caster, t_s)
-    width, height = view.size
-    bounds = image_bounds(solids, np.linalg.inv(view.T_world_camera), view.intrinsics, view.size)
-    v, u = np.mgrid[0.0:height, 0.0:width]
-    directions = view.directions(u, v)  # (3, H, W)
-    hits = caster.cast(view.T_world_camera[:3, 3], directions, grid_windows(bounds))
-    radiance, sunlit = _radiance(lighting, view, directions.reshape(3, -1), hits)
-    _smooth(lighting, view, bounds, _edges(hits.row, sunlit.reshape(height, width)), radiance)
-    depth_m = np.where(np.isfinite(hits.t), hits.t, 0.0).astype(np.float32)
-    image = _develop(radiance).T.reshape(height, width, 3)
-    return Picture(np.ascontiguousarray(image), depth_m, hits.row)
+def render(scene: Scene, t_s: float, view: View, *, noise_seed: int = 0) -> Picture:
+    """Take a picture of a scene at time t, the middle of the exposure.
 
-
-def _radiance(
-    lighting: Lighting, view: View, directions: np.ndarray, hits: Hits
-) -> tuple[np.ndarray, np.ndarray]:
-    """Linear RGB (3, N) along rays (3, N), and whether the sun shines where they end (N,)."""
-    t, row = hits.t.ravel(), hits.row.ravel()
-    length = np.sqrt((directions * directions).sum(0))
-    rays = directions / length
-    radiance = np.empty((3, len(t)), np.float32)
-    sunlit = np.ones(len(t), bool)
-    empty, solid = np.flatnonzero(row < 0), np.flatnonzero(row >= 0)
-    pixel_rad = 1 / view.intrinsics[0, 0]
-    scene = lighting.scene
-    radiance[:, empty] = sky.clear_sky(rays[:, empty], scene.sun, pixel_rad, scene.sky_seed)
-    world = view.T_world_camera[:3, 3:] + directions[:, solid] * t[solid]
-    distance_m = t[solid] * length[solid]
-    points = surface_points(
-        lighting.caster.solids, row[solid], world, rays[:, solid], t[solid] * pixel_rad
+    Noise, drops and flakes are drawn from the scene's weather, the time, the camera's place on the
+    vehicle and `noise_seed`.
+    """
+    lighting = Lighting(scene.at(t_s), view.eye_m)
+    seen = tracing.look(lighting, view)
+    exposure = meter(seen.radiance)
+    camera = _camera_number(scene, t_s, view)
+    rng = np.random.default_rng(
+        [scene.weather.seed, round(t_s * 1e6) % (1 << 40), camera, noise_seed]
     )
-    radiance[:, solid], sunlit[solid] = lighting.shade(points, row[solid], distance_m)
-    return radiance, sunlit
+    radiance = _through_the_lens(lighting, view, seen, exposure, camera, rng)
+    return Picture(
+        image=develop(radiance, exposure, rng),
+        depth_m=np.where(np.isfinite(seen.hits.t), seen.hits.t, 0.0).astype(np.float32),
+        row=seen.hits.row,
+        t=seen.hits.t,
+        exposure=exposure,
+    )
 
 
-def _edges(row: np.ndarray, sunlit: np.ndarray) -> np.ndarray:
-    """Pixels (H, W) bool beside a change of solid or of shadow."""
-    edge = np.zeros(row.shape, bool)
-    for a in (row, sunlit):
-        across, down = a[:, 1:] != a[:, :-1], a[1:] != a[:-1]
-        edge[:, 1:] |= across
-        edge[:, :-1] |= across
-        edge[1:] |= down
-        edge[:-1] |= down
-    return edge
+def before_the_lens(scene: Scene, t_s: float, view: View) -> Seen:
+    """The scene's luminance in cd/m2, without lamps' discs, blur, glare, noise."""
+    return tracing.look(Lighting(scene.at(t_s), view.eye_m), view)
 
 
-def _smooth(
-    lighting: Lighting, view: View, bounds: Bounds, edges: np.ndarray, radiance: np.ndarray
-) -> None:
-    """Replace the radiance (3, H * W) of pixels on edges by the mean of four rays."""
-    v, u = np.nonzero(edges)
-    if not len(v):
+def _through_the_lens(
+    lighting: Lighting,
+    view: View,
+    seen: Seen,
+    exposure: Exposure,
+    camera: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Luminance (H, W, 3) on the sensor: blur, lamps, halos, what falls, drops, glare."""
+    moment, weather = lighting.moment, lighting.weather
+    scene, t_s = moment.scene, moment.t_s
+    depth_m = np.where(np.isfinite(seen.hits.t), seen.hits.t, 0.0)
+    radiance = seen.radiance.copy()
+    if exposure.time_s > SHORT_S:
+        motion = motion_blur.image_motion(moment, view, seen.hits, exposure.time_s)
+        radiance = motion_blur.blur(radiance, motion)
+    _add_lamps(radiance, lighting, view, exposure)
+    if weather.is_dark and weather.visibility_m < HALO_VISIBILITY_M:
+        radiance += _halos(lighting, view, seen)
+    if weather.rain_mm_per_h + weather.snow_mm_per_h > 0:
+        later = motion_blur.carried_view(scene, view, t_s, 0.01)
+        velocity = (later.eye_m - view.eye_m) / 0.01
+        particles = precipitation.draw(rng, weather, view, velocity)
+        precipitation.fall_through(
+            radiance, depth_m, particles, weather, lighting.lamps, view, exposure.time_s
+        )
+    width, height = view.size
+    drops = lens.on_lens(weather, camera, t_s, height / width)
+    radiance = lens.seen_through(radiance, drops)
+    return glare.bloom(radiance, glare.scattered_share(weather))
+
+
+def _add_lamps(radiance: np.ndarray, lighting: Lighting, view: View, exposure: Exposure) -> None:
+    """Draw the discs of all lamps but windows, each along its way while the shutter is open."""
+    moment = lighting.moment
+    scene, t_s = moment.scene, moment.t_s
+    shown = [lamp for lamp in lighting.burning if lamp.kind != "window"]
+    if not shown:
         return
-    shifts = np.array(_SUB_PIXELS)
-    directions = view.directions(u + shifts[:, :1], v + shifts[:, 1:])  # (3, 4, N)
-    origin = view.T_world_camera[:3, 3]
-    order = np.repeat(np.arange(len(v)), len(shifts))  # the four rays of a pixel follow each other
-    rays = directions.transpose(0, 2, 1).reshape(3, -1)  # (3, 4 N)
-    hits = lighting.caster.cast(origin, rays, list_windows(bounds, v[order], u[order]))
-    colours, _ = _radiance(lighting, view, rays, hits)
-    radiance[:, v * view.size[0] + u] = _develop_mean(colours.reshape(3, len(v), len(shifts)))
+    lamps = as_arrays(shown)
+    ends = []
+    for when in (-0.5 * exposure.time_s, 0.5 * exposure.time_s):
+        later = motion_blur.carried_view(scene, view, t_s, when)
+        ends.append(later.pixels(lamps.place_m.T.astype(np.float64)))
+    lamp_discs.draw(
+        radiance,
+        lamps,
+        lighting.weather,
+        moment.caster,
+        view.eye_m,
+        (ends[0] + ends[1]) / 2,
+        ends[1] - ends[0],
+        float(view.intrinsics[0, 0]),
+    )
 
 
-def _develop_mean(colours: np.ndarray) -> np.ndarray:
-    """Mean over the last axis with highlights held back, so that glints do not break outlines."""
-    return np.minimum(colours, WHITE).mean(axis=-1)
+def _halos(lighting: Lighting, view: View, seen: Seen) -> np.ndarray:
+    """Luminance (H, W, 3) of the air about lamps."""
+    width, height = view.size
+    start = (HALO_STEP - 1) / 2
+    v, u = np.mgrid[start:height:HALO_STEP, start:width:HALO_STEP]
+    directions = view.directions(u, v)
+    length = np.sqrt((directions * directions).sum(0))
+    t = np.minimum(seen.hits.t[np.rint(v).astype(int), np.rint(u).astype(int)], 150.0)
+    glow = halos(
+        lighting.lamps,
+        lighting.weather,
+        view.eye_m,
+        (directions / length).reshape(3, -1).astype(np.float32),
+        (t * length).ravel().astype(np.float32),
+    )
+    small = np.ascontiguousarray(glow.T.reshape(*u.shape, 3))
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _develop(radiance: np.ndarray) -> np.ndarray:
-    """Linear radiance to 8-bit sRGB: extended Reinhard 2002 curve, then the sRGB gamma."""
-    level = np.clip(radiance * (EXPOSURE * 4095 / (2 * WHITE)), 0, 4095).astype(np.int64)
-    return _CURVE[level]
-
-
-def _curve() -> np.ndarray:
-    x = np.arange(4096) * (2 * WHITE / 4095)
-    toned = np.clip(x * (1 + x / WHITE**2) / (1 + x) * 1.18, 0, 1)
-    encoded = np.where(toned < 0.0031308, 12.92 * toned, 1.055 * toned ** (1 / 2.4) - 0.055)
-    return np.rint(encoded * 255).astype(np.uint8)
-
-
-_CURVE = _curve()
+def _camera_number(scene: Scene, t_s: float, view: View) -> int:
+    """A number of its own for each camera on the vehicle, from where it sits and looks."""
+    T = np.linalg.inv(scene.ego.pose(t_s)) @ view.T_world_camera
+    parts = np.rint(np.concatenate([T[:3, 3] * 100, T[:3, 2] * 100])).astype(np.int64)
+    number = 0
+    for part in parts.tolist():
+        number = (number * 1009 + part + 500) % (1 << 40)
+    return number

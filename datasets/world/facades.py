@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from datasets.world.ground import Look
+from datasets.world.look import Look
 from datasets.world.noise import band, cell_random, fractal, pulse, smoothstep
-from datasets.world.openings import STOREY_M, bay_at, fill
+from datasets.world.openings import STOREY_M, bay_at, fill, window_light
 from datasets.world.points import Points
 
 _PLASTER = ((4.0, 0.10), (1.1, 0.08), (0.3, 0.07), (0.08, 0.08), (0.02, 0.09))
@@ -25,7 +25,8 @@ def facade_look(points: Points) -> Look:
     albedo, glass = fill(wall, points.accent, bay)
     albedo = albedo * _cornice(v, 2 * points.half_m[2], high)
     top = points.normal_local[2] > 0.5
-    return np.where(top, np.float32(0.12), albedo), np.where(top, 0, 0.35 * glass)
+    light = np.where(top, np.float32(0), window_light(bay, glass)).astype(np.float32)
+    return Look(np.where(top, np.float32(0.12), albedo), np.where(top, 0, 0.35 * glass), light)
 
 
 def _wall(
@@ -78,4 +79,4 @@ def roof_look(points: Points) -> Look:
     tile = 0.4 * (cell_random(np.floor(shifted), course, 81) - 0.5) * np.clip(2 - high / 0.2, 0, 1)
     edge = np.maximum(pulse(v / 0.3, 0, 0.12, high / 0.3), pulse(shifted, 0, 0.1, wide / 0.25))
     moss = fractal(u, v, np.maximum(wide, high), _DIRT, 83)
-    return points.colour * (1 + tile + 0.35 * moss) * (1 - 0.45 * edge), np.zeros_like(u)
+    return Look(points.colour * (1 + tile + 0.35 * moss) * (1 - 0.45 * edge), np.zeros_like(u))

@@ -30,6 +30,11 @@ class Folder:
         self.digests[relative] = hashlib.sha256(data).hexdigest()
         self.num_bytes += len(data)
 
+    def add(self, other: "Folder") -> None:
+        """Count in what another process wrote under the same root."""
+        self.digests |= other.digests
+        self.num_bytes += other.num_bytes
+
     def write_sums(self) -> None:
         """Write SHA256SUMS as the command sha256sum would, sorted by path."""
         lines = [f"{digest}  {name}\n" for name, digest in sorted(self.digests.items())]

@@ -1,237 +1,174 @@
-"""What stands beside a street: pavement, buildings, trees, hedges, lamps and signs."""
+"""What stands in the pavement: street lamps, bins, bollards, benches, shelters, boards, poles."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from datasets.world.solids import Shape, Solid, Surface
-from datasets.world.street import KERB_HEIGHT_M, Street
+from datasets.world.lamps import Lamp
+from datasets.world.mesh import box, tube
+from datasets.world.placing import GREY, ZINC, Colour, block, body, chance, one_of, post
+from datasets.world.solids import Solid, Surface
+from datasets.world.street import Street
+from datasets.world.street_lamps import COOL, LAMP_CD, WARM
 
-WALLS = (
-    (0.36, 0.13, 0.08),
-    (0.45, 0.20, 0.12),
-    (0.62, 0.55, 0.42),
-    (0.68, 0.64, 0.56),
-    (0.52, 0.42, 0.28),
-    (0.38, 0.40, 0.42),
-    (0.62, 0.46, 0.32),
-    (0.28, 0.30, 0.33),
-    (0.55, 0.58, 0.56),
-    (0.60, 0.36, 0.26),
-)
-ACCENTS = (
-    (0.08, 0.16, 0.10),
-    (0.35, 0.05, 0.04),
-    (0.06, 0.10, 0.25),
-    (0.45, 0.32, 0.06),
-    (0.10, 0.09, 0.09),
-    (0.60, 0.58, 0.54),
-)
-ROOFS = ((0.20, 0.07, 0.04), (0.10, 0.10, 0.11), (0.16, 0.09, 0.06))
-_BRANCHES = ((0.75, 0.85), (0.3, 0.6), (0.45, 0.65), (0.95, 0.62), (1.15, 0.6), (1.3, 0.5))
-LEAVES = ((0.07, 0.14, 0.03), (0.10, 0.16, 0.03), (0.05, 0.11, 0.03), (0.15, 0.15, 0.03))
+OTHER = 255  # of no class of Cityscapes
+HEAD_M = 1.7  # how far the head of a lamp reaches over the road
+GREEN: Colour = (0.05, 0.12, 0.07)
 
 
-def draw(rng: np.random.Generator, street: Street) -> Iterator[Solid]:
-    """Everything static of a scene but the ground."""
+class Lighting:
+    """How the street lamps of a scene look: height, spacing, colour, power."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.height_m = float(rng.uniform(5.5, 8.5))
+        self.spacing_m = float(rng.uniform(24, 36))
+        self.colour = WARM if rng.random() < 0.6 else COOL
+        self.intensity_cd = float(LAMP_CD * rng.uniform(0.6, 1.6))
+
+    def places(self, street: Street, side: int) -> Iterator[float]:
+        """x of the poles on one side."""
+        first = 10.0 + 0.5 * self.spacing_m * (side > 0)
+        for low, high in street.stretches(1.0):
+            for x in np.arange(first, street.length_m, self.spacing_m):
+                if low <= x <= high:
+                    yield float(x)
+
+
+def draw(rng: np.random.Generator, street: Street, lighting: Lighting) -> Iterator[Solid]:
+    """All furniture of both pavements of a street."""
+    for side, kind in zip((-1, 1), street.sides, strict=True):
+        yield from _lamp_posts(street, side, lighting)
+        for low, high in street.stretches(3.0):
+            yield from _small(rng, street, side, low, high, busy=kind in ("shops", "park"))
+            if kind in ("shops", "park") and high - low > 40:
+                yield from _shelter(rng, street, side, float(rng.uniform(low + 8, high - 8)))
+    if chance(rng, 0.3):
+        yield from _wires(rng, street)
+
+
+def street_lamps(street: Street, lighting: Lighting) -> Iterator[Lamp]:
+    """The sources of light on the posts of both sides."""
     for side in (-1, 1):
-        yield from _pavement(street, side)
-        yield from _buildings(rng, street, side)
-        yield from _second_row(rng, street, side)
-        yield from _trees(rng, street, side)
-        yield from _lamps(rng, street, side)
-        yield from _signs(rng, street, side)
-        yield from _gardens(rng, street, side)
-    yield from _ends(rng, street)
+        for x in lighting.places(street, side):
+            px, py = street.place(x, side * (street.half_road_m + 0.45 - HEAD_M))
+            z = street.foot(x, side * (street.half_road_m + 0.45))[2]
+            yield Lamp(
+                place_m=(px, py, z + lighting.height_m - 0.2),
+                intensity_cd=lighting.intensity_cd,
+                colour=lighting.colour,
+                half_angle_deg=65.0,
+                radius_m=0.2,
+            )
 
 
-def _pavement(street: Street, side: int) -> Iterator[Solid]:
-    step = 10.0
-    d = side * (street.half_road_m + street.pavement_m / 2)
-    for x in np.arange(step / 2, street.length_m, step):
-        yield _block(
-            street,
-            Surface.PAVEMENT,
-            float(x),
-            d,
-            (step / 2 + 0.25, street.pavement_m / 2, KERB_HEIGHT_M / 2),
-            0.0,
-        )
+def _lamp_posts(street: Street, side: int, lighting: Lighting) -> Iterator[Solid]:
+    top = lighting.height_m
+    for x in lighting.places(street, side):
+        d = side * (street.half_road_m + 0.45)
+        yield post(street, x, d, top, 0.07, GREY)
+        axis = np.array([(0, 0, top - 0.3), (0, -0.3 * side, top), (0, -HEAD_M * side, top + 0.05)])
+        yield body(street, Surface.METAL, x, d, [tube(axis, np.full(3, 0.04))], colour=GREY)
+        over = -side * HEAD_M
+        head = box((0.0, over, top), (0.14, 0.34, 0.06))
+        yield body(street, Surface.METAL, x, d, [head], colour=GREY)
+        glass = box((0.0, over, top - 0.075), (0.11, 0.28, 0.015))
+        yield body(
+            street, Surface.STREET_LAMP, x, d, [glass], colour=(0.7, 0.7, 0.66),
+            accent=lighting.colour, label=5,
+        )  # fmt: skip
 
 
-def _buildings(rng: np.random.Generator, street: Street, side: int) -> Iterator[Solid]:
-    """A row of fronts; heights, widths, walls and roofs differ, and gaps let the sky in."""
-    x = float(rng.uniform(0, 6))
-    storeys_mean = float(rng.uniform(2.2, 4.2))
-    while x < street.length_m:
-        width = float(rng.uniform(8, 19))
-        depth = float(rng.uniform(9, 13))
-        storeys = int(np.clip(round(rng.normal(storeys_mean, 1.2)), 2, 7))
-        d = side * (street.front_m + depth / 2 + float(rng.choice([0.0, 0.0, 0.5, 1.2])))
-        half = (width / 2, depth / 2, (storeys * 3.1 + 0.9) / 2)
-        style = int(rng.integers(1 << 16))
-        wall = WALLS[int(rng.integers(len(WALLS)))]
-        accent = ACCENTS[int(rng.integers(len(ACCENTS)))]
-        yield _block(street, Surface.FACADE, x + width / 2, d, half, 0.0, wall, accent, style)
-        yield _roof(rng, street, x + width / 2, d, half)
-        x += width + float(rng.choice([0.05, 0.05, 0.05, 2.5, 9.0]))
+def _small(
+    rng: np.random.Generator, street: Street, side: int, low: float, high: float, busy: bool
+) -> Iterator[Solid]:
+    """Bins, bollards, benches, boxes and boards at the kerb or at the back of the pavement."""
+    x = low + float(rng.uniform(1, 10))
+    kerb = side * (street.half_road_m + 0.4)
+    back = side * (street.back_m - 0.45)
+    while x < high:
+        kind = rng.random()
+        if kind < 0.22:
+            yield _bin(rng, street, x, kerb if chance(rng, 0.5) else back)
+        elif kind < 0.42 and busy:
+            for k in range(int(rng.integers(2, 6))):
+                yield post(street, min(x + 1.4 * k, high), kerb, 0.95, 0.055, GREY, 5)
+        elif kind < 0.55 and busy:
+            yield from _bench(street, x, back, side)
+        elif kind < 0.70:
+            half = (float(rng.uniform(0.3, 0.7)), 0.2, float(rng.uniform(0.5, 0.75)))
+            yield block(street, Surface.METAL, x, back, half, colour=one_of(rng, (ZINC, GREEN)),
+                        label=OTHER)  # fmt: skip
+        elif kind < 0.80 and busy:
+            yield from _board(rng, street, x, kerb)
+        elif kind < 0.88:
+            yield _hydrant(street, x, kerb)
+        x += float(rng.uniform(3, 12) if busy else rng.uniform(8, 25))
 
 
-def _roof(
-    rng: np.random.Generator,
-    street: Street,
-    x_m: float,
-    d_m: float,
-    house_half_m: tuple[float, float, float],
-) -> Solid:
-    half_x, half_d, half_z = house_half_m
-    colour = ROOFS[int(rng.integers(len(ROOFS)))]
-    if half_z > 7.5 or rng.random() < 0.4:  # a flat roof: only its cornice is seen
-        half, inset = (half_x + 0.15, half_d + 0.25, 0.2), (0.0, 0.0, 0.0, 0.0)
-        return _block(
-            street, Surface.METAL, x_m, d_m, half, 2 * half_z, (0.4, 0.38, 0.35), inset_m=inset
-        )
-    hip = float(rng.choice([0.05, half_x * 0.6]))
-    inset = (hip, hip, half_d * 0.85, half_d * 0.85)
-    half = (half_x + 0.1, half_d + 0.4, float(rng.uniform(1.3, 2.2)))
-    return _block(street, Surface.ROOF, x_m, d_m, half, 2 * half_z, colour, inset_m=inset)
+def _bin(rng: np.random.Generator, street: Street, x: float, d: float) -> Solid:
+    height = float(rng.uniform(0.75, 1.1))
+    colour = one_of(rng, (GREEN, (0.05, 0.05, 0.05), (0.05, 0.09, 0.22), (0.30, 0.20, 0.03)))
+    axis = np.array([(0, 0, 0.0), (0, 0, 0.9 * height), (0, 0, 0.92 * height), (0, 0, height)])
+    shape = tube(axis, np.array([0.22, 0.28, 0.30, 0.16]), 8)
+    return body(street, Surface.METAL, x, d, [shape], colour=colour, label=OTHER)
 
 
-def _second_row(rng: np.random.Generator, street: Street, side: int) -> Iterator[Solid]:
-    for x in np.arange(15.0, street.length_m, 38.0):
-        half = (float(rng.uniform(7, 13)), 7.0, float(rng.uniform(6, 15)))
-        wall = WALLS[int(rng.integers(len(WALLS)))]
-        d = side * (street.front_m + 30 + float(rng.uniform(0, 12)))
-        style = int(rng.integers(1 << 16))
-        x_here = float(x + rng.uniform(-8, 8))
-        yield _block(street, Surface.FACADE, x_here, d, half, 0.0, wall, wall, style)
+def _hydrant(street: Street, x: float, d: float) -> Solid:
+    axis = np.array([(0, 0, 0.0), (0, 0, 0.55), (0, 0, 0.72), (0, 0, 0.8)])
+    arms = tube(np.array([(0, -0.2, 0.5), (0, 0.2, 0.5)]), np.full(2, 0.06))
+    shape = tube(axis, np.array([0.13, 0.11, 0.12, 0.03]), 8)
+    return body(street, Surface.METAL, x, d, [shape, arms], colour=(0.45, 0.05, 0.03), label=OTHER)
 
 
-def _trees(rng: np.random.Generator, street: Street, side: int) -> Iterator[Solid]:
-    x = float(rng.uniform(4, 14))
-    density = float(rng.uniform(0.5, 0.95))
-    while x < street.length_m:
-        if rng.random() < density:
-            d = side * (street.half_road_m + float(rng.uniform(0.75, 1.0)))
-            yield from tree(rng, street.place(x, d))
-        x += float(rng.uniform(10, 19))
+def _bench(street: Street, x: float, d: float, side: int) -> Iterator[Solid]:
+    slats = [box((0, -side * y, 0.44), (0.8, 0.05, 0.02)) for y in (0.05, 0.17, 0.29)]
+    slats += [box((0, side * 0.06, z), (0.8, 0.02, 0.045)) for z in (0.6, 0.72, 0.84)]
+    feet = [box((u, -side * 0.12, 0.22), (0.03, 0.2, 0.22)) for u in (-0.65, 0.65)]
+    feet += [box((u, side * 0.08, 0.45), (0.03, 0.02, 0.45)) for u in (-0.65, 0.65)]
+    yield body(street, Surface.WOOD, x, d, slats, colour=(0.24, 0.14, 0.07), label=OTHER)
+    yield body(street, Surface.METAL, x, d, feet, colour=GREY, label=OTHER)
 
 
-def tree(rng: np.random.Generator, place_m: tuple[float, float]) -> Iterator[Solid]:
-    """A trunk and a crown of six torn ellipsoids at a place (x, y) of the world, metres."""
-    trunk_m, size_m = float(rng.uniform(2.2, 3.2)), float(rng.uniform(1.3, 2.2))
-    radius = 0.07 + 0.06 * size_m
-    leaves = LEAVES[int(rng.integers(len(LEAVES)))]
-    x, y = place_m
-    height = trunk_m + size_m
-    yield Solid(
-        shape=Shape.CYLINDER,
-        surface=Surface.BARK,
-        centre_m=(x, y, height / 2),
-        half_m=(radius, radius, height / 2),
-        colour=(0.11, 0.08, 0.055),
-        seed=int(rng.integers(256)),
-    )
-    turn = float(rng.uniform(0, 2 * np.pi))
-    for branch, (lift, share) in enumerate(_BRANCHES):
-        way = 0.62 * size_m * (branch > 0) * float(rng.uniform(0.7, 1.2))
-        dx, dy = way * np.cos(turn + 2.1 * branch), way * np.sin(turn + 2.1 * branch)
-        r = size_m * share * float(rng.uniform(0.85, 1.15))
-        yield Solid(
-            shape=Shape.ELLIPSOID,
-            surface=Surface.LEAVES,
-            centre_m=(x + float(dx), y + float(dy), trunk_m + lift * size_m),
-            half_m=(r * float(rng.uniform(0.95, 1.15)), r, r * float(rng.uniform(0.8, 1.0))),
-            yaw_rad=float(rng.uniform(0, np.pi)),
-            colour=leaves,
-            seed=int(rng.integers(256)),
-        )
+def _board(rng: np.random.Generator, street: Street, x: float, d: float) -> Iterator[Solid]:
+    """An advertising board that looks along the street."""
+    seed = int(rng.integers(256))
+    yield body(street, Surface.METAL, x, d, [box((0, 0, 1.15), (0.09, 0.66, 1.15))],
+               colour=GREY, label=OTHER)  # fmt: skip
+    picture = [box((u, 0, 1.3), (0.01, 0.58, 0.86)) for u in (-0.095, 0.095)]
+    yield body(street, Surface.POSTER, x, d, picture, seed=seed, label=OTHER,
+               colour=(0.5, 0.45, 0.3), half_m=(0.1, 0.58, 1.3))  # fmt: skip
 
 
-def _lamps(rng: np.random.Generator, street: Street, side: int) -> Iterator[Solid]:
-    grey = (0.16, 0.17, 0.17)
-    height = 7.0
-    for x in np.arange(10.0 + 14.0 * (side > 0), street.length_m, 29.0):
-        d = street.half_road_m + 0.45
-        px, py = street.place(float(x), side * d)
-        yield Solid(
-            shape=Shape.CYLINDER,
-            surface=Surface.METAL,
-            centre_m=(px, py, height / 2),
-            half_m=(0.075, 0.075, height / 2),
-            colour=grey,
-        )
-        arm, head = side * (d - 0.8), side * (d - 1.7)
-        yield _block(street, Surface.METAL, float(x), arm, (0.04, 0.85, 0.04), height - 0.08, grey)
-        yield _block(street, Surface.METAL, float(x), head, (0.14, 0.35, 0.06), height - 0.12, grey)
-
-
-def _signs(rng: np.random.Generator, street: Street, side: int) -> Iterator[Solid]:
-    x = float(rng.uniform(18, 40))
-    while x < street.length_m:
-        d = side * (street.half_road_m + 0.35)
-        px, py = street.place(x, d)
-        yield Solid(
-            shape=Shape.CYLINDER,
-            surface=Surface.METAL,
-            centre_m=(px, py, 1.5),
-            half_m=(0.035, 0.035, 1.5),
-            colour=(0.35, 0.36, 0.37),
-        )
-        colour = ((0.02, 0.08, 0.35), (0.5, 0.02, 0.02), (0.55, 0.40, 0.02))[int(rng.integers(3))]
-        yield _block(street, Surface.SIGN, x, d, (0.02, 0.32, 0.32), 2.3, colour)
-        x += float(rng.uniform(28, 60))
-
-
-def _gardens(rng: np.random.Generator, street: Street, side: int) -> Iterator[Solid]:
-    """Hedges and garden walls at the back of the pavement, where houses stand back."""
-    if street.setback_m < 2:
+def _shelter(rng: np.random.Generator, street: Street, side: int, x: float) -> Iterator[Solid]:
+    """A bus shelter: posts, a roof, panes, a board at one end."""
+    if street.pavement_m < 2.4:
         return
-    d = side * (street.half_road_m + street.pavement_m + 0.35)
-    x = float(rng.uniform(0, 8))
-    while x < street.length_m:
-        half_x = float(rng.uniform(2, 6))
-        if rng.random() < 0.7:
-            hedge = bool(rng.random() < 0.6)
-            half = (half_x, 0.28 if hedge else 0.12, float(rng.uniform(0.35, 0.65)))
-            surface = Surface.HEDGE if hedge else Surface.CARGO
-            colour = LEAVES[int(rng.integers(3))] if hedge else WALLS[int(rng.integers(len(WALLS)))]
-            yield _block(street, surface, x + half_x, d, half, 0.0, colour, colour)
-        x += 2 * half_x + float(rng.uniform(0.8, 3.0))
+    d = side * (street.half_road_m + 1.6)
+    frame = [box((u, v, 1.2), (0.04, 0.04, 1.2)) for u in (-1.9, 1.9) for v in (-0.6, 0.6)]
+    frame.append(box((0, 0, 2.45), (2.1, 0.85, 0.06)))
+    yield body(street, Surface.METAL, x, d, frame, colour=GREY, label=OTHER)
+    pane = [box((0, side * 0.6, 1.25), (1.85, 0.01, 0.95))]
+    yield body(street, Surface.GLASS, x, d, pane, colour=(0.05, 0.06, 0.06), label=OTHER)
+    seed = int(rng.integers(256))
+    yield body(street, Surface.POSTER, x, d, [box((1.95, 0, 1.25), (0.04, 0.6, 0.9))], seed=seed,
+               colour=(0.3, 0.4, 0.5), half_m=(0.1, 0.6, 1.25), label=OTHER)  # fmt: skip
 
 
-def _ends(rng: np.random.Generator, street: Street) -> Iterator[Solid]:
-    """Houses across both ends of the street."""
-    for x in (-14.0, street.length_m + 14.0):
-        for k in range(-2, 3):
-            half = (6.0, 11.0, float(rng.uniform(5, 9)))
-            wall = WALLS[int(rng.integers(len(WALLS)))]
-            style = int(rng.integers(1 << 16))
-            yield _block(street, Surface.FACADE, x, k * 22.5, half, 0.0, wall, wall, style)
-
-
-def _block(
-    street: Street,
-    surface: Surface,
-    x_m: float,
-    d_m: float,
-    half_m: tuple[float, float, float],
-    base_m: float,
-    colour: tuple[float, float, float] = (0.5, 0.5, 0.5),
-    accent: tuple[float, float, float] = (0.5, 0.5, 0.5),
-    seed: int = 0,
-    inset_m: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
-) -> Solid:
-    """A block that stands at `base_m`, aligned with the street at (x, d)."""
-    px, py = street.place(x_m, d_m)
-    return Solid(
-        shape=Shape.BLOCK,
-        surface=surface,
-        centre_m=(px, py, base_m + half_m[2]),
-        half_m=half_m,
-        yaw_rad=street.heading_rad(x_m),
-        colour=colour,
-        accent=accent,
-        seed=seed,
-        inset_m=inset_m,
-    )
+def _wires(rng: np.random.Generator, street: Street) -> Iterator[Solid]:
+    """Wooden poles along one side with sagging wires."""
+    side = int(rng.choice([-1, 1]))
+    d = side * (street.back_m - 0.2)
+    step = float(rng.uniform(28, 40))
+    for x in np.arange(6.0, street.length_m - step, step):
+        low, high = street.gap_m
+        if low - 1 < x < high + 1:
+            continue
+        yield post(street, float(x), d, 9.0, 0.13, (0.16, 0.12, 0.09), 5)
+        arm = box((0, 0, 8.5), (0.05, 0.8, 0.06))
+        u = np.linspace(0, step, 7)
+        end = street.foot(float(x) + step, d)[2] - street.foot(float(x), d)[2]
+        z = 8.55 + end * u / step - 0.9 * 4 * u * (step - u) / step**2
+        wires = [
+            tube(np.column_stack([u, np.full(7, v), z]), np.full(7, 0.012), 3) for v in (-0.7, 0.7)
+        ]
+        yield body(street, Surface.METAL, float(x), d, [arm, *wires], colour=(0.03, 0.03, 0.03))

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from datasets.world.look import Look
+from datasets.world.markings import markings
 from datasets.world.noise import band, cell_random, fractal, pulse, smoothstep
 from datasets.world.points import Points
 from datasets.world.street import Street
-
-Look = tuple[np.ndarray, np.ndarray]  # albedo (3, N), mirror share at right angles (N,)
 
 _GRAIN = ((3.7, 0.08), (0.9, 0.10), (0.27, 0.15), (0.08, 0.20), (0.025, 0.30), (0.009, 0.3))
 _WORN = ((3.1, 0.45), (0.7, 0.4), (0.15, 0.35), (0.04, 0.3))
@@ -15,16 +15,34 @@ _STAIN = ((7.0, 0.10), (1.9, 0.10), (0.5, 0.08))
 
 
 def street_look(points: Points, street: Street) -> Look:
-    """The ground plane: the road within the kerbs, lawn beyond them."""
+    """Asphalt with its markings."""
+    s, d = _street_coordinates(points, street)
+    turned = abs(np.sin(street.yaw_rad)) > 0.7  # local axes are those of the world
+    long, wide = points.width_m(int(turned)), points.width_m(int(not turned))
+    albedo = _road(s, d, long, wide, street)
+    return Look(albedo.astype(np.float32), np.full_like(s, 0.01))
+
+
+def lawn_look(points: Points) -> Look:
+    """Grass beside the road."""
     x, y = points.world_m[0], points.world_m[1]
-    s, d = (a.astype(np.float32) for a in street.coordinates(x, y))
-    wide, long = points.width_m(1), points.width_m(0)
-    on_road = np.abs(d) < street.half_road_m
-    albedo = np.empty((3, len(s)), np.float32)
-    road, lawn = np.flatnonzero(on_road), np.flatnonzero(~on_road)
-    albedo[:, road] = _road(s[road], d[road], long[road], wide[road], street)
-    albedo[:, lawn] = _lawn(x[lawn], y[lawn], np.maximum(long, wide)[lawn])
-    return albedo, np.where(on_road, np.float32(0.01), np.float32(0))
+    width = np.maximum(points.width_m(0), points.width_m(1))
+    return Look(_lawn(x, y, width).astype(np.float32), np.zeros_like(x))
+
+
+def yard_look(points: Points) -> Look:
+    """Old concrete and gravel beside the road."""
+    x, y = points.world_m[0], points.world_m[1]
+    width = np.maximum(points.width_m(0), points.width_m(1))
+    grain = fractal(x, y, width, (*_STAIN, *_GRAIN[2:]), 77)
+    joint = np.maximum(pulse(x / 5, 0, 0.006, width / 5), pulse(y / 5, 0, 0.006, width / 5))
+    tone = 0.19 * np.maximum(1 + grain, 0.1) * (1 - 0.4 * joint)
+    return Look(np.array([[1.0], [0.96], [0.88]], np.float32) * tone, np.zeros_like(tone))
+
+
+def _street_coordinates(points: Points, street: Street) -> tuple[np.ndarray, np.ndarray]:
+    s, d = street.coordinates(points.world_m[0], points.world_m[1])
+    return s.astype(np.float32), d.astype(np.float32)
 
 
 def _road(
@@ -36,7 +54,7 @@ def _road(
     tone *= 1 - 0.55 * _cracks(s, d, grain_width)
     tint = np.array([[1.0], [0.99], [0.96]], np.float32)
     albedo = tint * np.maximum(tone, 0.02)
-    paint, colour = _markings(s, d, long, wide, street)
+    paint, colour = markings(s, d, long, wide, street)
     worn = smoothstep(-0.55, -0.05, fractal(s, d, grain_width, _WORN, 11) + 0.3)
     cover = paint * (0.25 + 0.75 * worn)
     albedo = albedo + (colour - albedo) * cover
@@ -46,10 +64,11 @@ def _road(
 
 def _tyre_tracks(d: np.ndarray, street: Street, wide: np.ndarray) -> np.ndarray:
     """Lanes are darker along their middle (oil) and paler where tyres polish them."""
-    from_middle = np.abs(np.abs(d) - street.lane_m / 2)
+    lane = np.minimum(np.floor(np.abs(d) / street.lane_m), street.num_lanes - 1)
+    from_middle = np.abs(np.abs(d) - (lane + 0.5) * street.lane_m)
     oil = -0.16 * smoothstep(0.55, 0.1, from_middle)
     polish = 0.10 * smoothstep(0.35, 0.0, np.abs(from_middle - 0.78))
-    parking = -0.12 * band(np.abs(d), street.lane_m, street.half_road_m, wide)
+    parking = -0.12 * band(np.abs(d), street.lanes_m, street.half_road_m, wide)
     return oil + polish + parking
 
 
@@ -78,27 +97,6 @@ def _cracks(s: np.ndarray, d: np.ndarray, width: np.ndarray) -> np.ndarray:
     return line * region * np.clip(2 - width / 0.03, 0, 1)
 
 
-def _markings(
-    s: np.ndarray, d: np.ndarray, long: np.ndarray, wide: np.ndarray, street: Street
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cover (N,) and colour (3, N) of the paint: dashed centre, parking bays, crossings."""
-    centre = band(d, -0.07, 0.07, wide) * pulse(s / 9.0, 0.0, 0.42, long / 9.0)
-    edge = band(np.abs(d), street.lane_m - 0.06, street.lane_m + 0.06, wide)
-    bay = pulse(s / 6.0, 0.0, 0.10 / 6.0, long / 6.0) * band(
-        np.abs(d), street.lane_m, street.half_road_m - 0.1, wide
-    )
-    along = s / 70.0 - np.floor(s / 70.0)
-    near = band(along * 70.0, 30.0, 33.5, long)
-    stripes = pulse(d / 1.0, 0.0, 0.5, wide) * near * (np.abs(d) < street.lane_m)
-    stop = band(along * 70.0, 28.2, 28.6, long) * band(d, -street.lane_m, -0.1, wide)
-    around = np.abs(along * 70.0 - 31.5) < 5.0
-    dashed = np.where(around, 0, centre)
-    cover = np.maximum.reduce([dashed, np.where(around, 0, np.maximum(edge, bay)), stripes, stop])
-    white = np.full((3, len(s)), 0.60, np.float32)
-    line = np.array(street.marking, np.float32)[:, None]
-    return cover, np.where(dashed > np.maximum(edge, bay), line, white)
-
-
 def _lawn(x: np.ndarray, y: np.ndarray, width: np.ndarray) -> np.ndarray:
     blades = fractal(x, y, width, _LAWN, 51)
     dry = np.clip(0.5 + fractal(x, y, width, ((11.0, 0.5), (2.7, 0.4), (0.7, 0.3)), 53), 0, 1)
@@ -109,10 +107,10 @@ def _lawn(x: np.ndarray, y: np.ndarray, width: np.ndarray) -> np.ndarray:
 
 def pavement_look(points: Points, street: Street) -> Look:
     """Slabs of 0.6 m on top, kerb stones of 1 m along the edge and on its face."""
-    s, d = (a.astype(np.float32) for a in street.coordinates(*points.world_m[:2]))
+    s, d = _street_coordinates(points, street)
     long, wide = points.width_m(0), points.width_m(1)
     width = np.sqrt(long * wide)
-    edge = np.abs(d) < street.half_road_m + 0.22
+    edge = np.abs(np.abs(d) - street.half_road_m) < 0.22
     size = np.where(edge, 1.0, 0.6)
     row = np.floor(d / size)
     shifted = s / size + 0.5 * (row % 2) * ~edge
@@ -121,4 +119,4 @@ def pavement_look(points: Points, street: Street) -> Look:
     joint = np.maximum(joint, np.where(edge, 0, pulse(d / size, 0.0, 0.018 / size, wide / size)))
     grain = fractal(s, d, width, (*_STAIN, (0.12, 0.10), (0.03, 0.14), (0.012, 0.12)), 63)
     tone = np.where(edge, 0.36, 0.27) * (1 + slab + grain) * (1 - 0.5 * joint)
-    return np.array([[1.0], [0.97], [0.92]], np.float32) * tone, np.zeros_like(tone)
+    return Look(np.array([[1.0], [0.97], [0.92]], np.float32) * tone, np.zeros_like(tone))

@@ -2,129 +2,106 @@
 
 import numpy as np
 
-from datasets.world import furniture, vehicles
+from datasets.frame import Condition
+from datasets.world import (
+    bridges,
+    buildings,
+    crowd,
+    describe,
+    furniture,
+    gardens,
+    journeys,
+    places,
+    rivers,
+    shop_lamps,
+    signs,
+    traffic,
+    vehicles,
+)
+from datasets.world.clearance import without_collisions
+from datasets.world.ground_mesh import ground
+from datasets.world.lamps import Lamp
 from datasets.world.motion import Motion
-from datasets.world.scene import Scene, Vehicle
-from datasets.world.solids import ground, pack
-from datasets.world.street import Street
+from datasets.world.places import Place
+from datasets.world.scene import Actor, Scene
+from datasets.world.solids import Solid, pack
+from datasets.world.street_lamps import ego_lamps
+from datasets.world.trees import Grove
+from datasets.world.weather import draw_weather
 
-EGO_START_M = 60.0
-VIEW_M = 210.0  # how far the street goes on beyond the end of the drive
-EGO_GAP_M = 14.0  # free road before and behind the ego vehicle
+EGO_BOX_M = (traffic.EGO_LENGTH_M, 1.9, traffic.EGO_MIDDLE_M)
 
 
-def draw_scene(rng: np.random.Generator, duration_s: float) -> Scene:
-    """A scene whose street is long enough for a drive of that many seconds."""
-    speed = float(rng.uniform(4.5, 10.5))
-    street = _street(rng, EGO_START_M + speed * 1.3 * duration_s + VIEW_M)
-    ego = Motion(
-        street=street,
-        s_start_m=street.s_at_m(EGO_START_M),
-        speed_mps=speed,
-        lane_d_m=-street.lane_m / 2,
-        sway_mps=float(rng.uniform(0.3, 1.4)),
-        sway_period_s=float(rng.uniform(6, 12)),
-        sway_phase_rad=float(rng.uniform(0, 2 * np.pi)),
-        drift_m=float(rng.uniform(0.05, 0.3)),
-        drift_period_s=float(rng.uniform(7, 12)),
-    )
-    static = pack([ground(), *furniture.draw(rng, street)])
-    traffic = (*_parked(rng, street), *_moving(rng, street, ego))
+def draw_scene(
+    rng: np.random.Generator, duration_s: float, condition: Condition = Condition.CLEAR
+) -> Scene:
+    """A scene whose street is long enough for a drive of that many seconds.
+
+    The weather has a generator of its own: under another condition the same place and traffic.
+    """
+    weather = draw_weather(rng.spawn(1)[0], condition)
+    place = places.draw_place(rng, duration_s)
+    lighting = furniture.Lighting(rng)
+    ego, actors = _moving(rng, place, duration_s)
+    drive_m = np.array([ego.pose(t)[:2, 3] for t in np.linspace(0.0, duration_s, 24)])
+    solids, lamps = _static(rng, place, lighting, drive_m)
     return Scene(
-        street=street,
-        static=static,
-        vehicles=traffic,
+        street=place.street,
+        static=pack(solids),
+        actors=tuple(actors),
         ego=ego,
-        sun=_sun(rng),
-        sky_seed=int(rng.integers(1 << 16)),
-        description=_describe(street, traffic),
+        lamps=tuple(lamps),
+        ego_lamps=ego_lamps(),
+        weather=weather,
+        description=f"{weather.words}, {describe.words(place, actors)}",
     )
 
 
-def _street(rng: np.random.Generator, length_m: float) -> Street:
-    return Street(
-        amplitude_m=float(rng.choice([1.0, 5.0, 9.0, 12.0])),
-        wavelength_m=float(rng.uniform(330, 480)),
-        phase_rad=float(rng.uniform(0, 2 * np.pi)),
-        length_m=length_m,
-        lane_m=float(rng.uniform(3.2, 3.7)),
-        parking_m=float(rng.uniform(2.1, 2.5)),
-        pavement_m=float(rng.uniform(2.6, 4.0)),
-        setback_m=float(rng.choice([0.6, 2.5, 4.5])),
-        marking=(0.62, 0.62, 0.60) if rng.random() < 0.6 else (0.60, 0.40, 0.06),
-    )
+def _static(
+    rng: np.random.Generator, place: Place, lighting: furniture.Lighting, drive_m: np.ndarray
+) -> tuple[list[Solid], list[Lamp]]:
+    """Everything that stands still, the ground first, and the lamps of it."""
+    street = place.street
+    solids = [*ground(street)]
+    lamps: list[Lamp] = []
+    grove = Grove(rng, place.autumn, drive_m)
+    for one in place.streets:
+        houses = list(buildings.draw(rng, one, main=one is street))
+        lamps += [*shop_lamps.window_lamps(one, houses), *furniture.street_lamps(one, lighting)]
+        solids += houses
+        solids += gardens.draw(rng, one, grove)
+        solids += furniture.draw(rng, one, lighting)
+        solids += signs.draw(rng, one)
+        solids += buildings.ends(rng, one)
+        if street.cross:
+            green = (one is street) == (place.journey.event != "stop")
+            solids += signs.signals(one, green)
+            lamps += signs.signal_lamps(one, green)
+    if place.overpass_m is not None:
+        half_x = float(rng.uniform(3.5, 9.0))
+        solids = bridges.cleared(solids, street, place.overpass_m, half_x)
+        solids += bridges.overpass(rng, street, place.overpass_m, half_x)
+    low, high = street.river_m
+    if high > low:
+        solids = bridges.cleared(solids, street, (low + high) / 2, (high - low) / 2)
+        solids += [*rivers.river(rng, street), *bridges.railings(street, low, high)]
+    return solids, lamps
 
 
-def _sun(rng: np.random.Generator) -> np.ndarray:
-    azimuth = rng.uniform(0, 2 * np.pi)
-    height = np.radians(rng.uniform(34, 58))
-    return np.array(
-        [np.cos(azimuth) * np.cos(height), np.sin(azimuth) * np.cos(height), np.sin(height)]
-    )
-
-
-def _parked(rng: np.random.Generator, street: Street) -> list[Vehicle]:
-    """Cars along both kerbs, at gaps that differ, some places empty."""
-    found = []
-    for side in (-1, 1):
-        x = float(rng.uniform(8, 14))
-        fill = float(rng.uniform(0.35, 0.8))
-        while x < street.length_m:
-            model, paint = vehicles.pick(rng, large=0.10)
-            x += model.length_m / 2
-            d = side * (street.half_road_m - 0.25 - model.width_m / 2 + float(rng.normal(0, 0.05)))
-            motion = Motion(street=street, s_start_m=street.s_at_m(x), speed_mps=0, lane_d_m=d)
-            if rng.random() < fill:
-                found.append(_vehicle(rng, model, paint, motion))
-            x += model.length_m / 2 + float(rng.uniform(0.8, 2.5))
-    return found
-
-
-def _moving(rng: np.random.Generator, street: Street, ego: Motion) -> list[Vehicle]:
-    """Oncoming traffic, one vehicle ahead of the ego vehicle and one behind it."""
-    found = []
-    speed = float(rng.uniform(6, 11))
-    way = ego.s_start_m - 20.0
-    while (way := way + float(rng.uniform(18, 55))) < street.s_at_m(street.length_m):
-        model, paint = vehicles.pick(rng, large=0.2)
-        motion = Motion(
-            street=street, s_start_m=way, speed_mps=-speed, lane_d_m=street.lane_m / 2, drift_m=0.1
-        )
-        found.append(_vehicle(rng, model, paint, motion))
-    for gap in (float(rng.uniform(EGO_GAP_M, 45)), -float(rng.uniform(EGO_GAP_M, 30))):
-        model, paint = vehicles.pick(rng, large=0.25)
-        motion = Motion(
-            street=street,
-            s_start_m=ego.s_start_m + gap,
-            speed_mps=ego.speed_mps,
-            lane_d_m=ego.lane_d_m,
-            sway_mps=ego.sway_mps * 0.8,
-            sway_period_s=ego.sway_period_s,
-            sway_phase_rad=ego.sway_phase_rad - 0.4,
-            drift_m=0.15,
-        )
-        found.append(_vehicle(rng, model, paint, motion))
-    return found
-
-
-def _vehicle(
-    rng: np.random.Generator,
-    model: vehicles.Model,
-    paint: tuple[float, float, float],
-    motion: Motion,
-) -> Vehicle:
-    solids = vehicles.build(model, paint, seed=int(rng.integers(1 << 16)))
-    return Vehicle(model=model, solids=solids, motion=motion)
-
-
-def _describe(street: Street, traffic: tuple[Vehicle, ...]) -> str:
-    """Words in nuScenes' manner."""
-    course = "Straight street" if street.amplitude_m < 3 else "Winding street"
-    parked = sum(v.motion.speed_mps == 0 for v in traffic)
-    words = ["Clear weather", course.lower(), "parked cars" if parked > 20 else "few parked cars"]
-    words += ["oncoming traffic", "trees", "houses close to the road"]
-    if street.setback_m > 2:
-        words[-1] = "front gardens"
-    if any(v.model is vehicles.TRUCK for v in traffic):
-        words.append("truck")
-    return ", ".join(words)
+def _moving(
+    rng: np.random.Generator, place: Place, duration_s: float
+) -> tuple[Motion, list[Actor]]:
+    """The ego vehicle's motion and everybody who stays clear of it."""
+    street, journey = place.street, place.journey
+    lead = vehicles.pick(rng, 0.2) if rng.random() < 0.65 else None
+    gap = float(rng.uniform(1.5, 3.0) if journey.event == "stop" else rng.uniform(3, 28))
+    short = lead.size_m[0] + gap if lead and journey.event == "stop" else 0.0
+    ego = journeys.ego_motion(rng, street, journey, places.EGO_START_M, duration_s, short)
+    actors: list[Actor] = [*traffic.convoy(rng, street, ego, lead, gap)]
+    for one in place.streets:
+        actors += traffic.at_kerb(rng, one, place.parked)
+    actors += traffic.crossing(rng, street, journey, duration_s)
+    actors += traffic.oncoming(rng, street, journey, ego)
+    actors += traffic.same_way(rng, street, ego)
+    actors += crowd.draw(rng, place, ego, duration_s)
+    return ego, without_collisions(ego, EGO_BOX_M, actors, duration_s)

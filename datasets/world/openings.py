@@ -59,7 +59,7 @@ def bay_at(
     eaves_m = 2 * points.half_m[2] - 0.8
     upper = band(v_m, PLINTH_M + STOREY_M, eaves_m, high_m)
     shop = (seed % 7 < 3) & (storey == 0)
-    door = (storey == 0) & ~shop & (cell_random(column, storey, seed % 191) < 0.33)
+    door = (storey == 0) & ~shop & (cell_random(column, storey, seed % 191) < 0.2)
     return Bay(
         x=x,
         y=y,
@@ -99,15 +99,43 @@ def rooms(bay: Bay) -> np.ndarray:
 
 
 def _goods(bay: Bay) -> np.ndarray:
-    """Albedo (3, N) of what a shop shows: coloured boxes on shelves, dark between them."""
-    i, j = np.floor(bay.x * 6), np.floor((bay.y - bay.storey) * 7)
+    """Albedo (3, N) of what a shop shows: shelves, figures and boxes in a dim room."""
     seed = bay.seed % 149
-    sharp = np.clip(2 - bay.dx * 12, 0, 1) * np.clip(2 - bay.dy * 14, 0, 1)
+    style = cell_random(bay.column * 0, bay.column * 0, seed)
+    across = np.where(style < 0.4, 3.0, 7.0)
+    i, j = np.floor(bay.x * across), np.floor((bay.y - bay.storey) * 6)
+    sharp = np.clip(2 - bay.dx * 2 * across, 0, 1) * np.clip(2 - bay.dy * 12, 0, 1)
     box = cell_random(i, j, seed + 600)
-    shelf = band(bay.y * 7 - np.floor(bay.y * 7), 0.12, 0.85, bay.dy * 7)
-    tone = 0.06 + 0.32 * shelf * sharp * (box * box - 0.15)
+    u, v = bay.x * across - i, (bay.y - bay.storey) * 6 - j
+    tall = 0.35 + 0.55 * cell_random(i, j, seed + 640)
+    thing = band(u, 0.5 - 0.4 * box, 0.5 + 0.4 * box, bay.dx * across) * (v < tall) * (box > 0.25)
+    tone = 0.035 + 0.10 * (v < 0.08) + 0.16 * thing * sharp * (0.4 + box)
     hue = np.stack([cell_random(i, j, seed + k) for k in (610, 620, 630)])
-    return np.maximum(tone, 0.02) * (1 + 0.8 * sharp * (hue - 0.5))
+    return tone * (1 + 0.9 * sharp * thing * (hue - 0.5))
+
+
+def is_open(seed: np.ndarray | int) -> np.ndarray:
+    """Whether the shop of a front is still open at night; a closed one leaves a little light on."""
+    return np.asarray(seed) // 7 % 5 < 3
+
+
+def window_light(bay: Bay, glass: np.ndarray) -> np.ndarray:
+    """Luminance (3, N) in cd/m2 of the panes whose rooms are lit, and of shop windows."""
+    chance = cell_random(bay.column, bay.storey, bay.seed % 167 + 800)
+    level = cell_random(bay.column, bay.storey, bay.seed % 163 + 900)
+    office = bay.seed % 3 == 0
+    lit = chance < np.where(office, 0.10, 0.34)
+    room = np.where(lit, 30 + 300 * level * level, 0.0)
+    shop = np.where(is_open(bay.seed), 60 + 320 * level * level, 4 + 12 * level)
+    warm = np.array([[1.30], [1.0], [0.62]], np.float32)
+    cool = np.array([[0.97], [1.0], [1.03]], np.float32)
+    tint = warm + (cool - warm) * (office | (level > 0.8))
+    # Lamps hang under the ceiling: it is darker towards the floor, and goods stand before them.
+    share = bay.y - bay.storey
+    fall = 0.35 + 0.65 * np.clip((share - 0.1) / 0.6, 0, 1)
+    shown = np.minimum(rooms(bay) / np.where(bay.shop, 0.10, 0.42), 1.6)
+    shown = np.where(bay.shop, 0.12 + 0.6 * shown, 0.35 + 0.65 * shown) * fall
+    return np.where(bay.shop, shop, room * tint) * shown * glass
 
 
 def fill(wall: np.ndarray, accent: np.ndarray, bay: Bay) -> tuple[np.ndarray, np.ndarray]:

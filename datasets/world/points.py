@@ -48,20 +48,27 @@ def surface_points(
     solids: Solids,
     row: np.ndarray,
     world_m: np.ndarray,
+    normal: np.ndarray,
     ray: np.ndarray,
     pixel_m: np.ndarray,
 ) -> Points:
-    """Look up the solids of hits: rows (N,), points and unit rays (3, N), pixel widths (N,)."""
+    """Look up the solids of hits: rows (N,), points, triangle normals and unit rays (3, N).
+
+    `pixel_m` (N,) is the width of a pixel there. Round solids get their true normals.
+    """
     R = np.moveaxis(solids.R_world_local[row], 0, -1).astype(np.float32)  # (3, 3, N) world, local
     local = _to_local(R, (world_m - solids.centre_m[row].T).astype(np.float32))
-    normal_local = _normals(solids, row, local)
+    ray = ray.astype(np.float32)
+    ray_local = _to_local(R, ray)
+    normal_local = _to_local(R, normal.astype(np.float32))
+    _round_off(solids, row, local, normal_local)
     return Points(
         world_m=world_m.astype(np.float32),
         local_m=local,
         normal_local=normal_local,
         normal=np.einsum("wln,ln->wn", R, normal_local),
-        ray_local=_to_local(R, ray.astype(np.float32)),
-        ray=ray.astype(np.float32),
+        ray_local=ray_local,
+        ray=ray,
         pixel_m=pixel_m.astype(np.float32),
         half_m=solids.half_m[row].T.astype(np.float32),
         colour=np.ascontiguousarray(solids.colour[row].T),
@@ -74,41 +81,14 @@ def _to_local(R: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return np.einsum("wln,wn->ln", R, vectors)
 
 
-def _normals(solids: Solids, row: np.ndarray, local: np.ndarray) -> np.ndarray:
-    """Unit outward normals (3, N) in local coordinates."""
-    normal = np.zeros_like(local)
-    normal[2] = 1
-    shape = solids.shape[row]
-    for kind, rule in (
-        (Shape.BLOCK, _block_normals),
-        (Shape.CYLINDER, _cylinder_normals),
-        (Shape.ELLIPSOID, _ellipsoid_normals),
+def _round_off(solids: Solids, row: np.ndarray, local: np.ndarray, normal: np.ndarray) -> None:
+    """Give facets of cylinders and ellipsoids the normals (3, N) of the round form."""
+    shape, half = solids.shape[row], solids.half_m[row].T
+    round_ = (shape == Shape.CYLINDER) & (np.abs(normal[2]) < 0.7)
+    for index, axes in (
+        (np.flatnonzero(round_), 2),
+        (np.flatnonzero(shape == Shape.ELLIPSOID), 3),
     ):
-        index = np.flatnonzero(shape == kind)
-        if len(index):
-            normal[:, index] = rule(solids, row[index], local[:, index])
-    return normal
-
-
-def _block_normals(solids: Solids, row: np.ndarray, local: np.ndarray) -> np.ndarray:
-    used, inverse = np.unique(row, return_inverse=True)
-    normals, offsets = solids.local_planes()
-    scale = np.linalg.norm(normals[used], axis=-1)  # (U, 6)
-    normals, offsets = normals[used] / scale[..., None], offsets[used] / scale
-    gap = np.einsum("nfi,in->nf", normals[inverse], local) - offsets[inverse]  # (N, 6), <= 0
-    face = gap.argmax(axis=1)
-    return normals[inverse, face].T
-
-
-def _cylinder_normals(solids: Solids, row: np.ndarray, local: np.ndarray) -> np.ndarray:
-    half = solids.half_m[row].T
-    radial = np.hypot(local[0], local[1])
-    on_cap = np.abs(local[2]) / half[2] > radial / half[0]
-    side = np.stack([local[0] / radial, local[1] / radial, np.zeros_like(radial)])
-    cap = np.stack([np.zeros_like(radial), np.zeros_like(radial), np.sign(local[2])])
-    return np.where(on_cap, cap, side)
-
-
-def _ellipsoid_normals(solids: Solids, row: np.ndarray, local: np.ndarray) -> np.ndarray:
-    gradient = local / (solids.half_m[row].T ** 2)
-    return gradient / np.linalg.norm(gradient, axis=0)
+        gradient = np.zeros((3, len(index)), np.float32)
+        gradient[:axes] = local[:axes, index] / half[:axes, index] ** 2
+        normal[:, index] = gradient / np.linalg.norm(gradient, axis=0)

@@ -1,124 +1,111 @@
-"""Where rays meet solids: exact, analytic intersections, only where a solid can be seen.
+"""Where rays meet triangles: Embree finds the triangle, its plane gives the exact distance.
 
 Rays are o + t d with d scaled by the caller: with d_z = 1 in a camera, t is the z-depth.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
 
-from datasets.world.noise import value_noise
-from datasets.world.solids import GROUND_ROW, Shape, Solids
+from datasets.world.solids import Solids
 
 NO_HIT = -1
-LEAF_SIZE_M = 0.19
-LEAF_GAPS = 0.45  # share of the noise range that is a gap: crowns are torn, not balloons
+FAR = 1e30  # float32 still holds it; Embree's own infinity is 1e37
 
-Index = tuple[slice, ...] | np.ndarray
+
+class Geometry:
+    """Solids with an index over their triangles; rows are those of the solids."""
+
+    def __init__(self, solids: Solids) -> None:
+        self.solids = solids
+        corners = solids.world_triangles_m()  # (T, 3, 3)
+        self._corner_m = corners[:, 0]
+        self._normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        self._scene = EmbreeScene(robust=True)
+        if len(corners):
+            self._mesh = TriangleMesh(self._scene, corners.astype(np.float32))
+
+    def nearest(
+        self, origins: np.ndarray, directions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """t (N,), inf for none, row (N,), and normal (3, N), not unit, of rays (N, 3)."""
+        if not len(self._normal):
+            none = len(directions)
+            return np.full(none, np.inf), np.full(none, NO_HIT), np.zeros((3, none))
+        face = self._scene.run(_f32(origins), _f32(directions), query="INTERSECT")
+        met = np.flatnonzero(face >= 0)
+        normal, t = np.zeros((len(face), 3)), np.full(len(face), np.inf)
+        normal[met] = self._normal[face[met]]
+        gap = self._corner_m[face[met]] - origins[met]
+        along = (normal[met] * directions[met]).sum(1)
+        flat = np.abs(along) < 1e-12  # seen exactly edge on: no distance, no hit
+        t[met] = np.where(flat, np.inf, (normal[met] * gap).sum(1) / np.where(flat, 1, along))
+        row = np.where(np.isfinite(t), self.solids.row[face], NO_HIT)
+        return t, row, normal.T
+
+    def blocks(self, origins: np.ndarray, directions: np.ndarray, reach: np.ndarray) -> np.ndarray:
+        """Whether something lies on rays (N, 3) before t = reach (N,)."""
+        if not len(self._normal):
+            return np.zeros(len(directions), bool)
+        found = self._scene.run(_f32(origins), _f32(directions), _f32(reach), query="OCCLUDED")
+        return found >= 0
 
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The nearest hit of each ray: t (...), inf for none, and the row of the solid, -1 for none."""
+    """The nearest hit of each ray: t (...), inf for none; row of the solid, -1 for none."""
 
     t: np.ndarray
     row: np.ndarray
+    normal: np.ndarray  # (3, ...) unit, of the triangle, turned towards the ray's origin
 
 
 class Caster:
-    """Solids prepared for intersection with rays in world coordinates, metres."""
+    """Several geometries as one; their rows follow each other, as in `join`."""
 
-    def __init__(self, solids: Solids) -> None:
-        self.solids = solids
-        normals, offsets = solids.local_planes()
-        self._normals = normals @ solids.R_world_local.transpose(0, 2, 1)  # (S, 6, 3) world
-        self._offsets = offsets + np.einsum("sij,sj->si", self._normals, solids.centre_m)
-        self._unit = solids.R_world_local.transpose(0, 2, 1) / solids.half_m[:, :, None]
+    def __init__(self, geometries: Sequence[Geometry]) -> None:
+        self._geometries = geometries
 
-    def cast(
-        self, origin_m: np.ndarray, directions: np.ndarray, windows: Iterable[tuple[int, Index]]
-    ) -> Hits:
-        """Nearest hits of rays (3, ...) from one origin (3,); a window says where a row may be."""
-        t = self._ground(origin_m, directions)
-        row = np.where(np.isfinite(t), GROUND_ROW, NO_HIT).astype(np.int32)
-        for solid, index in windows:
-            at = index if isinstance(index, tuple) else (index,)
-            rays = directions[(slice(None), *at)]
-            t_solid = self.intersect(solid, origin_m[:, None], rays.reshape(3, -1))
-            t_solid = t_solid.reshape(rays.shape[1:])
-            closer = t_solid < t[at]
-            if closer.any():
-                t[at] = np.where(closer, t_solid, t[at])
-                row[at] = np.where(closer, solid, row[at])
-        return Hits(t, row)
+    def cast(self, origin_m: np.ndarray, directions: np.ndarray) -> Hits:
+        """Nearest hits of rays (3, ...) from one origin (3,) or from origins (3, ...)."""
+        origins, rays = _as_rows(origin_m, directions)
+        t, row = np.full(len(rays), np.inf), np.full(len(rays), NO_HIT, np.int32)
+        normal = np.zeros((3, len(rays)))
+        first = 0
+        for geometry in self._geometries:
+            t_here, row_here, normal_here = geometry.nearest(origins, rays)
+            closer = t_here < t
+            t = np.where(closer, t_here, t)
+            row = np.where(closer, row_here + first, row).astype(np.int32)
+            normal = np.where(closer, normal_here, normal)
+            first += len(geometry.solids)
+        normal /= np.maximum(np.linalg.norm(normal, axis=0), 1e-30)
+        normal *= np.where((normal * rays.T).sum(0) > 0, -1.0, 1.0)
+        shape = directions.shape[1:]
+        return Hits(t.reshape(shape), row.reshape(shape), normal.reshape(3, *shape))
 
-    def intersect(self, solid: int, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """First t > 0 at which rays (3, N or 1) enter one solid, (N,); inf where they miss it."""
-        shape = self.solids.shape[solid]
-        if shape == Shape.BLOCK:
-            return self._block(solid, origins, directions)
-        o = self._unit[solid] @ (origins - self.solids.centre_m[solid][:, None])
-        d = self._unit[solid] @ directions
-        if shape == Shape.CYLINDER:
-            return _first(*_cylinder(o, d))
-        return self._ellipsoid(solid, o, d)
-
-    def _ground(self, origin_m: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        down = directions[2]
-        with np.errstate(divide="ignore"):
-            return np.where(down < 0, -origin_m[2] / np.minimum(down, 0), np.inf)
-
-    def _block(self, solid: int, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        gap = self._offsets[solid][:, None] - self._normals[solid] @ origins  # (6, N or 1)
-        speed = self._normals[solid] @ directions  # (6, N or 1)
-        speed = np.where(speed == 0, 1e-30, speed)
-        t = gap / speed
-        enter = np.where(speed < 0, t, -np.inf).max(axis=0)
-        leave = np.where(speed > 0, t, np.inf).min(axis=0)
-        return _first(enter, leave)
-
-    def _ellipsoid(self, solid: int, o: np.ndarray, d: np.ndarray) -> np.ndarray:
-        enter, leave = _sphere(o, d)
-        t = _first(enter, leave)
-        seen = np.flatnonzero(np.isfinite(t))
-        if not len(seen):
-            return t
-        # A ray through a gap in the near leaves may still meet the far leaves from inside.
-        o_seen = np.broadcast_to(o, (3, t.size))[:, seen]
-        d_seen = np.broadcast_to(d, (3, t.size))[:, seen]
-        half, seed = self.solids.half_m[solid][:, None], int(self.solids.seed[solid])
-        near = _is_leaf((o_seen + t[seen] * d_seen) * half, seed)
-        far = _is_leaf((o_seen + leave[seen] * d_seen) * half, seed)
-        t[seen] = np.where(near, t[seen], np.where(far, leave[seen], np.inf))
-        return t
+    def blocked(
+        self, origin_m: np.ndarray, directions: np.ndarray, reach: np.ndarray | float = FAR
+    ) -> np.ndarray:
+        """Whether something lies on rays (3, ...) before t = reach (...)."""
+        origins, rays = _as_rows(origin_m, directions)
+        limit = np.broadcast_to(reach, directions.shape[1:]).ravel()
+        hit = np.zeros(len(rays), bool)
+        for geometry in self._geometries:
+            open_ = np.flatnonzero(~hit)
+            hit[open_] = geometry.blocks(origins[open_], rays[open_], limit[open_])
+        return hit.reshape(directions.shape[1:])
 
 
-def _first(enter: np.ndarray, leave: np.ndarray) -> np.ndarray:
-    return np.where((enter < leave) & (enter > 0), enter, np.inf)
+def _as_rows(origin_m: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Origins and directions as rows, (N, 3) float64."""
+    rays = directions.reshape(3, -1).T.astype(np.float64)
+    at = origin_m[:, None] if origin_m.ndim == 1 else origin_m.reshape(3, -1)
+    return np.broadcast_to(at, (3, len(rays))).T, rays
 
 
-def _sphere(o: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    a, b = (d * d).sum(0), (o * d).sum(0)
-    root2 = b * b - a * ((o * o).sum(0) - 1)
-    root = np.sqrt(np.maximum(root2, 0))
-    return np.where(root2 > 0, (-b - root) / a, np.inf), (-b + root) / a
-
-
-def _cylinder(o: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    a = np.maximum((d[:2] * d[:2]).sum(0), 1e-30)
-    b = (o[:2] * d[:2]).sum(0)
-    root2 = b * b - a * ((o[:2] * o[:2]).sum(0) - 1)
-    root = np.sqrt(np.maximum(root2, 0))
-    along = np.where(d[2] == 0, 1e-30, d[2])
-    cap_0, cap_1 = (-1 - o[2]) / along, (1 - o[2]) / along
-    enter = np.maximum((-b - root) / a, np.minimum(cap_0, cap_1))
-    leave = np.minimum((-b + root) / a, np.maximum(cap_0, cap_1))
-    return np.where(root2 > 0, enter, np.inf), leave
-
-
-def _is_leaf(local_m: np.ndarray, seed: int) -> np.ndarray:
-    """Whether points (3, N) on a crown carry a leaf: noise in three planes, torn at a level."""
-    x, y, z = local_m / LEAF_SIZE_M
-    noise = value_noise(x, y, seed) + value_noise(y, z, seed + 1) + value_noise(z, x, seed + 2)
-    return noise > 3 * LEAF_GAPS
+def _f32(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, np.float32)

@@ -1,6 +1,6 @@
 """The sensors on the ego vehicle: x forward, y left, z up from the ground under the rear axle."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,19 @@ CAMERAS = {
     "CAM_BACK_LEFT": CameraMount(place_m=(1.05, 0.48, 1.56), yaw_deg=110.0, lag_us=-1_000),
     "CAM_FRONT_LEFT": CameraMount(place_m=(1.55, 0.49, 1.50), yaw_deg=55.0, lag_us=-43_000),
 }
+
+STEREO_BASELINE_M = 0.54  # as KITTI's
+STEREO_OF = {"CAM_FRONT": "CAM_FRONT_STEREO"}  # a camera and its partner to the right
+
+
+def _partner(mount: CameraMount) -> CameraMount:
+    """The camera beside it that looks the same way, a baseline to the right, at the same time."""
+    place_m = mount.T_ego_camera() @ [STEREO_BASELINE_M, 0.0, 0.0, 1.0]
+    x, y, z = (float(v) for v in place_m[:3])
+    return replace(mount, place_m=(x, y, z))
+
+
+MOUNTS = CAMERAS | {right: _partner(CAMERAS[left]) for left, right in STEREO_OF.items()}
 
 
 def T_ego_lidar() -> np.ndarray:

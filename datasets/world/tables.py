@@ -23,13 +23,27 @@ TABLES = (
     "sample_annotation",
     "map",
 )
-CATEGORIES = {
+CATEGORIES = {  # nuScenes' names of what the world holds
+    "human.pedestrian.adult": "Adult pedestrian.",
+    "human.pedestrian.child": "Child pedestrian.",
+    "movable_object.barrier": "Barrier put up for a while.",
+    "movable_object.trafficcone": "Traffic cone.",
+    "static_object.bicycle_rack": "Rack for bicycles.",
+    "vehicle.bicycle": "Bicycle, with its rider if it has one.",
+    "vehicle.bus.rigid": "Bus of one body.",
     "vehicle.car": "A car or van.",
+    "vehicle.motorcycle": "Motorcycle or scooter, with its rider if it has one.",
     "vehicle.truck": "A truck with a cargo box.",
 }
 ATTRIBUTES = {
     "vehicle.moving": "Vehicle is moving.",
+    "vehicle.stopped": "Vehicle is stationary and has moved or will move.",
     "vehicle.parked": "Vehicle is stationary for longer than the scene.",
+    "cycle.with_rider": "There is a rider on the bicycle or motorcycle.",
+    "cycle.without_rider": "There is no rider on the bicycle or motorcycle.",
+    "pedestrian.sitting_lying_down": "The pedestrian is sitting or lying down.",
+    "pedestrian.standing": "The pedestrian is standing.",
+    "pedestrian.moving": "The pedestrian is moving.",
 }
 VISIBILITIES = {  # nuScenes names them by number
     "1": ("v0-40", 0.0, 0.4),

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from flows.cli import data, demo, doctor, generation, inspection
+from flows.cli import data, demo, doctor, generation, ingest, inspection, protocols
 from flows.cli.console import EXIT_CODES, fail
 
 app = typer.Typer(
@@ -18,7 +18,9 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("world")(data.world)
-app.add_typer(data.ingest_app, name="ingest")
+app.add_typer(ingest.app, name="ingest")
+app.add_typer(protocols.app, name="protocol")
+app.command("leakage")(protocols.leakage)
 app.command("plan")(generation.plan)
 app.command("preview")(generation.preview)
 app.command("generate")(generation.generate)

@@ -7,11 +7,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydantic import BaseModel
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -19,10 +21,14 @@ if TYPE_CHECKING:
     from datasets.errors import NightrainError
     from pipelines.run import RunReport
 
+Choice = TypeVar("Choice", bound=str)
+
+NUM_BAD_SHOWN = 20
 EXIT_FAILED, EXIT_REFUSED, EXIT_INCOMPLETE, EXIT_DISK_FULL = 1, 2, 3, 4
 EXIT_CODES = (
-    "Exit codes: 0 done, 1 failed, 2 refused or wrong usage, 3 some shards failed or something is "
-    "damaged, 4 disk full, 130 or 143 stopped by a signal (run the same command to go on)."
+    "Exit codes: 0 done, 1 failed, 2 refused or wrong usage, 3 done but for what is damaged, "
+    "failed or overlaps (`ingest --skip-bad`: 0), 4 disk full, 130 or 143 stopped by a signal (run "
+    "the same command to go on)."
 )
 
 
@@ -93,7 +99,11 @@ def progress_bar(what: str, total: int | None = None, shown: bool = True) -> Ite
 
 def print_run(report: RunReport, what: str) -> None:
     """Say what a run committed, left out, quarantined and could not do."""
+    from rich.markup import escape
+
     out = console()
+    for warning in report.warnings:
+        out.print(f"[yellow]warning[/yellow]   {escape(warning)}")
     for reason, count in report.skipped.items():
         out.print(f"[yellow]left out[/yellow]  {count} {reason}")
     for name, table in report.tables.items():
@@ -110,6 +120,49 @@ def print_run(report: RunReport, what: str) -> None:
         out.print(f"[red]failed[/red]    {failure}")
     if report.stopped:
         out.print("[yellow]stopped[/yellow]   on request; the same command goes on from here")
+
+
+def print_bad_frames(report: RunReport, root: Path, skip_bad: bool) -> None:
+    """Name the frames that could not be read, the first few in full, and say what to do."""
+    from rich.markup import escape
+
+    out, bad = console(), report.bad_frames
+    for frame in bad[:NUM_BAD_SHOWN]:
+        when = ", found earlier" if frame.earlier else ""
+        out.print(
+            f"[yellow]bad frame[/yellow] {frame.frame_id} {frame.reason}{when}: "
+            f"{escape(f'{frame.scene_id} {frame.camera} {frame.source_id}: {frame.message}')}"
+        )
+    if len(bad) > NUM_BAD_SHOWN:
+        out.print(f"          and {len(bad) - NUM_BAD_SHOWN} more; --json lists all of them")
+    for name in report.unplaced[:NUM_BAD_SHOWN]:
+        out.print(f"[yellow]bad record[/yellow] {escape(name)}: it names no camera")
+    num_bad = len(bad) + len(report.unplaced)
+    if num_bad and not report.stopped:
+        advice = (
+            "Skipped, as you said."
+            if skip_bad
+            else "Mend them and run the same command with --retry-failed, or say --skip-bad to go "
+            "on without them."
+        )
+        out.print(
+            f"{num_bad} could not be read; they are in {root / 'quarantine' / 'frames'}, and all "
+            f"others are committed. {advice}"
+        )
+
+
+def one_of(option: str, value: str, choices: tuple[Choice, ...]) -> Choice:
+    """The choice of that name; raises typer.BadParameter."""
+    for choice in choices:
+        if value == choice:
+            return choice
+    raise typer.BadParameter(f"{option} is {value!r}; expected one of {', '.join(choices)}")
+
+
+def ingest_exit_code(report: RunReport, signal_exit_code: int, skip_bad: bool) -> int:
+    """The exit code of an ingestion: frames that could not be read leave it incomplete."""
+    bad = report.bad_frames or report.unplaced
+    return exit_code(report, signal_exit_code) or (EXIT_INCOMPLETE if bad and not skip_bad else 0)
 
 
 def exit_code(report: RunReport, signal_exit_code: int) -> int:

@@ -9,8 +9,7 @@ import typer
 
 from flows.cli.console import console
 
-SCENES, FRAMES_PER_SCENE, SEED = 2, 4, 7
-SIZE = "448x256"
+SEED = 7
 
 
 def demo(
@@ -18,15 +17,15 @@ def demo(
     engine_mode: Annotated[str, typer.Option(help="prefect or local")] = "prefect",
 ) -> None:
     """Render a world, ingest it, make its night, rain, snow and fog, verify, show, count."""
-    from flows.cli import data, generation, inspection
+    from flows.cli import data, generation, ingest, inspection
     from pipelines.inspect.stats import dataset_stats
 
     world, dataset = out / "world", out / "dataset"
     _say(1, "rendering a clear street with depth and LiDAR")
     if not world.exists():
-        data.world(world, SCENES, FRAMES_PER_SCENE, SEED, SIZE, "CAM_FRONT")
+        data.world(world, "small", SEED)
     _say(2, "reading its frames into shards")
-    data.nuscenes(world, dataset, "v1.0-world", "all", "all", "keyframes", True, False, False)
+    ingest.world(world, dataset)
     _say(3, "making night, rain, snow, fog and night-rain variants in a Prefect flow")
     generation.generate(dataset, "demo", engine_mode, 1, False, False, False)
     _say(4, "re-hashing everything")

@@ -10,6 +10,9 @@ import typer
 from flows.cli.console import EXIT_INCOMPLETE, console, end, print_json, progress_bar
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.inspect.sources import SourceStats
     from pipelines.inspect.stats import DatasetStats, Spread, TableStats
 
 Dataset = Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)]
@@ -43,7 +46,7 @@ def stats(
     sample: Annotated[int, typer.Option(min=1, help="Images decoded per table")] = 500,
     json: AsJson = False,
 ) -> None:
-    """Counts per condition, luminance, severity, physical values, and the depth histogram."""
+    """What the frames are, by source; luminance, severity, physical values, depth histogram."""
     from pipelines.inspect.stats import dataset_stats
 
     with progress_bar("images", shown=not json) as bar:
@@ -65,20 +68,45 @@ def print_stats(report: DatasetStats) -> None:
     for name, t in report.tables.items():
         table.add_row(name.removeprefix("variants/"), *_cells(t))
     out.print(table)
-    out.print("\nphysical values")
+    if any(t.physical for t in report.tables.values()):
+        out.print("\nphysical values")
     for name, t in report.tables.items():
         for quantity, spread in t.physical.items():
             condition = name.rpartition("/")[2]
             out.print(f"  {condition:11s} {quantity:15s} {_range(spread)}")
-    frames = report.tables.get("frames")
-    if frames is not None:
-        out.print(f"\nframes by split {_counts(frames.by_split)}; by camera ", end="")
-        out.print(_counts(frames.by_camera))
+    for name, source in report.sources.items():
+        _print_source(out, name, source)
     if report.depth_share:
         out.print("\nLiDAR depth of the frames")
         edges = zip(report.depth_edges_m, report.depth_edges_m[1:], strict=False)
         for (near, far), share in zip(edges, report.depth_share, strict=True):
             out.print(f"  {near:4.0f} to {far:3.0f} m  {share:6.1%}  {'#' * round(60 * share)}")
+
+
+def _print_source(out: Console, name: str, s: SourceStats) -> None:
+    """Print what the frames of one source are: a line per property, a table by condition."""
+    from rich.table import Table
+
+    bad = f", {s.num_quarantined} in quarantine" if s.num_quarantined else ""
+    out.print(
+        f"\n[bold]{name}[/bold]: {s.num_frames:,} frames of {s.num_scenes:,} scenes in "
+        f"{s.num_logs:,} logs{bad}"
+    )
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("  split")
+    for heading in (*s.by_condition, "all"):
+        table.add_column(heading, justify="right")
+    for split, counts in s.by_split_and_condition.items():
+        cells = [f"{counts.get(condition, 0):,}" for condition in s.by_condition]
+        table.add_row(f"  {split}", *cells, f"{s.by_split[split]:,}")
+    out.print(table)
+    for what, counts in (
+        ("cameras", s.by_camera),
+        ("sizes", s.by_size),
+        ("depth", s.by_depth),
+        ("neighbours", s.by_neighbours),
+    ):
+        out.print(f"  {what:11s} {_counts(counts)}")
 
 
 def _cells(t: TableStats) -> list[str]:
@@ -97,4 +125,4 @@ def _range(spread: Spread) -> str:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items())
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

@@ -8,7 +8,11 @@ from datasets.catalog import FRAMES, Catalog, Entry
 from datasets.disk import replace_file
 from datasets.schema import SCHEMA_VERSION
 
-LICENCE_NAMES = {"CC-BY-NC-SA-4.0": "cc-by-nc-sa-4.0", "Apache-2.0": "apache-2.0"}
+LICENCE_NAMES = {
+    "CC-BY-NC-SA-4.0": "cc-by-nc-sa-4.0",
+    "CC-BY-NC-SA-3.0": "cc-by-nc-sa-3.0",
+    "Apache-2.0": "apache-2.0",
+}
 
 
 def write_card(root: Path) -> Path:

@@ -67,7 +67,7 @@ def _line(row: dict, recipe: Recipe) -> list[Tile]:
             return [Tile(decode_jpeg(row["image"]["bytes"]), f"{row['camera']}: {error.reason}")]
         if not tiles:
             tiles.append(Tile(prepared.image, f"{row['scene_id']} {row['camera']}"))
-            tiles.append(Tile(colour_depth(prepared.depth_m), f"depth ({recipe.depth})"))
+            tiles.append(Tile(colour_depth(prepared.depth_m), f"depth ({prepared.depth_source})"))
         request = request_for(task, prepared, condition)
         outcome = run_engine(load_engine(recipe.engine), [request])[0]
         tiles.append(_tile(task, condition, outcome, prepared.image))

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from datasets.catalog import FRAMES, Catalog, Entry
 from datasets.images import decode_depth_png, decode_jpeg
 from datasets.shards import Row
+from pipelines.inspect.sources import SourceStats, source_stats
 
 DEPTH_EDGES_M = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 256.0)
 SAMPLED_ROWS = 500  # rows of a table whose images are decoded
@@ -42,9 +43,10 @@ class TableStats(BaseModel):
 
 
 class DatasetStats(BaseModel):
-    """All tables, and the histogram of the LiDAR depth of the frames."""
+    """All tables, the sources of the frames, and the histogram of the LiDAR depth of the frames."""
 
     tables: dict[str, TableStats]
+    sources: dict[str, SourceStats] = {}  # of the frames
     depth_edges_m: tuple[float, ...] = DEPTH_EDGES_M
     depth_share: tuple[float, ...] = ()  # share of the returns between two edges
 
@@ -70,7 +72,11 @@ def dataset_stats(
         if progress is not None:
             progress(num_decoded, total)
     frames = entries.get(FRAMES, [])
-    return DatasetStats(tables=tables, depth_share=_depth_share(catalog, frames, sampled_rows))
+    return DatasetStats(
+        tables=tables,
+        sources=source_stats(catalog, frames),
+        depth_share=_depth_share(catalog, frames, sampled_rows),
+    )
 
 
 def _table_stats(catalog: Catalog, entries: Sequence[Entry], sampled_rows: int) -> TableStats:

@@ -9,10 +9,10 @@ import numpy as np
 
 from datasets import splits
 from datasets.errors import DamagedInput, Reason
+from datasets.files import Files
 from datasets.frame import Condition, Frame, Neighbour
 from datasets.ids import frame_id
-from datasets.nuscenes_records import (
-    Files,
+from datasets.nuscenes.records import (
     Record,
     camera_intrinsics,
     pose,
@@ -21,12 +21,13 @@ from datasets.nuscenes_records import (
     read_lidar_points,
     timestamp_us,
 )
-from datasets.nuscenes_tables import LIDAR, channel_in_name, open_devkit, read_tables
+from datasets.nuscenes.tables import LIDAR, channel_in_name, open_devkit, read_tables
 from datasets.projection import camera_from_lidar, invert_rigid, project_points, transform_points
 from datasets.safety import Checksums
 from datasets.source import FrameRef
 
 WORLD_VERSION = "v1.0-world"
+STEREO_OF = {"CAM_FRONT": "CAM_FRONT_STEREO"}  # the world's; a partner is no frame of its own
 NO_SCENE: dict[str, Any] = {}
 
 
@@ -35,7 +36,8 @@ class NuScenesSource:
 
     `cameras` None = all. `frames` chooses keyframes (2 Hz, with LiDAR), the sweeps between them
     (about 12 Hz in all, without), or both. With `neighbours`, a frame carries the same camera's
-    images before and after it; where one is damaged, so is the frame, as a training triplet.
+    images before and after it, and that of its stereo partner; where one is damaged, so is the
+    frame, as a training sample.
     """
 
     def __init__(
@@ -59,16 +61,20 @@ class NuScenesSource:
         self._frames, self._neighbours = frames, neighbours
         self._cameras = None if cameras is None else frozenset(cameras)
         self._files = Files(root.resolve(), Checksums(root))
-        tables = read_tables(self._files.root, version, self._cameras or (), self._files.sums)
+        channels = {*(cameras or ()), *(STEREO_OF.get(c, c) for c in cameras or ())}
+        tables = read_tables(self._files.root, version, channels, self._files.sums)
         self._rejected = tables.rejected
         self._devkit = open_devkit(self._files.root, version, tables)
         self._known = {record["token"]: record for record in self._devkit.sample_data}
-        self._broken_lidar = {
-            str(r.record.get("sample_token")): r
+        self._broken_aside = {  # what frames carry and is no frame: LiDAR, stereo partner
+            (str(r.record.get("sample_token")), channel): r
             for r in tables.rejected.values()
-            if self._channel(r.record) == LIDAR
+            if (channel := self._channel(r.record)) in (LIDAR, *STEREO_OF.values())
         }
-        self._split_of_scene = splits.scene_splits(self._files.root, version)
+        own = splits.own_scene_splits(self._files.root, version)
+        self.own_splits = own is not None  # not the published ones
+        self._split_of_scene = splits.official_scene_splits() if own is None else own
+        self._log_of = {log["token"]: _log_name(log) for log in self._devkit.log}
 
     def __reduce__(self) -> tuple[Callable[[], "NuScenesSource"], tuple[()]]:
         return self._open_again, ()  # to a worker process goes the folder's name, not its tables
@@ -109,6 +115,7 @@ class NuScenesSource:
             exact_depth_m=self._exact_depth_m(record, image.size()),
             previous=self._neighbour(record, "prev"),
             next=self._neighbour(record, "next"),
+            stereo=self._stereo(record),
         )
 
     @property
@@ -122,6 +129,8 @@ class NuScenesSource:
     def _is_listed(self, record: Record) -> bool:
         channel = self._channel(record)
         if not channel or (self._cameras is not None and channel not in self._cameras):
+            return False
+        if channel in STEREO_OF.values():
             return False
         key = record.get("is_key_frame") is not False
         modality = record.get("sensor_modality", "camera" if channel.startswith("CAM") else "")
@@ -137,7 +146,12 @@ class NuScenesSource:
             camera=self._channel(record),
             condition=self._condition(record, scene),
             timestamp_us=timestamp_us(record) or 0,
+            log_id=self._log_id(scene),
         )
+
+    def _log_id(self, scene: Record) -> str:
+        token = _writable(scene.get("log_token"))
+        return self._log_of.get(token) or token
 
     def _record(self, token: str) -> Record:
         """A sample_data record that held together; raises DamagedInput."""
@@ -167,7 +181,9 @@ class NuScenesSource:
         if self.name == "nuscenes" and split == "test" and not description.strip():
             name, time_us = str(record.get("filename")), timestamp_us(record) or 0
             return splits.condition_from_test_file(name, time_us)
-        return splits.condition_from_description(description)
+        if self.name == "nuscenes":
+            return splits.condition_by_md4all(description)
+        return splits.condition_by_words(description)
 
     def _intrinsics(self, record: Record) -> np.ndarray:
         token = record["calibrated_sensor_token"]
@@ -188,12 +204,9 @@ class NuScenesSource:
         """Depth (H, W) of the keyframe's scan, in the camera's image at the camera's time."""
         if not camera["is_key_frame"]:
             return None
-        sample = self._devkit.get("sample", camera["sample_token"])
-        if LIDAR not in sample["data"]:
-            if sample["token"] in self._broken_lidar:
-                raise self._broken_lidar[sample["token"]].error()
+        lidar = self._beside(camera, LIDAR)
+        if lidar is None:
             return None
-        lidar = self._record(sample["data"][LIDAR])
         T_camera_lidar = camera_from_lidar(
             self._T_ego_sensor(lidar),
             self._T_world_ego(lidar),
@@ -202,6 +215,15 @@ class NuScenesSource:
         )
         points_m = transform_points(T_camera_lidar, read_lidar_points(self._files, lidar))
         return project_points(points_m, self._intrinsics(camera), size)
+
+    def _beside(self, record: Record, channel: str) -> Record | None:
+        """What another sensor recorded at a keyframe; raises DamagedInput."""
+        sample = self._devkit.get("sample", record["sample_token"])
+        if channel in sample["data"]:
+            return self._record(sample["data"][channel])
+        if (sample["token"], channel) in self._broken_aside:
+            raise self._broken_aside[sample["token"], channel].error()
+        return None
 
     def _exact_depth_m(self, record: Record, size: tuple[int, int]) -> np.ndarray | None:
         stem = PurePosixPath(record["filename"]).stem
@@ -212,17 +234,30 @@ class NuScenesSource:
         if not self._neighbours or record.get(side) == "":
             return None
         try:
-            other = self._adjacent(record, side)
-            return Neighbour(
-                source_id=other["token"],
-                timestamp_us=_time_us(other),
-                image=read_image(self._files, other),
-                intrinsics=self._intrinsics(other),
-                T_neighbour_camera=invert_rigid(self._T_world_sensor(other))
-                @ self._T_world_sensor(record),
-            )
+            return self._view_of(self._adjacent(record, side), record)
         except DamagedInput as error:
             raise DamagedInput(error.reason, f"its {side} image: {error}") from error
+
+    def _stereo(self, record: Record) -> Neighbour | None:
+        """The partner's image of a keyframe, where its camera has a partner."""
+        partner = STEREO_OF.get(self._channel(record))
+        if not self._neighbours or partner is None or not record["is_key_frame"]:
+            return None
+        try:
+            other = self._beside(record, partner)
+            return None if other is None else self._view_of(other, record)
+        except DamagedInput as error:
+            raise DamagedInput(error.reason, f"its stereo image: {error}") from error
+
+    def _view_of(self, other: Record, record: Record) -> Neighbour:
+        return Neighbour(
+            source_id=other["token"],
+            timestamp_us=_time_us(other),
+            image=read_image(self._files, other),
+            intrinsics=self._intrinsics(other),
+            T_neighbour_camera=invert_rigid(self._T_world_sensor(other))
+            @ self._T_world_sensor(record),
+        )
 
     def _adjacent(self, record: Record, side: Literal["prev", "next"]) -> Record:
         """The same camera's record before or after this one; raises DamagedInput."""
@@ -272,6 +307,13 @@ def _time_us(record: Record) -> int:
 
 
 def _description(scene: Record) -> str:
-    text = scene.get("description", "")
+    return _writable(scene.get("description"))
+
+
+def _log_name(log: Record) -> str:
+    return _writable(log.get("logfile"))
+
+
+def _writable(text: object) -> str:
     # JSON can hold lone surrogates, which no file could be written with.
     return text.encode("utf-8", "replace").decode() if isinstance(text, str) else ""

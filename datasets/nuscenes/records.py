@@ -1,36 +1,19 @@
 """What single nuScenes records and the files they name hold, checked when a frame is read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datasets.errors import DamagedInput, Reason
+from datasets.files import MAX_LIDAR_BYTES, Files
 from datasets.images import MAX_FILE_BYTES, JpegImage, decode_depth_png
 from datasets.projection import rigid_transform
-from datasets.safety import Checksums, read_bytes
 
 Record = Mapping[str, Any]
 
-MAX_LIDAR_BYTES = 64 << 20
 LIDAR_POINT_BYTES = 20  # x, y, z, intensity, ring: float32 each
 MAX_TRANSLATION_M = 1e7  # farther than the Earth is wide: no pose
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The files below a root: read within it, and compared with their checksums."""
-
-    root: Path
-    sums: Checksums
-
-    def read(self, name: object, max_bytes: int) -> bytes:
-        """Bytes of the file `name`; raises DamagedInput."""
-        data = read_bytes(self.root, name, max_bytes)
-        self.sums.verify(str(name), data)
-        return data
 
 
 def read_image(files: Files, sample_data: Record) -> JpegImage:

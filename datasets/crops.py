@@ -1,0 +1,138 @@
+"""Published evaluation crops, and the two orders in which they are applied.
+
+KITTI Eigen results are given on Garg's crop. Networks that were trained on KITTI benchmark crops
+see 352 x 1216 pixels only, and code bases differ in what Garg's fractions are taken of: the cropped
+ground truth (`kb_then_garg`, as PixelFormer's loader does) or the full one, into which the
+prediction is pasted back (`garg_on_full_frame`, as BTS's stand-alone evaluation does). The two do
+not score the same pixels, so a result names its order.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+KB_SIZE = (1216, 352)
+GARG_ROWS = (0.40810811, 0.99189189)  # of the height; Garg et al., ECCV 2016
+EIGEN_ROWS = (0.3324324, 0.91351351)  # of the height; Eigen et al., NIPS 2014
+COLUMNS = (0.03594771, 0.96405229)  # of the width, of both
+MIN_DEPTH_M = 1e-3
+MAX_DEPTH_M = 80.0
+
+Order = Literal["kb_then_garg", "garg_on_full_frame"]
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A rectangle of whole pixels in an image."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """The part of (H, W, ...) inside the crop: (height, width, ...), a view."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def paste(self, part: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Zeros (H, W, ...) of `size` = (width, height), with the part (height, width, ...) put in.
+
+        Raises ValueError where the part is not of the crop's size.
+        """
+        if part.shape[:2] != (self.height, self.width):
+            raise ValueError(f"the part is {part.shape[:2]}; expected {(self.height, self.width)}")
+        full = np.zeros((size[1], size[0], *part.shape[2:]), part.dtype)
+        self.apply(full)[:] = part
+        return full
+
+    def intrinsics(self, intrinsics: np.ndarray) -> np.ndarray:
+        """Intrinsics (3, 3) of the cropped image, in pixels: the principal point moves."""
+        cropped = np.array(intrinsics, np.float64)
+        cropped[:2, 2] -= (self.left, self.top)
+        return cropped
+
+
+def kb_crop(size: tuple[int, int]) -> Crop:
+    """KITTI benchmark crop of an image of `size` = (width, height): 352 x 1216, bottom centre.
+
+    Raises ValueError for an image smaller than that.
+    """
+    width, height = size
+    if width < KB_SIZE[0] or height < KB_SIZE[1]:
+        raise ValueError(f"the image is {width}x{height}; the KITTI benchmark crop needs 1216x352")
+    return Crop(height - KB_SIZE[1], (width - KB_SIZE[0]) // 2, KB_SIZE[1], KB_SIZE[0])
+
+
+def garg_crop(size: tuple[int, int]) -> Crop:
+    """Garg's crop of an image of `size` = (width, height); fractions are cut off, not rounded."""
+    return _fractions(size, GARG_ROWS)
+
+
+def eigen_crop(size: tuple[int, int]) -> Crop:
+    """Eigen's crop of a KITTI image of `size` = (width, height), as monodepth reproduced it."""
+    return _fractions(size, EIGEN_ROWS)
+
+
+def nyu_crop(size: tuple[int, int]) -> Crop:
+    """Eigen's crop of NYU-Depth v2: rows 45 to 470, columns 41 to 600 of 640x480.
+
+    Raises ValueError for any other `size` = (width, height).
+    """
+    if size != (640, 480):
+        raise ValueError(f"the image is {size[0]}x{size[1]}; Eigen's NYU crop is of 640x480")
+    return Crop(45, 41, 471 - 45, 601 - 41)
+
+
+def kb_then_garg(size: tuple[int, int]) -> Crop:
+    """Scored pixels where Garg's fractions are of the KB crop, in full-frame coordinates."""
+    outer = kb_crop(size)
+    inner = garg_crop(KB_SIZE)
+    return Crop(outer.top + inner.top, outer.left + inner.left, inner.height, inner.width)
+
+
+def garg_on_full_frame(size: tuple[int, int]) -> Crop:
+    """Scored pixels where Garg's fractions are of the full frame and the prediction is pasted.
+
+    A network that saw the KB crop has no prediction outside it, so what lies there is left out; in
+    KITTI's five image sizes nothing does.
+    """
+    outer, inner = kb_crop(size), garg_crop(size)
+    top, left = max(outer.top, inner.top), max(outer.left, inner.left)
+    bottom = min(outer.top + outer.height, inner.top + inner.height)
+    right = min(outer.left + outer.width, inner.left + inner.width)
+    return Crop(top, left, bottom - top, right - left)
+
+
+ORDERS: Mapping[Order, Callable[[tuple[int, int]], Crop]] = {
+    "kb_then_garg": kb_then_garg,
+    "garg_on_full_frame": garg_on_full_frame,
+}
+
+
+def evaluation_mask(
+    depth_m: np.ndarray,
+    order: Order,
+    *,
+    min_depth_m: float = MIN_DEPTH_M,
+    max_depth_m: float = MAX_DEPTH_M,
+) -> np.ndarray:
+    """Which pixels of full-frame ground truth (H, W) in metres are scored: bool (H, W).
+
+    Depth strictly between the bounds, inside the crop of the named order (PixelFormer's protocol).
+    Raises ValueError for an unknown order.
+    """
+    if order not in ORDERS:
+        raise ValueError(f"there is no crop order {order!r}; choose {' or '.join(ORDERS)}")
+    crop = ORDERS[order]((depth_m.shape[1], depth_m.shape[0]))
+    inside = np.zeros(depth_m.shape, bool)
+    crop.apply(inside)[:] = True
+    return inside & (depth_m > min_depth_m) & (depth_m < max_depth_m)
+
+
+def _fractions(size: tuple[int, int], rows: tuple[float, float]) -> Crop:
+    width, height = size
+    top, bottom = int(rows[0] * height), int(rows[1] * height)
+    left, right = int(COLUMNS[0] * width), int(COLUMNS[1] * width)
+    return Crop(top, left, bottom - top, right - left)
