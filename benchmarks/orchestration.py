@@ -23,6 +23,7 @@ from datasets.nuscenes import NuScenesSource
 from datasets.world import VERSION, write_world
 from pipelines.engines.load import load_engine
 from pipelines.execute import Executor, SerialExecutor, run_plan
+from pipelines.recipe import load_recipe
 from pipelines.run import GenerateJob, generate, ingest
 from pipelines.shardwork import OnRows, ShardReport, ignore_rows
 from pipelines.stop import Stop
@@ -151,7 +152,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     assert flows
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    load_engine("weather")  # before prefect, as the command does
+    load_engine(load_recipe("weather"))  # before prefect, as the command does
     figures = measure_waiting(options.shards, options.seconds, options.repeats)
     figures += measure_generating(options.seconds, options.repeats)
     print_figures("orchestration", figures, options.json)

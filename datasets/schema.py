@@ -98,6 +98,9 @@ VARIANTS = pa.schema(
         pa.field("engine", NAME),
         pa.field("engine_version", NAME),
         pa.field("depth_source", NAME),
+        pa.field("caption", pa.string()),  # of the clear frame, as the captioner said it
+        pa.field("prompt", pa.string()),  # as the text encoder got it
+        pa.field("provenance", pa.string()),  # JSON: models, precision, style image, retries
         pa.field("batch_size", pa.int16()),
         pa.field("builds", NAME),
         pa.field("device", NAME),

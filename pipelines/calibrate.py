@@ -12,6 +12,7 @@ from datasets.rows import GENERATION_COLUMNS
 from pipelines.generate import make_batch, plan_tasks
 from pipelines.inspect.stats import sample
 from pipelines.plan import plan_generation
+from pipelines.prompted import read_captions_of
 from pipelines.recipe import Recipe
 from pipelines.shardwork import Rejected
 
@@ -62,11 +63,13 @@ def estimate(root: Path, recipe: Recipe, *, include_evaluation_scenes: bool = Fa
 
 def _calibrate(catalog: Catalog, recipe: Recipe) -> tuple[float, float]:
     """(seconds, bytes) per variant over a few frames and every condition."""
-    rows = sample(catalog, catalog.entries(FRAMES), CALIBRATION_FRAMES, GENERATION_COLUMNS)
+    frames = catalog.entries(FRAMES)
+    rows = sample(catalog, frames, CALIBRATION_FRAMES, GENERATION_COLUMNS)
+    captions = read_captions_of(catalog, frames, recipe)
     made, seconds = [], 0.0
     for warm in (False, True):  # the first round loads libraries and is not counted
         for condition in recipe.conditions:
-            tasks = list(plan_tasks(rows if warm else rows[:1], recipe, condition))
+            tasks = list(plan_tasks(rows if warm else rows[:1], recipe, condition, captions))
             started = time.perf_counter()
             results = list(make_batch(tasks, {}, recipe, condition))
             if warm:

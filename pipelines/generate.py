@@ -2,31 +2,32 @@
 
 import functools
 import hashlib
+import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from datasets.catalog import FRAMES, Catalog, Shard
 from datasets.errors import DamagedInput, NightrainError, Reason
-from datasets.frame import Condition
+from datasets.frame import Condition, scaled_intrinsics
 from datasets.ids import sample_id, sample_seed
-from datasets.images import encode_jpeg
+from datasets.images import encode_jpeg, resize_image
 from datasets.rows import GENERATION_COLUMNS, quarantine_row, ref_from_row
 from datasets.schema import PHYSICAL, SCHEMA_VERSION, VARIANTS
 from datasets.shards import Row
 from datasets.source import FrameRef
 from pipelines import stop as stopping
-from pipelines.engines.base import Engine, Request, Variant
+from pipelines.batches import in_batches
+from pipelines.engines.base import Engine, ReportsOutcomes, Request, Variant
 from pipelines.engines.load import load_engine
 from pipelines.prepare import PreparedFrame, PreparedFrames
+from pipelines.prompted import caption_of, prompted, read_captions
 from pipelines.recipe import Recipe
 from pipelines.shardwork import (
     OnRows,
@@ -39,8 +40,6 @@ from pipelines.shardwork import (
 
 PHYSICAL_NAMES = {field.name for field in PHYSICAL}
 MAX_ATTEMPTS = 3  # of one sample before it is quarantined
-
-T = TypeVar("T")
 
 _of_this_thread = threading.local()  # prepared frames are not shared between threads
 
@@ -55,6 +54,7 @@ class Task:
     variant_index: int
     seed: int
     severity: float
+    caption: str = ""  # what the clear frame shows, in the captioner's words
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ class GenerateShard:
 
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
             rows = catalog.reader(frames.rows).rows(GENERATION_COLUMNS)
-            tasks = plan_tasks(rows, self.recipe, condition)
+            captions = read_captions(catalog, frames.shard, self.recipe)
+            tasks = plan_tasks(rows, self.recipe, condition, captions)
             if shard.retry:
                 failed = failed_samples(catalog, shard)
                 tasks = (task for task in tasks if task.sample_id in failed)
@@ -98,8 +99,13 @@ class GenerateShard:
         return make_shard(catalog, shard, VARIANTS, about, produce, on_rows)
 
 
-def plan_tasks(rows: Iterable[Row], recipe: Recipe, condition: Condition) -> Iterator[Task]:
-    """The variants to make of frames' rows, in order: frame by frame, index by index."""
+def plan_tasks(
+    rows: Iterable[Row], recipe: Recipe, condition: Condition, captions: Mapping[str, str] | None
+) -> Iterator[Task]:
+    """The variants to make of frames' rows, in order: frame by frame, index by index.
+
+    `captions` by frame id are those of a captioner with weights; None: captions from the rows.
+    """
     severity = recipe.conditions[condition]
     for row in rows:
         ref = ref_from_row(row)
@@ -114,6 +120,7 @@ def plan_tasks(rows: Iterable[Row], recipe: Recipe, condition: Condition) -> Ite
                 variant_index=index,
                 seed=seed,
                 severity=float(np.float32(draw)),
+                caption=caption_of(row, recipe, captions),
             )
 
 
@@ -136,26 +143,36 @@ def make_batch(
     results: dict[str, Row | Rejected] = {
         t.sample_id: kept[t.sample_id] for t in batch if t.sample_id in kept
     }
-    requests: list[tuple[Task, PreparedFrame]] = []
+    asked: list[tuple[Task, PreparedFrame, Request]] = []
     for task in batch:
         if task.sample_id in results:
             continue
         try:
-            requests.append((task, _prepared_frames().get(task.row, recipe)))
+            prepared = _prepared_frames().get(task.row, recipe)
+            asked.append((task, prepared, request_for(task, prepared, condition, recipe)))
         except DamagedInput as error:
             results[task.sample_id] = _rejected(task, condition, error.reason, error, 1)
     started = time.perf_counter()
-    engine = engine or load_engine(recipe.engine)
-    made = run_engine(engine, [request_for(t, p, condition) for t, p in requests])
+    engine = engine or load_engine(recipe)
+    made = run_engine(engine, [request for _, _, request in asked])
     seconds = (time.perf_counter() - started) / max(1, len(made))
-    for (task, prepared), outcome in zip(requests, made, strict=True):
-        results[task.sample_id] = _finish(task, prepared, outcome, recipe, condition, seconds)
+    for (task, prepared, request), outcome in zip(asked, made, strict=True):
+        results[task.sample_id] = (
+            _failed(task, condition, outcome)
+            if isinstance(outcome, Exception)
+            else _row(task, prepared, request, outcome, recipe, seconds)
+        )
     for task in batch:
         yield results[task.sample_id]
 
 
 def run_engine(engine: Engine, requests: Sequence[Request]) -> list[Variant | Exception]:
-    """One variant or failure per request; where a batch fails, its samples are run alone."""
+    """One variant or failure per request; where a batch fails, its samples are run alone.
+
+    An engine with `outcomes` says itself which of a batch failed. Refused is every sample's.
+    """
+    if isinstance(engine, ReportsOutcomes):
+        return list(engine.outcomes(requests)) if requests else []
     try:
         return list(_checked(requests, engine.generate(requests))) if requests else []
     except Exception:  # whatever an engine raises concerns some sample: find out which
@@ -192,9 +209,11 @@ def _checked(requests: Sequence[Request], variants: Sequence[Variant]) -> Sequen
     return variants
 
 
-def request_for(task: Task, prepared: PreparedFrame, condition: Condition) -> Request:
-    """What an engine is asked for one task."""
-    return Request(
+def request_for(
+    task: Task, prepared: PreparedFrame, condition: Condition, recipe: Recipe
+) -> Request:
+    """What an engine is asked for one task; raises DamagedInput where no control can be made."""
+    request = Request(
         sample_id=task.sample_id,
         image=prepared.image,
         depth_m=prepared.depth_m,
@@ -204,34 +223,40 @@ def request_for(task: Task, prepared: PreparedFrame, condition: Condition) -> Re
         severity=task.severity,
         seed=task.seed,
     )
+    return request if recipe.diffusion is None else prompted(request, task.caption, recipe)
 
 
-def _finish(
+def _failed(task: Task, condition: Condition, error: Exception) -> Rejected:
+    reason = error.reason if isinstance(error, DamagedInput) else Reason.ENGINE_ERROR
+    return _rejected(task, condition, reason, error, MAX_ATTEMPTS)
+
+
+def _row(
     task: Task,
     prepared: PreparedFrame,
-    outcome: Variant | Exception,
+    request: Request,
+    made: Variant,
     recipe: Recipe,
-    condition: Condition,
     seconds: float,
-) -> Row | Rejected:
-    if isinstance(outcome, Exception):
-        reason = outcome.reason if isinstance(outcome, DamagedInput) else Reason.ENGINE_ERROR
-        return _rejected(task, condition, reason, outcome, MAX_ATTEMPTS)
-    data = encode_jpeg(outcome.image, recipe.jpeg_quality)
-    height, width = outcome.image.shape[:2]
+) -> Row:
+    drawn = (made.image.shape[1], made.image.shape[0])
+    width, height = prepared.stored_size
+    data = encode_jpeg(resize_image(made.image, prepared.stored_size), recipe.jpeg_quality)
+    intrinsics = scaled_intrinsics(prepared.intrinsics, drawn, prepared.stored_size)
     origin = ("source_id", "source_dataset", "split", "scene_id", "camera", "timestamp_us")
+    facts = made.provenance
     return {
         "sample_id": task.sample_id,
         "frame_id": task.ref.frame_id,
         **{name: task.row[name] for name in (*origin, "licence", "attribution")},
-        "condition": str(condition),
+        "condition": str(request.condition),
         "image": {"bytes": data, "path": f"{task.sample_id}.jpg"},
         "image_sha256": hashlib.sha256(data).hexdigest(),
         "width": width,
         "height": height,
-        "intrinsics": [float(x) for x in prepared.intrinsics.ravel()],
+        "intrinsics": [float(x) for x in intrinsics.ravel()],
         "severity": task.severity,
-        "physical": outcome.physical,
+        "physical": made.physical,
         "seed": task.seed,
         "variant_index": task.variant_index,
         "recipe": recipe.name,
@@ -239,9 +264,12 @@ def _finish(
         "engine": recipe.engine,
         "engine_version": recipe.engine_version,
         "depth_source": prepared.depth_source,
-        "batch_size": recipe.batch_size,
-        "builds": library_builds(),
-        "device": "cpu",
+        "caption": task.caption if request.prompt else None,
+        "prompt": request.prompt or None,
+        "provenance": json.dumps(facts, sort_keys=True) if facts else None,
+        "batch_size": int(facts.get("batch_size", recipe.batch_size)),
+        "builds": library_builds(recipe.engine),
+        "device": facts.get("device", "cpu"),
         "created_at": datetime.now(UTC),
         "gen_seconds": seconds,
         "schema_version": SCHEMA_VERSION,
@@ -273,14 +301,9 @@ def _prepared_frames() -> PreparedFrames:
 
 
 @functools.cache
-def library_builds() -> str:
-    """Versions of what the bytes of a variant depend on."""
+def library_builds(engine: str) -> str:
+    """Versions of what the bytes of an engine's variants depend on."""
     names = ("nightrain", "numpy", "opencv-python-headless", "simplejpeg")
+    if engine == "diffusion":
+        names += ("torch", "diffusers", "transformers")
     return ", ".join(f"{name} {version(name)}" for name in names)
-
-
-def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items; the last may be shorter."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

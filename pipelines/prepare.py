@@ -29,13 +29,14 @@ class PreparedFrame:
     depth_source: str  # "lidar" | "exact" | "road-plane"
     intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
     T_ego_camera: np.ndarray | None  # (4, 4) float64, metres
+    stored_size: tuple[int, int]  # (width, height) of the variant in its shard
 
 
 def prepare_frame(frame: Frame, recipe: Recipe) -> PreparedFrame:
-    """Bring a frame to the recipe's size and make its depth dense; raises DamagedInput."""
+    """Bring a frame to the engine's size and make its depth dense; raises DamagedInput."""
     pixels = frame.image.pixels()
     native = (pixels.shape[1], pixels.shape[0])
-    size = recipe.size_for(native)
+    size = recipe.working_size(native)
     image = resize_image(pixels, size)
     intrinsics = scaled_intrinsics(frame.intrinsics, native, size)
     has_depth = (
@@ -52,6 +53,7 @@ def prepare_frame(frame: Frame, recipe: Recipe) -> PreparedFrame:
         depth_source=depth_source,
         intrinsics=intrinsics,
         T_ego_camera=frame.T_ego_camera,
+        stored_size=recipe.size_for(native) if recipe.size else size,
     )
 
 

@@ -12,9 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from datasets.errors import Refused
 from datasets.frame import Condition
+from pipelines.engines.diffusion.families import generation_size
+from pipelines.engines.diffusion.settings import DiffusionSettings
 
 MAX_RECIPE_BYTES = 1_000_000
-ADDED_LATER = {"without_depth": "quarantine"}  # fields with the value that changes nothing
+ADDED_LATER = {  # fields with the value that changes nothing
+    "without_depth": "quarantine",
+    "diffusion": None,
+    "generation_width": None,
+    "captioner": "metadata",
+    "varied_prompts": False,
+}
 Severity = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -37,7 +45,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
-    engine: Literal["weather"] = "weather"
+    engine: Literal["weather", "diffusion"] = "weather"
     engine_version: str = ""  # filled in when the recipe is loaded: what the engine was
     conditions: dict[Condition, SeverityRange] = Field(min_length=1)
     # (width, height) of a variant; a width alone keeps the frame's aspect; None = the frame's own
@@ -47,11 +55,21 @@ class Recipe(BaseModel):
     variants_per_frame: int = Field(default=1, ge=1, le=100)
     batch_size: int = Field(default=8, ge=1, le=256)
     jpeg_quality: int = Field(default=95, ge=50, le=100)
+    diffusion: DiffusionSettings | None = None  # of the engine of that name
+    # Width at which a diffusion engine draws, with the frame's aspect; None = its family's own size
+    generation_width: int | None = Field(default=None, ge=16, le=8192)
+    captioner: Literal["metadata", "blip2", "small"] = "metadata"
+    varied_prompts: bool = False  # the condition's phrase is drawn by the sample's seed
 
     @model_validator(mode="after")
     def _checks(self) -> "Recipe":
         if Condition.CLEAR in self.conditions:
             raise ValueError("conditions: 'clear' is what the frames are; nothing is made for it")
+        if (self.engine == "diffusion") != (self.diffusion is not None):
+            raise ValueError(
+                f"engine {self.engine!r}: the section `diffusion` belongs to the engine of that "
+                "name and must be there (`diffusion: {}` takes Stable Diffusion 1.5 with depth)"
+            )
         sides = () if self.size is None else np.atleast_1d(self.size).tolist()
         if not all(16 <= side <= 8192 for side in sides):
             raise ValueError(f"size {self.size}: width and height must be 16 to 8192 pixels")
@@ -63,9 +81,23 @@ class Recipe(BaseModel):
         A width alone gives the height that keeps the aspect, rounded to whole blocks of 8 pixels.
         """
         if isinstance(self.size, int):
-            blocks = max(2, round(self.size * native[1] / native[0] / 8))
-            return self.size, 8 * blocks
+            return at_width(self.size, native)
         return self.size or native
+
+    def working_size(self, native: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) at which the engine works: a diffusion model has sizes of its own."""
+        if self.diffusion is None:
+            return self.size_for(native)
+        if self.generation_width is not None:
+            return at_width(self.generation_width, native)
+        return generation_size(native, self.diffusion)
+
+    @property
+    def engine_settings(self) -> DiffusionSettings | None:
+        """The settings of the engine; its batches are those of the recipe."""
+        if self.diffusion is None:
+            return None
+        return self.diffusion.model_copy(update={"batch_size": self.batch_size})
 
     @property
     def hash(self) -> str:
@@ -87,6 +119,11 @@ class Recipe(BaseModel):
     def table(self, condition: Condition) -> str:
         """Table of the variants of one condition."""
         return f"variants/{self.folder}/{condition}"
+
+
+def at_width(width: int, native: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of that width and the aspect of `native`, its height in blocks of 8."""
+    return width, 8 * max(2, round(width * native[1] / native[0] / 8))
 
 
 def built_in_recipes() -> list[str]:
@@ -111,7 +148,7 @@ def load_recipe(name_or_path: str) -> Recipe:
             "Give one of these or the path of a .yaml file."
         )
     recipe = _parse(path)
-    return recipe.model_copy(update={"engine_version": engine_version(recipe.engine)})
+    return recipe.model_copy(update={"engine_version": engine_version(recipe)})
 
 
 def _parse(path: Path) -> Recipe:

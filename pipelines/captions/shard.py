@@ -19,8 +19,8 @@ from datasets.rows import quarantine_row, ref_from_row
 from datasets.schema import CAPTIONS, SCHEMA_VERSION
 from datasets.shards import Row
 from pipelines import stop as stopping
+from pipelines.batches import in_batches
 from pipelines.captions.base import Captioner, captions_table
-from pipelines.generate import in_batches
 from pipelines.shardwork import (
     OnRows,
     Rejected,
@@ -51,7 +51,7 @@ def captions_of(catalog: Catalog, frames: Shard, captioner: Captioner) -> dict[s
     if entry is None:
         raise Refused(
             f"{catalog.root} has no captions of {frames.name} by {captioner.name!r} ({table}). "
-            "Run the captions of this dataset first."
+            f"Run `nightrain caption {catalog.root} --captioner {captioner.name}` first."
         )
     columns = catalog.reader(entry.rows).table(["frame_id", "caption"]).to_pydict()
     return dict(zip(columns["frame_id"], columns["caption"], strict=True))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -45,4 +45,13 @@ class Engine(Protocol):
 
     def generate(self, requests: Sequence[Request]) -> list[Variant]:
         """Make one variant per request, in order."""
+        ...
+
+
+@runtime_checkable
+class ReportsOutcomes(Protocol):
+    """An engine that knows which request of a batch failed: a bad picture costs only itself."""
+
+    def outcomes(self, requests: Sequence[Request]) -> Sequence[Variant | Exception]:
+        """One variant or failure per request, in order; raises Refused."""
         ...

@@ -1,20 +1,51 @@
-"""Engines by name; each is imported only where it is asked for and built once per process."""
+"""Engines by recipe; each is imported only where it is asked for and built once per process."""
+
+from __future__ import annotations
 
 import functools
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.engines.base import Engine
+from pipelines.engines.diffusion.settings import DiffusionSettings
+
+if TYPE_CHECKING:
+    from pipelines.recipe import Recipe
+
+
+def load_engine(recipe: Recipe) -> Engine:
+    """The engine of a recipe; raises Refused for settings that its models cannot serve."""
+    return _built(recipe.engine_settings)
 
 
 @functools.cache
-def load_engine(name: str) -> Engine:
-    """The engine of a recipe; raises ValueError for a name that is not known."""
-    if name == "weather":
+def _built(settings: DiffusionSettings | None) -> Engine:
+    if settings is None:
         from pipelines.engines.weather import WeatherEngine
 
         return WeatherEngine()
-    raise ValueError(f"there is no engine {name!r}; known: weather")
+    from pipelines.engines.diffusion.engine import DiffusionEngine
+
+    return DiffusionEngine(settings)
 
 
-def engine_version(name: str) -> str:
-    """Version of an engine, part of the recipe's hash."""
-    return load_engine(name).version
+def engine_version(recipe: Recipe) -> str:
+    """Version of an engine and digest of the weights it runs; part of the recipe's hash.
+
+    Raises Refused for settings out of reach and for weights that are not here and not pinned.
+    """
+    if recipe.diffusion is None:
+        return load_engine(recipe).version
+    from pipelines.engines.diffusion.families import require
+    from pipelines.engines.diffusion.settings import VERSION
+    from pipelines.engines.diffusion.styles import StylePool
+    from pipelines.weights import weights_name
+
+    settings = recipe.diffusion
+    require(settings)
+    names = [weights_name(weights) for weights in settings.all_weights()]
+    if settings.style_pool is not None:
+        pool = StylePool(Path(settings.style_pool))
+        names += [pool.digest(condition) for condition in recipe.conditions]
+    return f"{VERSION}-{hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:12]}"

@@ -3,7 +3,7 @@
 The seed of a variant depends on what it is, so a preview shows exactly what `generate` will commit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from pipelines.generate import Task, plan_tasks, request_for, run_engine
 from pipelines.inspect.sheet import Tile, colour_depth, contact_sheet
 from pipelines.inspect.stats import sample
 from pipelines.prepare import prepare_frame
+from pipelines.prompted import read_captions_of
 from pipelines.recipe import Recipe
 
 UNITS = (
@@ -53,14 +54,15 @@ def preview_lines(root: Path, recipe: Recipe, num_frames: int) -> Iterator[list[
     rows = sample(catalog, entries, num_frames, GENERATION_COLUMNS)
     if not rows:
         raise Refused(f"{root} holds no clear frame to preview. Run `nightrain ingest` first.")
+    captions = read_captions_of(catalog, entries, recipe)
     for row in rows:
-        yield _line(row, recipe)
+        yield _line(row, recipe, captions)
 
 
-def _line(row: dict, recipe: Recipe) -> list[Tile]:
+def _line(row: dict, recipe: Recipe, captions: Mapping[str, str] | None) -> list[Tile]:
     tiles: list[Tile] = []
     for condition in recipe.conditions:
-        task = next(plan_tasks([row], recipe, condition))
+        task = next(plan_tasks([row], recipe, condition, captions))
         try:
             prepared = prepare_frame(frame_from_row(row), recipe)
         except DamagedInput as error:
@@ -68,8 +70,12 @@ def _line(row: dict, recipe: Recipe) -> list[Tile]:
         if not tiles:
             tiles.append(Tile(prepared.image, f"{row['scene_id']} {row['camera']}"))
             tiles.append(Tile(colour_depth(prepared.depth_m), f"depth ({prepared.depth_source})"))
-        request = request_for(task, prepared, condition)
-        outcome = run_engine(load_engine(recipe.engine), [request])[0]
+        try:
+            request = request_for(task, prepared, condition, recipe)
+        except DamagedInput as error:
+            tiles.append(_tile(task, condition, error, prepared.image))
+            continue
+        outcome = run_engine(load_engine(recipe), [request])[0]
         tiles.append(_tile(task, condition, outcome, prepared.image))
     return tiles
 

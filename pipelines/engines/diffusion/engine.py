@@ -17,7 +17,7 @@ from pipelines.engines.diffusion.memory import largest_that_fits, run_padded
 from pipelines.engines.diffusion.models import Models, load_models
 from pipelines.engines.diffusion.output import Picture, decode, unsafe_flags
 from pipelines.engines.diffusion.samples import SampleMaker, check_request, strength_of
-from pipelines.engines.diffusion.settings import DiffusionSettings
+from pipelines.engines.diffusion.settings import VERSION, DiffusionSettings
 from pipelines.engines.diffusion.speed import make_decoder, make_networks
 
 NIGHTS = (Condition.NIGHT, Condition.NIGHT_RAIN)
@@ -32,7 +32,7 @@ class DiffusionEngine:
     """
 
     name: str = "diffusion"
-    version: str = "1"
+    version: str = VERSION
     conditions: tuple[Condition, ...] = ADVERSE_CONDITIONS
 
     def __init__(

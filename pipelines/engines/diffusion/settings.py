@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipelines.weights import Weights
 
+VERSION = "1"  # raised when the same request and settings give other bytes
 Family = Literal["sd15", "sd21", "sd-turbo", "sdxl", "sdxl-turbo", "sdxl-union"]
 SchedulerName = Literal[
     "ddim",
@@ -107,6 +108,13 @@ class DiffusionSettings(_Part):
                 "must be at least 1"
             )
         return self
+
+    def all_weights(self) -> list[Weights]:
+        """Every model that is loaded."""
+        found = [self.base, *(control.weights for control in self.controls)]
+        if self.ip_adapter is not None:
+            found += [self.ip_adapter.weights, self.ip_adapter.image_encoder]
+        return found + [w for w in (self.lora and self.lora.weights, self.tiny_decoder) if w]
 
     @property
     def guided(self) -> bool:
