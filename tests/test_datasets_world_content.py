@@ -260,8 +260,8 @@ def test_some_windows_are_lit_and_walls_are_not() -> None:
         assert look.emission_cd_m2 is not None and (look.emission_cd_m2 >= 0).all()
     light = [look.emission_cd_m2.mean(0) for look in (home, office, shop)]  # type: ignore[union-attr]
     assert 0.005 < (light[0] > 20).mean() < 0.2 and (light[1] > 20).mean() < (light[0] > 20).mean()
-    assert light[0].max() < 600 and 300 < light[2][v < 3.5].max() < 3000
-    assert (light[2][v < 3.0] > 50).mean() > 0.3
+    assert light[0].max() < 600 and 150 < light[2][v < 3.5].max() < 1000
+    assert (light[2][v < 3.0] > 20).mean() > 0.3
     closed, _ = _front(1 + 7 * 8)
     assert closed.emission_cd_m2 is not None and 0 < closed.emission_cd_m2[:, v < 3.0].max() < 80
 
