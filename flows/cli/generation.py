@@ -145,3 +145,62 @@ def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def replay(
+    dataset: Dataset,
+    sample_id: Annotated[str, typer.Argument(help="Column sample_id of a variant")],
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
+) -> None:
+    """Make a committed variant again and compare; exit code 3 where it differs."""
+    from flows.cli.console import EXIT_INCOMPLETE
+    from pipelines.replay import replay
+
+    report = replay(dataset, sample_id)
+    if json:
+        print_json(report)
+    else:
+        out = console()
+        for difference in report.differences:
+            out.print(f"[yellow]changed[/yellow]    {difference}")
+        if report.identical:
+            out.print(f"[green]identical[/green]  {sample_id} by {report.recipe}")
+        elif report.failed:
+            out.print(f"[red]failed[/red]     {report.failed}")
+        else:
+            psnr = "equal pixels" if report.psnr_db is None else f"{report.psnr_db:.1f} dB PSNR"
+            out.print(f"[yellow]different[/yellow]  {sample_id} by {report.recipe}: {psnr}")
+    end(0 if report.identical else EXIT_INCOMPLETE)
+
+
+def caption(
+    dataset: Dataset,
+    captioner: Annotated[str, typer.Option(help="blip2 or small")] = "blip2",
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
+) -> None:
+    """Say in a sentence what each frame shows, once, for recipes with `captioner: ...`."""
+    from datasets.catalog import Catalog
+    from flows.cli.console import one_of
+    from pipelines.captions.shard import CaptionShard, plan_captions
+    from pipelines.execute import SerialExecutor
+    from pipelines.prompted import load_captioner
+    from pipelines.run import run
+    from pipelines.stop import Stop, stop_on_signals
+
+    chosen = load_captioner(one_of("--captioner", captioner, ("metadata", "blip2", "small")))
+    catalog, stop = Catalog(dataset), Stop()
+    shards = plan_captions(catalog, chosen)
+    with stop_on_signals(stop), progress_bar("captions", shown=not json) as bar:
+        report = run(
+            dataset,
+            list(shards),
+            CaptionShard(dataset, chosen),
+            executor=SerialExecutor(stop),
+            stop=stop,
+            on_rows=bar.add,
+        )
+    if json:
+        print_json(report)
+    else:
+        print_run(report, "captions")
+    end(exit_code(report, stop.exit_code))

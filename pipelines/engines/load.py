@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.engines.base import Engine
-from pipelines.engines.diffusion.settings import DiffusionSettings
 
 if TYPE_CHECKING:
     from pipelines.recipe import Recipe
@@ -16,18 +15,23 @@ if TYPE_CHECKING:
 
 def load_engine(recipe: Recipe) -> Engine:
     """The engine of a recipe; raises Refused for settings that its models cannot serve."""
-    return _built(recipe.engine_settings)
+    settings = recipe.engine_settings
+    return _weather() if settings is None else _diffusion(settings.model_dump_json())
 
 
 @functools.cache
-def _built(settings: DiffusionSettings | None) -> Engine:
-    if settings is None:
-        from pipelines.engines.weather import WeatherEngine
+def _weather() -> Engine:
+    from pipelines.engines.weather import WeatherEngine
 
-        return WeatherEngine()
+    return WeatherEngine()
+
+
+@functools.cache
+def _diffusion(settings_json: str) -> Engine:
     from pipelines.engines.diffusion.engine import DiffusionEngine
+    from pipelines.engines.diffusion.settings import DiffusionSettings
 
-    return DiffusionEngine(settings)
+    return DiffusionEngine(DiffusionSettings.model_validate_json(settings_json))
 
 
 def engine_version(recipe: Recipe) -> str:

@@ -85,8 +85,8 @@ def _table_stats(catalog: Catalog, entries: Sequence[Entry], sampled_rows: int) 
     quarantined: dict[str, int] = {}
     for reason, count in (item for e in entries for item in e.counts.items()):
         quarantined[reason] = quarantined.get(reason, 0) + count
-    images = (row["image"] for row in sample(catalog, entries, sampled_rows, ["image"]))
-    luminance = [mean_luminance(decode_jpeg(image["bytes"])) for image in images]
+    images = [r.get("image") for r in sample(catalog, entries, sampled_rows, ["image"])]
+    luminance = [mean_luminance(decode_jpeg(image["bytes"])) for image in images if image]
     names = sorted({k for r in rows for k, v in (r.get("physical") or {}).items() if v is not None})
     return TableStats(
         num_shards=len(entries),

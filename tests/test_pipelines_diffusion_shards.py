@@ -1,0 +1,234 @@
+"""The diffusion engine on the way of every engine: recipe, shards, resume, kill, replay."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.catalog import FRAMES, Catalog
+from datasets.errors import Refused
+from datasets.images import decode_jpeg
+from datasets.nuscenes import NuScenesSource
+from datasets.verify import verify
+from pipelines.engines.diffusion.random_family import IP_ADAPTER_FILE, write_tiny_family
+from pipelines.execute import SerialExecutor
+from pipelines.recipe import load_recipe
+from pipelines.replay import psnr_db, replay
+from pipelines.run import GenerateJob, RunReport, generate, ingest
+from pipelines.stop import Stop
+from tests.synthetic import SyntheticSource, all_rows, ingest_synthetic
+from tests.tiny_diffusion import family, picture
+
+REAL = Path(__file__).parents[2] / "shared/data/nuscenes"
+NUM_FRAMES = 7
+
+
+def write_recipe(folder: Path, **changes: object) -> Path:
+    """A recipe on the tiny family, in JSON, which is YAML."""
+    tiny = family("sd15")
+    values: dict[str, object] = {
+        "name": "tiny",
+        "engine": "diffusion",
+        "depth": "exact",
+        "batch_size": 3,
+        "generation_width": 64,
+        "conditions": {"night": {}, "rain": {}},
+        "diffusion": {
+            "base": {"id_or_folder": str(tiny / "base")},
+            "controls": [{"weights": {"id_or_folder": str(tiny / "controlnet-depth")}}],
+            "scheduler": "ddim",
+            "steps": 2,
+        },
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(json.dumps(values | changes))
+    return path
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("diffusion")
+    ingest_synthetic(root / "dataset", SyntheticSource(NUM_FRAMES))
+    write_recipe(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def made(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("made") / "dataset"
+    shutil.copytree(prepared / "dataset", root)
+    assert make(root, prepared / "recipe.yaml").num_rows == 2 * NUM_FRAMES
+    return root
+
+
+def make(root: Path, recipe: Path, **job: object) -> RunReport:
+    stop = Stop()
+    wanted = GenerateJob(dataset=root, recipe=str(recipe), **job)  # type: ignore[arg-type]
+    return generate(wanted, executor=SerialExecutor(stop), stop=stop)
+
+
+def test_rows_say_what_made_them(made: Path) -> None:
+    assert verify(made).accepted
+    for row in all_rows(made).values():
+        phrase = {"night": "At night", "rain": "In a rainy day"}[row["condition"]]
+        assert row["caption"] == "a street with synthetic"
+        assert row["prompt"] == f"{phrase}, a street with synthetic"
+        assert row["engine"] == "diffusion" and row["device"] == "cpu" and row["batch_size"] == 3
+        assert "diffusers" in row["builds"] and row["depth_source"] == "exact"
+        assert json.loads(row["provenance"])["dtype"] == "float32"
+        assert (row["width"], row["height"]) == (64, 40)
+
+
+def test_running_again_makes_nothing_and_a_retry_has_nothing_to_do(
+    made: Path, prepared: Path
+) -> None:
+    again = make(made, prepared / "recipe.yaml")
+    assert again.num_rows == 0 and again.num_already > 0
+
+
+def test_every_variant_is_made_again_byte_for_byte(made: Path) -> None:
+    for sample_id in list(all_rows(made))[::5]:
+        report = replay(made, sample_id)
+        assert report.identical and report.psnr_db is None and not report.differences
+
+
+def test_replay_knows_only_committed_variants(made: Path) -> None:
+    with pytest.raises(Refused, match="no committed variant 'nobody'"):
+        replay(made, "nobody")
+
+
+def test_other_weights_are_another_recipe_and_replay_says_so(made: Path, tmp_path: Path) -> None:
+    other = write_tiny_family(tmp_path / "other", "sd15", seed=9)
+    diffusion = {
+        "base": {"id_or_folder": str(tmp_path / "base")},
+        "controls": [{"weights": {"id_or_folder": str(family("sd15") / "controlnet-depth")}}],
+        "scheduler": "ddim",
+        "steps": 2,
+    }
+    recipe = write_recipe(tmp_path, diffusion=diffusion)
+    shutil.copytree(family("sd15") / "base", tmp_path / "base")
+    first = load_recipe(str(recipe))
+    root = tmp_path / "dataset"
+    shutil.copytree(made, root)
+    make(root, recipe)
+    shutil.rmtree(tmp_path / "base")
+    shutil.copytree(other / "base", tmp_path / "base")
+    assert load_recipe(str(recipe)).folder != first.folder
+    sample_id = next(k for k, r in all_rows(root).items() if r["recipe_hash"] == first.hash)
+    assert [d for d in replay(root, sample_id).differences if d.startswith("engine: was 1-")]
+
+
+def test_psnr_of_known_pictures() -> None:
+    flat = np.full((4, 4, 3), 100, np.uint8)
+    assert psnr_db(flat, flat) is None
+    assert psnr_db(flat, flat + np.uint8(16)) == pytest.approx(20 * np.log10(255 / 16))
+
+
+def test_pictures_are_stored_at_the_recipes_size(prepared: Path, tmp_path: Path) -> None:
+    root = tmp_path / "dataset"
+    shutil.copytree(prepared / "dataset", root)
+    recipe = write_recipe(tmp_path, size=[32, 20], generation_width=64)
+    make(root, recipe)
+    frame = next(iter(all_rows(root, FRAMES).values()))
+    for row in all_rows(root).values():
+        assert decode_jpeg(row["image"]["bytes"]).shape == (20, 32, 3)
+        assert row["intrinsics"][0] == pytest.approx(frame["intrinsics"][0] / 2)
+
+
+def test_what_cannot_be_made_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    missing = write_recipe(tmp_path, diffusion={"base": {"id_or_folder": str(tmp_path / "no")}})
+    with pytest.raises(Refused, match="no"):
+        load_recipe(str(missing))
+    turbo = write_recipe(tmp_path, diffusion={"family": "sd-turbo", "steps": 30})
+    with pytest.raises(Refused, match="does not offer"):
+        load_recipe(str(turbo))
+    lost = write_recipe(tmp_path, engine="weather")
+    with pytest.raises(Refused, match="belongs to the engine of that name"):
+        load_recipe(str(lost))
+
+
+def test_a_recipe_that_needs_captions_says_how_to_make_them(prepared: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, captioner="blip2")
+    report = make(prepared / "dataset", recipe)
+    assert report.num_rows == 0 and report.failed
+    assert all("nightrain caption" in failure for failure in report.failed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_sigkills_lose_nothing(prepared: Path, made: Path, tmp_path: Path) -> None:
+    root, rng, kills = tmp_path / "dataset", random.Random(1), 0
+    shutil.copytree(prepared / "dataset", root)
+    arguments = [str(root), "--recipe", str(prepared / "recipe.yaml"), "--engine-mode", "local"]
+    command = [sys.executable, "-m", "flows.cli", "generate", *arguments]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for _ in range(3):
+        process = subprocess.Popen(command, env=variables, **quiet)
+        while process.poll() is None and not list((root / "_claims").glob("*")):
+            time.sleep(0.02)  # until it works on a shard
+        time.sleep(rng.uniform(0.5, 3.0))  # loading the models takes about two seconds
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+    assert kills > 0
+    assert subprocess.run(command, env=variables, **quiet).returncode == 0
+    assert verify(root).accepted and all_rows(root) == all_rows(made)
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="no real keyframe beside this checkout")
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_six_real_cameras_with_completed_depth_as_control(tmp_path: Path) -> None:
+    source, stop = NuScenesSource(REAL, "v1.0-mini"), Stop()
+    root = tmp_path / "dataset"
+    executor = SerialExecutor(stop)
+    ingest(root, source, source.select("all"), {}, executor=executor, stop=stop)
+    pool = tmp_path / "styles/night"
+    pool.mkdir(parents=True)
+    from datasets.images import encode_jpeg
+
+    (pool / "a.jpg").write_bytes(encode_jpeg(picture(1)))
+    tiny = family("sd15")
+    diffusion = {
+        "base": {"id_or_folder": str(tiny / "base")},
+        "controls": [
+            {"weights": {"id_or_folder": str(tiny / "controlnet-depth")}},
+            {"weights": {"id_or_folder": str(tiny / "controlnet-canny")}, "kind": "canny"},
+        ],
+        "ip_adapter": {
+            "weights": {"id_or_folder": str(tiny / "ip-adapter")},
+            "file": IP_ADAPTER_FILE,
+            "image_encoder": {
+                "id_or_folder": str(tiny / "ip-adapter"),
+                "subfolder": "image_encoder",
+            },
+        },
+        "style_pool": str(tmp_path / "styles"),
+        "night_level": 0.1652,
+        "steps": 2,
+    }
+    recipe = write_recipe(
+        tmp_path,
+        depth="lidar",
+        size=320,
+        generation_width=256,
+        conditions={"night": {}},
+        diffusion=diffusion,
+    )
+    report = make(root, recipe, include_evaluation_scenes=True)
+    assert report.num_rows == 6 and not report.failed and verify(root).accepted
+    rows = all_rows(root).values()
+    assert {row["camera"] for row in rows} == {ref.camera for ref in source.select("all")}
+    for row in rows:
+        assert decode_jpeg(row["image"]["bytes"]).shape == (176, 320, 3)
+        assert row["prompt"].startswith("At night, a street with") and row["prompt"].isascii()
+        assert json.loads(row["provenance"])["style"] == "night/a.jpg"
+    assert len(Catalog(root).tables("variants")) == 1
