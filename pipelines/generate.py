@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.catalog import FRAMES, Catalog, Shard
-from datasets.errors import DamagedInput, NightrainError, Reason
+from datasets.errors import DamagedInput, NightrainError, Reason, Refused
 from datasets.frame import Condition, scaled_intrinsics
 from datasets.ids import sample_id, sample_seed
 from datasets.images import encode_jpeg, resize_image
@@ -171,12 +171,25 @@ def run_engine(engine: Engine, requests: Sequence[Request]) -> list[Variant | Ex
 
     An engine with `outcomes` says itself which of a batch failed. Refused is every sample's.
     """
-    if isinstance(engine, ReportsOutcomes):
-        return list(engine.outcomes(requests)) if requests else []
+    if not requests:
+        return []
     try:
-        return list(_checked(requests, engine.generate(requests))) if requests else []
+        if isinstance(engine, ReportsOutcomes):
+            return _checked_outcomes(requests, engine.outcomes(requests))
+        return list(_checked(requests, engine.generate(requests)))
+    except Refused:  # no sample would fare better
+        raise
     except Exception:  # whatever an engine raises concerns some sample: find out which
         return [_run_alone(engine, request) for request in requests]
+
+
+def _checked_outcomes(
+    requests: Sequence[Request], outcomes: Sequence[Variant | Exception]
+) -> list[Variant | Exception]:
+    """The outcomes; raises DamagedInput where a variant is not what was asked for."""
+    made = [(r, o) for r, o in zip(requests, outcomes, strict=True) if isinstance(o, Variant)]
+    _checked([r for r, _ in made], [o for _, o in made])
+    return list(outcomes)
 
 
 def _run_alone(engine: Engine, request: Request) -> Variant | Exception:

@@ -12,8 +12,8 @@ from pipelines.captions.base import Captioner
 from pipelines.captions.metadata import MetadataCaptioner
 from pipelines.captions.shard import captions_of
 from pipelines.controls.edges import canny_edges, soft_edges
-from pipelines.controls.given import GivenDepth
 from pipelines.controls.image import depth_control
+from pipelines.controls.settings import ControlDepth, depth_source
 from pipelines.engines.base import Request
 from pipelines.prompts import prompt
 from pipelines.recipe import Recipe
@@ -68,15 +68,16 @@ def prompted(request: Request, caption: str, recipe: Recipe) -> Request:
     """
     assert recipe.diffusion is not None
     size = (request.image.shape[1], request.image.shape[0])
-    controls = tuple(_control(c.kind, request, size) for c in recipe.diffusion.controls)
+    depth = recipe.control_depth or ControlDepth()
+    controls = tuple(_control(c.kind, request, size, depth) for c in recipe.diffusion.controls)
     seed = request.seed if recipe.varied_prompts else None
     text = prompt(request.condition, caption, varied_by_seed=seed)
     return replace(request, prompt=text, control_images=controls)
 
 
-def _control(kind: str, request: Request, size: tuple[int, int]) -> np.ndarray:
+def _control(kind: str, request: Request, size: tuple[int, int], depth: ControlDepth) -> np.ndarray:
     if kind == "depth":
-        return depth_control(GivenDepth(), request, size)
+        return depth_control(depth_source(depth.model_dump_json()), request, size, depth.scaling)
     if kind == "canny":
         return canny_edges(request.image, size)
     if kind == "softedge":

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from datasets.errors import Refused
 from datasets.frame import Condition
+from pipelines.controls.settings import ControlDepth
 from pipelines.engines.diffusion.families import generation_size
 from pipelines.engines.diffusion.settings import DiffusionSettings
 
@@ -20,6 +21,7 @@ ADDED_LATER = {  # fields with the value that changes nothing
     "without_depth": "quarantine",
     "diffusion": None,
     "generation_width": None,
+    "control_depth": None,
     "captioner": "metadata",
     "varied_prompts": False,
 }
@@ -58,6 +60,7 @@ class Recipe(BaseModel):
     diffusion: DiffusionSettings | None = None  # of the engine of that name
     # Width at which a diffusion engine draws, with the frame's aspect; None = its family's own size
     generation_width: int | None = Field(default=None, ge=16, le=8192)
+    control_depth: ControlDepth | None = None  # None: that of `depth`, scaled by its range
     captioner: Literal["metadata", "blip2", "small"] = "metadata"
     varied_prompts: bool = False  # the condition's phrase is drawn by the sample's seed
 

@@ -25,6 +25,7 @@ from pipelines.replay import psnr_db, replay
 from pipelines.run import GenerateJob, RunReport, generate, ingest
 from pipelines.stop import Stop
 from tests.synthetic import SyntheticSource, all_rows, ingest_synthetic
+from tests.tiny_depth_networks import save_dpt
 from tests.tiny_diffusion import family, picture
 
 REAL = Path(__file__).parents[2] / "shared/data/nuscenes"
@@ -160,6 +161,36 @@ def test_a_recipe_that_needs_captions_says_how_to_make_them(prepared: Path, tmp_
     report = make(prepared / "dataset", recipe)
     assert report.num_rows == 0 and report.failed
     assert all("nightrain caption" in failure for failure in report.failed)
+
+
+@pytest.mark.parametrize("name", ["diffusion", "diffusion-fast"])
+def test_built_in_recipes_are_whole_and_have_names_of_their_own(name: str) -> None:
+    recipe = load_recipe(name)  # pinned weights: nothing is looked for on this machine
+    assert recipe.folder.startswith(f"{name}-") and recipe.engine_version.startswith("1-")
+    assert recipe.working_size((1600, 900)) == recipe.size_for((1600, 900)) == (768, 432)
+
+
+def test_a_control_of_a_network_needs_its_weights(tmp_path: Path) -> None:
+    wrong = write_recipe(tmp_path, control_depth={"source": "network"})
+    with pytest.raises(Refused, match="names the weights of source"):
+        load_recipe(str(wrong))
+    lost = {"source": "network", "network": {"id_or_folder": str(tmp_path / "gone")}}
+    with pytest.raises(Refused, match="gone"):
+        load_recipe(str(write_recipe(tmp_path, control_depth=lost)))
+
+
+def test_a_control_by_a_network_in_tiles(prepared: Path, made: Path, tmp_path: Path) -> None:
+    """Its polarity is judged per picture: random weights may put the road farther than the sky."""
+    network = tmp_path / "dpt"
+    save_dpt(network)
+    depth = {"source": "network", "network": {"id_or_folder": str(network)}, "tile_grid": 2}
+    root = tmp_path / "dataset"
+    shutil.copytree(prepared / "dataset", root)
+    report = make(root, write_recipe(tmp_path, control_depth=depth))
+    assert report.num_rows + report.num_quarantined == 2 * NUM_FRAMES and not report.failed
+    before = {r["frame_id"] + r["condition"]: r["image_sha256"] for r in all_rows(made).values()}
+    for row in all_rows(root).values():
+        assert before[row["frame_id"] + row["condition"]] != row["image_sha256"]
 
 
 @pytest.mark.slow

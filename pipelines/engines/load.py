@@ -41,6 +41,7 @@ def engine_version(recipe: Recipe) -> str:
     """
     if recipe.diffusion is None:
         return load_engine(recipe).version
+    from pipelines.controls.settings import ControlDepth, depth_source
     from pipelines.engines.diffusion.families import require
     from pipelines.engines.diffusion.settings import VERSION
     from pipelines.engines.diffusion.styles import StylePool
@@ -49,6 +50,7 @@ def engine_version(recipe: Recipe) -> str:
     settings = recipe.diffusion
     require(settings)
     names = [weights_name(weights) for weights in settings.all_weights()]
+    names.append(depth_source((recipe.control_depth or ControlDepth()).model_dump_json()).name)
     if settings.style_pool is not None:
         pool = StylePool(Path(settings.style_pool))
         names += [pool.digest(condition) for condition in recipe.conditions]

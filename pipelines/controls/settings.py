@@ -1,0 +1,50 @@
+"""What a recipe says about the depth that its control images show."""
+
+import functools
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipelines.controls.base import DepthSource
+from pipelines.controls.given import GivenDepth
+from pipelines.controls.image import Scaling
+from pipelines.weights import Weights
+
+
+class ControlDepth(BaseModel):
+    """Where the depth of a control comes from, and how it becomes grey."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    source: Literal["given", "midas", "network"] = "given"  # given: the recipe's `depth`
+    network: Weights | None = None  # a depth-estimation model of transformers
+    gives: Literal["inverse", "metric"] | None = None  # None: by the network's family
+    tile_grid: int = Field(default=1, ge=1, le=8)  # 4: 49 overlapping tiles; 1: none
+    scaling: Scaling = "min-max"
+
+    @model_validator(mode="after")
+    def _checks(self) -> "ControlDepth":
+        if (self.source == "network") != (self.network is not None):
+            raise ValueError("`network` names the weights of source `network`, and of it alone")
+        if self.source == "given" and self.tile_grid > 1:
+            raise ValueError("given depth has nothing to gain from tiles: leave tile_grid out")
+        return self
+
+
+@functools.cache
+def depth_source(settings_json: str) -> DepthSource:
+    """The source that settings, as JSON, describe; networks are loaded at the first picture."""
+    settings = ControlDepth.model_validate_json(settings_json)
+    source: DepthSource = GivenDepth()
+    if settings.source == "midas":
+        from pipelines.controls.detectors import MidasDepth
+
+        source = MidasDepth()
+    elif settings.network is not None:
+        from pipelines.controls.networks import NetworkDepth
+
+        source = NetworkDepth(settings.network, gives=settings.gives)
+    if settings.tile_grid > 1:
+        from pipelines.controls.tiles import TiledDepth
+
+        source = TiledDepth(source, settings.tile_grid)
+    return source
