@@ -91,7 +91,8 @@ def test_a_map_without_a_road_is_refused_in_words() -> None:
 
 
 def test_a_truck_that_fills_a_side_camera_is_no_reason_to_drop_the_frame() -> None:
-    beside = world_street(3, "CAM_FRONT_RIGHT")
+    depth_m = np.repeat(np.linspace(2.0, 4.0, 160, dtype=np.float32)[None], 90, 0)  # a long wall
+    beside = View(np.full((90, 160, 3), 90, np.uint8), INTRINSICS, depth_m)
     inverse = inverse_of_metric(beside.depth_m)
     assert near_is_white_lead(inverse) == 0  # its side is as far below as above
     assert depth_control(GivenDepth(), beside, (64, 40)).shape == (40, 64, 3)

@@ -18,9 +18,26 @@ from pipelines.controls.tiles import (
     through_window,
     windows,
 )
-from tests.test_pipelines_controls import world_street
 
-STREET = world_street(2, size=(256, 144))
+
+def _street(width: int = 256, height: int = 144) -> View:
+    """A road with boxes on it, a row of houses and sky: outlines of every depth."""
+    intrinsics = np.array([[200.0, 0, width / 2], [0, 200, height / 2], [0, 0, 1]])
+    v, u = np.indices((height, width))
+    below = np.maximum(v - height / 2, 1e-6)
+    depth_m = np.where(v > height / 2, 1.5 * 200 / below, np.inf)
+    depth_m[(v > 40) & (depth_m > 60)] = 60.0  # houses across the end of the road
+    for left, right, z_m, tall_m in (
+        (10, 70, 9.0, 3.0),
+        (150, 190, 14.0, 1.5),
+        (200, 250, 7.0, 1.8),
+    ):
+        foot, head = height / 2 + 1.5 * 200 / z_m, height / 2 + (1.5 - tall_m) * 200 / z_m
+        depth_m[(u > left) & (u < right) & (v < foot) & (v > head)] = z_m
+    return View(np.full((height, width, 3), 90, np.uint8), intrinsics, depth_m.astype(np.float32))
+
+
+STREET = _street()
 
 
 @dataclass
