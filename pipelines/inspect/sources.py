@@ -12,9 +12,10 @@ from pipelines.ingest import bad_frames
 
 # Of a depth map only the name beside its bytes is read: it says that there is one.
 LIDAR, EXACT = "lidar_depth.path", "exact_depth.path"
+NEIGHBOURS = {"t-1": "prev_id", "t+1": "next_id", "stereo": "stereo_id"}
 COLUMNS = (
     *("source_dataset", "split", "condition", "camera", "scene_id", "width", "height"),
-    *("prev_id", "next_id", LIDAR, EXACT),
+    *(*NEIGHBOURS.values(), LIDAR, EXACT),
 )
 
 
@@ -31,7 +32,7 @@ class SourceStats(BaseModel):
     by_camera: dict[str, int]
     by_size: dict[str, int]  # "1600x900"
     by_depth: dict[str, int]  # "LiDAR", "exact", "LiDAR and exact", "none"
-    by_neighbours: dict[str, int]  # "t-1 and t+1", "t-1", "t+1", "none"
+    by_neighbours: dict[str, int]  # "t-1 and t+1 and stereo", ..., "none"
 
 
 def source_stats(catalog: Catalog, entries: Sequence[Entry]) -> dict[str, SourceStats]:
@@ -60,7 +61,7 @@ def _stats(catalog: Catalog, source: str, entries: Sequence[Entry]) -> SourceSta
         by_camera=_count(row["camera"] for row in rows),
         by_size=_count(f"{row['width']}x{row['height']}" for row in rows),
         by_depth=_count(_what(row, LiDAR=LIDAR, exact=EXACT) for row in rows),
-        by_neighbours=_count(_what(row, **{"t-1": "prev_id", "t+1": "next_id"}) for row in rows),
+        by_neighbours=_count(_what(row, **NEIGHBOURS) for row in rows),
     )
 
 
