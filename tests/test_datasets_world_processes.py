@@ -42,8 +42,13 @@ def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_is_a_clear_error(tmp_path: Path) -> None:
+    killed: list[int] = []
+
     def kill(done: int, total: int) -> None:
-        os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+        """Once: the pool may report progress again before it notices."""
+        if not killed:
+            killed.append(multiprocessing.active_children()[0].pid or 0)
+            os.kill(killed[0], signal.SIGKILL)
 
     with pytest.raises(NightrainError, match=r"ended from outside.*fewer processes"):
         write(tmp_path / "w", 3, 2, kill)
