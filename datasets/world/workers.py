@@ -56,7 +56,7 @@ def _side_by_side(
         waiting = set(futures)
         while waiting:
             ended, waiting = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
-            on_image(shared.done.value)
+            on_image(shared.done.get_obj().value)  # no lock: a killed process may hold it
             for future in ended:
                 future.result()  # raises what its scene raised
     except BrokenProcessPool as error:
