@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from pipelines.prompts import NEGATIVE_PROMPT
 from pipelines.weights import Weights
 
 VERSION = "1"  # raised when the same request and settings give other bytes
@@ -22,8 +23,6 @@ SchedulerName = Literal[
 ]
 ControlKind = Literal["pose", "depth", "softedge", "canny", "normal", "segment"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-NEGATIVE_PROMPT = "lowres, blurry, distorted, cartoon, painting, text, watermark"
 
 
 class _Part(BaseModel):
