@@ -52,7 +52,6 @@ VARIED_PHRASES = {
         "In the dark with raindrops on the lens",
     ),
 }
-NEGATIVE_PROMPT = "lowres, blurry, distorted, cartoon, painting, text, watermark"
 PROMPT_STREAM = 2  # keeps this draw apart from the other draws of a sample's seed
 
 
@@ -74,11 +73,6 @@ def prompt(condition: Condition, caption: str, *, varied_by_seed: int | None = N
         phrase = choices[int(drawn)]
     rest = _as_a_clause(strip_weather(caption))
     return f"{phrase}, {rest}" if rest else phrase
-
-
-def negative_prompt(condition: Condition) -> str:
-    """What a variant must not look like; the same words for every condition."""
-    return NEGATIVE_PROMPT if condition in PHRASES else ""
 
 
 def _as_a_clause(text: str) -> str:

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipelines.prompts import NEGATIVE_PROMPT
 from pipelines.weights import Weights
 
+NEGATIVE_PROMPT = "lowres, blurry, distorted, cartoon, painting, text, watermark"
 VERSION = "1"  # raised when the same request and settings give other bytes
 Family = Literal["sd15", "sd21", "sd-turbo", "sdxl", "sdxl-turbo", "sdxl-union"]
 SchedulerName = Literal[
