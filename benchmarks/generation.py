@@ -29,6 +29,7 @@ from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from depthmodel.weights import Weights
 from pipelines.engines.diffusion.architectures import SD15, TINY_SD15
 from pipelines.engines.diffusion.batch import Networks, Sample
 from pipelines.engines.diffusion.conditioning import Conditioner
@@ -40,7 +41,6 @@ from pipelines.engines.diffusion.random_family import write_random_family
 from pipelines.engines.diffusion.settings import Control, DiffusionSettings
 from pipelines.engines.diffusion.speed import make_decoder, make_networks
 from pipelines.engines.diffusion.steps import make_scheduler, tabulate
-from pipelines.weights import Weights
 
 PEAK_FLOPS = 790e12  # H200, dense bf16, as measured by a large matrix product
 PROMPT = "At night, a street with cars"

@@ -13,6 +13,7 @@ import pytest
 from datasets.catalog import FRAMES, Catalog
 from datasets.errors import NightrainError, Refused
 from datasets.verify import verify
+from depthmodel.weights import Weights
 from pipelines.captions.base import Captioner, captions_table
 from pipelines.captions.metadata import MetadataCaptioner, about_frame
 from pipelines.captions.shard import CaptionShard, captions_of, plan_captions
@@ -20,7 +21,6 @@ from pipelines.captions.vision import BLIP2, FLORENCE2, Blip2Captioner, SmallCap
 from pipelines.execute import ProcessExecutor, SerialExecutor
 from pipelines.run import RunReport, run
 from pipelines.stop import Stop
-from pipelines.weights import Weights
 from tests.synthetic import SyntheticSource, all_rows, ingest_synthetic, picture
 from tests.tiny_captioners import save_blip, save_blip2, save_florence2
 

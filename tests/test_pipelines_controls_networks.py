@@ -12,6 +12,7 @@ import torch
 from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
 from datasets.errors import DamagedInput, Refused
+from depthmodel.weights import Weights
 from pipelines.controls import detectors, networks
 from pipelines.controls.base import LEAST_DEPTH_M, View, at_size
 from pipelines.controls.detectors import MidasDepth, detector_edges
@@ -19,7 +20,6 @@ from pipelines.controls.image import depth_control
 from pipelines.controls.networks import NetworkDepth
 from pipelines.controls.polarity import WrongPolarity
 from pipelines.controls.tiles import TiledDepth
-from pipelines.weights import Weights
 from tests.tiny_depth_networks import save_depth_anything, save_dpt, save_zoedepth
 
 K = np.array([[50.0, 0.0, 44.5], [0.0, 50.0, 24.5], [0.0, 0.0, 1.0]])

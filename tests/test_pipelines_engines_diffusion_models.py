@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from datasets.errors import Refused
+from depthmodel.weights import Weights
 from pipelines.engines.diffusion.engine import DiffusionEngine
 from pipelines.engines.diffusion.families import FAMILIES, generation_size, require
 from pipelines.engines.diffusion.models import load_models
 from pipelines.engines.diffusion.settings import Control, DiffusionSettings, IpAdapter, Lora
-from pipelines.weights import Weights
 from tests.tiny_diffusion import control, family, ip_adapter, request, settings
 
 CPU = torch.device("cpu")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from depthmodel.weights import Weights
 from pipelines.engines.base import Variant
 from pipelines.engines.diffusion.architectures import SD15
 from pipelines.engines.diffusion.engine import DiffusionEngine
@@ -22,7 +23,6 @@ from pipelines.engines.diffusion.random_family import (
     write_random_family,
 )
 from pipelines.engines.diffusion.settings import Control, DiffusionSettings, IpAdapter
-from pipelines.weights import Weights
 from tests.tiny_diffusion import picture, request
 
 VOCABULARY = (

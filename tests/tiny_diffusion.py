@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from datasets.frame import Condition
+from depthmodel.weights import Weights
 from pipelines.engines.base import Request
 from pipelines.engines.diffusion.random_family import IP_ADAPTER_FILE, write_tiny_family
 from pipelines.engines.diffusion.settings import Control, DiffusionSettings, IpAdapter
-from pipelines.weights import Weights
 
 torch.set_num_threads(1)  # networks this small gain nothing, and other tests are running
 

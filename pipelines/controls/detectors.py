@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from datasets.images import resize_image
+from depthmodel.weights import Weights, resolve_file
 from pipelines.controls.base import RelativeDepth, Scene, at_size
-from pipelines.weights import Weights, resolve_file
 
 ANNOTATORS = Weights("lllyasviel/Annotators")
 FILES = {

@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from depthmodel.weights import Weights
 from pipelines.controls.base import DepthSource
 from pipelines.controls.given import GivenDepth
 from pipelines.controls.image import Scaling
-from pipelines.weights import Weights
 
 
 class ControlDepth(BaseModel):

@@ -41,11 +41,11 @@ def engine_version(recipe: Recipe) -> str:
     """
     if recipe.diffusion is None:
         return load_engine(recipe).version
+    from depthmodel.weights import weights_name
     from pipelines.controls.settings import ControlDepth, depth_source
     from pipelines.engines.diffusion.families import require
     from pipelines.engines.diffusion.settings import VERSION
     from pipelines.engines.diffusion.styles import StylePool
-    from pipelines.weights import weights_name
 
     settings = recipe.diffusion
     require(settings)

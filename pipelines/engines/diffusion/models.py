@@ -16,12 +16,12 @@ from torch import nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from datasets.errors import Refused
+from depthmodel.weights import Found, Weights, resolve
 from pipelines.engines.diffusion.families import Capabilities, require
 from pipelines.engines.diffusion.lora import add_lora
 from pipelines.engines.diffusion.quiet import without_progress_bars
 from pipelines.engines.diffusion.settings import DiffusionSettings, IpAdapter
 from pipelines.engines.diffusion.union import keep_samples_apart
-from pipelines.weights import Found, Weights, resolve
 
 _PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "safety_checker")
 _BASE_PATTERNS = (

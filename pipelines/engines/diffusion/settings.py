@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipelines.weights import Weights
+from depthmodel.weights import Weights
 
 NEGATIVE_PROMPT = "lowres, blurry, distorted, cartoon, painting, text, watermark"
 VERSION = "1"  # raised when the same request and settings give other bytes

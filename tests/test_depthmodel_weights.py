@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from datasets.errors import Refused
-from pipelines.weights import Weights, resolve, weights_name
+from depthmodel.weights import Weights, resolve, weights_name
 
 COMMIT = "59a1ef6c1e5117b3f65523d1c6066825bcf315e3"
 ONE = np.arange(6, dtype=np.float32)
