@@ -4,8 +4,9 @@ What a sample shows and how it is augmented is a function of (seed, epoch, index
 comes from `sampler`, the rest from `TrainingSet`, and neither asks how many workers or ranks run.
 """
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datasets.corruptions import STANDS_FOR, Kind
 from datasets.errors import CorruptShard
+from datasets.packing import Packed, Values, as_float, pack, unpack
 from datasets.row_cache import RowCache
 from datasets.sampler import Draw, ResumableSampler
 from datasets.samples import (
@@ -24,7 +26,6 @@ from datasets.samples import (
     VARIANT_COLUMNS,
     SampleRows,
     decode_sample,
-    planes,
 )
 from datasets.shards import Row
 from datasets.training_config import TrainingSetConfig
@@ -33,6 +34,7 @@ from datasets.training_index import CONDITIONS, TableRows, build_index
 MIXING, AUGMENTING, CORRUPTING = 1, 2, 3  # streams of draws: one says nothing of another
 
 Sample = dict[str, torch.Tensor | str]
+Batch = dict[str, torch.Tensor | list[str]]
 
 
 class TrainingSet(Dataset[Sample]):
@@ -71,6 +73,14 @@ class TrainingSet(Dataset[Sample]):
         return len(self.index.frames)
 
     def __getitem__(self, draw: Draw | int) -> Sample:
+        values = self.values(draw)
+        return {
+            name: value if isinstance(value, str) else as_float(torch.from_numpy(value))
+            for name, value in values.items()
+        }
+
+    def values(self, draw: Draw | int) -> Values:
+        """A sample as it is handed over by a worker: pictures (3, H, W) still uint8."""
         draw = draw if isinstance(draw, Draw) else Draw(0, 0, int(draw))
         if not 0 <= draw.index < len(self):
             raise IndexError(f"sample {draw.index} was asked for; there are {len(self)}")
@@ -83,10 +93,10 @@ class TrainingSet(Dataset[Sample]):
         if self.config.augmentation is not None:
             arrays = self.config.augmentation.draw(_rng(AUGMENTING, draw)).of_sample(arrays)
         return {
-            **{name: _tensor(name, values) for name, values in arrays.items()},
-            "condition": torch.tensor(self._condition(draw.index, chosen)),
-            "is_variant": torch.tensor(chosen is not None),
-            "index": torch.tensor(draw.index),
+            **{name: _contiguous(name, values) for name, values in arrays.items()},
+            "condition": np.array(self._condition(draw.index, chosen)),
+            "is_variant": np.array(chosen is not None),
+            "index": np.array(draw.index),
             "frame_id": rows.frame["frame_id"],
             "sample_id": _sample_id(rows, chosen),
         }
@@ -157,6 +167,26 @@ class TrainingSet(Dataset[Sample]):
         return int(self.index.variant_condition[chosen])
 
 
+class TrainingLoader(DataLoader[Packed]):
+    """A DataLoader over packed batches that yields dicts: tensors (B, ...) and lists of str."""
+
+    def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return map(unpack, super().__iter__())
+
+
+class PackedBatches(Dataset[Packed]):
+    """A training set as DataLoader asks for it: whole batches."""
+
+    def __init__(self, samples: TrainingSet) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitems__(self, draws: Sequence[Draw]) -> Packed:
+        return pack([self.samples.values(draw) for draw in draws])
+
+
 def make_loader(
     dataset: TrainingSet,
     sampler: ResumableSampler,
@@ -166,19 +196,21 @@ def make_loader(
     start_method: Literal["fork", "forkserver", "spawn"] = "fork",
     drop_last: bool = True,
     pin_memory: bool = False,
-) -> DataLoader[Sample]:
-    """A DataLoader whose samples depend on the sampler's state alone, for any number of workers.
+) -> TrainingLoader:
+    """A DataLoader of dicts of batches (B, ...) as TrainingSet's samples; texts become lists.
 
-    `batch_size` is that of one rank; the sampler splits the ranks, so nothing else may (no
-    DistributedSampler, no `accelerator.prepare` of the loader). After each step the training loop
+    What comes depends on the sampler's state alone, for any number of workers. `batch_size` is that
+    of one rank; the sampler splits the ranks, so nothing else may (no DistributedSampler, no
+    `accelerator.prepare` of the loader). After each step the training loop
     calls `sampler.advance(batch_size * world_size)`, and `sampler.next_epoch()` after the last.
     Workers stay from epoch to epoch. Fork starts them in a few milliseconds and needs no more than
     that no thread of this process holds a lock; where it has used CUDA, spawn is the safe choice.
     """
     if num_workers:  # a forked worker would wait for ever for a pool of threads that it lacks
         cv2.setNumThreads(0)
-    return DataLoader(
-        dataset,
+    return TrainingLoader(
+        PackedBatches(dataset),
+        collate_fn=_as_it_is,
         batch_size=batch_size,
         sampler=sampler,
         drop_last=drop_last,
@@ -188,6 +220,10 @@ def make_loader(
         worker_init_fn=_begin_worker if num_workers else None,
         pin_memory=pin_memory,
     )
+
+
+def _as_it_is(batch: Any) -> Packed:
+    return batch
 
 
 def _begin_worker(_: int) -> None:
@@ -206,9 +242,7 @@ def _rng(stream: int, draw: Draw) -> np.random.Generator:
     return np.random.default_rng([stream, draw.seed, draw.epoch, draw.index])
 
 
-def _tensor(name: str, values: np.ndarray) -> torch.Tensor:
+def _contiguous(name: str, values: np.ndarray) -> np.ndarray:
     if name in PICTURES:
-        return torch.from_numpy(planes(values))
-    if name.startswith("has_"):
-        return torch.from_numpy(values)
-    return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+        return np.stack(cv2.split(values))  # (3, H, W)
+    return values if name.startswith("has_") else np.ascontiguousarray(values, np.float32)

@@ -64,11 +64,6 @@ def decode_sample(rows: SampleRows, config: TrainingSetConfig) -> Arrays:
     return arrays
 
 
-def planes(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 to (3, H, W) float32 in [0, 1]."""
-    return np.multiply(np.stack(cv2.split(image)), np.float32(1 / 255))
-
-
 def _neighbour(row: Row, side: str, intrinsics: np.ndarray, size: Size) -> Arrays:
     """Picture, intrinsics and transform of the neighbour "previous" or "next".
 
