@@ -1,0 +1,136 @@
+"""The training loader beside the bare decoding of its samples; its first sample; its resume.
+
+python -m benchmarks.loader DATASET [--recipe FOLDER ...] [--labels TEACHER] [--neighbours]
+    [--input 448x256] [--losses 224x128] [--plain] [--json]
+
+Bare decoding has the bytes of the same samples in memory, decodes and resizes their pictures and
+depths, and throws them away, in as many processes as the loader has. The two take turns, so that
+whatever else the machine does falls on both; the middle ratio of the turns counts.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.report import Figure, print_figures
+from datasets.loader import TrainingSet, make_loader
+from datasets.sampler import Draw
+from datasets.samples import decode_sample
+from datasets.training_config import TrainingSetConfig
+
+BATCH, SEED = 4, 0
+
+
+class DecodeOnly(Dataset[int]):
+    """Decoding and resizing of samples whose bytes are in memory already."""
+
+    def __init__(self, dataset: TrainingSet, draws: list[Draw]) -> None:
+        self.config = dataset.config
+        self.rows = [dataset.read(draw.index, dataset.choose(draw)) for draw in draws]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> int:
+        decode_sample(self.rows[index], self.config)
+        return index
+
+
+def measure(root: Path, config: TrainingSetConfig, repeats: int) -> list[Figure]:
+    """Ratios for 0, 1 and 2 workers, then the first sample and the resume."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    dataset = TrainingSet(root, config)
+    figures = []
+    for num_workers in (0, 1, 2):
+        figures += _ratio(dataset, num_workers, repeats)
+    first = [_seconds_to_first(root, config, 0.0) for _ in range(repeats)]
+    middle = [_seconds_to_first(root, config, 0.5) for _ in range(repeats)]
+    begun = [_seconds_to_begin_of_rest(dataset) for _ in range(repeats)]
+    return [
+        *figures,
+        Figure("first sample, index and all", statistics.median(first), "s", "at most 0.3"),
+        Figure("the same, resumed at 50 %", statistics.median(middle), "s", "at most 0.5"),
+        Figure("its part in the sampler", statistics.median(begun), "s", ""),
+    ]
+
+
+def _ratio(dataset: TrainingSet, num_workers: int, repeats: int) -> list[Figure]:
+    """Samples per second of the loader and of bare decoding, an epoch of each in turn."""
+    sampler = dataset.sampler(SEED)
+    bare = DecodeOnly(dataset, list(sampler))
+    loader = make_loader(dataset, sampler, BATCH, num_workers=num_workers, drop_last=False)
+    decoder = DataLoader(bare, BATCH, num_workers=num_workers, persistent_workers=num_workers > 0)
+    _seconds(loader), _seconds(decoder)  # workers start, files are checked
+    pairs = [(_seconds(decoder), _seconds(loader)) for _ in range(repeats)]
+    share = [decode / load for decode, load in pairs]
+    decode_s, load_s = (statistics.median(column) for column in zip(*pairs, strict=True))
+    name = f"{num_workers} workers"
+    return [
+        Figure(f"{name}: bare decoding", len(dataset) / decode_s, "samples/s", ""),
+        Figure(f"{name}: loader", len(dataset) / load_s, "samples/s", ""),
+        Figure(f"{name}: loader / decoding", statistics.median(share), "", "at least 0.85"),
+        Figure(f"{name}: lowest of {repeats}", min(share), "", ""),
+        Figure(f"{name}: highest", max(share), "", ""),
+    ]
+
+
+def _seconds(batches: Iterable[object]) -> float:
+    started = time.perf_counter()
+    for _ in batches:
+        pass
+    return time.perf_counter() - started
+
+
+def _seconds_to_first(root: Path, config: TrainingSetConfig, share: float) -> float:
+    """From nothing to the first batch, at a share of an epoch."""
+    started = time.perf_counter()
+    dataset = TrainingSet(root, config)
+    sampler = dataset.sampler(SEED)
+    consumed = int(len(dataset) * share)
+    sampler.load_state_dict({"seed": SEED, "epoch": 3, "consumed": consumed})
+    next(iter(make_loader(dataset, sampler, BATCH)))
+    return time.perf_counter() - started
+
+
+def _seconds_to_begin_of_rest(dataset: TrainingSet) -> float:
+    started = time.perf_counter()
+    sampler = dataset.sampler(SEED)
+    sampler.advance(len(dataset) // 2)
+    next(iter(sampler))
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--recipe", action="append", default=[])
+    parser.add_argument("--labels")
+    parser.add_argument("--neighbours", action="store_true")
+    parser.add_argument("--input", default="448x256")
+    parser.add_argument("--losses", default="224x128")
+    parser.add_argument("--plain", action="store_true", help="without augmentation")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    fields = {
+        "recipes": options.recipe,
+        "labels": options.labels,
+        "neighbours": options.neighbours,
+        "input_size": options.input.split("x"),
+        "loss_size": options.losses.split("x"),
+        **({"augmentation": None} if options.plain else {}),
+    }
+    config = TrainingSetConfig.model_validate(fields)
+    figures = measure(options.dataset, config, options.repeats)
+    print_figures(f"loader, {options.input} in, losses {options.losses}", figures, options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""From the rows of one sample to its arrays: decoded, and resized to what training takes."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from datasets.errors import DamagedInput, Reason, Refused
+from datasets.frame import scaled_intrinsics
+from datasets.images import check_png, decode_depth_png, decode_jpeg, resize_image
+from datasets.projection import scatter_min_resize
+from datasets.shards import Row
+from datasets.training_config import TrainingSetConfig
+
+Size = tuple[int, int]  # (width, height)
+Arrays = dict[str, np.ndarray]
+
+SIDES = {"previous": "prev", "next": "next"}  # ours, and the columns'
+PICTURES = ("image", "clear_image", "target", *SIDES)
+FRAME_COLUMNS = ("frame_id", "image", "intrinsics", "width", "height")
+VARIANT_COLUMNS = ("sample_id", "frame_id", "image")
+LABEL_COLUMNS = ("frame_id", "depth", "confidence")
+NEIGHBOUR_COLUMNS = tuple(
+    name for s in SIDES.values() for name in (f"{s}_image", f"{s}_intrinsics", f"T_{s}_camera")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRows:
+    """What is read of one sample, not yet decoded."""
+
+    frame: Row
+    variant: Row | None  # None: the frame itself is shown
+    label: Row | None
+
+
+def decode_sample(rows: SampleRows, config: TrainingSetConfig) -> Arrays:
+    """Pictures (H, W, 3) uint8, depths (h, w) float32 in metres, geometry float64; see TrainingSet.
+
+    Raises DamagedInput; Refused where a depth that was asked for is not there.
+    """
+    size = config.loss_size
+    clear = decode_jpeg(rows.frame["image"]["bytes"])
+    arrays = {
+        "clear_image": resize_image(clear, config.input_size),
+        "target": resize_image(clear, size),
+    }
+    arrays["image"] = arrays["clear_image"]
+    if rows.variant is not None:
+        variant = decode_jpeg(rows.variant["image"]["bytes"])
+        arrays["image"] = resize_image(variant, config.input_size)
+    native = (rows.frame["width"], rows.frame["height"])
+    arrays["intrinsics"] = scaled_intrinsics(_matrix(rows.frame["intrinsics"], 3), native, size)
+    if config.neighbours:
+        for side in SIDES:
+            arrays |= _neighbour(rows.frame, side, arrays["intrinsics"], size)
+    if config.lidar_depth:
+        arrays["lidar_depth_m"] = _lidar(rows.frame, size)
+    if config.exact_depth:
+        arrays["exact_depth_m"] = _dense(rows.frame, "exact_depth", size)
+    if rows.label is not None:
+        arrays["label_depth_m"] = _dense(rows.label, "depth", size)
+        arrays["label_confidence"] = _confidence(rows.label, size)
+    return arrays
+
+
+def _neighbour(row: Row, side: str, intrinsics: np.ndarray, size: Size) -> Arrays:
+    """Picture, intrinsics and transform of the neighbour "previous" or "next".
+
+    Where there is none: black, unmoved, with the frame's intrinsics, so that no geometry made with
+    them divides by zero before it is masked by `has_previous`, `has_next`.
+    """
+    column = SIDES[side]
+    if row[f"{column}_image"] is None:
+        image, own, transform = np.zeros((size[1], size[0], 3), np.uint8), intrinsics, np.eye(4)
+    else:
+        image = decode_jpeg(row[f"{column}_image"]["bytes"])
+        native = (image.shape[1], image.shape[0])
+        own = scaled_intrinsics(_matrix(row[f"{column}_intrinsics"], 3), native, size)
+        transform = _matrix(row[f"T_{column}_camera"], 4)
+    return {
+        side: resize_image(image, size),
+        f"{side}_intrinsics": own,
+        f"T_{side}_camera": transform,
+        f"has_{side}": np.array(row[f"{column}_image"] is not None),
+    }
+
+
+def _lidar(row: Row, size: Size) -> np.ndarray:
+    """Sparse depth (h, w) in metres, 0 = none; all none where the frame has no LiDAR."""
+    if row["lidar_depth"] is None:
+        return np.zeros((size[1], size[0]), np.float32)
+    depth_m = decode_depth_png(row["lidar_depth"]["bytes"])
+    same = depth_m.shape == (size[1], size[0])
+    return depth_m if same else scatter_min_resize(depth_m, size)
+
+
+def _dense(row: Row, column: str, size: Size) -> np.ndarray:
+    """Dense depth (h, w) in metres, 0 = none: a mean over an edge is a depth that nothing has."""
+    if row[column] is None:
+        raise Refused(
+            f"frame {row['frame_id']} has no {column}, which was asked for. Only rendered worlds "
+            "have exact depth: train on labels or on LiDAR here."
+        )
+    return _resize_nearest(decode_depth_png(row[column]["bytes"]), size)
+
+
+def _confidence(row: Row, size: Size) -> np.ndarray:
+    """Confidence (h, w) float32 in [0, 1] of an 8-bit PNG; ones where the teacher gave none."""
+    if row["confidence"] is None:
+        return np.ones((size[1], size[0]), np.float32)
+    data = row["confidence"]["bytes"]
+    check_png(data)
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint8 or values.ndim != 2:
+        found = "nothing decodable" if values is None else f"{values.dtype} {values.shape}"
+        raise DamagedInput(
+            Reason.UNDECODABLE_IMAGE,
+            f"the confidence of frame {row['frame_id']} is {found}; expected an 8-bit grey PNG",
+        )
+    return _resize_nearest(values, size).astype(np.float32) * np.float32(1 / 255)
+
+
+def _resize_nearest(values: np.ndarray, size: Size) -> np.ndarray:
+    """(H, W) to `size` = (width, height), each new pixel the old one under its centre."""
+    if (values.shape[1], values.shape[0]) == size:
+        return values
+    return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _matrix(values: list[float], rows: int) -> np.ndarray:
+    """A row-major matrix column as (rows, rows) float64."""
+    return np.array(values, np.float64).reshape(rows, rows)
