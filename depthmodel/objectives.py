@@ -1,0 +1,76 @@
+"""What a network is trained for: batches in, a loss and its parts out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from depthmodel.card import ModelCard
+from depthmodel.losses import Losses
+from depthmodel.model import DepthModel
+from depthmodel.reprojection import Reprojection, Source, min_reprojection, warp
+
+Batch = dict[str, Any]  # datasets.loader.Sample, collated
+SIDES = ("previous", "next")
+
+
+class Objective(nn.Module, ABC):
+    """The networks of a run and the loss that trains them; frozen ones stay out of `trained`."""
+
+    def __init__(self, trained: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.trained = nn.ModuleDict(dict(trained))  # "depth", and "pose" where one is trained
+
+    @abstractmethod
+    def forward(self, batch: Batch, epoch: int) -> Losses:
+        """Losses of a batch that lies on the networks' device."""
+
+    @property
+    def model(self) -> DepthModel:
+        """The depth network in training."""
+        model = self.trained["depth"]
+        assert isinstance(model, DepthModel)
+        return model
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters by the name of their learning rate."""
+        groups = {
+            "backbone": list(self.model.backbone.parameters()),
+            "head": list(self.model.head.parameters()),
+        }
+        if "pose" in self.trained:
+            groups["pose"] = list(self.trained["pose"].parameters())
+        return groups
+
+    def save(self, folder: Path, card: ModelCard) -> None:
+        """Write the result below a run's folder."""
+        self.model.save_pretrained(folder / "model", card)
+
+
+def recorded_poses(batch: Batch) -> dict[str, torch.Tensor]:
+    """T_neighbour_camera (B, 4, 4) of each side, in metres, as the car recorded them."""
+    return {side: batch[f"T_{side}_camera"] for side in SIDES}
+
+
+def reprojection(
+    batch: Batch, depth_m: torch.Tensor, poses: Mapping[str, torch.Tensor], *, automask: bool
+) -> Reprojection:
+    """The clear neighbours seen through a depth (B, 1, h, w) at the loss size."""
+    sources = [
+        Source(
+            batch[side],
+            warp(
+                batch[side],
+                depth_m,
+                poses[side],
+                batch["intrinsics"],
+                batch[f"{side}_intrinsics"],
+            ),
+            batch[f"has_{side}"],
+        )
+        for side in SIDES
+    ]
+    return min_reprojection(batch["target"], sources, automask=automask)

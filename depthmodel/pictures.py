@@ -1,0 +1,45 @@
+"""A sheet of what a network makes of a few samples while it trains."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+COLOURS = cv2.COLORMAP_MAGMA  # near is bright
+
+
+def write_pictures(path: Path, image: torch.Tensor, *depths_m: torch.Tensor | None) -> None:
+    """Write a PNG with a row per sample: image (B, 3, H, W), then depth maps (B, 1 or none, h, w).
+
+    All depths of a row share one scale of inverse depth; pixels without depth are grey.
+    """
+    maps = [
+        d.detach().float().cpu().reshape(len(d), *d.shape[-2:]).numpy()
+        for d in depths_m
+        if d is not None
+    ]
+    pictures = (image.detach().float().cpu().permute(0, 2, 3, 1).numpy() * 255).round()
+    rows = []
+    for k, picture in enumerate(pictures.astype(np.uint8)):
+        size = (picture.shape[1], picture.shape[0])
+        inverse = [_inverse(cv2.resize(m[k], size, interpolation=cv2.INTER_NEAREST)) for m in maps]
+        nearest = max(
+            (float(np.nanquantile(i, 0.98)) for i in inverse if np.isfinite(i).any()), default=1.0
+        )
+        rows.append(cv2.hconcat([picture[..., ::-1], *(_coloured(i / nearest) for i in inverse)]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.vconcat(rows))
+
+
+def _inverse(depth_m: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.where(depth_m > 0, 1.0 / depth_m, np.nan)
+
+
+def _coloured(share: np.ndarray) -> np.ndarray:
+    """(H, W) in [0, 1] or NaN to (H, W, 3) uint8, BGR."""
+    levels = np.nan_to_num(np.clip(share, 0, 1) * 255).astype(np.uint8)
+    colours = cv2.applyColorMap(levels, COLOURS)
+    colours[np.isnan(share)] = 128
+    return colours

@@ -1,0 +1,91 @@
+"""Everything that decides a training run, as plain data that a run keeps beside its results."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from datasets.training_config import TrainingSetConfig
+from depthmodel.config import DepthConfig
+from depthmodel.losses import StudentLoss, TeacherLoss
+from depthmodel.optimiser import OptimiserConfig
+from depthmodel.posenet import PoseConfig
+from depthmodel.reliability import MaskMode
+from depthmodel.weights import Weights
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TeacherConfig(_Part):
+    """A teacher: clear frames alone, from video or from LiDAR.
+
+    `poses`: the recorded ones, or those of a pose network that is trained along (SSD-T).
+    """
+
+    supervision: Literal["video", "lidar"] = "video"
+    poses: Literal["recorded", "network"] = "recorded"
+    pose: PoseConfig = PoseConfig()
+    loss: TeacherLoss = TeacherLoss()
+
+
+class StudentConfig(_Part):
+    """A student: clear frames and variants, labels of a teacher that saw the clear frame.
+
+    `teacher` is the teacher's folder: its encoder is the frozen reference of the semantic loss
+    unless `reference` names other weights of the student's own architecture (the paper: the
+    pretrained DINOv2). `start`: as the model's configuration says (the paper), or from the teacher.
+    `target` "exact" learns a rendered world's true depth instead of labels: an upper bound. The
+    reliability mask needs neighbours and recorded poses; in the first `num_unmasked_epochs` it is
+    one everywhere.
+    """
+
+    teacher: Path | None = None
+    reference: Weights | None = None
+    start: Literal["configured", "teacher"] = "configured"
+    target: Literal["labels", "exact"] = "labels"
+    mask_mode: MaskMode = "reliable"
+    num_unmasked_epochs: Annotated[int, Field(ge=0)] = 1
+    use_confidence: bool = True
+    loss: StudentLoss = StudentLoss()
+
+
+class TrainConfig(_Part):
+    """A run. `name` is for people."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")
+    role: TeacherConfig | StudentConfig
+    model: DepthConfig
+    data: TrainingSetConfig
+    optimiser: OptimiserConfig = OptimiserConfig()
+    num_steps: Count
+    batch_size: Count  # of one rank
+    num_workers: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    average_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = 0.999
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"  # auto: bfloat16 where a GPU has it
+    compile: bool = False
+    report_every: Count = 50
+    checkpoint_every: Count = 500
+    pictures_every: Count | None = None
+    tensorboard: bool = False
+
+    @model_validator(mode="after")
+    def _checks(self) -> "TrainConfig":
+        if isinstance(self.role, StudentConfig):
+            if self.role.target == "labels" and self.data.labels is None:
+                raise ValueError("data.labels: a student learns from labels; name their folder")
+            if self.role.target == "exact" and not self.data.exact_depth:
+                raise ValueError("data.exact_depth: learning from the true depth needs it")
+            if self.role.teacher is None and self.role.start == "teacher":
+                raise ValueError("role.teacher: to start from a teacher, name its folder")
+            if self.role.mask_mode != "none" and not self.data.neighbours:
+                raise ValueError("data.neighbours: the reliability mask compares with neighbours")
+        elif self.role.supervision == "video" and not self.data.neighbours:
+            raise ValueError("data.neighbours: learning from video needs the frames beside")
+        elif self.role.supervision == "lidar" and not self.data.lidar_depth:
+            raise ValueError("data.lidar_depth: learning from LiDAR needs it")
+        return self
