@@ -1,12 +1,9 @@
 """The flow on a real Prefect server: the rows of the local mode, small reports, clear states."""
 
-import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,18 +11,13 @@ from datasets.catalog import Catalog, Shard
 from datasets.errors import DiskFull, NightrainError
 from datasets.verify import verify
 from pipelines.execute import SerialExecutor
-from pipelines.run import GenerateJob, generate
+from pipelines.run import GenerateJob, RunReport, generate
 from pipelines.shardwork import OnRows, ShardReport, ignore_rows
 from pipelines.stop import Stop
+from tests.flow_server import MARKS, artifacts, task_names
 from tests.synthetic import SyntheticSource, all_rows, ingest_synthetic
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(180),
-    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = MARKS
 
 RECIPE = """
 name: flow
@@ -36,18 +28,6 @@ conditions:
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    """A real server on loopback with a database of its own."""
-    from prefect.testing.utilities import prefect_test_harness
-
-    import flows  # noqa: F401  (its settings must be there before prefect is imported)
-
-    with prefect_test_harness(server_startup_timeout=120):
-        logging.getLogger("prefect").setLevel(logging.ERROR)
-        yield
-
-
 @pytest.fixture
 def job(tmp_path: Path) -> GenerateJob:
     ingest_synthetic(tmp_path / "dataset", SyntheticSource(num_frames=9), frames_per_shard=3)
@@ -55,23 +35,18 @@ def job(tmp_path: Path) -> GenerateJob:
     return GenerateJob(dataset=tmp_path / "dataset", recipe=str(tmp_path / "recipe.yaml"))
 
 
-def artifacts_of(flow_name: str) -> dict[str, Any]:
-    """Latest artifacts by key, and the names of the task runs, as the server has them."""
-    from prefect.client.orchestration import get_client
+def run_in_process(job: GenerateJob, on_rows: OnRows = ignore_rows) -> RunReport:
+    from flows.generate import generate_variants
+    from flows.session import Session, run_in_process
 
-    with get_client(sync_client=True) as client:
-        found = client.request("POST", "/artifacts/latest/filter", json={}).json()
-        runs = client.request("POST", "/task_runs/filter", json={"limit": 200}).json()
-    return {"artifacts": {a["key"]: a["data"] for a in found}, "tasks": [r["name"] for r in runs]}
+    return run_in_process(Session(on_rows=on_rows), generate_variants, job)
 
 
 def test_the_flow_makes_what_the_local_mode_makes(
     server: None, job: GenerateJob, tmp_path: Path
 ) -> None:
-    from flows.generate import run_in_process
-
     counted: list[int] = []
-    report = run_in_process(job, Stop(), counted.append)
+    report = run_in_process(job, counted.append)
     assert report.num_rows == 18 == sum(counted) and not report.failed
     other = tmp_path / "other"
     ingest_synthetic(other, SyntheticSource(num_frames=9), frames_per_shard=3)
@@ -79,27 +54,24 @@ def test_the_flow_makes_what_the_local_mode_makes(
     local = job.model_copy(update={"dataset": other})
     generate(local, executor=SerialExecutor(stop), stop=stop)
     assert all_rows(job.dataset) == all_rows(other) and verify(job.dataset).accepted
-    seen = artifacts_of("generate-variants")
-    assert float(seen["artifacts"]["shards"]) == 100.0
-    assert "fog" in str(seen["artifacts"]["variants"])
-    shards = {shard.name for shard in job.plan().shards}
-    assert shards <= set(seen["tasks"])  # a task is a shard
-    assert run_in_process(job, Stop()).num_rows == 0  # and again: nothing to do
+    seen = artifacts()
+    assert float(seen["shards"]) == 100.0 and "fog" in str(seen["variants"])
+    assert {shard.name for shard in job.plan().shards} <= task_names()  # a task is a shard
+    assert run_in_process(job).num_rows == 0  # and again: nothing to do
 
 
 def test_side_by_side_is_the_same(server: None, job: GenerateJob) -> None:
-    from flows.generate import run_in_process
-
-    report = run_in_process(job.model_copy(update={"num_workers": 3}), Stop())
+    report = run_in_process(job.model_copy(update={"num_workers": 3}))
     assert report.num_rows == 18 and verify(job.dataset).accepted
 
 
 def test_sigterm_finishes_the_batch_and_the_run_is_cancelled(
     server: None, job: GenerateJob
 ) -> None:
-    from flows.generate import Session, run_with
+    from flows.generate import generate_variants
+    from flows.session import Session
 
-    here = Session()
+    here: Session[RunReport] = Session()
     sent: list[int] = []
 
     def once(_: int) -> None:
@@ -111,7 +83,7 @@ def test_sigterm_finishes_the_batch_and_the_run_is_cancelled(
     main = threading.main_thread().ident
     assert main is not None
     here.on_rows = once
-    state = run_with(here, job)
+    state = here.run(generate_variants, job)
     assert state.is_cancelled() and here.report is not None and here.report.stopped
     assert 0 < here.report.num_rows < 18 or (job.dataset / "_partial").exists()
     assert verify(job.dataset).accepted and not list((job.dataset / "_claims").iterdir())
@@ -164,12 +136,13 @@ def test_a_full_disk_ends_the_flow(server: None) -> None:
 
 
 def test_failed_shards_fail_the_run_and_the_rest_is_there(server: None, job: GenerateJob) -> None:
-    from flows.generate import Session, run_with
+    from flows.generate import generate_variants
+    from flows.session import Session
 
     path = job.dataset / Catalog(job.dataset).entries("frames")[0].rows.path
     data = bytearray(path.read_bytes())
     data[200] ^= 1
     path.write_bytes(data)
-    state = run_with(Session(), job)
+    state = Session().run(generate_variants, job)
     assert state.is_failed() and "2 shards failed" in str(state.message)
     assert len(all_rows(job.dataset)) == 12
