@@ -1,6 +1,7 @@
 """What every flow shares, on a real server: captions as a shard flow, and long jobs with steps."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -137,8 +138,6 @@ def test_steps_are_shown_now_and_then_and_never_end_the_work(
 def test_captions_through_the_flow_are_those_of_the_local_mode(
     server: None, dataset: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     from flows.caption import caption_frames
     from flows.session import run_in_process
     from pipelines.captions.job import CaptionJob, caption
