@@ -92,7 +92,8 @@ def wait(num_shards: int, seconds: float, executor: Executor) -> None:
 
 def measure_generating(seconds: float, repeats: int) -> list[Figure]:
     """Wall time of two shards of real variants in both modes."""
-    from flows.generate import run_in_process
+    from flows.generate import generate_variants
+    from flows.session import Session, run_in_process
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -117,7 +118,7 @@ def measure_generating(seconds: float, repeats: int) -> list[Figure]:
         return compared(
             "generating, 2 shards",
             lambda: on_a_copy(local),
-            lambda: on_a_copy(lambda job: run_in_process(job, Stop())),
+            lambda: on_a_copy(lambda job: run_in_process(Session(), generate_variants, job)),
             repeats,
         )
 

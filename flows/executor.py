@@ -12,6 +12,7 @@ from prefect.futures import PrefectFuture, wait
 
 from datasets.catalog import Shard
 from datasets.errors import DiskFull, NightrainError
+from flows.gpu_limit import turn
 from pipelines import stop as stopping
 from pipelines.shardwork import OnRows, ShardReport, ShardWork, ignore_rows
 from pipelines.stop import Stop
@@ -31,6 +32,7 @@ class PrefectExecutor:
     num_workers: int = 1
     stop: Stop = field(default_factory=Stop)
     on_share: Callable[[float], None] = lambda _: None  # share done; in the flow's own thread
+    gpu_limit: str | None = None  # global concurrency limit of which a task holds a slot
 
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
@@ -51,7 +53,12 @@ class PrefectExecutor:
             persist_result=False,
         )
         def make_shard(name: str) -> ShardReport:
-            return work(by_name[name], on_rows)
+            if self.gpu_limit is None:
+                return work(by_name[name], on_rows)
+            with turn(self.gpu_limit, self.stop) as mine:
+                if not mine:
+                    return ShardReport(shard=by_name[name], status="stopped")
+                return work(by_name[name], on_rows)
 
         names, num_done = iter(by_name), 0
         running: dict[PrefectFuture[ShardReport], str] = {}

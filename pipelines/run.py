@@ -147,6 +147,18 @@ class GenerateJob(BaseModel):
     include_evaluation_scenes: bool = Field(
         default=False, description="Also use val and test scenes; never train on their variants"
     )
+    gpu_limit: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Prefect's global concurrency limit of which each shard of a diffusion recipe "
+        "holds a slot, so that machines and flows take turns on a GPU",
+    )
+
+    def held_limit(self) -> str | None:
+        """The named limit, where the recipe's engine draws on a GPU; raises Refused."""
+        if self.gpu_limit is None or load_recipe(self.recipe).diffusion is None:
+            return None
+        return self.gpu_limit
 
     def plan(self) -> GenerationPlan:
         """The shards that the job asks for, committed or not; raises Refused."""

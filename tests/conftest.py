@@ -1,5 +1,7 @@
 """Fixtures that several test files share."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +17,14 @@ def dataset(tmp_path: Path) -> Path:
     root = tmp_path / "dataset"
     ingest_synthetic(root, SyntheticSource(num_frames=10), frames_per_shard=4)
     return root
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    """A real Prefect server on loopback with a database of its own; see tests/flow_server.py."""
+    import flows  # noqa: F401, I001  (its settings must be there before prefect is imported)
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        logging.getLogger("prefect").setLevel(logging.ERROR)
+        yield

@@ -13,6 +13,9 @@ import pytest
 
 from datasets.catalog import Catalog
 from datasets.verify import verify
+from pipelines.execute import SerialExecutor
+from pipelines.run import GenerateJob, generate
+from pipelines.stop import Stop
 from tests.synthetic import SyntheticSource, all_rows, ingest_synthetic
 
 NUM_FRAMES, FRAMES_PER_SHARD = 48, 6
@@ -69,11 +72,11 @@ def num_visible(root: Path) -> int:
     return sum(len(list(catalog.reader(e.rows).rows(["sample_id", "image"]))) for e in entries)
 
 
-def assert_complete(root: Path, expected: dict) -> None:
+def assert_complete(root: Path, expected: dict, num_variants: int = NUM_VARIANTS) -> None:
     """Nothing lost, nothing twice, every row as in an uninterrupted run, no orphan left."""
     report = verify(root)
     assert report.accepted and report.orphans == [] and report.num_quarantined == 0
-    assert all_rows(root) == expected and len(expected) == NUM_VARIANTS
+    assert all_rows(root) == expected and len(expected) == num_variants
     for name in ("_tmp", "_claims", "_partial"):
         assert not [p for p in (root / name).glob("*")], name
 
@@ -176,16 +179,37 @@ def test_a_killed_parent_leaves_no_worker_behind(dataset: Path, frames: Path) ->
 def test_a_killed_flow_leaves_no_server_behind(
     dataset: Path, frames: Path, uninterrupted: dict, tmp_path: Path
 ) -> None:
-    environment = {"PREFECT_HOME": str(tmp_path / "prefect")}
-    process = start(dataset, frames, "--engine-mode", "prefect", environment=environment)
-    wait_for_a_claim(dataset, seconds=120)
+    kill_a_flow_at_work(dataset, frames, tmp_path / "prefect")
+    assert start(dataset, frames).wait() == 0
+    assert_complete(dataset, uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_killed_flow_of_the_diffusion_engine_loses_nothing(tmp_path: Path) -> None:
+    from tests.tiny_diffusion import write_recipe
+
+    whole, root, stop = tmp_path / "whole", tmp_path / "dataset", Stop()
+    ingest_synthetic(whole, SyntheticSource(num_frames=6), frames_per_shard=3)
+    shutil.copytree(whole, root)
+    job = GenerateJob(dataset=whole, recipe=str(write_recipe(tmp_path)))
+    generate(job, executor=SerialExecutor(stop), stop=stop)
+    kill_a_flow_at_work(root, tmp_path, tmp_path / "prefect")
+    assert num_visible(root) < 12
+    assert start(root, tmp_path).wait() == 0
+    assert_complete(root, all_rows(whole), num_variants=12)
+
+
+def kill_a_flow_at_work(root: Path, recipe_folder: Path, prefect_home: Path) -> None:
+    """SIGKILL a flow run that holds a shard, and see its temporary server go."""
+    environment = {"PREFECT_HOME": str(prefect_home)}
+    process = start(root, recipe_folder, "--engine-mode", "prefect", environment=environment)
+    wait_for_a_claim(root, seconds=120)
     servers = [pid for pid in children(process.pid) if "-m uvicorn" in command_of(pid)]
     assert servers
     process.kill()
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     wait_until_gone(servers)
-    assert start(dataset, frames).wait() == 0
-    assert_complete(dataset, uninterrupted)
 
 
 @pytest.mark.slow

@@ -99,6 +99,20 @@ def test_quarantined_variants_are_named_and_retried(tmp_path: Path, recipe_file:
     assert nightrain(*local(root, recipe_file), "--retry-failed") == ""
 
 
+def test_captions_are_made_once(dataset: Path) -> None:
+    command = ("caption", dataset, "--captioner", "metadata", "--engine-mode", "local")
+    assert "10 captions in 3 shards" in nightrain(*command)
+    again = json.loads(nightrain(*command, "--json"))
+    assert again["tables"] == {} and again["num_already"] == 3
+    assert "blip2" in nightrain("caption", dataset, "--captioner", "parrot", code=2)
+    assert "prefect or local" in nightrain("caption", dataset, "--engine-mode", "ray", code=2)
+
+
+def test_a_gpu_limit_needs_a_server(dataset: Path, recipe_file: str) -> None:
+    said = nightrain(*local(dataset, recipe_file), "--gpu-limit", "gpu-0", code=2)
+    assert "needs --engine-mode prefect" in said
+
+
 def test_doctor_says_what_is_here() -> None:
     checks = {c["name"]: c for c in json.loads(nightrain("doctor", "--json"))}
     assert checks["torch"]["ok"] and checks["prefect"]["ok"] and checks["datasets"]["ok"]

@@ -1,31 +1,25 @@
 """The flow on a real Prefect server: the rows of the local mode, small reports, clear states."""
 
-import logging
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from datasets.catalog import Catalog, Shard
-from datasets.errors import DiskFull, NightrainError
+from datasets.errors import DiskFull, NightrainError, Refused
 from datasets.verify import verify
 from pipelines.execute import SerialExecutor
-from pipelines.run import GenerateJob, generate
+from pipelines.run import GenerateJob, RunReport, generate
 from pipelines.shardwork import OnRows, ShardReport, ignore_rows
 from pipelines.stop import Stop
+from tests.flow_server import MARKS, artifacts, task_names
 from tests.synthetic import SyntheticSource, all_rows, ingest_synthetic
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(180),
-    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = MARKS
 
 RECIPE = """
 name: flow
@@ -36,18 +30,6 @@ conditions:
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    """A real server on loopback with a database of its own."""
-    from prefect.testing.utilities import prefect_test_harness
-
-    import flows  # noqa: F401  (its settings must be there before prefect is imported)
-
-    with prefect_test_harness(server_startup_timeout=120):
-        logging.getLogger("prefect").setLevel(logging.ERROR)
-        yield
-
-
 @pytest.fixture
 def job(tmp_path: Path) -> GenerateJob:
     ingest_synthetic(tmp_path / "dataset", SyntheticSource(num_frames=9), frames_per_shard=3)
@@ -55,23 +37,18 @@ def job(tmp_path: Path) -> GenerateJob:
     return GenerateJob(dataset=tmp_path / "dataset", recipe=str(tmp_path / "recipe.yaml"))
 
 
-def artifacts_of(flow_name: str) -> dict[str, Any]:
-    """Latest artifacts by key, and the names of the task runs, as the server has them."""
-    from prefect.client.orchestration import get_client
+def run_in_process(job: GenerateJob, on_rows: OnRows = ignore_rows) -> RunReport:
+    from flows.generate import generate_variants
+    from flows.session import Session, run_in_process
 
-    with get_client(sync_client=True) as client:
-        found = client.request("POST", "/artifacts/latest/filter", json={}).json()
-        runs = client.request("POST", "/task_runs/filter", json={"limit": 200}).json()
-    return {"artifacts": {a["key"]: a["data"] for a in found}, "tasks": [r["name"] for r in runs]}
+    return run_in_process(Session(on_rows=on_rows), generate_variants, job)
 
 
 def test_the_flow_makes_what_the_local_mode_makes(
     server: None, job: GenerateJob, tmp_path: Path
 ) -> None:
-    from flows.generate import run_in_process
-
     counted: list[int] = []
-    report = run_in_process(job, Stop(), counted.append)
+    report = run_in_process(job, counted.append)
     assert report.num_rows == 18 == sum(counted) and not report.failed
     other = tmp_path / "other"
     ingest_synthetic(other, SyntheticSource(num_frames=9), frames_per_shard=3)
@@ -79,27 +56,24 @@ def test_the_flow_makes_what_the_local_mode_makes(
     local = job.model_copy(update={"dataset": other})
     generate(local, executor=SerialExecutor(stop), stop=stop)
     assert all_rows(job.dataset) == all_rows(other) and verify(job.dataset).accepted
-    seen = artifacts_of("generate-variants")
-    assert float(seen["artifacts"]["shards"]) == 100.0
-    assert "fog" in str(seen["artifacts"]["variants"])
-    shards = {shard.name for shard in job.plan().shards}
-    assert shards <= set(seen["tasks"])  # a task is a shard
-    assert run_in_process(job, Stop()).num_rows == 0  # and again: nothing to do
+    seen = artifacts()
+    assert float(seen["shards"]) == 100.0 and "fog" in str(seen["variants"])
+    assert {shard.name for shard in job.plan().shards} <= task_names()  # a task is a shard
+    assert run_in_process(job).num_rows == 0  # and again: nothing to do
 
 
 def test_side_by_side_is_the_same(server: None, job: GenerateJob) -> None:
-    from flows.generate import run_in_process
-
-    report = run_in_process(job.model_copy(update={"num_workers": 3}), Stop())
+    report = run_in_process(job.model_copy(update={"num_workers": 3}))
     assert report.num_rows == 18 and verify(job.dataset).accepted
 
 
 def test_sigterm_finishes_the_batch_and_the_run_is_cancelled(
     server: None, job: GenerateJob
 ) -> None:
-    from flows.generate import Session, run_with
+    from flows.generate import generate_variants
+    from flows.session import Session
 
-    here = Session()
+    here: Session[RunReport] = Session()
     sent: list[int] = []
 
     def once(_: int) -> None:
@@ -111,7 +85,7 @@ def test_sigterm_finishes_the_batch_and_the_run_is_cancelled(
     main = threading.main_thread().ident
     assert main is not None
     here.on_rows = once
-    state = run_with(here, job)
+    state = here.run(generate_variants, job)
     assert state.is_cancelled() and here.report is not None and here.report.stopped
     assert 0 < here.report.num_rows < 18 or (job.dataset / "_partial").exists()
     assert verify(job.dataset).accepted and not list((job.dataset / "_claims").iterdir())
@@ -164,12 +138,121 @@ def test_a_full_disk_ends_the_flow(server: None) -> None:
 
 
 def test_failed_shards_fail_the_run_and_the_rest_is_there(server: None, job: GenerateJob) -> None:
-    from flows.generate import Session, run_with
+    from flows.generate import generate_variants
+    from flows.session import Session
 
     path = job.dataset / Catalog(job.dataset).entries("frames")[0].rows.path
     data = bytearray(path.read_bytes())
     data[200] ^= 1
     path.write_bytes(data)
-    state = run_with(Session(), job)
+    state = Session().run(generate_variants, job)
     assert state.is_failed() and "2 shards failed" in str(state.message)
     assert len(all_rows(job.dataset)) == 12
+
+
+# The diffusion engine, and turns on its GPU
+
+
+@pytest.fixture
+def diffusion_job(tmp_path: Path) -> GenerateJob:
+    from tests.tiny_diffusion import write_recipe
+
+    ingest_synthetic(tmp_path / "frames", SyntheticSource(num_frames=4), frames_per_shard=2)
+    recipe = write_recipe(tmp_path)
+    return GenerateJob(dataset=tmp_path / "frames", recipe=str(recipe))
+
+
+@pytest.fixture
+def limit(server: None) -> Iterator[str]:
+    """A limit of one slot."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+
+    with get_client(sync_client=True) as client:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="gpu-a", limit=1))
+        yield "gpu-a"
+        client.delete_global_concurrency_limit_by_name("gpu-a")
+
+
+def slots_held(limit: str) -> int:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return client.read_global_concurrency_limit_by_name(limit).active_slots
+
+
+def test_the_diffusion_engine_draws_in_the_flow_what_it_draws_locally(
+    diffusion_job: GenerateJob, limit: str, tmp_path: Path
+) -> None:
+    other, stop = tmp_path / "other", Stop()
+    shutil.copytree(diffusion_job.dataset, other)
+    local = diffusion_job.model_copy(update={"dataset": other})
+    generate(local, executor=SerialExecutor(stop), stop=stop)
+
+    held: set[int] = set()
+    job = diffusion_job.model_copy(update={"gpu_limit": limit})
+    report = run_in_process(job, lambda _: held.add(slots_held(limit)))
+    assert report.num_rows == 8 and not report.failed
+    assert all_rows(job.dataset) == all_rows(other) and verify(job.dataset).accepted
+    assert held == {1} and slots_held(limit) == 0  # each shard held the slot and gave it back
+    again = run_in_process(job)
+    assert again.num_rows == 0 and again.num_already == 4
+
+
+def test_a_limit_that_the_server_does_not_know_is_refused(
+    server: None, diffusion_job: GenerateJob
+) -> None:
+    from flows.generate import generate_variants
+    from flows.session import Session
+
+    job = diffusion_job.model_copy(update={"gpu_limit": "gpu-b"})
+    with pytest.raises(Refused, match="prefect gcl create gpu-b --limit 1"):
+        run_in_process(job)
+    state = Session().run(generate_variants, job)
+    assert state.is_failed() and "no global concurrency limit 'gpu-b'" in str(state.message)
+    assert not all_rows(job.dataset)
+
+
+def test_the_weather_engine_takes_no_turn_on_a_gpu(server: None, job: GenerateJob) -> None:
+    assert run_in_process(job.model_copy(update={"gpu_limit": "gpu-b"})).num_rows == 18
+
+
+def test_a_shard_waits_for_its_turn_and_hears_the_wish_to_stop(
+    diffusion_job: GenerateJob, limit: str
+) -> None:
+    from prefect.concurrency.sync import concurrency
+
+    from flows.generate import generate_variants
+    from flows.session import Session
+
+    here: Session[RunReport] = Session()
+    threading.Timer(5.0, here.stop.request).start()
+    with concurrency(limit, strict=True):  # as another machine would
+        state = here.run(generate_variants, diffusion_job.model_copy(update={"gpu_limit": limit}))
+    assert state.is_cancelled() and here.report is not None and not here.report.failed
+    assert not all_rows(diffusion_job.dataset)
+    assert not list((diffusion_job.dataset / "_claims").iterdir())  # others may take the shard
+
+
+def test_a_turn_comes_when_the_other_ends(limit: str) -> None:
+    from prefect.concurrency.sync import concurrency
+
+    from flows.gpu_limit import turn
+
+    ended = threading.Event()
+
+    def other() -> None:
+        with concurrency(limit, strict=True):
+            held.set()
+            time.sleep(3.0)  # longer than one try
+            ended.set()
+
+    held = threading.Event()
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert held.wait(60)
+    with turn(limit, Stop()) as mine:
+        assert mine and ended.is_set()
+    thread.join()
+    with pytest.raises(TimeoutError, match="of the work"), turn(limit, Stop()):
+        raise TimeoutError("of the work")  # no try for another turn

@@ -26,32 +26,10 @@ from pipelines.run import GenerateJob, RunReport, generate, ingest
 from pipelines.stop import Stop
 from tests.synthetic import SyntheticSource, all_rows, ingest_synthetic
 from tests.tiny_depth_networks import save_dpt
-from tests.tiny_diffusion import family, picture
+from tests.tiny_diffusion import family, picture, write_recipe
 
 REAL = Path(__file__).parents[2] / "shared/data/nuscenes"
 NUM_FRAMES = 7
-
-
-def write_recipe(folder: Path, **changes: object) -> Path:
-    """A recipe on the tiny family, in JSON, which is YAML."""
-    tiny = family("sd15")
-    values: dict[str, object] = {
-        "name": "tiny",
-        "engine": "diffusion",
-        "depth": "exact",
-        "batch_size": 3,
-        "generation_width": 64,
-        "conditions": {"night": {}, "rain": {}},
-        "diffusion": {
-            "base": {"id_or_folder": str(tiny / "base")},
-            "controls": [{"weights": {"id_or_folder": str(tiny / "controlnet-depth")}}],
-            "scheduler": "ddim",
-            "steps": 2,
-        },
-    }
-    path = folder / "recipe.yaml"
-    path.write_text(json.dumps(values | changes))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """A tiny randomly initialised family, its settings and requests, for the tests of the engine."""
 
 import functools
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,28 @@ def family(name: str) -> Path:
 
 
 _kept: list[tempfile.TemporaryDirectory] = []
+
+
+def write_recipe(folder: Path, **changes: object) -> Path:
+    """A recipe on the tiny family, in JSON, which is YAML."""
+    tiny = family("sd15")
+    values: dict[str, object] = {
+        "name": "tiny",
+        "engine": "diffusion",
+        "depth": "exact",
+        "batch_size": 3,
+        "generation_width": 64,
+        "conditions": {"night": {}, "rain": {}},
+        "diffusion": {
+            "base": {"id_or_folder": str(tiny / "base")},
+            "controls": [{"weights": {"id_or_folder": str(tiny / "controlnet-depth")}}],
+            "scheduler": "ddim",
+            "steps": 2,
+        },
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(json.dumps(values | changes))
+    return path
 
 
 def weights(name: str, part: str) -> Weights:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from flows.cli import data, demo, doctor, generation, ingest, inspection, protocols
+from flows.cli import captions, data, demo, doctor, generation, ingest, inspection, protocols
 from flows.cli.console import EXIT_CODES, fail
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app.command("plan")(generation.plan)
 app.command("preview")(generation.preview)
 app.command("generate")(generation.generate)
 app.command("replay")(generation.replay)
-app.command("caption")(generation.caption)
+app.command("caption")(captions.caption)
 app.command("verify")(inspection.verify)
 app.command("stats")(inspection.stats)
 app.command("doctor")(doctor.doctor)

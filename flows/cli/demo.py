@@ -27,7 +27,7 @@ def demo(
     _say(2, "reading its frames into shards")
     ingest.world(world, dataset)
     _say(3, "making night, rain, snow, fog and night-rain variants in a Prefect flow")
-    generation.generate(dataset, "demo", engine_mode, 1, False, False, False)
+    generation.generate(dataset, "demo", engine_mode)
     _say(4, "re-hashing everything")
     inspection.verify(dataset, False)
     _say(5, "looking at it")

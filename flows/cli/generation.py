@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.cli.console import console, end, exit_code, print_json, print_run, progress_bar
+from flows.cli.modes import EngineMode, check_mode, run_flow, run_local, say_server
 
 if TYPE_CHECKING:
-    from pipelines.run import GenerateJob, RunReport
-    from pipelines.shardwork import OnRows
-    from pipelines.stop import Stop
+    from prefect import Flow
+
+    from pipelines.run import GenerateJob
 
 Dataset = Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)]
 RecipeName = Annotated[str, typer.Option("--recipe", help="Built-in recipe or path of a YAML file")]
@@ -72,35 +73,46 @@ def preview(
 def generate(
     dataset: Dataset,
     recipe: RecipeName = "weather",
-    engine_mode: Annotated[
-        str, typer.Option(help="prefect: as a flow run; local: the same job, no server")
-    ] = "prefect",
+    engine_mode: EngineMode = "prefect",
     workers: Annotated[int, typer.Option(min=1, help="Shards made side by side")] = 1,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Make only what is in quarantine")
     ] = False,
     include_evaluation_scenes: EvaluationScenes = False,
+    gpu_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Prefect's global concurrency limit that each shard of a diffusion recipe holds: "
+            "machines and flows take turns on a GPU",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
     """Make the variants that a recipe asks for; run it again to go on after any interruption."""
     from pipelines.run import GenerateJob
+    from pipelines.run import generate as run
     from pipelines.stop import Stop
 
-    if engine_mode not in ("prefect", "local"):
-        raise typer.BadParameter(f"--engine-mode is {engine_mode!r}; expected prefect or local")
+    check_mode(engine_mode)
+    if gpu_limit is not None and engine_mode == "local":
+        raise typer.BadParameter("--gpu-limit is kept by a server; it needs --engine-mode prefect")
     job = GenerateJob(
         dataset=dataset.resolve(),
         recipe=recipe,
         num_workers=workers,
         retry_failed=retry_failed,
         include_evaluation_scenes=include_evaluation_scenes,
+        gpu_limit=gpu_limit,
     )
-    run, stop = (run_local if engine_mode == "local" else run_flow), Stop()
+    stop = Stop()
     if engine_mode == "prefect" and not json:
-        server = os.environ.get("PREFECT_API_URL", "a temporary server, which takes a moment")
-        typer.echo(f"flow generate-variants on {server}", err=True)
+        say_server("generate-variants")
     with progress_bar("variants", None if retry_failed else _num_left(job), not json) as bar:
-        report = run(job, stop, bar.add)
+        if engine_mode == "local":
+            report = run_local(partial(run, job), workers, stop, bar.add)
+        else:
+            report = run_flow(_flow, job, stop, bar.add)
     if json:
         print_json(report)
     else:
@@ -108,27 +120,10 @@ def generate(
     end(exit_code(report, stop.exit_code))
 
 
-def run_local(job: GenerateJob, stop: Stop, on_rows: OnRows) -> RunReport:
-    """The job in plain Python: serial, or in processes."""
-    from pipelines.execute import ProcessExecutor, SerialExecutor
-    from pipelines.run import generate as run
-    from pipelines.stop import stop_on_signals
+def _flow() -> Flow[..., Any]:
+    from flows.generate import generate_variants
 
-    serial = job.num_workers == 1
-    executor = SerialExecutor(stop) if serial else ProcessExecutor(job.num_workers, stop)
-    with stop_on_signals(stop):
-        return run(job, executor=executor, stop=stop, on_rows=on_rows)
-
-
-def run_flow(job: GenerateJob, stop: Stop, on_rows: OnRows) -> RunReport:
-    """The job as a run of the flow `generate-variants`, on the user's server or a temporary one."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the progress bar says the rest
-    from flows.server_guard import guard_server
-
-    guard_server()
-    from flows.generate import run_in_process
-
-    return run_in_process(job, stop, on_rows)
+    return generate_variants
 
 
 def _num_left(job: GenerateJob) -> int:
@@ -171,36 +166,3 @@ def replay(
             psnr = "equal pixels" if report.psnr_db is None else f"{report.psnr_db:.1f} dB PSNR"
             out.print(f"[yellow]different[/yellow]  {sample_id} by {report.recipe}: {psnr}")
     end(0 if report.identical else EXIT_INCOMPLETE)
-
-
-def caption(
-    dataset: Dataset,
-    captioner: Annotated[str, typer.Option(help="blip2 or small")] = "blip2",
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
-) -> None:
-    """Say in a sentence what each frame shows, once, for recipes with `captioner: ...`."""
-    from datasets.catalog import Catalog
-    from flows.cli.console import one_of
-    from pipelines.captions.shard import CaptionShard, plan_captions
-    from pipelines.execute import SerialExecutor
-    from pipelines.prompted import load_captioner
-    from pipelines.run import run
-    from pipelines.stop import Stop, stop_on_signals
-
-    chosen = load_captioner(one_of("--captioner", captioner, ("metadata", "blip2", "small")))
-    catalog, stop = Catalog(dataset), Stop()
-    shards = plan_captions(catalog, chosen)
-    with stop_on_signals(stop), progress_bar("captions", shown=not json) as bar:
-        report = run(
-            dataset,
-            list(shards),
-            CaptionShard(dataset, chosen),
-            executor=SerialExecutor(stop),
-            stop=stop,
-            on_rows=bar.add,
-        )
-    if json:
-        print_json(report)
-    else:
-        print_run(report, "captions")
-    end(exit_code(report, stop.exit_code))

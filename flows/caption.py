@@ -1,0 +1,27 @@
+"""The flow `caption-frames`: what each frame shows, in a sentence, one task per shard.
+
+python -m flows.caption DATASET blip2
+"""
+
+import sys
+from functools import partial
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.shards import run_shards
+from pipelines.captions.job import CaptionJob, caption
+
+
+@flow(name="caption-frames", persist_result=False)
+def caption_frames(job: CaptionJob) -> State:
+    """Caption the frames of a dataset, once; what is committed stays, what is missing is made.
+
+    Ends Completed, Failed where shards failed, Cancelled where a signal stopped it; the next run of
+    the same job goes on from there.
+    """
+    return run_shards(job.dataset, partial(caption, job), "captions")
+
+
+if __name__ == "__main__":
+    caption_frames(CaptionJob.model_validate({"dataset": sys.argv[1], "captioner": sys.argv[2]}))

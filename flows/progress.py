@@ -1,0 +1,30 @@
+"""A progress artifact that never costs the work it shows."""
+
+import logging
+import time
+from typing import cast
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+SECONDS_BETWEEN_UPDATES = 2.0
+logger = logging.getLogger(__name__)
+
+
+class Progress:
+    """The share done of a flow run, on the server; updated at most every two seconds."""
+
+    def __init__(self, key: str, description: str) -> None:
+        self._artifact = cast(UUID, create_progress_artifact(0.0, key, description))
+        self._last_update_s = float("-inf")
+
+    def show(self, share: float) -> None:
+        """Show a share in [0, 1]; a server that cannot be reached is logged and work goes on."""
+        now_s = time.monotonic()
+        if share < 1.0 and now_s - self._last_update_s < SECONDS_BETWEEN_UPDATES:
+            return
+        self._last_update_s = now_s
+        try:
+            update_progress_artifact(self._artifact, 100.0 * share)
+        except Exception as error:  # hours of work must not end for a picture of it
+            logger.warning("progress is not shown: %s: %s", type(error).__name__, error)
