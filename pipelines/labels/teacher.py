@@ -5,11 +5,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from datasets.errors import Refused
+
+if TYPE_CHECKING:
+    from depthmodel.model import DepthModel  # pyright: ignore[reportMissingImports]
 
 
 class Teacher(Protocol):
@@ -35,16 +38,21 @@ class Teacher(Protocol):
 
 @dataclass(frozen=True)
 class SavedTeacher:
-    """A depth model in a folder that `save_pretrained` wrote; loaded once per process."""
+    """A depth model in a folder that `save_pretrained` wrote; loaded once per process.
+
+    `saved_ns` says which: where another model was saved there since, one that is loaded already
+    goes on with its own weights and digest, and one loaded now has another digest.
+    """
 
     folder: Path
     name: str
     device: str
+    saved_ns: int
 
     @property
     def digest(self) -> str:
         """The model's own digest over its configuration and weights; raises Refused."""
-        return self._model.digest
+        return _loaded(self)[1]
 
     @property
     def runs_on(self) -> str:
@@ -53,11 +61,7 @@ class SavedTeacher:
 
     def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """Depth (H, W) float32 in metres per picture (H, W, 3) uint8; raises Refused."""
-        return self._model.predict(images)
-
-    @property
-    def _model(self) -> Teacher:
-        return _loaded(self.folder, self.device)
+        return _loaded(self)[0].predict(images, batch_size=len(images))
 
 
 def load_teacher(folder: Path, name: str = "", device: str | None = None) -> SavedTeacher:
@@ -71,14 +75,17 @@ def load_teacher(folder: Path, name: str = "", device: str | None = None) -> Sav
     slug = re.sub(r"[^a-z0-9]+", "-", (name or folder.name).lower()).strip("-")
     if not slug:
         raise Refused(f"{name or folder.name!r} gives no name of letters and digits; say --name.")
-    return SavedTeacher(folder, slug, device or _best_device())
+    times = [path.stat().st_mtime_ns for path in folder.glob("*.safetensors")]
+    return SavedTeacher(folder, slug, device or _best_device(), max(times, default=0))
 
 
 @functools.cache
-def _loaded(folder: Path, device: str) -> Teacher:
+def _loaded(teacher: SavedTeacher) -> tuple["DepthModel", str]:
+    """The model and its digest, which reads all weights."""
     from depthmodel.model import DepthModel  # pyright: ignore[reportMissingImports]
 
-    return cast(Teacher, DepthModel.from_pretrained(folder, device))
+    model = DepthModel.from_pretrained(teacher.folder, teacher.device)
+    return model, model.digest
 
 
 def _best_device() -> str:
