@@ -35,6 +35,7 @@ from datasets.shards import ShardFile, ShardReader, ShardWriter, describe_shard,
 
 FRAMES = "frames"
 CAPTIONS = "captions"
+LABELS = "labels"
 FOREIGN_TEMPORARY_SECONDS = 86_400.0
 TABLE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 
@@ -201,7 +202,7 @@ class Catalog:
         known = {f.path for e in entries for f in (e.rows, e.quarantine) if f is not None}
         found = {
             str(path.relative_to(self.root))
-            for top in (FRAMES, CAPTIONS, "variants", "quarantine", "labels")
+            for top in (FRAMES, CAPTIONS, LABELS, "variants", "quarantine")
             for path in (self.root / top).rglob("*.parquet")
         }
         return sorted(found - known)
@@ -271,5 +272,5 @@ def _shard_name(data_file: str) -> str:
     table, _, name = data_file.rpartition("/")
     if table.startswith("quarantine/"):
         rest = table.removeprefix("quarantine/")
-        table = rest if rest.split("/")[0] in (FRAMES, CAPTIONS, "labels") else f"variants/{rest}"
+        table = rest if rest.split("/")[0] in (FRAMES, CAPTIONS, LABELS) else f"variants/{rest}"
     return f"{table}/{name.partition('.')[0]}"

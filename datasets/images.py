@@ -1,4 +1,7 @@
-"""Strict codecs: JPEG for what is seen, 16-bit PNG for depth (metres x 256, 0 = none)."""
+"""Strict codecs.
+
+JPEG for what is seen, 16-bit PNG for depth (metres x 256, 0 = none), 8-bit PNG for confidence.
+"""
 
 import zlib
 from dataclasses import dataclass
@@ -95,6 +98,27 @@ def decode_depth_png(data: bytes) -> np.ndarray:
             Reason.UNDECODABLE_IMAGE, f"expected a 16-bit grey depth PNG, found {found}"
         )
     return values.astype(np.float32) * np.float32(1 / DEPTH_SCALE)
+
+
+def encode_confidence_png(confidence: np.ndarray) -> bytes:
+    """Encode confidence (H, W) in [0, 1] as an 8-bit grey PNG of confidence x 255."""
+    values = np.rint(np.clip(confidence, 0.0, 1.0) * 255.0).astype(np.uint8)
+    ok, data = cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not ok:
+        raise ValueError(f"OpenCV could not encode a confidence map of shape {confidence.shape}")
+    return data.tobytes()
+
+
+def decode_confidence_png(data: bytes) -> np.ndarray:
+    """Decode an 8-bit confidence PNG to (H, W) float32 in [0, 1]; raises DamagedInput."""
+    check_png(data)
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint8 or values.ndim != 2:
+        found = "nothing decodable" if values is None else f"{values.dtype} {values.shape}"
+        raise DamagedInput(
+            Reason.UNDECODABLE_IMAGE, f"expected an 8-bit grey confidence PNG, found {found}"
+        )
+    return values.astype(np.float32) * np.float32(1 / 255)
 
 
 def check_png(data: bytes) -> None:

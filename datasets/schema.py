@@ -126,6 +126,30 @@ CAPTIONS = pa.schema(
     ]
 )
 
+LABELS = pa.schema(  # row i is of row i of the frames shard of that number
+    [
+        _required("frame_id", pa.string()),
+        *_ORIGIN,
+        pa.field("depth", IMAGE),  # null where the frame could not be labelled
+        pa.field("confidence", IMAGE),  # 8-bit grey PNG, value / 255; 0 where there is no depth
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        _required("intrinsics", MATRIX_3X3),  # at width x height
+        pa.field("depth_scale", pa.float32()),
+        pa.field("teacher", NAME),
+        pa.field("teacher_sha256", NAME),
+        pa.field("confidence_source", NAME),  # "flip", "flip+photometric"; null without depth
+        pa.field("depth_share", pa.float32()),  # of the pixels that have depth
+        pa.field("confident_share", pa.float32()),  # of all pixels, confidence at least one half
+        pa.field("batch_size", pa.int16()),
+        pa.field("builds", NAME),
+        pa.field("device", NAME),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+        pa.field("gen_seconds", pa.float32()),
+        *_RIGHTS,
+    ]
+)
+
 QUARANTINE = pa.schema(
     [
         _required("sample_id", pa.string()),  # the frame's own name where a frame was rejected

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from datasets.catalog import Catalog
-from datasets.errors import CorruptShard
+from datasets.catalog import FRAMES, LABELS, Catalog, Entry
+from datasets.errors import CorruptShard, PlanMismatch
+from datasets.labels import require_same_frames
 from datasets.shards import ShardFile, keys_digest
 
 
@@ -30,12 +31,16 @@ class VerifyReport(BaseModel):
 
     @property
     def accepted(self) -> bool:
-        """Whether every committed file is what its entry says, and no key is there twice."""
+        """Whether every file is what its entry says, no key is twice, and labels match frames."""
         return not self.problems
 
 
 def verify(root: Path, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
-    """Hash every committed file, read every page, and look for keys that are there twice."""
+    """Hash every committed file and read every page.
+
+    Also looks for keys that are there twice, and for labels that do not match their frames row by
+    row.
+    """
     catalog, report = Catalog(root), VerifyReport()
     num_done, num_entries = 0, sum(1 for _ in (root / "_manifest").rglob("*.json"))
     for table in catalog.tables():
@@ -55,6 +60,8 @@ def verify(root: Path, progress: Callable[[int, int], None] | None = None) -> Ve
             if entry.quarantine is not None:
                 report.num_quarantined += entry.quarantine.num_rows
                 _check_file(catalog, entry.quarantine, {}, report)
+            if table.startswith(f"{LABELS}/"):
+                _check_labels(catalog, entry, report)
     report.orphans = catalog.orphans() if report.accepted else []
     return report
 
@@ -73,6 +80,18 @@ def _check_file(
         if key in seen:
             _add(report, file.path, CorruptShard(f"{key} is also in {seen[key]}"))
         seen[key] = file.path
+
+
+def _check_labels(catalog: Catalog, labels: Entry, report: VerifyReport) -> None:
+    """Check that labels are of the frames that lie beside them, in number, order and content."""
+    shard = labels.shard.model_copy(update={"table": FRAMES})
+    try:
+        frames = catalog.entry(shard)
+        if frames is None:
+            raise CorruptShard(f"{shard.name}, which it labels, is not committed")
+        require_same_frames(frames, labels)
+    except (CorruptShard, PlanMismatch) as error:
+        _add(report, labels.rows.path, error)
 
 
 def _read_all(catalog: Catalog, file: ShardFile) -> list[str]:

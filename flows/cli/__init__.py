@@ -4,7 +4,17 @@ import sys
 
 import typer
 
-from flows.cli import captions, data, demo, doctor, generation, ingest, inspection, protocols
+from flows.cli import (
+    captions,
+    data,
+    demo,
+    doctor,
+    generation,
+    ingest,
+    inspection,
+    labels,
+    protocols,
+)
 from flows.cli.console import EXIT_CODES, fail
 
 app = typer.Typer(
@@ -26,6 +36,7 @@ app.command("preview")(generation.preview)
 app.command("generate")(generation.generate)
 app.command("replay")(generation.replay)
 app.command("caption")(captions.caption)
+app.command("label")(labels.label)
 app.command("verify")(inspection.verify)
 app.command("stats")(inspection.stats)
 app.command("doctor")(doctor.doctor)

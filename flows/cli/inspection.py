@@ -74,6 +74,8 @@ def print_stats(report: DatasetStats) -> None:
         for quantity, spread in t.physical.items():
             condition = name.rpartition("/")[2]
             out.print(f"  {condition:11s} {quantity:15s} {_range(spread)}")
+    for name, t in report.tables.items():
+        _print_labels(out, name, t)
     for name, source in report.sources.items():
         _print_source(out, name, source)
     if report.depth_share:
@@ -81,6 +83,15 @@ def print_stats(report: DatasetStats) -> None:
         edges = zip(report.depth_edges_m, report.depth_edges_m[1:], strict=False)
         for (near, far), share in zip(edges, report.depth_share, strict=True):
             out.print(f"  {near:4.0f} to {far:3.0f} m  {share:6.1%}  {'#' * round(60 * share)}")
+
+
+def _print_labels(out: Console, name: str, t: TableStats) -> None:
+    """Print how much depth the labels of a table have, and how much of it is trusted."""
+    if t.depth_share and t.confident_share:
+        out.print(
+            f"\n{name}: depth in {t.depth_share.mean:.1%} of the pixels, confident in "
+            f"{t.confident_share.mean:.1%} (by frame {_range(t.confident_share)})"
+        )
 
 
 def _print_source(out: Console, name: str, s: SourceStats) -> None:

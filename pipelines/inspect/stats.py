@@ -40,6 +40,8 @@ class TableStats(BaseModel):
     severity: Spread | None = None
     physical: dict[str, Spread] = {}
     gen_seconds: Spread | None = None
+    depth_share: Spread | None = None  # of labels: share of a map's pixels that have depth
+    confident_share: Spread | None = None  # of labels: share of confidence at least one half
 
 
 class DatasetStats(BaseModel):
@@ -81,6 +83,7 @@ def dataset_stats(
 
 def _table_stats(catalog: Catalog, entries: Sequence[Entry], sampled_rows: int) -> TableStats:
     scalars = ["condition", "split", "camera", "severity", "physical", "gen_seconds"]
+    scalars += ["depth_share", "confident_share"]
     rows = [r for e in entries for r in catalog.reader(e.rows).table(scalars).to_pylist()]
     quarantined: dict[str, int] = {}
     for reason, count in (item for e in entries for item in e.counts.items()):
@@ -100,6 +103,8 @@ def _table_stats(catalog: Catalog, entries: Sequence[Entry], sampled_rows: int) 
         severity=_spread([r.get("severity") for r in rows]),
         physical={k: s for k in names if (s := _spread([r["physical"].get(k) for r in rows]))},
         gen_seconds=_spread([r.get("gen_seconds") for r in rows]),
+        depth_share=_spread([r.get("depth_share") for r in rows]),
+        confident_share=_spread([r.get("confident_share") for r in rows]),
     )
 
 

@@ -1,0 +1,1 @@
+"""A teacher's depth of the clear frames, beside them."""

@@ -1,0 +1,135 @@
+"""Labelling a dataset: which shards, and the whole run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from datasets.catalog import FRAMES, Catalog, Entry, Shard
+from datasets.errors import Refused
+from datasets.frame import Condition
+from pipelines.execute import Executor
+from pipelines.inspect.card import write_card
+from pipelines.labels.settings import LabelSettings, labels_table
+from pipelines.labels.shard import LabelShard
+from pipelines.labels.teacher import SavedTeacher, Teacher, load_teacher
+from pipelines.plan import EVALUATION_SPLITS
+from pipelines.run import RunReport, run
+from pipelines.shardwork import OnRows, ignore_rows
+from pipelines.stop import Stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelPlan:
+    """The shards to label, and what was left out on purpose."""
+
+    table: str  # "labels/<teacher>-<digest>"
+    shards: tuple[Shard, ...]
+    num_frames: int
+    skipped: dict[str, int]  # frames left out, by the reason in words
+
+
+def plan_labels(
+    catalog: Catalog,
+    teacher: Teacher,
+    settings: LabelSettings | None = None,
+    *,
+    conditions: Sequence[Condition] = (Condition.CLEAR,),
+    include_evaluation_scenes: bool = False,
+) -> LabelPlan:
+    """One shard of labels per committed frames shard of the conditions.
+
+    A teacher is trained on clear days and sees only clear frames; frames of validation and test
+    scenes are left out unless asked for in words. Raises Refused where nothing is left.
+    """
+    table = labels_table(teacher, settings or LabelSettings())
+    kept: list[Entry] = []
+    skipped: dict[str, int] = {}
+    for entry in catalog.entries(FRAMES):
+        reason = _left_out(entry, conditions, include_evaluation_scenes)
+        if reason:
+            skipped[reason] = skipped.get(reason, 0) + entry.rows.num_rows
+        elif entry.rows.num_rows:
+            kept.append(entry)
+    if not kept:
+        raise Refused(_nothing_left(catalog, skipped))
+    return LabelPlan(
+        table=table,
+        shards=tuple(entry.shard.model_copy(update={"table": table}) for entry in kept),
+        num_frames=sum(entry.rows.num_rows for entry in kept),
+        skipped=skipped,
+    )
+
+
+class LabelJob(BaseModel):
+    """What `nightrain label` is asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    dataset: Path = Field(description="Folder of the dataset, with committed frames")
+    teacher: Path = Field(description="Folder of a trained depth model")
+    name: str = Field(default="", description="Name of the teacher; the folder's by default")
+    device: str | None = Field(default=None, description="cpu, cuda; the GPU where there is one")
+    settings: LabelSettings = LabelSettings()
+    conditions: tuple[Condition, ...] = Field(
+        default=(Condition.CLEAR,), description="Of the frames that the teacher sees"
+    )
+    num_workers: int = Field(default=1, ge=1, description="Shards labelled side by side")
+    include_evaluation_scenes: bool = Field(
+        default=False, description="Also label val and test scenes; never train on these labels"
+    )
+
+    def plan(self) -> LabelPlan:
+        """The shards that the job asks for, committed or not; raises Refused."""
+        return plan_labels(
+            Catalog(self.dataset),
+            self.load(),
+            self.settings,
+            conditions=self.conditions,
+            include_evaluation_scenes=self.include_evaluation_scenes,
+        )
+
+    def load(self) -> SavedTeacher:
+        """The teacher; raises Refused."""
+        return load_teacher(self.teacher, self.name, self.device)
+
+
+def label(
+    job: LabelJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
+) -> RunReport:
+    """Make the labels that a job asks for, or what is missing of them.
+
+    Raises Refused, DiskFull.
+    """
+    plan = job.plan()
+    work = LabelShard(job.dataset, job.load(), job.settings)
+    report = run(job.dataset, plan.shards, work, executor=executor, stop=stop, on_rows=on_rows)
+    report.skipped = plan.skipped
+    write_card(job.dataset)
+    return report
+
+
+def _left_out(
+    entry: Entry, conditions: Sequence[Condition], include_evaluation_scenes: bool
+) -> str:
+    """Why a frames shard is not labelled; "" where it is."""
+    split, condition = entry.about.get("split", "none"), entry.about.get("condition", "clear")
+    if condition not in conditions:
+        return f"{condition} frames: the teacher labels {', '.join(conditions)} frames"
+    if split in EVALUATION_SPLITS and not include_evaluation_scenes:
+        return f"{split} scenes: training on their labels would leak the evaluation"
+    return ""
+
+
+def _nothing_left(catalog: Catalog, skipped: dict[str, int]) -> str:
+    if not skipped:
+        return (
+            f"{catalog.root} holds no committed frames. Run `nightrain ingest ... --out "
+            f"{catalog.root}` first."
+        )
+    reasons = "; ".join(f"{count} frames of {reason}" for reason, count in skipped.items())
+    return (
+        f"No frame of {catalog.root} may be labelled: {reasons}. Ingest the train split, name "
+        "other conditions with --condition, or say --include-evaluation-scenes if these labels "
+        "will never be trained on."
+    )
