@@ -5,7 +5,6 @@ NightrainError
 ├── BrokenSource      a whole source cannot be read (a table is missing or is no JSON)
 ├── CorruptShard      a committed file is not what its manifest entry says
 ├── PlanMismatch      a command meets a dataset that was planned otherwise
-├── NonFiniteLoss     a training step whose loss is no number
 ├── Refused           a request that is understood and not granted, with what to do instead
 └── DiskFull          no space is left; nothing half-written stays
 """
@@ -61,10 +60,6 @@ class PlanMismatch(NightrainError):
 
 class Refused(NightrainError):
     """A request that is understood and not granted."""
-
-
-class NonFiniteLoss(NightrainError):
-    """A training step gave a loss that is no number; the weights were not touched."""
 
 
 class DiskFull(NightrainError):

@@ -4,7 +4,7 @@ from datasets.errors import Refused
 from depthmodel.model import DepthModel
 from depthmodel.objectives import Objective
 from depthmodel.student import Student
-from depthmodel.teacher import LidarTeacher, VideoTeacher
+from depthmodel.teacher import Teacher
 from depthmodel.training_config import StudentConfig, TrainConfig
 
 
@@ -15,7 +15,7 @@ def make_objective(config: TrainConfig) -> Objective:
     """
     role = config.role
     if not isinstance(role, StudentConfig):
-        return (VideoTeacher if role.supervision == "video" else LidarTeacher)(config.model, role)
+        return Teacher(config.model, role)
     needs_reference = role.loss.semantic > 0
     student = Student(config.model, role, _reference(config, role) if needs_reference else None)
     if role.start == "teacher" and role.teacher is not None:

@@ -5,16 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from depthmodel.card import ModelCard
-from depthmodel.losses import Losses
+from depthmodel.losses import Loss, Poses, Side
 from depthmodel.model import DepthModel
-from depthmodel.reprojection import Reprojection, Source, min_reprojection, warp
 
 Batch = dict[str, Any]  # datasets.loader.Sample, collated
-SIDES = ("previous", "next")
+SIDES: tuple[Side, Side] = ("previous", "next")
 
 
 class Objective(nn.Module, ABC):
@@ -25,7 +23,7 @@ class Objective(nn.Module, ABC):
         self.trained = nn.ModuleDict(dict(trained))  # "depth", and "pose" where one is trained
 
     @abstractmethod
-    def forward(self, batch: Batch, epoch: int) -> Losses:
+    def forward(self, batch: Batch, epoch: int) -> Loss:
         """Losses of a batch that lies on the networks' device."""
 
     @property
@@ -50,27 +48,6 @@ class Objective(nn.Module, ABC):
         self.model.save_pretrained(folder / "model", card)
 
 
-def recorded_poses(batch: Batch) -> dict[str, torch.Tensor]:
+def recorded_poses(batch: Batch) -> Poses:
     """T_neighbour_camera (B, 4, 4) of each side, in metres, as the car recorded them."""
     return {side: batch[f"T_{side}_camera"] for side in SIDES}
-
-
-def reprojection(
-    batch: Batch, depth_m: torch.Tensor, poses: Mapping[str, torch.Tensor], *, automask: bool
-) -> Reprojection:
-    """The clear neighbours seen through a depth (B, 1, h, w) at the loss size."""
-    sources = [
-        Source(
-            batch[side],
-            warp(
-                batch[side],
-                depth_m,
-                poses[side],
-                batch["intrinsics"],
-                batch[f"{side}_intrinsics"],
-            ),
-            batch[f"has_{side}"],
-        )
-        for side in SIDES
-    ]
-    return min_reprojection(batch["target"], sources, automask=automask)

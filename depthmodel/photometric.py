@@ -1,37 +1,49 @@
-"""How different two pictures are, pixel by pixel, as self-supervised depth measures it."""
+"""How unlike two images are at each pixel: structure and colour.
 
-import torch
-from torch.nn import functional as F
+    pe(a, b) = 0.85 mean_c clamp((1 - SSIM(a, b)) / 2, 0, 1) + 0.15 mean_c |a - b|
 
-SSIM_SHARE = 0.85  # the rest is the absolute difference
-C1, C2 = 0.01**2, 0.03**2  # for values in [0, 1]
+SSIM: Wang et al. 2004, eq. 13; as a loss with 3x3 means: Godard et al. 2017 and 2019, sect. 3.
+kornia's SSIM weighs its window by a Gaussian and is another function.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from depthmodel.shapes import same_shape
+
+SSIM_WEIGHT = 0.85
+C1, C2 = 0.01**2, 0.03**2  # for images in [0, 1]
 
 
-def ssim_error(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """clamp((1 - SSIM) / 2, 0, 1) of two pictures (B, C, H, W) in [0, 1], per channel and pixel.
+def ssim_error(a: Tensor, b: Tensor) -> Tensor:
+    """(1 - SSIM) / 2 of images (B, 3, H, W) in [0, 1], per channel and pixel, in [0, 1].
 
-    Windows are 3x3 means, mirrored at the border (Wang et al. 2004; Godard et al. 2019, eq. 2).
+    Means, variances and covariance are of 3x3 windows; borders are reflected. Source: Wang et al.
+    2004, eq. 13. Raises ValueError where the shapes differ.
     """
-    a, b = (F.pad(x, (1, 1, 1, 1), mode="reflect") for x in (a, b))
-    mean_a, mean_b = _mean(a), _mean(b)
-    # One pooling for the three second moments: it is what this function costs.
-    moments = _mean(torch.cat((a * a, b * b, a * b)))  # (3 B, C, H, W)
-    square_a, square_b, product = moments.chunk(3)
-    var_a, var_b = square_a - mean_a * mean_a, square_b - mean_b * mean_b
-    covariance = product - mean_a * mean_b
-    luminance = (2 * mean_a * mean_b + C1) / (mean_a * mean_a + mean_b * mean_b + C1)
-    structure = (2 * covariance + C2) / (var_a + var_b + C2)
-    return ((1 - luminance * structure) / 2).clamp(0, 1)
+    same_shape(a=a, b=b)
+    a, b = (F.pad(image, (1, 1, 1, 1), mode="reflect") for image in (a, b))  # (B, 3, H+2, W+2)
+    mean_a, mean_b = _mean3x3(a), _mean3x3(b)  # (B, 3, H, W)
+    squares = mean_a * mean_a + mean_b * mean_b
+    product = mean_a * mean_b
+    variances = _mean3x3(a * a + b * b) - squares  # of a and of b, added
+    covariance = _mean3x3(a * b) - product
+    ssim = (2 * product + C1) * (2 * covariance + C2) / ((squares + C1) * (variances + C2))
+    return ((1 - ssim) / 2).clamp(0, 1)
 
 
-def photometric_error(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """0.85 SSIM error + 0.15 |a - b| as a mean over channels: (B, C, H, W) twice to (B, 1, H, W).
+def photometric_error(a: Tensor, b: Tensor) -> Tensor:
+    """0.85 SSIM error + 0.15 L1 of images (B, 3, H, W) in [0, 1]: a map (B, 1, H, W) in [0, 1].
 
-    Godard et al., "Digging into self-supervised monocular depth estimation", ICCV 2019, eq. 3.
+    Source: Godard et al. 2019 ("Digging into self-supervised monocular depth"), sect. 3. Raises
+    ValueError where the shapes differ.
     """
-    error = SSIM_SHARE * ssim_error(a, b) + (1 - SSIM_SHARE) * (a - b).abs()
-    return error.mean(dim=1, keepdim=True)
+    structure = ssim_error(a, b).mean(1, keepdim=True)
+    colour = (a - b).abs().mean(1, keepdim=True)
+    return SSIM_WEIGHT * structure + (1 - SSIM_WEIGHT) * colour
 
 
-def _mean(x: torch.Tensor) -> torch.Tensor:
-    return F.avg_pool2d(x, 3, stride=1)
+def _mean3x3(image: Tensor) -> Tensor:
+    """Means of 3x3 windows, (B, C, H+2, W+2) to (B, C, H, W); sums beat avg_pool2d on a CPU."""
+    rows = image[..., :-2, :] + image[..., 1:-1, :] + image[..., 2:, :]
+    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9

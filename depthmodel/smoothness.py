@@ -1,18 +1,20 @@
-"""Depth that changes where the picture does."""
+"""Inverse depth is smooth except where the image has an edge.
 
-import torch
+    L = mean |dx d*| exp(-mean_c |dx I|) + mean |dy d*| exp(-mean_c |dy I|),   d* = d / mean(d)
+
+Godard et al. 2019, sect. 3 (edges after Heise et al. 2013; the mean after Wang et al. 2018, which
+keeps the loss from shrinking the depth).
+"""
+
+from kornia.losses import inverse_depth_smoothness_loss
+from torch import Tensor
 
 
-def smoothness(inverse_depth: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """Mean of |d s*| exp(-|d I|) along x and y: (B, 1, H, W) and (B, 3, H, W) to a scalar.
+def smoothness_loss(inverse_depth: Tensor, image: Tensor) -> Tensor:
+    """Edge-aware smoothness of mean-normalised inverse depth (B, 1, H, W), 1/m; a scalar.
 
-    s* is the inverse depth over its mean per picture, so that it does not pay to shrink it (Godard
-    et al. 2019, eq. 4; Wang et al. 2018); |d I| is the mean over the channels.
+    `image` (B, 3, H, W) in [0, 1]. Source: Godard et al. 2019, sect. 3. Raises ValueError where the
+    sizes differ.
     """
-    scaled = inverse_depth / inverse_depth.mean(dim=(2, 3), keepdim=True).clamp_min(1e-7)
-    return _along(scaled, image, 3) + _along(scaled, image, 2)
-
-
-def _along(values: torch.Tensor, image: torch.Tensor, dim: int) -> torch.Tensor:
-    edge = image.diff(dim=dim).abs().mean(dim=1, keepdim=True)
-    return (values.diff(dim=dim).abs() * torch.exp(-edge)).mean()
+    mean = inverse_depth.mean((2, 3), keepdim=True)  # (B, 1, 1, 1), at least 1 / max_depth_m
+    return inverse_depth_smoothness_loss(inverse_depth / mean, image)

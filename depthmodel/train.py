@@ -12,7 +12,6 @@ The order of samples, their augmentation and every random number of a step are f
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,15 +43,6 @@ from depthmodel.training_config import TrainConfig
 NUM_PICTURES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a watcher is told after each step."""
-
-    step: int  # done
-    num_steps: int
-    loss: float
-
-
 class TrainReport(BaseModel):
     """How a run ended; small, so that a flow may return it."""
 
@@ -65,6 +55,20 @@ class TrainReport(BaseModel):
     loss: float | None = None  # the last report's
     digest: str = ""  # of the finished model
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended before its last step, on request."""
+        return self.status == "stopped"
+
+    @property
+    def line(self) -> str:
+        """What was done, in one line."""
+        if self.status == "already":
+            return f"{self.run} is finished already: model {self.digest}"
+        at = f"step {self.step} of {self.num_steps} in {self.seconds:.0f} s"
+        end = "; run it again to go on" if self.stopped else f": model {self.digest}"
+        return f"{self.run}: {at} ({self.samples_per_s:.1f} samples/s){end}"
+
 
 def train(
     config: TrainConfig,
@@ -74,7 +78,7 @@ def train(
     command: str = "",
     device: str | None = None,
     stopped: Callable[[], bool] = lambda: False,
-    on_step: Callable[[Progress], None] = lambda _: None,
+    on_step: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> TrainReport:
     """Train what `config` says on a dataset into the folder `run`, or go on with what is there.
 
@@ -96,7 +100,7 @@ def train(
         started, first = time.perf_counter(), trainer.step
         while trainer.step < config.num_steps and not stopped():
             trainer.do_step()
-            on_step(Progress(trainer.step, config.num_steps, trainer.loss))
+            on_step(trainer.step, config.num_steps)
             claim.renew()
         trainer.end()
         seconds = time.perf_counter() - started
@@ -166,16 +170,16 @@ class Trainer:
         set_rate(self.optimizer, config.optimiser.rate(self.step, config.num_steps))
         self._module.train()
         with self.accelerator.autocast():
-            losses = self._module(to_device(batch, self.accelerator.device), self._epoch)
-        losses.require_finite(batch["frame_id"])
+            loss = self._module(to_device(batch, self.accelerator.device), self._epoch)
+        values = loss.values(batch["sample_id"])
         self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(losses.total)
+        self.accelerator.backward(loss.total)
         norm = self.accelerator.clip_grad_norm_(self._parameters, config.optimiser.clip_norm)
         self.optimizer.step()
         self.step += 1
         if self.average is not None:
             self.average.update(self.objective.trained, self.step)
-        self._report({**losses.numbers(), "gradient_norm": float(norm or 0.0)})
+        self._report({**values, "gradient_norm": float(norm or 0.0)})
         if config.pictures_every and self.step % config.pictures_every == 0:
             self._write_pictures(batch)
         if self.step % config.checkpoint_every == 0:

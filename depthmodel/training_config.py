@@ -10,10 +10,12 @@ from depthmodel.config import DepthConfig
 from depthmodel.losses import StudentLoss, TeacherLoss
 from depthmodel.optimiser import OptimiserConfig
 from depthmodel.posenet import PoseConfig
-from depthmodel.reliability import MaskMode
 from depthmodel.weights import Weights
 
 Count = Annotated[int, Field(ge=1)]
+
+
+LIDAR_LOSS = TeacherLoss(photometric=0.0, smoothness=0.0, velocity=0.0, silog=1.0)
 
 
 class _Part(BaseModel):
@@ -29,7 +31,7 @@ class TeacherConfig(_Part):
     supervision: Literal["video", "lidar"] = "video"
     poses: Literal["recorded", "network"] = "recorded"
     pose: PoseConfig = PoseConfig()
-    loss: TeacherLoss = TeacherLoss()
+    loss: TeacherLoss = TeacherLoss()  # of a supervised one: LIDAR_LOSS
 
 
 class StudentConfig(_Part):
@@ -47,9 +49,7 @@ class StudentConfig(_Part):
     reference: Weights | None = None
     start: Literal["configured", "teacher"] = "configured"
     target: Literal["labels", "exact"] = "labels"
-    mask_mode: MaskMode = "reliable"
     num_unmasked_epochs: Annotated[int, Field(ge=0)] = 1
-    use_confidence: bool = True
     loss: StudentLoss = StudentLoss()
 
 
@@ -82,7 +82,7 @@ class TrainConfig(_Part):
                 raise ValueError("data.exact_depth: learning from the true depth needs it")
             if self.role.teacher is None and self.role.start == "teacher":
                 raise ValueError("role.teacher: to start from a teacher, name its folder")
-            if self.role.mask_mode != "none" and not self.data.neighbours:
+            if self.role.loss.mask_mode != "none" and not self.data.neighbours:
                 raise ValueError("data.neighbours: the reliability mask compares with neighbours")
         elif self.role.supervision == "video" and not self.data.neighbours:
             raise ValueError("data.neighbours: learning from video needs the frames beside")

@@ -23,6 +23,7 @@ def teacher(tmp_path: Path) -> Path:
 
 def save_teacher(folder: Path, seed: int) -> Path:
     import torch
+
     from depthmodel.card import ModelCard
     from depthmodel.config import BackboneConfig, DepthConfig, DptConfig
 

@@ -1,0 +1,111 @@
+"""Training runs by name: each function is a run, with the command that starts it on top.
+
+Data, labels and folders are the user's; `with_data` puts them in. Published numbers: SSD (Mao et
+al. 2024) and md4all (Gasperini et al. 2023); what they do not say is our choice.
+"""
+
+from pathlib import Path
+
+from datasets.training_config import TrainingSetConfig
+from depthmodel.optimiser import OptimiserConfig
+from depthmodel.presets import paper_depth, paper_pose, world_depth, world_pose
+from depthmodel.training_config import LIDAR_LOSS, StudentConfig, TeacherConfig, TrainConfig
+
+PAPER_LOSS_SIZE = (576, 320)
+PAPER_FRAMES = 15_129  # clear train frames of nuScenes, by md4all's filter
+PAPER_STEPS = 20 * PAPER_FRAMES // 4  # 20 epochs at a batch of 4
+
+
+def paper_teacher() -> TrainConfig:
+    """nightrain train paper-teacher DATASET --out RUN   # SSD-T: video, PoseNet, weak velocity."""
+    return TrainConfig(
+        name="paper-teacher",
+        role=TeacherConfig(poses="network", pose=paper_pose()),
+        model=paper_depth(),
+        data=TrainingSetConfig(
+            input_size=paper_depth().input_size,
+            loss_size=PAPER_LOSS_SIZE,
+            neighbours=True,
+            lidar_depth=False,
+        ),
+        num_steps=PAPER_STEPS,
+        batch_size=4,
+        num_workers=4,
+        compile=True,
+        checkpoint_every=1000,
+        pictures_every=5000,
+    )
+
+
+def paper_student() -> TrainConfig:
+    """nightrain train paper-student DATASET --labels L --variants R --teacher T --out RUN."""
+    return paper_teacher().model_copy(update={"name": "paper-student", "role": StudentConfig()})
+
+
+def world_teacher() -> TrainConfig:
+    """nightrain train world-teacher DATASET --out RUN   # video and recorded poses, 2 CPU cores."""
+    model = world_depth()
+    return TrainConfig(
+        name="world-teacher",
+        role=TeacherConfig(pose=world_pose()),
+        model=model,
+        data=TrainingSetConfig(
+            input_size=model.input_size,
+            loss_size=model.input_size,
+            neighbours=True,
+            lidar_depth=False,
+        ),
+        optimiser=OptimiserConfig(
+            lr={"backbone": 5e-4, "head": 5e-4, "pose": 2e-4}, num_warmup_steps=200
+        ),
+        num_steps=4000,
+        batch_size=8,
+        precision="float32",
+        pictures_every=500,
+    )
+
+
+def world_lidar_teacher() -> TrainConfig:
+    """nightrain train world-lidar-teacher DATASET --out RUN   # the supervised path."""
+    video = world_teacher()
+    data = video.data.model_copy(update={"neighbours": False, "lidar_depth": True})
+    role = TeacherConfig(supervision="lidar", loss=LIDAR_LOSS)
+    update = {"name": "world-lidar-teacher", "role": role, "data": data, "num_steps": 2000}
+    return video.model_copy(update=update)
+
+
+def world_student() -> TrainConfig:
+    """nightrain train world-student DATASET --labels L --variants R --teacher T --out RUN.
+
+    Starts from the teacher: a student from nothing would need its whole training again.
+    """
+    video = world_teacher()
+    role = StudentConfig(start="teacher", num_unmasked_epochs=1)
+    return video.model_copy(update={"name": "world-student", "role": role, "num_steps": 1000})
+
+
+PRESETS = {
+    "paper-teacher": paper_teacher,
+    "paper-student": paper_student,
+    "world-teacher": world_teacher,
+    "world-lidar-teacher": world_lidar_teacher,
+    "world-student": world_student,
+}
+
+
+def with_student_data(
+    config: TrainConfig, *, labels: str, recipes: tuple[str, ...], teacher: Path | None
+) -> TrainConfig:
+    """A student's run on one dataset: labels and variants by their folders, a teacher by its.
+
+    Raises ValueError where they do not fit together.
+    """
+    assert isinstance(config.role, StudentConfig)
+    role = config.role.model_copy(update={"teacher": teacher})
+    data = config.data.model_copy(update={"labels": labels, "recipes": recipes})
+    return checked(config.model_copy(update={"role": role, "data": data}))
+
+
+def checked(config: TrainConfig) -> TrainConfig:
+    """The configuration, with every check run again; raises ValueError."""
+    return TrainConfig.model_validate(config.model_dump())
