@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from flows.cli import data, demo, doctor, generation, ingest, inspection, protocols
+from flows.cli import data, demo, doctor, evaluation, generation, ingest, inspection, protocols
 from flows.cli.console import EXIT_CODES, fail
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("preview")(generation.preview)
 app.command("generate")(generation.generate)
 app.command("replay")(generation.replay)
 app.command("caption")(generation.caption)
+app.command("evaluate")(evaluation.evaluate)
 app.command("verify")(inspection.verify)
 app.command("stats")(inspection.stats)
 app.command("doctor")(doctor.doctor)
