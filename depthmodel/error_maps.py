@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from datasets.crops import Crop
 from depthmodel.evaluation import Evaluation
 from depthmodel.evaluation_frames import TruthFrame
 from depthmodel.evaluation_settings import BUCKETS
-from depthmodel.metrics import score_image
+from depthmodel.metrics import score_image, scored_pixels
 
 NEAR_M, FAR_M = 2.0, 80.0
 WORST_SHOWN = 0.5  # relative error of the brightest colour
@@ -33,18 +34,22 @@ def error_panels(
     *,
     min_depth_m: float = 0.1,
     max_depth_m: float = 80.0,
+    crop: Crop | None = None,
     width_px: int = 360,
 ) -> list[Panel]:
     """Four panels for a frame and its predicted depth (H, W) in metres, of the truth's size.
 
     Depth is brighter where nearer, on a log scale from 2 to 80 m. Relative error is |p - g| / g of
-    the clamped prediction, black for none and brightest from 0.5. Sparse truth is drawn larger.
+    the clamped prediction, black for none and brightest from 0.5. Sparse truth is drawn larger;
+    what is not scored is grey.
     """
     truth_m = np.zeros(prediction_m.shape, np.float32) if frame.truth_m is None else frame.truth_m
-    valid = (truth_m > min_depth_m) & (truth_m < max_depth_m)
+    valid = scored_pixels(truth_m, min_depth_m, max_depth_m, crop)
     clamped = np.clip(prediction_m, min_depth_m, max_depth_m)
     error = np.abs(clamped - truth_m) / np.where(valid, truth_m, 1.0)
-    score = score_image(prediction_m, truth_m, min_depth_m=min_depth_m, max_depth_m=max_depth_m)
+    score = score_image(
+        prediction_m, truth_m, min_depth_m=min_depth_m, max_depth_m=max_depth_m, crop=crop
+    )
     words = "no valid truth" if score is None else f"abs_rel {score.abs_rel:.3f}, d1 {score.d1:.3f}"
     size = (width_px, round(width_px * truth_m.shape[0] / truth_m.shape[1]))
     everywhere = np.ones(clamped.shape, bool)

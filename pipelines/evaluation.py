@@ -1,12 +1,14 @@
 """Evaluation of a checkpoint on a dataset: scores, tables and pictures in a folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from datasets.errors import Refused
+from datasets.images import resize_image
 from depthmodel.baselines import MedianDepth
 from depthmodel.error_maps import error_panels, error_sheet, telling_frames
 from depthmodel.evaluate import Predictor, evaluate, predict_maps
@@ -52,7 +54,13 @@ def load_predictor(job: EvaluationJob, progress: Progress | None = None) -> tupl
     from depthmodel.model import DepthModel  # pyright: ignore[reportMissingImports]
 
     network = DepthModel.from_pretrained(folder, job.device)
-    return network.predict, network.digest
+    size = network.config.input_size
+
+    def predict(images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Depth at the network's size, so that it is upsampled as the protocol says."""
+        return network.predict([resize_image(image, size) for image in images])
+
+    return predict, network.digest
 
 
 def run_evaluation(job: EvaluationJob, progress: Progress | None = None) -> Evaluation:
@@ -108,6 +116,7 @@ def write_pictures(
                 maps[False],
                 min_depth_m=settings.min_depth_m,
                 max_depth_m=settings.caps_m[0],
+                crop=settings.scored_crop((frame.image.shape[1], frame.image.shape[0])),
             )
         )
     Image.fromarray(error_sheet(lines)).save(path)
