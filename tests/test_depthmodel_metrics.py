@@ -70,6 +70,9 @@ def test_the_medians_are_of_the_scored_pixels_before_clamping() -> None:
     prediction_m = np.array([[100.0, 200.0, 400.0, 1.0]])
     found = score_image(prediction_m, truth_m, max_depth_m=50.0, median_scaled=True)
     assert found is not None and found.abs_rel == pytest.approx(0)
+    prediction_m[0, 2] = 4000.0  # the median does not care, a mean would
+    found = score_image(prediction_m, truth_m, max_depth_m=50.0, median_scaled=True)
+    assert found is not None and found.abs_rel == pytest.approx((50 - 40) / 40 / 3)
     found = score_image(prediction_m, truth_m, crop=Crop(0, 0, 1, 1))
     assert found is not None and found.abs_rel == pytest.approx(7.0)  # 80 for 10
 

@@ -33,16 +33,17 @@ def evaluate(
             "other order of crops); the options below override it"
         ),
     ] = "own",
-    split: Annotated[str | None, typer.Option(help="Split to score [own: val]")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to score (own: val)")] = None,
     truth: Annotated[
-        str | None, typer.Option(help="lidar, or exact of rendered worlds [own: lidar]")
+        str | None, typer.Option(help="lidar, or exact of rendered worlds (own: lidar)")
     ] = None,
     cap: Annotated[
         list[float] | None,
-        typer.Option(help="Metres up to which truth counts; may be repeated [own: 80 and 50]"),
+        typer.Option(help="Metres up to which truth counts; may be repeated (own: 80 and 50)"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for scores, tables, pictures [evaluation-MODEL]")
+        Path | None,
+        typer.Option(help="Folder for scores, tables, pictures (default: evaluation-MODEL)"),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Images predicted at once")] = 4,
