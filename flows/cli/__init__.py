@@ -9,6 +9,7 @@ from flows.cli import (
     data,
     demo,
     doctor,
+    evaluation,
     generation,
     ingest,
     inspection,
@@ -37,6 +38,7 @@ app.command("generate")(generation.generate)
 app.command("replay")(generation.replay)
 app.command("caption")(captions.caption)
 app.command("label")(labels.label)
+app.command("evaluate")(evaluation.evaluate)
 app.command("verify")(inspection.verify)
 app.command("stats")(inspection.stats)
 app.command("doctor")(doctor.doctor)

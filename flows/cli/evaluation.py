@@ -1,0 +1,132 @@
+"""The command `evaluate`: a depth model on the frames of a split, by condition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.console import console, one_of, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from depthmodel.evaluation import Evaluation
+    from depthmodel.evaluation_settings import EvaluationSettings
+
+TRUTHS = ("lidar", "exact")
+PRINTED_METRICS = ("abs_rel", "sq_rel", "rmse", "silog", "d1")  # fit 80 columns
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of a trained model; median-depth is the train set's median picture, "
+            "which a model must beat"
+        ),
+    ],
+    dataset: Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)],
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="own, md4all-nuscenes, md4all-robotcar, kitti-eigen or kitti-eigen-full (the "
+            "other order of crops); the options below override it"
+        ),
+    ] = "own",
+    split: Annotated[str | None, typer.Option(help="Split to score (own: val)")] = None,
+    truth: Annotated[
+        str | None, typer.Option(help="lidar, or exact of rendered worlds (own: lidar)")
+    ] = None,
+    cap: Annotated[
+        list[float] | None,
+        typer.Option(help="Metres up to which truth counts; may be repeated (own: 80 and 50)"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for scores, tables, pictures (default: evaluation-MODEL)"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images predicted at once")] = 4,
+    pictures: Annotated[
+        int, typer.Option(min=0, help="Frames per condition on the sheet of error maps")
+    ] = 2,
+    json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON")] = False,
+) -> None:
+    """Score a depth model by condition as md4all does, and on KITTI's protocol.
+
+    Written are evaluation.json, images.parquet with the scores of every image, tables.md and
+    tables.json for all caps and variants (metric, median-scaled, averaged with the flipped image),
+    and error-maps.png.
+    """
+    settings = _settings(protocol, split, truth, cap)
+    from pipelines.evaluation import EvaluationJob, run_evaluation
+
+    folder = out or Path(f"evaluation-{Path(model).name}")
+    job = EvaluationJob(
+        model=model,
+        dataset=dataset,
+        out=folder,
+        settings=settings,
+        device=device,
+        batch_size=batch_size,
+        frames_pictured=pictures,
+    )
+    with progress_bar("frames", shown=not json) as bar:
+        evaluation = run_evaluation(job, bar.reach)
+    if json:
+        print_json(evaluation)
+    else:
+        print_evaluation(evaluation, folder)
+
+
+def print_evaluation(evaluation: Evaluation, folder: Path) -> None:
+    """Print the main cap and first variant of an evaluation as a table by condition."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from depthmodel.evaluation_settings import BUCKETS, VARIANT_WORDS
+
+    out, settings = console(), evaluation.settings
+    variant, cap_m = settings.variants[0], settings.caps_m[0]
+    table = Table(box=None, pad_edge=False)
+    for name in ("condition", "images", "scenes", "skipped", *PRINTED_METRICS):
+        table.add_column(name, justify="left" if name == "condition" else "right")
+    for bucket in BUCKETS:
+        score = evaluation.score(bucket.name, cap_m, variant)
+        counts = [str(n) for n in (score.num_images, score.num_scenes, score.num_skipped)]
+        means = (
+            ["no images"]
+            if score.metrics is None
+            else [f"{score.metrics[name].mean:.3f}" for name in PRINTED_METRICS]
+        )
+        table.add_row(bucket.name, *counts, *means)
+    out.print(table)
+    out.print(
+        f"{settings.truth} depth from {settings.min_depth_m:g} to {cap_m:g} m, "
+        f"{VARIANT_WORDS[variant]}; other caps and variants in {escape(str(folder))}/tables.md"
+    )
+
+
+def _settings(
+    protocol: str, split: str | None, truth: str | None, caps: list[float] | None
+) -> EvaluationSettings:
+    """The settings of a protocol with what the options change; raises typer.BadParameter."""
+    from pydantic import ValidationError
+
+    from depthmodel.evaluation_settings import PROTOCOLS, EvaluationSettings
+
+    chosen = PROTOCOLS[one_of("--protocol", protocol, tuple(PROTOCOLS))]()
+    changed = {
+        "split": split,
+        "truth": one_of("--truth", truth, TRUTHS) if truth is not None else None,
+        "caps_m": tuple(caps) if caps else None,
+    }
+    given = {name: value for name, value in changed.items() if value is not None}
+    if not given:
+        return chosen
+    if protocol != "own":
+        given["protocol"] = f"{protocol} but {', '.join(sorted(given))}"
+    try:
+        return EvaluationSettings.model_validate({**chosen.model_dump(), **given})
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors()[0]["msg"]) from error
