@@ -142,7 +142,7 @@ def encoder_config(config: BackboneConfig, in_channels: int = 3) -> PreTrainedCo
 
 def _load(folder: Path, name: str, config: BackboneConfig, in_channels: int) -> Any:
     """Load a published encoder; its tensors must be exactly those of the configuration."""
-    found = AutoConfig.from_pretrained(folder, local_files_only=True)
+    found = AutoConfig.from_pretrained(str(folder), local_files_only=True)
     if found.model_type != config.kind:
         raise Refused(
             f"{name} is a model of type {found.model_type!r}, expected {config.kind!r}: give "
@@ -150,7 +150,7 @@ def _load(folder: Path, name: str, config: BackboneConfig, in_channels: int) -> 
         )
     try:
         encoder, report = AutoBackbone.from_pretrained(
-            folder,
+            str(folder),
             config=encoder_config(config),
             use_safetensors=True,
             local_files_only=True,
