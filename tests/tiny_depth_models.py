@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import (
     ConvNextForImageClassification,
+    Dinov2Config,
     Dinov2Model,
     PreTrainedModel,
     ResNetForImageClassification,
@@ -49,7 +50,7 @@ def published(folder: Path, kind: Kind, size: str = "test") -> Path:
     torch.manual_seed(1)
     config = encoder_config(BackboneConfig(kind=kind, size=size))
     if kind == "dinov2":
-        config = type(config)(**NUMBERS[kind, size], patch_size=14)
+        config = Dinov2Config(**NUMBERS[kind, size], patch_size=14)
         assert config.use_mask_token
     model = PUBLISHED[kind](config)
     with torch.no_grad():  # norms start at 1 and 0, which would hide one that is not loaded
