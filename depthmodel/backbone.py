@@ -4,21 +4,26 @@ DINOv2 gives the final-norm patch tokens after the last block of each quarter, a
 14-pixel patches; Swin, ResNet and ConvNeXt give their stages at 1/4, 1/8, 1/16 and 1/32.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import (
-    AutoBackbone,
     AutoConfig,
+    ConvNextBackbone,
     ConvNextConfig,
+    Dinov2Backbone,
     Dinov2Config,
     PreTrainedConfig,
+    ResNetBackbone,
     ResNetConfig,
+    SwinBackbone,
     SwinConfig,
 )
+from transformers.utils import logging
 
 from datasets.errors import Refused
 from depthmodel.config import BackboneConfig, Kind
@@ -88,11 +93,12 @@ NUMBERS: dict[tuple[Kind, str], dict[str, Any]] = {
     ("convnext", "mini"): {"hidden_sizes": [32, 64, 128, 256], "depths": [2, 2, 4, 2]},
     ("convnext", "test"): {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]},
 }
-CLASSES = {
-    "dinov2": Dinov2Config,
-    "swin": SwinConfig,
-    "resnet": ResNetConfig,
-    "convnext": ConvNextConfig,
+# Not AutoBackbone: it asks the hub whether a local folder is one of its models.
+CLASSES: dict[Kind, tuple[Any, Any]] = {
+    "dinov2": (Dinov2Config, Dinov2Backbone),
+    "swin": (SwinConfig, SwinBackbone),
+    "resnet": (ResNetConfig, ResNetBackbone),
+    "convnext": (ConvNextConfig, ConvNextBackbone),
 }
 # What a published model may lack, being the backbone's own, and what it may have that we leave out.
 NEW = ("hidden_states_norms.", "swin.layernorm.")
@@ -112,7 +118,7 @@ class Backbone(nn.Module):
         wanted = encoder_config(config, in_channels)
         if config.pretrained is None:
             self.name = "random"
-            self.encoder: Any = AutoBackbone.from_config(wanted)
+            self.encoder: Any = CLASSES[config.kind][1](wanted)
         else:
             found = resolve(config.pretrained)
             self.name = found.name
@@ -137,25 +143,26 @@ def encoder_config(config: BackboneConfig, in_channels: int = 3) -> PreTrainedCo
         numbers["drop_path_rate"] = config.drop_path
     blocks = numbers.get("num_hidden_layers", 4)
     taps = [f"stage{blocks * quarter // 4}" for quarter in (1, 2, 3, 4)]
-    return CLASSES[config.kind](num_channels=in_channels, out_features=taps, **numbers)
+    return CLASSES[config.kind][0](num_channels=in_channels, out_features=taps, **numbers)
 
 
 def _load(folder: Path, name: str, config: BackboneConfig, in_channels: int) -> Any:
     """Load a published encoder; its tensors must be exactly those of the configuration."""
-    found = AutoConfig.from_pretrained(folder, local_files_only=True)
+    found = AutoConfig.from_pretrained(str(folder), local_files_only=True)
     if found.model_type != config.kind:
         raise Refused(
             f"{name} is a model of type {found.model_type!r}, expected {config.kind!r}: give "
             "weights of that family, or change the backbone's kind."
         )
     try:
-        encoder, report = AutoBackbone.from_pretrained(
-            folder,
-            config=encoder_config(config),
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with _without_report():
+            encoder, report = CLASSES[config.kind][1].from_pretrained(
+                str(folder),
+                config=encoder_config(config),
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
     except RuntimeError as error:  # of another size
         raise Refused(_other_size(name, config, "its tensors have other shapes")) from error
     missing = _beside(report["missing_keys"], NEW)
@@ -167,6 +174,20 @@ def _load(folder: Path, name: str, config: BackboneConfig, in_channels: int) -> 
     if in_channels != 3:
         _repeat_input(encoder, in_channels)
     return encoder
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """No bar and no table of tensor names from transformers: what they say is checked here."""
+    had_bar, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bar:
+            logging.enable_progress_bar()
 
 
 def _beside(keys: Iterable[str], known: tuple[str, ...]) -> list[str]:

@@ -6,6 +6,7 @@ and 1/2. Fusion: from coarse to fine, residual convolutional units add the next 
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
@@ -90,7 +91,7 @@ class DptHead(nn.Module):
             hidden = resize(hidden, size)
         hidden = F.relu(self.last_hidden(hidden))
         # Near its start the logit is about -5, where bfloat16 has steps of 3 % of the depth.
-        with torch.autocast(hidden.device.type, enabled=False):
+        with _full_precision(hidden.device.type):
             return self.logit(hidden.float())
 
 
@@ -99,6 +100,13 @@ def resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     if _size(x) == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+def _full_precision(device: str) -> AbstractContextManager[object]:
+    """No autocast; the meta device, on which shapes and operations are counted, has none."""
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext()
+    return torch.autocast(device, enabled=False)
 
 
 def _reassemble(channels: int, out: int, level: int | None) -> nn.Module:

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from datasets.disk import fsync
+from datasets.disk import fsync, no_space_is_disk_full, require_free
 from datasets.errors import DamagedInput, Refused
 from datasets.safety import read_bytes, safe_join
 from depthmodel.card import ModelCard
@@ -53,22 +53,28 @@ def save(
     card: ModelCard,
     encoder: str,
 ) -> None:
-    """Write a model's folder under another name, then move it into place; raises Refused."""
+    """Write a model's folder under another name, then move it into place.
+
+    Raises Refused as `DepthModel.save_pretrained` says, and DiskFull.
+    """
     _check_finite(tensors)
     _check_replaceable(folder)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     name = digest(config, plain)
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = _hidden(folder, "new")
+    # safetensors reports a full disk as an error of its own, so ask before.
+    require_free(folder.parent, sum(t.nbytes for t in plain.values()) + MAX_CONFIG_BYTES)
     try:
-        new.mkdir()
-        text = config.without_pretrained().model_dump_json(indent=2)
-        (new / CONFIG).write_text(text + "\n")
-        (new / CARD).write_text(card.markdown(config, name, encoder))
-        save_file(plain, new / WEIGHTS, metadata={"digest": name, "encoder": encoder})
-        for path in (new / CONFIG, new / CARD, new / WEIGHTS, new):
-            fsync(path)
-        _move_into_place(new, folder)
+        with no_space_is_disk_full(folder.parent):
+            new.mkdir()
+            text = config.without_pretrained().model_dump_json(indent=2)
+            (new / CONFIG).write_text(text + "\n")
+            (new / CARD).write_text(card.markdown(config, name, encoder))
+            save_file(plain, new / WEIGHTS, metadata=_metadata(name, encoder))
+            for path in (new / CONFIG, new / CARD, new / WEIGHTS, new):
+                fsync(path)
+            _move_into_place(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -91,12 +97,12 @@ def load(folder: Path, config: DepthConfig, expected: Mapping[str, torch.Tensor]
     path = _weights_file(folder)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            metadata = _parse_metadata(file.metadata())
             found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             shapes = {name: tuple(part.get_shape()) for name, part in found.items()}
             _check_tensors(path, shapes, expected)
             tensors = {name: file.get_tensor(name) for name in shapes}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise Refused(
             f"{path} cannot be read as safetensors ({error}); copy the model from its original."
         ) from error
@@ -188,9 +194,21 @@ def _hidden(folder: Path, what: str) -> Path:
     return folder.parent / f".{folder.name}.{uuid.uuid4().hex}.{what}"
 
 
+def _metadata(name: str, encoder: str) -> dict[str, str]:
+    # One key: safetensors writes several in an order that changes from run to run.
+    return {"nightrain": json.dumps({"digest": name, "encoder": encoder})}
+
+
+def _parse_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    fields = json.loads((metadata or {}).get("nightrain", "{}"))
+    if not isinstance(fields, dict):
+        raise ValueError(f"its note is {type(fields).__name__}, no table")
+    return {str(key): str(value) for key, value in fields.items()}
+
+
 def read_card(folder: Path) -> ModelCard:
     """The card of a saved model; raises Refused."""
     try:
         return ModelCard.parse(read_bytes(folder, CARD, MAX_CONFIG_BYTES).decode())
-    except (DamagedInput, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (DamagedInput, UnicodeDecodeError) as error:
         raise Refused(f"{folder} has no readable model card: {error}") from error
