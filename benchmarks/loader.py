@@ -67,7 +67,8 @@ def _ratio(dataset: TrainingSet, num_workers: int, repeats: int) -> list[Figure]
     bare = DecodeOnly(dataset, list(sampler))
     loader = make_loader(dataset, sampler, BATCH, num_workers=num_workers, drop_last=False)
     decoder = DataLoader(bare, BATCH, num_workers=num_workers, persistent_workers=num_workers > 0)
-    _seconds(loader), _seconds(decoder)  # workers start, files are checked
+    for batches in (loader, decoder):  # workers start, files are checked
+        _seconds(batches)
     pairs = [(_seconds(decoder), _seconds(loader)) for _ in range(repeats)]
     share = [decode / load for decode, load in pairs]
     decode_s, load_s = (statistics.median(column) for column in zip(*pairs, strict=True))
