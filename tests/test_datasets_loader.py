@@ -396,6 +396,19 @@ def test_labels_in_another_order_still_find_their_frames(tmp_path: Path) -> None
     assert dataset[1]["frame_id"] == labels.columns["frame_id"][1]
 
 
+def test_frames_whose_label_is_in_quarantine_are_left_out_and_counted(tmp_path: Path) -> None:
+    ingest_synthetic(tmp_path, SyntheticSource(4))
+    add_variants(tmp_path, RECIPE)
+    add_labels(tmp_path, reject=(1,))
+    dataset = TrainingSet(tmp_path, config(labels="tiny", recipes=(RECIPE.folder,), p_clear=0.0))
+    rejected = TrainingSet(tmp_path, config()).index.frames.columns["frame_id"][1]
+    assert len(dataset) == 3 and dataset.index.num_without_label == 1
+    samples = [dataset[i] for i in range(3)]  # reading finds rows that do not belong together
+    assert rejected not in {s["frame_id"] for s in samples} and all(
+        s["is_variant"] for s in samples
+    )
+
+
 def test_a_depth_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ingest_synthetic(tmp_path, SyntheticSource(4))
     add_labels(tmp_path, change=lambda n, rows: [r | {"depth": None} for r in rows])

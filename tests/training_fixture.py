@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from datasets.catalog import FRAMES, Catalog, Shard
+from datasets.catalog import FRAMES, Catalog, Shard, quarantine_table
 from datasets.frame import Frame, Neighbour
 from datasets.images import JpegImage, encode_depth_png, encode_jpeg
-from datasets.schema import IMAGE, NAME
+from datasets.schema import IMAGE, NAME, QUARANTINE
 from datasets.shards import Row
 from datasets.source import FrameRef
 from pipelines.execute import SerialExecutor
@@ -90,15 +90,24 @@ def add_labels(
     root: Path,
     teacher: str = "tiny",
     change: Callable[[int, list[Row]], list[Row]] = lambda number, rows: rows,
+    reject: tuple[int, ...] = (),
 ) -> None:
-    """Labels row by row as the frames; `change` may spoil the rows of a shard."""
+    """Labels row by row as the frames; `change` spoils a shard's rows, `reject` sets some aside."""
     catalog = Catalog(root)
     for entry in catalog.entries(FRAMES):
         table = catalog.reader(entry.rows).table(["frame_id"])
         rows = [label_row(key) for key in table.column(0).to_pylist()]
         shard = Shard(table=f"labels/{teacher}", number=entry.shard.number)
-        with catalog.writer(shard.table, LABELS, {}) as writer:
-            for row in change(entry.shard.number, rows):
-                writer.add(row)
+        with (
+            catalog.writer(shard.table, LABELS, {}) as writer,
+            catalog.writer(quarantine_table(shard.table), QUARANTINE, {}) as rejected,
+        ):
+            for i, row in enumerate(change(entry.shard.number, rows)):
+                if i in reject:
+                    key = row["frame_id"]
+                    rejected.add({"sample_id": key, "frame_id": key, "reason": "bad_output"})
+                else:
+                    writer.add(row)
             writer.close()
-            catalog.commit(shard, writer, about={}, counts={}, seconds=0.0)
+            rejected.close()
+            catalog.commit(shard, writer, rejected, about={}, counts={}, seconds=0.0)
