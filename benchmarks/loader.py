@@ -1,7 +1,7 @@
 """The training loader beside the bare decoding of its samples; its first sample; its resume.
 
 python -m benchmarks.loader DATASET [--recipe FOLDER ...] [--labels TEACHER] [--neighbours]
-    [--input 448x256] [--losses 224x128] [--plain] [--json]
+    [--input 448x256] [--losses 224x128] [--window-mb 128] [--plain] [--json]
 
 Bare decoding has the bytes of the same samples in memory, decodes and resizes their pictures and
 depths, and throws them away, in as many processes as the loader has. The two take turns, so that
@@ -67,25 +67,33 @@ def _ratio(dataset: TrainingSet, num_workers: int, repeats: int) -> list[Figure]
     bare = DecodeOnly(dataset, list(sampler))
     loader = make_loader(dataset, sampler, BATCH, num_workers=num_workers, drop_last=False)
     decoder = DataLoader(bare, BATCH, num_workers=num_workers, persistent_workers=num_workers > 0)
-    _seconds(loader), _seconds(decoder)  # workers start, files are checked
+    for batches in (loader, decoder):  # workers start, files are checked
+        _seconds(batches)
     pairs = [(_seconds(decoder), _seconds(loader)) for _ in range(repeats)]
-    share = [decode / load for decode, load in pairs]
-    decode_s, load_s = (statistics.median(column) for column in zip(*pairs, strict=True))
+    share = [decode[0] / load[0] for decode, load in pairs]
+    decode_s, load_s = (
+        statistics.median(s[0] for s in column) for column in zip(*pairs, strict=True)
+    )
     name = f"{num_workers} workers"
-    return [
+    figures = [
         Figure(f"{name}: bare decoding", len(dataset) / decode_s, "samples/s", ""),
         Figure(f"{name}: loader", len(dataset) / load_s, "samples/s", ""),
         Figure(f"{name}: loader / decoding", statistics.median(share), "", "at least 0.85"),
         Figure(f"{name}: lowest of {repeats}", min(share), "", ""),
         Figure(f"{name}: highest", max(share), "", ""),
     ]
+    if num_workers == 0:  # what this process computed, whatever else ran beside it
+        of_cpu = statistics.median(decode[1] / load[1] for decode, load in pairs)
+        figures.append(Figure(f"{name}: loader / decoding by CPU time", of_cpu, "", ""))
+    return figures
 
 
-def _seconds(batches: Iterable[object]) -> float:
-    started = time.perf_counter()
+def _seconds(batches: Iterable[object]) -> tuple[float, float]:
+    """Seconds by the clock and of CPU time of this process."""
+    started, cpu_started = time.perf_counter(), time.process_time()
     for _ in batches:
         pass
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - cpu_started
 
 
 def _seconds_to_first(root: Path, config: TrainingSetConfig, share: float) -> float:
@@ -115,6 +123,7 @@ def main() -> None:
     parser.add_argument("--neighbours", action="store_true")
     parser.add_argument("--input", default="448x256")
     parser.add_argument("--losses", default="224x128")
+    parser.add_argument("--window-mb", type=int, default=128, help="less than the data: no cache")
     parser.add_argument("--plain", action="store_true", help="without augmentation")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true")
@@ -124,6 +133,7 @@ def main() -> None:
         "labels": options.labels,
         "neighbours": options.neighbours,
         "input_size": options.input.split("x"),
+        "window_mb": options.window_mb,
         "loss_size": options.losses.split("x"),
         **({"augmentation": None} if options.plain else {}),
     }

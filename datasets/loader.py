@@ -103,14 +103,14 @@ class TrainingSet(Dataset[Sample]):
 
     def read(self, index: int, chosen: int | Kind | None) -> SampleRows:
         """The rows of sample `index` with the picture that `choose` chose; raises CorruptShard."""
-        labels = self.index.labels
-        return SampleRows(
-            frame=self._row(self.index.frames, index, self._frame_columns),
-            variant=self._row(self.index.variants, chosen, VARIANT_COLUMNS)
-            if isinstance(chosen, int)
-            else None,
-            label=None if labels is None else self._row(labels, index, LABEL_COLUMNS),
-        )
+        index_of, frame_id = self.index, self.index.frames.columns["frame_id"][index]
+        variant = label = None
+        if isinstance(chosen, int):
+            variant = self._row(index_of.variants, chosen, VARIANT_COLUMNS, frame_id)
+        if index_of.labels is not None:
+            label = self._row(index_of.labels, index, LABEL_COLUMNS, frame_id)
+        frame = self._row(index_of.frames, index, self._frame_columns, frame_id)
+        return SampleRows(frame=frame, variant=variant, label=label)
 
     def choose(self, draw: Draw) -> int | Kind | None:
         """The picture of a sample: a row of `index.variants`, a kind of corruption, None for clear.
@@ -147,15 +147,14 @@ class TrainingSet(Dataset[Sample]):
             window_blocks=max(4, int(self.config.window_mb * 2**20 / self.index.bytes_per_block())),
         )
 
-    def _row(self, table: TableRows, index: int, columns: tuple[str, ...]) -> Row:
-        """A row of the index, if it is the one that the index was made of; raises CorruptShard."""
+    def _row(self, table: TableRows, index: int, columns: tuple[str, ...], frame_id: str) -> Row:
+        """Row `index` of a table of the index, if it is of that frame; raises CorruptShard."""
         file = table.files[table.file[index]]
         row = self.rows.row(file, int(table.row[index]), columns)
-        if row["frame_id"] != table.columns["frame_id"][index]:
+        if row["frame_id"] != frame_id:
             raise CorruptShard(
-                f"{file.path} row {table.row[index]} is of frame {row['frame_id']}, not "
-                f"{table.columns['frame_id'][index]} as when training began. `nightrain verify` "
-                "says which file changed."
+                f"{file.path} row {table.row[index]} is of frame {row['frame_id']}, not {frame_id} "
+                "as when training began. `nightrain verify` says which file changed."
             )
         return row
 
