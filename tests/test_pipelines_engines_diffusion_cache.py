@@ -27,7 +27,7 @@ def engine(name: str = "sd15", **changes: Any) -> DiffusionEngine:
 
 
 def latents(made_by: DiffusionEngine, wanted: DiffusionSettings | None = None) -> torch.Tensor:
-    """Latents (2, 4, h, w) of two requests by an engine's models, with its own settings or others."""
+    """Latents (2, 4, h, w) of two requests by an engine's models, with its settings or others."""
     wanted = wanted or made_by.settings
     maker = SampleMaker(made_by.models, wanted)
     samples = [maker.make(request(n, **styled(n, wanted))) for n in range(2)]
@@ -132,7 +132,7 @@ def test_a_cached_picture_depends_on_its_request_alone() -> None:
         np.testing.assert_array_equal(alone, together[number])
 
 
-def test_a_bad_cached_picture_is_made_again_with_the_cache_begun_anew() -> None:
+def test_a_bad_cached_picture_is_made_again() -> None:
     cached = engine(feature_cache=CACHE)
     expected = cached.generate([request(0)])[0].image
     spoilt = iter([True])
@@ -158,6 +158,7 @@ def test_a_bad_cached_picture_is_made_again_with_the_cache_begun_anew() -> None:
     ],
 )
 def test_what_a_cache_does_not_go_with(changes: dict[str, Any], said: str) -> None:
+    wanted: dict[str, Any] = {"feature_cache": {}} | changes
     with pytest.raises(ValidationError, match=said):
-        DiffusionSettings(**({"feature_cache": {}} | changes))
+        DiffusionSettings(**wanted)
     DiffusionSettings(feature_cache=FeatureCache(), guidance_until=0.5, guidance=1.0)
