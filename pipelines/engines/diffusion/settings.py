@@ -66,7 +66,8 @@ class FeatureCache(_Part):
     """Steps at which the inner levels of the UNet are not run: what they gave before is used again.
 
     DeepCache (arXiv 2312.00858), by diffusers' TaylorSeer hooks. Whole steps are run before `start`
-    and from `end` on, and every `interval`-th step between them.
+    and from `end` on, and every `interval`-th step between them. Of SD1.5 with one ControlNet at
+    768x448, guided, the other steps cost 42 % of a whole one (1.23 of 2.95 TFLOP, counted).
     """
 
     interval: Annotated[int, Field(ge=2, le=10)] = 2
