@@ -6,6 +6,10 @@ Needs torch, transformers, diffusers and pydantic, and no weights: the true SD1.
 a depth ControlNet is written with random weights and loaded by the engine's ordinary path. The
 reference, in the same process, is a plain diffusers loop: half precision, one image at a time, PIL
 in and PNG out. `--tiny` proves the code on a CPU with a tiny family; its figures mean nothing.
+
+The last columns are what a lossy line costs: counted TFLOP per image, and the PSNR of its pictures
+against the exact ones of equal seeds. The weights are random, so that PSNR says how much a line
+changes a picture and nothing about how good either is with trained ones.
 """
 
 import argparse
@@ -58,6 +62,8 @@ class Line:
     peak_gib: float
     idle_share: float  # of the device, from the profiler; NaN on a CPU
     compile_s: float  # first batch less a later one
+    tflop_per_image: float  # counted
+    psnr_db: float  # to the exact pictures of equal seeds; NaN for an exact line
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,10 @@ class Job:
 
 
 def stages(batch: int, *, compiled: bool) -> list[tuple[str, dict[str, Any]]]:
-    """Names and settings; the exact ones add up, each lossy one is put on top of the last exact."""
+    """Names and settings; the exact ones add up, each lossy one is put on top of the last exact.
+
+    What a lossy line costs is measured against the first one, which is exact.
+    """
     exact: dict[str, Any] = {"batch_size": batch, "scheduler": "unipc", "steps": 30}
     lines = [("batches", dict(exact))]
     exact["channels_last"] = True
@@ -81,6 +90,10 @@ def stages(batch: int, *, compiled: bool) -> list[tuple[str, dict[str, Any]]]:
         lines.append(("+ torch.compile", dict(exact)))
         exact["compile"] = "max-autotune"
         lines.append(("+ max-autotune", dict(exact)))
+    cache = exact | {"compile": "off", "feature_cache": {"interval": 2}}
+    lines.append(("lossy: feature cache 2, not compiled", cache))
+    cache = exact | {"compile": "off", "feature_cache": {"interval": 4}}
+    lines.append(("lossy: feature cache 4, not compiled", cache))
     fast = exact | {"scheduler": "dpmpp-2m", "steps": 20}
     lines.append(("lossy: 20 steps", fast))
     lines.append(("lossy: 20 steps, guidance until 0.5", fast | {"guidance_until": 0.5}))
@@ -195,13 +208,29 @@ class Generator:
         return counter.get_total_flops()
 
 
+def plain_pictures(generator: Generator) -> np.ndarray:
+    """Pictures (B, H, W, 3) of one batch of equal seeds for every line; nothing is compiled."""
+    plain = generator.settings.model_copy(update={"compile": "off"})
+    maker = Generator(generator.models, plain, generator.job)
+    samples = [maker.sample(number) for number in range(plain.batch_size)]
+    return np.stack(maker.images(maker.networks, samples))
+
+
+def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of two batches of uint8 pictures, decibels."""
+    mean_square = float(((a.astype(np.float64) - b) ** 2).mean())
+    return 10 * np.log10(255**2 / mean_square) if mean_square else float("inf")
+
+
 def num_jpeg_bytes(image: np.ndarray) -> int:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=95)
     return buffer.tell()
 
 
-def measure(name: str, generator: Generator, naive_per_s: float) -> Line:
+def measure(name: str, generator: Generator, naive_per_s: float, exact: np.ndarray | None) -> Line:
+    """Time one line; `exact` are the pictures to compare a lossy line with."""
+    psnr = float("nan") if exact is None else psnr_db(plain_pictures(generator), exact)
     job = generator.job
     size = generator.settings.batch_size
     num_images = max(1, job.num_images // size) * size  # whole batches: padding is not measured
@@ -221,6 +250,8 @@ def measure(name: str, generator: Generator, naive_per_s: float) -> Line:
         peak_gib=peak / 2**30,
         idle_share=idle_share(generator, num_images),
         compile_s=max(0.0, first - again),
+        tflop_per_image=flops / 1e12,
+        psnr_db=psnr,
     )
 
 
@@ -260,11 +291,13 @@ def run(
     cuda = job.device.type == "cuda"
     reference = naive(root, job, torch.float16 if cuda else torch.float32, steps or 30)
     none = float("nan")
-    lines = [Line("naive", reference, 1.0, none, none, none, none, none)]
+    lines = [Line("naive", reference, 1.0, *(7 * (none,)))]
     show(lines[-1])
     loaded: dict[object, Models] = {}
+    exact: np.ndarray | None = None
     for name, changes in stages(job.batch, compiled=compiled):
-        if only and not any(part in name for part in only):
+        wanted = not only or any(part in name for part in only)
+        if exact is not None and not wanted:
             continue
         if steps:
             changes = changes | {"steps": steps}
@@ -274,19 +307,26 @@ def run(
             loaded[settings.tiny_decoder] = load_models(settings, job.device, offline=True)
         torch._dynamo.reset()  # the graphs of other lines would count as recompilations
         generator = Generator(loaded[settings.tiny_decoder], settings, job)
-        lines.append(measure(name, generator, reference))
-        show(lines[-1])
+        if exact is None:  # the first line, wanted or not
+            exact = plain_pictures(generator)
+        if wanted:
+            lossy = name.startswith("lossy")
+            lines.append(measure(name, generator, reference, exact if lossy else None))
+            show(lines[-1])
     return lines
 
 
 def show(line: Line) -> None:
     if line.name == "naive":
-        print("| | images/s | x naive | TFLOP/s | of 790 | peak GiB | idle | compile s |")
-        print("|---|---:|---:|---:|---:|---:|---:|---:|")
+        print(
+            "| | images/s | x naive | TFLOP/s | of 790 | peak GiB | idle | compile s "
+            "| TFLOP/image | PSNR dB |"
+        )
+        print("|---" + 9 * "|---:" + "|")
     print(
         f"| {line.name} | {line.images_per_s:.3g} | {line.ratio:.2f} | {line.tflops_per_s:.3g} | "
         f"{100 * line.utilisation:.1f} % | {line.peak_gib:.1f} | {100 * line.idle_share:.1f} % | "
-        f"{line.compile_s:.0f} |",
+        f"{line.compile_s:.0f} | {line.tflop_per_image:.3g} | {line.psnr_db:.1f} |",
         flush=True,
     )
 
@@ -328,6 +368,7 @@ def main() -> None:
         compiled = not given.no_compile
         root = Path(folder)
         lines = run(root, job, compiled=compiled, steps=given.steps, only=given.only)
+    print("\nPSNR: to the first exact line at equal seeds, with random weights, so no quality.")
     if given.json:
         print(json.dumps({"device": name, "size": job.size, "lines": [asdict(x) for x in lines]}))
 

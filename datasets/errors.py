@@ -2,6 +2,7 @@
 
 NightrainError
 ├── DamagedInput      one frame of a source cannot be used; carries a reason code
+│   └── WrongPolarity a depth map whose road is farther than its horizon
 ├── BrokenSource      a whole source cannot be read (a table is missing or is no JSON)
 ├── CorruptShard      a committed file is not what its manifest entry says
 ├── PlanMismatch      a command meets a dataset that was planned otherwise
@@ -44,6 +45,10 @@ class DamagedInput(NightrainError):
 
     def __reduce__(self) -> tuple[type["DamagedInput"], tuple[Reason, str]]:
         return type(self), (self.reason, str(self))
+
+
+class WrongPolarity(DamagedInput):
+    """A depth map whose road is farther than its horizon, or that shows no road at all."""
 
 
 class BrokenSource(NightrainError):

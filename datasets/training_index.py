@@ -219,8 +219,10 @@ def _join_labels(catalog: Catalog, teacher: str, frames: TableRows) -> tuple[Tab
         .column("frame_id")
         .to_pylist()
     }
-    without = position < 0
-    unexplained = [i for i in frames.columns["frame_id"][without].tolist() if i not in quarantined]
+    ids = frames.columns["frame_id"]
+    # A frame that could not be labelled keeps an empty row: the tables match row by row.
+    without = (position < 0) | np.isin(ids, sorted(quarantined))
+    unexplained = [i for i in ids[without].tolist() if i not in quarantined]
     if unexplained or without.all():
         raise Refused(
             f"{table} has no label for {len(unexplained)} of {len(frames)} frames, the first "

@@ -28,7 +28,9 @@ class Weights:
     """A model by its hub id or its folder on this machine."""
 
     id_or_folder: str  # "Salesforce/blip2-opt-2.7b" | "/models/blip2"
-    revision: str | None = None  # a commit of 40 hex digits; None: "main", whatever it is today
+    # A commit of 40 hex digits. None: what the cache of the hub on this machine holds as "main";
+    # it is named by its commit and never fetched, for the next day it would be another.
+    revision: str | None = None
     subfolder: str = ""  # inside the model: "unet"
 
     @property
@@ -36,6 +38,11 @@ class Weights:
         """Whether this is a path of this machine and no hub id."""
         looks_like_a_path = HUB_ID.fullmatch(self.id_or_folder) is None
         return looks_like_a_path or Path(self.id_or_folder).is_dir()
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the revision is a commit, which is the same bytes everywhere and for ever."""
+        return COMMIT.fullmatch(self.revision or "") is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class Found:
 def resolve(
     weights: Weights, *, offline: bool | None = None, patterns: Sequence[str] = PATTERNS
 ) -> Found:
-    """Find weights on this machine, or fetch them from the hub unless `offline`.
+    """Find weights on this machine, or fetch a pinned commit from the hub unless `offline`.
 
     `offline` None means what HF_HUB_OFFLINE says. `patterns` are the files wanted of a hub model,
     below its subfolder. Raises Refused with the command that gets what is missing, and where there
@@ -71,8 +78,7 @@ def resolve(
 
 def weights_name(weights: Weights, *, offline: bool | None = None) -> str:
     """`Found.name`; a hub model that is pinned to a commit need not be on this machine for it."""
-    pinned = not weights.is_folder and COMMIT.fullmatch(weights.revision or "")
-    if pinned:
+    if not weights.is_folder and weights.is_pinned:
         return _name(weights.id_or_folder, weights.revision or "", weights.subfolder)
     return resolve(weights, offline=offline).name
 
@@ -121,11 +127,14 @@ def _hub_folder(
                 weights.id_or_folder,
                 revision=weights.revision,
                 allow_patterns=_below_subfolder(weights, patterns),
-                local_files_only=offline,
+                local_files_only=offline or not weights.is_pinned,
             )
         )
     except Exception as error:  # the hub's client has some thirty kinds, of several families
-        why = "the network is switched off" if offline else _first_line(error)
+        why = _first_line(error)
+        if offline or not weights.is_pinned:
+            unpinned = "no commit is named, and only a named one is fetched"
+            why = "the network is switched off" if offline else unpinned
         raise Refused(
             f"The model {_shown(weights)} is not on this machine and was not fetched ({why}). "
             f"{advice}"

@@ -15,7 +15,10 @@ from pipelines.stop import Stop
 class LongJobReport(Protocol):
     """What a long job gives: a pydantic model of a few numbers and paths, never arrays."""
 
-    stopped: bool
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended early, on request."""
+        ...
 
     @property
     def line(self) -> str:

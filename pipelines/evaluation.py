@@ -51,7 +51,7 @@ def load_predictor(job: EvaluationJob, progress: Progress | None = None) -> tupl
             f"there is no folder {folder}. Name the folder of a trained model, or {MEDIAN_DEPTH!r} "
             "for the train set's median picture."
         )
-    from depthmodel.model import DepthModel  # pyright: ignore[reportMissingImports]
+    from depthmodel.model import DepthModel
 
     network = DepthModel.from_pretrained(folder, job.device)
     size = network.config.input_size

@@ -1,5 +1,6 @@
-"""A committed frame at a recipe's size, with the dense depth that engines need."""
+"""A committed frame at a recipe's size, with the dense depth that an engine needs."""
 
+import functools
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from datasets.projection import scatter_min_resize
 from datasets.road_plane import flat_world_depth
 from datasets.rows import frame_from_row
 from datasets.shards import Row
+from pipelines.controls.settings import depth_source
 from pipelines.recipe import Recipe
 
 CACHE_BYTES = 256 * 1024 * 1024
@@ -25,36 +27,53 @@ class PreparedFrame:
     """What an engine sees of a frame."""
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
-    depth_m: np.ndarray  # (H, W) float32, dense, metres; sky = inf
-    depth_source: str  # "lidar" | "exact" | "road-plane"
+    # (H, W) float32, dense, metres; sky = inf; None where the recipe needs none of the frame's own
+    depth_m: np.ndarray | None
+    # "lidar" | "exact" | "road-plane", a depth network's name, or "none"
+    depth_source: str
     intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
     T_ego_camera: np.ndarray | None  # (4, 4) float64, metres
     stored_size: tuple[int, int]  # (width, height) of the variant in its shard
 
 
 def prepare_frame(frame: Frame, recipe: Recipe) -> PreparedFrame:
-    """Bring a frame to the engine's size and make its depth dense; raises DamagedInput."""
+    """Bring a frame to the engine's size; its depth is made dense where the recipe needs it.
+
+    Raises DamagedInput.
+    """
     pixels = frame.image.pixels()
     native = (pixels.shape[1], pixels.shape[0])
     size = recipe.working_size(native)
     image = resize_image(pixels, size)
     intrinsics = scaled_intrinsics(frame.intrinsics, native, size)
-    has_depth = (
-        frame.lidar_depth_m if recipe.depth == "lidar" else frame.exact_depth_m
-    ) is not None
-    if has_depth or recipe.without_depth == "quarantine" or frame.T_ego_camera is None:
-        depth_m, depth_source = _dense_depth(frame, recipe, image), recipe.depth
-    else:
-        depth_m = flat_world_depth(image, intrinsics, frame.T_ego_camera)
-        depth_source = recipe.without_depth
+    depth_m, source = _depth(frame, recipe, image, intrinsics)
     return PreparedFrame(
         image=image,
         depth_m=depth_m,
-        depth_source=depth_source,
+        depth_source=source,
         intrinsics=intrinsics,
         T_ego_camera=frame.T_ego_camera,
         stored_size=recipe.size_for(native) if recipe.size else size,
     )
+
+
+def _depth(
+    frame: Frame, recipe: Recipe, image: np.ndarray, intrinsics: np.ndarray
+) -> tuple[np.ndarray | None, str]:
+    """Dense depth (H, W) at the size of the image, if any is needed, and where depth is from."""
+    if not recipe.needs_depth:
+        settings = recipe.depth_settings.model_dump_json()
+        return None, _source_name(settings, recipe.engine_version) if recipe.shows_depth else "none"
+    given = frame.lidar_depth_m if recipe.depth == "lidar" else frame.exact_depth_m
+    if given is None and recipe.without_depth != "quarantine" and frame.T_ego_camera is not None:
+        return flat_world_depth(image, intrinsics, frame.T_ego_camera), recipe.without_depth
+    return _dense_depth(frame, recipe, image), recipe.depth
+
+
+@functools.cache
+def _source_name(settings_json: str, engine_version: str) -> str:
+    """Name of a depth network; other weights in the same folder are another engine version."""
+    return depth_source(settings_json).name
 
 
 def _dense_depth(frame: Frame, recipe: Recipe, image: np.ndarray) -> np.ndarray:
@@ -64,7 +83,8 @@ def _dense_depth(frame: Frame, recipe: Recipe, image: np.ndarray) -> np.ndarray:
         raise DamagedInput(
             Reason.NO_DEPTH,
             f"the frame has no {recipe.depth} depth, which recipe {recipe.name!r} asks for; "
-            "`without_depth: road-plane` in the recipe guesses one for frames with T_ego_camera",
+            "`without_depth: road-plane` in the recipe guesses one for frames with T_ego_camera, "
+            "and `control_depth: {source: midas}` of a diffusion recipe sees it in the picture",
         )
     if recipe.depth == "lidar":
         return complete_depth(scatter_min_resize(sparse_or_exact, size), image)
@@ -107,4 +127,5 @@ def _content(row: Row, recipe: Recipe) -> bytes:
 
 
 def _num_bytes(prepared: PreparedFrame) -> int:
-    return prepared.image.nbytes + prepared.depth_m.nbytes
+    depth_m = prepared.depth_m
+    return prepared.image.nbytes + (0 if depth_m is None else depth_m.nbytes)

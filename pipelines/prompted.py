@@ -6,14 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from datasets.catalog import Catalog, Entry, Shard
-from datasets.errors import Refused
 from datasets.shards import Row
 from pipelines.captions.base import Captioner
 from pipelines.captions.metadata import MetadataCaptioner
 from pipelines.captions.shard import captions_of
 from pipelines.controls.edges import canny_edges, soft_edges
 from pipelines.controls.image import depth_control
-from pipelines.controls.settings import ControlDepth, depth_source
+from pipelines.controls.settings import ControlDepth, depth_source, require_makeable
 from pipelines.engines.base import Request
 from pipelines.prompts import prompt
 from pipelines.recipe import Recipe
@@ -64,11 +63,13 @@ def caption_of(row: Row, recipe: Recipe, captions: Mapping[str, str] | None) -> 
 def prompted(request: Request, caption: str, recipe: Recipe) -> Request:
     """The request with its prompt and one control image for each ControlNet of the recipe.
 
-    Raises DamagedInput where the frame's depth makes no control.
+    Raises DamagedInput where the frame's depth makes no control, Refused for a kind that none is
+    made of.
     """
     assert recipe.diffusion is not None
+    require_makeable(c.kind for c in recipe.diffusion.controls)
     size = (request.image.shape[1], request.image.shape[0])
-    depth = recipe.control_depth or ControlDepth()
+    depth = recipe.depth_settings
     controls = tuple(_control(c.kind, request, size, depth) for c in recipe.diffusion.controls)
     seed = request.seed if recipe.varied_prompts else None
     text = prompt(request.condition, caption, varied_by_seed=seed)
@@ -80,9 +81,4 @@ def _control(kind: str, request: Request, size: tuple[int, int], depth: ControlD
         return depth_control(depth_source(depth.model_dump_json()), request, size, depth.scaling)
     if kind == "canny":
         return canny_edges(request.image, size)
-    if kind == "softedge":
-        return soft_edges(request.image, size)
-    raise Refused(
-        f"No control image of the kind {kind!r} can be made yet; the recipe's ControlNets can be "
-        "depth, canny or softedge."
-    )
+    return soft_edges(request.image, size)

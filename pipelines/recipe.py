@@ -24,6 +24,8 @@ ADDED_LATER = {  # fields with the value that changes nothing
     "control_depth": None,
     "captioner": "metadata",
     "varied_prompts": False,
+    "diffusion.feature_cache": None,
+    "control_depth.teacher": None,
 }
 Severity = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -103,6 +105,25 @@ class Recipe(BaseModel):
         return self.diffusion.model_copy(update={"batch_size": self.batch_size})
 
     @property
+    def depth_settings(self) -> ControlDepth:
+        """Where the depth of control images comes from."""
+        return self.control_depth or ControlDepth()
+
+    @property
+    def shows_depth(self) -> bool:
+        """Whether a control image shows depth."""
+        return self.diffusion is not None and any(
+            control.kind == "depth" for control in self.diffusion.controls
+        )
+
+    @property
+    def needs_depth(self) -> bool:
+        """Whether nothing can be made of a frame without depth of its own."""
+        if self.diffusion is None:
+            return True
+        return self.shows_depth and self.depth_settings.source == "given"
+
+    @property
     def hash(self) -> str:
         """Digest of everything but the name: 16 hex digits.
 
@@ -110,8 +131,10 @@ class Recipe(BaseModel):
         """
         fields = self.model_dump(mode="json", exclude={"name"})
         for name, default in ADDED_LATER.items():
-            if fields[name] == default:
-                del fields[name]
+            section, _, field = name.rpartition(".")
+            held = fields.get(section) if section else fields
+            if held is not None and held[field] == default:
+                del held[field]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 
     @property

@@ -16,6 +16,7 @@ from pipelines.generate import GenerateShard
 from pipelines.ingest import BadFrame, bad_frames, ingest_work, plan_ingest
 from pipelines.inspect.card import write_card
 from pipelines.plan import EVALUATION_SPLITS, GenerationPlan, plan_generation, plan_retry
+from pipelines.preflight import require_near_is_white
 from pipelines.recipe import load_recipe
 from pipelines.shardwork import OnRows, ShardReport, ShardWork, ignore_rows
 from pipelines.spool import spooled
@@ -174,13 +175,14 @@ def generate(
 ) -> RunReport:
     """Make the variants that a job asks for, or what is missing of them.
 
-    Raises Refused, DiskFull.
+    Raises Refused, DiskFull, and WrongPolarity for a depth network that is upside down.
     """
     plan = job.plan()
-    shards = plan.shards
+    catalog, recipe, shards = Catalog(job.dataset), load_recipe(job.recipe), plan.shards
     if job.retry_failed:
-        shards = plan_retry(Catalog(job.dataset), shards)
-    work = GenerateShard(job.dataset, load_recipe(job.recipe))
+        shards = plan_retry(catalog, shards)
+    require_near_is_white(catalog, shards, recipe)
+    work = GenerateShard(job.dataset, recipe)
     report = run(job.dataset, shards, work, executor=executor, stop=stop, on_rows=on_rows)
     report.skipped = plan.skipped
     write_card(job.dataset)

@@ -40,7 +40,8 @@ class TrainJob(BaseModel):
         from depthmodel.training_config import StudentConfig
 
         if self.preset not in PRESETS:
-            raise Refused(X)
+            known = ", ".join(PRESETS)
+            raise Refused(f"There is no preset {self.preset!r}; choose one of {known}.")
         preset = PRESETS[self.preset]()
         asked = {
             "num_steps": self.num_steps,
@@ -51,7 +52,7 @@ class TrainJob(BaseModel):
         }
         changes = {name: value for name, value in asked.items() if value is not None}
         try:
-            config = checked_teacher = preset.model_copy(update=changes)
+            config = preset.model_copy(update=changes)
             if isinstance(config.role, StudentConfig):
                 return with_student_data(
                     config,
@@ -64,7 +65,7 @@ class TrainJob(BaseModel):
                     f"The preset {self.preset!r} is a teacher: it sees clear frames alone, without "
                     "variants, labels or another teacher. Leave these options out."
                 )
-            return checked(checked_teacher)
+            return checked(config)
         except ValidationError as error:
             problems = "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())
             raise Refused(f"The run does not fit together. {problems}") from error

@@ -90,6 +90,22 @@ def test_a_missing_model_is_one_sentence_with_the_command(cache: Path) -> None:
         resolve(Weights("owner/model"), offline=True, patterns=["a.safetensors"])
 
 
+def test_without_a_commit_nothing_is_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def snapshot_download(*_: object, local_files_only: bool, **__: object) -> str:
+        asked.append(local_files_only)
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    for revision in (None, "main", COMMIT):
+        with pytest.raises(Refused, match="hf download owner/model"):
+            resolve(Weights("owner/model", revision), offline=False)
+    assert asked == [True, True, False]
+    with pytest.raises(Refused, match="no commit is named, and only a named one is fetched"):
+        weights_name(Weights("owner/model"), offline=False)
+
+
 def test_a_pinned_model_has_its_name_before_it_is_there(cache: Path) -> None:
     assert weights_name(Weights("owner/model", COMMIT), offline=True) == "owner/model@59a1ef6c1e51"
     with pytest.raises(Refused):

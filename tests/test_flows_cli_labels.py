@@ -13,7 +13,7 @@ from datasets.labels import label_from_row, labels_of
 from flows.cli import app
 from tests.synthetic import all_rows
 
-model = pytest.importorskip("depthmodel.model")
+from depthmodel import model
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -9,9 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from datasets.completion import complete_depth
-from datasets.errors import DamagedInput, NightrainError, Reason
+from datasets.errors import DamagedInput, NightrainError, Reason, Refused, WrongPolarity
 from datasets.images import resize_image
 from datasets.nuscenes import NuScenesSource
 from datasets.projection import scatter_min_resize
@@ -21,14 +24,15 @@ from datasets.world.layout import draw_scene
 from datasets.world.rig import CAMERAS
 from pipelines.controls.base import RelativeDepth, View, inverse_of_metric
 from pipelines.controls.edges import canny_edges, soft_edges
-from pipelines.controls.given import CallableDepth, GivenDepth
+from pipelines.controls.given import GivenDepth
 from pipelines.controls.image import depth_control, depth_image
 from pipelines.controls.polarity import (
-    WrongPolarity,
     assert_near_is_white,
     assert_source_is_near_white,
     near_is_white_lead,
 )
+from pipelines.controls.settings import ControlDepth, depth_source, require_makeable
+from pipelines.controls.teacher import TeacherDepth
 from tests.synthetic import INTRINSICS, SIZE, ground_depth_m, picture
 
 ROOT = Path(__file__).parent.parent
@@ -101,11 +105,11 @@ def test_a_truck_that_fills_a_side_camera_is_no_reason_to_drop_the_frame() -> No
 def test_a_source_is_judged_by_most_of_its_scenes() -> None:
     streets = [world_street(seed, camera) for seed in (2, 3) for camera in CAMERAS]
     assert_source_is_near_white(GivenDepth(), streets)
-    flipped = CallableDepth(lambda image: -_road(40, 64), "flipped")
-    with pytest.raises(WrongPolarity, match="upside down"):
+    flipped = teacher(lambda image: 1 / _road_depth_m(40, 64))
+    with pytest.raises(WrongPolarity, match=r"by teacher:5eed on 3 frames: .*upside down"):
         assert_source_is_near_white(flipped, streets[:3])
     rng = np.random.default_rng(0)
-    untrained = CallableDepth(lambda image: rng.random(image.shape[:2]), "untrained")
+    untrained = teacher(lambda image: rng.uniform(1, 80, image.shape[:2]))
     for nothing in ((untrained, streets), (GivenDepth(), [])):
         with pytest.raises(WrongPolarity, match="shows no road"):
             assert_source_is_near_white(*nothing)
@@ -220,18 +224,54 @@ def test_given_depth_with_holes_or_none_at_all_is_refused() -> None:
         assert refused.value.reason is Reason.NO_DEPTH
 
 
-def test_a_callable_is_a_source_of_any_size_and_its_polarity_is_checked() -> None:
+@dataclass
+class Trained:
+    """What a trained depth model does, by a function from a picture to metres."""
+
+    depth_m: Callable[[np.ndarray], np.ndarray]
+    digest: str = "5eed"
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [self.depth_m(image).astype(np.float32) for image in images]
+
+
+def teacher(depth_m: Callable[[np.ndarray], np.ndarray]) -> TeacherDepth:
+    return TeacherDepth("/nowhere", Trained(depth_m))
+
+
+def test_a_teachers_metres_become_inverse_depth_of_the_pictures_size() -> None:
     street = plain_street()
-    teacher = CallableDepth(lambda image: _road(image.shape[0] // 2, 20), "teacher-1")
-    assert teacher.depth(street).inverse_depth.shape == (40, 64)
-    assert depth_control(teacher, street, (72, 48))[-1].min() == 255
-    metric = CallableDepth(lambda image: -_road(40, 64), "metric")
+    small = teacher(lambda image: _road_depth_m(image.shape[0] // 2, 20))
+    assert small.name == "teacher:5eed"
+    assert small.depth(street).inverse_depth.shape == (40, 64)
+    exact = teacher(lambda image: _road_depth_m(40, 64)).depth(street).inverse_depth
+    np.testing.assert_allclose(exact, 1 / _road_depth_m(40, 64), rtol=1e-6)
+    assert depth_control(small, street, (72, 48))[-1].min() == 255
     with pytest.raises(WrongPolarity):
-        depth_control(metric, street, (72, 48))
+        depth_control(teacher(lambda image: 1 / _road_depth_m(40, 64)), street, (72, 48))
+    with pytest.raises(DamagedInput, match="not finite"):
+        teacher(lambda image: np.full((40, 64), np.nan)).depth(street)
 
 
-def _road(height: int, width: int) -> np.ndarray:
-    return np.repeat(np.linspace(0, 1, height)[:, None], width, axis=1)
+def test_a_teacher_without_a_folder_is_a_sentence() -> None:
+    with pytest.raises(Refused, match="no folder /nowhere/at/all"):
+        _ = depth_source(
+            ControlDepth(source="teacher", teacher="/nowhere/at/all").model_dump_json()
+        ).name
+    for wrong in ({"source": "teacher"}, {"source": "midas", "teacher": "/folder"}):
+        with pytest.raises(ValidationError, match="names the folder of source `teacher`"):
+            ControlDepth.model_validate(wrong)
+
+
+def test_kinds_that_nothing_draws_are_refused() -> None:
+    require_makeable(["depth", "canny", "softedge"])
+    for kind in ("pose", "normal", "segment"):
+        with pytest.raises(Refused, match=f"kind '{kind}'.*depth, canny or softedge"):
+            require_makeable(["depth", kind])
+
+
+def _road_depth_m(height: int, width: int) -> np.ndarray:
+    return np.repeat(np.linspace(60, 2, height)[:, None], width, axis=1)
 
 
 # Edges

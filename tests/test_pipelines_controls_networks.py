@@ -11,14 +11,13 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
-from datasets.errors import DamagedInput, Refused
+from datasets.errors import DamagedInput, Refused, WrongPolarity
 from depthmodel.weights import Weights
 from pipelines.controls import detectors, networks
 from pipelines.controls.base import LEAST_DEPTH_M, View, at_size
 from pipelines.controls.detectors import MidasDepth, detector_edges
 from pipelines.controls.image import depth_control
 from pipelines.controls.networks import NetworkDepth
-from pipelines.controls.polarity import WrongPolarity
 from pipelines.controls.tiles import TiledDepth
 from tests.tiny_depth_networks import save_depth_anything, save_dpt, save_zoedepth
 

@@ -20,16 +20,18 @@ from datasets.nuscenes import NuScenesSource
 from datasets.verify import verify
 from pipelines.engines.diffusion.random_family import IP_ADAPTER_FILE, write_tiny_family
 from pipelines.execute import SerialExecutor
-from pipelines.recipe import load_recipe
+from pipelines.recipe import built_in_recipes, load_recipe
 from pipelines.replay import psnr_db, replay
 from pipelines.run import GenerateJob, RunReport, generate, ingest
 from pipelines.stop import Stop
 from tests.synthetic import SyntheticSource, all_rows, ingest_synthetic
-from tests.tiny_depth_networks import save_dpt
+from tests.test_depthmodel_weights import cached
+from tests.tiny_depth_networks import save_road_dpt
 from tests.tiny_diffusion import family, picture, write_recipe
 
 REAL = Path(__file__).parents[2] / "shared/data/nuscenes"
 NUM_FRAMES = 7
+UNPINNED = {"diffusion-sd-turbo": "thibaud/controlnet-sd21-depth-diffusers"}
 
 
 @pytest.fixture(scope="module")
@@ -141,11 +143,36 @@ def test_a_recipe_that_needs_captions_says_how_to_make_them(prepared: Path, tmp_
     assert all("nightrain caption" in failure for failure in report.failed)
 
 
-@pytest.mark.parametrize("name", ["diffusion", "diffusion-fast"])
-def test_built_in_recipes_are_whole_and_have_names_of_their_own(name: str) -> None:
-    recipe = load_recipe(name)  # pinned weights: nothing is looked for on this machine
+@pytest.mark.parametrize("name", [n for n in built_in_recipes() if n.startswith("diffusion")])
+def test_built_in_recipes_are_whole_and_have_names_of_their_own(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pinned weights are not looked for on this machine; unpinned ones are asked for in words."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    unpinned = UNPINNED.get(name)
+    if unpinned:
+        with pytest.raises(Refused, match=rf"no commit is named.*`hf download {unpinned}`"):
+            load_recipe(name)
+        cached(tmp_path, unpinned)
+    recipe = load_recipe(name)
     assert recipe.folder.startswith(f"{name}-") and recipe.engine_version.startswith("1-")
     assert recipe.working_size((1600, 900)) == recipe.size_for((1600, 900)) == (768, 432)
+    assert recipe.diffusion is not None
+    loose = [w.id_or_folder for w in recipe.diffusion.all_weights() if not w.is_pinned]
+    assert loose == ([unpinned] if unpinned else [])
+
+
+def test_weights_without_a_commit_are_another_recipe_at_another_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    (name, unpinned), *_ = UNPINNED.items()
+    snapshot = cached(tmp_path, unpinned)
+    first = load_recipe(name)
+    later = snapshot.with_name("b" * 40)
+    shutil.copytree(snapshot, later)
+    (snapshot.parents[1] / "refs/main").write_text("b" * 40)
+    assert load_recipe(name).hash != first.hash
 
 
 def test_a_control_of_a_network_needs_its_weights(tmp_path: Path) -> None:
@@ -158,17 +185,16 @@ def test_a_control_of_a_network_needs_its_weights(tmp_path: Path) -> None:
 
 
 def test_a_control_by_a_network_in_tiles(prepared: Path, made: Path, tmp_path: Path) -> None:
-    """Its polarity is judged per picture: random weights may put the road farther than the sky."""
-    network = tmp_path / "dpt"
-    save_dpt(network)
+    network = save_road_dpt(tmp_path / "dpt")
     depth = {"source": "network", "network": {"id_or_folder": str(network)}, "tile_grid": 2}
     root = tmp_path / "dataset"
     shutil.copytree(prepared / "dataset", root)
     report = make(root, write_recipe(tmp_path, control_depth=depth))
-    assert report.num_rows + report.num_quarantined == 2 * NUM_FRAMES and not report.failed
+    assert report.num_rows == 2 * NUM_FRAMES and not report.failed
     before = {r["frame_id"] + r["condition"]: r["image_sha256"] for r in all_rows(made).values()}
     for row in all_rows(root).values():
         assert before[row["frame_id"] + row["condition"]] != row["image_sha256"]
+        assert row["depth_source"].endswith(":tiled9")
 
 
 @pytest.mark.slow

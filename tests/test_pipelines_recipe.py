@@ -42,7 +42,8 @@ def test_a_file_and_a_built_in_recipe_load(tmp_path: Path) -> None:
     loaded = load_recipe(written(tmp_path, GOOD))
     assert loaded.conditions[Condition.FOG].highest == 0.2 and loaded.engine_version
     assert loaded.folder == f"mine-{loaded.hash[:8]}"
-    assert {load_recipe(name).name for name in built_in_recipes()} >= {"weather", "demo"}
+    assert set(built_in_recipes()) >= {"weather", "demo", "diffusion"}
+    assert all(load_recipe(name).name == name for name in ("weather", "demo", "diffusion"))
 
 
 @pytest.mark.parametrize(

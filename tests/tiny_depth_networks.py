@@ -1,6 +1,7 @@
 """Depth networks of a few thousand random weights, saved in the layout of the true ones."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -32,6 +33,25 @@ def save_dpt(folder: Path) -> Path:
     _save(DPTForDepthEstimation(config), folder)
     side = {"height": 32, "width": 32}
     DPTImageProcessor(size=side).save_pretrained(folder)
+    return folder
+
+
+def save_road_dpt(folder: Path, *, upside_down: bool = False) -> Path:
+    """A DPT that is blind to the picture and gives one map, with the road near or far."""
+    model = DPTForDepthEstimation.from_pretrained(save_dpt(folder))
+    embeddings: Any = model.dpt.embeddings
+    last: Any = model.head.head[4]
+    torch.manual_seed(5 if upside_down else 1)  # looked for: random layers on a ramp of positions
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, 0.3)
+        embeddings.patch_embeddings.projection.weight.zero_()
+        down = torch.linspace(-3, 3, 4).repeat_interleave(4)[:, None]  # (4 x 4 patches, 1)
+        embeddings.position_embeddings[0, 1:] = down * torch.randn(16)
+        last.weight.abs_()
+        last.bias.fill_(1.0)  # the ReLU after it stays open
+    model.save_pretrained(folder)
     return folder
 
 

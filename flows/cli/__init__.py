@@ -15,6 +15,7 @@ from flows.cli import (
     inspection,
     labels,
     protocols,
+    training,
 )
 from flows.cli.console import EXIT_CODES, fail
 
@@ -38,6 +39,7 @@ app.command("generate")(generation.generate)
 app.command("replay")(generation.replay)
 app.command("caption")(captions.caption)
 app.command("label")(labels.label)
+app.command("train")(training.train)
 app.command("evaluate")(evaluation.evaluate)
 app.command("verify")(inspection.verify)
 app.command("stats")(inspection.stats)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.cli.console import end, exit_code, one_of, print_json, print_run, progress_bar
+from flows.cli.modes import EngineMode, check_mode, run_flow, run_local, say_server
 
 if TYPE_CHECKING:
+    from prefect import Flow
+
     from pipelines.labels.job import LabelJob
-    from pipelines.run import RunReport
-    from pipelines.shardwork import OnRows
-    from pipelines.stop import Stop
 
 Dataset = Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)]
 
@@ -31,7 +32,7 @@ def label(
         str, typer.Option(help="flip, or flip+photometric where neighbours exist")
     ] = "flip+photometric",
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at once")] = 8,
-    engine_mode: Annotated[str, typer.Option(help="local: in this process")] = "local",
+    engine_mode: EngineMode = "prefect",
     workers: Annotated[int, typer.Option(min=1, help="Shards labelled side by side")] = 1,
     include_evaluation_scenes: Annotated[
         bool,
@@ -46,10 +47,11 @@ def label(
     from datasets.frame import Condition
     from flows.cli.data import parse_size
     from pipelines.labels.job import LabelJob
+    from pipelines.labels.job import label as run
     from pipelines.labels.settings import LabelSettings
     from pipelines.stop import Stop
 
-    one_of("--engine-mode", engine_mode, ("local",))
+    check_mode(engine_mode)
     conditions = [one_of("--condition", c, tuple(Condition)) for c in condition or ["clear"]]
     job = LabelJob(
         dataset=dataset.resolve(),
@@ -65,26 +67,19 @@ def label(
         num_workers=workers,
         include_evaluation_scenes=include_evaluation_scenes,
     )
-    stop = Stop()
-    with progress_bar("labels", _num_left(job), not json) as bar:
-        report = run_local(job, stop, bar.add)
+    stop, num_left = Stop(), _num_left(job)  # what is refused is said before a server is started
+    if engine_mode == "prefect" and not json:
+        say_server("label-depth")
+    with progress_bar("labels", num_left, not json) as bar:
+        if engine_mode == "local":
+            report = run_local(partial(run, job), job.num_workers, stop, bar.add)
+        else:
+            report = run_flow(_flow, job, stop, bar.add)
     if json:
         print_json(report)
     else:
         print_run(report, "labels")
     end(exit_code(report, stop.exit_code))
-
-
-def run_local(job: LabelJob, stop: Stop, on_rows: OnRows) -> RunReport:
-    """The job in plain Python: serial, or in processes."""
-    from pipelines.execute import ProcessExecutor, SerialExecutor
-    from pipelines.labels.job import label as run
-    from pipelines.stop import stop_on_signals
-
-    serial = job.num_workers == 1
-    executor = SerialExecutor(stop) if serial else ProcessExecutor(job.num_workers, stop)
-    with stop_on_signals(stop):
-        return run(job, executor=executor, stop=stop, on_rows=on_rows)
 
 
 def _num_left(job: LabelJob) -> int:
@@ -94,3 +89,9 @@ def _num_left(job: LabelJob) -> int:
     plan = job.plan()
     entries = [Catalog(job.dataset).entry(shard) for shard in plan.shards]
     return plan.num_frames - sum(e.rows.num_rows for e in entries if e is not None)
+
+
+def _flow() -> Flow[..., Any]:
+    from flows.label import label_depth
+
+    return label_depth

@@ -48,6 +48,22 @@ def run_flow(
     load_flow: Callable[[], Flow[..., Any]], job: BaseModel, stop: Stop, on_rows: OnRows
 ) -> RunReport:
     """The job as a flow run, on the user's server or a temporary one; the flow imports prefect."""
+    return _run_flow(load_flow, job, stop, on_rows=on_rows)
+
+
+def run_long_flow(
+    load_flow: Callable[[], Flow[..., Any]],
+    job: BaseModel,
+    stop: Stop,
+    on_step: Callable[[int, int], None],
+) -> Any:
+    """A long job as a flow run, as `run_flow` has it; gives the job's report."""
+    return _run_flow(load_flow, job, stop, on_step=on_step)
+
+
+def _run_flow(
+    load_flow: Callable[[], Flow[..., Any]], job: BaseModel, stop: Stop, **watchers: Any
+) -> Any:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the progress bar says the rest
     from flows.server_guard import guard_server
 
@@ -55,4 +71,4 @@ def run_flow(
     flow = load_flow()
     from flows.session import Session, run_in_process
 
-    return run_in_process(Session(stop, on_rows), flow, job)
+    return run_in_process(Session(stop, **watchers), flow, job)

@@ -18,7 +18,7 @@ from datasets.images import resize_image
 from depthmodel.weights import Weights, resolve_file
 from pipelines.controls.base import RelativeDepth, Scene, at_size
 
-ANNOTATORS = Weights("lllyasviel/Annotators")
+ANNOTATORS = Weights("lllyasviel/Annotators", "982e7edaec38759d914a963c48c4726685de7d96")
 FILES = {
     "MidasDetector": "dpt_hybrid-midas-501f0c75.pt",
     "HEDdetector": "ControlNetHED.pth",

@@ -1,12 +1,11 @@
-"""Depth that is known, and depth by a callable of the caller's."""
+"""Depth that is known already."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from datasets.errors import DamagedInput, Reason
-from pipelines.controls.base import RelativeDepth, Scene, at_size, inverse_of_metric
+from pipelines.controls.base import RelativeDepth, Scene, inverse_of_metric
 
 
 @dataclass(frozen=True)
@@ -31,20 +30,3 @@ class GivenDepth:
                 "needs dense depth: complete it first (datasets.completion.complete_depth)",
             )
         return RelativeDepth(inverse_of_metric(depth_m), sky=np.isinf(depth_m))
-
-
-@dataclass(frozen=True)
-class CallableDepth:
-    """Depth by a function from a picture (H, W, 3) uint8 to inverse depth (h, w), larger = nearer.
-
-    The way in for a trained teacher: there is no checkpoint of ours yet, so nothing loads one.
-    """
-
-    predict: Callable[[np.ndarray], np.ndarray]
-    name: str
-
-    def depth(self, scene: Scene) -> RelativeDepth:
-        """What the function says, resized to the picture; raises DamagedInput."""
-        found = np.asarray(self.predict(scene.image), np.float32)
-        size = (scene.image.shape[1], scene.image.shape[0])
-        return RelativeDepth(at_size(found, size))

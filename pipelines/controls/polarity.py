@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from datasets.errors import DamagedInput, Reason
+from datasets.errors import Reason, WrongPolarity
 from pipelines.controls.base import DepthSource, Scene
 
 ROAD_ROWS = (0.85, 1.0)  # of the height
@@ -16,10 +16,6 @@ HORIZON_ROWS = (0.42, 0.58)
 NUM_STRIPS = 24  # columns are judged in strips: a vehicle close ahead outvotes nobody else
 LEAST_LEAD = 0.3  # share of the strips by which one way must win
 LEAST_STEP = 0.05  # of the range of the map: less is a tie
-
-
-class WrongPolarity(DamagedInput):
-    """A depth map whose road is farther than its horizon, or that shows no road at all."""
 
 
 def assert_near_is_white(inverse_depth: np.ndarray, *, road_in_view: bool = True) -> None:
@@ -38,10 +34,11 @@ def assert_source_is_near_white(source: DepthSource, scenes: Iterable[Scene]) ->
     Raises WrongPolarity, also where the maps show no road, and what the source raises.
     """
     leads = [near_is_white_lead(source.depth(scene).inverse_depth) for scene in scenes]
-    _judge(float(np.median(leads)) if leads else 0.0, road_in_view=True)
+    whose = f"depth by {source.name} on {len(leads)} frames: "
+    _judge(float(np.median(leads)) if leads else 0.0, road_in_view=True, whose=whose)
 
 
-def _judge(lead: float, road_in_view: bool) -> None:
+def _judge(lead: float, road_in_view: bool, whose: str = "") -> None:
     if lead <= -LEAST_LEAD:
         found = "the road before the car is farther than the horizon: the map is upside down"
         advice = "give the source the other polarity (metric depth is 1/z here, larger = nearer)"
@@ -52,7 +49,7 @@ def _judge(lead: float, road_in_view: bool) -> None:
         return
     raise WrongPolarity(
         Reason.BAD_OUTPUT,
-        f"{found} (near minus far columns: {lead:+.2f}, expected {LEAST_LEAD:+.2f} to +1); "
+        f"{whose}{found} (near minus far columns: {lead:+.2f}, expected {LEAST_LEAD:+.2f} to +1); "
         f"{advice}",
     )
 

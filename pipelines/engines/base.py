@@ -15,7 +15,8 @@ class Request:
 
     sample_id: str
     image: np.ndarray  # (H, W, 3) uint8, sRGB
-    depth_m: np.ndarray  # (H, W) float32, dense, metres, > 0; sky = inf
+    # (H, W) float32, dense, metres, > 0; sky = inf; None where a network finds the depth
+    depth_m: np.ndarray | None
     intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
     condition: Condition
     severity: float  # [0, 1]

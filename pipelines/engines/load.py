@@ -42,15 +42,16 @@ def engine_version(recipe: Recipe) -> str:
     if recipe.diffusion is None:
         return load_engine(recipe).version
     from depthmodel.weights import weights_name
-    from pipelines.controls.settings import ControlDepth, depth_source
+    from pipelines.controls.settings import depth_source, require_makeable
     from pipelines.engines.diffusion.families import require
     from pipelines.engines.diffusion.settings import VERSION
     from pipelines.engines.diffusion.styles import StylePool
 
     settings = recipe.diffusion
     require(settings)
+    require_makeable(control.kind for control in settings.controls)
     names = [weights_name(weights) for weights in settings.all_weights()]
-    names.append(depth_source((recipe.control_depth or ControlDepth()).model_dump_json()).name)
+    names.append(depth_source(recipe.depth_settings.model_dump_json()).name)
     if settings.style_pool is not None:
         pool = StylePool(Path(settings.style_pool))
         names += [pool.digest(condition) for condition in recipe.conditions]

@@ -46,7 +46,7 @@ def write_preview(
 
 
 def preview_lines(root: Path, recipe: Recipe, num_frames: int) -> Iterator[list[Tile]]:
-    """One line of tiles per frame: clear, depth, each condition; raises Refused."""
+    """One line of tiles per frame: clear, depth or control, each condition; raises Refused."""
     catalog = Catalog(root)
     entries = [
         e for e in catalog.entries(FRAMES) if e.about.get("condition", "clear") == Condition.CLEAR
@@ -69,12 +69,16 @@ def _line(row: dict, recipe: Recipe, captions: Mapping[str, str] | None) -> list
             return [Tile(decode_jpeg(row["image"]["bytes"]), f"{row['camera']}: {error.reason}")]
         if not tiles:
             tiles.append(Tile(prepared.image, f"{row['scene_id']} {row['camera']}"))
-            tiles.append(Tile(colour_depth(prepared.depth_m), f"depth ({prepared.depth_source})"))
+            if prepared.depth_m is not None:
+                label = f"depth ({prepared.depth_source})"
+                tiles.append(Tile(colour_depth(prepared.depth_m), label))
         try:
             request = request_for(task, prepared, condition, recipe)
         except DamagedInput as error:
             tiles.append(_tile(task, condition, error, prepared.image))
             continue
+        if len(tiles) == 1 and request.control_images:
+            tiles.append(Tile(request.control_images[0], f"control ({prepared.depth_source})"))
         outcome = run_engine(load_engine(recipe), [request])[0]
         tiles.append(_tile(task, condition, outcome, prepared.image))
     return tiles

@@ -12,7 +12,7 @@ import numpy as np
 from datasets.errors import Refused
 
 if TYPE_CHECKING:
-    from depthmodel.model import DepthModel  # pyright: ignore[reportMissingImports]
+    from depthmodel.model import DepthModel
 
 
 class Teacher(Protocol):
@@ -82,7 +82,7 @@ def load_teacher(folder: Path, name: str = "", device: str | None = None) -> Sav
 @functools.cache
 def _loaded(teacher: SavedTeacher) -> tuple["DepthModel", str]:
     """The model and its digest, which reads all weights."""
-    from depthmodel.model import DepthModel  # pyright: ignore[reportMissingImports]
+    from depthmodel.model import DepthModel
 
     model = DepthModel.from_pretrained(teacher.folder, teacher.device)
     return model, model.digest

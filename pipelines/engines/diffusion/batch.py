@@ -14,7 +14,7 @@ from pipelines.engines.diffusion.steps import Steps
 class Networks:
     """What is called at each step: plain modules, or compiled ones."""
 
-    unet: Callable[..., Any]
+    unet: Callable[..., Any]  # a HookedNetwork where features are kept
     controlnets: tuple[Callable[..., Any], ...]
     union_modes: tuple[int, ...] | None  # of each control; None: one network per control
     num_union_modes: int

@@ -12,6 +12,7 @@ import torch
 
 from pipelines.engines.diffusion.batch import Networks, Rows, Sample, make_rows
 from pipelines.engines.diffusion.controlnets import control_residuals
+from pipelines.engines.diffusion.feature_cache import forget_features
 from pipelines.engines.diffusion.settings import DiffusionSettings
 
 
@@ -31,6 +32,7 @@ def denoise(
     both = make_rows(networks, samples, guided=True) if settings.guided else None
     alone = make_rows(networks, samples, guided=False)
 
+    forget_features((networks.unet, *networks.controlnets))
     terms = _terms(samples)  # (B, 1 + 2 S, 4 h w): start, outputs, noises
     latents = terms[:, 0].float().unflatten(1, shape)
     for k in range(first, len(scales)):

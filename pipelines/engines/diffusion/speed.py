@@ -1,4 +1,4 @@
-"""Exact ways to be faster: channels_last, compiled networks of static shape, SDPA as it comes."""
+"""The networks as the settings want them: channels_last, compiled, or with features kept."""
 
 from typing import Any
 
@@ -7,6 +7,11 @@ import torch
 from pipelines.engines.diffusion.batch import Networks
 from pipelines.engines.diffusion.controlnets import UNION_MODES
 from pipelines.engines.diffusion.families import FAMILIES
+from pipelines.engines.diffusion.feature_cache import (
+    hooked_controlnets,
+    hooked_unet,
+    remove_hooks,
+)
 from pipelines.engines.diffusion.models import Models
 from pipelines.engines.diffusion.settings import DiffusionSettings
 
@@ -20,9 +25,12 @@ def make_networks(models: Models, settings: DiffusionSettings, *, plain: bool = 
     union = FAMILIES[settings.family].one_net
     for module in (pipe.unet, models.vae_decoder, *nets, *models.condition_embedders):
         module.to(memory_format=memory_format)
+    for module in (pipe.unet, *nets):
+        remove_hooks(module)
+    unet, controlnets = _called(models, settings, plain)
     return Networks(
-        unet=_compiled(pipe.unet, settings, plain),
-        controlnets=tuple(_compiled(net, settings, plain) for net in nets),
+        unet=unet,
+        controlnets=controlnets,
         union_modes=tuple(UNION_MODES[c.kind] for c in settings.controls) if union else None,
         num_union_modes=nets[0].config.num_control_type if union and nets else 0,  # type: ignore
         size_ids=FAMILIES[settings.family].pipeline == "StableDiffusionXLPipeline",
@@ -30,6 +38,14 @@ def make_networks(models: Models, settings: DiffusionSettings, *, plain: bool = 
         dtype=models.dtype,
         memory_format=memory_format,
     )
+
+
+def _called(models: Models, settings: DiffusionSettings, plain: bool) -> tuple[Any, tuple]:
+    """What is called in place of the UNet and the ControlNets."""
+    unet, nets, cache = models.pipe.unet, models.controlnets, settings.feature_cache
+    if cache is not None:
+        return hooked_unet(unet, settings, cache), hooked_controlnets(nets, settings, cache)
+    return _compiled(unet, settings, plain), tuple(_compiled(n, settings, plain) for n in nets)
 
 
 def make_decoder(models: Models, settings: DiffusionSettings, *, plain: bool = False) -> Any:

@@ -39,6 +39,8 @@ def _check_image(request: Request) -> None:
 
 def _check_depth(request: Request) -> None:
     depth = request.depth_m
+    if depth is None:
+        raise _refusal(request, "depth_m is None; the weather engine needs dense depth in metres")
     if depth.dtype != np.float32 or depth.shape != request.image.shape[:2]:
         found, expected = f"{depth.dtype} {depth.shape}", f"float32 {request.image.shape[:2]}"
         raise _refusal(request, f"depth_m is {found}; expected {expected}, as the image")

@@ -53,9 +53,11 @@ def read_scene(request: Request) -> Scene:
     """Work out linear light, ranges, sky, ground plane and heights of a checked request."""
     clear = srgb_to_linear(request.image)
     grey = luminance(clear)
-    depth = np.minimum(request.depth_m, np.float32(FAR_M))
+    depth_m = request.depth_m
+    assert depth_m is not None  # checked
+    depth = np.minimum(depth_m, np.float32(FAR_M))
     rays_x, rays_y = pixel_rays(depth.shape, request.intrinsics)
-    plane = fit_ground(request.depth_m, request.intrinsics)
+    plane = fit_ground(depth_m, request.intrinsics)
     plane_inverse = plane.inverse_depth(rays_x, rays_y)
     height = height_above(plane, depth, plane_inverse)
     return Scene(
@@ -66,7 +68,7 @@ def read_scene(request: Request) -> Scene:
         rays_x=rays_x,
         rays_y=rays_y,
         intrinsics=np.asarray(request.intrinsics, np.float64),
-        sky=_sky_share(request.depth_m, grey),
+        sky=_sky_share(depth_m, grey),
         plane=plane,
         plane_inverse=plane_inverse,
         height_m=height,

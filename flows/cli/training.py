@@ -1,0 +1,86 @@
+"""The command `train`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.cli.console import end, print_json, progress_bar
+from flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+
+def train(
+    preset: Annotated[
+        str,
+        typer.Argument(
+            help="world-teacher, world-lidar-teacher, world-student, paper-teacher, paper-student"
+        ),
+    ],
+    dataset: Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)],
+    out: Annotated[Path, typer.Option(help="Folder of the run; the same one goes on with it")],
+    variants: Annotated[
+        list[str] | None, typer.Option(help="Recipe whose variants a student sees; repeatable")
+    ] = None,
+    labels: Annotated[
+        str, typer.Option(help="Folder below labels/; not needed where there is one")
+    ] = "",
+    teacher: Annotated[
+        Path | None, typer.Option(help="Model folder of a student's teacher", exists=True)
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Batch; the preset's")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Processes that read")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="For TensorBoard, too")
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu: stay off a GPU")] = "",
+    engine_mode: EngineMode = "prefect",
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
+) -> None:
+    """Train a teacher or a student; the same command goes on after any interruption."""
+    from pipelines.stop import Stop, stop_on_signals
+    from pipelines.training import TrainJob, train_network
+
+    check_mode(engine_mode)
+    job = TrainJob(
+        preset=preset,
+        dataset=dataset.resolve(),
+        run=out.resolve(),
+        recipes=tuple(variants or ()),
+        labels=labels or None,
+        teacher=teacher,
+        num_steps=steps,
+        batch_size=batch_size,
+        num_workers=workers,
+        seed=seed,
+        tensorboard=tensorboard,
+        device=device or None,
+    )
+    config, stop = job.config(), Stop()  # what is refused is said before a server is started
+    role = "student" if "student" in preset else "teacher"
+    if engine_mode == "prefect" and not json:
+        say_server(f"train-{role}")
+    with progress_bar("steps", config.num_steps, not json) as bar:
+        if engine_mode == "local":
+            with stop_on_signals(stop):
+                report = train_network(job, stop=stop, on_step=bar.reach)
+        else:
+            report = run_long_flow(partial(_flow, role), job, stop, bar.reach)
+    if json:
+        print_json(report)
+    else:
+        typer.echo(report.line)
+    end(stop.exit_code if report.stopped else 0)
+
+
+def _flow(role: str) -> Flow[..., Any]:
+    from flows.train import train_student, train_teacher
+
+    return train_student if role == "student" else train_teacher

@@ -1,0 +1,27 @@
+"""The flow `label-depth`: a teacher's depth of the clear frames, one task per shard.
+
+python -m flows.label DATASET TEACHER
+"""
+
+import sys
+from functools import partial
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.shards import run_shards
+from pipelines.labels.job import LabelJob, label
+
+
+@flow(name="label-depth", persist_result=False)
+def label_depth(job: LabelJob) -> State:
+    """Label the clear frames of a dataset, once; what is committed stays, what is missing is made.
+
+    Ends Completed, Failed where shards failed, Cancelled where a signal stopped it; the next run of
+    the same job goes on from there.
+    """
+    return run_shards(job.dataset, partial(label, job), "labels", num_workers=job.num_workers)
+
+
+if __name__ == "__main__":
+    label_depth(LabelJob.model_validate({"dataset": sys.argv[1], "teacher": sys.argv[2]}))

@@ -1,0 +1,21 @@
+"""The flows `train-teacher` and `train-student`: one long job each, with checkpoints of its own."""
+
+from functools import partial
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.long_job import run_long_job
+from pipelines.training import TrainJob, train_network
+
+
+@flow(name="train-teacher", persist_result=False)
+def train_teacher(job: TrainJob) -> State:
+    """Train a teacher on clear frames; a run that was interrupted goes on from its checkpoint."""
+    return run_long_job(partial(train_network, job), "teacher")
+
+
+@flow(name="train-student", persist_result=False)
+def train_student(job: TrainJob) -> State:
+    """Train a student on clear frames and variants; an interrupted run goes on."""
+    return run_long_job(partial(train_network, job), "student")

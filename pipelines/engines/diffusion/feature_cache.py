@@ -1,0 +1,98 @@
+"""Feature caching: at some steps only the outermost level of the UNet is run.
+
+The features of a UNet's inner levels change slowly over the steps; DeepCache (Ma, Fang and Wang,
+arXiv 2312.00858) therefore keeps what they hand to the outermost level. Here that is done by the
+hooks of diffusers' TaylorSeer cache, at order 0 and on layers named for a UNet: of diffusers'
+caches it is the only one whose layers can be named (the others look for the blocks of a transformer
+or for attention alone). The layers that are left out give zeros, which nothing reads; what the last
+inner layer gave before takes its place. A ControlNet's inner levels feed the UNet's inner levels
+alone, so they are left out at the same steps, which changes nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from diffusers.hooks.hooks import HookRegistry
+from diffusers.hooks.taylorseer_cache import TaylorSeerCacheConfig, apply_taylorseer_cache
+from diffusers.models.cache_utils import CacheMixin
+
+from pipelines.engines.diffusion.settings import DiffusionSettings, FeatureCache
+
+_HOOK = "taylorseer_cache"  # its name in diffusers
+_LAYERS = r"(resnets\.\d+|attentions\.\d+\.(proj_in|proj_out|transformer_blocks\.\d+))"
+
+
+class HookedNetwork:
+    """A UNet or ControlNet some of whose layers are hooked; called as the network itself."""
+
+    def __init__(self, network: Any, config: TaylorSeerCacheConfig) -> None:
+        self._network = network
+        apply_taylorseer_cache(network, config)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the network; every call is the next step."""
+        with CacheMixin.cache_context(self._network, "every row"):
+            return self._network(*args, **kwargs)
+
+    def forget(self) -> None:
+        """Begin anew: the next call is the first step of other pictures."""
+        HookRegistry.check_if_exists_or_initialize(self._network).reset_stateful_hooks()
+
+
+def forget_features(networks: Iterable[Any]) -> None:
+    """Begin anew in each network that is hooked."""
+    for network in networks:
+        if isinstance(network, HookedNetwork):
+            network.forget()
+
+
+def hooked_unet(unet: Any, settings: DiffusionSettings, cache: FeatureCache) -> HookedNetwork:
+    """The UNet, its inner levels left out as `cache` says."""
+    last = len(unet.up_blocks) - 2  # of the inner levels; its upsampler feeds the outermost one
+    inner = rf"(down_blocks\.[1-9]|mid_block|up_blocks\.[0-{last}])\."
+    skipped = [inner + _LAYERS, r"down_blocks\.\d\.downsamplers\.0"]
+    skipped += [rf"up_blocks\.{n}\.upsamplers\.0" for n in range(last)]
+    kept = [rf"up_blocks\.{last}\.upsamplers\.0"]
+    return HookedNetwork(unet, _config(settings, cache, skipped, kept))
+
+
+def hooked_controlnets(
+    nets: Sequence[Any], settings: DiffusionSettings, cache: FeatureCache
+) -> tuple[Any, ...]:
+    """The ControlNets, each left out with the UNet's inner levels where it runs from step 0 on.
+
+    One that begins later is run whole: it would count its steps from there.
+    """
+    skipped = [r"(down_blocks\.[1-9]|mid_block)\." + _LAYERS, r"down_blocks\.\d\.downsamplers\.0"]
+    config = _config(settings, cache, skipped, kept=["none"])
+    starts = [control.start for control in settings.controls]
+    if len(nets) < len(starts):  # a union serves them all
+        starts = [max(starts)]
+    made: list[Any] = []
+    for net, start in zip(nets, starts, strict=True):
+        made.append(HookedNetwork(net, config) if start == 0 else net)
+    return tuple(made)
+
+
+def remove_hooks(network: Any) -> None:
+    """Take the hooks of other settings off a network."""
+    if any(hasattr(module, "_diffusers_hook") for module in network.modules()):
+        HookRegistry.check_if_exists_or_initialize(network).remove_hook(_HOOK, recurse=True)
+
+
+def _config(
+    settings: DiffusionSettings, cache: FeatureCache, skipped: list[str], kept: list[str]
+) -> TaylorSeerCacheConfig:
+    return TaylorSeerCacheConfig(
+        cache_interval=cache.interval,
+        disable_cache_before_step=max(1, round(cache.start * settings.steps)),
+        disable_cache_after_step=round(cache.end * settings.steps),
+        max_order=0,
+        taylor_factors_dtype=torch.float32,  # also for a second try in float32
+        skip_predict_identifiers=skipped,
+        cache_identifiers=kept,
+    )
