@@ -6,6 +6,7 @@ SSD (Mao et al. 2024), eqs. 6 and 7, for the student, whose published text does 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Literal
 
 import torch
@@ -70,11 +71,9 @@ class Loss:
         Waits for the device once. Raises NonFiniteLoss with the parts and the samples at fault.
         """
         named = {"loss": self.total.detach(), **self.parts, **self.statistics}
-        numbers = torch.stack([n.float() for n in named.values()])  # (N,)
-        *values, finite = torch.cat([numbers, self.finite.all().float()[None]]).tolist()
-        bad = [
-            name for name, ok in zip(named, torch.isfinite(numbers).tolist(), strict=True) if not ok
-        ]
+        numbers = torch.stack([*(n.float() for n in named.values()), self.finite.all().float()])
+        *values, finite = numbers.tolist()
+        bad = [name for name, value in zip(named, values, strict=True) if not isfinite(value)]
         if bad or not finite:
             raise NonFiniteLoss(self._complaint(bad, sample_ids))
         return dict(zip(named, values, strict=True))
@@ -87,8 +86,8 @@ class Loss:
         if not ids:
             whose = f"the network's output is finite; samples: {', '.join(sample_ids)}"
         return (
-            f"{what}; {whose}. A finite loss was expected: look at these samples, or go back to the "
-            "last checkpoint with a lower learning rate or without bf16"
+            f"{what}; {whose}. A finite loss was expected: look at these samples, or go back to "
+            "the last checkpoint with a lower learning rate or without bf16"
         )
 
 
@@ -102,6 +101,8 @@ def teacher_loss(
     where a part with a weight lacks its input.
     """
     poses = poses or {}
+    if not poses and (weights.photometric or weights.velocity):
+        raise ValueError("photometric and velocity losses need a pose; give those of the sides")
     inverse_depth = _at_loss_size(inverse_depth, batch)
     sums = _Sums(_finite(inverse_depth, poses))
     if weights.photometric:

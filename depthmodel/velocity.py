@@ -2,7 +2,8 @@
 
     L = mean | ||t_predicted|| - ||t_true|| |
 
-Guizilini et al. 2020 ("3D packing", velocity supervision): weak, since only the speed is asked for, not the pose.
+Guizilini et al. 2020 ("3D packing", velocity supervision). It is weak: only the length is asked
+for, not the pose.
 """
 
 from collections.abc import Sequence
