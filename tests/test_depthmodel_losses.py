@@ -184,9 +184,11 @@ def test_reliable_pixels_are_those_where_the_labels_explain_the_images() -> None
 
 
 def test_pixels_without_a_label_are_kept_by_the_mask() -> None:
-    data, poses = scene()
+    """Whatever depth stands in for the missing one, here the very one that explains the images."""
+    data, _ = scene()
     data["label_depth_m"][..., WIDTH // 2 :] = 0
-    student = torch.full((BATCH, 1, HEIGHT, WIDTH), 0.1)
+    poses: Poses = {"previous": moved(0.1), "next": moved(-0.1)}  # 2 pixels at 1 m
+    student = torch.full((BATCH, 1, HEIGHT, WIDTH), 0.5)
     for mode in ("reliable", "printed"):
         assert reliable_pixels(data, student, poses, mode)[..., WIDTH // 2 :].all()
 
