@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from datasets.catalog import Catalog
 from datasets.errors import CorruptShard
+from datasets.settled import read_settled, settled_paths
 from datasets.shards import ShardFile, keys_digest
 
 
@@ -55,6 +56,11 @@ def verify(root: Path, progress: Callable[[int, int], None] | None = None) -> Ve
             if entry.quarantine is not None:
                 report.num_quarantined += entry.quarantine.num_rows
                 _check_file(catalog, entry.quarantine, {}, report)
+    for path in settled_paths(root):
+        try:
+            read_settled(root, path)
+        except CorruptShard as error:
+            _add(report, str(path.relative_to(root)), error)
     report.orphans = catalog.orphans() if report.accepted else []
     return report
 
