@@ -218,7 +218,7 @@ def plain_pictures(generator: Generator) -> np.ndarray:
     plain = generator.settings.model_copy(update={"compile": "off"})
     maker = Generator(generator.models, plain, generator.job)
     samples = [maker.sample(number) for number in range(plain.batch_size)]
-    return np.stack(maker.images(maker.networks, samples))
+    return np.stack([picture.image for picture in maker.begin(samples)[0].pictures()])
 
 
 def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
