@@ -19,7 +19,6 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,16 +34,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from depthmodel.weights import Weights
 from pipelines.engines.diffusion.architectures import SD15, TINY_SD15
-from pipelines.engines.diffusion.batch import Networks, Sample
+from pipelines.engines.diffusion.batch import Sample
 from pipelines.engines.diffusion.conditioning import Conditioner
 from pipelines.engines.diffusion.denoise import denoise
 from pipelines.engines.diffusion.models import Models, load_models
-from pipelines.engines.diffusion.output import decode
+from pipelines.engines.diffusion.output import Decoded, decode
 from pipelines.engines.diffusion.quiet import without_progress_bars
 from pipelines.engines.diffusion.random_family import write_random_family
 from pipelines.engines.diffusion.settings import Control, DiffusionSettings
 from pipelines.engines.diffusion.speed import make_decoder, make_networks
 from pipelines.engines.diffusion.steps import make_scheduler, tabulate
+from pipelines.engines.diffusion.transfer import beside_other_work
+from pipelines.overlap import overlapped
 
 PEAK_FLOPS = 790e12  # H200, dense bf16, as measured by a large matrix product
 PROMPT = "At night, a street with cars"
@@ -156,7 +157,6 @@ class Generator:
         self.conditioner = Conditioner(models)
         scheduler = make_scheduler(settings.scheduler, models.pipe.scheduler.config)
         self.steps = tabulate(scheduler, settings.steps)
-        self.pool = ThreadPoolExecutor(4)  # encoding goes on while the device makes the next batch
 
     @torch.no_grad()
     def sample(self, number: int) -> Sample:
@@ -179,24 +179,29 @@ class Generator:
             noises={k: noise() for k in range(len(self.steps)) if self.steps.draws_noise(k)},
         )
 
-    def batch(self, first: int) -> list[Future[int]]:
-        """Make one batch; the futures give the bytes of each JPEG."""
-        samples = [self.sample(first + i) for i in range(self.settings.batch_size)]
-        return [self.pool.submit(num_jpeg_bytes, i) for i in self.images(self.networks, samples)]
+    def embed(self, first: int) -> list[Sample]:
+        """The samples of the batch that begins with this number."""
+        with beside_other_work(self.job.device):
+            return [self.sample(first + i) for i in range(self.settings.batch_size)]
 
-    def images(self, networks: Networks, samples: Sequence[Sample]) -> list[np.ndarray]:
-        """The pictures of a batch, on the host."""
-        latents = denoise(networks, samples, self.settings)
+    def begin(self, samples: Sequence[Sample]) -> tuple[Decoded, Sequence[Sample]]:
+        """Give the device a batch; the samples are kept until it is done."""
+        latents = denoise(self.networks, samples, self.settings)
         module: Any = self.models.vae_decoder
         dtype, scale = next(module.parameters()).dtype, module.config.scaling_factor
         most = self.settings.decode_batch_size
-        return [p.image for p in decode(self.decoder, latents, dtype, scale, most)]
+        return decode(self.decoder, latents, dtype, scale, most), samples
 
     def all(self, num_images: int) -> None:
         """Make images in whole batches and wait until the last is encoded."""
-        size = self.settings.batch_size
-        futures = [f for n in range(0, num_images, size) for f in self.batch(n)]
-        assert all(future.result() for future in futures)
+        sizes = overlapped(
+            range(0, num_images, self.settings.batch_size),
+            prepare=self.embed,
+            begin=self.begin,
+            finish=lambda begun: begun[0].pictures(),
+            complete=lambda pictures: [num_jpeg_bytes(picture.image) for picture in pictures],
+        )
+        assert all(all(batch) for batch in sizes)
 
     def flops_per_image(self) -> float:
         """Multiply-adds x 2 of one image, counted on the plain networks."""
@@ -204,7 +209,7 @@ class Generator:
             self.models, self.settings.model_copy(update={"compile": "off"}), self.job
         )
         with FlopCounterMode(display=False) as counter:
-            plain.images(plain.networks, [plain.sample(0)])
+            plain.begin([plain.sample(0)])[0].pictures()
         return counter.get_total_flops()
 
 
@@ -213,7 +218,7 @@ def plain_pictures(generator: Generator) -> np.ndarray:
     plain = generator.settings.model_copy(update={"compile": "off"})
     maker = Generator(generator.models, plain, generator.job)
     samples = [maker.sample(number) for number in range(plain.batch_size)]
-    return np.stack(maker.images(maker.networks, samples))
+    return np.stack([picture.image for picture in maker.begin(samples)[0].pictures()])
 
 
 def psnr_db(a: np.ndarray, b: np.ndarray) -> float:

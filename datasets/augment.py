@@ -36,9 +36,8 @@ class Augmentation(BaseModel):
     blur_sigma_px: tuple[float, float] = (0.3, 1.5)
     flip_probability: Probability = 0.5
 
-    def draw(self, rng: np.random.Generator) -> "DrawnAugmentation":
-        """One draw; switching one augmentation off leaves the draws of the others as they are."""
-        values = rng.random(9)
+    def draw(self, values: np.ndarray) -> "DrawnAugmentation":
+        """What numbers (9 or more,) in [0, 1) mean; each has its own use, whatever is off."""
         signed = 2.0 * values - 1.0
         low, high = self.blur_sigma_px
         return DrawnAugmentation(

@@ -4,6 +4,7 @@ A shard is there exactly when its manifest entry is. An entry is created exclusi
 so of several processes that made the same shard one commits it and the others find it done.
 
     DATASET/_manifest/<table>/NNNNN.json    one entry per committed shard, of all its files
+    DATASET/_manifest/<name>.settled        facts that hold for a folder; see settled.py
     DATASET/<table>/NNNNN.parquet           its rows
     DATASET/quarantine/.../NNNNN.parquet    what was rejected on the way, where something was
     DATASET/_tmp, _claims                   work in hand; never read by readers
@@ -108,7 +109,7 @@ class Catalog:
         try:
             data = json.loads(path.read_bytes())
             entry = Entry.model_validate(data["entry"])
-            intact = data["sha256"] == _digest(data["entry"])
+            intact = data["sha256"] == body_digest(data["entry"])
         except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
             raise CorruptShard(f"{path} is no manifest entry: {error}") from error
         if not intact or self._entry_path(entry.shard) != path:
@@ -235,7 +236,7 @@ class Catalog:
 
     def _create_entry(self, entry: Entry) -> Entry:
         body = entry.model_dump(mode="json")
-        text = json.dumps({"entry": body, "sha256": _digest(body)}, indent=1)
+        text = json.dumps({"entry": body, "sha256": body_digest(body)}, indent=1)
         if create_exclusively(self.root, self._entry_path(entry.shard), text.encode()):
             return entry
         committed = self.read_entry(self._entry_path(entry.shard))
@@ -253,7 +254,8 @@ def _lease_name(shard: Shard) -> str:
     return shard.name.replace("/", "~")
 
 
-def _digest(body: object) -> str:
+def body_digest(body: object) -> str:
+    """Digest by which a record of the manifest proves itself unchanged: 64 hex digits."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 

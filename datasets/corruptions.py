@@ -41,17 +41,17 @@ class Corruptions(BaseModel):
         """The conditions that the kinds stand for, in their order."""
         return tuple(STANDS_FOR[kind] for kind in self.kinds)
 
-    def apply(self, kind: Kind, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """(H, W, 3) uint8 sRGB, corrupted; what is drawn depends on `rng` alone."""
-        a, b, c, place = rng.random(4)
+    def apply(self, kind: Kind, image: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 sRGB, corrupted as numbers (4 or more,) in [0, 1) say."""
+        a, b, c, place = values[:4].tolist()
         if kind == "blur":
             sigma = _between(self.blur_of_width, a) * image.shape[1]
             return cv2.GaussianBlur(image, (0, 0), sigma)
-        values = np.arange(256) / 255.0
+        levels = np.arange(256) / 255.0
         if kind == "contrast-loss":
             contrast, airlight = _between(self.contrast, a), _between(self.airlight, b)
-            return cv2.LUT(image, _as_bytes(contrast * values + (1.0 - contrast) * airlight))
-        dark = _between(self.gain, b) * values ** _between(self.gamma, a)
+            return cv2.LUT(image, _as_bytes(contrast * levels + (1.0 - contrast) * airlight))
+        dark = _between(self.gain, b) * levels ** _between(self.gamma, a)
         noise_std = self.noise_std[int(c * len(self.noise_std))]
         return add_noise(cv2.LUT(image, _as_bytes(dark)), 0.0, noise_std, place)
 

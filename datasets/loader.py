@@ -88,10 +88,10 @@ class TrainingSet(Dataset[Sample]):
         rows = self.read(draw.index, chosen)
         arrays = decode_sample(rows, self.config)
         if isinstance(chosen, str) and self.config.corruptions is not None:
-            rng = _rng(CORRUPTING, draw)
-            arrays["image"] = self.config.corruptions.apply(chosen, arrays["image"], rng)
+            numbers = draw.uniforms(CORRUPTING)
+            arrays["image"] = self.config.corruptions.apply(chosen, arrays["image"], numbers)
         if self.config.augmentation is not None:
-            arrays = self.config.augmentation.draw(_rng(AUGMENTING, draw)).of_sample(arrays)
+            arrays = self.config.augmentation.draw(draw.uniforms(AUGMENTING)).of_sample(arrays)
         return {
             **{name: _contiguous(name, values) for name, values in arrays.items()},
             "condition": np.array(self._condition(draw.index, chosen)),
@@ -118,7 +118,7 @@ class TrainingSet(Dataset[Sample]):
         Clear with probability `p_clear`, else one of the conditions that this frame has variants
         of, evenly, and one of its variants of that condition, evenly.
         """
-        is_clear, which, of_which = _rng(MIXING, draw).random(3)
+        is_clear, which, of_which = draw.uniforms(MIXING)[:3].tolist()
         if is_clear < self.p_clear:
             return None
         if self.config.corruptions is not None:
@@ -235,10 +235,6 @@ def _sample_id(rows: SampleRows, chosen: int | Kind | None) -> str:
         return rows.variant["sample_id"]
     frame_id = rows.frame["frame_id"]
     return frame_id if chosen is None else f"{frame_id}-{chosen}"
-
-
-def _rng(stream: int, draw: Draw) -> np.random.Generator:
-    return np.random.default_rng([stream, draw.seed, draw.epoch, draw.index])
 
 
 def _contiguous(name: str, values: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from datasets.catalog import FRAMES, LABELS, Catalog, Entry
 from datasets.errors import CorruptShard, PlanMismatch
 from datasets.labels import require_same_frames
+from datasets.settled import read_settled, settled_paths
 from datasets.shards import ShardFile, keys_digest
 
 
@@ -62,6 +63,11 @@ def verify(root: Path, progress: Callable[[int, int], None] | None = None) -> Ve
                 _check_file(catalog, entry.quarantine, {}, report)
             if table.startswith(f"{LABELS}/"):
                 _check_labels(catalog, entry, report)
+    for path in settled_paths(root):
+        try:
+            read_settled(root, path)
+        except CorruptShard as error:
+            _add(report, str(path.relative_to(root)), error)
     report.orphans = catalog.orphans() if report.accepted else []
     return report
 

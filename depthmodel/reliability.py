@@ -17,14 +17,13 @@ from depthmodel.shapes import same_shape
 MaskMode = Literal["reliable", "printed", "none"]
 
 
-@torch.no_grad()
 def reliability_mask(pe_teacher: Tensor, pe_student: Tensor, mode: MaskMode) -> Tensor:
-    """Pixels (B, 1, H, W) bool at which the teacher supervises, without gradient.
+    """Pixels (B, 1, H, W) bool at which the teacher supervises.
 
     `pe_teacher`, `pe_student` (B, 1, H, W) are errors of `min_reprojection_error` with either
     depth. Where one of them is not finite, no source sees the pixel, nothing can be compared and
-    the pixel is kept. Source: SSD, eq. 5. Raises ValueError for another mode and where the shapes
-    differ.
+    the pixel is kept. A comparison has no gradient. Source: SSD, eq. 5. Raises ValueError for
+    another mode and where the shapes differ.
     """
     same_shape(pe_teacher=pe_teacher, pe_student=pe_student)
     if mode == "none":

@@ -9,12 +9,13 @@ from datasets.catalog import FRAMES, Catalog
 from datasets.disk import free_bytes
 from datasets.errors import Refused
 from datasets.rows import GENERATION_COLUMNS
-from pipelines.generate import make_batch, plan_tasks
 from pipelines.inspect.stats import sample
+from pipelines.making import make_batch
 from pipelines.plan import plan_generation
 from pipelines.prompted import read_captions_of
 from pipelines.recipe import Recipe
 from pipelines.shardwork import Rejected
+from pipelines.tasks import plan_tasks
 
 CALIBRATION_FRAMES = 4
 
@@ -71,7 +72,7 @@ def _calibrate(catalog: Catalog, recipe: Recipe) -> tuple[float, float]:
         for condition in recipe.conditions:
             tasks = list(plan_tasks(rows if warm else rows[:1], recipe, condition, captions))
             started = time.perf_counter()
-            results = list(make_batch(tasks, {}, recipe, condition))
+            results = make_batch(tasks, {}, recipe, condition)
             if warm:
                 seconds += time.perf_counter() - started
                 made += [r for r in results if not isinstance(r, Rejected)]

@@ -1,33 +1,26 @@
 """Committed frames to committed variants, shard by shard."""
 
-import functools
-import hashlib
-import json
-import threading
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from datasets.catalog import FRAMES, Catalog, Shard
-from datasets.errors import DamagedInput, NightrainError, Reason, Refused
-from datasets.frame import Condition, scaled_intrinsics
-from datasets.ids import sample_id, sample_seed
-from datasets.images import encode_jpeg, resize_image
-from datasets.rows import GENERATION_COLUMNS, quarantine_row, ref_from_row
-from datasets.schema import PHYSICAL, SCHEMA_VERSION, VARIANTS
+from datasets.catalog import FRAMES, Catalog, Entry, Shard
+from datasets.errors import NightrainError
+from datasets.frame import Condition
+from datasets.rows import GENERATION_COLUMNS
+from datasets.schema import VARIANTS
 from datasets.shards import Row
-from datasets.source import FrameRef
 from pipelines import stop as stopping
 from pipelines.batches import in_batches
-from pipelines.engines.base import Engine, ReportsOutcomes, Request, Variant
+from pipelines.device_lock import sole_use
+from pipelines.engines.base import DeviceEngine, Engine
 from pipelines.engines.load import load_engine
-from pipelines.prepare import PreparedFrame, PreparedFrames
-from pipelines.prompted import caption_of, prompted, read_captions
+from pipelines.making import Batch, BatchMaker, prepared_frames
+from pipelines.microbatch import settle_batch_size
+from pipelines.overlap import overlapped
+from pipelines.prompted import read_captions
 from pipelines.recipe import Recipe
 from pipelines.shardwork import (
     OnRows,
@@ -37,24 +30,7 @@ from pipelines.shardwork import (
     ignore_rows,
     make_shard,
 )
-
-PHYSICAL_NAMES = {field.name for field in PHYSICAL}
-MAX_ATTEMPTS = 3  # of one sample before it is quarantined
-
-_of_this_thread = threading.local()  # prepared frames are not shared between threads
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One variant to make of one frame."""
-
-    ref: FrameRef
-    row: Row  # the frame's row, not decoded yet
-    sample_id: str
-    variant_index: int
-    seed: int
-    severity: float
-    caption: str = ""  # what the clear frame shows, in the captioner's words
+from pipelines.tasks import Task, plan_tasks
 
 
 @dataclass(frozen=True)
@@ -66,7 +42,23 @@ class GenerateShard:
     engine: Engine | None = None  # None: the recipe's own, built once per process
 
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
-        """Make the shard; raises CorruptShard for damaged frames, DiskFull."""
+        """Make the shard; raises CorruptShard for damaged frames, Refused, DiskFull.
+
+        An engine with a device has it to itself for the whole shard.
+        """
+        engine = self.engine or load_engine(self.recipe)
+        if not isinstance(engine, DeviceEngine) or Catalog(self.root).entry(shard):
+            return self._make(shard, engine, on_rows)
+        # Before the shard is claimed: who waits for the device keeps nobody from the shard.
+        with sole_use(engine.device_id(), give_up=lambda: stopping.current().requested) as held:
+            if not held:
+                return ShardReport(shard=shard, status="stopped")
+            try:
+                return self._make(shard, engine, on_rows)
+            finally:
+                engine.rest()
+
+    def _make(self, shard: Shard, engine: Engine, on_rows: OnRows) -> ShardReport:
         catalog = Catalog(self.root)
         condition = Condition(shard.table.rpartition("/")[2])
         frames = catalog.entry(Shard(table=FRAMES, number=shard.number))
@@ -85,43 +77,56 @@ class GenerateShard:
         }
 
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
-            rows = catalog.reader(frames.rows).rows(GENERATION_COLUMNS)
-            captions = read_captions(catalog, frames.shard, self.recipe)
-            tasks = plan_tasks(rows, self.recipe, condition, captions)
-            if shard.retry:
-                failed = failed_samples(catalog, shard)
-                tasks = (task for task in tasks if task.sample_id in failed)
-            for batch in in_batches(tasks, self.recipe.batch_size):
-                if stopping.current().requested:
-                    raise StopRequested
-                yield from make_batch(batch, kept, self.recipe, condition, self.engine)
+            if stopping.current().requested:
+                raise StopRequested
+            tasks = partial(_tasks, catalog, shard, frames, self.recipe)
+            limit, prepared = self.recipe.batch_size, prepared_frames()
+            maker = BatchMaker(self.recipe, condition, engine, kept, prepared, limit)
+            if not isinstance(engine, DeviceEngine):
+                return _one_after_the_other(tasks(), maker)
+            size = settle_batch_size(catalog, self.recipe, engine, maker.requests(tasks()))
+            return _side_by_side(tasks(), replace(maker, batch_size=size))
 
         return make_shard(catalog, shard, VARIANTS, about, produce, on_rows)
 
 
-def plan_tasks(
-    rows: Iterable[Row], recipe: Recipe, condition: Condition, captions: Mapping[str, str] | None
-) -> Iterator[Task]:
-    """The variants to make of frames' rows, in order: frame by frame, index by index.
+def _one_after_the_other(tasks: Iterable[Task], maker: BatchMaker) -> Iterator[Row | Rejected]:
+    """The rows of a shard's tasks in order; raises StopRequested between two batches."""
+    for batch in in_batches(tasks, maker.batch_size):
+        if stopping.current().requested:
+            raise StopRequested
+        yield from maker.complete(maker.run(maker.prepare(batch)))
 
-    `captions` by frame id are those of a captioner with weights; None: captions from the rows.
-    """
-    severity = recipe.conditions[condition]
-    for row in rows:
-        ref = ref_from_row(row)
-        for index in range(recipe.variants_per_frame):
-            name = (ref.frame_id, str(condition), recipe.hash, index)
-            seed = sample_seed(*name)
-            draw = np.random.default_rng([seed, 1]).uniform(severity.lowest, severity.highest)
-            yield Task(
-                ref=ref,
-                row=row,
-                sample_id=sample_id(*name),
-                variant_index=index,
-                seed=seed,
-                severity=float(np.float32(draw)),
-                caption=caption_of(row, recipe, captions),
-            )
+
+def _side_by_side(tasks: Iterable[Task], maker: BatchMaker) -> Iterator[Row | Rejected]:
+    """The same, with several batches on their way; those that were begun are finished."""
+
+    def begin(batch: Batch) -> Batch:
+        if stopping.current().requested:
+            raise StopRequested
+        return maker.begin(batch)
+
+    batches = overlapped(
+        in_batches(tasks, maker.batch_size),
+        prepare=maker.embed,
+        begin=begin,
+        finish=maker.finish,
+        complete=maker.complete,
+    )
+    with closing(batches):
+        for rows in batches:
+            yield from rows
+
+
+def _tasks(catalog: Catalog, shard: Shard, frames: Entry, recipe: Recipe) -> Iterable[Task]:
+    rows = catalog.reader(frames.rows).rows(GENERATION_COLUMNS)
+    captions = read_captions(catalog, frames.shard, recipe)
+    condition = Condition(shard.table.rpartition("/")[2])
+    tasks = plan_tasks(rows, recipe, condition, captions)
+    if not shard.retry:
+        return tasks
+    failed = failed_samples(catalog, shard)
+    return (task for task in tasks if task.sample_id in failed)
 
 
 def failed_samples(catalog: Catalog, shard: Shard) -> set[str]:
@@ -130,193 +135,3 @@ def failed_samples(catalog: Catalog, shard: Shard) -> set[str]:
     if before is None or before.quarantine is None:
         return set()
     return set(catalog.reader(before.quarantine).table(["sample_id"]).column(0).to_pylist())
-
-
-def make_batch(
-    batch: Sequence[Task],
-    kept: dict[str, Row],
-    recipe: Recipe,
-    condition: Condition,
-    engine: Engine | None = None,
-) -> Iterator[Row | Rejected]:
-    """Rows of a batch in order; what an interrupted run had finished is not made again."""
-    results: dict[str, Row | Rejected] = {
-        t.sample_id: kept[t.sample_id] for t in batch if t.sample_id in kept
-    }
-    asked: list[tuple[Task, PreparedFrame, Request]] = []
-    for task in batch:
-        if task.sample_id in results:
-            continue
-        try:
-            prepared = _prepared_frames().get(task.row, recipe)
-            asked.append((task, prepared, request_for(task, prepared, condition, recipe)))
-        except DamagedInput as error:
-            results[task.sample_id] = _rejected(task, condition, error.reason, error, 1)
-    started = time.perf_counter()
-    engine = engine or load_engine(recipe)
-    made = run_engine(engine, [request for _, _, request in asked])
-    seconds = (time.perf_counter() - started) / max(1, len(made))
-    for (task, prepared, request), outcome in zip(asked, made, strict=True):
-        results[task.sample_id] = (
-            _failed(task, condition, outcome)
-            if isinstance(outcome, Exception)
-            else _row(task, prepared, request, outcome, recipe, seconds)
-        )
-    for task in batch:
-        yield results[task.sample_id]
-
-
-def run_engine(engine: Engine, requests: Sequence[Request]) -> list[Variant | Exception]:
-    """One variant or failure per request; where a batch fails, its samples are run alone.
-
-    An engine with `outcomes` says itself which of a batch failed. Refused is every sample's.
-    """
-    if not requests:
-        return []
-    try:
-        if isinstance(engine, ReportsOutcomes):
-            return _checked_outcomes(requests, engine.outcomes(requests))
-        return list(_checked(requests, engine.generate(requests)))
-    except Refused:  # no sample would fare better
-        raise
-    except Exception:  # whatever an engine raises concerns some sample: find out which
-        return [_run_alone(engine, request) for request in requests]
-
-
-def _checked_outcomes(
-    requests: Sequence[Request], outcomes: Sequence[Variant | Exception]
-) -> list[Variant | Exception]:
-    """The outcomes; raises DamagedInput where a variant is not what was asked for."""
-    made = [(r, o) for r, o in zip(requests, outcomes, strict=True) if isinstance(o, Variant)]
-    _checked([r for r, _ in made], [o for _, o in made])
-    return list(outcomes)
-
-
-def _run_alone(engine: Engine, request: Request) -> Variant | Exception:
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        try:
-            return _checked([request], engine.generate([request]))[0]
-        except Exception as error:
-            if attempt == MAX_ATTEMPTS:
-                return error
-    raise AssertionError("unreachable")
-
-
-def _checked(requests: Sequence[Request], variants: Sequence[Variant]) -> Sequence[Variant]:
-    """The variants, if they are what was asked for; raises DamagedInput."""
-    if len(variants) != len(requests):
-        raise DamagedInput(
-            Reason.BAD_OUTPUT, f"{len(requests)} variants were asked for, {len(variants)} came"
-        )
-    for request, variant in zip(requests, variants, strict=True):
-        if unknown := set(variant.physical) - PHYSICAL_NAMES:
-            raise DamagedInput(
-                Reason.BAD_OUTPUT, f"no column holds the physical values {sorted(unknown)}"
-            )
-        if variant.image.dtype != np.uint8 or variant.image.shape != request.image.shape:
-            raise DamagedInput(
-                Reason.BAD_OUTPUT,
-                f"the engine gave {variant.image.dtype} {variant.image.shape}, expected uint8 "
-                f"{request.image.shape}",
-            )
-    return variants
-
-
-def request_for(
-    task: Task, prepared: PreparedFrame, condition: Condition, recipe: Recipe
-) -> Request:
-    """What an engine is asked for one task; raises DamagedInput where no control can be made."""
-    request = Request(
-        sample_id=task.sample_id,
-        image=prepared.image,
-        depth_m=prepared.depth_m,
-        intrinsics=prepared.intrinsics,
-        T_ego_camera=prepared.T_ego_camera,
-        condition=condition,
-        severity=task.severity,
-        seed=task.seed,
-    )
-    return request if recipe.diffusion is None else prompted(request, task.caption, recipe)
-
-
-def _failed(task: Task, condition: Condition, error: Exception) -> Rejected:
-    reason = error.reason if isinstance(error, DamagedInput) else Reason.ENGINE_ERROR
-    return _rejected(task, condition, reason, error, MAX_ATTEMPTS)
-
-
-def _row(
-    task: Task,
-    prepared: PreparedFrame,
-    request: Request,
-    made: Variant,
-    recipe: Recipe,
-    seconds: float,
-) -> Row:
-    drawn = (made.image.shape[1], made.image.shape[0])
-    width, height = prepared.stored_size
-    data = encode_jpeg(resize_image(made.image, prepared.stored_size), recipe.jpeg_quality)
-    intrinsics = scaled_intrinsics(prepared.intrinsics, drawn, prepared.stored_size)
-    origin = ("source_id", "source_dataset", "split", "scene_id", "camera", "timestamp_us")
-    facts = made.provenance
-    return {
-        "sample_id": task.sample_id,
-        "frame_id": task.ref.frame_id,
-        **{name: task.row[name] for name in (*origin, "licence", "attribution")},
-        "condition": str(request.condition),
-        "image": {"bytes": data, "path": f"{task.sample_id}.jpg"},
-        "image_sha256": hashlib.sha256(data).hexdigest(),
-        "width": width,
-        "height": height,
-        "intrinsics": [float(x) for x in intrinsics.ravel()],
-        "severity": task.severity,
-        "physical": made.physical,
-        "seed": task.seed,
-        "variant_index": task.variant_index,
-        "recipe": recipe.name,
-        "recipe_hash": recipe.hash,
-        "engine": recipe.engine,
-        "engine_version": recipe.engine_version,
-        "depth_source": prepared.depth_source,
-        "caption": task.caption if request.prompt else None,
-        "prompt": request.prompt or None,
-        "provenance": json.dumps(facts, sort_keys=True) if facts else None,
-        "batch_size": int(facts.get("batch_size", recipe.batch_size)),
-        "builds": library_builds(recipe.engine),
-        "device": facts.get("device", "cpu"),
-        "created_at": datetime.now(UTC),
-        "gen_seconds": seconds,
-        "schema_version": SCHEMA_VERSION,
-    }
-
-
-def _rejected(
-    task: Task, condition: Condition, reason: Reason, error: Exception, attempts: int
-) -> Rejected:
-    return Rejected(
-        quarantine_row(
-            task.ref,
-            task.row["source_dataset"],
-            str(condition),
-            reason,
-            error,
-            sample_id=task.sample_id,
-            attempts=attempts,
-            variant_index=task.variant_index,
-            created_at=datetime.now(UTC),
-        )
-    )
-
-
-def _prepared_frames() -> PreparedFrames:
-    if not hasattr(_of_this_thread, "prepared_frames"):
-        _of_this_thread.prepared_frames = PreparedFrames()
-    return _of_this_thread.prepared_frames
-
-
-@functools.cache
-def library_builds(engine: str) -> str:
-    """Versions of what the bytes of an engine's variants depend on."""
-    names = ("nightrain", "numpy", "opencv-python-headless", "simplejpeg")
-    if engine == "diffusion":
-        names += ("torch", "diffusers", "transformers")
-    return ", ".join(f"{name} {version(name)}" for name in names)

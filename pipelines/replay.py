@@ -12,12 +12,13 @@ from datasets.images import decode_jpeg
 from datasets.rows import GENERATION_COLUMNS
 from datasets.shards import Row
 from pipelines.engines.load import engine_version
-from pipelines.generate import library_builds, make_batch, plan_tasks
+from pipelines.making import library_builds, make_batch
 from pipelines.prompted import read_captions
 from pipelines.recipe import Recipe
 from pipelines.shardwork import Rejected
+from pipelines.tasks import plan_tasks
 
-REPLAY_COLUMNS = ("sample_id", "frame_id", "condition", "image", "builds", "device")
+REPLAY_COLUMNS = ("sample_id", "frame_id", "condition", "image", "builds", "device", "batch_size")
 
 
 class Replay(BaseModel):
@@ -51,6 +52,8 @@ def replay(root: Path, sample_id: str) -> Replay:
         return report
     if made["device"] != row["device"]:
         report.differences.append(f"device: was {row['device']}, is {made['device']}")
+    if made["batch_size"] != row["batch_size"]:
+        report.differences.append(f"batch: was {row['batch_size']}, is {made['batch_size']}")
     before, after = row["image"]["bytes"], made["image"]["bytes"]
     report.identical = before == after
     report.psnr_db = None if report.identical else psnr_db(decode_jpeg(before), decode_jpeg(after))
@@ -92,4 +95,5 @@ def _make(catalog: Catalog, entry: Entry, row: Row, recipe: Recipe) -> Row | Rej
         raise CorruptShard(
             f"{entry.shard.name} holds {row['sample_id']}, which its recipe and frames do not give"
         )
-    return next(iter(make_batch([task], {}, recipe, condition)))
+    # In a batch of the same size, whatever that of a run would be here and now.
+    return make_batch([task], {}, recipe, condition, batch_size=row["batch_size"])[0]

@@ -125,12 +125,12 @@ def test_no_strength_changes_nothing() -> None:
         brightness=0, contrast=0, saturation=0, hue=0, noise_probability=0, flip_probability=0
     )
     for seed in range(5):
-        drawn = calm.draw(np.random.default_rng(seed))
+        drawn = calm.draw(np.random.default_rng(seed).random(9))
         np.testing.assert_array_equal(drawn.of_picture(image), image)
 
 
 def test_draws_lie_in_their_ranges_and_use_them() -> None:
-    drawn = [Augmentation().draw(np.random.default_rng(i)) for i in range(2000)]
+    drawn = [Augmentation().draw(np.random.default_rng(i).random(9)) for i in range(2000)]
     for name in ("brightness", "contrast", "saturation"):
         values = np.array([getattr(d, name) for d in drawn])
         assert values.min() >= 0.8 and values.max() <= 1.2 and np.ptp(values) > 0.39
@@ -156,8 +156,8 @@ def test_corruptions_do_what_they_are_called(kind: str) -> None:
     image = picture(1)
     settings = Corruptions()
     for seed in range(20):
-        made = settings.apply(kind, image, np.random.default_rng(seed))
-        again = settings.apply(kind, image, np.random.default_rng(seed))
+        made = settings.apply(kind, image, np.random.default_rng(seed).random(4))
+        again = settings.apply(kind, image, np.random.default_rng(seed).random(4))
         np.testing.assert_array_equal(made, again)
         assert made.shape == image.shape and made.dtype == np.uint8
         if kind == "darkening":

@@ -31,6 +31,18 @@ def test_every_draw_says_seed_and_epoch() -> None:
     ]
 
 
+def test_numbers_of_a_draw_are_even_and_its_own() -> None:
+    draws = [Draw(s, e, i) for s in (0, 1) for e in range(10) for i in range(100)]
+    numbers = np.array([draw.uniforms(stream) for draw in draws for stream in (1, 2)])
+    assert numbers.shape == (4000, 16) and numbers.min() >= 0 and numbers.max() < 1
+    assert len(np.unique(numbers[:, 0])) == 4000
+    counts, _ = np.histogram(numbers, bins=20, range=(0, 1))
+    assert np.abs(counts / counts.mean() - 1).max() < 0.08
+    correlation = np.corrcoef(np.hstack([numbers[0::2], numbers[1::2]]).T) - np.eye(32)
+    assert np.abs(correlation).max() < 0.12  # 2000 draws: 5 sigma
+    assert (Draw(0, 1, 11).uniforms(1) != Draw(0, 11, 1).uniforms(1)).all()
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_the_ranks_together_give_the_order_of_one(world_size: int) -> None:
     whole = indices(ResumableSampler(50, seed=1, blocks=[10] * 5, window_blocks=3))

@@ -12,13 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from datasets.catalog import FRAMES, Catalog
 from datasets.errors import Refused
 from datasets.images import decode_jpeg
 from datasets.nuscenes import NuScenesSource
+from datasets.settled import settle, settled
 from datasets.verify import verify
+from pipelines.engines.diffusion.engine import DiffusionEngine
 from pipelines.engines.diffusion.random_family import IP_ADAPTER_FILE, write_tiny_family
+from pipelines.engines.load import load_engine
 from pipelines.execute import SerialExecutor
 from pipelines.recipe import built_in_recipes, load_recipe
 from pipelines.replay import psnr_db, replay
@@ -79,6 +83,82 @@ def test_every_variant_is_made_again_byte_for_byte(made: Path) -> None:
     for sample_id in list(all_rows(made))[::5]:
         report = replay(made, sample_id)
         assert report.identical and report.psnr_db is None and not report.differences
+
+
+def test_the_probed_batch_size_is_that_of_every_call_row_and_replay(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, calls, rows = tmp_path / "dataset", [], []
+    shutil.copytree(prepared / "dataset", root)
+    recipe = load_recipe(str(prepared / "recipe.yaml"))
+    engine = load_engine(recipe)
+    assert isinstance(engine, DiffusionEngine)
+    monkeypatch.setattr(
+        DiffusionEngine, "probe", lambda _, request, limit: calls.append(limit) or 2
+    )
+    unet = engine.models.pipe.unet
+    hook = unet.register_forward_pre_hook(lambda _, arguments: rows.append(len(arguments[0])))
+    make(root, prepared / "recipe.yaml")
+    assert calls == [3] and (settled(root, f"variants/{recipe.folder}") or {})["batch_size"] == "2"
+    # Shards of 4 and 3 frames, two conditions: 2 + 2 batches each, of 2 steps and 2 x 2 rows.
+    assert rows == [4] * (2 * (2 + 2) * 2)
+    assert {row["batch_size"] for row in all_rows(root).values()} == {2}
+    assert not any("split" in row["provenance"] for row in all_rows(root).values())
+    rows.clear()
+    report = replay(root, next(iter(all_rows(root))))
+    hook.remove()
+    assert report.identical and not report.differences and rows == [4, 4] and calls == [3]
+
+
+def test_a_settled_size_that_does_not_fit_here_splits_and_marks(
+    prepared: Path, made: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "dataset"
+    shutil.copytree(prepared / "dataset", root)
+    recipe = load_recipe(str(prepared / "recipe.yaml"))
+    name = f"variants/{recipe.folder}"
+    settle(root, name, settled(made, name) or {})  # by a larger device, before it was interrupted
+    engine = load_engine(recipe)
+    assert isinstance(engine, DiffusionEngine)
+
+    def too_small(_: object, arguments: tuple) -> None:
+        if len(arguments[0]) > 2 * 2:
+            raise torch.OutOfMemoryError("injected")
+
+    hook = engine.models.pipe.unet.register_forward_pre_hook(too_small)
+    make(root, prepared / "recipe.yaml")
+    hook.remove()
+    rows, whole = all_rows(root), all_rows(made)
+    assert rows.keys() == whole.keys() and verify(root).accepted
+    for sample_id, row in rows.items():
+        assert row["batch_size"] == 2 and "out of memory" in row["provenance"]
+        before = decode_jpeg(whole[sample_id]["image"]["bytes"])
+        assert (psnr_db(decode_jpeg(row["image"]["bytes"]), before) or 99) > 40
+    report = replay(root, next(iter(rows)))
+    assert report.identical and not report.differences
+
+
+def test_a_stopped_run_goes_on_and_makes_the_same(
+    prepared: Path, made: Path, tmp_path: Path
+) -> None:
+    root, stop, calls = tmp_path / "dataset", Stop(), []
+    shutil.copytree(prepared / "dataset", root)
+    engine = load_engine(load_recipe(str(prepared / "recipe.yaml")))
+    assert isinstance(engine, DiffusionEngine)
+
+    def signal_at_third(*_: object) -> None:
+        calls.append(1)
+        if len(calls) == 3:  # in the second batch
+            stop.request()
+
+    hook = engine.models.pipe.unet.register_forward_pre_hook(signal_at_third)
+    job = GenerateJob(dataset=root, recipe=str(prepared / "recipe.yaml"))
+    first = generate(job, executor=SerialExecutor(stop), stop=stop)
+    hook.remove()
+    assert first.stopped and 0 < len(calls) < 2 * 2 * 4
+    assert not list((root / "_claims").glob("*"))
+    make(root, prepared / "recipe.yaml")
+    assert all_rows(root) == all_rows(made) and verify(root).accepted
 
 
 def test_replay_knows_only_committed_variants(made: Path) -> None:

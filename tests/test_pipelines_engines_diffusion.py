@@ -289,5 +289,41 @@ def test_provenance_names_the_bytes_of_the_models() -> None:
     assert facts["model_base"].startswith("base@") and "model_control_0" in facts
 
 
+def test_a_batch_begun_before_the_last_is_finished_is_the_same() -> None:
+    engine = make(batch_size=2)
+    requests = [request(i) for i in range(4)]
+    expected = digests(engine.generate(requests))
+    first, second = engine.embed(requests[:2]), engine.embed(requests[2:])
+    begun = [engine.begin(first, 2), engine.begin(second, 2)]
+    made = [v for batch in begun for v in engine.finish(batch)]
+    assert digests(engine_variants(made)) == expected
+
+
+def test_a_second_try_leaves_the_batch_begun_after_it_as_it_is() -> None:
+    """The float32 of one batch's second try comes between the beginning and end of the next."""
+    engine = make(batch_size=2, dtype="bfloat16")
+    requests = [request(i) for i in range(4)]
+    expected = digests(engine.generate(requests))
+
+    def spoil(output: Any, call: int) -> Any:
+        if call == 0:
+            output[0][[0, 2]] = torch.nan
+        return output
+
+    with changed_output(engine.models.pipe.unet, spoil):
+        begun = [engine.begin(engine.embed(r), 2) for r in (requests[:2], requests[2:])]
+        late = engine.embed(requests[:2])
+        made = [v for batch in begun for v in engine.finish(batch)]
+        again = engine.finish(engine.begin(late, 2))
+    variants = engine_variants(made)
+    assert ["made_again" in v.provenance for v in variants] == [True, False, False, False]
+    assert digests(variants)[1:] == expected[1:]
+    assert digests(engine_variants(again)) == expected[:2]
+
+
 def test_on_a_cpu_the_batch_size_is_the_one_that_is_given() -> None:
     assert make().probe(request(0), 13) == 13
+
+
+def test_the_device_has_a_lock_only_where_it_is_a_gpu() -> None:
+    assert make().device_id() == "" and make().device_name() == "cpu"

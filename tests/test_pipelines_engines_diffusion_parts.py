@@ -155,7 +155,7 @@ def test_decoding_goes_in_equal_parts(rows: int, most: int, calls: list[int]) ->
 
     latents = torch.linspace(-2, 2, rows * 16).reshape(rows, 4, 2, 2)
     latents[0, 0, 0, 0] = torch.inf
-    pictures = decode(decoder, latents, torch.float32, 2.0, most)
+    pictures = decode(decoder, latents, torch.float32, 2.0, most).pictures()
     assert seen == calls
     assert [p.finite_latents for p in pictures] == [False] + [True] * (rows - 1)
     expected = ((latents[1, :3] / 2 / 2 + 0.5).clamp(0, 1) * 255).round()

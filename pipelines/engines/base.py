@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -50,9 +50,38 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class ReportsOutcomes(Protocol):
-    """An engine that knows which request of a batch failed: a bad picture costs only itself."""
+class DeviceEngine(Engine, Protocol):
+    """An engine with a device of its own, which works on batches of a fixed shape.
 
-    def outcomes(self, requests: Sequence[Request]) -> Sequence[Variant | Exception]:
-        """One variant or failure per request, in order; raises Refused."""
+    `embed`, `begin` and `finish` make one batch in three steps, so that the device has the next one
+    before the host looks at the last. `embed` may run in another thread than the others, ahead of
+    them; `begin` and `finish` run in one thread. All three raise Refused.
+    """
+
+    def device_id(self) -> str:
+        """A name of the device that is the same in every process; empty: nothing to share."""
+        ...
+
+    def device_name(self) -> str:
+        """What the device is, for people: "cpu", "NVIDIA H200"."""
+        ...
+
+    def probe(self, request: Request, limit: int) -> int:
+        """Largest batch size up to `limit` whose memory suffices for such requests."""
+        ...
+
+    def embed(self, requests: Sequence[Request]) -> Any:
+        """What the networks are conditioned on."""
+        ...
+
+    def begin(self, embedded: Any, batch_size: int) -> Any:
+        """Give the device its work, in batches of exactly `batch_size`, and do not wait for it."""
+        ...
+
+    def finish(self, begun: Any) -> Sequence[Variant | Exception]:
+        """Wait for one variant or failure per request, in order: a bad one costs only itself."""
+        ...
+
+    def rest(self) -> None:
+        """Give the device's memory back but for the model, before somebody else uses it."""
         ...

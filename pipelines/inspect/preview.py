@@ -14,14 +14,15 @@ from datasets.errors import DamagedInput, Refused
 from datasets.frame import Condition
 from datasets.images import decode_jpeg
 from datasets.rows import GENERATION_COLUMNS, frame_from_row
+from pipelines.attempts import run_engine
 from pipelines.engines.base import Variant
 from pipelines.engines.load import load_engine
-from pipelines.generate import Task, plan_tasks, request_for, run_engine
 from pipelines.inspect.sheet import Tile, colour_depth, contact_sheet
 from pipelines.inspect.stats import sample
 from pipelines.prepare import prepare_frame
 from pipelines.prompted import read_captions_of
 from pipelines.recipe import Recipe
+from pipelines.tasks import Task, plan_tasks, request_for
 
 UNITS = (
     ("visibility_m", "m"),

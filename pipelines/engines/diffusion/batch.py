@@ -8,6 +8,7 @@ import torch
 
 from pipelines.engines.diffusion.conditioning import Style, Text
 from pipelines.engines.diffusion.steps import Steps
+from pipelines.engines.diffusion.transfer import to_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,5 +75,5 @@ def _added(networks: Networks, texts: Sequence[Text], shape: torch.Size) -> dict
     """SDXL's further inputs: pooled text (R, P), and original size, crop and target size (R, 6)."""
     size = [networks.vae_factor * side for side in shape[-2:]]
     pooled = torch.stack([t.pooled for t in texts if t.pooled is not None])
-    ids = torch.tensor([*size, 0, 0, *size], dtype=networks.dtype, device=pooled.device)
+    ids = to_device(torch.tensor([*size, 0, 0, *size], dtype=networks.dtype), pooled.device)
     return {"text_embeds": pooled, "time_ids": ids.expand(len(texts), 6).contiguous()}

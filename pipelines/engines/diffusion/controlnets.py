@@ -64,7 +64,8 @@ def _union(
 ) -> Residuals:
     modes = list(networks.union_modes or ())
     kinds = seen.new_zeros(len(seen), networks.num_union_modes)  # (R, modes), 1 where used
-    kinds[:, modes] = 1
+    for mode in modes:  # an index on the host would be waited for
+        kinds[:, mode] = 1
     set_rows_per_sample(networks.controlnets[0], rows.per_sample)
     return networks.controlnets[0](
         seen,

@@ -14,6 +14,7 @@ from pipelines.engines.diffusion.batch import Networks, Rows, Sample, make_rows
 from pipelines.engines.diffusion.controlnets import control_residuals
 from pipelines.engines.diffusion.feature_cache import forget_features
 from pipelines.engines.diffusion.settings import DiffusionSettings
+from pipelines.engines.diffusion.transfer import to_device
 
 
 @torch.no_grad()
@@ -23,12 +24,13 @@ def denoise(
     """Denoise B samples of one size and schedule to latents (B, 4, h, w) float32."""
     shape, device = samples[0].start.shape, samples[0].start.device
     scales = samples[0].steps.input_scales
-    timesteps = samples[0].steps.timesteps.to(device)
-    weights = torch.stack([s.steps.weights for s in samples], dim=1)[:, :, None].to(device)
+    timesteps = to_device(samples[0].steps.timesteps, device)
+    weights = torch.stack([s.steps.weights for s in samples], dim=1)[:, :, None]
+    weights = to_device(weights, device)  # (S, B, 1, 1 + 2 S)
     begun = torch.tensor([[k >= s.steps.first for s in samples] for k in range(len(scales))])
     first = min(s.steps.first for s in samples)
     together = bool(begun[first:].all())
-    begun = begun[:, :, None].to(device)  # (S, B, 1)
+    begun = to_device(begun[:, :, None], device)  # (S, B, 1)
     both = make_rows(networks, samples, guided=True) if settings.guided else None
     alone = make_rows(networks, samples, guided=False)
 

@@ -1,6 +1,8 @@
 """`DiffusionEngine`: requests in, variants out."""
 
+import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,12 +17,38 @@ from pipelines.engines.diffusion.denoise import denoise
 from pipelines.engines.diffusion.families import require
 from pipelines.engines.diffusion.memory import largest_that_fits, run_padded
 from pipelines.engines.diffusion.models import Models, load_models
-from pipelines.engines.diffusion.output import Picture, decode, unsafe_flags
+from pipelines.engines.diffusion.output import Decoded, Picture, decode, unsafe_flags
 from pipelines.engines.diffusion.samples import SampleMaker, check_request, strength_of
 from pipelines.engines.diffusion.settings import VERSION, DiffusionSettings
 from pipelines.engines.diffusion.speed import make_decoder, make_networks
+from pipelines.engines.diffusion.transfer import beside_other_work
 
 NIGHTS = (Condition.NIGHT, Condition.NIGHT_RAIN)
+
+Row = tuple[Decoded, int]  # a decoded batch, and which picture of it
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A request with what the networks are conditioned on."""
+
+    request: Request
+    sample: Sample
+
+    @property
+    def group(self) -> tuple[int, ...]:
+        """What is alike in requests that run together."""
+        return (*self.request.image.shape, self.sample.steps.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A request whose picture the device is making; holds its inputs until it is made."""
+
+    embedded: Embedded
+    row: Row
+    size: int  # of the batch that it is made in
+    asked_size: int
 
 
 class DiffusionEngine:
@@ -46,11 +74,22 @@ class DiffusionEngine:
         self.settings = settings
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._offline = offline
+        self._models_in_use = threading.Lock()  # embedded with, or in float32 for a while
 
     @cached_property
     def models(self) -> Models:
         """The loaded models; raises Refused for what is missing or does not fit."""
         return load_models(self.settings, self._device, offline=self._offline)
+
+    def device_id(self) -> str:
+        """The GPU's UUID; empty on a CPU, which every process may use."""
+        if self._device.type != "cuda":
+            return ""
+        return f"cuda {torch.cuda.get_device_properties(self._device).uuid}"
+
+    def device_name(self) -> str:
+        """The GPU's name, or "cpu"."""
+        return torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
 
     def generate(self, requests: Sequence[Request]) -> list[Variant]:
         """Make one variant per request, in order; raises DamagedInput for the first bad one."""
@@ -60,25 +99,15 @@ class DiffusionEngine:
                 raise outcome
         return [outcome for outcome in made if isinstance(outcome, Variant)]
 
-    def outcomes(self, requests: Sequence[Request]) -> list[Variant | DamagedInput]:
+    def outcomes(
+        self, requests: Sequence[Request], batch_size: int | None = None
+    ) -> list[Variant | DamagedInput]:
         """One variant or failure per request, in order: a bad picture costs only itself.
 
-        Raises ValueError or Refused for a request that makes no sense, and
-        torch.OutOfMemoryError where not even one picture fits.
+        Raises as `embed` and `begin` do. `batch_size` is that of the settings where none is given.
         """
-        for request in requests:
-            check_request(request, self.settings, self.models.pipe.vae_scale_factor)
-        # Pictures of one size run together, and those with as many steps side by side.
-        order = sorted(range(len(requests)), key=lambda i: self._group(requests[i]))
-        made: dict[int, Variant | DamagedInput] = {}
-        while order:
-            shape = requests[order[0]].image.shape
-            same = [i for i in order if requests[i].image.shape == shape]
-            same = same[: self.settings.batch_size]
-            order = [i for i in order if i not in same]
-            batch = [requests[i] for i in same]
-            made |= dict(zip(same, self._batch(batch), strict=True))
-        return [made[i] for i in range(len(requests))]
+        embedded = self.embed(requests)
+        return self.finish(self.begin(embedded, batch_size or self.settings.batch_size))
 
     def probe(self, request: Request, limit: int) -> int:
         """Largest batch size up to `limit` that fits into memory for requests such as this one.
@@ -87,33 +116,66 @@ class DiffusionEngine:
         """
         if self._device.type != "cuda":
             return limit
-        sample = self._maker.make(request)
-        return largest_that_fits(lambda size: self._pictures([sample] * size), limit)
+        sample = self.embed([request])[0].sample
+        return largest_that_fits(lambda size: self._launch([sample] * size).pictures(), limit)
 
-    def _group(self, request: Request) -> tuple[int, ...]:
-        return (*request.image.shape, self._maker.steps(request).first)
+    def embed(self, requests: Sequence[Request]) -> list[Embedded]:
+        """Make requests ready for `begin`, beside whatever the device is doing.
 
-    def _batch(self, requests: Sequence[Request]) -> list[Variant | DamagedInput]:
-        samples = [self._maker.make(request) for request in requests]
-        pictures = run_padded(samples, self.settings.batch_size, self._pictures)
-        return [
-            self._finish(request, sample, picture, size)
-            for request, sample, (picture, size) in zip(requests, samples, pictures, strict=True)
-        ]
+        Raises ValueError or Refused for a request that makes no sense.
+        """
+        with self._models_in_use:
+            _ = self._networks  # they change the models' memory format: not while others embed
+            for request in requests:
+                check_request(request, self.settings, self.models.pipe.vae_scale_factor)
+            with beside_other_work(self._device):
+                return [Embedded(request, self._maker.make(request)) for request in requests]
 
-    def _pictures(self, samples: Sequence[Sample]) -> list[Picture]:
+    def begin(self, embedded: Sequence[Embedded], batch_size: int) -> list[Begun]:
+        """Start the work on requests, in padded batches; does not wait for a GPU.
+
+        Raises torch.OutOfMemoryError where not even one picture fits.
+        """
+        # Pictures of one size run together, and those with as many steps side by side.
+        order = sorted(range(len(embedded)), key=lambda i: embedded[i].group)
+        begun: dict[int, Begun] = {}
+        while order:
+            shape = embedded[order[0]].request.image.shape
+            same = [i for i in order if embedded[i].request.image.shape == shape][:batch_size]
+            order = [i for i in order if i not in same]
+            samples = [embedded[i].sample for i in same]
+            for i, (row, size) in zip(
+                same, run_padded(samples, batch_size, self._launched_rows), strict=True
+            ):
+                begun[i] = Begun(embedded[i], row, size, batch_size)
+        return [begun[i] for i in range(len(embedded))]
+
+    def finish(self, begun: Sequence[Begun]) -> list[Variant | DamagedInput]:
+        """Wait for the pictures and judge them; raises torch.OutOfMemoryError for a second try."""
+        return [self._outcome(one) for one in begun]
+
+    def rest(self) -> None:
+        """Give the memory that holds no weights back to the device."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _launched_rows(self, samples: Sequence[Sample]) -> list[Row]:
+        decoded = self._launch(samples)
+        return [(decoded, number) for number in range(len(samples))]
+
+    def _launch(self, samples: Sequence[Sample]) -> Decoded:
         latents = denoise(self._networks, samples, self.settings)
         return self._decode(latents, self._decoder)
 
-    def _decode(self, latents: torch.Tensor, decoder: Any) -> list[Picture]:
+    def _decode(self, latents: torch.Tensor, decoder: Any) -> Decoded:
         module: Any = self.models.vae_decoder
         dtype = next(module.parameters()).dtype
         scale = module.config.scaling_factor
         return decode(decoder, latents, dtype, scale, self.settings.decode_batch_size)
 
-    def _finish(
-        self, request: Request, sample: Sample, picture: Picture, size: int
-    ) -> Variant | DamagedInput:
+    def _outcome(self, begun: Begun) -> Variant | DamagedInput:
+        request, (decoded, number) = begun.embedded.request, begun.row
+        picture = decoded.pictures()[number]
         problem = picture.problem
         if problem:
             picture = self._again(request)
@@ -122,7 +184,7 @@ class DiffusionEngine:
                     Reason.BAD_OUTPUT,
                     f"{problem}; made again in float32: {picture.problem}",
                 )
-        image, provenance = picture.image, self._provenance(request, sample, size, problem)
+        image, provenance = picture.image, self._provenance(begun, problem)
         if self.settings.safety_checker:
             flagged = unsafe_flags(self.models.pipe, [image])[0]
             provenance["safety_checker"] = "flagged" if flagged else "passed"
@@ -133,30 +195,28 @@ class DiffusionEngine:
 
     def _again(self, request: Request) -> Picture:
         """Make one picture alone, in float32 and not compiled: no neighbour can matter."""
-        with self.models.in_float32():
+        with self._models_in_use, self.models.in_float32():
             networks = make_networks(self.models, self.settings, plain=True)
             latents = denoise(networks, [self._maker.make(request)], self.settings)
-            return self._decode(latents, make_decoder(self.models, self.settings, plain=True))[0]
+            decoder = make_decoder(self.models, self.settings, plain=True)
+            picture = self._decode(latents, decoder).pictures()[0]
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # the weights are cast back before others embed
+        return picture
 
-    def _provenance(
-        self, request: Request, sample: Sample, size: int, problem: str
-    ) -> dict[str, str]:
-        strength = strength_of(request, self.settings)
+    def _provenance(self, begun: Begun, problem: str) -> dict[str, str]:
+        strength = strength_of(begun.embedded.request, self.settings)
         facts = {
-            "device": self._device_name,
+            "device": self.device_name(),
             "dtype": self.settings.dtype,
-            "batch_size": str(size),
-            "split": "out of memory" if size != self.settings.batch_size else "",
+            "batch_size": str(begun.size),
+            "split": "out of memory" if begun.size != begun.asked_size else "",
             "made_again": problem,
             "strength": "" if strength is None else f"{strength:.4f}",
-            "style": sample.style_id,
+            "style": begun.embedded.sample.style_id,
             **{f"model_{part}": name for part, name in self.models.names.items()},
         }
         return {name: fact for name, fact in facts.items() if fact}
-
-    @cached_property
-    def _device_name(self) -> str:
-        return torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
 
     @cached_property
     def _maker(self) -> SampleMaker:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipelines.engines.diffusion.transfer import HostCopy
+
 BLACK_LEVEL = 8  # 99 of 100 values below it: black, also for a night
 FLAT_LEVELS = 1.0  # standard deviation below it: flat
 SATURATED_SHARE = 0.9  # of the values that are 0 or 255
@@ -30,10 +32,25 @@ class Picture:
         return image_problem(self.image)
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A decoded batch on its way to the host."""
+
+    images: HostCopy  # (B, H, W, 3) uint8
+    finite: HostCopy  # (B, 2) bool: latents, pixels
+
+    def pictures(self) -> list[Picture]:
+        """Wait for the pictures."""
+        return [
+            Picture(image, bool(f[0]), bool(f[1]))
+            for image, f in zip(self.images.wait().numpy(), self.finite.wait().numpy(), strict=True)
+        ]
+
+
 @torch.no_grad()
 def decode(
     decoder: Callable[..., Any], latents: torch.Tensor, dtype: torch.dtype, scale: float, most: int
-) -> list[Picture]:
+) -> Decoded:
     """Decode latents (B, 4, h, w), `scale` times what the decoder takes, `most` rows at a time.
 
     The rows are taken in equal parts, so that every call has the same shape.
@@ -43,11 +60,8 @@ def decode(
     values = torch.cat(parts).float()  # (B, 3, H, W) in [-1, 1]
     finite = torch.stack([_finite(latents), _finite(values)], dim=1)
     levels = (values.nan_to_num() / 2 + 0.5).clamp(0, 1) * 255
-    images = levels.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return [
-        Picture(image, bool(f[0]), bool(f[1]))
-        for image, f in zip(images, finite.cpu().numpy(), strict=True)
-    ]
+    images = levels.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return Decoded(HostCopy.of(images), HostCopy.of(finite))
 
 
 def image_problem(image: np.ndarray) -> str:
