@@ -1,8 +1,15 @@
-"""The networks that a configuration asks for."""
+"""The networks that a configuration asks for, and whether they fit to each other and to labels."""
+
+from collections.abc import Sequence
+
+import torch
 
 from datasets.errors import Refused
+from datasets.training_index import TableRows
+from depthmodel.config import DepthConfig
 from depthmodel.model import DepthModel
 from depthmodel.objectives import Objective
+from depthmodel.storage import saved_digest
 from depthmodel.student import Student
 from depthmodel.teacher import Teacher
 from depthmodel.training_config import StudentConfig, TrainConfig
@@ -16,36 +23,64 @@ def make_objective(config: TrainConfig) -> Objective:
     role = config.role
     if not isinstance(role, StudentConfig):
         return Teacher(config.model, role)
-    needs_reference = role.loss.semantic > 0
-    student = Student(config.model, role, _reference(config, role) if needs_reference else None)
+    reference = _reference(config, role) if role.loss.semantic > 0 else None
+    student = Student(config.model, role, reference)
     if role.start == "teacher" and role.teacher is not None:
         teacher = DepthModel.from_pretrained(role.teacher)
-        _require_alike(teacher, student.model, "start: teacher")
+        parts = ("backbone", "head", "min_depth_m", "max_depth_m", "normalisation")
+        _require_alike(teacher.config, config.model, parts, "To start from the teacher")
         student.model.load_state_dict(teacher.state_dict())
     return student
+
+
+def require_labels_of_teacher(config: TrainConfig, labels: TableRows | None) -> None:
+    """Raise Refused where a student's labels are of another teacher than the one it names."""
+    role = config.role
+    if not isinstance(role, StudentConfig) or role.teacher is None or labels is None:
+        return
+    digest = saved_digest(role.teacher)
+    made_by = set(labels.columns["teacher_sha256"].tolist())
+    if made_by - {digest}:
+        raise Refused(
+            f"labels/{config.data.labels} are of the teacher {', '.join(sorted(made_by))}, but "
+            f"{role.teacher} holds {digest}. Name the teacher that made the labels, or label again "
+            "with `nightrain label`."
+        )
 
 
 def _reference(config: TrainConfig, role: StudentConfig) -> DepthModel:
     """The frozen network whose encoder the semantic loss follows."""
     if role.reference is not None:
         backbone = config.model.backbone.model_copy(update={"pretrained": role.reference})
-        return DepthModel(config.model.model_copy(update={"backbone": backbone}))
+        with torch.random.fork_rng(devices=[]):  # the student starts as it would without it
+            return DepthModel(config.model.model_copy(update={"backbone": backbone}))
     if role.teacher is None:
         raise Refused(
             "The semantic loss needs a frozen encoder: name a teacher's folder or the reference's "
             "weights, or set loss.semantic to 0."
         )
     teacher = DepthModel.from_pretrained(role.teacher)
-    _require_alike(teacher, DepthModel(config.model), "the semantic loss")
+    _require_alike(teacher.config, config.model, ("backbone",), "For the semantic loss")
     return teacher
 
 
-def _require_alike(teacher: DepthModel, student: DepthModel, what: str) -> None:
-    if teacher.config.backbone.model_copy(update={"pretrained": None}) != (
-        student.config.backbone.model_copy(update={"pretrained": None})
-    ):
+def _require_alike(
+    teacher: DepthConfig, student: DepthConfig, parts: Sequence[str], what: str
+) -> None:
+    theirs, ours = (_architecture(config) for config in (teacher, student))
+    differing = [
+        f"{part} is {theirs[part]}, the student's {ours[part]}"
+        for part in parts
+        if theirs[part] != ours[part]
+    ]
+    if differing:
         raise Refused(
-            f"{what}: the teacher's encoder is {teacher.config.backbone.kind} "
-            f"{teacher.config.backbone.size}, the student's {student.config.backbone.kind} "
-            f"{student.config.backbone.size}; they must be the same."
+            f"{what}, its network must be the student's, but its {'; its '.join(differing)}. Name "
+            "another teacher, or train a student of its architecture."
         )
+
+
+def _architecture(config: DepthConfig) -> dict[str, object]:
+    fields = config.without_pretrained().model_dump(mode="json")
+    del fields["backbone"]["drop_path"]  # it says how to train, and has no weights
+    return fields

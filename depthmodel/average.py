@@ -27,3 +27,7 @@ class Average:
                 self.tensors[name].lerp_(tensor.to(self.tensors[name]), 1 - decay)
             else:
                 self.tensors[name].copy_(tensor)
+
+    def load(self, tensors: Tensors) -> None:
+        """Go on with an average that was kept; raises KeyError for another network's."""
+        self.tensors = {k: tensors[k].to(t.device) for k, t in self.tensors.items()}

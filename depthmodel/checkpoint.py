@@ -57,12 +57,14 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
             state = {"step": checkpoint.step, "facts": checkpoint.facts, "sha256": digests}
             (draft / STATE).write_text(json.dumps(state, indent=1))
             fsync(draft / STATE)
+            fsync(draft)
             shutil.rmtree(final, ignore_errors=True)  # of a run that went back and came here again
             draft.rename(final)
             fsync(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    for old in checkpoints(folder)[:-keep]:
+    abandoned = folder.glob(".step-*")  # of processes that were killed while they wrote
+    for old in [*checkpoints(folder)[:-keep], *abandoned]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -111,4 +113,4 @@ def _sha256(path: Path) -> str:
 
 
 def _advice(path: Path) -> str:
-    return f"Remove {path.name}, and the run goes on from the checkpoint before it."
+    return f"Remove {path.name}, and the run goes on from the checkpoint before it, or anew."

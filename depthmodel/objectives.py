@@ -10,6 +10,7 @@ from torch import nn
 from depthmodel.card import ModelCard
 from depthmodel.losses import Loss, Poses, Side
 from depthmodel.model import DepthModel
+from depthmodel.posenet import PoseNet
 
 Batch = dict[str, Any]  # datasets.loader.Sample, collated
 SIDES: tuple[Side, Side] = ("previous", "next")
@@ -44,8 +45,12 @@ class Objective(nn.Module, ABC):
         return groups
 
     def save(self, folder: Path, card: ModelCard) -> None:
-        """Write the result below a run's folder."""
+        """Write RUN/model, and RUN/pose where a pose network was trained along."""
         self.model.save_pretrained(folder / "model", card)
+        if "pose" in self.trained:
+            pose = self.trained["pose"]
+            assert isinstance(pose, PoseNet)
+            pose.save_pretrained(folder / "pose")
 
 
 def recorded_poses(batch: Batch) -> Poses:

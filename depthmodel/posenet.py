@@ -4,14 +4,16 @@ As monodepth2's (Godard et al., ICCV 2019) and md4all's: a ResNet over the two i
 other, a few convolutions, and the mean over the image of six small numbers.
 """
 
+from pathlib import Path
 from typing import Literal
 
 import torch
 from kornia.geometry.conversions import axis_angle_to_rotation_matrix
-from pydantic import Field
+from pydantic import Field, ValidationError
 from torch import nn
 
 from datasets.errors import Refused
+from depthmodel import pose_storage
 from depthmodel.backbone import Backbone
 from depthmodel.config import BackboneConfig, Channels, Frozen
 from depthmodel.weights import Weights
@@ -67,6 +69,28 @@ class PoseNet(nn.Module):
             motion[:, :3] * self.config.rotation_scale,
             motion[:, 3:] * self.config.translation_scale_m,
         )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors, each whole or not at all; raises DiskFull."""
+        config = self.config.model_copy(update={"pretrained": None})
+        pose_storage.save(Path(folder), config.model_dump_json(indent=2), self.state_dict())
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu") -> "PoseNet":
+        """Load what `save_pretrained` wrote, in eval mode; raises Refused for anything else.
+
+        The random state is left as it was.
+        """
+        text, tensors = pose_storage.load(Path(folder))
+        try:
+            with torch.random.fork_rng(devices=[]):  # the start is overwritten
+                network = cls(PoseConfig.model_validate_json(text))
+            network.load_state_dict(tensors)
+        except (ValidationError, RuntimeError) as error:
+            raise Refused(
+                f"{folder} holds no pose network of ours: {error}. Give the folder `pose` of a run."
+            ) from error
+        return network.to(device).eval()
 
 
 def pose_matrix(axis_angle: torch.Tensor, translation_m: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from datasets.disk import fsync
 from datasets.errors import Refused
 from depthmodel.card import ModelCard
 from depthmodel.objectives import Objective
+from depthmodel.storage import saved_digest
 from depthmodel.training_config import StudentConfig, TrainConfig
 
 REQUEST, RESULT = "run.json", "result.json"
@@ -27,36 +28,40 @@ class RunFolder:
 
     def __init__(self, folder: Path, config: TrainConfig, dataset: Path) -> None:
         self.folder, self.config, self.dataset = folder, config, dataset
-        asked = {
-            "config": config.model_dump(mode="json"),
-            "dataset": dataset.resolve().name,
-            "tables": table_digests(dataset, config),
-        }
-        path = folder / REQUEST
-        if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            _write(path, asked)
-            return
-        differences = list(_differences(json.loads(path.read_text()), asked))
-        if differences:
-            raise Refused(
-                f"{folder} holds a run with other settings: {'; '.join(differences[:5])}. Give "
-                "another folder, or remove this one to begin anew."
-            )
+        self.asked = request(config, dataset)
+        self._check()
+
+    def begin(self) -> None:
+        """Write what is asked for, once it is known to work; raises Refused as the class does."""
+        self._check()
+        if not (self.folder / REQUEST).exists() and not _rank():
+            _write(self.folder / REQUEST, self.asked)
 
     @contextmanager
     def claimed(self) -> Iterator[Claim]:
-        """Keep other processes off the run; raises Refused where one is at it."""
-        if int(os.environ.get("RANK", "0")):  # the main process holds it for all
-            yield Claim.take(self.folder, f"rank-{os.environ['RANK']}") or _nobody()
-            return
-        claim = Claim.take(self.folder, "run")
+        """Keep other processes off the run; raises Refused where one is at it.
+
+        Each process of one run (torchrun's RANK) holds a lease of its own.
+        """
+        claim = Claim.take(self.folder, f"rank-{_rank()}" if _rank() else "run")
         if claim is None:
             raise Refused(
                 f"another process trains in {self.folder}. Wait for it, or give another folder."
             )
         with claim:
             yield claim
+
+    def _check(self) -> None:
+        path = self.folder / REQUEST
+        if not path.exists():
+            return
+        differences = list(_differences(json.loads(path.read_text()), self.asked))
+        if differences:
+            raise Refused(
+                f"{self.folder} holds a run with other settings or data: "
+                f"{'; '.join(differences[:5])}. Give another folder, or remove this one to begin "
+                "anew."
+            )
 
     def finished_digest(self) -> str:
         """Digest of the finished model, "" while there is none."""
@@ -82,7 +87,7 @@ class RunFolder:
         return ModelCard(
             title=f"{self.config.name}, seed {self.config.seed}",
             description=words,
-            data_set=f"{self.dataset.resolve().name}, frames {_short(self.dataset, self.config)}",
+            data_set=f"{self.dataset.resolve().name}, frames {self.asked['tables'][FRAMES]}",
             recipe=", ".join(data.recipes),
             commit=code_commit(),
             seed=self.config.seed,
@@ -90,13 +95,28 @@ class RunFolder:
         )
 
 
+def request(config: TrainConfig, dataset: Path) -> dict[str, Any]:
+    """All that a run's result depends on, as JSON; raises CorruptShard, Refused for no teacher.
+
+    How many processes read, and where the teacher lies, do not matter; who the teacher is does.
+    """
+    asked = config.model_dump(mode="json", exclude={"num_workers": True, "tensorboard": True})
+    teacher = asked["role"].pop("teacher", None)
+    return {
+        "config": asked,
+        "dataset": dataset.resolve().name,
+        "tables": table_digests(dataset, config),
+        "teacher": teacher and saved_digest(Path(teacher)),
+    }
+
+
 def table_digests(dataset: Path, config: TrainConfig) -> dict[str, str]:
-    """Digest of the rows of each table that a run reads; raises CorruptShard."""
-    catalog = Catalog(dataset)
+    """Digest of each table's files of the split that a run reads; raises CorruptShard."""
+    catalog, data = Catalog(dataset), config.data
     names = [FRAMES]
-    names += [t for recipe in config.data.recipes for t in catalog.tables(f"variants/{recipe}/")]
-    names += [f"labels/{config.data.labels}"] if config.data.labels else []
-    return {name: _digest(catalog, name) for name in names}
+    names += [t for recipe in data.recipes for t in catalog.tables(f"variants/{recipe}/")]
+    names += [f"labels/{data.labels}"] if data.labels else []
+    return {name: _digest(catalog, name, data.split) for name in names}
 
 
 def code_commit() -> str:
@@ -112,13 +132,10 @@ def code_commit() -> str:
     return commit.stdout.strip()[:12] + ("+" if changed.stdout.strip() else "")
 
 
-def _digest(catalog: Catalog, table: str) -> str:
-    rows = [f"{e.shard.name} {e.rows.keys_sha256}" for e in catalog.entries(table)]
+def _digest(catalog: Catalog, table: str, split: str) -> str:
+    of_split = [e for e in catalog.entries(table) if e.about.get("split", split) == split]
+    rows = [f"{e.shard.name} {e.rows.sha256}" for e in of_split]
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
-
-
-def _short(dataset: Path, config: TrainConfig) -> str:
-    return table_digests(dataset, config)[FRAMES]
 
 
 def _differences(before: Any, asked: Any, where: str = "") -> Iterator[str]:
@@ -137,5 +154,5 @@ def _write(path: Path, value: object) -> None:
     os.replace(draft, path)
 
 
-def _nobody() -> Claim:
-    raise Refused("another process of the same rank trains in this folder.")
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))

@@ -2,10 +2,36 @@
 
 import json
 import math
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 METRICS = "metrics.jsonl"
+
+
+class Means:
+    """Sums over the steps since the last report; its state belongs into a checkpoint."""
+
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+        state = state or {"num_steps": 0, "sums": {}}
+        self.num_steps, self.sums = int(state["num_steps"]), dict[str, float](state["sums"])
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Take in the values of a step."""
+        self.num_steps += 1
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def take(self) -> dict[str, float]:
+        """The means by name; begins anew."""
+        means = {name: total / self.num_steps for name, total in self.sums.items()}
+        self.num_steps, self.sums = 0, {}
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """What goes on where this stands; JSON keeps it to the last bit."""
+        return {"num_steps": self.num_steps, "sums": self.sums}
 
 
 class RunLog:
@@ -18,7 +44,9 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / METRICS
         kept = [line for line in read_metrics(folder) if line["step"] <= first_step]
-        self._path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        draft = folder / f".{METRICS}.{os.getpid()}"  # a kill here must not cost the lines
+        draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        os.replace(draft, self._path)
         self._writer: Any = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -27,7 +55,7 @@ class RunLog:
 
     def report(self, step: int, values: dict[str, float]) -> None:
         """Add a line: the optimiser steps done, and named values."""
-        clean = {k: round(v, 6) if math.isfinite(v) else None for k, v in values.items()}
+        clean = {k: float(f"{v:.7g}") if math.isfinite(v) else None for k, v in values.items()}
         with open(self._path, "a") as file:
             file.write(json.dumps({"step": step, **clean}) + "\n")
         for name, value in values.items() if self._writer else ():

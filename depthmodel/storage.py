@@ -110,12 +110,27 @@ def load(folder: Path, config: DepthConfig, expected: Mapping[str, torch.Tensor]
     return Saved(tensors, metadata.get("encoder", "unknown"))
 
 
+def saved_digest(folder: Path) -> str:
+    """The digest that a model's folder says it has; `load` checks it. Raises Refused."""
+    path = _weights_file(folder)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _parse_metadata(file.metadata())["digest"]
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise Refused(
+            f"{path} does not say which network it is ({error!r}); give a folder that "
+            "save_pretrained wrote."
+        ) from error
+
+
 def _weights_file(folder: Path) -> Path:
     try:
         path = safe_join(folder, WEIGHTS)
     except DamagedInput as error:
         raise Refused(f"{folder}: {error}. Copy the file itself into the folder.") from error
     if not path.is_file():
+        if not folder.is_dir():
+            raise Refused(f"There is no folder {folder}. Give one that save_pretrained wrote.")
         others = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
         found = f"only {', '.join(others[:SHOWN])}" if others else "no weights"
         raise Refused(

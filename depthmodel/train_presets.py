@@ -1,7 +1,7 @@
 """Training runs by name: each function is a run, with the command that starts it on top.
 
-Data, labels and folders are the user's; `with_data` puts them in. Published numbers: SSD (Mao et
-al. 2024) and md4all (Gasperini et al. 2023); what they do not say is our choice.
+Data, labels and folders are the user's; `with_student_data` puts them in. Published numbers: SSD
+(Mao et al. 2024) and md4all (Gasperini et al. 2023); what they do not say is our choice.
 """
 
 from pathlib import Path

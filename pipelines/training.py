@@ -92,7 +92,8 @@ def command_of(job: TrainJob) -> str:
     """The command line of a job, without paths beyond their last part."""
     parts = ["nightrain", "train", job.preset, job.dataset.name, "--out", job.run.name]
     parts += [part for recipe in job.recipes for part in ("--variants", recipe)]
-    for option, value in (("--labels", job.labels), ("--steps", job.num_steps)):
+    options = {"--labels": job.labels, "--steps": job.num_steps, "--batch-size": job.batch_size}
+    for option, value in options.items():
         parts += [option, str(value)] if value is not None else []
     parts += ["--teacher", job.teacher.name] if job.teacher else []
     return " ".join([*parts, "--seed", str(job.seed)])
