@@ -164,7 +164,7 @@ def test_a_teacher_that_changed_is_another_run(root: Path, teacher: Path, tmp_pa
     assert train_tiny(student({"teacher": teacher}, num_steps=1), root, run).status == "finished"
     assert train_tiny(student({"teacher": moved}, num_steps=1), root, run).status == "already"
     tiny_model(seed=6, input_size=SIZE).save_pretrained(moved, CARD)
-    with pytest.raises(Refused, match="teacher was [0-9a-f]{16}, is [0-9a-f]{16}"):
+    with pytest.raises(Refused, match=r"teacher was [0-9a-f]{16}, is [0-9a-f]{16}"):
         train_tiny(student({"teacher": moved}, num_steps=1), root, run)
 
 
@@ -177,7 +177,7 @@ def test_labels_that_were_made_again_are_other_data(tmp_path: Path) -> None:
     for path in (root / "_manifest/labels/tiny").rglob("*"):
         path.unlink()
     add_labels(root, change=lambda _, rows: [r | {"teacher_sha256": "def"} for r in rows])
-    with pytest.raises(Refused, match="tables.labels/tiny was"):
+    with pytest.raises(Refused, match=r"tables\.labels/tiny was"):
         train_tiny(student(num_steps=1), root, tmp_path / "run")
 
 
@@ -202,8 +202,8 @@ def test_the_true_depth_is_a_target_without_labels(tmp_path: Path) -> None:
     found = trainer.objective(batch, 0)
     expected_m = batch["exact_depth_m"][known]
     depth_m = trainer.objective.model(batch["image"]).depth_m[:, 0][known].detach()
-    # The oracle: |d_S - d_T| / d_S over the pixels whose depth is known.
-    expected = float(((depth_m - expected_m).abs() / depth_m).mean())
+    # |1/D_S - 1/D_T| D_S = |D_S - D_T| / D_T over the pixels whose depth is known.
+    expected = float(((depth_m - expected_m).abs() / expected_m).mean())
     assert float(found.parts["distillation"]) == pytest.approx(expected, rel=1e-4)
     train_tiny(config, root, tmp_path / "run")
     losses = [line["loss"] for line in read_metrics(tmp_path / "run")]
