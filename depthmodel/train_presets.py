@@ -6,6 +6,7 @@ al. 2024) and md4all (Gasperini et al. 2023); what they do not say is our choice
 
 from pathlib import Path
 
+from datasets.frame import Condition
 from datasets.training_config import TrainingSetConfig
 from depthmodel.optimiser import OptimiserConfig
 from depthmodel.presets import paper_depth, paper_pose, world_depth, world_pose
@@ -13,6 +14,7 @@ from depthmodel.training_config import LIDAR_LOSS, StudentConfig, TeacherConfig,
 
 PAPER_LOSS_SIZE = (576, 320)
 PAPER_FRAMES = 15_129  # clear train frames of nuScenes, by md4all's filter
+DEMO_SIZE = (144, 80)
 PAPER_STEPS = 20 * PAPER_FRAMES // 4  # 20 epochs at a batch of 4
 
 
@@ -84,12 +86,49 @@ def world_student() -> TrainConfig:
     return video.model_copy(update={"name": "world-student", "role": role, "num_steps": 1000})
 
 
+def demo_teacher() -> TrainConfig:
+    """nightrain train demo-teacher DATASET --out RUN   # LiDAR; `nightrain demo` runs it.
+
+    Under a minute on two cores: enough to see it work, far from what the network can learn.
+    """
+    return _short(world_lidar_teacher(), "demo-teacher", 400)
+
+
+def demo_student() -> TrainConfig:
+    """nightrain train demo-student DATASET --variants demo --teacher T --out RUN.
+
+    Of the variants it sees those conditions that the world's preset "demo" is scored under.
+    """
+    short = _short(world_student(), "demo-student", 250)
+    conditions = (Condition.NIGHT, Condition.RAIN)
+    data = short.data.model_copy(update={"variant_conditions": conditions})
+    return short.model_copy(update={"data": data})
+
+
+def _short(config: TrainConfig, name: str, num_steps: int) -> TrainConfig:
+    """A run of a few hundred steps: smaller pictures, and it cannot spend 200 on a warm-up."""
+    rates = OptimiserConfig(lr={"backbone": 1e-3, "head": 1e-3, "pose": 2e-4}, num_warmup_steps=30)
+    size = {"input_size": DEMO_SIZE}
+    return config.model_copy(
+        update={
+            "name": name,
+            "model": config.model.model_copy(update=size),
+            "data": config.data.model_copy(update={**size, "loss_size": DEMO_SIZE}),
+            "optimiser": rates,
+            "num_steps": num_steps,
+            "pictures_every": 100,
+        }
+    )
+
+
 PRESETS = {
     "paper-teacher": paper_teacher,
     "paper-student": paper_student,
     "world-teacher": world_teacher,
     "world-lidar-teacher": world_lidar_teacher,
     "world-student": world_student,
+    "demo-teacher": demo_teacher,
+    "demo-student": demo_student,
 }
 
 
