@@ -14,7 +14,6 @@ from depthmodel.training_config import LIDAR_LOSS, StudentConfig, TeacherConfig,
 
 PAPER_LOSS_SIZE = (576, 320)
 PAPER_FRAMES = 15_129  # clear train frames of nuScenes, by md4all's filter
-DEMO_SIZE = (144, 80)
 PAPER_STEPS = 20 * PAPER_FRAMES // 4  # 20 epochs at a batch of 4
 
 
@@ -89,9 +88,9 @@ def world_student() -> TrainConfig:
 def demo_teacher() -> TrainConfig:
     """nightrain train demo-teacher DATASET --out RUN   # LiDAR; `nightrain demo` runs it.
 
-    Under a minute on two cores: enough to see it work, far from what the network can learn.
+    A minute on two cores: enough to see it work, far from what the network can learn.
     """
-    return _short(world_lidar_teacher(), "demo-teacher", 400)
+    return _short(world_lidar_teacher(), "demo-teacher", 300, rate=1e-3)
 
 
 def demo_student() -> TrainConfig:
@@ -99,26 +98,19 @@ def demo_student() -> TrainConfig:
 
     Of the variants it sees those conditions that the world's preset "demo" is scored under.
     """
-    short = _short(world_student(), "demo-student", 250)
+    short = _short(world_student(), "demo-student", 200, rate=5e-4)
     conditions = (Condition.NIGHT, Condition.RAIN)
     data = short.data.model_copy(update={"variant_conditions": conditions})
     return short.model_copy(update={"data": data})
 
 
-def _short(config: TrainConfig, name: str, num_steps: int) -> TrainConfig:
-    """A run of a few hundred steps: smaller pictures, and it cannot spend 200 on a warm-up."""
-    rates = OptimiserConfig(lr={"backbone": 1e-3, "head": 1e-3, "pose": 2e-4}, num_warmup_steps=30)
-    size = {"input_size": DEMO_SIZE}
-    return config.model_copy(
-        update={
-            "name": name,
-            "model": config.model.model_copy(update=size),
-            "data": config.data.model_copy(update={**size, "loss_size": DEMO_SIZE}),
-            "optimiser": rates,
-            "num_steps": num_steps,
-            "pictures_every": 100,
-        }
+def _short(config: TrainConfig, name: str, num_steps: int, *, rate: float) -> TrainConfig:
+    """A run of a few hundred steps, which cannot spend two hundred on its warm-up."""
+    optimiser = OptimiserConfig(
+        lr={"backbone": rate, "head": rate, "pose": rate}, num_warmup_steps=30
     )
+    update = {"name": name, "optimiser": optimiser, "num_steps": num_steps, "pictures_every": 100}
+    return config.model_copy(update=update)
 
 
 PRESETS = {
