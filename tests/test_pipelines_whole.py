@@ -36,7 +36,9 @@ def test_a_stage_that_was_stopped_ends_the_run(tmp_path: Path) -> None:
 
 def test_failed_shards_end_the_run_before_anything_learns_from_the_rest(tmp_path: Path) -> None:
     stages = Recorded(ingest_world=SimpleNamespace(stopped=False, failed=["frames/00000: broken"]))
-    with pytest.raises(NightrainError, match="ingest-world: 1 shards failed. frames/00000: broken"):
+    with pytest.raises(
+        NightrainError, match=r"ingest-world: 1 shards failed\. frames/00000: broken"
+    ):
         clear_to_table(WholeJob(out=tmp_path / "o"), stages)
     assert stages.names == ["render-world", "ingest-world"]
 
