@@ -6,6 +6,7 @@ Data, labels and folders are the user's; `with_student_data` puts them in. Publi
 
 from pathlib import Path
 
+from datasets.frame import Condition
 from datasets.training_config import TrainingSetConfig
 from depthmodel.optimiser import OptimiserConfig
 from depthmodel.presets import paper_depth, paper_pose, world_depth, world_pose
@@ -107,6 +108,34 @@ def world_student() -> TrainConfig:
     return video.model_copy(update={"name": "world-student", "role": role, "num_steps": 1000})
 
 
+def demo_teacher() -> TrainConfig:
+    """nightrain train demo-teacher DATASET --out RUN   # LiDAR; `nightrain demo` runs it.
+
+    A minute on two cores: enough to see it work, far from what the network can learn.
+    """
+    return _short(world_lidar_teacher(), "demo-teacher", 300, rate=1e-3)
+
+
+def demo_student() -> TrainConfig:
+    """nightrain train demo-student DATASET --variants demo --teacher T --out RUN.
+
+    Of the variants it sees those conditions that the world's preset "demo" is scored under.
+    """
+    short = _short(world_student(), "demo-student", 200, rate=5e-4)
+    conditions = (Condition.NIGHT, Condition.RAIN)
+    data = short.data.model_copy(update={"variant_conditions": conditions})
+    return short.model_copy(update={"data": data})
+
+
+def _short(config: TrainConfig, name: str, num_steps: int, *, rate: float) -> TrainConfig:
+    """A run of a few hundred steps, which cannot spend two hundred on its warm-up."""
+    optimiser = OptimiserConfig(
+        lr={"backbone": rate, "head": rate, "pose": rate}, num_warmup_steps=30
+    )
+    update = {"name": name, "optimiser": optimiser, "num_steps": num_steps, "pictures_every": 100}
+    return config.model_copy(update=update)
+
+
 PRESETS = {
     "paper-teacher": paper_teacher,
     "paper-student": paper_student,
@@ -114,6 +143,8 @@ PRESETS = {
     "world-lidar-teacher": world_lidar_teacher,
     "real-overfit": real_overfit,
     "world-student": world_student,
+    "demo-teacher": demo_teacher,
+    "demo-student": demo_student,
 }
 
 
