@@ -14,7 +14,7 @@ from pipelines.evaluation import MEDIAN_DEPTH
 from pipelines.whole import WholeJob
 from tests.flow_server import MARKS, artifacts
 
-pytestmark = [*MARKS, pytest.mark.timeout(300)]
+pytestmark = MARKS
 
 
 def small_job(out: Path) -> WholeJob:
@@ -43,6 +43,7 @@ def flow_runs() -> list[tuple[str, str]]:
     return [(flows[run["flow_id"]], run["state_type"]) for run in runs]
 
 
+@pytest.mark.timeout(420)  # the nearest mark counts
 def test_one_command_goes_from_an_empty_folder_to_a_table(
     server: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
