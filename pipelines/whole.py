@@ -10,7 +10,7 @@ OUT/table.md, OUT/table.json       all models by condition
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pipelines.world import RenderReport
 
     StageReport = RunReport | RenderReport | TrainReport | EvaluationReport
+    RunStage = Callable[[str, BaseModel], StageReport]  # by the name of its flow
 
 JOB_FILE = "job.json"
 MODELS = (MEDIAN_DEPTH, "teacher", "student")  # the first is what a network must beat
@@ -130,15 +131,7 @@ class WholeReport(BaseModel):
     table: ComparisonTable | None = None
 
 
-class RunStage(Protocol):
-    """Runs a stage by the name of its flow, and gives its report."""
-
-    def __call__(self, name: str, job: BaseModel) -> "StageReport":
-        """Do what is missing of the job; raises NightrainError."""
-        ...
-
-
-def clear_to_table(job: WholeJob, run_stage: RunStage) -> WholeReport:
+def clear_to_table(job: WholeJob, run_stage: "RunStage") -> WholeReport:
     """Render, read, make variants, train, label, train, evaluate; what is there is not made again.
 
     Raises Refused where `out` holds something else, and NightrainError where shards failed.

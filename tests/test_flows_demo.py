@@ -4,14 +4,17 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from datasets.catalog import Catalog
 from datasets.errors import Refused
 from depthmodel.tables import ComparisonTable
+from flows.cli import app
+from pipelines.evaluation import MEDIAN_DEPTH
 from pipelines.whole import WholeJob
 from tests.flow_server import MARKS, artifacts
 
-pytestmark = [*MARKS, pytest.mark.timeout(300)]
+pytestmark = MARKS
 
 
 def small_job(out: Path) -> WholeJob:
@@ -40,6 +43,7 @@ def flow_runs() -> list[tuple[str, str]]:
     return [(flows[run["flow_id"]], run["state_type"]) for run in runs]
 
 
+@pytest.mark.timeout(420)  # the nearest mark counts
 def test_one_command_goes_from_an_empty_folder_to_a_table(
     server: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +91,14 @@ def test_one_command_goes_from_an_empty_folder_to_a_table(
     for line in ("world is there already", "shards were committed before", "is finished already"):
         assert line in again
     assert "committed variants" not in again and (job.out / "table.json").read_text() == before
+
+    evaluated = ["evaluate", MEDIAN_DEPTH, str(job.dataset), "--split", "train", "--json"]
+    options = ["--engine-mode", "prefect", "--out", str(tmp_path / "scores")]
+    done = CliRunner().invoke(app, [*evaluated, *options], catch_exceptions=False)
+    assert done.exit_code == 0 and flow_runs()[-1] == ("evaluate-depth", "COMPLETED")
+    assert len(flow_runs()) == 11
+    local = CliRunner().invoke(app, [*evaluated, "--out", str(tmp_path / "local")])
+    assert done.stdout == local.stdout and len(flow_runs()) == 11
 
     with pytest.raises(Refused, match="holds a run of another job"):
         run_demo(job.model_copy(update={"seed": 8}), "local")
