@@ -97,6 +97,7 @@ def train(
         if report.status == "finished" and trainer.accelerator.is_main_process:
             digest = folder.finish(trainer.objective, trainer.weights(), command)
             report = report.model_copy(update={"digest": digest})
+        trainer.accelerator.wait_for_everyone()  # who goes on from here finds what was saved
         return report
 
 
