@@ -197,7 +197,7 @@ def test_a_seed_of_all_arms_comes_before_the_next(job: UsefulnessJob) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_processes_side_by_side_give_the_same(job: UsefulnessJob, tmp_path: Path) -> None:
     seen: list[int] = []
     report = run_usefulness(
