@@ -76,7 +76,7 @@ def config_of(job: UsefulnessJob, arm: str) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_every_arm_trains_and_stands_in_the_table(job: UsefulnessJob) -> None:
-    job = changed(job, arms=ARMS)
+    job = changed(job, arms=ARMS, num_steps=4)  # the mask begins with the second epoch, step 4
     report = study(job)
     assert (report.status, report.num_finished) == ("finished", len(ARMS))
     text = (job.out / "usefulness.md").read_text()
@@ -86,10 +86,9 @@ def test_every_arm_trains_and_stands_in_the_table(job: UsefulnessJob) -> None:
     assert kept.metrics is not None and kept.num_images == 4
     mean = arm_of(job, "weather")["scores"]["night"]["abs_rel"]["mean"]
     assert mean == kept.metrics["abs_rel"].mean
-    changes = ("clear", "clear-double", "corruptions", "true-adverse", "no-semantic", "dose-25")
-    digests = {digest(job, name) for name in (*changes, "weather", "no-confidence")}
-    assert len(digests) == 8
-    assert digest(job, "dose-67") == digest(job, "weather")  # two conditions: 2/3 is the default
+    digests = {arm.name: digest(job, arm.name) for arm in ARMS}
+    assert digests.pop("dose-67") == digests["weather"]  # two conditions: 2/3 is the default
+    assert len(set(digests.values())) == len(digests)  # every other arm learned something else
     assert arm_of(job, "true-adverse")["facts"]["num_images"] == 6 + 6 * 2
     assert arm_of(job, "true-adverse")["facts"]["num_drives"] == 7
 
@@ -198,7 +197,7 @@ def test_a_seed_of_all_arms_comes_before_the_next(job: UsefulnessJob) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_processes_side_by_side_give_the_same(job: UsefulnessJob, tmp_path: Path) -> None:
     seen: list[int] = []
     report = run_usefulness(

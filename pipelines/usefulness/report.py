@@ -85,8 +85,8 @@ def _setup(found: Usefulness) -> list[str]:
         f"{height}, but for the arms that say otherwise below; the optimiser, its schedule and the "
         f"augmentation are those of the preset `world-student`. Students learn the labels "
         f"{study.labels}, which the teacher gave the clear frames of {study.dataset}; variants are "
-        f"those of {study.recipe}. The upper bound learns the true depth instead of labels, and may "
-        f"see more drives, which are counted below. median-depth is the "
+        f"those of {study.recipe}. The upper bound learns the true depth instead of labels, and "
+        f"may see more drives, which are counted below. median-depth is the "
         f"train split's median of the true depth at each place of the picture. Scored is the "
         f"{study.settings.split} split with {study.settings.truth} depth to {found.cap_m:g} m, "
         "metric, nothing scaled. The last step counts; no step and no seed was chosen by a score.",

@@ -124,6 +124,7 @@ def _baselines(plan: Plan) -> dict[str, Evaluation]:
     """What every student must beat; raises Refused where the dataset has nothing to score."""
     job, study = plan.job, plan.study
     named = {MEDIAN_DEPTH: (MEDIAN_DEPTH, ""), TEACHER: (str(job.teacher), study.teacher)}
+    logger.info("evaluating %s, where that is not done", " and ".join(named))
     with one_thread():
         return {
             name: evaluated(model, digest, job.dataset, job.out / name, study.settings)

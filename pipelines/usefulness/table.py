@@ -228,7 +228,7 @@ def _verdict(bound: Bound, arms: Sequence[ArmResult]) -> Verdict:
             found += f": not decided, because {MIN_SEEDS} seeds are wanted"
         else:
             met = change.mean <= bound.highest_change
-            found += f": {'met' if met else 'missed'} ({each} of the seeds alone)"
+            found += f": {'met' if met else 'missed'} ({each} of {len(every)} seeds alone)"
     sentence = f"abs_rel {bound.words} {wanted} than with clear frames only: {found}."
     return Verdict(
         bucket=bound.bucket, highest_change=bound.highest_change, met=met, sentence=sentence
