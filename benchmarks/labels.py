@@ -155,7 +155,7 @@ def measure(
         "on line, with confidence": arm(on_line, lambda batch: with_confidence(teacher, batch)),
     }
     for one in arms.values():  # files are checked and opened, memory is taken
-        one.seconds(2)
+        one.seconds(1)
     turns = [
         {name: one.seconds(args.steps) for name, one in arms.items()} for _ in range(args.repeats)
     ]
