@@ -1,10 +1,11 @@
 """The state of a training run between steps: networks, optimiser, average, place in the data."""
 
+import threading
 import time
 from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -61,7 +62,7 @@ class Trainer:
             self.sampler,
             config.batch_size,
             num_workers=config.num_workers,
-            start_method="fork" if accelerator.device.type == "cpu" else "spawn",
+            start_method=_start_method(accelerator.device),
             pin_memory=accelerator.device.type == "cuda",
         )
         self.objective.to(accelerator.device)
@@ -188,6 +189,11 @@ class Trainer:
         truth = batch.get("label_depth_m", batch.get("lidar_depth_m"))
         path = self.run / "pictures" / f"step-{self.step:07d}.png"
         write_pictures(path, image, depth_m, None if truth is None else truth[:NUM_PICTURES])
+
+
+def _start_method(device: torch.device) -> Literal["fork", "spawn"]:
+    """How workers start: fork is quick; neither CUDA nor other threads, a flow's, survive it."""
+    return "fork" if device.type == "cpu" and threading.active_count() == 1 else "spawn"
 
 
 def batches(

@@ -19,10 +19,15 @@ from pipelines.stop import Stop, stop_on_signals
 
 Report = TypeVar("Report")
 OnStep = Callable[[int, int], None]  # steps done, steps in all
+OnStage = Callable[[str, object], None]  # name of the subflow; None as it begins, then its report
 
 
 def ignore_steps(_done: int, _total: int) -> None:
     """Progress that nobody watches."""
+
+
+def ignore_stage(_name: str, _report: object) -> None:
+    """Stages that nobody watches."""
 
 
 @dataclass
@@ -32,6 +37,7 @@ class Session(Generic[Report]):
     stop: Stop = field(default_factory=Stop)
     on_rows: OnRows = ignore_rows
     on_step: OnStep = ignore_steps
+    on_stage: OnStage = ignore_stage
     report: Report | None = None
     error: Exception | None = None
 

@@ -14,8 +14,9 @@ from depthmodel.error_maps import error_panels, error_sheet, telling_frames
 from depthmodel.evaluate import Predictor, evaluate, predict_maps
 from depthmodel.evaluation import Evaluation, write_evaluation
 from depthmodel.evaluation_frames import EvaluationFrames
-from depthmodel.evaluation_settings import EvaluationSettings, Variant
+from depthmodel.evaluation_settings import BUCKETS, EvaluationSettings, Variant
 from depthmodel.tables import comparison_table, condition_table
+from pipelines.stop import Stop, StopRequested, unless_stopped
 
 MEDIAN_DEPTH = "median-depth"
 TABLES_FILE, TABLES_JSON_FILE, PICTURE_FILE = "tables.md", "tables.json", "error-maps.png"
@@ -35,6 +36,24 @@ class EvaluationJob(BaseModel):
     batch_size: int = 4
     frames_pictured: int = 2  # of each condition; 0: no picture
     keep_images: bool = True
+
+
+class EvaluationReport(BaseModel):
+    """How an evaluation ended; small, so that a flow may store it. All of it is in the folder."""
+
+    model: str
+    out: str
+    stopped: bool = False
+    num_images: int = 0
+    abs_rel: dict[str, float] = {}  # by condition, under the main cap and in the first variant
+
+    @property
+    def line(self) -> str:
+        """What was found, in one line."""
+        if self.stopped:
+            return f"{self.model}: stopped; nothing was written"
+        errors = ", ".join(f"{name} {value:.3f}" for name, value in self.abs_rel.items())
+        return f"{self.model} on {self.num_images} images: abs_rel {errors}"
 
 
 def load_predictor(job: EvaluationJob, progress: Progress | None = None) -> tuple[Predictor, str]:
@@ -80,6 +99,26 @@ def run_evaluation(job: EvaluationJob, progress: Progress | None = None) -> Eval
     if job.frames_pictured:
         write_pictures(job.out / PICTURE_FILE, predict, job, evaluation)
     return evaluation
+
+
+def evaluate_model(
+    job: EvaluationJob, *, stop: Stop, on_step: Progress = lambda _done, _total: None
+) -> EvaluationReport:
+    """The same as a job that can be asked to stop; then nothing is written.
+
+    Raises NightrainError.
+    """
+    try:
+        evaluation = run_evaluation(job, unless_stopped(stop, on_step))
+    except StopRequested:
+        return EvaluationReport(model=job.model, out=str(job.out), stopped=True)
+    scores = [evaluation.score(bucket.name) for bucket in BUCKETS]
+    return EvaluationReport(
+        model=job.model,
+        out=str(job.out),
+        num_images=evaluation.score("all").num_images,
+        abs_rel={s.bucket: s.metrics["abs_rel"].mean for s in scores if s.metrics is not None},
+    )
 
 
 def write_tables(folder: Path, evaluation: Evaluation) -> None:

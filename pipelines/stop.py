@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.synchronize import Event as ProcessEvent
 from types import FrameType
@@ -64,3 +64,18 @@ def set_current(stop: Stop) -> None:
     """Make a flag the one of this process."""
     global _current
     _current = stop
+
+
+class StopRequested(Exception):
+    """Work that cannot be left half done was asked to stop; nothing of it is kept."""
+
+
+def unless_stopped(stop: Stop, on_step: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """A progress callback (done, total) that raises StopRequested once the flag is set."""
+
+    def go_on(done: int, total: int) -> None:
+        if stop.requested:
+            raise StopRequested
+        on_step(done, total)
+
+    return go_on

@@ -43,7 +43,18 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 def test_label_writes_what_the_network_predicts(dataset: Path, teacher: Path) -> None:
-    options = ("label", dataset, "--teacher", teacher, "--device", "cpu", "--batch-size", 3)
+    options = (
+        "label",
+        dataset,
+        "--teacher",
+        teacher,
+        "--engine-mode",
+        "local",
+        "--device",
+        "cpu",
+        "--batch-size",
+        3,
+    )
     code, text = run(*options, "--json")
     report = json.loads(text)
     (table,) = report["tables"]
@@ -68,9 +79,9 @@ def test_label_writes_what_the_network_predicts(dataset: Path, teacher: Path) ->
 
 
 def test_a_network_that_was_trained_on_writes_another_table(dataset: Path, teacher: Path) -> None:
-    run("label", dataset, "--teacher", teacher, "--device", "cpu")
+    run("label", dataset, "--teacher", teacher, "--engine-mode", "local", "--device", "cpu")
     save_teacher(teacher, seed=1)  # in the same folder
-    run("label", dataset, "--teacher", teacher, "--device", "cpu")
+    run("label", dataset, "--teacher", teacher, "--engine-mode", "local", "--device", "cpu")
     assert len(Catalog(dataset).tables("labels/")) == 2
     digests = {row["teacher_sha256"] for row in _rows_of_both(dataset)}
     assert len(digests) == 2
@@ -94,6 +105,14 @@ def _rows_of_both(dataset: Path) -> list[dict]:
 def test_wrong_options_are_named(
     dataset: Path, teacher: Path, option: tuple[str, str], message: str
 ) -> None:
-    arguments = ["label", str(dataset), "--teacher", str(teacher), *option]
+    arguments = [
+        "label",
+        str(dataset),
+        "--teacher",
+        str(teacher),
+        "--engine-mode",
+        "local",
+        *option,
+    ]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 2 and message in done.output.replace("\n", " ")

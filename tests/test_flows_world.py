@@ -40,7 +40,7 @@ def test_options_override_the_preset(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--preset", "huge"), "expected one of tiny, small, bench"),
+        (("--preset", "huge"), "expected one of tiny, small, demo, bench"),
         (("--conditions", "hail"), "no condition 'hail'; choose of clear, night"),
         (("--size", "wide"), "expected WIDTHxHEIGHT"),
     ],

@@ -483,7 +483,7 @@ class Repainted(SyntheticSource):
 def test_verify_finds_labels_that_lack_a_row_or_were_edited(dataset: Path) -> None:
     import json
 
-    from datasets.catalog import Entry, _digest
+    from datasets.catalog import Entry, body_digest
 
     label(dataset, RedTeacher())
     catalog, table = Catalog(dataset), labels_table(RedTeacher(), PLAIN)
@@ -501,7 +501,7 @@ def test_verify_finds_labels_that_lack_a_row_or_were_edited(dataset: Path) -> No
     body = entries[0].model_copy(update={"rows": rows}).model_dump(mode="json")
     Entry.model_validate(body)
     manifest = dataset / "_manifest" / table / "00000.json"
-    manifest.write_text(json.dumps({"entry": body, "sha256": _digest(body)}))
+    manifest.write_text(json.dumps({"entry": body, "sha256": body_digest(body)}))
     edited = dataset / entries[1].rows.path
     data = bytearray(edited.read_bytes())
     data[len(data) // 2] ^= 1

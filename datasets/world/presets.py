@@ -48,6 +48,16 @@ def _bench() -> tuple[SceneSpec, ...]:
     return (*train, *val)
 
 
+def _demo() -> tuple[SceneSpec, ...]:
+    train = [SceneSpec(place=k, condition=CLEAR, split="train") for k in range(24)]
+    val = [
+        SceneSpec(place=len(train) + k, condition=condition, split="val")
+        for k in range(4)
+        for condition in (CLEAR, NIGHT, RAIN)
+    ]
+    return (*train, *val)
+
+
 PRESETS = {
     "tiny": Preset(
         words="a place by day and by night, 2 keyframes each at 96x56, for tests",
@@ -58,6 +68,13 @@ PRESETS = {
     ),
     "small": Preset(
         words="2 clear scenes of 4 keyframes", scenes=scene_specs(2, (CLEAR,)), frames=4
+    ),
+    "demo": Preset(
+        words="24 clear train scenes, and 4 val places by clear day, by night and in rain; 2 "
+        "keyframes each at 224x128",
+        scenes=_demo(),
+        frames=2,
+        size=(224, 128),
     ),
     "bench": Preset(
         words="40 train scenes, mostly clear, and 12 val scenes of 3 places under all conditions; "

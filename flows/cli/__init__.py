@@ -16,6 +16,7 @@ from flows.cli import (
     labels,
     protocols,
     training,
+    usefulness,
 )
 from flows.cli.console import EXIT_CODES, fail
 
@@ -41,6 +42,7 @@ app.command("caption")(captions.caption)
 app.command("label")(labels.label)
 app.command("train")(training.train)
 app.command("evaluate")(evaluation.evaluate)
+app.command("usefulness")(usefulness.usefulness)
 app.command("verify")(inspection.verify)
 app.command("stats")(inspection.stats)
 app.command("doctor")(doctor.doctor)

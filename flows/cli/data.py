@@ -16,8 +16,9 @@ def world(
     preset: Annotated[
         str,
         typer.Option(
-            help="tiny (for tests), small (2 clear scenes) or bench (40 train and 12 val scenes "
-            "under all conditions); the options below override it"
+            help="tiny (for tests), small (2 clear scenes), demo (24 clear train places, 4 val "
+            "places by day, night and rain) or bench (40 train and 12 val scenes under all "
+            "conditions); the options below override it"
         ),
     ] = "small",
     seed: Annotated[int, typer.Option(min=0, help="Scene k of seed s is always the same")] = 0,

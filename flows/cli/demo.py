@@ -1,46 +1,187 @@
-"""The command `demo`: the whole way on the built-in world, offline, in about a minute."""
+"""The command `demo`: the whole way on the built-in world, offline, in a few minutes."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.console import console
+from flows.cli.console import Bar, console, end, print_run, progress_bar
+from flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
 
-SEED = 7
+if TYPE_CHECKING:
+    from prefect import Flow
+    from pydantic import BaseModel
+
+    from depthmodel.tables import ComparisonTable
+    from pipelines.stop import Stop
+    from pipelines.whole import StageReport, WholeJob, WholeReport
+
+STAGES = {  # by flow: what is said of it, what its bar counts
+    "render-world": ("rendering streets with exact depth and LiDAR", "images"),
+    "ingest-world": ("reading their frames into shards", "frames"),
+    "generate-variants": (
+        "making night, rain, snow, fog and night-rain of clear frames",
+        "variants",
+    ),
+    "train-teacher": ("training a teacher on clear frames and LiDAR", "steps"),
+    "label-depth": ("labelling the clear frames with it", "labels"),
+    "train-student": ("training a student on the labels, clear frames, night and rain", "steps"),
+    "evaluate-depth": (
+        "scoring both, and a median picture that sees nothing, under true weather",
+        "frames",
+    ),
+}
+LOOKING = "re-hashing everything and looking at it"
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder to make")] = Path("demo"),
-    engine_mode: Annotated[str, typer.Option(help="prefect or local")] = "prefect",
+    out: Annotated[Path, typer.Option(help="Folder to make or to go on with")] = Path("demo"),
+    engine_mode: EngineMode = "prefect",
 ) -> None:
-    """Render a world, ingest it, make its night, rain, snow and fog, verify, show, count."""
-    from flows.cli import data, generation, ingest, inspection
-    from pipelines.inspect.stats import dataset_stats
+    """Render a world, make its weather, train a teacher and a student, score them by condition.
 
-    world, dataset = out / "world", out / "dataset"
-    _say(1, "rendering a clear street with depth and LiDAR")
-    if not world.exists():
-        data.world(world, "small", SEED)
-    _say(2, "reading its frames into shards")
-    ingest.world(world, dataset)
-    _say(3, "making night, rain, snow, fog and night-rain variants in a Prefect flow")
-    generation.generate(dataset, "demo", engine_mode)
-    _say(4, "re-hashing everything")
-    inspection.verify(dataset, False)
-    _say(5, "looking at it")
-    sheet = dataset / "contact-sheet.png"
-    generation.preview(dataset, "demo", sheet, 4, 8)
-    report = dataset_stats(dataset)
-    (dataset / "stats.json").write_text(report.model_dump_json(indent=2))
-    inspection.print_stats(report)
+    Run it again to go on after any interruption; what is made is not made again.
+    """
+    from pipelines.whole import WholeJob
+
+    run_demo(WholeJob(out=out), engine_mode)
+
+
+def run_demo(job: WholeJob, engine_mode: str) -> None:
+    """Run a whole job, say what it does, and show what came out."""
+    from pipelines.stop import Stop
+    from pipelines.whole import require_same_job
+
+    check_mode(engine_mode)
+    require_same_job(job)  # what is refused is said before a server is started
+    if engine_mode == "prefect":
+        say_server("clear-to-table")
+    stop = Stop()
+    with Narrator() as narrator:
+        report = _run(job, engine_mode, stop, narrator)
+    if report.table is None:
+        console().print("[yellow]stopped[/yellow]   on request; the same command goes on from here")
+        end(stop.exit_code)
+    else:
+        _look(job, report.table)
+
+
+class Narrator:
+    """Says which stage begins, shows its progress, and what it made."""
+
+    def __init__(self) -> None:
+        self._shown, self._bar, self._last = ExitStack(), None, ""
+
+    def __enter__(self) -> Narrator:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._shown.close()
+
+    def on_stage(self, name: str, report: object) -> None:
+        """A stage begins (no report) or has ended."""
+        _, unit = STAGES[name]
+        if report is None:
+            if name != self._last:
+                _say(name)
+            self._last = name
+            self._bar = self._shown.enter_context(progress_bar(unit))
+        else:
+            self._shown.close()
+            _print_report(report, unit)
+
+    def on_rows(self, count: int) -> None:
+        """So many rows more."""
+        self._watched.add(count)
+
+    def on_step(self, done: int, total: int) -> None:
+        """So many steps of so many."""
+        self._watched.reach(done, total)
+
+    @property
+    def _watched(self) -> Bar:
+        assert self._bar is not None, "a stage reports progress only after it has begun"
+        return self._bar
+
+
+def print_table(table: ComparisonTable) -> None:
+    """Print models by condition, one line each."""
+    from rich.table import Table
+
+    printed = Table(box=None, pad_edge=False)
+    for name in ("condition", "images", "model", *table.metrics):
+        words = name in ("condition", "model")
+        printed.add_column(name, justify="left" if words else "right")
+    means = {(c.arm, c.bucket, c.metric): c.mean for c in table.cells}
+    for bucket in (b for b in table.buckets if b.num_images):
+        for k, arm in enumerate(table.num_evaluations):
+            first = ("", "") if k else (bucket.bucket, str(bucket.num_images))
+            numbers = [f"{means[arm, bucket.bucket, m]:.3f}" for m in table.metrics]
+            printed.add_row(*first, arm, *numbers)
+    console().print(printed)
+    settings = table.settings
     console().print(
-        f"\nshards         {dataset / 'variants'}\ncontact sheet  {sheet}\n"
-        f"statistics     {dataset / 'stats.json'}"
+        f"{settings.truth} depth from {settings.min_depth_m:g} to {table.cap_m:g} m; abs_rel and "
+        "rmse: lower is better, d1: higher"
     )
 
 
-def _say(step: int, what: str) -> None:
-    console().print(f"\n[bold]{step}/5 {what}[/bold]")
+def _run(job: WholeJob, engine_mode: str, stop: Stop, narrator: Narrator) -> WholeReport:
+    from pipelines.stop import stop_on_signals
+    from pipelines.whole import clear_to_table, run_here
+
+    if engine_mode == "prefect":
+        watchers = {"on_rows": narrator.on_rows, "on_stage": narrator.on_stage}
+        return run_long_flow(_flow, job, stop, narrator.on_step, **watchers)
+
+    def run_stage(name: str, stage: BaseModel) -> StageReport:
+        narrator.on_stage(name, None)
+        report = run_here(
+            name, stage, stop=stop, on_rows=narrator.on_rows, on_step=narrator.on_step
+        )
+        narrator.on_stage(name, report)
+        return report
+
+    with stop_on_signals(stop):
+        return clear_to_table(job, run_stage)
+
+
+def _flow() -> Flow[..., Any]:
+    from flows.whole import clear_to_table
+
+    return clear_to_table
+
+
+def _look(job: WholeJob, table: ComparisonTable) -> None:
+    from flows.cli import inspection
+    from pipelines.inspect.preview import write_preview
+    from pipelines.recipe import load_recipe
+
+    _say()
+    inspection.verify(job.dataset, False)
+    sheet = job.out / "contact-sheet.png"
+    write_preview(job.dataset, load_recipe(job.recipe), sheet, 4, 8)
+    print_table(table)
+    console().print(
+        f"\nshards         {job.dataset}\ncontact sheet  {sheet}\n"
+        f"error maps     {job.out / 'evaluation' / 'student' / 'error-maps.png'}\n"
+        f"table          {job.out / 'table.md'}"
+    )
+
+
+def _say(name: str = "") -> None:
+    step = [*STAGES, ""].index(name) + 1
+    what = STAGES[name][0] if name else LOOKING
+    console().print(f"\n[bold]{step}/{len(STAGES) + 1} {what}[/bold]")
+
+
+def _print_report(report: Any, unit: str) -> None:
+    from pipelines.run import RunReport
+
+    if isinstance(report, RunReport):
+        print_run(report, unit)
+    else:
+        console().print(report.line, markup=False)

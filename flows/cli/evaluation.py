@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.console import console, one_of, print_json, progress_bar
+from flows.cli.console import console, end, one_of, print_json, progress_bar
+from flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
 
 if TYPE_CHECKING:
+    from prefect import Flow
+
     from depthmodel.evaluation import Evaluation
     from depthmodel.evaluation_settings import EvaluationSettings
 
@@ -50,16 +53,21 @@ def evaluate(
     pictures: Annotated[
         int, typer.Option(min=0, help="Frames per condition on the sheet of error maps")
     ] = 2,
+    engine_mode: EngineMode = "local",
     json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON")] = False,
 ) -> None:
     """Score a depth model by condition as md4all does, and on KITTI's protocol.
 
+    It runs without a server unless asked: scoring takes seconds, and so does a server's start.
     Written are evaluation.json, images.parquet with the scores of every image, tables.md and
     tables.json for all caps and variants (metric, median-scaled, averaged with the flipped image),
     and error-maps.png.
     """
+    check_mode(engine_mode)
     settings = _settings(protocol, split, truth, cap)
-    from pipelines.evaluation import EvaluationJob, run_evaluation
+    from depthmodel.evaluation import read_evaluation
+    from pipelines.evaluation import EvaluationJob, evaluate_model
+    from pipelines.stop import Stop, stop_on_signals
 
     folder = out or Path(f"evaluation-{Path(model).name}")
     job = EvaluationJob(
@@ -71,8 +79,19 @@ def evaluate(
         batch_size=batch_size,
         frames_pictured=pictures,
     )
+    stop = Stop()
+    if engine_mode == "prefect" and not json:
+        say_server("evaluate-depth")
     with progress_bar("frames", shown=not json) as bar:
-        evaluation = run_evaluation(job, bar.reach)
+        if engine_mode == "local":
+            with stop_on_signals(stop):
+                report = evaluate_model(job, stop=stop, on_step=bar.reach)
+        else:
+            report = run_long_flow(_flow, job, stop, bar.reach)
+    if report.stopped:
+        typer.echo(report.line)
+        end(stop.exit_code)
+    evaluation = read_evaluation(folder)
     if json:
         print_json(evaluation)
     else:
@@ -105,6 +124,12 @@ def print_evaluation(evaluation: Evaluation, folder: Path) -> None:
         f"{settings.truth} depth from {settings.min_depth_m:g} to {cap_m:g} m, "
         f"{VARIANT_WORDS[variant]}; other caps and variants in {escape(str(folder))}/tables.md"
     )
+
+
+def _flow() -> Flow[..., Any]:
+    from flows.evaluate import evaluate_depth
+
+    return evaluate_depth
 
 
 def _settings(

@@ -56,9 +56,10 @@ def run_long_flow(
     job: BaseModel,
     stop: Stop,
     on_step: Callable[[int, int], None],
+    **watchers: Callable[..., None],
 ) -> Any:
     """A long job as a flow run, as `run_flow` has it; gives the job's report."""
-    return _run_flow(load_flow, job, stop, on_step=on_step)
+    return _run_flow(load_flow, job, stop, on_step=on_step, **watchers)
 
 
 def _run_flow(

@@ -19,7 +19,8 @@ def train(
     preset: Annotated[
         str,
         typer.Argument(
-            help="world-teacher, world-lidar-teacher, world-student, paper-teacher, paper-student"
+            help="world-teacher, world-lidar-teacher, real-overfit, world-student, paper-teacher, "
+            "paper-student"
         ),
     ],
     dataset: Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)],

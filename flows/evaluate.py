@@ -1,0 +1,15 @@
+"""The flow `evaluate-depth`: a model on the frames of a split, by condition."""
+
+from functools import partial
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.long_job import run_long_job
+from pipelines.evaluation import EvaluationJob, evaluate_model
+
+
+@flow(name="evaluate-depth", persist_result=False)
+def evaluate_depth(job: EvaluationJob) -> State:
+    """Score a model and write scores, tables and pictures; stopped, it writes nothing."""
+    return run_long_job(partial(evaluate_model, job), "evaluation")

@@ -1,0 +1,16 @@
+"""The flow `usefulness`: one long job of many runs, each with checkpoints of its own."""
+
+from functools import partial
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.long_job import run_long_job
+from pipelines.usefulness.job import UsefulnessJob
+from pipelines.usefulness.study import run_usefulness
+
+
+@flow(name="usefulness", persist_result=False)
+def usefulness(job: UsefulnessJob) -> State:
+    """Train and compare students with and without variants; an interrupted study goes on."""
+    return run_long_job(partial(run_usefulness, job), "usefulness")

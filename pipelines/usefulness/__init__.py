@@ -1,0 +1,1 @@
+"""What variants are worth: compute-matched students with and without them, on true conditions."""

@@ -1,0 +1,188 @@
+"""The arms of the usefulness protocol as data: what a student is shown, and what is taken away.
+
+All students start from the same teacher and take the same number of steps of the same batch size,
+but for the arm that says otherwise. A new arm is one line in ARMS.
+"""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from datasets.corruptions import Corruptions
+from datasets.errors import Refused
+from datasets.frame import Condition
+from depthmodel.config import DepthConfig
+from depthmodel.losses import StudentLoss
+from depthmodel.train_presets import checked, world_student
+from depthmodel.training_config import StudentConfig, TrainConfig
+
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+BASELINE, MAIN, DOUBLE = "clear", "weather", "clear-double"
+
+
+class Arm(BaseModel):
+    """A way to train the student.
+
+    `shown` beside clear frames: nothing, simple corruptions, variants, or true adverse frames with
+    the true depth of all frames. `synthetic_share` of the samples is synthetic; None: clear and
+    each of the C conditions of the variants are equally likely, C / (C + 1). Corruptions take the
+    share of the variants, so that only what is shown differs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
+    words: str
+    num_steps_factor: int = Field(default=1, ge=1)
+    shown: Literal["nothing", "corruptions", "variants", "true-frames"] = "nothing"
+    recipe: str = ""  # whose variants; "": that of the command
+    synthetic_share: Share | None = None
+    loss: dict[str, Any] = {}  # fields of StudentLoss that are not the preset's
+
+    @model_validator(mode="after")
+    def _checks(self) -> "Arm":
+        if unknown := set(self.loss) - {field.name for field in fields(StudentLoss)}:
+            raise ValueError(f"loss: StudentLoss has no {', '.join(sorted(unknown))}")
+        if self.synthetic_share is not None and self.shown not in ("corruptions", "variants"):
+            raise ValueError(f"synthetic_share: {self.shown!r} has nothing synthetic to share")
+        if self.recipe and self.shown != "variants":
+            raise ValueError(f"recipe: {self.shown!r} shows no variants")
+        return self
+
+    @property
+    def on_dose_curve(self) -> bool:
+        """Whether it differs from the main arm in the share of synthetic samples alone."""
+        plain = self.num_steps_factor == 1 and not self.loss and not self.recipe
+        return plain and self.shown in ("nothing", "variants")
+
+
+def dose_arm(share: float) -> Arm:
+    """The weather arm with another share of synthetic samples, in (0, 1]; raises Refused."""
+    try:
+        return Arm(
+            name=f"dose-{round(100 * share):02d}",
+            words=f"as {MAIN}, {share:.0%} of the samples synthetic",
+            shown="variants",
+            synthetic_share=share,
+        )
+    except ValidationError as error:
+        raise Refused(f"A dose of {share:g} is no share; expected more than 0, at most 1.") from (
+            error
+        )
+
+
+ARMS = (
+    Arm(name=BASELINE, words="clear frames only"),
+    Arm(name=DOUBLE, words="clear frames only, twice the steps", num_steps_factor=2),
+    Arm(name="corruptions", words="+ darkening, blur, loss of contrast", shown="corruptions"),
+    Arm(name=MAIN, words="+ variants of the recipe", shown="variants"),
+    Arm(
+        name="true-adverse",
+        words="upper bound: + true adverse frames; true depth of all frames, which no mask, "
+        "confidence or semantic loss holds back",
+        shown="true-frames",
+        loss={"mask_mode": "none", "semantic": 0.0, "confidence": False},
+    ),
+    Arm(
+        name="no-mask",
+        words=f"as {MAIN}, without the reliability mask",
+        shown="variants",
+        loss={"mask_mode": "none"},
+    ),
+    Arm(
+        name="no-semantic",
+        words=f"as {MAIN}, without the semantic loss",
+        shown="variants",
+        loss={"semantic": 0.0},
+    ),
+    Arm(
+        name="no-confidence",
+        words=f"as {MAIN}, labels count alike",
+        shown="variants",
+        loss={"confidence": False},
+    ),
+    Arm(
+        name="printed-mask",
+        words=f"as {MAIN}, the mask as SSD prints it",
+        shown="variants",
+        loss={"mask_mode": "printed"},
+    ),
+    dose_arm(0.25),
+    dose_arm(0.5),
+    dose_arm(2 / 3),
+)
+
+
+def arms_named(names: tuple[str, ...], doses: tuple[float, ...] = ()) -> tuple[Arm, ...]:
+    """Arms by name, all of ARMS where none is named, with those of further doses.
+
+    Raises Refused.
+    """
+    known = {arm.name: arm for arm in (*ARMS, *map(dose_arm, doses))}
+    if unknown := [name for name in names if name not in known]:
+        raise Refused(f"There is no arm {unknown[0]!r}; choose of {', '.join(known)}.")
+    wanted = {*names, *(dose_arm(share).name for share in doses)} if names else set(known)
+    return tuple(arm for name, arm in known.items() if name in wanted)
+
+
+def student_config(
+    arm: Arm,
+    *,
+    seed: int,
+    teacher: Path,
+    network: DepthConfig,
+    labels: str,
+    recipe: str,
+    num_conditions: int,
+    num_steps: int | None = None,
+    batch_size: int | None = None,
+) -> TrainConfig:
+    """The run of an arm and a seed: `world-student` with the teacher's own network.
+
+    `recipe` is the folder below variants/ of this arm, `num_conditions` how many conditions that
+    of the main arm shows. Raises Refused where it does not fit together.
+    """
+    base = world_student()
+    assert isinstance(base.role, StudentConfig)
+    true_frames = arm.shown == "true-frames"
+    share = arm.synthetic_share
+    role = base.role.model_copy(
+        update={
+            "teacher": teacher,
+            "start": "teacher",
+            "target": "exact" if true_frames else "labels",
+            "loss": replace(base.role.loss, **arm.loss),
+        }
+    )
+    data = base.data.model_copy(
+        update={
+            "conditions": tuple(Condition) if true_frames else (Condition.CLEAR,),
+            "recipes": (recipe,) if arm.shown == "variants" else (),
+            "corruptions": Corruptions() if arm.shown == "corruptions" else None,
+            "labels": None if true_frames else labels,
+            "exact_depth": true_frames,
+            "p_clear": "uniform" if share is None else 1.0 - share,
+            "input_size": network.input_size,
+            "loss_size": network.input_size,
+        }
+    )
+    if arm.shown == "corruptions" and share is None:
+        data = data.model_copy(update={"p_clear": 1 / (num_conditions + 1)})
+    # The teacher's weights follow, so those that its encoder once started from are not needed.
+    backbone = network.backbone.model_copy(update={"pretrained": None})
+    config = base.model_copy(
+        update={
+            "name": arm.name,
+            "role": role,
+            "data": data,
+            "model": network.model_copy(update={"backbone": backbone}),
+            "num_steps": (num_steps or base.num_steps) * arm.num_steps_factor,
+            "batch_size": batch_size or base.batch_size,
+            "seed": seed,
+        }
+    )
+    try:
+        return checked(config)
+    except ValidationError as error:
+        raise Refused(f"The arm {arm.name!r} does not fit together: {error}") from error

@@ -1,0 +1,162 @@
+"""A whole study: baselines, every arm and seed, and the result after each of them."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import BaseModel
+
+from datasets.claims import Claim
+from datasets.errors import Refused
+from depthmodel.evaluation import Evaluation
+from pipelines.evaluation import MEDIAN_DEPTH
+from pipelines.stop import Stop
+from pipelines.usefulness.job import Plan, UsefulnessJob, known_arms, plan_study, write_whole
+from pipelines.usefulness.report import markdown, score_table
+from pipelines.usefulness.table import Usefulness, usefulness_table
+from pipelines.usefulness.work import (
+    Outcome,
+    do_runs,
+    evaluated,
+    is_done,
+    kept_evaluation,
+    one_thread,
+    read_outcome,
+)
+
+TEACHER = "teacher"
+MARKDOWN_FILE, JSON_FILE = "usefulness.md", "usefulness.json"
+logger = logging.getLogger("pipelines.usefulness")  # says what has ended, for people
+
+
+class UsefulnessReport(BaseModel):
+    """How a study ended; small, so that a flow may return it."""
+
+    status: Literal["finished", "stopped", "failed"]
+    out: str
+    num_runs: int
+    num_finished: int
+    num_failed: int
+    seconds: float  # of this process
+    summary: str
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended before its last run, on request."""
+        return self.status == "stopped"
+
+    @property
+    def line(self) -> str:
+        """What was done, in one line."""
+        failed = f", {self.num_failed} failed" if self.num_failed else ""
+        end = "; run it again to go on" if self.stopped else ""
+        return (
+            f"{self.out}: {self.num_finished} of {self.num_runs} runs finished{failed}, "
+            f"{self.seconds:.0f} s{end}. {self.summary}"
+        )
+
+
+def run_usefulness(
+    job: UsefulnessJob,
+    *,
+    stop: Stop,
+    on_step: Callable[[int, int], None] = lambda _done, _total: None,
+) -> UsefulnessReport:
+    """Train and evaluate what is missing of a study, and write its tables as they come.
+
+    A run that failed is shown so, and tried again by the next call. Raises Refused before anything
+    is trained where something is missing, and where somebody is at it; DiskFull, CorruptShard.
+    """
+    started = time.perf_counter()
+    plan = plan_study(job)
+    claim = Claim.take(job.out, "study")
+    if claim is None:
+        raise Refused(f"Another process is at the study in {job.out}. Wait for it to end.")
+    with claim:
+        baselines = _baselines(plan)
+        pending = [run for run in plan.runs if not is_done(run)]
+        total = sum(run.config.num_steps for run in plan.runs)
+        done = total - sum(run.config.num_steps for run in pending)
+
+        def on_steps(count: int) -> None:
+            nonlocal done
+            done += count
+            claim.renew()
+            on_step(done, total)
+
+        on_steps(0)
+        found = write_result(plan, baselines)
+        for outcome in do_runs(pending, job.num_workers, stop, on_steps):
+            found = write_result(plan, baselines)
+            _say(plan, outcome, found)
+    return _report(plan, found, time.perf_counter() - started, stop)
+
+
+def write_result(plan: Plan, baselines: dict[str, Evaluation]) -> Usefulness:
+    """The result of all that lies in the study's folder, written as Markdown and as JSON.
+
+    Arms and seeds of earlier commands count, too: what was trained is shown. Raises NightrainError.
+    """
+    out, study = plan.job.out, plan.study
+    arms = known_arms(out)
+    outcomes: dict[tuple[str, int], Outcome] = {}
+    evaluations: dict[tuple[str, int], Evaluation] = {}
+    for facts in arms:
+        for folder in (out / facts.arm.name).glob("seed-*"):
+            outcome = read_outcome(folder)
+            if outcome is None:
+                continue
+            key = outcome.arm, outcome.seed
+            outcomes[key] = outcome
+            evaluation = kept_evaluation(folder, study.settings, digest=None)
+            if outcome.status == "finished" and evaluation is not None:
+                evaluations[key] = evaluation
+    found = usefulness_table(
+        study, arms, plan.job.seeds, outcomes, evaluations, baselines, plan.job.command
+    )
+    write_whole(out / MARKDOWN_FILE, markdown(found))
+    write_whole(out / JSON_FILE, found.model_dump_json(indent=1) + "\n")
+    return found
+
+
+def _baselines(plan: Plan) -> dict[str, Evaluation]:
+    """What every student must beat; raises Refused where the dataset has nothing to score."""
+    job, study = plan.job, plan.study
+    named = {MEDIAN_DEPTH: (MEDIAN_DEPTH, ""), TEACHER: (str(job.teacher), study.teacher)}
+    logger.info("evaluating %s, where that is not done", " and ".join(named))
+    with one_thread():
+        return {
+            name: evaluated(model, digest, job.dataset, job.out / name, study.settings)
+            for name, (model, digest) in named.items()
+        }
+
+
+def _say(plan: Plan, outcome: Outcome, found: Usefulness) -> None:
+    """Log how a run ended, and the table where it was the last of its seed."""
+    error = f": {outcome.error}" if outcome.error else ""
+    logger.info("%s seed %d %s%s", outcome.arm, outcome.seed, outcome.status, error)
+    asked = {run.arm for run in plan.runs}
+    ended = all(
+        outcome.seed in arm.seeds or outcome.seed in arm.failed
+        for arm in found.arms
+        if arm.facts.arm.name in asked
+    )
+    if ended:
+        logger.info("%s\n%s", "\n".join(score_table(found, "abs_rel")), found.summary)
+
+
+def _report(plan: Plan, found: Usefulness, seconds: float, stop: Stop) -> UsefulnessReport:
+    asked = {(run.arm, run.seed) for run in plan.runs}
+    done = {(a.facts.arm.name, seed) for a in found.arms for seed in a.seeds} & asked
+    failed = {(a.facts.arm.name, seed) for a in found.arms for seed in a.failed} & asked
+    unfinished = asked - done - failed
+    return UsefulnessReport(
+        status="stopped" if stop.requested and unfinished else "failed" if failed else "finished",
+        out=str(plan.job.out),
+        num_runs=len(asked),
+        num_finished=len(done),
+        num_failed=len(failed),
+        seconds=round(seconds, 1),
+        summary=found.summary,
+    )

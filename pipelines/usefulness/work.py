@@ -1,0 +1,224 @@
+"""Training and evaluating the runs of a study, one after the other or side by side."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.synchronize import Event as ProcessEvent
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from datasets.errors import DiskFull, NightrainError
+from depthmodel.evaluation import Evaluation, read_evaluation
+from depthmodel.evaluation_settings import EvaluationSettings
+from depthmodel.run_folder import RunFolder
+from depthmodel.train import TrainReport, train
+from pipelines.evaluation import EvaluationJob, run_evaluation
+from pipelines.stop import Stop
+from pipelines.usefulness.job import Run, write_whole
+
+OUTCOME_FILE = "outcome.json"
+POLL_SECONDS = 0.5
+OnSteps = Callable[[int], None]  # so many more are done
+
+
+class Outcome(BaseModel):
+    """How a run ended, kept beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    arm: str
+    seed: int
+    status: Literal["finished", "failed", "stopped"]
+    step: int = 0
+    seconds: float = 0.0  # of training, over all attempts that ended in order
+    error: str = ""
+
+
+def read_outcome(folder: Path) -> Outcome | None:
+    """How the run of a folder ended last; None where it never did, or nobody can tell."""
+    try:
+        return Outcome.model_validate_json((folder / OUTCOME_FILE).read_text())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def kept_evaluation(
+    folder: Path, settings: EvaluationSettings, digest: str | None
+) -> Evaluation | None:
+    """The evaluation in a folder, where it is whole and of that model with those settings.
+
+    `digest` None takes any model.
+    """
+    try:
+        evaluation = read_evaluation(folder)
+    except NightrainError:
+        return None
+    same_model = digest is None or evaluation.model_digest == digest
+    return evaluation if same_model and evaluation.settings == settings else None
+
+
+def evaluated(
+    model: str, digest: str, dataset: Path, folder: Path, settings: EvaluationSettings
+) -> Evaluation:
+    """The evaluation of a model, made where it is not kept already; raises NightrainError.
+
+    Always on the CPU, so that where a network was trained does not show.
+    """
+    kept = kept_evaluation(folder, settings, digest)
+    if kept is not None:
+        return kept
+    job = EvaluationJob(
+        model=model, dataset=dataset, out=folder, settings=settings, frames_pictured=0
+    )
+    return run_evaluation(job)
+
+
+def is_done(run: Run) -> bool:
+    """Whether a run is trained and evaluated; raises Refused for a run with other settings."""
+    digest = RunFolder(run.folder, run.config, run.dataset).finished_digest()
+    outcome = read_outcome(run.folder)
+    ended = outcome is not None and outcome.status == "finished"
+    return bool(digest) and ended and bool(kept_evaluation(run.folder, run.settings, digest))
+
+
+def do_run(run: Run, stopped: Callable[[], bool], on_steps: OnSteps) -> Outcome:
+    """Train and evaluate, or go on with what is there; a failure is an outcome, kept as others.
+
+    Raises DiskFull, after which no other run could be stored either.
+    """
+    before = read_outcome(run.folder)
+    seconds = before.seconds if before else 0.0
+    facts: dict[str, Any] = {"arm": run.arm, "seed": run.seed}
+    step = before.step if before else 0
+    try:
+        with one_thread():
+            report = _trained(run, stopped, on_steps)
+            step, seconds = report.step, seconds + report.seconds
+            if not report.stopped:
+                model = str(run.folder / "model")
+                evaluated(model, report.digest, run.dataset, run.folder, run.settings)
+        status = "stopped" if report.stopped else "finished"
+        outcome = Outcome(**facts, status=status, step=step, seconds=round(seconds, 1))
+    except DiskFull:
+        raise
+    except Exception as error:  # one arm must not end the others; the table shows what happened
+        words = str(error) if isinstance(error, NightrainError) else repr(error)
+        outcome = Outcome(**facts, status="failed", step=step, seconds=seconds, error=words)
+    write_whole(run.folder / OUTCOME_FILE, outcome.model_dump_json(indent=1) + "\n")
+    return outcome
+
+
+def do_runs(
+    runs: Sequence[Run], num_workers: int, stop: Stop, on_steps: OnSteps
+) -> Iterator[Outcome]:
+    """Outcomes as they come; `on_steps` is called often, with 0 where nothing is new.
+
+    Raises DiskFull; NightrainError where a process was killed.
+    """
+    if num_workers > 1 and len(runs) > 1:
+        yield from _in_processes(runs, min(num_workers, len(runs)), stop, on_steps)
+        return
+    for run in runs:
+        if stop.requested:
+            return
+        yield do_run(run, lambda: stop.requested, on_steps)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread, so that sums do not depend on how many runs go side by side."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _trained(run: Run, stopped: Callable[[], bool], on_steps: OnSteps) -> TrainReport:
+    last = 0
+
+    def on_step(done: int, _total: int) -> None:
+        nonlocal last
+        on_steps(done - last)  # the first step after a resumption counts what was done before
+        last = done
+
+    report = train(
+        run.config,
+        run.dataset,
+        run.folder,
+        command=run.command,
+        device=run.device,
+        stopped=stopped,
+        on_step=on_step,
+    )
+    on_steps(report.step - last)
+    return report
+
+
+def _in_processes(
+    runs: Sequence[Run], num_workers: int, stop: Stop, on_steps: OnSteps
+) -> Iterator[Outcome]:
+    context = multiprocessing.get_context("spawn")
+    flag, counter = context.Event(), context.Value("q", 0)
+    told = 0
+    with ProcessPoolExecutor(num_workers, context, _begin_worker, (flag, counter)) as pool:
+        waiting: set[Future[Outcome]] = {pool.submit(_do_run_here, run) for run in runs}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, POLL_SECONDS, FIRST_COMPLETED)
+                if stop.requested:
+                    _end(flag, waiting)
+                total = counter.value
+                on_steps(total - told)
+                told = total
+                yield from (f.result() for f in done if not f.cancelled())
+        except BrokenProcessPool as error:
+            raise NightrainError(
+                "A process of the study was killed, perhaps for want of memory. The same command "
+                "goes on from the checkpoints; give it fewer --workers."
+            ) from error
+        finally:
+            _end(flag, waiting)
+
+
+def _end(flag: ProcessEvent, futures: set[Future[Outcome]]) -> None:
+    flag.set()
+    for future in futures:
+        future.cancel()
+
+
+_stopped: ProcessEvent | None = None
+_steps: Any = None  # of this worker's study, in shared memory
+
+
+def _begin_worker(flag: ProcessEvent, counter: Any) -> None:
+    """Prepare a worker: signals go to the parent alone, and no worker outlives it."""
+    global _stopped, _steps
+    _stopped, _steps = flag, counter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _do_run_here(run: Run) -> Outcome:
+    flag, counter = _stopped, _steps
+    assert flag is not None
+
+    def on_steps(count: int) -> None:
+        with counter.get_lock():
+            counter.value += count
+
+    return do_run(run, flag.is_set, on_steps)
