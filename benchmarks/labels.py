@@ -36,8 +36,8 @@ from depthmodel.model import DepthModel
 from depthmodel.objectives import SIDES, Batch
 from depthmodel.optimiser import make_optimizer
 from depthmodel.student import Student
-from depthmodel.trainer import batches
 from depthmodel.train_presets import world_student, world_teacher
+from depthmodel.trainer import batches
 from depthmodel.training_config import StudentConfig
 from pipelines.training import only_labels, recipe_folder
 

@@ -12,8 +12,8 @@ from depthmodel.config import BackboneConfig, Kind
 from depthmodel.model import DepthModel
 from depthmodel.presets import paper_depth, paper_pose
 from depthmodel.train import train
-from depthmodel.trainer import seeded
 from depthmodel.train_presets import checked, paper_teacher
+from depthmodel.trainer import seeded
 from depthmodel.training_config import TeacherConfig, TrainConfig
 from tests.synthetic import ingest_synthetic
 from tests.tiny_depth_models import tiny_config
