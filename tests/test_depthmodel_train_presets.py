@@ -11,8 +11,9 @@ from depthmodel.checkpoint import checkpoints, load_checkpoint
 from depthmodel.config import BackboneConfig, Kind
 from depthmodel.model import DepthModel
 from depthmodel.presets import paper_depth, paper_pose
-from depthmodel.train import seeded, train
+from depthmodel.train import train
 from depthmodel.train_presets import checked, paper_teacher
+from depthmodel.trainer import seeded
 from depthmodel.training_config import TeacherConfig, TrainConfig
 from tests.synthetic import ingest_synthetic
 from tests.tiny_depth_models import tiny_config
