@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from datasets.catalog import Catalog
 from datasets.claims import Claim
 from datasets.errors import Refused
+from datasets.frame import Condition
 from depthmodel.evaluation import read_evaluation
 from depthmodel.losses import NonFiniteLoss
 from pipelines.stop import Stop
@@ -19,7 +19,8 @@ from pipelines.usefulness import work
 from pipelines.usefulness.arms import ARMS, Arm, arms_named, dose_arm
 from pipelines.usefulness.job import UsefulnessJob, plan_study
 from pipelines.usefulness.study import UsefulnessReport, run_usefulness
-from tests.synthetic import ingest_synthetic
+from tests.synthetic import ingest_synthetic, recipe
+from tests.training_fixture import add_variants
 from tests.usefulness_fixture import make_labels, make_study_dataset, save_teacher, source
 
 CLEAR, WEATHER = arms_named(("clear", "weather"))
@@ -273,10 +274,6 @@ def test_labels_of_another_teacher_are_refused(job: UsefulnessJob, tmp_path: Pat
 
 
 def test_a_missing_condition_names_its_arm(job: UsefulnessJob, tmp_path: Path) -> None:
-    from datasets.frame import Condition
-    from tests.synthetic import recipe
-    from tests.training_fixture import add_variants
-
     root, teacher = tmp_path / "small", save_teacher(tmp_path / "teacher")
     ingest_synthetic(root, source(4, "train", Condition.CLEAR))
     add_variants(root, recipe(Condition.NIGHT))
@@ -300,4 +297,3 @@ def test_two_processes_do_not_share_a_study(job: UsefulnessJob) -> None:
     assert claim is not None
     with claim:
         refused(job, "Another process is at the study")
-    assert Catalog(job.dataset).tables("labels/")

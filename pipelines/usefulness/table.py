@@ -221,10 +221,11 @@ def _verdict(bound: Bound, arms: Sequence[ArmResult]) -> Verdict:
         every = {*main.seeds, *main.failed, *main.unfinished}
         lacking = sorted(every - set(change.by_seed))
         each = sum(value <= bound.highest_change for value in change.by_seed.values())
-        found = f"it changes by {percent(change)} ({len(change.by_seed)} seeds)"
+        number = len(change.by_seed)
+        found = f"it changes by {percent(change)} ({number} seed{'s' if number > 1 else ''})"
         if lacking:
             found += f": not decided, because seeds {', '.join(map(str, lacking))} have no number"
-        elif len(change.by_seed) < MIN_SEEDS:
+        elif number < MIN_SEEDS:
             found += f": not decided, because {MIN_SEEDS} seeds are wanted"
         else:
             met = change.mean <= bound.highest_change
