@@ -10,10 +10,9 @@ from typer.testing import CliRunner
 from datasets.catalog import FRAMES, Catalog
 from datasets.images import decode_jpeg
 from datasets.labels import label_from_row, labels_of
+from depthmodel import model
 from flows.cli import app
 from tests.synthetic import all_rows
-
-from depthmodel import model
 
 
 @pytest.fixture
