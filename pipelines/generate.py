@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from datasets.catalog import FRAMES, Catalog, Entry, Shard
-from datasets.errors import NightrainError
+from datasets.catalog import Catalog, Entry, Shard
 from datasets.frame import Condition
 from datasets.rows import GENERATION_COLUMNS
 from datasets.schema import VARIANTS
@@ -27,6 +26,7 @@ from pipelines.shardwork import (
     Rejected,
     ShardReport,
     StopRequested,
+    frames_behind,
     ignore_rows,
     make_shard,
 )
@@ -61,12 +61,7 @@ class GenerateShard:
     def _make(self, shard: Shard, engine: Engine, on_rows: OnRows) -> ShardReport:
         catalog = Catalog(self.root)
         condition = Condition(shard.table.rpartition("/")[2])
-        frames = catalog.entry(Shard(table=FRAMES, number=shard.number))
-        if frames is None:
-            raise NightrainError(
-                f"{shard.name} needs frames shard {shard.number:05d}, which is not committed in "
-                f"{self.root}. Run `nightrain ingest` again: it finishes what is missing."
-            )
+        frames = frames_behind(catalog, shard, retry=0)
         about = {
             "recipe": self.recipe.name,
             "recipe_hash": self.recipe.hash,

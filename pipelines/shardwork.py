@@ -4,16 +4,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
 import pyarrow as pa
 from pydantic import BaseModel
 
-from datasets.catalog import Catalog, Entry, Shard, quarantine_table
+from datasets.catalog import FRAMES, Catalog, Entry, Shard, quarantine_table
 from datasets.claims import Claim
 from datasets.disk import fsync, require_free
-from datasets.errors import CorruptShard
+from datasets.errors import CorruptShard, NightrainError, Reason
+from datasets.rows import quarantine_row, ref_from_row
 from datasets.schema import QUARANTINE
 from datasets.shards import Row, ShardReader, ShardWriter, describe_shard, shard_metadata
 
@@ -55,6 +57,36 @@ class ShardWork(Protocol):
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
         """Make the shard unless it is there or somebody else is at it."""
         ...
+
+
+def frames_behind(catalog: Catalog, shard: Shard, *, retry: int) -> Entry:
+    """The committed frames shard that a planned shard is made of; raises NightrainError.
+
+    `retry` is that of the frames: a sidecar's own, 0 where a shard's retries are of its own making.
+    """
+    wanted = Shard(table=FRAMES, number=shard.number, retry=retry)
+    frames = catalog.entry(wanted)
+    if frames is None:
+        raise NightrainError(
+            f"{shard.name} needs {wanted.name}, which is not committed in {catalog.root}. Run "
+            "`nightrain ingest` again: it finishes what is missing."
+        )
+    return frames
+
+
+def rejected_frame(row: Row, reason: Reason, error: Exception) -> Rejected:
+    """The quarantine row of a frame, given its row, of which nothing could be made."""
+    return Rejected(
+        quarantine_row(
+            ref_from_row(row),
+            row["source_dataset"],
+            row["condition"],
+            reason,
+            error,
+            attempts=1,
+            created_at=datetime.now(UTC),
+        )
+    )
 
 
 Producer = Callable[[dict[str, Row]], Iterable[Row | Rejected]]

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.catalog import FRAMES, Catalog, Shard
-from datasets.errors import DamagedInput, DiskFull, NightrainError, Reason, Refused
+from datasets.errors import DamagedInput, DiskFull, Reason, Refused
 from datasets.images import decode_jpeg
-from datasets.rows import quarantine_row, ref_from_row
 from datasets.schema import CAPTIONS, SCHEMA_VERSION
 from datasets.shards import Row
 from pipelines import stop as stopping
@@ -26,8 +25,10 @@ from pipelines.shardwork import (
     Rejected,
     ShardReport,
     StopRequested,
+    frames_behind,
     ignore_rows,
     make_shard,
+    rejected_frame,
 )
 
 ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "condition", "timestamp_us")
@@ -68,12 +69,7 @@ class CaptionShard:
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
         """Make the shard; raises Refused without weights, CorruptShard, DiskFull."""
         catalog = Catalog(self.root)
-        frames = catalog.entry(shard.model_copy(update={"table": FRAMES}))
-        if frames is None:
-            raise NightrainError(
-                f"{shard.name} needs {FRAMES}/{shard.stem}, which is not committed in "
-                f"{self.root}. Run `nightrain ingest` again: it finishes what is missing."
-            )
+        frames = frames_behind(catalog, shard, retry=shard.retry)
         about = {
             "captioner": self.captioner.name,
             "captioner_version": self.captioner.version,
@@ -105,14 +101,14 @@ class CaptionShard:
                 try:
                     images[row["frame_id"]] = decode_jpeg(row["image"]["bytes"])
                 except DamagedInput as error:
-                    results[row["frame_id"]] = _rejected(row, error.reason, error)
+                    results[row["frame_id"]] = rejected_frame(row, error.reason, error)
         wanted = [row for row in batch if row["frame_id"] in images]
         started = time.perf_counter()
         captions = self._captions(wanted, images)
         seconds = (time.perf_counter() - started) / max(1, len(wanted))
         for row, caption in zip(wanted, captions, strict=True):
             results[row["frame_id"]] = (
-                _rejected(row, Reason.ENGINE_ERROR, caption)
+                rejected_frame(row, Reason.ENGINE_ERROR, caption)
                 if isinstance(caption, Exception)
                 else _caption_row(row, caption, about, self.captioner.runs_on, seconds)
             )
@@ -158,17 +154,3 @@ def _builds(with_networks: bool) -> str:
     """Versions of what the words of a caption depend on."""
     names = ("nightrain", *(("torch", "transformers", "tokenizers") if with_networks else ()))
     return ", ".join(f"{name} {version(name)}" for name in names)
-
-
-def _rejected(row: Row, reason: Reason, error: Exception) -> Rejected:
-    return Rejected(
-        quarantine_row(
-            ref_from_row(row),
-            row["source_dataset"],
-            row["condition"],
-            reason,
-            error,
-            attempts=1,
-            created_at=datetime.now(UTC),
-        )
-    )

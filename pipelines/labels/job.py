@@ -6,15 +6,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from datasets.catalog import FRAMES, Catalog, Entry, Shard
-from datasets.errors import Refused
+from datasets.catalog import Catalog, Shard
 from datasets.frame import Condition
 from pipelines.execute import Executor
 from pipelines.inspect.card import write_card
 from pipelines.labels.settings import LabelSettings, labels_table
 from pipelines.labels.shard import LabelShard
 from pipelines.labels.teacher import SavedTeacher, Teacher, load_teacher
-from pipelines.plan import EVALUATION_SPLITS
+from pipelines.plan import select_frames
 from pipelines.run import RunReport, run
 from pipelines.shardwork import OnRows, ignore_rows
 from pipelines.stop import Stop
@@ -44,21 +43,20 @@ def plan_labels(
     scenes are left out unless asked for in words. Raises Refused where nothing is left.
     """
     table = labels_table(teacher, settings or LabelSettings())
-    kept: list[Entry] = []
-    skipped: dict[str, int] = {}
-    for entry in catalog.entries(FRAMES):
-        reason = _left_out(entry, conditions, include_evaluation_scenes)
-        if reason:
-            skipped[reason] = skipped.get(reason, 0) + entry.rows.num_rows
-        elif entry.rows.num_rows:
-            kept.append(entry)
-    if not kept:
-        raise Refused(_nothing_left(catalog, skipped))
+    selection = select_frames(
+        catalog,
+        conditions,
+        of_other_conditions=f"the teacher labels {', '.join(conditions)} frames",
+        what="labels",
+        may_be="labelled",
+        or_else="name other conditions with --condition, or say --include-evaluation-scenes",
+        include_evaluation_scenes=include_evaluation_scenes,
+    )
     return LabelPlan(
         table=table,
-        shards=tuple(entry.shard.model_copy(update={"table": table}) for entry in kept),
-        num_frames=sum(entry.rows.num_rows for entry in kept),
-        skipped=skipped,
+        shards=tuple(e.shard.model_copy(update={"table": table}) for e in selection.kept),
+        num_frames=selection.num_frames,
+        skipped=selection.skipped,
     )
 
 
@@ -107,29 +105,3 @@ def label(
     report.skipped = plan.skipped
     write_card(job.dataset)
     return report
-
-
-def _left_out(
-    entry: Entry, conditions: Sequence[Condition], include_evaluation_scenes: bool
-) -> str:
-    """Why a frames shard is not labelled; "" where it is."""
-    split, condition = entry.about.get("split", "none"), entry.about.get("condition", "clear")
-    if condition not in conditions:
-        return f"{condition} frames: the teacher labels {', '.join(conditions)} frames"
-    if split in EVALUATION_SPLITS and not include_evaluation_scenes:
-        return f"{split} scenes: training on their labels would leak the evaluation"
-    return ""
-
-
-def _nothing_left(catalog: Catalog, skipped: dict[str, int]) -> str:
-    if not skipped:
-        return (
-            f"{catalog.root} holds no committed frames. Run `nightrain ingest ... --out "
-            f"{catalog.root}` first."
-        )
-    reasons = "; ".join(f"{count} frames of {reason}" for reason, count in skipped.items())
-    return (
-        f"No frame of {catalog.root} may be labelled: {reasons}. Ingest the train split, name "
-        "other conditions with --condition, or say --include-evaluation-scenes if these labels "
-        "will never be trained on."
-    )

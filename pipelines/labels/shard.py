@@ -6,12 +6,10 @@ keeps its place here, in a row without depth.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from datasets.catalog import FRAMES, Catalog, Entry, Shard
+from datasets.catalog import Catalog, Entry, Shard
 from datasets.errors import DamagedInput, NightrainError, PlanMismatch, Reason
-from datasets.rows import quarantine_row, ref_from_row
 from datasets.schema import LABELS
 from datasets.shards import Row
 from pipelines import stop as stopping
@@ -24,8 +22,10 @@ from pipelines.shardwork import (
     Rejected,
     ShardReport,
     StopRequested,
+    frames_behind,
     ignore_rows,
     make_shard,
+    rejected_frame,
 )
 
 FRAME_COLUMNS = (*NAMED, "description", "image", "width", "height", "intrinsics", "T_world_camera")
@@ -52,12 +52,7 @@ class LabelShard:
         NightrainError where the teacher fails at every frame, CorruptShard, DiskFull.
         """
         catalog = Catalog(self.root)
-        frames = catalog.entry(shard.model_copy(update={"table": FRAMES}))
-        if frames is None:
-            raise NightrainError(
-                f"{shard.name} needs {FRAMES}/{shard.stem}, which is not committed in "
-                f"{self.root}. Run `nightrain ingest` again: it finishes what is missing."
-            )
+        frames = frames_behind(catalog, shard, retry=shard.retry)
         labeller = Labeller(self.teacher, self._digest_of(shard), self.settings)
 
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
@@ -108,7 +103,7 @@ def _label_all(
         for row, made in zip(batch, labeller.label(batch, kept), strict=True):
             if isinstance(made, DamagedInput):
                 failures += [made] if made.reason in TEACHERS_FAULTS else []
-                yield _rejected(row, made)
+                yield rejected_frame(row, made.reason, made)
                 yield labeller.empty_row(row)
             else:
                 num_labelled += 1
@@ -118,17 +113,3 @@ def _label_all(
             f"the teacher {labeller.teacher.name!r} labelled none of the {len(failures)} frames of "
             f"{name}, so nothing was committed. The first failure: {failures[0]}"
         )
-
-
-def _rejected(row: Row, error: DamagedInput) -> Rejected:
-    return Rejected(
-        quarantine_row(
-            ref_from_row(row),
-            row["source_dataset"],
-            row["condition"],
-            error.reason,
-            error,
-            attempts=1,
-            created_at=datetime.now(UTC),
-        )
-    )
