@@ -76,6 +76,15 @@ def replace_file(root: Path, path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file beside no dataset so that readers see the old or the new text, no mixture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    fsync(draft)
+    os.replace(draft, path)
+
+
 @contextmanager
 def no_space_is_disk_full(root: Path) -> Iterator[None]:
     """Turn "no space left" into DiskFull, which says where and what to do."""

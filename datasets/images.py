@@ -82,43 +82,43 @@ def encode_depth_png(depth_m: np.ndarray) -> bytes:
     valid = np.isfinite(depth_m) & (depth_m > 0) & (depth_m <= MAX_DEPTH_M)
     scaled = np.where(valid, depth_m, 0.0) * DEPTH_SCALE
     values = np.where(valid, np.maximum(np.rint(scaled), 1.0), 0.0).astype(np.uint16)
-    ok, data = cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not ok:
-        raise ValueError(f"OpenCV could not encode a depth map of shape {depth_m.shape}")
-    return data.tobytes()
+    return _encode_png(values, "depth")
 
 
 def decode_depth_png(data: bytes) -> np.ndarray:
     """Decode a 16-bit depth PNG to (H, W) float32 in metres, 0 = none; raises DamagedInput."""
-    check_png(data)
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or values.ndim != 2:
-        found = "nothing decodable" if values is None else f"{values.dtype} {values.shape}"
-        raise DamagedInput(
-            Reason.UNDECODABLE_IMAGE, f"expected a 16-bit grey depth PNG, found {found}"
-        )
+    values = _decode_png(data, np.uint16, "a 16-bit grey depth PNG")
     return values.astype(np.float32) * np.float32(1 / DEPTH_SCALE)
 
 
 def encode_confidence_png(confidence: np.ndarray) -> bytes:
     """Encode confidence (H, W) in [0, 1] as an 8-bit grey PNG of confidence x 255."""
     values = np.rint(np.clip(confidence, 0.0, 1.0) * 255.0).astype(np.uint8)
-    ok, data = cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not ok:
-        raise ValueError(f"OpenCV could not encode a confidence map of shape {confidence.shape}")
-    return data.tobytes()
+    return _encode_png(values, "confidence")
 
 
 def decode_confidence_png(data: bytes) -> np.ndarray:
     """Decode an 8-bit confidence PNG to (H, W) float32 in [0, 1]; raises DamagedInput."""
+    values = _decode_png(data, np.uint8, "an 8-bit grey confidence PNG")
+    return values.astype(np.float32) * np.float32(1 / 255)
+
+
+def _encode_png(values: np.ndarray, what: str) -> bytes:
+    """Grey values (H, W) as a PNG; the level is the fastest."""
+    ok, data = cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not ok:
+        raise ValueError(f"OpenCV could not encode a {what} map of shape {values.shape}")
+    return data.tobytes()
+
+
+def _decode_png(data: bytes, dtype: type[np.unsignedinteger], expected: str) -> np.ndarray:
+    """Grey values (H, W) of a checked PNG; raises DamagedInput for another depth of pixels."""
     check_png(data)
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint8 or values.ndim != 2:
+    if values is None or values.dtype != dtype or values.ndim != 2:
         found = "nothing decodable" if values is None else f"{values.dtype} {values.shape}"
-        raise DamagedInput(
-            Reason.UNDECODABLE_IMAGE, f"expected an 8-bit grey confidence PNG, found {found}"
-        )
-    return values.astype(np.float32) * np.float32(1 / 255)
+        raise DamagedInput(Reason.UNDECODABLE_IMAGE, f"expected {expected}, found {found}")
+    return values
 
 
 def check_png(data: bytes) -> None:

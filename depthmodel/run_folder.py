@@ -13,7 +13,7 @@ import torch
 
 from datasets.catalog import FRAMES, Catalog
 from datasets.claims import Claim
-from datasets.disk import fsync
+from datasets.disk import write_whole
 from datasets.errors import Refused
 from depthmodel.card import ModelCard
 from depthmodel.objectives import Objective
@@ -35,7 +35,7 @@ class RunFolder:
         """Write what is asked for, once it is known to work; raises Refused as the class does."""
         self._check()
         if not (self.folder / REQUEST).exists() and not _rank():
-            _write(self.folder / REQUEST, self.asked)
+            write_whole(self.folder / REQUEST, json.dumps(self.asked, indent=1))
 
     @contextmanager
     def claimed(self) -> Iterator[Claim]:
@@ -55,11 +55,11 @@ class RunFolder:
         path = self.folder / REQUEST
         if not path.exists():
             return
-        differences = list(_differences(json.loads(path.read_text()), self.asked))
-        if differences:
+        found = list(_differences(json.loads(path.read_text()), self.asked))
+        if found:
             raise Refused(
                 f"{self.folder} holds a run with other settings or data: "
-                f"{'; '.join(differences[:5])}. Give another folder, or remove this one to begin "
+                f"{'; '.join(found[:5])}. Give another folder, or remove this one to begin "
                 "anew."
             )
 
@@ -73,7 +73,8 @@ class RunFolder:
         objective.trained.load_state_dict(weights)
         objective.save(self.folder, self._card(command))
         digest = objective.model.digest
-        _write(self.folder / RESULT, {"digest": digest, "step": self.config.num_steps})
+        result = {"digest": digest, "step": self.config.num_steps}
+        write_whole(self.folder / RESULT, json.dumps(result, indent=1))
         return digest
 
     def _card(self, command: str) -> ModelCard:
@@ -145,13 +146,6 @@ def _differences(before: Any, asked: Any, where: str = "") -> Iterator[str]:
             yield from _differences(before.get(key), asked.get(key), f"{where}.{key}".strip("."))
     elif before != asked:
         yield f"{where} was {before}, is {asked}"
-
-
-def _write(path: Path, value: object) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(value, indent=1))
-    fsync(draft)
-    os.replace(draft, path)
 
 
 def _rank() -> int:

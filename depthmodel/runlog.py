@@ -2,10 +2,11 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from datasets.disk import write_whole
 
 METRICS = "metrics.jsonl"
 
@@ -44,9 +45,8 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / METRICS
         kept = [line for line in read_metrics(folder) if line["step"] <= first_step]
-        draft = folder / f".{METRICS}.{os.getpid()}"  # a kill here must not cost the lines
-        draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        os.replace(draft, self._path)
+        # Whole: a kill here must not cost the lines.
+        write_whole(self._path, "".join(json.dumps(line) + "\n" for line in kept))
         self._writer: Any = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter

@@ -8,7 +8,6 @@ OUT/usefulness.md, .json        the result so far
 """
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from datasets.catalog import FRAMES, LABELS, Catalog
-from datasets.disk import fsync
+from datasets.disk import write_whole
 from datasets.errors import NightrainError, Refused
 from datasets.frame import Condition
 from datasets.leakage import scenes_of
@@ -194,15 +193,6 @@ def known_arms(out: Path) -> tuple[ArmFacts, ...]:
         except ValueError as error:
             raise NightrainError(f"{path} does not read: {error}. Remove it.") from error
     return tuple(sorted(found, key=lambda f: (place.get(f.arm.name, len(place)), f.arm.name)))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text)
-    fsync(draft)
-    os.replace(draft, path)
 
 
 def _run(job: UsefulnessJob, arm: Arm, config: TrainConfig) -> Run:

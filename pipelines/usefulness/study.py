@@ -8,11 +8,12 @@ from typing import Literal
 from pydantic import BaseModel
 
 from datasets.claims import Claim
+from datasets.disk import write_whole
 from datasets.errors import Refused
 from depthmodel.evaluation import Evaluation
 from pipelines.evaluation import MEDIAN_DEPTH
 from pipelines.stop import Stop
-from pipelines.usefulness.job import Plan, UsefulnessJob, known_arms, plan_study, write_whole
+from pipelines.usefulness.job import Plan, UsefulnessJob, known_arms, plan_study
 from pipelines.usefulness.report import markdown, score_table
 from pipelines.usefulness.table import Usefulness, usefulness_table
 from pipelines.usefulness.work import (

@@ -16,6 +16,7 @@ import cv2
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from datasets.disk import write_whole
 from datasets.errors import DiskFull, NightrainError
 from depthmodel.evaluation import Evaluation, read_evaluation
 from depthmodel.evaluation_settings import EvaluationSettings
@@ -23,7 +24,7 @@ from depthmodel.run_folder import RunFolder
 from depthmodel.train import TrainReport, train
 from pipelines.evaluation import EvaluationJob, run_evaluation
 from pipelines.stop import Stop
-from pipelines.usefulness.job import Run, write_whole
+from pipelines.usefulness.job import Run
 
 OUTCOME_FILE = "outcome.json"
 POLL_SECONDS = 0.5
