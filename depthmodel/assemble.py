@@ -7,12 +7,14 @@ import torch
 from datasets.errors import Refused
 from datasets.training_index import TableRows
 from depthmodel.config import DepthConfig
+from depthmodel.family import load_shared
 from depthmodel.model import DepthModel
 from depthmodel.objectives import Objective
+from depthmodel.restorer import Restorer
 from depthmodel.storage import saved_digest
 from depthmodel.student import Student
 from depthmodel.teacher import Teacher
-from depthmodel.training_config import StudentConfig, TrainConfig
+from depthmodel.training_config import RestorerConfig, StudentConfig, TrainConfig
 
 
 def make_objective(config: TrainConfig) -> Objective:
@@ -21,6 +23,8 @@ def make_objective(config: TrainConfig) -> Objective:
     A network without pretrained weights starts at random numbers of torch's current generator.
     """
     role = config.role
+    if isinstance(role, RestorerConfig):
+        return _restorer(config, role)
     if not isinstance(role, StudentConfig):
         return Teacher(config.model, role)
     reference = _reference(config, role) if role.loss.semantic > 0 else None
@@ -29,8 +33,20 @@ def make_objective(config: TrainConfig) -> Objective:
         teacher = DepthModel.from_pretrained(role.teacher)
         parts = ("backbone", "head", "min_depth_m", "max_depth_m", "normalisation")
         _require_alike(teacher.config, config.model, parts, "To start from the teacher")
-        student.model.load_state_dict(teacher.state_dict())
+        load_shared(student.model, teacher.state_dict())
+    student.model.freeze(role.frozen)
     return student
+
+
+def _restorer(config: TrainConfig, role: RestorerConfig) -> Restorer:
+    restorer = Restorer(config.model, role)
+    if role.base is not None:
+        base = DepthModel.from_pretrained(role.base)
+        parts = ("backbone", "min_depth_m", "max_depth_m", "normalisation")
+        _require_alike(base.config, config.model, parts, "To start from another network")
+        load_shared(restorer.model, base.state_dict())
+    restorer.model.freeze(role.frozen)
+    return restorer
 
 
 def require_labels_of_teacher(config: TrainConfig, labels: TableRows | None) -> None:

@@ -132,6 +132,15 @@ class Backbone(nn.Module):
         """Four feature maps of a normalised image (B, 3, H, W)."""
         return tuple(self.encoder(image).feature_maps)
 
+    def low(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The two finer maps alone; a ResNet computes no more than these."""
+        if isinstance(self.encoder, ResNetBackbone):
+            stem: torch.Tensor = self.encoder.embedder(image)
+            fine = self.encoder.encoder.stages[0](stem)
+            return fine, self.encoder.encoder.stages[1](fine)
+        fine, coarse, *_ = self(image)
+        return fine, coarse
+
 
 def encoder_config(config: BackboneConfig, in_channels: int = 3) -> PreTrainedConfig:
     """The configuration of transformers for an encoder, with its four taps."""

@@ -11,6 +11,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from datasets.errors import Refused
+from depthmodel.auxview_config import AuxViewConfig
+from depthmodel.pixelformer_config import PixelFormerConfig
+from depthmodel.restoration_config import RestorationConfig
+from depthmodel.strict_config import StrictConfig
 from depthmodel.weights import Weights
 
 Kind = Literal["dinov2", "swin", "resnet", "convnext"]
@@ -48,16 +52,32 @@ class BackboneConfig(Frozen):
 
 
 class DptConfig(Frozen):
-    """The DPT head; `detail` is the resolution of its last layers relative to the image."""
+    """The DPT head; `detail` is the resolution of its last layers relative to the image.
+
+    `lower` "invertible" makes its two finest stages couplings with an exact inverse.
+    """
 
     reassemble_channels: tuple[Channels, Channels, Channels, Channels] = (96, 192, 384, 768)
     fusion_channels: Channels = 128
     head_channels: Channels = 32
     detail: Literal["full", "half", "quarter"] = "full"
+    lower: Literal["fusion", "invertible"] = "fusion"
+
+    @model_validator(mode="after")
+    def _even_streams(self) -> "DptConfig":
+        if self.lower == "invertible" and self.fusion_channels % 2:
+            raise ValueError(
+                f"fusion_channels {self.fusion_channels}: invertible stages need an even number"
+            )
+        return self
 
 
 class DepthConfig(Frozen):
-    """A depth network; `input_size` is (width, height) in pixels, the depths are in metres."""
+    """A depth network; `input_size` is (width, height) in pixels, the depths are in metres.
+
+    `decoder` None is the DPT head of `head`; another stands in its place. `restoration` and
+    `auxview` are added where they are given.
+    """
 
     model_type: Literal["nightrain-depth"] = "nightrain-depth"
     backbone: BackboneConfig = BackboneConfig()
@@ -67,6 +87,9 @@ class DepthConfig(Frozen):
     initial_depth_m: float = Field(default=10.0, gt=0)  # what an untrained network predicts
     input_size: tuple[int, int] = (784, 518)
     normalisation: Literal["imagenet", "per-image", "none"] = "imagenet"
+    decoder: PixelFormerConfig | StrictConfig | None = None
+    restoration: RestorationConfig | None = None
+    auxview: AuxViewConfig | None = None
 
     @field_validator("input_size")
     @classmethod

@@ -4,32 +4,19 @@ Batches are what `datasets.loader` gives, collated. Weights: md4all's baseline f
 SSD (Mao et al. 2024), eqs. 6 and 7, for the student, whose published text does not give them.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import isfinite
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from datasets.errors import NightrainError
 from depthmodel.distillation import distillation_loss
+from depthmodel.loss import Batch, Loss, LossSums, Poses, at_loss_size, finite_outputs, need
 from depthmodel.reliability import MaskMode, reliability_mask
 from depthmodel.reprojection import Warped, min_reprojection, min_reprojection_error, warp
 from depthmodel.semantic import semantic_loss
 from depthmodel.silog import silog_loss
 from depthmodel.smoothness import smoothness_loss
 from depthmodel.velocity import velocity_loss
-
-Side = Literal["previous", "next"]
-Batch = Mapping[str, Tensor]
-Poses = Mapping[Side, Tensor]  # T_source_target (B, 4, 4), metres, as the pose network has them
-
-
-class NonFiniteLoss(NightrainError):
-    """A part of a loss, or the depth it is of, is NaN or infinite; no step must be taken."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherLoss:
@@ -51,44 +38,10 @@ class StudentLoss:
     semantic: float = 0.1
     silog: float = 0.0
     smoothness: float = 0.0
+    feature: float = 0.0  # of a network with restoration: adverse features to clear ones
     confidence: bool = True  # the labels' confidence weighs the distillation
     mask_mode: MaskMode = "reliable"  # for `reliable_pixels`
     max_depth_m: float = 80.0
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """The sum to minimise and what it is made of."""
-
-    total: Tensor  # ()
-    parts: dict[str, Tensor]  # () each, before weighting, without gradient
-    statistics: dict[str, Tensor]  # () each: shares of pixels, images that were skipped
-    finite: Tensor  # (B,) bool: the sample's inverse depth and poses are numbers
-
-    def values(self, sample_ids: Sequence[str]) -> dict[str, float]:
-        """Total, parts and statistics as floats, for a log; call it before the step is taken.
-
-        Waits for the device once. Raises NonFiniteLoss with the parts and the samples at fault.
-        """
-        named = {"loss": self.total.detach(), **self.parts, **self.statistics}
-        numbers = torch.stack([*(n.float() for n in named.values()), self.finite.all().float()])
-        *values, finite = numbers.tolist()
-        bad = [name for name, value in zip(named, values, strict=True) if not isfinite(value)]
-        if bad or not finite:
-            raise NonFiniteLoss(self._complaint(bad, sample_ids))
-        return dict(zip(named, values, strict=True))
-
-    def _complaint(self, bad: Sequence[str], sample_ids: Sequence[str]) -> str:
-        finite = self.finite.tolist()
-        ids = [i for i, ok in zip(sample_ids, finite, strict=True) if not ok]
-        what = f"{', '.join(bad) or 'inverse depth or a pose'} is not finite"
-        whose = f"the network's output is not finite for {', '.join(ids)}"
-        if not ids:
-            whose = f"the network's output is finite; samples: {', '.join(sample_ids)}"
-        return (
-            f"{what}; {whose}. A finite loss was expected: look at these samples, or go back to "
-            "the last checkpoint with a lower learning rate or without bf16"
-        )
 
 
 def teacher_loss(
@@ -103,22 +56,22 @@ def teacher_loss(
     poses = poses or {}
     if not poses and (weights.photometric or weights.velocity):
         raise ValueError("photometric and velocity losses need a pose; give those of the sides")
-    inverse_depth = _at_loss_size(inverse_depth, batch)
-    sums = _Sums(_finite(inverse_depth, poses))
+    inverse_depth = at_loss_size(inverse_depth, batch)
+    sums = LossSums(finite_outputs(inverse_depth, poses))
     if weights.photometric:
         reprojection = min_reprojection(
-            _need(batch, "target"),
-            [_need(batch, side) for side in poses],
+            need(batch, "target"),
+            [need(batch, side) for side in poses],
             _warped(batch, inverse_depth, poses),
-            [_need(batch, f"has_{side}") for side in poses],
+            [need(batch, f"has_{side}") for side in poses],
             automask=weights.automask,
         )
         sums.add("photometric", weights.photometric, reprojection.loss)
         sums.statistics["seen"] = reprojection.seen.float().mean()
         sums.statistics["active"] = reprojection.active.float().mean()
     if weights.velocity:
-        true = [_need(batch, f"T_{side}_camera") for side in poses]
-        has = [_need(batch, f"has_{side}") for side in poses]
+        true = [need(batch, f"T_{side}_camera") for side in poses]
+        has = [need(batch, f"has_{side}") for side in poses]
         sums.add("velocity", weights.velocity, velocity_loss(list(poses.values()), true, has))
     _add_smoothness(sums, weights.smoothness, batch, inverse_depth)
     _add_silog(sums, weights.silog, batch, inverse_depth, weights.max_depth_m)
@@ -133,31 +86,37 @@ def student_loss(
     mask: Tensor | None = None,
     features: Tensor | None = None,
     frozen_features: Tensor | None = None,
+    feature_error: Tensor | None = None,
 ) -> Loss:
     """Distillation and semantic losses of the student's inverse depth (B, 1, H, W) in 1/m.
 
     Inverse depth is resized to the labels first. `mask` (B, 1, h, w) is of `reliable_pixels`,
     everywhere by default (warm-up); `features` are the student's (B, C, h, w) on its input,
-    `frozen_features` the frozen encoder's on the clear frame. Raises ValueError where a part with
+    `frozen_features` the frozen encoder's on the clear frame; `feature_error` () is that of
+    restoration with a known target. Raises ValueError where a part with
     a weight lacks its input.
     """
-    inverse_depth = _at_loss_size(inverse_depth, batch)
-    sums = _Sums(_finite(inverse_depth, {}))
+    inverse_depth = at_loss_size(inverse_depth, batch)
+    sums = LossSums(finite_outputs(inverse_depth, {}))
     if weights.distillation:
-        label_m = _need(batch, "label_depth_m")[:, None]  # (B, 1, h, w), 0 = no label
+        label_m = need(batch, "label_depth_m")[:, None]  # (B, 1, h, w), 0 = no label
         weight = (label_m > 0).float()
         sums.statistics["images_without_label"] = (weight.flatten(1).sum(1) == 0).sum()
         if mask is not None:
             weight = weight * mask
         sums.statistics["supervised"] = weight.mean()
         if weights.confidence:
-            weight = weight * _need(batch, "label_confidence")[:, None]
+            weight = weight * need(batch, "label_confidence")[:, None]
         distilled = distillation_loss(inverse_depth, label_m.reciprocal(), weight)
         sums.add("distillation", weights.distillation, distilled)
     if weights.semantic:
         if features is None or frozen_features is None:
             raise ValueError("the semantic loss needs features and frozen_features")
         sums.add("semantic", weights.semantic, semantic_loss(features, frozen_features))
+    if weights.feature:
+        if feature_error is None:
+            raise ValueError("the feature loss needs feature_error, of a network that restores")
+        sums.add("feature", weights.feature, feature_error)
     _add_smoothness(sums, weights.smoothness, batch, inverse_depth)
     _add_silog(sums, weights.silog, batch, inverse_depth, weights.max_depth_m)
     return sums.loss()
@@ -171,78 +130,35 @@ def reliable_pixels(batch: Batch, inverse_depth: Tensor, poses: Poses, mode: Mas
     frames. A pixel without a label has no teacher's error and is kept; the loss leaves it out.
     Source: SSD, eqs. 4 and 5.
     """
-    label_m = _need(batch, "label_depth_m")[:, None]
+    label_m = need(batch, "label_depth_m")[:, None]
     if mode == "none":
         return torch.ones_like(label_m, dtype=torch.bool)
-    target, has = _need(batch, "target"), [_need(batch, f"has_{side}") for side in poses]
-    ours = _warped(batch, _at_loss_size(inverse_depth, batch), poses)
+    target, has = need(batch, "target"), [need(batch, f"has_{side}") for side in poses]
+    ours = _warped(batch, at_loss_size(inverse_depth, batch), poses)
     theirs = _warped(batch, torch.where(label_m > 0, label_m, 1.0).reciprocal(), poses)
     pe_teacher = min_reprojection_error(target, theirs, has)
     pe_teacher = torch.where(label_m > 0, pe_teacher, torch.inf)
     return reliability_mask(pe_teacher, min_reprojection_error(target, ours, has), mode)
 
 
-@dataclass(slots=True)
-class _Sums:
-    """Parts as they come."""
-
-    finite: Tensor
-    weighted: list[Tensor] = field(default_factory=list)
-    parts: dict[str, Tensor] = field(default_factory=dict)
-    statistics: dict[str, Tensor] = field(default_factory=dict)
-
-    def add(self, name: str, weight: float, loss: Tensor) -> None:
-        self.weighted.append(weight * loss)
-        self.parts[name] = loss.detach()
-
-    def loss(self) -> Loss:
-        if not self.weighted:
-            raise ValueError("every weight is 0; give at least one part a weight")
-        return Loss(torch.stack(self.weighted).sum(), self.parts, self.statistics, self.finite)
-
-
-def _add_smoothness(sums: _Sums, weight: float, batch: Batch, inverse_depth: Tensor) -> None:
+def _add_smoothness(sums: LossSums, weight: float, batch: Batch, inverse_depth: Tensor) -> None:
     if weight:
-        sums.add("smoothness", weight, smoothness_loss(inverse_depth, _need(batch, "target")))
+        sums.add("smoothness", weight, smoothness_loss(inverse_depth, need(batch, "target")))
 
 
 def _add_silog(
-    sums: _Sums, weight: float, batch: Batch, inverse_depth: Tensor, max_depth_m: float
+    sums: LossSums, weight: float, batch: Batch, inverse_depth: Tensor, max_depth_m: float
 ) -> None:
     if weight:
-        true_m = _need(batch, "lidar_depth_m")[:, None]  # (B, 1, h, w), 0 = no return
+        true_m = need(batch, "lidar_depth_m")[:, None]  # (B, 1, h, w), 0 = no return
         silog = silog_loss(inverse_depth.reciprocal(), true_m, true_m <= max_depth_m)
         sums.add("silog", weight, silog.loss)
         sums.statistics["images_without_depth"] = silog.images_without_depth
 
 
 def _warped(batch: Batch, inverse_depth: Tensor, poses: Poses) -> list[Warped]:
-    depth_m, K = inverse_depth.reciprocal(), _need(batch, "intrinsics")
+    depth_m, K = inverse_depth.reciprocal(), need(batch, "intrinsics")
     return [
-        warp(_need(batch, side), depth_m, pose, K, _need(batch, f"{side}_intrinsics"))
+        warp(need(batch, side), depth_m, pose, K, need(batch, f"{side}_intrinsics"))
         for side, pose in poses.items()
     ]
-
-
-def _at_loss_size(inverse_depth: Tensor, batch: Batch) -> Tensor:
-    """Inverse depth (B, 1, h, w) float32 at the size of the batch's images or depth maps.
-
-    Bilinear, corners of pixels aligned: pixel centres move as `scaled_intrinsics` has them.
-    """
-    inverse_depth = inverse_depth.float()
-    maps = [batch[key] for key in ("target", "label_depth_m", "lidar_depth_m") if key in batch]
-    if not maps or maps[0].shape[-2:] == inverse_depth.shape[-2:]:
-        return inverse_depth
-    size = maps[0].shape[-2:]
-    return F.interpolate(inverse_depth, size=size, mode="bilinear", align_corners=False)
-
-
-def _finite(inverse_depth: Tensor, poses: Poses) -> Tensor:
-    outputs = [inverse_depth, *poses.values()]
-    return torch.stack([torch.isfinite(o).flatten(1).all(1) for o in outputs]).all(0)  # (B,)
-
-
-def _need(batch: Batch, key: str) -> Tensor:
-    if key not in batch:
-        raise ValueError(f"the batch has no {key!r}, only {sorted(batch)}; ask the loader for it")
-    return batch[key]

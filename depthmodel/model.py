@@ -1,18 +1,19 @@
-"""The depth network: an encoder, a DPT head and a scaled inverse depth, with its preprocessing.
+"""The depth network: an encoder, a decoder and a scaled inverse depth, with its preprocessing.
 
-Names of the tensors, which every later member of the family shares:
+One class with four members, R0 to R3, by switches of the configuration. Tensors by name:
 
-    backbone.*     the encoder (depthmodel/backbone.py)
-    head.*         the DPT head (depthmodel/dpt.py)
-    restoration.*  kept free for feature restoration between the two (between encode and decode)
-    auxview.*      kept free for an auxiliary view
+    backbone.*     R0  the encoder (depthmodel/backbone.py)
+    head.*         R0  the DPT head (depthmodel/dpt.py); R2: with invertible lower stages
+    decoder.*      R2  in the head's place: PixelFormer's wiring, or strictly invertible
+    restoration.*  R1  feature restoration between encoder and decoder (depthmodel/restoration.py)
+    auxview.*      R3  what another view adds to the two finer maps (depthmodel/auxview.py)
 
-A member that adds parts starts them as the identity, so that the weights of the plain network load
-into it and give the same depth.
+Restoration and auxiliary view start as the identity, so that the weights of a network without them
+load into it (depthmodel/family.py) and give the same depth, bit for bit.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,22 +24,30 @@ from torch import nn
 from datasets.errors import Refused
 from datasets.images import resize_image
 from depthmodel import storage
+from depthmodel.aux_images import AuxImages, AuxPicture, stacked
+from depthmodel.auxview import AuxView, AuxViewEnhancer
 from depthmodel.backbone import Backbone
 from depthmodel.card import ModelCard
 from depthmodel.config import DepthConfig
 from depthmodel.dpt import DptHead, resize
+from depthmodel.feature_pack import FeaturePack
+from depthmodel.pixelformer import PixelFormerDecoder
+from depthmodel.restoration import FeatureRestoration
+from depthmodel.strict_config import StrictConfig
+from depthmodel.strict_decoder import LATENT_CHANNELS, StrictDecoder
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MIN_STD = 1e-3  # of a picture of one colour
 MIN_SIDE_PIXELS = 32
 
+Maps = tuple[torch.Tensor, ...]  # of the encoder, fine to coarse; see DepthModel.restored
 
 class DepthPrediction(NamedTuple):
     """What the network says of a batch of images (B, 3, H, W)."""
 
     inverse_depth: torch.Tensor  # (B, 1, H, W) float32, 1/m
-    features: tuple[torch.Tensor, ...]  # four encoder maps (B, C, h, w); the last is final-normed
+    features: Maps  # what the decoder saw: four maps (B, C, h, w); the last is final-normed
 
     @property
     def depth_m(self) -> torch.Tensor:
@@ -60,52 +69,187 @@ class DepthModel(nn.Module):
         self.config = config
         self.backbone = Backbone(config.backbone)
         self.encoder_name: str = self.backbone.name
-        one_grid = self.backbone.patch is not None
-        self.head = DptHead(self.backbone.channels, config.head, one_grid=one_grid)
-        self.head.start_at(_logit_of(config.initial_depth_m, config))
+        self.frozen: tuple[str, ...] = ()
+        channels, patch = self.backbone.channels, self.backbone.patch
+        strict = isinstance(config.decoder, StrictConfig)
+        self.pack: FeaturePack | None = None  # no tensors of its own
+        if strict or config.restoration is not None:
+            self.pack = FeaturePack((channels[2], channels[3]), one_grid=patch is not None)
+        self._add_decoder(config)
+        self.restoration: FeatureRestoration | None = None
+        if config.restoration is not None and self.pack is not None:
+            width = LATENT_CHANNELS if strict else self.pack.channels
+            self.restoration = FeatureRestoration(width, config.restoration)
+        self.auxview: AuxViewEnhancer | None = None
+        if config.auxview is not None:
+            self.auxview = AuxViewEnhancer((channels[0], channels[1]), config.auxview)
 
-    def forward(self, image: torch.Tensor) -> DepthPrediction:
+    def _add_decoder(self, config: DepthConfig) -> None:
+        channels, patch = self.backbone.channels, self.backbone.patch
+        if config.decoder is None:
+            self.head = DptHead(channels, config.head, one_grid=patch is not None)
+            self.head.start_at(_logit_of(config.initial_depth_m, config))
+        elif isinstance(config.decoder, StrictConfig):
+            assert self.pack is not None
+            low = channels[0], channels[1]
+            self.decoder = StrictDecoder(self.pack.channels, low, config.decoder, patch)
+        else:
+            depths = config.min_depth_m, config.max_depth_m
+            self.decoder = PixelFormerDecoder(channels, config.decoder, *depths)
+
+    def forward(
+        self,
+        image: torch.Tensor,
+        aux: AuxImages | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> DepthPrediction:
         """Predict at the size of `image` (B, 3, H, W), RGB in [0, 1], not normalised.
 
-        Where DINOv2's patch of 14 pixels does not divide H or W, the image is resized inside to the
-        nearest size that it divides. Raises Refused for another shape or dtype.
+        `aux` is used by a network with an auxiliary view and makes no difference to another.
+        Restoration starts from noise of `generator`, without one from none: then the same image
+        gives the same depth. Where DINOv2's patch of 14 pixels does not divide H or W, the image is
+        resized inside to the nearest size that it divides. Raises Refused for another shape or
+        dtype, or for a view without the geometry that its alignment needs.
         """
-        features = self.encode(image)
-        return DepthPrediction(self.decode(features, (image.shape[2], image.shape[3])), features)
+        size = image.shape[2], image.shape[3]
+        maps = self.enhanced(self.encode(image), aux, size)
+        return self._prediction(self.restored(maps, size, generator=generator)[-1], size)
 
-    def encode(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def encode(self, image: torch.Tensor) -> Maps:
         """Four feature maps (B, C_i, h_i, w_i) of an image (B, 3, H, W); raises Refused."""
         _check_image(image)
         return self.backbone(self._whole_patches(self._normalised(image)))
 
-    def decode(self, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-        """Inverse depth (B, 1, H, W) in 1/m at `size` (H, W) from the four maps of an image."""
-        farthest, nearest = 1 / self.config.max_depth_m, 1 / self.config.min_depth_m
-        share = torch.sigmoid(self.head(features, size))
-        return resize(farthest + (nearest - farthest) * share, size)
+    def enhanced(self, maps: Maps, aux: AuxImages | None, size: tuple[int, int]) -> Maps:
+        """The maps whose finer two know of the auxiliary view; the same maps without one."""
+        if self.auxview is None or aux is None or not bool(aux.present.any()):
+            return maps
+        _check_image(aux.image)
+        view = AuxView(
+            features=self.backbone.low(self._whole_patches(self._normalised(aux.image))),
+            present=aux.present,
+            K=aux.K,
+            K_aux=aux.K_aux,
+            T_aux_camera=aux.T_aux_camera,
+            inverse_depth=self._without_view(maps, size) if self._sweeps else None,
+        )
+        fine, coarse = self.auxview((maps[0], maps[1]), view, size)
+        return fine, coarse, *maps[2:]
+
+    @property
+    def _sweeps(self) -> bool:
+        return self.config.auxview is not None and self.config.auxview.alignment == "pose"
 
     @torch.no_grad()
-    def predict(self, images: Sequence[np.ndarray], batch_size: int = 8) -> list[np.ndarray]:
+    def _without_view(self, maps: Maps, size: tuple[int, int]) -> torch.Tensor:
+        """Inverse depth (B, 1, H, W) of the image alone, where a plane sweep begins."""
+        return self.decode(self.restored(maps, size)[-1], size)
+
+    def packed(self, maps: Maps, size: tuple[int, int]) -> torch.Tensor:
+        """What restoration restores (B, C, h, w): the two coarser maps as one, or the strict z."""
+        assert self.pack is not None
+        packed = self.pack(maps[2], maps[3])
+        if isinstance(self.config.decoder, StrictConfig):
+            assert isinstance(self.decoder, StrictDecoder)
+            return self.decoder.project(packed, size)
+        return packed
+
+    def unpacked(self, packed: torch.Tensor, maps: Maps) -> Maps:
+        """The maps whose coarser two are those in `packed`; of a strict decoder, (e0, e1, z)."""
+        assert self.pack is not None
+        if isinstance(self.config.decoder, StrictConfig):
+            return maps[0], maps[1], packed
+        return maps[0], maps[1], *self.pack.unpack(packed, (maps[2], maps[3]))
+
+    def restored(
+        self,
+        maps: Maps,
+        size: tuple[int, int],
+        *,
+        generator: torch.Generator | None = None,
+    ) -> list[Maps]:
+        """Maps for the decoder at every step of the restoration, the last step last."""
+        if self.pack is None:
+            return [maps]
+        packed = self.packed(maps, size)
+        if self.restoration is None:
+            return [self.unpacked(packed, maps)]
+        estimates = self.restoration(packed, generator=generator)
+        return [self.unpacked(estimate, maps) for estimate in estimates]
+
+    def decode(self, maps: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+        """Inverse depth (B, 1, H, W) in 1/m at `size` (H, W) from the maps of an image.
+
+        Between the configured depths, but for a strict decoder, whose log depth is not bounded.
+        """
+        if self.config.decoder is None:
+            farthest, nearest = 1 / self.config.max_depth_m, 1 / self.config.min_depth_m
+            share = torch.sigmoid(self.head(maps, size))
+            return resize(farthest + (nearest - farthest) * share, size)
+        if isinstance(self.decoder, StrictDecoder):
+            return resize(torch.exp(-self.decoder(maps[2], (maps[0], maps[1]))), size)
+        return resize(self.decoder(maps, size).reciprocal(), size)
+
+    def _prediction(self, maps: Maps, size: tuple[int, int]) -> DepthPrediction:
+        return DepthPrediction(self.decode(maps, size), maps)
+
+    def freeze(self, parts: Iterable[str]) -> None:
+        """Train these modules no more, by name ("backbone", "head.fusion.3"): eval mode for good.
+
+        Gradients still pass through them. Raises Refused for a module that the network has not.
+        """
+        self.frozen = tuple(parts)
+        for name in self.frozen:
+            try:
+                self.get_submodule(name).requires_grad_(False)
+            except AttributeError as error:
+                there = ", ".join(name for name, _ in self.named_children())
+                raise Refused(
+                    f"found no part {name!r} to freeze, expected one of {there}, or a part of one"
+                ) from error
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "DepthModel":
+        """Training or eval mode; frozen parts stay in eval mode."""
+        super().train(mode)
+        for name in self.frozen:
+            self.get_submodule(name).eval()
+        return self
+
+    @torch.no_grad()
+    def predict(
+        self,
+        images: Sequence[np.ndarray],
+        batch_size: int = 8,
+        aux: Sequence[AuxPicture | None] | None = None,
+    ) -> list[np.ndarray]:
         """Depth (h, w) float32 in metres of each (h, w, 3) uint8 RGB image, of any sizes.
 
-        Images are resized to `config.input_size`; the inverse depth is resized back. Works in eval
-        mode and leaves the mode as it was. Raises Refused for images of another shape or dtype.
+        Images are resized to `config.input_size`; the inverse depth is resized back. `aux` has a
+        view, or None, for each image. Works in eval mode and leaves the mode as it was. Raises
+        Refused for images of another shape or dtype.
         """
-        for image in images:
+        views = [None] * len(images) if aux is None else list(aux)
+        for image in [*images, *(view.image for view in views if view is not None)]:
             _check_picture(image)
         was_training = self.training
         self.eval()
         try:
             starts = range(0, len(images), batch_size)
-            return [d for s in starts for d in self._predict_batch(images[s : s + batch_size])]
+            ends = [(s, s + batch_size) for s in starts]
+            return [d for s, e in ends for d in self._predict_batch(images[s:e], views[s:e])]
         finally:
             self.train(was_training)
 
-    def _predict_batch(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def _predict_batch(
+        self, images: Sequence[np.ndarray], views: Sequence[AuxPicture | None]
+    ) -> list[np.ndarray]:
         config, device = self.config, next(self.parameters()).device
         resized = np.stack([resize_image(image, config.input_size) for image in images])
         batch = torch.from_numpy(resized).to(device).permute(0, 3, 1, 2).float() / 255  # (B,3,H,W)
-        inverse_depth = self(batch).inverse_depth
+        aux = stacked(views, images, config.input_size, device)
+        inverse_depth = self(batch, aux).inverse_depth
         depths: list[np.ndarray] = []
         for one, image in zip(inverse_depth.split(1), images, strict=True):
             depth_m = 1 / resize(one, (image.shape[0], image.shape[1]))[0, 0]

@@ -1,14 +1,15 @@
 """What a network is trained for: batches in, a loss and its parts out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from depthmodel.card import ModelCard
-from depthmodel.losses import Loss, Poses, Side
+from depthmodel.loss import Loss, Poses, Side
 from depthmodel.model import DepthModel
 from depthmodel.posenet import PoseNet
 
@@ -34,12 +35,22 @@ class Objective(nn.Module, ABC):
         assert isinstance(model, DepthModel)
         return model
 
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Set the statistics of a restoration that has none yet, from a few training batches."""
+        model, restoration = self.model, self.model.restoration
+        if restoration is None or restoration.is_calibrated:
+            return
+        with torch.no_grad():
+            images = (batch["image"] for batch in batches)
+            restoration.calibrate(
+                model.packed(model.encode(image), (image.shape[2], image.shape[3]))
+                for image in images
+            )
+
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by the name of their learning rate."""
-        groups = {
-            "backbone": list(self.model.backbone.parameters()),
-            "head": list(self.model.head.parameters()),
-        }
+        parts = {name: list(part.parameters()) for name, part in self.model.named_children()}
+        groups = {name: parameters for name, parameters in parts.items() if parameters}
         if "pose" in self.trained:
             groups["pose"] = list(self.trained["pose"].parameters())
         return groups

@@ -18,7 +18,7 @@ from datasets.errors import Refused
 from depthmodel.card import ModelCard
 from depthmodel.objectives import Objective
 from depthmodel.storage import saved_digest
-from depthmodel.training_config import StudentConfig, TrainConfig
+from depthmodel.training_config import RestorerConfig, StudentConfig, TrainConfig
 
 REQUEST, RESULT = "run.json", "result.json"
 
@@ -80,11 +80,14 @@ class RunFolder:
     def _card(self, command: str) -> ModelCard:
         role, data = self.config.role, self.config.data
         shown = ", ".join(data.conditions)
-        words = (
-            f"A student on {shown} frames and what engines made of them; labels: {data.labels}."
-            if isinstance(role, StudentConfig)
-            else f"A teacher that saw {shown} frames and learned from {role.supervision}."
-        )
+        if isinstance(role, StudentConfig):
+            words = f"A student on {shown} frames and what engines made of them; labels: "
+            words += f"{data.labels}."
+        elif isinstance(role, RestorerConfig):
+            words = f"Trained on {shown} frames with {role.target} depth; not trained: "
+            words += f"{', '.join(role.frozen) or 'nothing'}."
+        else:
+            words = f"A teacher that saw {shown} frames and learned from {role.supervision}."
         return ModelCard(
             title=f"{self.config.name}, seed {self.config.seed}",
             description=words,
@@ -102,12 +105,13 @@ def request(config: TrainConfig, dataset: Path) -> dict[str, Any]:
     How many processes read, and where the teacher lies, do not matter; who the teacher is does.
     """
     asked = config.model_dump(mode="json", exclude={"num_workers": True, "tensorboard": True})
-    teacher = asked["role"].pop("teacher", None)
+    teacher, base = (asked["role"].pop(name, None) for name in ("teacher", "base"))
     return {
         "config": asked,
         "dataset": dataset.resolve().name,
         "tables": table_digests(dataset, config),
         "teacher": teacher and saved_digest(Path(teacher)),
+        **({"base": saved_digest(Path(base))} if base else {}),
     }
 
 

@@ -3,9 +3,11 @@
 import torch
 
 from depthmodel.config import DepthConfig
-from depthmodel.losses import Loss, reliable_pixels, student_loss
-from depthmodel.model import DepthModel
+from depthmodel.loss import Loss
+from depthmodel.losses import reliable_pixels, student_loss
+from depthmodel.model import DepthModel, Maps
 from depthmodel.objectives import Batch, Objective, recorded_poses
+from depthmodel.restoration_losses import target_loss
 from depthmodel.training_config import StudentConfig
 
 
@@ -28,6 +30,7 @@ class Student(Objective):
     def forward(self, batch: Batch, epoch: int) -> Loss:
         """Losses of a batch of clear and translated frames."""
         prediction = self.trained["depth"](batch["image"])
+        clear_maps = self._clear_maps(batch)
         if self.config.target == "exact":
             known = (batch["exact_depth_m"] > 0).float()
             batch = batch | {"label_depth_m": batch["exact_depth_m"], "label_confidence": known}
@@ -37,7 +40,8 @@ class Student(Objective):
             prediction.inverse_depth,
             mask=self._mask(batch, prediction.inverse_depth, epoch),
             features=prediction.features[-1],
-            frozen_features=self._frozen_features(batch),
+            frozen_features=None if clear_maps is None else clear_maps[-1],
+            feature_error=self._feature_error(batch, clear_maps),
         )
 
     def _mask(self, batch: Batch, inverse_depth: torch.Tensor, epoch: int) -> torch.Tensor | None:
@@ -47,8 +51,26 @@ class Student(Objective):
         return reliable_pixels(batch, inverse_depth, recorded_poses(batch), mode)
 
     @torch.no_grad()
-    def _frozen_features(self, batch: Batch) -> torch.Tensor | None:
+    def _clear_maps(self, batch: Batch) -> Maps | None:
         if not self._reference:
             return None
         clear = batch["clear_image"]
-        return self._reference[0].to(clear.device).encode(clear)[-1]
+        return self._reference[0].to(clear.device).encode(clear)
+
+    def _feature_error(self, batch: Batch, clear_maps: Maps | None) -> torch.Tensor | None:
+        """How far restoration is from the clear frame's features, from a random step of the chain.
+
+        The pair (clear, adverse) of one frame is what the paper lacks: a target (iid_rdepth.md,
+        section 7). It needs one frozen encoder for both.
+        """
+        model, restoration = self.model, self.model.restoration
+        if not self.config.loss.feature or restoration is None or clear_maps is None:
+            return None
+        image = batch["image"]
+        size = image.shape[2], image.shape[3]
+        features = model.packed(model.encode(image), size)
+        target = model.packed(clear_maps, size)
+        steps = torch.randint(1, restoration.config.effective_steps + 1, (len(image),))
+        eps = torch.randn_like(restoration.standardise(features))
+        estimate = restoration.estimate_from(features, target, steps.to(image.device), eps)
+        return target_loss(estimate, target, restoration.std)

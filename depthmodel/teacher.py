@@ -3,7 +3,8 @@
 from torch import nn
 
 from depthmodel.config import DepthConfig
-from depthmodel.losses import Loss, Poses, teacher_loss
+from depthmodel.loss import Loss, Poses
+from depthmodel.losses import teacher_loss
 from depthmodel.model import DepthModel
 from depthmodel.objectives import SIDES, Batch, Objective, recorded_poses
 from depthmodel.posenet import PoseNet

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from itertools import islice
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from depthmodel.checkpoint import (
     optimizer_tensors,
     save_checkpoint,
 )
-from depthmodel.losses import NonFiniteLoss
+from depthmodel.loss import NonFiniteLoss
 from depthmodel.objectives import Batch
 from depthmodel.optimiser import make_optimizer, set_rate
 from depthmodel.pictures import write_pictures
@@ -32,6 +33,7 @@ from depthmodel.runlog import Means, RunLog
 from depthmodel.training_config import TrainConfig
 
 NUM_PICTURES = 4
+CALIBRATION_BATCHES = 16  # that the statistics of features are taken from
 
 
 class Trainer:
@@ -66,6 +68,8 @@ class Trainer:
             pin_memory=accelerator.device.type == "cuda",
         )
         self.objective.to(accelerator.device)
+        if not checkpoints(run / "checkpoints"):
+            self.objective.eval().calibrate(self._first_batches())
         self.average = (
             Average(self.objective.trained, config.average_decay) if config.average_decay else None
         )
@@ -138,6 +142,13 @@ class Trainer:
     @property
     def _epoch(self) -> int:
         return self.sampler.epoch
+
+    def _first_batches(self) -> Iterator[Batch]:
+        """A few batches of the first epoch, the same in every process; read only if asked for."""
+        sampler = self.data.sampler(self.config.seed)
+        loader = make_loader(self.data, sampler, self.config.batch_size)
+        for batch in islice(loader, CALIBRATION_BATCHES):
+            yield to_device(batch, self.accelerator.device)
 
     def _resume(self) -> None:
         found = checkpoints(self.run / "checkpoints")

@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from datasets.training_config import TrainingSetConfig
 from depthmodel.config import DepthConfig
 from depthmodel.losses import StudentLoss, TeacherLoss
+from depthmodel.restorer_loss import RestorerLoss
 from depthmodel.optimiser import OptimiserConfig
 from depthmodel.posenet import PoseConfig
+from depthmodel.strict_config import StrictConfig
 from depthmodel.weights import Weights
 
 Count = Annotated[int, Field(ge=1)]
@@ -49,15 +51,34 @@ class StudentConfig(_Part):
     reference: Weights | None = None
     start: Literal["configured", "teacher"] = "configured"
     target: Literal["labels", "exact"] = "labels"
+    frozen: tuple[str, ...] = ()  # modules that are not trained, as "backbone"
     num_unmasked_epochs: Annotated[int, Field(ge=0)] = 1
     loss: StudentLoss = StudentLoss()
+
+
+class RestorerConfig(_Part):
+    """Supervised training of some parts of the family on clear frames (iid_rdepth.md, 4.6).
+
+    `base` is a model's folder whose weights start the parts of the same name. `frozen` names the
+    modules that are not trained. `target`: what LiDAR measured, or a rendered world's depth, which
+    `data.sparse_share` thins. `aux_dropout` hides the stereo partner of that share of the samples,
+    so that one network serves with it and without.
+    """
+
+    kind: Literal["restorer"] = "restorer"
+    base: Path | None = None
+    frozen: tuple[str, ...] = ("backbone",)
+    target: Literal["lidar", "exact"] = "exact"
+    aux_dropout: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    num_epochs_before_projection: Annotated[int, Field(ge=0)] = 2
+    loss: RestorerLoss = RestorerLoss()
 
 
 class TrainConfig(_Part):
     """A run. `name` is for people."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")
-    role: TeacherConfig | StudentConfig
+    role: TeacherConfig | StudentConfig | RestorerConfig
     model: DepthConfig
     data: TrainingSetConfig
     optimiser: OptimiserConfig = OptimiserConfig()
@@ -84,8 +105,19 @@ class TrainConfig(_Part):
                 raise ValueError("role.teacher: to start from a teacher, name its folder")
             if self.role.loss.mask_mode != "none" and not self.data.neighbours:
                 raise ValueError("data.neighbours: the reliability mask compares with neighbours")
+        elif isinstance(self.role, RestorerConfig):
+            self._check_restorer(self.role)
         elif self.role.supervision == "video" and not self.data.neighbours:
             raise ValueError("data.neighbours: learning from video needs the frames beside")
         elif self.role.supervision == "lidar" and not self.data.lidar_depth:
             raise ValueError("data.lidar_depth: learning from LiDAR needs it")
         return self
+
+    def _check_restorer(self, role: RestorerConfig) -> None:
+        has = {"lidar": self.data.lidar_depth, "exact": self.data.exact_depth}
+        if not has[role.target]:
+            raise ValueError(f"data.{role.target}_depth: learning from this depth needs it")
+        if self.model.auxview is not None and not self.data.stereo:
+            raise ValueError("data.stereo: training an auxiliary view needs the stereo partners")
+        if role.loss.projected and not isinstance(self.model.decoder, StrictConfig):
+            raise ValueError("role.loss.projected: only a strict decoder can take depth back")

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from datasets.errors import NightrainError
 from depthmodel.distillation import distillation_loss
+from depthmodel.loss import NonFiniteLoss, Poses
 from depthmodel.losses import (
-    NonFiniteLoss,
-    Poses,
     StudentLoss,
     TeacherLoss,
     reliable_pixels,

@@ -12,7 +12,7 @@ import torch
 from datasets.claims import Claim
 from datasets.errors import Refused
 from depthmodel.checkpoint import checkpoints, load_checkpoint
-from depthmodel.losses import NonFiniteLoss
+from depthmodel.loss import NonFiniteLoss
 from depthmodel.model import DepthModel
 from depthmodel.posenet import PoseNet
 from depthmodel.runlog import Means, read_metrics

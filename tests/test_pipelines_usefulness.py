@@ -12,7 +12,7 @@ from datasets.claims import Claim
 from datasets.errors import Refused
 from datasets.frame import Condition
 from depthmodel.evaluation import read_evaluation
-from depthmodel.losses import NonFiniteLoss
+from depthmodel.loss import NonFiniteLoss
 from pipelines.stop import Stop
 from pipelines.usefulness import study as module
 from pipelines.usefulness import work

@@ -1,0 +1,89 @@
+"""Supervised training of some parts of the family on clear frames, the others being frozen.
+
+Stage 0 trains a decoder on a frozen encoder, stage 1 the restoration, stage 2 the auxiliary view
+(iid_rdepth.md, 4.6); which it is, the configuration says by what it freezes.
+"""
+
+import torch
+from torch import Tensor
+
+from depthmodel.aux_images import stereo_of
+from depthmodel.config import DepthConfig
+from depthmodel.loss import Loss, LossSums, at_loss_size, finite_outputs, need
+from depthmodel.model import DepthModel, Maps
+from depthmodel.objectives import Batch, Objective
+from depthmodel.restoration_losses import (
+    deviation_loss,
+    residual_loss,
+    steps_silog_loss,
+    target_loss,
+)
+from depthmodel.strict_decoder import CELL, StrictDecoder, inverse_projected_target
+from depthmodel.training_config import RestorerConfig
+
+
+class Restorer(Objective):
+    """Depth supervision at every step of the restoration, which the deviation loss holds together.
+
+    A network without restoration has one step, and the depth loss alone.
+    """
+
+    def __init__(self, model: DepthConfig, config: RestorerConfig) -> None:
+        super().__init__({"depth": DepthModel(model)})
+        self.config = config
+
+    def forward(self, batch: Batch, epoch: int) -> Loss:
+        """Losses of a batch of clear frames."""
+        model, weights = self.model, self.config.loss
+        image = batch["image"]
+        size = image.shape[2], image.shape[3]
+        hidden = self.config.aux_dropout if self.training else 0.0
+        maps = model.enhanced(model.encode(image), stereo_of(batch, hidden=hidden), size)
+        estimates = self._estimates(maps, size)
+        # Without restoration the maps are decoded as they are, or as a strict decoder packs them.
+        steps = [model.unpacked(e, maps) for e in estimates] or model.restored(maps, size)
+        depths_m = [at_loss_size(model.decode(s, size), batch).reciprocal() for s in steps]
+        truth_m = need(batch, f"{self.config.target}_depth_m")[:, None]  # (B, 1, h, w)
+        valid = (truth_m > 0) & (truth_m <= weights.max_depth_m)
+        sums = LossSums(finite_outputs(depths_m[-1].reciprocal(), {}))
+        silog = steps_silog_loss(depths_m, truth_m, valid, weights.step_decay)
+        sums.add("silog", weights.silog, silog.loss)
+        sums.statistics["images_without_depth"] = silog.images_without_depth
+        sums.statistics["last_silog"] = silog.per_step[-1]
+        if model.restoration is not None:
+            self._add_restoration(sums, model.packed(maps, size), estimates)
+            if weights.projected and epoch >= self.config.num_epochs_before_projection:
+                target, mask = self._projected(estimates[-1], maps, truth_m, valid)
+                std = model.restoration.std
+                errors = [target_loss(e, target, std, mask) for e in estimates]
+                sums.add("projected", weights.projected, torch.stack(errors).mean())
+        return sums.loss()
+
+    def _estimates(self, maps: Maps, size: tuple[int, int]) -> list[Tensor]:
+        """What restoration gives at its steps T .. 1, from noise of torch's generator."""
+        model = self.model
+        if model.restoration is None:
+            return []
+        seed = int(torch.randint(2**62, ()))
+        generator = torch.Generator().manual_seed(seed) if self.training else None
+        return model.restoration(model.packed(maps, size), generator=generator)
+
+    def _add_restoration(self, sums: LossSums, packed: Tensor, estimates: list[Tensor]) -> None:
+        weights, restoration = self.config.loss, self.model.restoration
+        assert restoration is not None
+        if weights.deviation:
+            sums.add("deviation", weights.deviation, deviation_loss(estimates, restoration.std))
+        if weights.residual:
+            loss = residual_loss(estimates, packed, restoration.std)
+            sums.add("residual", weights.residual, loss)
+
+    def _projected(
+        self, estimate: Tensor, maps: Maps, truth_m: Tensor, valid: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The z (B, 256, h, w) of the measured depth, and where a cell holds any of it."""
+        decoder, low = self.model.decoder, (maps[0], maps[1])
+        assert isinstance(decoder, StrictDecoder)
+        with torch.no_grad():
+            u = decoder(estimate, low)
+        target = inverse_projected_target(decoder, u, truth_m, valid, low)
+        return target, torch.nn.functional.max_pool2d(valid.float(), CELL)
