@@ -12,7 +12,7 @@ from torch import Tensor
 
 from datasets.errors import Refused
 
-SMALLEST = 0.01  # deviation of a dead channel, as a share of the others'
+SMALLEST = 0.01  # deviation of a dead channel, as a share of the median one's
 
 
 class FeatureStatistics(NamedTuple):
@@ -30,8 +30,9 @@ def feature_statistics(
 ) -> FeatureStatistics:
     """Statistics over all places of all maps (B, C, h, w), with components where asked for.
 
-    A channel that hardly varies counts as if it had 1 % of the usual deviation. Raises Refused
-    without a map, for values that are not finite, and where nothing varies.
+    A channel that hardly varies counts as if it had 1 % of the median deviation, a component 1 %
+    of a channel's. Raises Refused without a map, for values that are not finite, and where nothing
+    varies.
     """
     count, mean, moment = 0, torch.zeros(()), torch.zeros(())
     for one in features:
@@ -57,10 +58,11 @@ def feature_statistics(
 def _statistics(mean: Tensor, covariance: Tensor, num_components: int | None) -> FeatureStatistics:
     """Statistics of a variance (C,) or, where components are asked for, a covariance (C, C)."""
     variance = covariance if num_components is None else covariance.diagonal()
-    usual = variance.mean().sqrt()
-    if not usual > 0:
+    std = variance.sqrt()
+    if not std.any():
         raise Refused("found features that are the same everywhere: give maps of several images")
-    std = variance.sqrt().clamp_min(SMALLEST * float(usual))
+    # Not the mean: a few channels of a transformer are far larger than all others.
+    std = std.clamp_min(SMALLEST * float(std[std > 0].median()))
     if num_components is None:
         return FeatureStatistics(mean, std, None, None)
     values, vectors = torch.linalg.eigh(covariance / torch.outer(std, std))  # ascending

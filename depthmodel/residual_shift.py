@@ -2,9 +2,9 @@
 
     x_t = f* + eta_t (f - f*) + kappa sqrt(eta_t) eps,     0 = eta_0 < eta_1 < ... < eta_T ~ 1
 
-f*: what is sought, f: its degraded version, where the chain starts. ResShift (Yue et al., NeurIPS
-2023), eq. 2, 7 and 10 to 12 for the stochastic chain; the deterministic step keeps the noise that
-is in x_t, as DDIM does (Song et al., ICLR 2021). eta may be a number or broadcast, as (B, 1, 1, 1).
+f*: what is sought, f: its degraded version, where the chain starts. Schedule and stochastic chain
+are ResShift's (Yue et al., NeurIPS 2023, section 2); the deterministic step keeps the noise that is
+in x_t, as DDIM's does (Song et al., ICLR 2021). eta: a number, or broadcast, as (B, 1, 1, 1).
 """
 
 import torch
@@ -19,7 +19,7 @@ def shift_schedule(
     """eta_1 .. eta_T (T,) float64, strictly increasing: sqrt(eta) is geometric in a warped time.
 
     sqrt(eta_t) = s (end/s)^(((t-1)/(T-1))^power), s = min(min_noise/kappa, min_noise); one step
-    alone has sqrt(eta) = end. Source: ResShift, eq. 10 and 11. Raises Refused for values that give
+    alone has sqrt(eta) = end. Source: ResShift, section 2.2. Raises Refused for values that give
     no increasing schedule in (0, 1).
     """
     if num_steps < 1 or kappa < 0 or power <= 0 or not 0 < min_noise < end < 1:
@@ -39,7 +39,7 @@ def noised(
 ) -> Tensor:
     """x_t of a known target f* and its degraded version f, with standard normal `eps`.
 
-    Source: ResShift, eq. 2.
+    Source: ResShift, section 2.1.
     """
     return target + eta * (source - target) + kappa * eta**0.5 * eps
 
@@ -67,7 +67,7 @@ def stochastic_step(
 ) -> Tensor:
     """x_{t-1} drawn of x_t and the estimate of f*; `eps` 0 gives the mean.
 
-    Source: ResShift, eq. 7.
+    Source: ResShift, section 2.1.
     """
     share = eta_before / eta
     deviation = kappa * (share * (eta - eta_before)) ** 0.5

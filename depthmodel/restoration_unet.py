@@ -6,6 +6,7 @@ lowest resolutions. The last convolution is zero, so an untrained network change
 """
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -38,13 +39,10 @@ class RestorationUNet(nn.Module):
         self.enter = nn.Conv2d(2 * channels, widths[0], 1)
         self.down = nn.ModuleList(stage(widths[level], level) for level in range(lowest))
         self.shrink = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1)
-            for a, b in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)
         )
         self.middle = stage(widths[lowest], lowest)
-        self.grow = nn.ModuleList(
-            nn.Conv2d(b, a, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.grow = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1) for a, b in pairwise(widths))
         self.up = nn.ModuleList(stage(2 * widths[level], level) for level in range(lowest))
         self.norm = _group_norm(widths[0])
         self.residual = nn.Conv2d(widths[0], channels, 3, padding=1)
@@ -71,7 +69,7 @@ class RestorationUNet(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """Steps t (B,) -> (B, 4 channels): sines and cosines of t (Vaswani et al. 2017), then an MLP."""
+    """Steps t (B,) -> (B, 4 channels): sines and cosines of t, then two linear layers."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Two encoder levels in one tensor: where each value lies, back bit for bit, and what is refused."""
+"""Two encoder levels in one tensor: where values lie, bit for bit back, what is refused."""
 
 from itertools import product
 

@@ -40,7 +40,7 @@ def test_schedule_is_the_published_one(kappa: float, expected: list[float]) -> N
 @pytest.mark.parametrize("power", [0.3, 1.0, 2.0])
 def test_schedule_is_the_formula_and_increases(num_steps: int, kappa: float, power: float) -> None:
     eta = shift_schedule(num_steps, kappa, power, 0.2).numpy()
-    assert (np.diff(eta) > 0).all() and 0 < eta[0] and eta[-1] == pytest.approx(0.99**2)
+    assert (np.diff(eta) > 0).all() and eta[0] > 0 and eta[-1] == pytest.approx(0.99**2)
     if num_steps > 1:
         s = 0.2 / kappa if kappa > 1 else 0.2
         growth = (0.99 / s) ** (1 / (num_steps - 1))
