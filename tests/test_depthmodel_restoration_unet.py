@@ -29,8 +29,8 @@ def test_takes_any_size_and_number_of_resolutions(
     size: tuple[int, int], multipliers: tuple[int, ...]
 ) -> None:
     unet = stirred(5, SMALL.model_copy(update={"multipliers": multipliers}))
-    x = torch.randn(2, 5, *size)
-    out = unet(x, x, torch.tensor([1, 2]))
+    x = torch.randn(1, 5, *size)
+    out = unet(x, x, torch.tensor([2]))
     assert out.shape == x.shape and torch.isfinite(out).all() and out.any()
 
 

@@ -119,7 +119,7 @@ def test_area_of_a_uniform_error_is_the_integral() -> None:
 
 def test_equal_spreads_count_as_in_any_order() -> None:
     _, error = pixels(num=300)
-    coarse = np.repeat([0.1, 0.2, 0.3], 100)
+    coarse = np.repeat([0.1, 0.2, 0.3], [50, 100, 150])
     found = sparsification(coarse, error)
     shuffled = np.random.default_rng(0).permutation(300)
     again = sparsification(coarse[shuffled], error[shuffled])
