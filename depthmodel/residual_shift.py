@@ -16,7 +16,7 @@ from datasets.errors import Refused
 def shift_schedule(
     num_steps: int, kappa: float, power: float, min_noise: float, end: float = 0.99
 ) -> Tensor:
-    """eta_1 .. eta_T (T,) float64, strictly increasing: sqrt(eta) is geometric in a warped time.
+    """eta_1 .. eta_T (T,) float64 on the CPU, increasing: sqrt(eta) is geometric in a warped time.
 
     sqrt(eta_t) = s (end/s)^(((t-1)/(T-1))^power), s = min(min_noise/kappa, min_noise); one step
     alone has sqrt(eta) = end. Source: ResShift, section 2.2. Raises Refused for values that give
@@ -28,9 +28,9 @@ def shift_schedule(
             f"end {end}, expected num_steps >= 1, kappa >= 0, power > 0, 0 < min_noise < end < 1"
         )
     if num_steps == 1:
-        return torch.tensor([end**2], dtype=torch.float64)
+        return torch.tensor([end**2], dtype=torch.float64, device="cpu")
     start = min_noise / max(kappa, 1.0)
-    time = torch.linspace(0, 1, num_steps, dtype=torch.float64) ** power  # (T,)
+    time = torch.linspace(0, 1, num_steps, dtype=torch.float64, device="cpu") ** power  # (T,)
     return (start * (end / start) ** time).square()
 
 

@@ -69,10 +69,7 @@ class FeatureRestoration(nn.Module):
         """
         f = self.standardise(features)
         steps = self.steps(num_steps)
-        if noise is None:
-            noise = _drawn(f, generator)
-        elif noise.shape != f.shape:
-            raise Refused(f"found noise {tuple(noise.shape)}, expected {tuple(f.shape)}")
+        noise = _drawn(f, generator) if noise is None else _checked_noise(noise, f)
         x = f + self.kappa * self.eta[steps[0]] ** 0.5 * noise
         estimates: list[Tensor] = []
         for step, before in zip(steps, [*steps[1:], 0], strict=True):
@@ -103,6 +100,7 @@ class FeatureRestoration(nn.Module):
         step = self._checked_steps(step, features)
         f, wanted = self.standardise(features), self.standardise(target.detach())
         eta = torch.tensor(self.eta, dtype=torch.float64, device=step.device)[step]
+        eps = _checked_noise(eps, f)
         x = noised(wanted, f, eta.to(f)[:, None, None, None], self.kappa, eps)
         return self._restored(features, self.unet(x, f, step))
 
@@ -191,6 +189,15 @@ def _per_channel(values: Tensor) -> Tensor:
 
 def _filled(step: int, like: Tensor) -> Tensor:
     return torch.full((like.shape[0],), step, device=like.device)
+
+
+def _checked_noise(noise: Tensor, like: Tensor) -> Tensor:
+    if noise.shape != like.shape:
+        raise Refused(
+            f"found noise of shape {tuple(noise.shape)}, expected {tuple(like.shape)}, that of the "
+            "standardised features"
+        )
+    return noise
 
 
 def _drawn(like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -73,17 +73,17 @@ class TimeEmbedding(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.half, self.out = channels // 2, 4 * channels
-        self.mlp = nn.Sequential(
-            nn.Linear(channels, self.out), nn.SiLU(), nn.Linear(self.out, self.out), nn.SiLU()
-        )
+        self.num_waves, self.out = channels // 2, 4 * channels
+        self.first = nn.Linear(channels, self.out)
+        self.second = nn.Linear(self.out, self.out)
 
     def forward(self, step: Tensor) -> Tensor:
         """Embedding of integer steps (B,)."""
-        dtype = self.mlp[0].weight.dtype
-        order = torch.arange(self.half, device=step.device, dtype=dtype) / self.half
-        angle = step.to(dtype)[:, None] * torch.exp(-math.log(LONGEST_PERIOD) * order)  # (B, half)
-        return self.mlp(torch.cat((angle.sin(), angle.cos()), dim=1))
+        dtype = self.first.weight.dtype
+        share = torch.arange(self.num_waves, device=step.device, dtype=dtype) / self.num_waves
+        angle = step.to(dtype)[:, None] * torch.exp(-math.log(LONGEST_PERIOD) * share)
+        waves = torch.cat((angle.sin(), angle.cos()), dim=1)  # (B, channels)
+        return F.silu(self.second(F.silu(self.first(waves))))
 
 
 class Stage(nn.Module):

@@ -50,12 +50,11 @@ def test_schedule_is_the_formula_and_increases(num_steps: int, kappa: float, pow
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"num_steps": 0}, {"kappa": -0.1}, {"power": 0.0}, {"min_noise": 0.0}, {"min_noise": 0.995}],
+    [(0, 0.5, 0.3, 0.2), (4, -0.1, 0.3, 0.2), (4, 0.5, 0.0, 0.2), (4, 0.5, 0.3, 0.0), (4, 1, 1, 1)],
 )
-def test_values_without_a_schedule_are_refused(wrong: dict[str, float]) -> None:
-    values = {"num_steps": 4, "kappa": 0.5, "power": 0.3, "min_noise": 0.2} | wrong
+def test_values_without_a_schedule_are_refused(wrong: tuple[int, float, float, float]) -> None:
     with pytest.raises(Refused, match="min_noise < end"):
-        shift_schedule(**values)
+        shift_schedule(*wrong)
 
 
 @pytest.mark.parametrize("num_steps", NUM_STEPS)
