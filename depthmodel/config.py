@@ -48,12 +48,24 @@ class BackboneConfig(Frozen):
 
 
 class DptConfig(Frozen):
-    """The DPT head; `detail` is the resolution of its last layers relative to the image."""
+    """The DPT head; `detail` is the resolution of its last layers relative to the image.
+
+    `lower` "invertible" makes its two finest stages couplings with an exact inverse.
+    """
 
     reassemble_channels: tuple[Channels, Channels, Channels, Channels] = (96, 192, 384, 768)
     fusion_channels: Channels = 128
     head_channels: Channels = 32
     detail: Literal["full", "half", "quarter"] = "full"
+    lower: Literal["fusion", "invertible"] = "fusion"
+
+    @model_validator(mode="after")
+    def _even_streams(self) -> "DptConfig":
+        if self.lower == "invertible" and self.fusion_channels % 2:
+            raise ValueError(
+                f"fusion_channels {self.fusion_channels}: invertible stages need an even number"
+            )
+        return self
 
 
 class DepthConfig(Frozen):
