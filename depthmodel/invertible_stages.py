@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from datasets.errors import Refused
-from depthmodel.precision import at_least_float32, full_precision
+from depthmodel.precision import at_least_float32, exact_convolutions
 
 NUM_PAIRS = 2  # couplings of a stage
 SCALE_BOUND = 0.5  # a: a half step scales by a factor in [exp(-a), exp(a)]
@@ -106,7 +106,7 @@ class InvertibleStages(nn.Module):
 
         Raises Refused unless y lies on e1's grid and e0's is twice as fine; `on_any_grid` pads.
         """
-        with full_precision(y.device.type):
+        with exact_convolutions(y.device.type):
             e0, e1 = (at_least_float32(e) for e in low)
             return self.join(Streams(at_least_float32(y), self.project1(e1), self.project0(e0)))
 
@@ -136,7 +136,7 @@ class InvertibleStages(nn.Module):
                 f"found a map of shape {tuple(out.shape)}, expected (B, {self.width}, h, w) with "
                 "even h and w: give what forward returned, before any crop."
             )
-        with full_precision(out.device.type):
+        with exact_convolutions(out.device.type):
             return self.split(at_least_float32(out))
 
     def join(self, streams: Streams) -> torch.Tensor:

@@ -5,6 +5,8 @@ Windows without a shift and with a learnt bias by relative position, as in Swin 
 and the right; no query looks there.
 """
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -41,20 +43,20 @@ class WindowCrossAttention(nn.Module):
         q = self._heads(self.query(to_windows(query, self.window)))
         k, v = self.key_value(to_windows(source, self.window)).chunk(2, dim=-1)
         k, v = self._heads(k), self._heads(v)  # (B, windows, heads, cells, C / heads)
-        attended = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=self._bias(height, width, q.dtype)
-        )
-        together = attended.transpose(2, 3).flatten(3)  # (B, windows, cells, C)
+        # By hand: torch's own has no fast way for a learnt bias, and ONNX none for windows.
+        products = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+        share = (products + self._bias(height, width)).softmax(dim=-1)
+        together = (share.to(v.dtype) @ v).transpose(2, 3).flatten(3)  # (B, windows, cells, C)
         return self.project(from_windows(together, self.window, (height, width)))
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         """(B, windows, cells, C) -> (B, windows, heads, cells, C / heads)."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(2, 3)
 
-    def _bias(self, height: int, width: int, dtype: torch.dtype) -> torch.Tensor:
+    def _bias(self, height: int, width: int) -> torch.Tensor:
         """What is added to the products: (1 or windows, heads, cells, cells)."""
         assert isinstance(self.offset, torch.Tensor)
-        bias = self.offset_bias[:, self.offset][None].to(dtype)
+        bias = self.offset_bias[:, self.offset][None]
         if height % self.window == 0 and width % self.window == 0:
             return bias
         there = to_windows(bias.new_ones(1, height, width, 1), self.window)[0, :, :, 0] > 0
