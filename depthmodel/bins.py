@@ -76,9 +76,9 @@ def logits_expecting(depth_m: float, centres_m: torch.Tensor) -> torch.Tensor:
     if not nearest < depth_m < farthest:
         raise Refused(f"found {depth_m} m, expected one between {nearest:.3g} and {farthest:.3g} m")
     centres = centres_m.double()
-    low, high = -100.0, 100.0
+    low, beta, high = -100.0, 0.0, 100.0
     for _ in range(60):
-        beta = (low + high) / 2
         mean_m = ((beta * centres.log()).softmax(dim=0) * centres).sum()
         low, high = (beta, high) if mean_m < depth_m else (low, beta)
+        beta = (low + high) / 2
     return (beta * centres.log()).to(centres_m.dtype)

@@ -113,7 +113,7 @@ def test_the_path_can_be_recovered_behind_the_stages(one_grid: bool) -> None:
     assert head.stages is not None
     for weight in head.stages.parameters():
         weight.normal_(std=0.1)
-    seen: list[tuple[Any, Tensor]] = []
+    seen: list[Any] = []
     head.stages.register_forward_hook(lambda _, given, out: seen.append((given, out)))
     features = [x.double() for x in maps([(8, 14)] * 4 if one_grid else GRIDS["world"])]
     head(features, (112, 196))

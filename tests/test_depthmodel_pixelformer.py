@@ -81,12 +81,13 @@ def test_the_first_queries_are_pooled_maps_beside_the_map() -> None:
     parts = [x]
     for branch, cells in zip(initial.branches, (1, 2, 3, 6), strict=True):
         assert isinstance(branch, nn.Sequential)
+        weight = branch.state_dict()["0.weight"][:, :, 0, 0].numpy()
         pooled = np.zeros((2, 5, cells, cells))
         for i, j in np.ndindex(cells, cells):
             rows = slice(i * 7 // cells, -(-(i + 1) * 7 // cells))
             columns = slice(j * 9 // cells, -(-(j + 1) * 9 // cells))
             pooled[:, :, i, j] = x.numpy()[:, :, rows, columns].mean(axis=(2, 3))
-        mixed = np.einsum("oc,bchw->bohw", branch[0].weight[:, :, 0, 0].numpy(), pooled)
+        mixed = np.einsum("oc,bchw->bohw", weight, pooled)
         mean, var = (f(axis=(1, 2, 3), keepdims=True) for f in (mixed.mean, mixed.var))
         normed = torch.from_numpy((mixed - mean) / np.sqrt(var + 1e-5)).clamp_min(0)
         parts.append(F.interpolate(normed, size=(7, 9), mode="bilinear", align_corners=False))
@@ -129,7 +130,6 @@ def test_eval_and_train_are_one_state(lower: str) -> None:
     with torch.no_grad():
         assert torch.equal(decoder.train()(features, (56, 96)), decoder.eval()(features, (56, 96)))
     assert all(torch.equal(tensor, before[n]) for n, tensor in decoder.state_dict().items())
-    assert not list(decoder.buffers()) or not any("running" in n for n in decoder.state_dict())
 
 
 def test_only_the_lower_stages_differ_between_the_kinds() -> None:
@@ -192,7 +192,7 @@ def test_queries_can_be_recovered_behind_the_invertible_stages(grids: str) -> No
     assert isinstance(decoder.lower, InvertibleStages)
     for weight in decoder.lower.parameters():
         weight.normal_(std=0.1)
-    seen: list[tuple[Any, Tensor]] = []
+    seen: list[Any] = []
     decoder.lower.register_forward_hook(lambda _, given, out: seen.append((given, out)))
     decoder([feature.double() for feature in maps(grids)], (112, 192))
     ((y, low), out) = seen[0]

@@ -14,8 +14,8 @@ def settings() -> tuple[object, ...]:
         cudnn.benchmark_limit,
         cudnn.deterministic,
         cudnn.allow_tf32,
-        cudnn.conv.fp32_precision,
-        cudnn.rnn.fp32_precision,
+        torch._C._get_fp32_precision_getter("cuda", "conv"),
+        torch._C._get_fp32_precision_getter("cuda", "all"),
     )
 
 
