@@ -1,18 +1,20 @@
 """The dense prediction head of DPT (Ranftl, Bochkovskiy, Koltun, ICCV 2021, section 3).
 
 Reassemble: the four maps are projected and, where they share one grid (a ViT), resized by 4, 2, 1
-and 1/2. Fusion: from coarse to fine, residual convolutional units add the next finer map.
+and 1/2. Fusion: from coarse to fine, residual convolutional units add the next finer map. With
+`lower` "invertible" the two finest fusions are couplings (depthmodel/invertible_stages.py).
 """
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from depthmodel.config import DptConfig
+from depthmodel.invertible_stages import InvertibleStages
+from depthmodel.precision import at_least_float32, full_precision
 
 DETAIL_PIXELS = {"full": 1, "half": 2, "quarter": 4}
 
@@ -63,7 +65,13 @@ class DptHead(nn.Module):
         self.adapt = nn.ModuleList(
             nn.Conv2d(c, width, 3, padding=1, bias=False) for c in config.reassemble_channels
         )
-        self.fusion = nn.ModuleList(Fusion(width, joins=level < 3) for level in range(4))
+        invertible = config.lower == "invertible"
+        self.fusion = nn.ModuleList(
+            # Names count from the finest level, so what is left keeps the name it has in R0.
+            nn.Identity() if invertible and level < 2 else Fusion(width, joins=level < 3)
+            for level in range(4)
+        )
+        self.stages = InvertibleStages((width, width), width) if invertible else None
         self.hidden = nn.Conv2d(width, width // 2, 3, padding=1)
         self.last_hidden = nn.Conv2d(width // 2, config.head_channels, 3, padding=1)
         self.logit = nn.Conv2d(config.head_channels, 1, 1)
@@ -74,7 +82,7 @@ class DptHead(nn.Module):
         nn.init.constant_(_bias(self.logit), logit)
 
     def forward(self, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-        """Logits, float32, of maps of an image whose (height, width) is `size`."""
+        """Logits, at least float32, of maps of an image whose (height, width) is `size`."""
         maps = [
             adapt(reassemble(feature))
             for feature, reassemble, adapt in zip(
@@ -83,16 +91,31 @@ class DptHead(nn.Module):
         ]
         path = self.fusion[3](maps[3], None, _size(maps[2]))
         path = self.fusion[2](path, maps[2], _size(maps[1]))
-        path = self.fusion[1](path, maps[1], _size(maps[0]))
-        finest, doubled = _size(maps[0]), _times(_size(maps[0]), 2)
-        path = self.fusion[0](path, maps[0], finest if self.detail == 4 else doubled)
-        hidden = self.hidden(path)
+        hidden = self.hidden(self._lower(path, maps[0], maps[1]))
         if self.detail == 1:
             hidden = resize(hidden, size)
         hidden = F.relu(self.last_hidden(hidden))
         # Near its start the logit is about -5, where bfloat16 has steps of 3 % of the depth.
-        with _full_precision(hidden.device.type):
-            return self.logit(hidden.float())
+        with full_precision(hidden.device.type):
+            return self.logit(at_least_float32(hidden))
+
+    def frozen_parts(self) -> list[nn.Module]:
+        """Layers above the two finest levels: fixed while restoration and lower stages learn."""
+        return [*self.reassemble[2:], *self.adapt[2:], *self.fusion[2:]]
+
+    def trainable_parts(self) -> list[nn.Module]:
+        """All the others, the last layers among them."""
+        lower = [*self.fusion[:2]] if self.stages is None else [self.stages]
+        low = [*self.reassemble[:2], *self.adapt[:2]]
+        return [*low, *lower, self.hidden, self.last_hidden, self.logit]
+
+    def _lower(self, path: torch.Tensor, finest: torch.Tensor, finer: torch.Tensor) -> torch.Tensor:
+        """Path at the finest map's size, or at twice that for more detail, from the path so far."""
+        wanted = _size(finest) if self.detail == 4 else _times(_size(finest), 2)
+        if self.stages is not None:
+            return resize(self.stages.on_any_grid(path, (finest, finer)), wanted)
+        path = self.fusion[1](path, finer, _size(finest))
+        return self.fusion[0](path, finest, wanted)
 
 
 def resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -100,13 +123,6 @@ def resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     if _size(x) == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-
-
-def _full_precision(device: str) -> AbstractContextManager[object]:
-    """No autocast; the meta device, on which shapes and operations are counted, has none."""
-    if not torch.amp.is_autocast_available(device):
-        return nullcontext()
-    return torch.autocast(device, enabled=False)
 
 
 def _reassemble(channels: int, out: int, level: int | None) -> nn.Module:
