@@ -96,6 +96,7 @@ class DepthModel(nn.Module):
         else:
             depths = config.min_depth_m, config.max_depth_m
             self.decoder = PixelFormerDecoder(channels, config.decoder, *depths)
+            self.decoder.start_at(config.initial_depth_m)
 
     def forward(
         self,

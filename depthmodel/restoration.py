@@ -128,6 +128,11 @@ class FeatureRestoration(nn.Module):
             self.basis.copy_(found.basis)
             self.component_std.copy_(found.component_std)
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether `calibrate` was called, here or before the weights were saved."""
+        return bool((self.std != 1).any())
+
     def steps(self, num_steps: int | None = None) -> list[int]:
         """The steps to be taken, from T down to 1 (T alone where it is one); raises Refused."""
         last = self.config.effective_steps
