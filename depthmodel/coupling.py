@@ -135,16 +135,23 @@ class Coupling(nn.Module):
 def plain_weights(module: nn.Module) -> None:
     """Replace, in place, every bounded or orthogonal weight by its value as it is now.
 
-    For export: a runtime then needs neither singular values nor matrix inverses. The outputs stay;
-    the names of the tensors change, and training on would lose the bounds.
+    For export: a runtime then needs neither singular values nor matrix inverses. The outputs stay
+    up to rounding; the names of the tensors change, and training on would lose the bounds.
     """
-    for part in module.modules():
+    for part in list(module.modules()):
         if parametrize.is_parametrized(part, "weight"):
-            parametrize.remove_parametrizations(part, "weight", leave_parametrized=True)
+            assert isinstance(part.weight, Tensor)
+            value = nn.Parameter(part.weight.detach().clone(memory_format=torch.contiguous_format))
+            # Not torch's remove_parametrizations, which takes the weight from the class: that is
+            # shared with every copy of the module, and those would lose theirs.
+            part.__class__ = parametrize.type_before_parametrizations(part)
+            del part.parametrizations
+            part.weight = value
 
 
-def _unit(layer: nn.Conv2d) -> nn.Module:
-    return parametrize.register_parametrization(layer, "weight", UnitSpectralNorm())
+def _unit(layer: nn.Conv2d) -> nn.Conv2d:
+    parametrize.register_parametrization(layer, "weight", UnitSpectralNorm())
+    return layer
 
 
 def _lower_triangle_norm(below: float, corner: float) -> float:

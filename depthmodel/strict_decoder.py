@@ -98,7 +98,7 @@ class StrictDecoder(nn.Module):
             )
         with full_precision(z.device.type):
             v, low = self._at_weights(z, low)
-            for condition, couplings in zip(self.conditions, self._steps(), strict=True):
+            for condition, couplings in zip(self.conditions, self.steps(), strict=True):
                 c = condition(low, _size(v))
                 for coupling in couplings:
                     v = coupling(v, c)
@@ -117,7 +117,7 @@ class StrictDecoder(nn.Module):
             v, low = self._at_weights(u, low)
             v = self._down((v - self.middle) / self.config.sigma)
             for condition, couplings in zip(
-                reversed(self.conditions), reversed(self._steps()), strict=True
+                reversed(self.conditions), reversed(self.steps()), strict=True
             ):
                 v = self._down(v)
                 c = condition(low, _size(v))
@@ -125,15 +125,16 @@ class StrictDecoder(nn.Module):
                     v = coupling.inverse(v, c)
             return v
 
+    def steps(self) -> list[list[Coupling]]:
+        """The couplings of each level, in the order of the forward pass."""
+        return [list(level) for level in self.levels]  # pyright: ignore[reportArgumentType]
+
     def lipschitz_bounds(self) -> tuple[float, float]:
         """(m, L) with m |z - z'| <= |u - u'| <= L |z - z'| for all z, z' and any weights."""
-        constants = [coupling.constants() for step in self._steps() for coupling in step]
+        constants = [coupling.constants() for step in self.steps() for coupling in step]
         most = math.prod(forward for forward, _ in constants)
         least = 1 / math.prod(inverse for _, inverse in constants)
         return self.config.sigma * least, self.config.sigma * most
-
-    def _steps(self) -> list[list[Coupling]]:
-        return [list(level) for level in self.levels]  # pyright: ignore[reportArgumentType]
 
     def _at_weights(
         self, x: Tensor, low: tuple[Tensor, Tensor]
