@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from datasets.errors import Refused
 from depthmodel.coupling import Coupling, plain_weights
-from depthmodel.model import DepthModel
 from depthmodel.strict_config import StrictConfig
 from depthmodel.strict_decoder import CELL, LATENT_CHANNELS, StrictDecoder
 
@@ -216,6 +215,8 @@ def _relative(found: Tensor, true: Tensor) -> float:
 
 def _trained(folder: Path, size: tuple[int, int]) -> tuple[StrictDecoder, Tensor, Low]:
     """A saved model's decoder with the features of a random picture."""
+    from depthmodel.model import DepthModel  # slow to import, and seldom needed
+
     model = DepthModel.from_pretrained(folder).double()
     decoder = getattr(model, "decoder", None)
     if not isinstance(decoder, StrictDecoder):
