@@ -19,7 +19,8 @@ class StrictConfig(BaseModel):
     lipschitz: float = Field(default=0.25, ge=0, le=2)  # of the shift, in the half it looks at
     num_half_steps: int = Field(default=2, ge=1, le=8)  # at each of 1/16, 1/8 and 1/4
     upsampling: Literal["haar", "shuffle"] = "haar"
-    middle_depth_m: float = Field(default=10.0, gt=0)
-    sigma: float = Field(default=0.7, gt=0)  # about the standard deviation of log depth on a road
+    middle_depth_m: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    # about the standard deviation of log depth on a road
+    sigma: float = Field(default=0.7, gt=0, allow_inf_nan=False)
     hidden_channels: int = Field(default=64, ge=1, le=1024)
     condition_channels: int = Field(default=32, ge=1, le=1024)
