@@ -1,0 +1,140 @@
+"""Low-level features enhanced by a second view of the scene, where there is one (AV-LFE).
+
+    e0, e1 -> align e0', e1' of the other view -> fuse -> e0, e1 of the same shapes
+
+What comes from the paper's figure (iid_rdepth.md 1.1): the other image passes only the two lower
+levels of the same frozen encoder; "Align" then "Fusion"; windows that move; the identity where
+there is no other view. Reconstructed (4.4): the three alignments, deformable sampling, window
+attention, gate and zero gain. New here: matching on both levels' descriptors at once with a
+learnt likeness, and the matched inverse depth, with its validity, as input of the fusion; warped
+features alone cannot tell a scale.
+
+The gain gamma starts at 0, so the start is the identity. Matching and geometry are in float32 at
+least, under autocast too.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from datasets.errors import Refused
+from depthmodel.aux_fusion import GatedFusion, evidence_of
+from depthmodel.auxview_config import AuxViewConfig
+from depthmodel.deformable import DeformableSampling
+from depthmodel.matching import Descriptor, Match, on_grid
+from depthmodel.plane_sweep import PlaneSweep, rays_of
+from depthmodel.rectified_matching import RectifiedMatching, check_rectified
+from depthmodel.window_search import WindowSearch
+
+Low = tuple[Tensor, Tensor]  # e0 (B, C0, h0, w0), e1 (B, C1, h1, w1)
+
+
+class AuxView(NamedTuple):
+    """Another view of the scene of each sample; what an absent one holds is never looked at."""
+
+    features: Low  # e0, e1 of the other image, of the same size, by the same encoder
+    present: Tensor  # (B,) bool
+    K: Tensor | None = None  # (B, 3, 3) pixels, at the network's input
+    K_aux: Tensor | None = None  # (B, 3, 3) pixels, likewise
+    T_aux_camera: Tensor | None = None  # (B, 4, 4) metres
+    inverse_depth: Tensor | None = None  # (B, 1, H, W) 1/m, monocular; no gradient goes there
+
+    def select(self, index: Tensor) -> "AuxView":
+        """The samples of an index (n,)."""
+        e0, e1 = self.features
+        rest = (None if x is None else x[index] for x in self[1:])
+        return AuxView((e0[index], e1[index]), *rest)  # pyright: ignore[reportArgumentType]
+
+
+class AuxViewEnhancer(nn.Module):
+    """Enhance e0, e1 of `channels` with an auxiliary view; see the file's head."""
+
+    def __init__(self, channels: tuple[int, int], config: AuxViewConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.descriptor = Descriptor(channels, config.descriptor_channels)
+        aligners = {"stereo": RectifiedMatching, "pose": PlaneSweep, "search": WindowSearch}
+        self.matching = aligners[config.alignment](config)
+        self.sampling = nn.ModuleList(DeformableSampling(c) for c in channels)
+        self.fusion = nn.ModuleList(
+            GatedFusion(
+                c, config.attention_channels, config.attention_heads, config.attention_window
+            )
+            for c in channels
+        )
+
+    def forward(self, low: Low, aux: AuxView | None, image_size: tuple[int, int]) -> Low:
+        """e0, e1 of an image of `image_size` (H, W), enhanced in the samples that have a view.
+
+        The very tensors where no sample has one; a sample without comes out bit for bit. Raises
+        Refused where the alignment needs cameras that are missing, or a rectified pair that is
+        none, and ValueError where the maps of the two views differ in shape.
+        """
+        if aux is None or not bool(aux.present.any()):
+            return low
+        _check_shapes(low, aux)
+        if bool(aux.present.all()):
+            return self.fuse(low, aux, self.align(low, aux, image_size))
+        index = aux.present.nonzero()[:, 0]
+        some, others = (low[0][index], low[1][index]), aux.select(index)
+        e0, e1 = self.fuse(some, others, self.align(some, others, image_size))
+        return low[0].index_copy(0, index, e0), low[1].index_copy(0, index, e1)
+
+    def align(self, low: Low, aux: AuxView, image_size: tuple[int, int]) -> Match:
+        """Where the cells of e0 are found in the other view, all samples being present.
+
+        Its inverse depth, where valid, can be supervised. Raises Refused as `forward` does.
+        """
+        with torch.autocast(low[0].device.type, enabled=False):
+            target, other = self.descriptor(low), self.descriptor(aux.features)
+            if isinstance(self.matching, WindowSearch):
+                return self.matching(target, other, (low[1].shape[2], low[1].shape[3]))
+            K, K_aux, T = _cameras(aux, self.config.alignment, target.dtype)
+            if isinstance(self.matching, RectifiedMatching):
+                check_rectified(K, K_aux, T)
+                return self.matching(target, other, K, T, image_size[1])
+            grid = (target.shape[2], target.shape[3])
+            rays = rays_of(K, K_aux, T, image_size, grid)
+            return self.matching(target, other, rays, aux.inverse_depth)
+
+    def fuse(self, low: Low, aux: AuxView, match: Match) -> Low:
+        """Sample the other view's maps where `match`, on the grid of e0, found them, and fuse."""
+        levels = zip(low, aux.features, self.sampling, self.fusion, strict=True)
+        out = [
+            self._fuse_level(e, other, on_grid(match, (e.shape[2], e.shape[3])), aux, *parts)
+            for e, other, *parts in levels
+        ]
+        return out[0], out[1]
+
+    @staticmethod
+    def _fuse_level(
+        e: Tensor, other: Tensor, match: Match, aux: AuxView, sampling: nn.Module, fusion: nn.Module
+    ) -> Tensor:
+        with torch.autocast(e.device.type, enabled=False):
+            dtype = match.shift.dtype
+            aligned = sampling(e.to(dtype), other.to(dtype), match.shift)
+            evidence = evidence_of(match, aux.inverse_depth)
+        return fusion(e, aligned, match.validity, evidence)
+
+
+def _cameras(aux: AuxView, alignment: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """K, K_aux and T_aux_camera, which this alignment cannot do without."""
+    K, K_aux, T = aux.K, aux.K_aux, aux.T_aux_camera
+    if K is None or K_aux is None or T is None:
+        names = ("K", "K_aux", "T_aux_camera")
+        missing = ", ".join(n for n, x in zip(names, (K, K_aux, T), strict=True) if x is None)
+        raise Refused(
+            f"found an auxiliary view without {missing}, expected all three for alignment "
+            f'"{alignment}": give them, or set alignment "search".'
+        )
+    return K.to(dtype), K_aux.to(dtype), T.to(dtype)
+
+
+def _check_shapes(low: Low, aux: AuxView) -> None:
+    for e, other in zip(low, aux.features, strict=True):
+        if e.shape != other.shape:
+            raise ValueError(
+                f"features of the auxiliary view are {tuple(other.shape)}, those of the image "
+                f"{tuple(e.shape)}: give both images at one size"
+            )

@@ -1,0 +1,191 @@
+"""Where a cell of one feature map is found in another: descriptors, likeness and its peak.
+
+    m = standardise(P [standardise e0; up(standardise e1)])       one unit vector per cell
+    c(x, k) = mean over 3x3 of <m(x), m'(x + candidate k)>
+    p = softmax(c / tau);   best = argmax c;   place = vertex of the parabola through c about best
+    certainty = sigmoid(10 (c(best) - 0.5)) * (p(best +- 1) - chance) / (1 - chance)
+
+Disparities are a few cells, so the place must be sub-cell. The expectation over all candidates is
+drawn towards the middle of their range, that over the neighbours of the best one towards the best
+one; the parabola is exact where the cosine is quadratic.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from depthmodel.dpt import resize
+
+EPS = 1e-6
+TEMPERATURE = 0.1  # of a cosine, at the start
+UNLIKE, SHARPNESS = 0.5, 10.0  # a cosine at which a match is as good as none, and how suddenly
+LEAST_CURVATURE = 1e-4  # of cosines about their peak; below it, there is no peak
+PROFILE = 5  # cosines about the best one that are looked at to correct it
+
+
+class Match(NamedTuple):
+    """Where the cells of the target's grid (h, w) are found in the auxiliary map of that grid."""
+
+    shift: Tensor  # (B, 2, h, w) x and y in cells: found at x + shift
+    validity: Tensor  # (B, 1, h, w) in [0, 1], 0 where nothing matches
+    inverse_depth: Tensor  # (B, 1, h, w) in 1/m, 0 where the alignment cannot know it
+
+
+class Peak(NamedTuple):
+    """The best of D candidates at each cell."""
+
+    index: Tensor  # (B, 1, h, w) in candidates, with its fraction
+    certainty: Tensor  # (B, 1, h, w) in [0, 1]
+
+
+class Descriptor(nn.Module):
+    """Low-level maps e0, e1 -> unit vectors (B, width, h0, w0) by which cells are compared.
+
+    Each map is standardised by its own mean and deviation, so a change of exposure drops out. The
+    projection starts orthogonal and keeps angles as well as its width allows.
+    """
+
+    def __init__(self, channels: tuple[int, int], width: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(sum(channels), width, 1, bias=False)
+        nn.init.orthogonal_(self.project.weight.flatten(1))
+
+    def forward(self, low: tuple[Tensor, Tensor]) -> Tensor:
+        """Unit vectors on the grid of e0."""
+        fine, coarse = (_standardised(e.to(_wide(e.dtype))) for e in low)
+        both = torch.cat([fine, resize(coarse, _grid(fine))], 1)  # (B, C0 + C1, h0, w0)
+        return F.normalize(_standardised(self.project(both)), dim=1, eps=EPS)
+
+
+class BestCandidate(nn.Module):
+    """The best of D candidates by cosines (B, D, h, w), corrected by what a network has learnt.
+
+    The network sees the five cosines about the best one and the target's descriptor, and moves the
+    place by one candidate at most, as StereoNet refines (Khamis et al., ECCV 2018), and the
+    certainty. Its last layer starts at zero.
+    """
+
+    def __init__(self, descriptor_channels: int, hidden_channels: int) -> None:
+        super().__init__()
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(TEMPERATURE)))
+        self.hidden = nn.Conv2d(descriptor_channels + PROFILE, hidden_channels, 3, padding=1)
+        self.change = nn.Conv2d(hidden_channels, 2, 1)
+        nn.init.zeros_(self.change.weight)
+        assert self.change.bias is not None
+        nn.init.zeros_(self.change.bias)
+
+    def forward(self, cosines: Tensor, target: Tensor) -> Peak:
+        """Best candidate at each cell of `target`'s descriptors (B, C, h, w)."""
+        steps = torch.arange(PROFILE, device=cosines.device) - PROFILE // 2
+        best = cosines.argmax(1, keepdim=True)
+        around = (best + steps.view(1, -1, 1, 1)).clamp(0, cosines.shape[1] - 1)
+        profile = cosines.gather(1, around)  # (B, PROFILE, h, w)
+        hidden = F.gelu(self.hidden(torch.cat([target, profile], 1)))
+        move, sure = self.change(hidden).split(1, 1)
+        found = peak(cosines, self.log_temperature, sure)
+        return Peak(found.index + torch.tanh(move), found.certainty)
+
+
+def blurred(likeness: Tensor) -> Tensor:
+    """Means of 3x3 cells of (B, D, h, w); at the border of those that are there."""
+    return F.avg_pool2d(likeness, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def peak(cosines: Tensor, log_temperature: Tensor, sure: Tensor | float = 0.0) -> Peak:
+    """The best of D candidates by `cosines` (B, D, h, w); `sure` is added to the certainty's logit.
+
+    At the first and the last candidate there is no parabola, and the place is the candidate's.
+    """
+    num = cosines.shape[1]
+    best = cosines.argmax(1, keepdim=True)  # (B, 1, h, w)
+    near = (torch.arange(num, device=best.device).view(1, -1, 1, 1) - best).abs() <= 1
+    around = torch.cat([best - 1, best, best + 1], 1).clamp(0, num - 1)  # (B, 3, h, w)
+    at_end = (best == 0) | (best == num - 1)
+    fraction = torch.where(at_end, 0.0, vertex(cosines.gather(1, around)))
+    return Peak(best + fraction, certainty(cosines, near, best, log_temperature, sure))
+
+
+def certainty(
+    cosines: Tensor,
+    near: Tensor,
+    best: Tensor,
+    log_temperature: Tensor,
+    sure: Tensor | float = 0.0,
+) -> Tensor:
+    """How sure the best candidate is, (B, 1, h, w) in [0, 1]: how like and how alone.
+
+    `near` (B, D, h, w) bool marks it and its neighbours. 0 where all D candidates are alike: the
+    mass of the softmax about the best one is then what chance puts there.
+    """
+    probability = (cosines / log_temperature.exp()).softmax(1)
+    mass = (probability * near).sum(1, keepdim=True)
+    chance = near.to(mass.dtype).mean(1, keepdim=True)
+    alone = (mass - chance).clamp(min=0) / (1 - chance).clamp(min=EPS)
+    return alone * torch.sigmoid(SHARPNESS * (cosines.gather(1, best) - UNLIKE) + sure)
+
+
+def vertex(three: Tensor) -> Tensor:
+    """Where the parabola through values at -1, 0, 1 (B, 3, h, w) is highest, within 1/2."""
+    before, at, after = three.split(1, 1)
+    curvature = 2 * at - before - after
+    offset = (after - before) / (2 * curvature.clamp(min=LEAST_CURVATURE))
+    return offset.clamp(-0.5, 0.5)
+
+
+def in_frame(shift: Tensor) -> Tensor:
+    """Whether x + shift (B, 2, h, w) lies on the map: (B, 1, h, w) bool; half a cell's border."""
+    height, width = _grid(shift)
+    x, y = (cells(height, width, shift) + shift).unbind(1)
+    inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+    return inside.unsqueeze(1)
+
+
+def sample(features: Tensor, place: Tensor) -> Tensor:
+    """`features` (B, C, h, w) at `place` (B, 2, h', w') in cells, bilinear; 0 outside."""
+    height, width = _grid(features)
+    x, y = place.unbind(1)
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)  # (B, h', w', 2)
+    return F.grid_sample(features, grid, mode="bilinear", align_corners=False)
+
+
+def cells(height: int, width: int, like: Tensor) -> Tensor:
+    """Coordinates x, y (2, height, width) of all cells, of the device and dtype of `like`."""
+    y, x = torch.meshgrid(
+        torch.arange(height, device=like.device, dtype=like.dtype),
+        torch.arange(width, device=like.device, dtype=like.dtype),
+        indexing="ij",
+    )
+    return torch.stack([x, y])
+
+
+def on_grid(match: Match, size: tuple[int, int]) -> Match:
+    """The match on a coarser grid (height, width): means weighted by validity; the same if equal.
+
+    Cells are areas, as in `resize`, so a shift scales by the ratio of the sides.
+    """
+    height, width = _grid(match.shift)
+    if (height, width) == size:
+        return match
+    validity = F.adaptive_avg_pool2d(match.validity, size)
+    weight = validity.clamp(min=EPS)
+    ratio = match.shift.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
+    shift = F.adaptive_avg_pool2d(match.shift * match.validity, size) / weight * ratio
+    depth = F.adaptive_avg_pool2d(match.inverse_depth * match.validity, size) / weight
+    return Match(shift, validity, depth)
+
+
+def _standardised(x: Tensor) -> Tensor:
+    mean = x.mean((2, 3), keepdim=True)
+    return (x - mean) / ((x - mean).square().mean((2, 3), keepdim=True) + EPS).sqrt()
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    """float32 at least: places are found to a hundredth of a cell."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _grid(x: Tensor) -> tuple[int, int]:
+    return x.shape[2], x.shape[3]
