@@ -11,12 +11,15 @@ class AuxViewConfig(BaseModel):
     """What the other view is to this one, how far to search it, and the widths of the layers.
 
     "stereo": a rectified pair; "pose": another camera of known pose, swept by planes; "search":
-    nothing known, windows look for their place. Pixels are of the network's input, cells of its
-    feature grids. The defaults are the specification's, for KITTI; they never change.
+    nothing known, windows look for their place. Cells are compared by their features, or by the
+    pictures' own pixels in them, which see shifts of a small part of a cell. Pixels are of the
+    network's input, cells of its feature grids. The defaults are the specification's, for KITTI;
+    they never change.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     alignment: Literal["stereo", "pose", "search"] = "stereo"
+    compare: Literal["features", "pictures"] = "features"
     descriptor_channels: int = Field(default=16, ge=1, le=512)
     refinement_channels: int = Field(default=16, ge=1, le=512)
     attention_channels: int = Field(default=32, ge=1, le=1024)

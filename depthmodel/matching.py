@@ -1,9 +1,9 @@
 """Where a cell of one feature map is found in another: descriptors, likeness and its peak.
 
-    m = standardise(P [standardise e0; up(standardise e1)])       one unit vector per cell
+    m = P (s - mean over 5x5 of s) over its length,  s = standardise(e0) or of the cell's pixels
     c(x, k) = mean over 3x3 of <m(x), m'(x + candidate k)>
     p = softmax(c / tau);   best = argmax c;   place = vertex of the parabola through c about best
-    certainty = sigmoid(10 (c(best) - 0.5)) * (p(best +- 1) - chance) / (1 - chance)
+    certainty = sigmoid(10 (c(best) - 0.5)) (1 - E_p |k - best| / mean_k |k - best|)
 
 Disparities are a few cells, so the place must be sub-cell. The expectation over all candidates is
 drawn towards the middle of their range, that over the neighbours of the best one towards the best
@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from depthmodel.dpt import resize
 
 EPS = 1e-6
-TEMPERATURE = 0.1  # of a cosine, at the start
+TEMPERATURE = 0.05  # of a cosine, at the start
 UNLIKE, SHARPNESS = 0.5, 10.0  # a cosine at which a match is as good as none, and how suddenly
 LEAST_CURVATURE = 1e-4  # of cosines about their peak; below it, there is no peak
+LOCAL = 5  # cells whose mean a descriptor loses
+PIXELS_PER_CELL = 4  # of a picture that is matched by its pixels
 PROFILE = 5  # cosines about the best one that are looked at to correct it
 
 
@@ -42,22 +44,32 @@ class Peak(NamedTuple):
 
 
 class Descriptor(nn.Module):
-    """Low-level maps e0, e1 -> unit vectors (B, width, h0, w0) by which cells are compared.
+    """A map (B, C, h, w), features or unshuffled pixels -> unit vectors (B, width, h, w).
 
-    Each map is standardised by its own mean and deviation, so a change of exposure drops out. The
-    projection starts orthogonal and keeps angles as well as its width allows.
+    The map is standardised by its own mean and deviation, so a change of exposure drops out, and
+    loses its local mean: features know where in the image they are, and that would match at no
+    shift. The projection starts orthogonal and keeps angles as well as its width allows.
     """
 
-    def __init__(self, channels: tuple[int, int], width: int) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.project = nn.Conv2d(sum(channels), width, 1, bias=False)
+        self.project = nn.Conv2d(channels, width, 1, bias=False)
         nn.init.orthogonal_(self.project.weight.flatten(1))
 
-    def forward(self, low: tuple[Tensor, Tensor]) -> Tensor:
-        """Unit vectors on the grid of e0."""
-        fine, coarse = (_standardised(e.to(_wide(e.dtype))) for e in low)
-        both = torch.cat([fine, resize(coarse, _grid(fine))], 1)  # (B, C0 + C1, h0, w0)
-        return F.normalize(_standardised(self.project(both)), dim=1, eps=EPS)
+    def forward(self, x: Tensor) -> Tensor:
+        """Unit vectors of the cells; 0 where all around is the same."""
+        x = _standardised(x.to(_wide(x.dtype)))
+        x = x - F.avg_pool2d(x, LOCAL, 1, LOCAL // 2, count_include_pad=False)
+        return F.normalize(self.project(x), dim=1, eps=EPS)
+
+
+def unshuffled(picture: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The pixels of each cell as its channels: (B, 3, H, W) -> (B, 48, h, w), 4 x 4 to a cell.
+
+    Where the picture is not of 4h x 4w pixels, it is resized.
+    """
+    pixels = (PIXELS_PER_CELL * grid[0], PIXELS_PER_CELL * grid[1])
+    return F.pixel_unshuffle(resize(picture, pixels), PIXELS_PER_CELL)
 
 
 class BestCandidate(nn.Module):
@@ -101,30 +113,30 @@ def peak(cosines: Tensor, log_temperature: Tensor, sure: Tensor | float = 0.0) -
     """
     num = cosines.shape[1]
     best = cosines.argmax(1, keepdim=True)  # (B, 1, h, w)
-    near = (torch.arange(num, device=best.device).view(1, -1, 1, 1) - best).abs() <= 1
     around = torch.cat([best - 1, best, best + 1], 1).clamp(0, num - 1)  # (B, 3, h, w)
     at_end = (best == 0) | (best == num - 1)
     fraction = torch.where(at_end, 0.0, vertex(cosines.gather(1, around)))
-    return Peak(best + fraction, certainty(cosines, near, best, log_temperature, sure))
+    away = (torch.arange(num, device=best.device).view(1, -1, 1, 1) - best).abs()  # (B, D, h, w)
+    return Peak(best + fraction, certainty(cosines, away, best, log_temperature, sure))
 
 
 def certainty(
     cosines: Tensor,
-    near: Tensor,
+    away: Tensor,
     best: Tensor,
     log_temperature: Tensor,
     sure: Tensor | float = 0.0,
 ) -> Tensor:
     """How sure the best candidate is, (B, 1, h, w) in [0, 1]: how like and how alone.
 
-    `near` (B, D, h, w) bool marks it and its neighbours. 0 where all D candidates are alike: the
-    mass of the softmax about the best one is then what chance puts there.
+    `away` (B, D, h, w) says how far candidates are from the best one, in any unit. 0 where all D
+    are alike: the spread of the softmax about the best one is then that of chance.
     """
+    away = away.to(cosines.dtype)
     probability = (cosines / log_temperature.exp()).softmax(1)
-    mass = (probability * near).sum(1, keepdim=True)
-    chance = near.to(mass.dtype).mean(1, keepdim=True)
-    alone = (mass - chance).clamp(min=0) / (1 - chance).clamp(min=EPS)
-    return alone * torch.sigmoid(SHARPNESS * (cosines.gather(1, best) - UNLIKE) + sure)
+    spread = (probability * away).sum(1, keepdim=True) / away.mean(1, keepdim=True)
+    like = torch.sigmoid(SHARPNESS * (cosines.gather(1, best) - UNLIKE) + sure)
+    return like * (1 - spread).clamp(min=0)
 
 
 def vertex(three: Tensor) -> Tensor:

@@ -62,9 +62,9 @@ class WindowSearch(nn.Module):
         ]
         offset = torch.cat([x + fractions[0], y + fractions[1]], 1) - self.refine_radius
         steps = torch.arange(side, device=x.device).view(1, -1, 1, 1)
-        near_x, near_y = (steps - x).abs() <= 1, (steps - y).abs() <= 1  # (B, side, h, w)
-        near = (near_y.unsqueeze(2) & near_x.unsqueeze(1)).flatten(1, 2)  # (B, side * side, h, w)
-        return offset, certainty(cosines, near, best, self.log_temperature)
+        away = (steps - y).abs().unsqueeze(2) + (steps - x).abs().unsqueeze(1)
+        away = away.flatten(1, 2)  # (B, side * side, h, w)
+        return offset, certainty(cosines, away, best, self.log_temperature)
 
 
 @torch.no_grad()
