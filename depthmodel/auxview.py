@@ -9,7 +9,7 @@ attention, gate and zero gain. New here: the matched inverse depth, with its val
 the fusion, because warped features alone cannot tell a scale; one match, on the grid of e0, for
 both levels; and, by choice, matching by the pictures' pixels: strided features see a shift of half
 a cell badly (on the built-in world at 192 x 112 the median error of a match, in depth, is 18 %
-by an encoder's features and 8 % by pixels, before any training of the matching).
+by an encoder's features and 6 % by pixels, before any training of the matching).
 
 The gain gamma starts at 0, so the start is the identity. Matching and geometry are in float32 at
 least, under autocast too.
@@ -24,12 +24,13 @@ from datasets.errors import Refused
 from depthmodel.aux_fusion import GatedFusion, evidence_of
 from depthmodel.auxview_config import AuxViewConfig
 from depthmodel.deformable import DeformableSampling
-from depthmodel.matching import PIXELS_PER_CELL, Descriptor, Match, on_grid, unshuffled
+from depthmodel.dpt import resize
+from depthmodel.matching import Descriptor, Match, on_grid
 from depthmodel.plane_sweep import PlaneSweep, rays_of
 from depthmodel.rectified_matching import RectifiedMatching, check_rectified
 from depthmodel.window_search import WindowSearch
 
-PICTURE_CHANNELS = 3 * PIXELS_PER_CELL**2
+PIXELS_PER_CELL = 4  # of a picture that is compared by its pixels
 Low = tuple[Tensor, Tensor]  # e0 (B, C0, h0, w0), e1 (B, C1, h1, w1)
 
 
@@ -63,8 +64,12 @@ class AuxViewEnhancer(nn.Module):
     def __init__(self, channels: tuple[int, int], config: AuxViewConfig) -> None:
         super().__init__()
         self.config = config
-        compared = channels[0] if config.compare == "features" else PICTURE_CHANNELS
-        self.descriptor = Descriptor(compared, config.descriptor_channels)
+        by_pixels = config.compare == "pictures"
+        self.descriptor = Descriptor(
+            3 if by_pixels else channels[0],
+            config.descriptor_channels,
+            PIXELS_PER_CELL if by_pixels else 1,
+        )
         aligners = {"stereo": RectifiedMatching, "pose": PlaneSweep, "search": WindowSearch}
         self.matching = aligners[config.alignment](config)
         self.sampling = nn.ModuleList(DeformableSampling(c) for c in channels)
@@ -98,28 +103,31 @@ class AuxViewEnhancer(nn.Module):
         Its inverse depth, where valid, can be supervised. Raises Refused as `forward` does.
         """
         with torch.autocast(low[0].device.type, enabled=False):
-            target, other = (self.descriptor(x) for x in self._compared(low, aux))
+            maps = self._compared(low, aux)
             if isinstance(self.matching, WindowSearch):
+                target, other = (self.descriptor(x) for x in maps)
                 return self.matching(target, other, (low[1].shape[2], low[1].shape[3]))
-            K, K_aux, T = _cameras(aux, self.config.alignment, target.dtype)
+            K, K_aux, T = _cameras(aux, self.config.alignment, maps[0].dtype)
             if isinstance(self.matching, RectifiedMatching):
                 check_rectified(K, K_aux, T)
-                return self.matching(target, other, K, T, image_size[1])
-            grid = (target.shape[2], target.shape[3])
-            rays = rays_of(K, K_aux, T, image_size, grid)
+                return self.matching(self.descriptor, maps, K, T, image_size[1])
+            target, other = (self.descriptor(x) for x in maps)
+            rays = rays_of(K, K_aux, T, image_size, (target.shape[2], target.shape[3]))
             return self.matching(target, other, rays, aux.inverse_depth)
 
     def _compared(self, low: Low, aux: AuxView) -> tuple[Tensor, Tensor]:
-        """The two maps on the grid of e0 of which descriptors are made."""
+        """The two maps that the descriptor takes, in float32 at least."""
+        wide = torch.promote_types(low[0].dtype, torch.float32)
         if self.config.compare == "features":
-            return low[0], aux.features[0]
+            return low[0].to(wide), aux.features[0].to(wide)
         if aux.pictures is None:
             raise Refused(
                 "found an auxiliary view without its pictures, expected both images to compare by "
                 'pixels: give them, or set compare "features".'
             )
-        grid = (low[0].shape[2], low[0].shape[3])
-        return unshuffled(aux.pictures[0], grid), unshuffled(aux.pictures[1], grid)
+        height, width = low[0].shape[2:]
+        size = (PIXELS_PER_CELL * height, PIXELS_PER_CELL * width)
+        return resize(aux.pictures[0].to(wide), size), resize(aux.pictures[1].to(wide), size)
 
     def fuse(self, low: Low, aux: AuxView, match: Match) -> Low:
         """Sample the other view's maps where `match`, on the grid of e0, found them, and fuse."""

@@ -17,14 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthmodel.dpt import resize
-
 EPS = 1e-6
 TEMPERATURE = 0.05  # of a cosine, at the start
 UNLIKE, SHARPNESS = 0.5, 10.0  # a cosine at which a match is as good as none, and how suddenly
 LEAST_CURVATURE = 1e-4  # of cosines about their peak; below it, there is no peak
 LOCAL = 5  # cells whose mean a descriptor loses
-PIXELS_PER_CELL = 4  # of a picture that is matched by its pixels
 PROFILE = 5  # cosines about the best one that are looked at to correct it
 
 
@@ -44,32 +41,28 @@ class Peak(NamedTuple):
 
 
 class Descriptor(nn.Module):
-    """A map (B, C, h, w), features or unshuffled pixels -> unit vectors (B, width, h, w).
+    """A map (B, C, p h, p w), p pixels along a cell -> unit vectors (B, width, h, w).
 
-    The map is standardised by its own mean and deviation, so a change of exposure drops out, and
-    loses its local mean: features know where in the image they are, and that would match at no
-    shift. The projection starts orthogonal and keeps angles as well as its width allows.
+    A cell's pixels become its channels; features have p = 1. The map is standardised by its own
+    mean and deviation, so a change of exposure drops out, and loses its local mean: features know
+    where in the image they are, and that would match at no shift. The projection starts orthogonal
+    and keeps angles as well as its width allows.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, pixels: int = 1) -> None:
         super().__init__()
-        self.project = nn.Conv2d(channels, width, 1, bias=False)
+        self.pixels = pixels
+        self.project = nn.Conv2d(channels * pixels**2, width, 1, bias=False)
         nn.init.orthogonal_(self.project.weight.flatten(1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Unit vectors of the cells; 0 where all around is the same."""
-        x = _standardised(x.to(_wide(x.dtype)))
+    def forward(self, x: Tensor, part: float = 0.0) -> Tensor:
+        """Unit vectors of the cells, or of what lies `part` of a cell to the right of them.
+
+        0 where all around is the same. Beyond the right border the last pixel goes on.
+        """
+        x = F.pixel_unshuffle(_moved(_standardised(x), part * self.pixels), self.pixels)
         x = x - F.avg_pool2d(x, LOCAL, 1, LOCAL // 2, count_include_pad=False)
         return F.normalize(self.project(x), dim=1, eps=EPS)
-
-
-def unshuffled(picture: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The pixels of each cell as its channels: (B, 3, H, W) -> (B, 48, h, w), 4 x 4 to a cell.
-
-    Where the picture is not of 4h x 4w pixels, it is resized.
-    """
-    pixels = (PIXELS_PER_CELL * grid[0], PIXELS_PER_CELL * grid[1])
-    return F.pixel_unshuffle(resize(picture, pixels), PIXELS_PER_CELL)
 
 
 class BestCandidate(nn.Module):
@@ -194,9 +187,13 @@ def _standardised(x: Tensor) -> Tensor:
     return (x - mean) / ((x - mean).square().mean((2, 3), keepdim=True) + EPS).sqrt()
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    """float32 at least: places are found to a hundredth of a cell."""
-    return torch.promote_types(dtype, torch.float32)
+def _moved(x: Tensor, pixels: float) -> Tensor:
+    """What lies some pixels to the right, (B, C, H, W)."""
+    if pixels == 0:
+        return x
+    whole = math.floor(pixels)
+    longer = F.pad(x, (0, whole + 1, 0, 0), mode="replicate")[..., whole:]
+    return torch.lerp(longer[..., :-1], longer[..., 1:], pixels - whole)
 
 
 def _grid(x: Tensor) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
     u' = u - d,   c(u, d) = <m(u), m'(u - d)>,   Z = f B / d
 
-Candidates are whole and part cells; at part cells the other map's descriptors are interpolated.
+Candidates are whole and part cells; for part cells the other map is described anew, moved by them.
 Below zero there is one more cell of candidates, so that what is far has neighbours on both sides.
 A disparity holds where the other image, asked the same, answers with it (the left-right check of
 Fua, Machine Vision and Applications 1993): its cosines are the same ones, read along the other
@@ -19,6 +19,7 @@ from datasets.errors import Refused
 from depthmodel.auxview_config import AuxViewConfig
 from depthmodel.matching import (
     BestCandidate,
+    Descriptor,
     Match,
     blurred,
     cells,
@@ -34,7 +35,7 @@ MAX_TURN, MAX_OFF_AXIS, MAX_INTRINSICS_PX = 0.02, 0.05, 1.0  # of a pair that co
 
 
 class RectifiedMatching(nn.Module):
-    """Disparities of 0 to `max_disparity_px` between descriptor maps (B, C, h, w)."""
+    """Disparities of 0 to `max_disparity_px` between two maps."""
 
     def __init__(self, config: AuxViewConfig) -> None:
         super().__init__()
@@ -43,29 +44,34 @@ class RectifiedMatching(nn.Module):
         self.best = BestCandidate(config.descriptor_channels, config.refinement_channels)
 
     def forward(
-        self, target: Tensor, other: Tensor, K: Tensor, T_aux_camera: Tensor, width_px: int
+        self,
+        describe: Descriptor,
+        maps: tuple[Tensor, Tensor],
+        K: Tensor,
+        T_aux_camera: Tensor,
+        width_px: int,
     ) -> Match:
-        """Match of two maps of unit vectors (B, C, h, w) of images `width_px` wide.
+        """Match of the target's and the other map, which `describe` takes, of `width_px` images.
 
         `K` (B, 3, 3) in pixels, `T_aux_camera` (B, 4, 4) in metres: the partner is to the right or
         to the left, and either way in each sample.
         """
-        stride_px = width_px / target.shape[3]
         to_left = (T_aux_camera[:, 0, 3] > 0).view(-1, 1, 1, 1)
         # A partner to the left is a partner to the right, seen in a mirror.
-        target, other = _mirrored(target, to_left), _mirrored(other, to_left)
+        target, other = (_mirrored(x, to_left) for x in maps)
+        target = describe(target)  # (B, C, h, w)
+        phases = [describe(other, part / self.steps) for part in range(self.steps)]
+        stride_px = width_px / target.shape[3]
         num_cells = min(math.ceil(self.max_disparity_px / stride_px), target.shape[3] - 1)
-        cosines = blurred(correlation(target, other, num_cells, self.steps))  # (B, D, h, w)
+        cosines = blurred(correlation(target, phases, num_cells))  # (B, D, h, w)
         found = self.best(cosines, target)
         disparity = found.index / self.steps - MARGIN_CELLS  # (B, 1, h, w) in cells
-        answers = self._consistent(disparity, cosines)
-        disparity, answers, certainty = (
-            _mirrored(x, to_left) for x in (disparity, answers, found.certainty)
-        )
+        validity = found.certainty * self._consistent(disparity, cosines)
+        disparity, validity = _mirrored(disparity, to_left), _mirrored(validity, to_left)
         shift = torch.cat([torch.where(to_left, disparity, -disparity), 0 * disparity], 1)
         focal_baseline = (K[:, 0, 0] * T_aux_camera[:, 0, 3].abs()).view(-1, 1, 1, 1)  # px m
         inverse_depth = disparity.clamp(min=0) * stride_px / focal_baseline
-        return Match(shift, certainty * (answers & in_frame(shift)), inverse_depth)
+        return Match(shift, validity * in_frame(shift), inverse_depth)
 
     @torch.no_grad()
     def _consistent(self, disparity: Tensor, cosines: Tensor) -> Tensor:
@@ -77,19 +83,19 @@ class RectifiedMatching(nn.Module):
         return (sample(back, place) - disparity).abs() <= CONSISTENT_CELLS
 
 
-def correlation(target: Tensor, other: Tensor, num_cells: int, steps: int) -> Tensor:
-    """<m(u), m'(u - d)> (B, D, h, w), d from -1 to `num_cells` cells by 1/`steps`; 0 outside.
+def correlation(target: Tensor, phases: list[Tensor], num_cells: int) -> Tensor:
+    """<m(u), m'(u - d)> (B, D, h, w), d from -1 to `num_cells` cells; 0 outside.
 
-    One candidate at a time on shifted views, so nothing of D times the maps' size is made.
+    The phases m'(u + k / len(phases)) of the other map make part cells. One candidate at a time on
+    shifted views, so nothing of D times the maps' size is made.
     """
-    width = target.shape[3]
-    padded = F.pad(other, (num_cells, MARGIN_CELLS + 1))  # (B, C, h, width + ...)
-    phases = [_between(padded, part / steps) for part in range(steps)]
+    steps, width = len(phases), target.shape[3]
+    padded = [F.pad(phase, (num_cells, MARGIN_CELLS + 1)) for phase in phases]
     found: list[Tensor] = []
     for k in range((num_cells + MARGIN_CELLS) * steps + 1):
         whole, part = divmod(MARGIN_CELLS * steps - k, steps)  # u' = u + whole + part / steps
         start = num_cells + whole
-        found.append((target * phases[part][..., start : start + width]).sum(1))
+        found.append((target * padded[part][..., start : start + width]).sum(1))
     return torch.stack(found, 1)
 
 
@@ -105,14 +111,6 @@ def check_rectified(K: Tensor, K_aux: Tensor, T_aux_camera: Tensor) -> None:
             f"apart and steps of {along.tolist()} m aside against {off.tolist()} m off the axis, "
             'expected a rectified pair: rectify it, or set alignment "pose".'
         )
-
-
-def _between(x: Tensor, part: float) -> Tensor:
-    """Unit vectors `part` of a cell to the right of each; the last one stays."""
-    if part == 0:
-        return x
-    right = torch.cat([x[..., 1:], x[..., -1:]], -1)
-    return F.normalize(torch.lerp(x, right, part), dim=1, eps=1e-6)
 
 
 def _of_other(cosines: Tensor, steps: int) -> Tensor:
