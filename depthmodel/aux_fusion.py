@@ -92,19 +92,20 @@ class WindowCrossAttention(nn.Module):
 def evidence_of(match: Match, monocular: Tensor | None) -> Tensor:
     """What a match says of inverse depth, (B, 4, h, w), all 0 where it is not valid.
 
-    `monocular` (B, 1, H, W) in 1/m is compared where it is known. Where the alignment knows no
-    inverse depth (0 everywhere), only the validity is evidence.
+    `monocular` (B, 1, H, W) in 1/m is compared where it is given. Of a match that knows no inverse
+    depth only the validity is evidence.
     """
-    known = match.inverse_depth.detach() > 0
-    size = (match.shift.shape[2], match.shift.shape[3])
+    known = torch.ones_like(match.validity)
+    if match.inverse_depth is None:
+        return match.validity * F.pad(known, (0, 0, 0, 0, 0, EVIDENCE_CHANNELS - 1))
     inverse_depth = match.inverse_depth.clamp(LEAST, MOST)
     scaled = inverse_depth * SCALE_M
-    channels = [torch.ones_like(scaled), scaled, scaled.log(), torch.zeros_like(scaled)]
+    off = torch.zeros_like(scaled)
     if monocular is not None:
-        other = resize(monocular.detach().to(scaled.dtype), size).clamp(LEAST, MOST)
-        channels[3] = (inverse_depth / other).log()
-    rest = torch.where(known, torch.cat(channels[1:], 1), 0.0)
-    return match.validity * torch.cat([channels[0], rest], 1)
+        size = (scaled.shape[2], scaled.shape[3])
+        there = resize(monocular.detach().to(scaled.dtype), size)
+        off = (inverse_depth / there.clamp(LEAST, MOST)).log()
+    return match.validity * torch.cat([known, scaled, scaled.log(), off], 1)
 
 
 def sobel(x: Tensor) -> Tensor:

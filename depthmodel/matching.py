@@ -11,6 +11,7 @@ one; the parabola is exact where the cosine is quadratic.
 """
 
 import math
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -21,7 +22,9 @@ EPS = 1e-6
 TEMPERATURE = 0.05  # of a cosine, at the start
 UNLIKE, SHARPNESS = 0.5, 10.0  # a cosine at which a match is as good as none, and how suddenly
 LEAST_CURVATURE = 1e-4  # of cosines about their peak; below it, there is no peak
+FAINT = 0.01  # deviations of the whole map; less than this is no texture
 LOCAL = 5  # cells whose mean a descriptor loses
+BLUR = 3  # cells over whose square cosines are averaged
 PROFILE = 5  # cosines about the best one that are looked at to correct it
 
 
@@ -30,7 +33,7 @@ class Match(NamedTuple):
 
     shift: Tensor  # (B, 2, h, w) x and y in cells: found at x + shift
     validity: Tensor  # (B, 1, h, w) in [0, 1], 0 where nothing matches
-    inverse_depth: Tensor  # (B, 1, h, w) in 1/m, 0 where the alignment cannot know it
+    inverse_depth: Tensor | None  # (B, 1, h, w) in 1/m, where the alignment can know it
 
 
 class Peak(NamedTuple):
@@ -61,8 +64,7 @@ class Descriptor(nn.Module):
         0 where all around is the same. Beyond the right border the last pixel goes on.
         """
         x = F.pixel_unshuffle(_moved(_standardised(x), part * self.pixels), self.pixels)
-        x = x - F.avg_pool2d(x, LOCAL, 1, LOCAL // 2, count_include_pad=False)
-        return F.normalize(self.project(x), dim=1, eps=EPS)
+        return F.normalize(self.project(x - local_mean(x, LOCAL)), dim=1, eps=FAINT)
 
 
 class BestCandidate(nn.Module):
@@ -94,9 +96,10 @@ class BestCandidate(nn.Module):
         return Peak(found.index + torch.tanh(move), found.certainty)
 
 
-def blurred(likeness: Tensor) -> Tensor:
-    """Means of 3x3 cells of (B, D, h, w); at the border of those that are there."""
-    return F.avg_pool2d(likeness, 3, stride=1, padding=1, count_include_pad=False)
+def local_mean(x: Tensor, side: int) -> Tensor:
+    """Means of `side` x `side` cells of (B, C, h, w); at the border of those that are there."""
+    ones = x.new_ones(1, 1, x.shape[2], x.shape[3])
+    return _box_sum(x, side) / _box_sum(ones, side)
 
 
 def peak(cosines: Tensor, log_temperature: Tensor, sure: Tensor | float = 0.0) -> Peak:
@@ -178,13 +181,23 @@ def on_grid(match: Match, size: tuple[int, int]) -> Match:
     weight = validity.clamp(min=EPS)
     ratio = match.shift.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
     shift = F.adaptive_avg_pool2d(match.shift * match.validity, size) / weight * ratio
-    depth = F.adaptive_avg_pool2d(match.inverse_depth * match.validity, size) / weight
-    return Match(shift, validity, depth)
+    inverse_depth = match.inverse_depth
+    if inverse_depth is not None:
+        inverse_depth = F.adaptive_avg_pool2d(inverse_depth * match.validity, size) / weight
+    return Match(shift, validity, inverse_depth)
 
 
 def _standardised(x: Tensor) -> Tensor:
     mean = x.mean((2, 3), keepdim=True)
     return (x - mean) / ((x - mean).square().mean((2, 3), keepdim=True) + EPS).sqrt()
+
+
+def _box_sum(x: Tensor, side: int) -> Tensor:
+    """Sums of windows, by rows and by columns: avg_pool2d takes four times as long on a CPU."""
+    height, width = _grid(x)
+    x = F.pad(x, (side // 2,) * 4)
+    x = reduce(torch.add, [x[:, :, i : i + height] for i in range(side)])
+    return reduce(torch.add, [x[..., i : i + width] for i in range(side)])
 
 
 def _moved(x: Tensor, pixels: float) -> Tensor:

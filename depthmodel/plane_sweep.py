@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from depthmodel.auxview_config import AuxViewConfig
 from depthmodel.dpt import resize
 from depthmodel.matching import (
+    BLUR,
     BestCandidate,
     Match,
-    blurred,
     cells,
     in_frame,
+    local_mean,
     sample,
 )
 
@@ -62,7 +63,7 @@ class PlaneSweep(nn.Module):
         cosines = torch.stack(
             [self._compared(target, other, rays, middle * ratio**e) for e in exponents.tolist()], 1
         )  # (B, K, h, w)
-        found = self.best(blurred(cosines), target)
+        found = self.best(local_mean(cosines, BLUR), target)
         exponent = 2 * found.index / (self.num_planes - 1) - 1
         inverse_depth = middle * torch.exp(math.log(ratio) * exponent)  # (B, 1, h, w)
         place, ahead = rays.at(inverse_depth)

@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from datasets.errors import Refused
 from depthmodel.auxview_config import AuxViewConfig
 from depthmodel.matching import (
+    BLUR,
     BestCandidate,
     Descriptor,
     Match,
-    blurred,
     cells,
     in_frame,
+    local_mean,
     peak,
     sample,
 )
@@ -63,7 +64,7 @@ class RectifiedMatching(nn.Module):
         phases = [describe(other, part / self.steps) for part in range(self.steps)]
         stride_px = width_px / target.shape[3]
         num_cells = min(math.ceil(self.max_disparity_px / stride_px), target.shape[3] - 1)
-        cosines = blurred(correlation(target, phases, num_cells))  # (B, D, h, w)
+        cosines = local_mean(correlation(target, phases, num_cells), BLUR)  # (B, D, h, w)
         found = self.best(cosines, target)
         disparity = found.index / self.steps - MARGIN_CELLS  # (B, 1, h, w) in cells
         validity = found.certainty * self._consistent(disparity, cosines)

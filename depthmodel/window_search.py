@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from depthmodel.auxview_config import AuxViewConfig
 from depthmodel.matching import (
+    BLUR,
     TEMPERATURE,
     Match,
-    blurred,
     cells,
     certainty,
     in_frame,
+    local_mean,
     sample,
     vertex,
 )
@@ -47,9 +48,9 @@ class WindowSearch(nn.Module):
         start = cells(height, width, target) + base
         offsets = square(self.refine_radius, target)  # (n * n, 2)
         cosines = [(target * sample(other, start + e.view(2, 1, 1))).sum(1) for e in offsets]
-        fine, sure = self._peak(blurred(torch.stack(cosines, 1)))
+        fine, sure = self._peak(local_mean(torch.stack(cosines, 1), BLUR))
         shift = base + fine
-        return Match(shift, sure * in_frame(shift), torch.zeros_like(sure))
+        return Match(shift, sure * in_frame(shift), None)
 
     def _peak(self, cosines: Tensor) -> tuple[Tensor, Tensor]:
         """Offset (B, 2, h, w) of the best of a square of candidates and its certainty."""
