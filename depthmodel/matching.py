@@ -1,0 +1,213 @@
+"""Where a cell of one feature map is found in another: descriptors, likeness and its peak.
+
+    m = P (s - mean over 5x5 of s) over its length,  s = standardise(e0) or of the cell's pixels
+    c(x, k) = mean over 3x3 of <m(x), m'(x + candidate k)>
+    p = softmax(c / tau);   best = argmax c;   place = vertex of the parabola through c about best
+    certainty = sigmoid(10 (c(best) - 0.5)) (1 - E_p |k - best| / mean_k |k - best|)
+
+Disparities are a few cells, so the place must be sub-cell. The expectation over all candidates is
+drawn towards the middle of their range, that over the neighbours of the best one towards the best
+one; the parabola is exact where the cosine is quadratic.
+"""
+
+import math
+from functools import reduce
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EPS = 1e-6
+TEMPERATURE = 0.05  # of a cosine, at the start
+UNLIKE, SHARPNESS = 0.5, 10.0  # a cosine at which a match is as good as none, and how suddenly
+LEAST_CURVATURE = 1e-4  # of cosines about their peak; below it, there is no peak
+FAINT = 0.01  # deviations of the whole map; less than this is no texture
+LOCAL = 5  # cells whose mean a descriptor loses
+BLUR = 3  # cells over whose square cosines are averaged
+PROFILE = 5  # cosines about the best one that are looked at to correct it
+
+
+class Match(NamedTuple):
+    """Where the cells of the target's grid (h, w) are found in the auxiliary map of that grid."""
+
+    shift: Tensor  # (B, 2, h, w) x and y in cells: found at x + shift
+    validity: Tensor  # (B, 1, h, w) in [0, 1], 0 where nothing matches
+    inverse_depth: Tensor | None  # (B, 1, h, w) in 1/m, where the alignment can know it
+
+
+class Peak(NamedTuple):
+    """The best of D candidates at each cell."""
+
+    index: Tensor  # (B, 1, h, w) in candidates, with its fraction
+    certainty: Tensor  # (B, 1, h, w) in [0, 1]
+
+
+class Descriptor(nn.Module):
+    """A map (B, C, p h, p w), p pixels along a cell -> unit vectors (B, width, h, w).
+
+    A cell's pixels become its channels; features have p = 1. The map is standardised by its own
+    mean and deviation, so a change of exposure drops out, and loses its local mean: features know
+    where in the image they are, and that would match at no shift. The projection starts orthogonal
+    and keeps angles as well as its width allows.
+    """
+
+    def __init__(self, channels: int, width: int, pixels: int = 1) -> None:
+        super().__init__()
+        self.pixels = pixels
+        self.project = nn.Conv2d(channels * pixels**2, width, 1, bias=False)
+        nn.init.orthogonal_(self.project.weight.flatten(1))
+
+    def forward(self, x: Tensor, part: float = 0.0) -> Tensor:
+        """Unit vectors of the cells, or of what lies `part` of a cell to the right of them.
+
+        0 where all around is the same. Beyond the right border the last pixel goes on.
+        """
+        x = F.pixel_unshuffle(_moved(_standardised(x), part * self.pixels), self.pixels)
+        return F.normalize(self.project(x - local_mean(x, LOCAL)), dim=1, eps=FAINT)
+
+
+class BestCandidate(nn.Module):
+    """The best of D candidates by cosines (B, D, h, w), corrected by what a network has learnt.
+
+    The network sees the five cosines about the best one and the target's descriptor, and moves the
+    place by one candidate at most, as StereoNet refines (Khamis et al., ECCV 2018), and the
+    certainty. Its last layer starts at zero.
+    """
+
+    def __init__(self, descriptor_channels: int, hidden_channels: int) -> None:
+        super().__init__()
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(TEMPERATURE)))
+        self.hidden = nn.Conv2d(descriptor_channels + PROFILE, hidden_channels, 3, padding=1)
+        self.change = nn.Conv2d(hidden_channels, 2, 1)
+        nn.init.zeros_(self.change.weight)
+        assert self.change.bias is not None
+        nn.init.zeros_(self.change.bias)
+
+    def forward(self, cosines: Tensor, target: Tensor) -> Peak:
+        """Best candidate at each cell of `target`'s descriptors (B, C, h, w)."""
+        steps = torch.arange(PROFILE, device=cosines.device) - PROFILE // 2
+        best = cosines.argmax(1, keepdim=True)
+        around = (best + steps.view(1, -1, 1, 1)).clamp(0, cosines.shape[1] - 1)
+        profile = cosines.gather(1, around)  # (B, PROFILE, h, w)
+        hidden = F.gelu(self.hidden(torch.cat([target, profile], 1)))
+        move, sure = self.change(hidden).split(1, 1)
+        found = peak(cosines, self.log_temperature, sure)
+        return Peak(found.index + torch.tanh(move), found.certainty)
+
+
+def local_mean(x: Tensor, side: int) -> Tensor:
+    """Means of `side` x `side` cells of (B, C, h, w); at the border of those that are there."""
+    ones = x.new_ones(1, 1, x.shape[2], x.shape[3])
+    return _box_sum(x, side) / _box_sum(ones, side)
+
+
+def peak(cosines: Tensor, log_temperature: Tensor, sure: Tensor | float = 0.0) -> Peak:
+    """The best of D candidates by `cosines` (B, D, h, w); `sure` is added to the certainty's logit.
+
+    At the first and the last candidate there is no parabola, and the place is the candidate's.
+    """
+    num = cosines.shape[1]
+    best = cosines.argmax(1, keepdim=True)  # (B, 1, h, w)
+    around = torch.cat([best - 1, best, best + 1], 1).clamp(0, num - 1)  # (B, 3, h, w)
+    at_end = (best == 0) | (best == num - 1)
+    fraction = torch.where(at_end, 0.0, vertex(cosines.gather(1, around)))
+    away = (torch.arange(num, device=best.device).view(1, -1, 1, 1) - best).abs()  # (B, D, h, w)
+    return Peak(best + fraction, certainty(cosines, away, best, log_temperature, sure))
+
+
+def certainty(
+    cosines: Tensor,
+    away: Tensor,
+    best: Tensor,
+    log_temperature: Tensor,
+    sure: Tensor | float = 0.0,
+) -> Tensor:
+    """How sure the best candidate is, (B, 1, h, w) in [0, 1]: how like and how alone.
+
+    `away` (B, D, h, w) says how far candidates are from the best one, in any unit. 0 where all D
+    are alike: the spread of the softmax about the best one is then that of chance.
+    """
+    away = away.to(cosines.dtype)
+    probability = (cosines / log_temperature.exp()).softmax(1)
+    spread = (probability * away).sum(1, keepdim=True) / away.mean(1, keepdim=True)
+    like = torch.sigmoid(SHARPNESS * (cosines.gather(1, best) - UNLIKE) + sure)
+    return like * (1 - spread).clamp(min=0)
+
+
+def vertex(three: Tensor) -> Tensor:
+    """Where the parabola through values at -1, 0, 1 (B, 3, h, w) is highest, within 1/2."""
+    before, at, after = three.split(1, 1)
+    curvature = 2 * at - before - after
+    offset = (after - before) / (2 * curvature.clamp(min=LEAST_CURVATURE))
+    return offset.clamp(-0.5, 0.5)
+
+
+def in_frame(shift: Tensor) -> Tensor:
+    """Whether x + shift (B, 2, h, w) lies on the map: (B, 1, h, w) bool; half a cell's border."""
+    height, width = _grid(shift)
+    x, y = (cells(height, width, shift) + shift).unbind(1)
+    inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+    return inside.unsqueeze(1)
+
+
+def sample(features: Tensor, place: Tensor) -> Tensor:
+    """`features` (B, C, h, w) at `place` (B, 2, h', w') in cells, bilinear; 0 outside."""
+    height, width = _grid(features)
+    x, y = place.unbind(1)
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)  # (B, h', w', 2)
+    return F.grid_sample(features, grid, mode="bilinear", align_corners=False)
+
+
+def cells(height: int, width: int, like: Tensor) -> Tensor:
+    """Coordinates x, y (2, height, width) of all cells, of the device and dtype of `like`."""
+    y, x = torch.meshgrid(
+        torch.arange(height, device=like.device, dtype=like.dtype),
+        torch.arange(width, device=like.device, dtype=like.dtype),
+        indexing="ij",
+    )
+    return torch.stack([x, y])
+
+
+def on_grid(match: Match, size: tuple[int, int]) -> Match:
+    """The match on a coarser grid (height, width): means weighted by validity; the same if equal.
+
+    Cells are areas, as in `resize`, so a shift scales by the ratio of the sides.
+    """
+    height, width = _grid(match.shift)
+    if (height, width) == size:
+        return match
+    validity = F.adaptive_avg_pool2d(match.validity, size)
+    weight = validity.clamp(min=EPS)
+    ratio = match.shift.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
+    shift = F.adaptive_avg_pool2d(match.shift * match.validity, size) / weight * ratio
+    inverse_depth = match.inverse_depth
+    if inverse_depth is not None:
+        inverse_depth = F.adaptive_avg_pool2d(inverse_depth * match.validity, size) / weight
+    return Match(shift, validity, inverse_depth)
+
+
+def _standardised(x: Tensor) -> Tensor:
+    mean = x.mean((2, 3), keepdim=True)
+    return (x - mean) / ((x - mean).square().mean((2, 3), keepdim=True) + EPS).sqrt()
+
+
+def _box_sum(x: Tensor, side: int) -> Tensor:
+    """Sums of windows, by rows and by columns: avg_pool2d takes four times as long on a CPU."""
+    height, width = _grid(x)
+    x = F.pad(x, (side // 2,) * 4)
+    x = reduce(torch.add, [x[:, :, i : i + height] for i in range(side)])
+    return reduce(torch.add, [x[..., i : i + width] for i in range(side)])
+
+
+def _moved(x: Tensor, pixels: float) -> Tensor:
+    """What lies some pixels to the right, (B, C, H, W)."""
+    if pixels == 0:
+        return x
+    whole = math.floor(pixels)
+    longer = F.pad(x, (0, whole + 1, 0, 0), mode="replicate")[..., whole:]
+    return torch.lerp(longer[..., :-1], longer[..., 1:], pixels - whole)
+
+
+def _grid(x: Tensor) -> tuple[int, int]:
+    return x.shape[2], x.shape[3]
