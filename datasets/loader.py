@@ -22,7 +22,6 @@ from datasets.samples import (
     FRAME_COLUMNS,
     LABEL_COLUMNS,
     NEIGHBOUR_COLUMNS,
-    PICTURES,
     VARIANT_COLUMNS,
     SampleRows,
     decode_sample,
@@ -73,14 +72,14 @@ class TrainingSet(Dataset[Sample]):
         return len(self.index.frames)
 
     def __getitem__(self, draw: Draw | int) -> Sample:
-        values = self.values(draw)
+        batch = unpack(pack([self.values(draw)]))
         return {
-            name: value if isinstance(value, str) else as_float(torch.from_numpy(value))
-            for name, value in values.items()
+            name: as_float(one) if isinstance(one := of_batch[0], torch.Tensor) else one
+            for name, of_batch in batch.items()
         }
 
     def values(self, draw: Draw | int) -> Values:
-        """A sample as it is handed over by a worker: pictures (3, H, W) still uint8."""
+        """A sample as it is packed: pictures (H, W, 3) still uint8."""
         draw = draw if isinstance(draw, Draw) else Draw(0, 0, int(draw))
         if not 0 <= draw.index < len(self):
             raise IndexError(f"sample {draw.index} was asked for; there are {len(self)}")
@@ -93,7 +92,7 @@ class TrainingSet(Dataset[Sample]):
         if self.config.augmentation is not None:
             arrays = self.config.augmentation.draw(draw.uniforms(AUGMENTING)).of_sample(arrays)
         return {
-            **{name: _contiguous(name, values) for name, values in arrays.items()},
+            **arrays,
             "condition": np.array(self._condition(draw.index, chosen)),
             "is_variant": np.array(chosen is not None),
             "index": np.array(draw.index),
@@ -198,10 +197,13 @@ def make_loader(
 ) -> TrainingLoader:
     """A DataLoader of dicts of batches (B, ...) as TrainingSet's samples; texts become lists.
 
+    Pictures come as uint8: `packing.as_float` makes them float32 in [0, 1], best on the device that
+    they are for. The tensors of a batch are views of one block of memory.
+
     What comes depends on the sampler's state alone, for any number of workers. `batch_size` is that
     of one rank; the sampler splits the ranks, so nothing else may (no DistributedSampler, no
-    `accelerator.prepare` of the loader). After each step the training loop
-    calls `sampler.advance(batch_size * world_size)`, and `sampler.next_epoch()` after the last.
+    `accelerator.prepare` of the loader). After each step the training loop calls
+    `sampler.advance(batch_size * world_size)`, and `sampler.next_epoch()` after the last.
     Workers stay from epoch to epoch. Fork starts them in a few milliseconds and needs no more than
     that no thread of this process holds a lock; where it has used CUDA, spawn is the safe choice.
     """
@@ -235,9 +237,3 @@ def _sample_id(rows: SampleRows, chosen: int | Kind | None) -> str:
         return rows.variant["sample_id"]
     frame_id = rows.frame["frame_id"]
     return frame_id if chosen is None else f"{frame_id}-{chosen}"
-
-
-def _contiguous(name: str, values: np.ndarray) -> np.ndarray:
-    if name in PICTURES:
-        return np.stack(cv2.split(values))  # (3, H, W)
-    return values if name.startswith("has_") else np.ascontiguousarray(values, np.float32)

@@ -7,7 +7,13 @@ import numpy as np
 
 from datasets.errors import DamagedInput, Reason, Refused
 from datasets.frame import scaled_intrinsics
-from datasets.images import check_png, decode_depth_png, decode_jpeg, resize_image
+from datasets.images import (
+    check_png,
+    decode_depth_levels,
+    decode_jpeg,
+    depth_from_levels,
+    resize_image,
+)
 from datasets.projection import scatter_min_resize
 from datasets.shards import Row
 from datasets.training_config import TrainingSetConfig
@@ -16,7 +22,6 @@ Size = tuple[int, int]  # (width, height)
 Arrays = dict[str, np.ndarray]
 
 SIDES = {"previous": "prev", "next": "next"}  # ours, and the columns'
-PICTURES = ("image", "clear_image", "target", *SIDES)
 FRAME_COLUMNS = ("frame_id", "image", "intrinsics", "width", "height")
 VARIANT_COLUMNS = ("sample_id", "frame_id", "image")
 LABEL_COLUMNS = ("frame_id", "depth", "confidence")
@@ -90,9 +95,9 @@ def _lidar(row: Row, size: Size) -> np.ndarray:
     """Sparse depth (h, w) in metres, 0 = none; all none where the frame has no LiDAR."""
     if row["lidar_depth"] is None:
         return np.zeros((size[1], size[0]), np.float32)
-    depth_m = decode_depth_png(row["lidar_depth"]["bytes"])
-    same = depth_m.shape == (size[1], size[0])
-    return depth_m if same else scatter_min_resize(depth_m, size)
+    levels = decode_depth_levels(row["lidar_depth"]["bytes"])
+    same = levels.shape == (size[1], size[0])
+    return depth_from_levels(levels if same else scatter_min_resize(levels, size))
 
 
 def _dense(row: Row, column: str, size: Size) -> np.ndarray:
@@ -102,7 +107,8 @@ def _dense(row: Row, column: str, size: Size) -> np.ndarray:
             f"frame {row['frame_id']} has no {column}, which was asked for. Only rendered worlds "
             "have exact depth: train on labels or on LiDAR here."
         )
-    return _resize_nearest(decode_depth_png(row[column]["bytes"]), size)
+    levels = decode_depth_levels(row[column]["bytes"])
+    return depth_from_levels(_resize_nearest(levels, size))
 
 
 def _confidence(row: Row, size: Size) -> np.ndarray:

@@ -14,6 +14,7 @@ from datasets.corruptions import Corruptions
 from datasets.errors import CorruptShard, Refused
 from datasets.frame import Condition, scaled_intrinsics
 from datasets.loader import TrainingSet, make_loader
+from datasets.packing import as_float, pack
 from datasets.sampler import Draw, ResumableSampler
 from datasets.shards import Row
 from datasets.training_config import TrainingSetConfig
@@ -309,13 +310,26 @@ def test_batches_equal_stacked_samples(root: Path) -> None:
     """The packed way through a loader against torch's own collate."""
     dataset = joined(root, augmentation=Augmentation(), exact_depth=True)
     sampler = dataset.sampler(1)
-    batch = next(iter(make_loader(dataset, sampler, 4)))
+    packed = next(iter(make_loader(dataset, sampler, 4)))
+    pictures = {"image", "clear_image", "target", "previous", "next"}
+    assert pictures == {
+        name for name, v in packed.items() if isinstance(v, torch.Tensor) and v.dtype == torch.uint8
+    }
+    batch = {n: as_float(v) if isinstance(v, torch.Tensor) else v for n, v in packed.items()}
     expected = torch.utils.data.default_collate([dataset[d] for d in list(sampler)[:4]])
     assert set(batch) == set(expected)
     for name, value in expected.items():
         same = batch[name] == value
         assert same.all() if isinstance(same, torch.Tensor) else same, name
         assert not isinstance(value, torch.Tensor) or batch[name].dtype == value.dtype
+
+
+def test_a_picture_of_another_size_is_not_packed(root: Path) -> None:
+    """OpenCV would write it somewhere else, and the batch would show whatever was in memory."""
+    values = [joined(root).values(i) for i in (0, 1)]
+    values[1]["image"] = np.zeros((SIZE[1], SIZE[0] + 2, 3), np.uint8)
+    with pytest.raises(ValueError, match="among others of"):
+        pack(values)
 
 
 def test_blocks_are_row_groups(root: Path) -> None:
