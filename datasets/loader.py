@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datasets.corruptions import STANDS_FOR, Kind
 from datasets.errors import CorruptShard
-from datasets.packing import Packed, Values, as_float, pack, unpack
+from datasets.packing import Packed, Slots, Values, as_float, pack, unpack
 from datasets.row_cache import RowCache
 from datasets.sampler import Draw, ResumableSampler
 from datasets.samples import (
@@ -25,12 +25,15 @@ from datasets.samples import (
     VARIANT_COLUMNS,
     SampleRows,
     decode_sample,
+    most_bytes,
 )
 from datasets.shards import Row
 from datasets.training_config import TrainingSetConfig
 from datasets.training_index import CONDITIONS, TableRows, build_index
 
 MIXING, AUGMENTING, CORRUPTING = 1, 2, 3  # streams of draws: one says nothing of another
+
+PREFETCH = 2  # batches that a worker is ahead
 
 Sample = dict[str, torch.Tensor | str]
 Batch = dict[str, torch.Tensor | list[str]]
@@ -169,20 +172,22 @@ class TrainingLoader(DataLoader[Packed]):
     """A DataLoader over packed batches that yields dicts: tensors (B, ...) and lists of str."""
 
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return map(unpack, super().__iter__())
+        assert isinstance(self.dataset, PackedBatches)
+        slots, pin_memory = self.dataset.slots, self.pin_memory
+        return (unpack(batch, slots, pin_memory) for batch in super().__iter__())
 
 
 class PackedBatches(Dataset[Packed]):
-    """A training set as DataLoader asks for it: whole batches."""
+    """A training set as DataLoader asks for it: whole batches, from workers in `slots`."""
 
-    def __init__(self, samples: TrainingSet) -> None:
-        self.samples = samples
+    def __init__(self, samples: TrainingSet, slots: Slots | None = None) -> None:
+        self.samples, self.slots = samples, slots
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitems__(self, draws: Sequence[Draw]) -> Packed:
-        return pack([self.samples.values(draw) for draw in draws])
+        return pack([self.samples.values(draw) for draw in draws], self.slots)
 
 
 def make_loader(
@@ -209,14 +214,18 @@ def make_loader(
     """
     if num_workers:  # a forked worker would wait for ever for a pool of threads that it lacks
         cv2.setNumThreads(0)
+    slots = None
+    if num_workers:
+        slots = Slots(num_workers, PREFETCH + 1, batch_size * most_bytes(dataset.config))
     return TrainingLoader(
-        PackedBatches(dataset),
+        PackedBatches(dataset, slots),
         collate_fn=_as_it_is,
         batch_size=batch_size,
         sampler=sampler,
         drop_last=drop_last,
         num_workers=num_workers,
         multiprocessing_context=start_method if num_workers else None,
+        prefetch_factor=PREFETCH if num_workers else None,
         persistent_workers=num_workers > 0,
         worker_init_fn=_begin_worker if num_workers else None,
         pin_memory=pin_memory,

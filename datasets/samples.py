@@ -69,6 +69,14 @@ def decode_sample(rows: SampleRows, config: TrainingSetConfig) -> Arrays:
     return arrays
 
 
+def most_bytes(config: TrainingSetConfig) -> int:
+    """Bytes that a packed sample takes at most: pictures of bytes, maps of four, and a rest."""
+    input_px, loss_px = (w * h for w, h in (config.input_size, config.loss_size))
+    num_pictures = 1 + (len(SIDES) if config.neighbours else 0)  # at loss_size
+    num_maps = config.lidar_depth + config.exact_depth + (2 if config.labels else 0)
+    return 3 * (2 * input_px + num_pictures * loss_px) + 4 * num_maps * loss_px + 4096
+
+
 def _neighbour(row: Row, side: str, intrinsics: np.ndarray, size: Size) -> Arrays:
     """Picture, intrinsics and transform of the neighbour "previous" or "next".
 

@@ -14,8 +14,9 @@ from datasets.corruptions import Corruptions
 from datasets.errors import CorruptShard, Refused
 from datasets.frame import Condition, scaled_intrinsics
 from datasets.loader import TrainingSet, make_loader
-from datasets.packing import as_float, pack
+from datasets.packing import as_float, fields_of, num_bytes_of, pack
 from datasets.sampler import Draw, ResumableSampler
+from datasets.samples import most_bytes
 from datasets.shards import Row
 from datasets.training_config import TrainingSetConfig
 from tests.synthetic import INTRINSICS, SIZE, SyntheticSource, ingest_synthetic, picture, recipe
@@ -330,6 +331,26 @@ def test_a_picture_of_another_size_is_not_packed(root: Path) -> None:
     values[1]["image"] = np.zeros((SIZE[1], SIZE[0] + 2, 3), np.uint8)
     with pytest.raises(ValueError, match="among others of"):
         pack(values)
+
+
+@pytest.mark.parametrize("neighbours", [True, False])
+def test_a_batch_fits_into_the_slot_of_its_worker(root: Path, neighbours: bool) -> None:
+    dataset = joined(root, neighbours=neighbours, exact_depth=True)
+    fields = fields_of(dataset.values(0), 4)
+    assert num_bytes_of(fields) <= 4 * most_bytes(dataset.config) < 1.3 * num_bytes_of(fields)
+
+
+def test_a_batch_that_is_kept_does_not_change(root: Path) -> None:
+    """Slots are written again and again; what was handed out is a copy, also after a break."""
+    dataset = joined(root, p_clear=1.0)
+    loader = make_loader(dataset, dataset.sampler(0, shuffle=False), 1, num_workers=1)
+    for _ in range(2):
+        kept = [batch for batch, _ in zip(loader, range(3), strict=False)]
+        kept += list(loader)
+        for batch in kept:
+            expected = dataset[int(batch["index"])]["image"]
+            assert torch.equal(as_float(batch["image"][0]), expected)
+    assert len(kept) == 3 + NUM_FRAMES
 
 
 def test_blocks_are_row_groups(root: Path) -> None:
