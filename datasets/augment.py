@@ -17,6 +17,7 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Strength = Annotated[float, Field(ge=0.0, le=0.9)]
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+AT_INPUT = ("shown_intrinsics", "stereo_intrinsics")  # the others are at the size of the losses
 _NOISE_SEED = 0x0153
 
 
@@ -147,12 +148,14 @@ def flip_sample(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A sample's arrays as in a mirror, so that every reprojection among them still agrees.
 
     Pictures (h, w, 3) and maps (h, w) turn left to right; intrinsics (3, 3), which are those of
-    the size of `target`, and transforms `T_...` (4, 4) follow; flags `has_...` stay.
+    the size of `target`, or of `image` where they are `AT_INPUT`, and transforms `T_...` (4, 4)
+    follow; flags `has_...` stay.
     """
-    width, flipped = arrays["target"].shape[1], {}
+    flipped = {}
     for name, values in arrays.items():
         if name.endswith("intrinsics"):
-            flipped[name] = flipped_intrinsics(values, width)
+            of_size = arrays["image" if name in AT_INPUT else "target"]
+            flipped[name] = flipped_intrinsics(values, of_size.shape[1])
         elif name.startswith("T_"):
             flipped[name] = flipped_transform(values)
         else:

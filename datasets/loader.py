@@ -22,6 +22,7 @@ from datasets.samples import (
     FRAME_COLUMNS,
     LABEL_COLUMNS,
     NEIGHBOUR_COLUMNS,
+    STEREO_COLUMNS,
     VARIANT_COLUMNS,
     SampleRows,
     decode_sample,
@@ -49,6 +50,9 @@ class TrainingSet(Dataset[Sample]):
       target (3, h, w), with neighbours previous, next (3, h, w): at loss_size, not augmented
       intrinsics (3, 3) pixels of loss_size; previous_intrinsics, next_intrinsics (3, 3)
       T_previous_camera, T_next_camera (4, 4) metres; has_previous, has_next bool
+      with stereo, also for variants: stereo (3, H, W) the frame's clear partner, not augmented;
+      stereo_intrinsics, shown_intrinsics (3, 3) pixels of input_size; T_stereo_camera (4, 4)
+      metres; has_stereo bool
       lidar_depth_m, exact_depth_m, label_depth_m (h, w) metres, 0 = none
       label_confidence (h, w) in [0, 1]
       condition int64, index into list(Condition); is_variant bool; index int64
@@ -69,6 +73,7 @@ class TrainingSet(Dataset[Sample]):
             + (("lidar_depth",) if config.lidar_depth else ())
             + (("exact_depth",) if config.exact_depth else ())
             + (NEIGHBOUR_COLUMNS if config.neighbours else ())
+            + (STEREO_COLUMNS if config.stereo else ())
         )
 
     def __len__(self) -> int:
