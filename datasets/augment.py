@@ -4,6 +4,7 @@ Settings from md4all's published configuration (ssd.md 2.6). There a flip turns 
 input and turns its output back; here the whole sample flips, so the geometry must follow.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
@@ -15,9 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Strength = Annotated[float, Field(ge=0.0, le=0.9)]
 
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-_LUMA_OF_EACH = np.tile(LUMA, (3, 1))
-_ACROSS = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3.0)  # cross product with grey
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+AT_INPUT = ("shown_intrinsics", "stereo_intrinsics")  # the others are at the size of the losses
 _NOISE_SEED = 0x0153
 
 
@@ -95,12 +95,20 @@ def jitter_matrix(
     Brightness scales; contrast scales about the picture's mean luma; saturation about each
     pixel's luma; hue turns colours about the grey axis (Rodrigues), which leaves grey grey.
     """
-    angle = 2.0 * np.pi * hue_turns
-    turn = np.eye(3) + np.sin(angle) * _ACROSS + (1.0 - np.cos(angle)) * _ACROSS @ _ACROSS
-    saturate = saturation * np.eye(3) + (1.0 - saturation) * _LUMA_OF_EACH
-    linear = contrast * brightness * turn @ saturate  # (3, 3)
-    shift = (1.0 - contrast) * brightness * mean_luma  # grey, which turn and saturate keep
-    return np.hstack([linear, np.full((3, 1), shift)])
+    angle = 2.0 * math.pi * hue_turns
+    gain, coloured = contrast * brightness, contrast * brightness * saturation
+    # Rodrigues about (1, 1, 1) / sqrt(3): every row holds the same three numbers, moved by one.
+    along = coloured * (1.0 - math.cos(angle)) / 3.0
+    across = coloured * math.sin(angle) / math.sqrt(3.0)
+    same, after, before = along + coloured * math.cos(angle), along - across, along + across
+    r, g, b = (gain * (1.0 - saturation) * weight for weight in LUMA)  # grey: no turn moves it
+    shift = (1.0 - contrast) * brightness * mean_luma  # grey, too
+    rows = [
+        [same + r, after + g, before + b, shift],
+        [before + r, same + g, after + b, shift],
+        [after + r, before + g, same + b, shift],
+    ]
+    return np.array(rows)
 
 
 def add_noise(image: np.ndarray, mean: float, std: float, place: float) -> np.ndarray:
@@ -109,10 +117,11 @@ def add_noise(image: np.ndarray, mean: float, std: float, place: float) -> np.nd
     n is a stretch, begun at `place` in [0, 1], of one fixed field of normal draws: drawing afresh
     would cost more than decoding the picture.
     """
-    field = _noise_field(_field_length(image.size), mean, std)
-    begin = int(place * (len(field) - image.size))
-    noise = field[begin : begin + image.size].reshape(image.shape)
-    return cv2.add(image, noise, dtype=cv2.CV_8U)
+    lighter, darker = _noise_fields(_field_length(image.size), mean, std)
+    begin = int(place * (len(lighter) - image.size))
+    stretch = slice(begin, begin + image.size)
+    image = cv2.add(image, lighter[stretch].reshape(image.shape))
+    return cv2.subtract(image, darker[stretch].reshape(image.shape))
 
 
 def _field_length(num_values: int) -> int:
@@ -120,26 +129,33 @@ def _field_length(num_values: int) -> int:
 
 
 @lru_cache(maxsize=4)
-def _noise_field(length: int, mean: float, std: float) -> np.ndarray:
-    """Noise (length,) int8 in steps of 1/255; beyond 0.498 it saturates (11 sigma of md4all's)."""
+def _noise_fields(length: int, mean: float, std: float) -> tuple[np.ndarray, np.ndarray]:
+    """Noise in steps of 1/255, what adds and what takes away: two of (length,) uint8.
+
+    Bytes with bytes are saturated at once, many in a step; with signed numbers, one by one.
+    """
     normal = np.random.default_rng(_NOISE_SEED).standard_normal(length, np.float32)
-    return np.clip(np.rint((mean + std * normal) * 255.0), -127, 127).astype(np.int8)
+    noise = np.clip(np.rint((mean + std * normal) * 255.0), -127, 127)
+    return np.maximum(noise, 0).astype(np.uint8), np.maximum(-noise, 0).astype(np.uint8)
 
 
 def _mean_luma(image: np.ndarray) -> float:
-    return float(np.dot(cv2.mean(image)[:3], LUMA))
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # the same weights
+    return cv2.norm(grey, cv2.NORM_L1) / grey.size
 
 
 def flip_sample(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A sample's arrays as in a mirror, so that every reprojection among them still agrees.
 
     Pictures (h, w, 3) and maps (h, w) turn left to right; intrinsics (3, 3), which are those of
-    the size of `target`, and transforms `T_...` (4, 4) follow; flags `has_...` stay.
+    the size of `target`, or of `image` where they are `AT_INPUT`, and transforms `T_...` (4, 4)
+    follow; flags `has_...` stay.
     """
-    width, flipped = arrays["target"].shape[1], {}
+    flipped = {}
     for name, values in arrays.items():
         if name.endswith("intrinsics"):
-            flipped[name] = flipped_intrinsics(values, width)
+            of_size = arrays["image" if name in AT_INPUT else "target"]
+            flipped[name] = flipped_intrinsics(values, of_size.shape[1])
         elif name.startswith("T_"):
             flipped[name] = flipped_transform(values)
         else:
@@ -153,8 +169,10 @@ def flipped_intrinsics(intrinsics: np.ndarray, width: int) -> np.ndarray:
     The mirrored scene is F X with F = diag(-1, 1, 1), and pixels are u' = width - 1 - u = A u:
     K' = A K F.
     """
-    mirror = np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    return mirror @ intrinsics @ np.diag([-1.0, 1.0, 1.0])
+    mirrored = np.array(intrinsics, np.float64)
+    mirrored[0] = (width - 1.0) * mirrored[2] - mirrored[0]
+    mirrored[:, 0] *= -1.0
+    return mirrored
 
 
 def flipped_transform(transform: np.ndarray) -> np.ndarray:

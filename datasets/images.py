@@ -87,8 +87,17 @@ def encode_depth_png(depth_m: np.ndarray) -> bytes:
 
 def decode_depth_png(data: bytes) -> np.ndarray:
     """Decode a 16-bit depth PNG to (H, W) float32 in metres, 0 = none; raises DamagedInput."""
-    values = _decode_png(data, np.uint16, "a 16-bit grey depth PNG")
-    return values.astype(np.float32) * np.float32(1 / DEPTH_SCALE)
+    return depth_from_levels(decode_depth_levels(data))
+
+
+def decode_depth_levels(data: bytes) -> np.ndarray:
+    """Decode a 16-bit depth PNG to its (H, W) uint16 levels, 0 = none; raises DamagedInput."""
+    return _decode_png(data, np.uint16, "a 16-bit grey depth PNG")
+
+
+def depth_from_levels(levels: np.ndarray) -> np.ndarray:
+    """Levels of a depth PNG, metres x 256, as float32 in metres; exact."""
+    return levels.astype(np.float32) * np.float32(1 / DEPTH_SCALE)
 
 
 def encode_confidence_png(confidence: np.ndarray) -> bytes:

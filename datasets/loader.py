@@ -15,23 +15,26 @@ from torch.utils.data import DataLoader, Dataset
 
 from datasets.corruptions import STANDS_FOR, Kind
 from datasets.errors import CorruptShard
-from datasets.packing import Packed, Values, as_float, pack, unpack
+from datasets.packing import Packed, Slots, Values, as_float, pack, unpack
 from datasets.row_cache import RowCache
 from datasets.sampler import Draw, ResumableSampler
 from datasets.samples import (
     FRAME_COLUMNS,
     LABEL_COLUMNS,
     NEIGHBOUR_COLUMNS,
-    PICTURES,
+    STEREO_COLUMNS,
     VARIANT_COLUMNS,
     SampleRows,
     decode_sample,
+    most_bytes,
 )
 from datasets.shards import Row
 from datasets.training_config import TrainingSetConfig
 from datasets.training_index import CONDITIONS, TableRows, build_index
 
 MIXING, AUGMENTING, CORRUPTING = 1, 2, 3  # streams of draws: one says nothing of another
+
+PREFETCH = 2  # batches that a worker is ahead
 
 Sample = dict[str, torch.Tensor | str]
 Batch = dict[str, torch.Tensor | list[str]]
@@ -47,6 +50,9 @@ class TrainingSet(Dataset[Sample]):
       target (3, h, w), with neighbours previous, next (3, h, w): at loss_size, not augmented
       intrinsics (3, 3) pixels of loss_size; previous_intrinsics, next_intrinsics (3, 3)
       T_previous_camera, T_next_camera (4, 4) metres; has_previous, has_next bool
+      with stereo, also for variants: stereo (3, H, W) the frame's clear partner, not augmented;
+      stereo_intrinsics, shown_intrinsics (3, 3) pixels of input_size; T_stereo_camera (4, 4)
+      metres; has_stereo bool
       lidar_depth_m, exact_depth_m, label_depth_m (h, w) metres, 0 = none
       label_confidence (h, w) in [0, 1]
       condition int64, index into list(Condition); is_variant bool; index int64
@@ -67,20 +73,21 @@ class TrainingSet(Dataset[Sample]):
             + (("lidar_depth",) if config.lidar_depth else ())
             + (("exact_depth",) if config.exact_depth else ())
             + (NEIGHBOUR_COLUMNS if config.neighbours else ())
+            + (STEREO_COLUMNS if config.stereo else ())
         )
 
     def __len__(self) -> int:
         return len(self.index.frames)
 
     def __getitem__(self, draw: Draw | int) -> Sample:
-        values = self.values(draw)
+        batch = unpack(pack([self.values(draw)]))
         return {
-            name: value if isinstance(value, str) else as_float(torch.from_numpy(value))
-            for name, value in values.items()
+            name: as_float(one) if isinstance(one := of_batch[0], torch.Tensor) else one
+            for name, of_batch in batch.items()
         }
 
     def values(self, draw: Draw | int) -> Values:
-        """A sample as it is handed over by a worker: pictures (3, H, W) still uint8."""
+        """A sample as it is packed: pictures (H, W, 3) still uint8."""
         draw = draw if isinstance(draw, Draw) else Draw(0, 0, int(draw))
         if not 0 <= draw.index < len(self):
             raise IndexError(f"sample {draw.index} was asked for; there are {len(self)}")
@@ -93,7 +100,7 @@ class TrainingSet(Dataset[Sample]):
         if self.config.augmentation is not None:
             arrays = self.config.augmentation.draw(draw.uniforms(AUGMENTING)).of_sample(arrays)
         return {
-            **{name: _contiguous(name, values) for name, values in arrays.items()},
+            **arrays,
             "condition": np.array(self._condition(draw.index, chosen)),
             "is_variant": np.array(chosen is not None),
             "index": np.array(draw.index),
@@ -170,20 +177,22 @@ class TrainingLoader(DataLoader[Packed]):
     """A DataLoader over packed batches that yields dicts: tensors (B, ...) and lists of str."""
 
     def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return map(unpack, super().__iter__())
+        assert isinstance(self.dataset, PackedBatches)
+        slots, pin_memory = self.dataset.slots, self.pin_memory
+        return (unpack(batch, slots, pin_memory) for batch in super().__iter__())
 
 
 class PackedBatches(Dataset[Packed]):
-    """A training set as DataLoader asks for it: whole batches."""
+    """A training set as DataLoader asks for it: whole batches, from workers in `slots`."""
 
-    def __init__(self, samples: TrainingSet) -> None:
-        self.samples = samples
+    def __init__(self, samples: TrainingSet, slots: Slots | None = None) -> None:
+        self.samples, self.slots = samples, slots
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitems__(self, draws: Sequence[Draw]) -> Packed:
-        return pack([self.samples.values(draw) for draw in draws])
+        return pack([self.samples.values(draw) for draw in draws], self.slots)
 
 
 def make_loader(
@@ -198,23 +207,30 @@ def make_loader(
 ) -> TrainingLoader:
     """A DataLoader of dicts of batches (B, ...) as TrainingSet's samples; texts become lists.
 
+    Pictures come as uint8: `packing.as_float` makes them float32 in [0, 1], best on the device that
+    they are for. The tensors of a batch are views of one block of memory.
+
     What comes depends on the sampler's state alone, for any number of workers. `batch_size` is that
     of one rank; the sampler splits the ranks, so nothing else may (no DistributedSampler, no
-    `accelerator.prepare` of the loader). After each step the training loop
-    calls `sampler.advance(batch_size * world_size)`, and `sampler.next_epoch()` after the last.
+    `accelerator.prepare` of the loader). After each step the training loop calls
+    `sampler.advance(batch_size * world_size)`, and `sampler.next_epoch()` after the last.
     Workers stay from epoch to epoch. Fork starts them in a few milliseconds and needs no more than
     that no thread of this process holds a lock; where it has used CUDA, spawn is the safe choice.
     """
     if num_workers:  # a forked worker would wait for ever for a pool of threads that it lacks
         cv2.setNumThreads(0)
+    slots = None
+    if num_workers:
+        slots = Slots(num_workers, PREFETCH + 1, batch_size * most_bytes(dataset.config))
     return TrainingLoader(
-        PackedBatches(dataset),
+        PackedBatches(dataset, slots),
         collate_fn=_as_it_is,
         batch_size=batch_size,
         sampler=sampler,
         drop_last=drop_last,
         num_workers=num_workers,
         multiprocessing_context=start_method if num_workers else None,
+        prefetch_factor=PREFETCH if num_workers else None,
         persistent_workers=num_workers > 0,
         worker_init_fn=_begin_worker if num_workers else None,
         pin_memory=pin_memory,
@@ -235,9 +251,3 @@ def _sample_id(rows: SampleRows, chosen: int | Kind | None) -> str:
         return rows.variant["sample_id"]
     frame_id = rows.frame["frame_id"]
     return frame_id if chosen is None else f"{frame_id}-{chosen}"
-
-
-def _contiguous(name: str, values: np.ndarray) -> np.ndarray:
-    if name in PICTURES:
-        return np.stack(cv2.split(values))  # (3, H, W)
-    return values if name.startswith("has_") else np.ascontiguousarray(values, np.float32)

@@ -1,5 +1,7 @@
 """From LiDAR points to sparse depth and back. Cameras look along +z, x right, y down; metres."""
 
+import functools
+
 import numpy as np
 
 MIN_DEPTH_M = 1.0  # nearer returns hit the car itself; nuscenes-devkit draws the line here too
@@ -83,16 +85,44 @@ def unproject_depth(depth_m: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
     return rays * z[:, None]
 
 
-def scatter_min_resize(sparse_depth_m: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def scatter_min_resize(sparse_depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bring sparse depth (H, W), 0 = none, to `size` = (width, height); the nearest is kept.
 
-    Averaging would invent depths between a car and the wall behind it. Enlarging leaves gaps.
+    Averaging would invent depths between a car and the wall behind it. Enlarging leaves gaps. Takes
+    metres as float32, or the uint16 levels of a depth PNG, and gives the same.
     """
-    height, width = sparse_depth_m.shape
-    v, u = np.nonzero(sparse_depth_m)
+    kind = _ORDERED_BITS[sparse_depth.dtype]
+    # One less wraps none, 0, around to the farthest there is; positive floats rise as their bits.
+    bits = sparse_depth.view(kind) - kind.type(1)
+    height, width = bits.shape
+    if width % size[0] == 0 and height % size[1] == 0:
+        nearest = _nearest_of_blocks(bits, width // size[0], height // size[1])
+    else:
+        nearest = _nearest_by_place(bits, np.flatnonzero(sparse_depth.ravel() != 0), size)
+    return (nearest + kind.type(1)).view(sparse_depth.dtype)
+
+
+_ORDERED_BITS = {
+    np.dtype(np.float32): np.dtype(np.uint32),
+    np.dtype(np.uint16): np.dtype(np.uint16),
+}
+
+
+def _nearest_of_blocks(values: np.ndarray, across: int, down: int) -> np.ndarray:
+    """The least (h, w) of blocks of (h * down, w * across)."""
+    rows = functools.reduce(np.minimum, (values[i::down] for i in range(down)))  # (h, W)
+    return functools.reduce(np.minimum, (rows[:, i::across] for i in range(across)))
+
+
+def _nearest_by_place(values: np.ndarray, places: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The least (h, w) of those of the values (H, W) at `places` that fall on the same pixel."""
+    height, width = values.shape
+    v, u = np.divmod(places, width)
     # A pixel covers [u - 0.5, u + 0.5]; its centre falls into this pixel of the new map.
-    uv = np.stack([(2 * u + 1) * size[0] // (2 * width), (2 * v + 1) * size[1] // (2 * height)], 1)
-    return _scatter_nearest(uv, sparse_depth_m[v, u], size)
+    u, v = (2 * u + 1) * size[0] // (2 * width), (2 * v + 1) * size[1] // (2 * height)
+    nearest = np.full(size[0] * size[1], np.iinfo(values.dtype).max, values.dtype)
+    np.minimum.at(nearest, v * size[0] + u, values.ravel()[places])
+    return nearest.reshape(size[1], size[0])
 
 
 def _scatter_nearest(uv: np.ndarray, depth_m: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -6,17 +6,27 @@ import os
 import resource
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from datasets.schema import IMAGE
 from datasets.shards import Row, ShardFile, ShardReader
+
+
+class _Group(NamedTuple):
+    """A row group as Python values, made once: pyarrow's way to one value is long."""
+
+    columns: dict[str, list[Any]]
+    num_bytes: int
 
 
 class RowCache:
     """Rows by file and number; the row groups that were used last stay, up to `max_bytes`.
 
     Every byte is checked as ShardReader checks it. Files open when they are first asked for, once
-    in each process: a cache that came over a fork or in a pickle is empty.
+    in each process: a cache that came over a fork or in a pickle is empty. What a picture column
+    gives as "bytes" is a memoryview of the cache, not a copy.
     """
 
     def __init__(self, root: Path, max_bytes: int) -> None:
@@ -35,9 +45,9 @@ class RowCache:
             self._begin()
         reader, starts = self._reader(file)
         number = bisect.bisect_right(starts, index) - 1
-        table = self._group(reader, number, columns)
+        group = self._group(reader, number, columns)
         offset = index - starts[number]
-        return {name: table.column(name)[offset].as_py() for name in columns}
+        return {name: values[offset] for name, values in group.columns.items()}
 
     @property
     def num_bytes(self) -> int:
@@ -47,7 +57,7 @@ class RowCache:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._readers: dict[str, tuple[ShardReader, list[int]]] = {}
-        self._groups: OrderedDict[tuple[str, int, tuple[str, ...]], pa.Table] = OrderedDict()
+        self._groups: OrderedDict[tuple[str, int, tuple[str, ...]], _Group] = OrderedDict()
         self._num_bytes = 0
 
     def _reader(self, file: ShardFile) -> tuple[ShardReader, list[int]]:
@@ -58,18 +68,26 @@ class RowCache:
             self._readers[file.path] = ShardReader(self.root, file, cached_groups=0), starts
         return self._readers[file.path]
 
-    def _group(self, reader: ShardReader, number: int, columns: tuple[str, ...]) -> pa.Table:
+    def _group(self, reader: ShardReader, number: int, columns: tuple[str, ...]) -> _Group:
         key = (reader.file.path, number, columns)
         if key in self._groups:
             self._groups.move_to_end(key)
             return self._groups[key]
         table = reader.group(number, columns)
-        self._groups[key] = table
-        self._num_bytes += table.nbytes
+        group = _Group({name: _values(table.column(name)) for name in columns}, table.nbytes)
+        self._groups[key] = group
+        self._num_bytes += group.num_bytes
         while self._num_bytes > self.max_bytes and len(self._groups) > 1:
             _, dropped = self._groups.popitem(last=False)
-            self._num_bytes -= dropped.nbytes
-        return table
+            self._num_bytes -= dropped.num_bytes
+        return group
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    if not column.type.equals(IMAGE):
+        return column.to_pylist()
+    data = (scalar.as_buffer() for chunk in column.chunks for scalar in chunk.flatten()[0])
+    return [None if buffer is None else {"bytes": memoryview(buffer).cast("B")} for buffer in data]
 
 
 def _allow_many_open_files() -> None:

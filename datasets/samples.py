@@ -1,5 +1,6 @@
 """From the rows of one sample to its arrays: decoded, and resized to what training takes."""
 
+import hashlib
 from dataclasses import dataclass
 
 import cv2
@@ -7,7 +8,13 @@ import numpy as np
 
 from datasets.errors import DamagedInput, Reason, Refused
 from datasets.frame import scaled_intrinsics
-from datasets.images import check_png, decode_depth_png, decode_jpeg, resize_image
+from datasets.images import (
+    check_png,
+    decode_depth_levels,
+    decode_jpeg,
+    depth_from_levels,
+    resize_image,
+)
 from datasets.projection import scatter_min_resize
 from datasets.shards import Row
 from datasets.training_config import TrainingSetConfig
@@ -16,13 +23,13 @@ Size = tuple[int, int]  # (width, height)
 Arrays = dict[str, np.ndarray]
 
 SIDES = {"previous": "prev", "next": "next"}  # ours, and the columns'
-PICTURES = ("image", "clear_image", "target", *SIDES)
 FRAME_COLUMNS = ("frame_id", "image", "intrinsics", "width", "height")
 VARIANT_COLUMNS = ("sample_id", "frame_id", "image")
 LABEL_COLUMNS = ("frame_id", "depth", "confidence")
 NEIGHBOUR_COLUMNS = tuple(
     name for s in SIDES.values() for name in (f"{s}_image", f"{s}_intrinsics", f"T_{s}_camera")
 )
+STEREO_COLUMNS = ("stereo_image", "stereo_intrinsics", "T_stereo_camera")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +61,34 @@ def decode_sample(rows: SampleRows, config: TrainingSetConfig) -> Arrays:
     if config.neighbours:
         for side in SIDES:
             arrays |= _neighbour(rows.frame, side, arrays["intrinsics"], size)
-    if config.lidar_depth:
-        arrays["lidar_depth_m"] = _lidar(rows.frame, size)
-    if config.exact_depth:
-        arrays["exact_depth_m"] = _dense(rows.frame, "exact_depth", size)
+    if config.stereo:
+        intrinsics = _matrix(rows.frame["intrinsics"], 3)
+        shown = scaled_intrinsics(intrinsics, native, config.input_size)
+        arrays |= _neighbour(rows.frame, "stereo", shown, config.input_size)
+        arrays["shown_intrinsics"] = shown
+    arrays |= _measured(rows.frame, config)
     if rows.label is not None:
         arrays["label_depth_m"] = _dense(rows.label, "depth", size)
         arrays["label_confidence"] = _confidence(rows.label, size)
     return arrays
 
 
+def most_bytes(config: TrainingSetConfig) -> int:
+    """Bytes that a packed sample takes at most: pictures of bytes, maps of four, and a rest."""
+    input_px, loss_px = (w * h for w, h in (config.input_size, config.loss_size))
+    num_pictures = 1 + (len(SIDES) if config.neighbours else 0)  # at loss_size
+    num_inputs = 2 + config.stereo  # at input_size
+    num_maps = config.lidar_depth + config.exact_depth + (2 if config.labels else 0)
+    return 3 * (num_inputs * input_px + num_pictures * loss_px) + 4 * num_maps * loss_px + 4096
+
+
 def _neighbour(row: Row, side: str, intrinsics: np.ndarray, size: Size) -> Arrays:
-    """Picture, intrinsics and transform of the neighbour "previous" or "next".
+    """Picture, intrinsics and transform of the neighbour "previous", "next" or "stereo".
 
     Where there is none: black, unmoved, with the frame's intrinsics, so that no geometry made with
-    them divides by zero before it is masked by `has_previous`, `has_next`.
+    them divides by zero before it is masked by `has_previous`, `has_next`, `has_stereo`.
     """
-    column = SIDES[side]
+    column = SIDES.get(side, side)
     if row[f"{column}_image"] is None:
         image, own, transform = np.zeros((size[1], size[0], 3), np.uint8), intrinsics, np.eye(4)
     else:
@@ -86,13 +104,33 @@ def _neighbour(row: Row, side: str, intrinsics: np.ndarray, size: Size) -> Array
     }
 
 
+def _measured(row: Row, config: TrainingSetConfig) -> Arrays:
+    """LiDAR and exact depth as they were asked for, thinned where that was asked for."""
+    arrays = {}
+    if config.lidar_depth:
+        arrays["lidar_depth_m"] = _lidar(row, config.loss_size)
+    if config.exact_depth:
+        arrays["exact_depth_m"] = _dense(row, "exact_depth", config.loss_size)
+    if config.sparse_share is None or not arrays:
+        return arrays
+    kept = _kept_pixels(row["frame_id"], config.loss_size, config.sparse_share)
+    return {name: np.where(kept, depth_m, np.float32(0.0)) for name, depth_m in arrays.items()}
+
+
+def _kept_pixels(frame_id: str, size: Size, share: float) -> np.ndarray:
+    """A random mask (h, w) of this share, on the whole; a smaller share keeps some of the same."""
+    seed = hashlib.blake2b(frame_id.encode(), digest_size=8).digest()
+    numbers = np.random.default_rng(int.from_bytes(seed, "little"))
+    return numbers.random((size[1], size[0]), np.float32) < share
+
+
 def _lidar(row: Row, size: Size) -> np.ndarray:
     """Sparse depth (h, w) in metres, 0 = none; all none where the frame has no LiDAR."""
     if row["lidar_depth"] is None:
         return np.zeros((size[1], size[0]), np.float32)
-    depth_m = decode_depth_png(row["lidar_depth"]["bytes"])
-    same = depth_m.shape == (size[1], size[0])
-    return depth_m if same else scatter_min_resize(depth_m, size)
+    levels = decode_depth_levels(row["lidar_depth"]["bytes"])
+    same = levels.shape == (size[1], size[0])
+    return depth_from_levels(levels if same else scatter_min_resize(levels, size))
 
 
 def _dense(row: Row, column: str, size: Size) -> np.ndarray:
@@ -102,7 +140,8 @@ def _dense(row: Row, column: str, size: Size) -> np.ndarray:
             f"frame {row['frame_id']} has no {column}, which was asked for. Only rendered worlds "
             "have exact depth: train on labels or on LiDAR here."
         )
-    return _resize_nearest(decode_depth_png(row[column]["bytes"]), size)
+    levels = decode_depth_levels(row[column]["bytes"])
+    return depth_from_levels(_resize_nearest(levels, size))
 
 
 def _confidence(row: Row, size: Size) -> np.ndarray:

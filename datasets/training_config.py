@@ -29,8 +29,11 @@ class TrainingSetConfig(BaseModel):
     variant_conditions: tuple[Condition, ...] | None = None  # None: all that the recipes made
     labels: FolderName | None = None  # folder below labels/: the teacher's name
     neighbours: bool = False
+    stereo: bool = False  # the clear stereo partner at input_size, with its geometry
     lidar_depth: bool = True
     exact_depth: bool = False
+    # Share of the pixels of LiDAR and exact depth that are kept, the same ones of a frame for ever.
+    sparse_share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     input_size: tuple[Side, Side]
     loss_size: tuple[Side, Side]
     p_clear: Literal["uniform", "paper-literal"] | Annotated[float, Field(ge=0.0, le=1.0)] = (

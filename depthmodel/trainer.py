@@ -14,6 +14,7 @@ from torch import nn
 
 from datasets.errors import Refused
 from datasets.loader import TrainingLoader, TrainingSet, make_loader
+from datasets.packing import as_float
 from datasets.sampler import ResumableSampler
 from depthmodel.assemble import make_objective, require_labels_of_teacher
 from depthmodel.average import Average
@@ -79,7 +80,9 @@ class Trainer:
         self._log = (
             RunLog(run, first_step=self.step, tensorboard=config.tensorboard) if main else None
         )
-        self._batches = batches(self._loader, self.sampler, config.batch_size * ranks)
+        self._batches = batches(
+            self._loader, self.sampler, config.batch_size * ranks, accelerator.device
+        )
         self._since = time.perf_counter(), self.step
 
     def do_step(self) -> None:
@@ -90,7 +93,7 @@ class Trainer:
         set_rate(self.optimizer, config.optimiser.rate(self.step, config.num_steps))
         self._module.train()
         with self.accelerator.autocast():
-            loss = self._module(to_device(batch, self.accelerator.device), self._epoch)
+            loss = self._module(batch, self._epoch)
         values = loss.values(batch["sample_id"])
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss.total)
@@ -196,7 +199,7 @@ class Trainer:
         model = self.objective.model
         model.eval()
         with torch.no_grad():
-            depth_m = model(image.to(self.accelerator.device)).depth_m
+            depth_m = model(image).depth_m
         truth = batch.get("label_depth_m", batch.get("lidar_depth_m"))
         path = self.run / "pictures" / f"step-{self.step:07d}.png"
         write_pictures(path, image, depth_m, None if truth is None else truth[:NUM_PICTURES])
@@ -208,20 +211,23 @@ def _start_method(device: torch.device) -> Literal["fork", "spawn"]:
 
 
 def batches(
-    loader: TrainingLoader, sampler: ResumableSampler, global_batch: int
+    loader: TrainingLoader,
+    sampler: ResumableSampler,
+    global_batch: int,
+    device: torch.device | None = None,
 ) -> Iterator[Batch]:
-    """Batches without end, epoch after epoch; the sampler's state moves with them."""
+    """Batches on a device (CPU) without end, epoch after epoch; the sampler's state moves too."""
     while True:
         for batch in loader:
             sampler.advance(global_batch)
-            yield batch
+            yield to_device(batch, device or torch.device("cpu"))
         sampler.next_epoch()
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on a device."""
+    """The batch with its tensors on a device, its pictures as float32 in [0, 1]."""
     return {
-        k: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v
+        k: as_float(v.to(device, non_blocking=True)) if isinstance(v, torch.Tensor) else v
         for k, v in batch.items()
     }
 

@@ -151,6 +151,16 @@ def test_noise_has_md4alls_mean_and_deviation() -> None:
     assert white.min() > 150 and white.max() == 255  # clamped, not wrapped around
 
 
+def test_noise_is_one_sum_that_saturates_once() -> None:
+    """An oracle on integers: the same stretch of the same field, added to black, grey and white."""
+    grey, black = np.full((30, 40, 3), 128, np.uint8), np.zeros((30, 40, 3), np.uint8)
+    noise = add_noise(grey, 0.005, 0.045, 0.6).astype(int) - 128
+    assert noise.min() < -20 and noise.max() > 20
+    for picture_ in (black, grey, np.full_like(grey, 250)):
+        expected = np.clip(picture_.astype(int) + noise, 0, 255)
+        np.testing.assert_array_equal(add_noise(picture_, 0.005, 0.045, 0.6), expected)
+
+
 @pytest.mark.parametrize("kind", STANDS_FOR)
 def test_corruptions_do_what_they_are_called(kind: str) -> None:
     image = picture(1)

@@ -14,7 +14,9 @@ from datasets.corruptions import Corruptions
 from datasets.errors import CorruptShard, Refused
 from datasets.frame import Condition, scaled_intrinsics
 from datasets.loader import TrainingSet, make_loader
+from datasets.packing import as_float, fields_of, num_bytes_of, pack
 from datasets.sampler import Draw, ResumableSampler
+from datasets.samples import most_bytes
 from datasets.shards import Row
 from datasets.training_config import TrainingSetConfig
 from tests.synthetic import INTRINSICS, SIZE, SyntheticSource, ingest_synthetic, picture, recipe
@@ -309,13 +311,46 @@ def test_batches_equal_stacked_samples(root: Path) -> None:
     """The packed way through a loader against torch's own collate."""
     dataset = joined(root, augmentation=Augmentation(), exact_depth=True)
     sampler = dataset.sampler(1)
-    batch = next(iter(make_loader(dataset, sampler, 4)))
+    packed = next(iter(make_loader(dataset, sampler, 4)))
+    pictures = {"image", "clear_image", "target", "previous", "next"}
+    assert pictures == {
+        name for name, v in packed.items() if isinstance(v, torch.Tensor) and v.dtype == torch.uint8
+    }
+    batch = {n: as_float(v) if isinstance(v, torch.Tensor) else v for n, v in packed.items()}
     expected = torch.utils.data.default_collate([dataset[d] for d in list(sampler)[:4]])
     assert set(batch) == set(expected)
     for name, value in expected.items():
         same = batch[name] == value
         assert same.all() if isinstance(same, torch.Tensor) else same, name
         assert not isinstance(value, torch.Tensor) or batch[name].dtype == value.dtype
+
+
+def test_a_picture_of_another_size_is_not_packed(root: Path) -> None:
+    """OpenCV would write it somewhere else, and the batch would show whatever was in memory."""
+    values = [joined(root).values(i) for i in (0, 1)]
+    values[1]["image"] = np.zeros((SIZE[1], SIZE[0] + 2, 3), np.uint8)
+    with pytest.raises(ValueError, match="among others of"):
+        pack(values)
+
+
+@pytest.mark.parametrize("neighbours", [True, False])
+def test_a_batch_fits_into_the_slot_of_its_worker(root: Path, neighbours: bool) -> None:
+    dataset = joined(root, neighbours=neighbours, exact_depth=True)
+    fields = fields_of(dataset.values(0), 4)
+    assert num_bytes_of(fields) <= 4 * most_bytes(dataset.config) < 1.3 * num_bytes_of(fields)
+
+
+def test_a_batch_that_is_kept_does_not_change(root: Path) -> None:
+    """Slots are written again and again; what was handed out is a copy, also after a break."""
+    dataset = joined(root, p_clear=1.0)
+    loader = make_loader(dataset, dataset.sampler(0, shuffle=False), 1, num_workers=1)
+    for _ in range(2):
+        kept = [batch for batch, _ in zip(loader, range(3), strict=False)]
+        kept += list(loader)
+        for batch in kept:
+            expected = dataset[int(batch["index"])]["image"]
+            assert torch.equal(as_float(batch["image"][0]), expected)
+    assert len(kept) == 3 + NUM_FRAMES
 
 
 def test_blocks_are_row_groups(root: Path) -> None:

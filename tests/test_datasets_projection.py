@@ -152,6 +152,26 @@ def test_resizing_neither_invents_nor_loses_the_extremes(
     np.testing.assert_array_equal(scatter_min_resize(sparse_m, (64, 48)), sparse_m)
 
 
+@pytest.mark.parametrize("size", [(32, 16), (16, 48), (23, 17), (64, 48), (100, 70)])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_resizing_is_the_least_of_all_that_fall_together(
+    size: tuple[int, int], dtype: type[np.generic]
+) -> None:
+    """An oracle, pixel by pixel; the largest level of a PNG is a depth, too."""
+    rng = np.random.default_rng(2)
+    levels = rng.integers(1, 65536, (48, 64)) * (rng.random((48, 64)) < 0.2)
+    levels[0, :4], levels[1, :4] = 65535, 0
+    sparse = levels.astype(dtype)
+    expected = np.zeros((size[1], size[0]), dtype)
+    for v, u in zip(*np.nonzero(levels), strict=True):
+        y, x = int((v + 0.5) * size[1] / 48), int((u + 0.5) * size[0] / 64)
+        if expected[y, x] == 0 or sparse[v, u] < expected[y, x]:
+            expected[y, x] = sparse[v, u]
+    found = scatter_min_resize(sparse, size)
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_resizing_agrees_with_scaled_intrinsics() -> None:
     rng = np.random.default_rng(1)
     points_m = rng.uniform([-5, -4, 8], [5, 4, 40], (200, 3))

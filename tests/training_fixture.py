@@ -49,6 +49,39 @@ class NeighbourSource(SyntheticSource):
         )
 
 
+STEREO_DEPTH_M = 10.0
+STEREO_INTRINSICS = INTRINSICS + np.array([[0, 0, 1.5], [0, 0, 0], [0, 0, 0]])  # as rectified ones
+T_STEREO = np.array([[1, 0, 0, -1.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], float)  # to right
+
+
+@dataclass(frozen=True)
+class StereoSource(SyntheticSource):
+    """A striped wall 10 m ahead, seen by a frame and its right partner; the last has no partner."""
+
+    def load(self, ref: FrameRef) -> Frame:
+        frame, index = super().load(ref), int(ref.source_id)
+        partner = Neighbour(
+            source_id=f"{index}-stereo",
+            timestamp_us=index,
+            image=JpegImage(encode_jpeg(_stripes(index, STEREO_INTRINSICS, T_STEREO))),
+            intrinsics=STEREO_INTRINSICS,
+            T_neighbour_camera=T_STEREO,
+        )
+        return dataclasses.replace(
+            frame,
+            image=JpegImage(encode_jpeg(_stripes(index, INTRINSICS, np.eye(4)))),
+            stereo=None if index == self.num_frames - 1 else partner,
+        )
+
+
+def _stripes(index: int, intrinsics: np.ndarray, transform: np.ndarray) -> np.ndarray:
+    """What a camera moved sideways sees (H, W, 3) uint8 of the wall, lit from the left."""
+    u = np.arange(SIZE[0])
+    across_m = (u - intrinsics[0, 2]) / intrinsics[0, 0] * STEREO_DEPTH_M - transform[0, 3]
+    grey = 120 + 60 * np.sin(1.6 * across_m + index) - 4 * across_m
+    return np.repeat(np.tile(grey, (SIZE[1], 1))[..., None], 3, 2).astype(np.uint8)
+
+
 def _neighbour(index: int, side: str, transform: np.ndarray) -> Neighbour:
     return Neighbour(
         source_id=f"{index}-{side}",
