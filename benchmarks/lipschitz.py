@@ -177,7 +177,8 @@ def print_tables(title: str, decoder: StrictDecoder, z: Tensor, low: Low) -> Non
     print("| stretch of z to u | least | most | within |\n|---|---|---|---|")
     for name, (low_end, high_end) in _observations(fixed(decoder), z, low):
         within = "NO" if low_end < least or high_end > most else "yes"
-        print(f"| {name} | {low_end:.4g} | {high_end:.4g} | {within} |")
+        shown = "-" if math.isnan(low_end) else f"{low_end:.4g}"  # of the control, not asked
+        print(f"| {name} | {shown} | {high_end:.4g} | {within} |")
     print("\n| inverse, relative error | z to u to z | u to z to u |\n|---|---|---|")
     for name, dtype, wanted in (("fp64", torch.float64, 1e-12), ("fp32", torch.float32, 1e-5)):
         for scale in (1, 10):
