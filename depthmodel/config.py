@@ -117,7 +117,10 @@ class DepthConfig(Frozen):
     def identity(self) -> str:
         """JSON of what is not at its default; where the encoder came from is not part of it."""
         plain = self.without_pretrained()
-        return json.dumps(plain.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
+        fields = plain.model_dump(mode="json", exclude_defaults=True)
+        if plain.decoder is not None:  # two kinds at their defaults are not the same
+            fields["decoder"] = {"kind": plain.decoder.kind, **fields["decoder"]}
+        return json.dumps(fields, sort_keys=True)
 
     def without_pretrained(self) -> "DepthConfig":
         """The same network whose encoder's weights come with all the others."""

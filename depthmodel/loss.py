@@ -66,10 +66,12 @@ class LossSums:
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, name: str, weight: float, loss: Tensor) -> None:
+        """Take in a part () with its weight."""
         self.weighted.append(weight * loss)
         self.parts[name] = loss.detach()
 
     def loss(self) -> Loss:
+        """The sum of all parts; raises ValueError where there is none."""
         if not self.weighted:
             raise ValueError("every weight is 0; give at least one part a weight")
         return Loss(torch.stack(self.weighted).sum(), self.parts, self.statistics, self.finite)

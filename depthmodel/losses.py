@@ -18,6 +18,7 @@ from depthmodel.silog import silog_loss
 from depthmodel.smoothness import smoothness_loss
 from depthmodel.velocity import velocity_loss
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherLoss:
     """Weights; a part with weight 0 is not computed. Supervised: only `silog` is not 0."""

@@ -22,15 +22,15 @@ import torch
 from torch import nn
 
 from datasets.errors import Refused
-from datasets.images import resize_image
 from depthmodel import storage
-from depthmodel.aux_images import AuxImages, AuxPicture, stacked
+from depthmodel.aux_images import AuxImages, AuxPicture
 from depthmodel.auxview import AuxView, AuxViewEnhancer
 from depthmodel.backbone import Backbone
 from depthmodel.card import ModelCard
 from depthmodel.config import DepthConfig
 from depthmodel.dpt import DptHead, resize
 from depthmodel.feature_pack import FeaturePack
+from depthmodel.picture_prediction import predict_pictures
 from depthmodel.pixelformer import PixelFormerDecoder
 from depthmodel.restoration import FeatureRestoration
 from depthmodel.strict_config import StrictConfig
@@ -42,6 +42,7 @@ MIN_STD = 1e-3  # of a picture of one colour
 MIN_SIDE_PIXELS = 32
 
 Maps = tuple[torch.Tensor, ...]  # of the encoder, fine to coarse; see DepthModel.restored
+
 
 class DepthPrediction(NamedTuple):
     """What the network says of a batch of images (B, 3, H, W)."""
@@ -231,31 +232,7 @@ class DepthModel(nn.Module):
         view, or None, for each image. Works in eval mode and leaves the mode as it was. Raises
         Refused for images of another shape or dtype.
         """
-        views = [None] * len(images) if aux is None else list(aux)
-        for image in [*images, *(view.image for view in views if view is not None)]:
-            _check_picture(image)
-        was_training = self.training
-        self.eval()
-        try:
-            starts = range(0, len(images), batch_size)
-            ends = [(s, s + batch_size) for s in starts]
-            return [d for s, e in ends for d in self._predict_batch(images[s:e], views[s:e])]
-        finally:
-            self.train(was_training)
-
-    def _predict_batch(
-        self, images: Sequence[np.ndarray], views: Sequence[AuxPicture | None]
-    ) -> list[np.ndarray]:
-        config, device = self.config, next(self.parameters()).device
-        resized = np.stack([resize_image(image, config.input_size) for image in images])
-        batch = torch.from_numpy(resized).to(device).permute(0, 3, 1, 2).float() / 255  # (B,3,H,W)
-        aux = stacked(views, images, config.input_size, device)
-        inverse_depth = self(batch, aux).inverse_depth
-        depths: list[np.ndarray] = []
-        for one, image in zip(inverse_depth.split(1), images, strict=True):
-            depth_m = 1 / resize(one, (image.shape[0], image.shape[1]))[0, 0]
-            depths.append(depth_m.clamp(config.min_depth_m, config.max_depth_m).cpu().numpy())
-        return depths
+        return predict_pictures(self, images, batch_size, aux)
 
     @property
     def digest(self) -> str:
@@ -328,11 +305,4 @@ def _check_image(image: torch.Tensor) -> None:
         raise Refused(
             f"found images of {image.shape[3]} x {image.shape[2]} pixels, expected sides of at "
             f"least {MIN_SIDE_PIXELS}: resize them to the model's input_size"
-        )
-
-
-def _check_picture(image: np.ndarray) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise Refused(
-            f"found an image of shape {image.shape} and {image.dtype}, expected (h, w, 3) uint8 RGB"
         )

@@ -16,6 +16,7 @@ class PixelFormerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: Literal["pixelformer"] = "pixelformer"
     lower: Literal["attention", "invertible"] = "attention"
     embed_dim: Width = 128
     head_dim: Width = 32  # of an attention head

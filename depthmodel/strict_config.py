@@ -15,6 +15,7 @@ class StrictConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: Literal["strict"] = "strict"
     scale_bound: float = Field(default=0.25, ge=0, le=2)  # |log s| <= a
     lipschitz: float = Field(default=0.25, ge=0, le=2)  # of the shift, in the half it looks at
     num_half_steps: int = Field(default=2, ge=1, le=8)  # at each of 1/16, 1/8 and 1/4

@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from datasets.errors import Refused
 from depthmodel.coupling import Coupling
-from depthmodel.dpt import _full_precision as full_precision
 from depthmodel.haar import haar_analysis, haar_synthesis
+from depthmodel.precision import exact_convolutions
 from depthmodel.strict_config import StrictConfig
 
 CELL = 16  # values of u per entry of z's grid and axis
@@ -83,7 +83,7 @@ class StrictDecoder(nn.Module):
         `size` is (height, width) in pixels; of a ViT z has the grid of the patches. Raises Refused
         where 16 does not divide the sides of a pyramid's image.
         """
-        with full_precision(feature.device.type):
+        with exact_convolutions(feature.device.type):
             feature = feature.to(self.projection.weight)
             if self.patch is None:
                 feature = F.pixel_unshuffle(_cropped(feature, size), 2)  # (B, 4C, H/16, W/16)
@@ -96,7 +96,7 @@ class StrictDecoder(nn.Module):
                 f"found a feature of shape {tuple(z.shape)}, expected (B, {LATENT_CHANNELS}, h, w):"
                 " make it by StrictDecoder.project"
             )
-        with full_precision(z.device.type):
+        with exact_convolutions(z.device.type):
             v, low = self._at_weights(z, low)
             for condition, couplings in zip(self.conditions, self.steps(), strict=True):
                 c = condition(low, _size(v))
@@ -113,7 +113,7 @@ class StrictDecoder(nn.Module):
         if u.ndim != 4 or u.shape[1] != 1:
             raise Refused(f"found a log depth of shape {tuple(u.shape)}, expected (B, 1, H, W)")
         check_sixteenths(_size(u))
-        with full_precision(u.device.type):
+        with exact_convolutions(u.device.type):
             v, low = self._at_weights(u, low)
             v = self._down((v - self.middle) / self.config.sigma)
             for condition, couplings in zip(

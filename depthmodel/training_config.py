@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from datasets.training_config import TrainingSetConfig
 from depthmodel.config import DepthConfig
 from depthmodel.losses import StudentLoss, TeacherLoss
-from depthmodel.restorer_loss import RestorerLoss
 from depthmodel.optimiser import OptimiserConfig
 from depthmodel.posenet import PoseConfig
+from depthmodel.restorer_loss import RestorerLoss
 from depthmodel.strict_config import StrictConfig
 from depthmodel.weights import Weights
 
