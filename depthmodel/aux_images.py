@@ -1,13 +1,15 @@
 """Another camera's view of the same moment or the one before, as the network is given it."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from datasets.frame import scaled_intrinsics
 from datasets.images import resize_image
+
+ViewKind = Literal["stereo", "previous"]
 
 
 class AuxImages(NamedTuple):
@@ -29,22 +31,25 @@ class AuxPicture(NamedTuple):
     T_aux_camera: np.ndarray | None = None  # (4, 4) metres
 
 
-def stereo_of(batch: Mapping[str, torch.Tensor], *, hidden: float = 0.0) -> AuxImages | None:
-    """The stereo partners of a training batch, None where it was loaded without them.
+def view_of(
+    batch: Mapping[str, torch.Tensor], kind: ViewKind, *, hidden: float = 0.0
+) -> AuxImages | None:
+    """The other views of a training batch, None where it was loaded without them.
 
     Each is hidden with the probability `hidden`, drawn from torch's generator (iid_rdepth.md, 4.4).
+    Of the frame before, the batch's pictures must be of one size.
     """
-    if "stereo" not in batch:
+    if kind not in batch:
         return None
-    present = batch["has_stereo"].bool()
+    present = batch[f"has_{kind}"].bool()
     if hidden:
         present = present & (torch.rand(present.shape) >= hidden).to(present.device)
     return AuxImages(
-        image=batch["stereo"],
+        image=batch[kind],
         present=present,
-        K=batch["shown_intrinsics"],
-        K_aux=batch["stereo_intrinsics"],
-        T_aux_camera=batch["T_stereo_camera"],
+        K=batch["shown_intrinsics" if kind == "stereo" else "intrinsics"],
+        K_aux=batch[f"{kind}_intrinsics"],
+        T_aux_camera=batch[f"T_{kind}_camera"],
     )
 
 

@@ -7,7 +7,7 @@ Stage 0 trains a decoder on a frozen encoder, stage 1 the restoration, stage 2 t
 import torch
 from torch import Tensor
 
-from depthmodel.aux_images import stereo_of
+from depthmodel.aux_images import view_of
 from depthmodel.config import DepthConfig
 from depthmodel.loss import Loss, LossSums, at_loss_size, finite_outputs, need
 from depthmodel.model import DepthModel, Maps
@@ -38,7 +38,9 @@ class Restorer(Objective):
         image = batch["image"]
         size = image.shape[2], image.shape[3]
         hidden = self.config.aux_dropout if self.training else 0.0
-        maps = model.enhanced(model.encode(image), stereo_of(batch, hidden=hidden), size)
+        maps = model.enhanced(
+            model.encode(image), view_of(batch, self.config.view, hidden=hidden), size
+        )
         estimates = self._estimates(maps, size)
         # Without restoration the maps are decoded as they are, or as a strict decoder packs them.
         steps = [model.unpacked(e, maps) for e in estimates] or model.restored(maps, size)

@@ -10,7 +10,14 @@ from datasets.frame import Condition
 from datasets.training_config import TrainingSetConfig
 from depthmodel.optimiser import OptimiserConfig
 from depthmodel.presets import paper_depth, paper_pose, world_depth, world_pose
-from depthmodel.training_config import LIDAR_LOSS, StudentConfig, TeacherConfig, TrainConfig
+from depthmodel.restoration_presets import RESTORATION_PRESETS
+from depthmodel.training_config import (
+    LIDAR_LOSS,
+    RestorerConfig,
+    StudentConfig,
+    TeacherConfig,
+    TrainConfig,
+)
 
 PAPER_LOSS_SIZE = (576, 320)
 PAPER_FRAMES = 15_129  # clear train frames of nuScenes, by md4all's filter
@@ -143,6 +150,7 @@ PRESETS = {
     "world-student": world_student,
     "demo-teacher": demo_teacher,
     "demo-student": demo_student,
+    **RESTORATION_PRESETS,
 }
 
 
@@ -157,6 +165,13 @@ def with_student_data(
     role = config.role.model_copy(update={"teacher": teacher})
     data = config.data.model_copy(update={"labels": labels, "recipes": recipes})
     return checked(config.model_copy(update={"role": role, "data": data}))
+
+
+def with_base(config: TrainConfig, base: Path | None) -> TrainConfig:
+    """A restorer's run that starts from the weights in a model's folder; raises ValueError."""
+    assert isinstance(config.role, RestorerConfig)
+    role = config.role.model_copy(update={"base": base})
+    return checked(config.model_copy(update={"role": role}))
 
 
 def checked(config: TrainConfig) -> TrainConfig:

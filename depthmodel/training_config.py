@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from datasets.training_config import TrainingSetConfig
+from depthmodel.aux_images import ViewKind
 from depthmodel.config import DepthConfig
 from depthmodel.losses import StudentLoss, TeacherLoss
 from depthmodel.optimiser import OptimiserConfig
@@ -61,14 +62,16 @@ class RestorerConfig(_Part):
 
     `base` is a model's folder whose weights start the parts of the same name. `frozen` names the
     modules that are not trained. `target`: what LiDAR measured, or a rendered world's depth, which
-    `data.sparse_share` thins. `aux_dropout` hides the stereo partner of that share of the samples,
-    so that one network serves with it and without.
+    `data.sparse_share` thins. An auxiliary view is the stereo partner or the frame before, and
+    `aux_dropout` hides it from that share of the samples, so that one network serves with it and
+    without.
     """
 
     kind: Literal["restorer"] = "restorer"
     base: Path | None = None
     frozen: tuple[str, ...] = ("backbone",)
     target: Literal["lidar", "exact"] = "exact"
+    view: ViewKind = "stereo"
     aux_dropout: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     num_epochs_before_projection: Annotated[int, Field(ge=0)] = 2
     loss: RestorerLoss = RestorerLoss()
@@ -117,7 +120,16 @@ class TrainConfig(_Part):
         has = {"lidar": self.data.lidar_depth, "exact": self.data.exact_depth}
         if not has[role.target]:
             raise ValueError(f"data.{role.target}_depth: learning from this depth needs it")
-        if self.model.auxview is not None and not self.data.stereo:
-            raise ValueError("data.stereo: training an auxiliary view needs the stereo partners")
+        if self.model.auxview is not None:
+            self._check_view(role)
         if role.loss.projected and not isinstance(self.model.decoder, StrictConfig):
             raise ValueError("role.loss.projected: only a strict decoder can take depth back")
+
+    def _check_view(self, role: RestorerConfig) -> None:
+        data = self.data
+        if role.view == "stereo" and not data.stereo:
+            raise ValueError("data.stereo: training an auxiliary view needs the stereo partners")
+        if role.view == "previous" and not data.neighbours:
+            raise ValueError("data.neighbours: the frame before as a view needs the frames beside")
+        if role.view == "previous" and data.input_size != data.loss_size:
+            raise ValueError("data.loss_size: the frame before is loaded at it, so it must be that")

@@ -1,4 +1,4 @@
-"""The flows `train-teacher` and `train-student`: one long job each, with checkpoints of its own."""
+"""The flows `train-teacher`, `train-student` and `train-restorer`: one long job each."""
 
 from functools import partial
 
@@ -19,3 +19,9 @@ def train_teacher(job: TrainJob) -> State:
 def train_student(job: TrainJob) -> State:
     """Train a student on clear frames and variants; an interrupted run goes on."""
     return run_long_job(partial(train_network, job), "student")
+
+
+@flow(name="train-restorer", persist_result=False)
+def train_restorer(job: TrainJob) -> State:
+    """Train parts of a network on measured depth, the others frozen; an interrupted run goes on."""
+    return run_long_job(partial(train_network, job), "restorer")

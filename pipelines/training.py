@@ -25,6 +25,7 @@ class TrainJob(BaseModel):
     recipes: tuple[str, ...] = Field(default=(), description="Recipes whose variants are shown")
     labels: str | None = Field(default=None, description="Folder below labels/; None: the only one")
     teacher: Path | None = Field(default=None, description="Folder of the teacher's model")
+    base: Path | None = Field(default=None, description="Folder of the model to start from")
     num_steps: int | None = Field(default=None, ge=1, description="Steps; None: the preset's")
     batch_size: int | None = Field(default=None, ge=1, description="Batch; None: the preset's")
     num_workers: int | None = Field(default=None, ge=0, description="Processes that read samples")
@@ -36,8 +37,8 @@ class TrainJob(BaseModel):
         """The run's configuration; raises Refused for what does not fit together."""
         from pydantic import ValidationError
 
-        from depthmodel.train_presets import PRESETS, checked, with_student_data
-        from depthmodel.training_config import StudentConfig
+        from depthmodel.train_presets import PRESETS, checked, with_base, with_student_data
+        from depthmodel.training_config import RestorerConfig, StudentConfig
 
         if self.preset not in PRESETS:
             known = ", ".join(PRESETS)
@@ -53,6 +54,12 @@ class TrainJob(BaseModel):
         changes = {name: value for name, value in asked.items() if value is not None}
         try:
             config = preset.model_copy(update=changes)
+            restores = isinstance(config.role, RestorerConfig)
+            if self.base is not None and not restores:
+                raise Refused(
+                    f"The preset {self.preset!r} starts from no base: leave --base out, or name a "
+                    "student's teacher with --teacher."
+                )
             if isinstance(config.role, StudentConfig):
                 return with_student_data(
                     config,
@@ -62,9 +69,11 @@ class TrainJob(BaseModel):
                 )
             if self.recipes or self.labels or self.teacher:
                 raise Refused(
-                    f"The preset {self.preset!r} is a teacher: it sees clear frames alone, without "
+                    f"The preset {self.preset!r} sees clear frames alone, without "
                     "variants, labels or another teacher. Leave these options out."
                 )
+            if restores:
+                return with_base(config, None if self.base is None else self.base.resolve())
             return checked(config)
         except ValidationError as error:
             problems = "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())
@@ -96,6 +105,7 @@ def command_of(job: TrainJob) -> str:
     for option, value in options.items():
         parts += [option, str(value)] if value is not None else []
     parts += ["--teacher", job.teacher.name] if job.teacher else []
+    parts += ["--base", job.base.name] if job.base else []
     return " ".join([*parts, "--seed", str(job.seed)])
 
 

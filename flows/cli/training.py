@@ -19,8 +19,9 @@ def train(
     preset: Annotated[
         str,
         typer.Argument(
-            help="world-teacher, world-lidar-teacher, real-overfit, world-student, paper-teacher, "
-            "paper-student"
+            help="world-teacher, world-lidar-teacher, real-overfit, world-student, world-base, "
+            "world-restoration, world-stereo, paper-teacher, paper-student, kitti-base, "
+            "kitti-restoration, kitti-stereo, nuscenes-restoration, robotcar-restoration"
         ),
     ],
     dataset: Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)],
@@ -34,6 +35,10 @@ def train(
     teacher: Annotated[
         Path | None, typer.Option(help="Model folder of a student's teacher", exists=True)
     ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option(help="Model folder whose weights start the same parts", exists=True),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Batch; the preset's")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that read")] = None,
@@ -45,7 +50,7 @@ def train(
     engine_mode: EngineMode = "prefect",
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
-    """Train a teacher or a student; the same command goes on after any interruption."""
+    """Train a teacher, a student or parts of a network; the same command goes on after a stop."""
     from pipelines.stop import Stop, stop_on_signals
     from pipelines.training import TrainJob, train_network
 
@@ -57,6 +62,7 @@ def train(
         recipes=tuple(variants or ()),
         labels=labels or None,
         teacher=teacher,
+        base=base,
         num_steps=steps,
         batch_size=batch_size,
         num_workers=workers,
@@ -65,7 +71,7 @@ def train(
         device=device or None,
     )
     config, stop = job.config(), Stop()  # what is refused is said before a server is started
-    role = "student" if "student" in preset else "teacher"
+    role = _role(config.role)
     if engine_mode == "prefect" and not json:
         say_server(f"train-{role}")
     with progress_bar("steps", config.num_steps, not json) as bar:
@@ -81,7 +87,16 @@ def train(
     end(stop.exit_code if report.stopped else 0)
 
 
-def _flow(role: str) -> Flow[..., Any]:
-    from flows.train import train_student, train_teacher
+def _role(role: object) -> str:
+    from depthmodel.training_config import RestorerConfig, StudentConfig
 
-    return train_student if role == "student" else train_teacher
+    if isinstance(role, RestorerConfig):
+        return "restorer"
+    return "student" if isinstance(role, StudentConfig) else "teacher"
+
+
+def _flow(role: str) -> Flow[..., Any]:
+    from flows.train import train_restorer, train_student, train_teacher
+
+    flows = {"student": train_student, "teacher": train_teacher, "restorer": train_restorer}
+    return flows[role]

@@ -1,0 +1,314 @@
+"""Does feature restoration help, and is it more than a larger network? (iid_rdepth.md, T9 and T11)
+
+    python -m benchmarks.restoration DATASET --encoder MODEL --out DIR
+
+On the built-in world, clear frames, with a frozen encoder and 5 % of the exact depth: a decoder is
+trained on the encoder (stage 0), and from it each arm for the same number of steps more. Scored are
+clear frames of places never trained on, against all of their exact depth. The same command goes on
+after any interruption; DIR/restoration.md and DIR/restoration.json hold what is there.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from datasets.disk import write_whole
+from datasets.loader import TrainingSet, make_loader
+from depthmodel.aux_images import AuxImages, view_of
+from depthmodel.auxview_config import AuxViewConfig
+from depthmodel.config import DepthConfig
+from depthmodel.metrics import score_image
+from depthmodel.model import DepthModel
+from depthmodel.objectives import Batch
+from depthmodel.restoration_presets import world_base, world_restoration_network
+from depthmodel.restorer_loss import RestorerLoss
+from depthmodel.train import train
+from depthmodel.train_presets import checked, with_base
+from depthmodel.trainer import to_device
+from depthmodel.training_config import RestorerConfig, TrainConfig
+
+Lower = Literal["fusion", "invertible"]
+View = Literal["none", "right", "wrong"]
+NOISE_SEED = 11
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """What is added to the base, and with which losses it is trained."""
+
+    name: str
+    words: str
+    lower: Lower = "fusion"
+    restoration: dict[str, Any] | None = None  # fields that are not the preset's; None: none
+    deviation: float = 0.0
+    view: Literal["stereo", "previous"] | None = None
+    sparse_share: float | None = 0.05
+    scored: tuple[View, ...] = field(default=("none",))
+
+
+ARMS = (
+    Arm(name="base", words="R0, trained as long as the others"),
+    Arm(
+        name="unet",
+        words="+ UNet, one step, noise as in the diffusion",
+        restoration={"num_steps": 1},
+    ),
+    Arm(
+        name="control",
+        words="+ the same UNet as a plain residual: no noise, one step",
+        restoration={"kind": "one-step"},
+    ),
+    Arm(name="diffusion", words="R1: + diffusion, T = 4", restoration={}),
+    Arm(name="r1", words="R1 with the deviation loss", restoration={}, deviation=0.1),
+    Arm(name="base-invertible", words="invertible lower stages alone", lower="invertible"),
+    Arm(
+        name="invertible",
+        words="R2: diffusion and invertible lower stages",
+        lower="invertible",
+        restoration={},
+    ),
+    Arm(
+        name="r2",
+        words="R2 with the deviation loss",
+        lower="invertible",
+        restoration={},
+        deviation=0.1,
+    ),
+    Arm(
+        name="stereo",
+        words="R3: + the stereo partner",
+        lower="invertible",
+        restoration={},
+        deviation=0.1,
+        view="stereo",
+        scored=("right", "none", "wrong"),
+    ),
+    Arm(
+        name="previous",
+        words="R3: + the frame before, at its recorded pose",
+        lower="invertible",
+        restoration={},
+        deviation=0.1,
+        view="previous",
+        scored=("right", "none", "wrong"),
+    ),
+    Arm(
+        name="dense-diffusion",
+        words="R1 from all of the depth",
+        restoration={},
+        sparse_share=None,
+    ),
+    Arm(
+        name="dense-invertible",
+        words="R2 from all of the depth",
+        lower="invertible",
+        restoration={},
+        sparse_share=None,
+    ),
+    Arm(
+        name="dense-r2",
+        words="R2 from all of the depth, with the deviation loss",
+        lower="invertible",
+        restoration={},
+        deviation=0.1,
+        sparse_share=None,
+    ),
+)
+VIEWS = {
+    "stereo": AuxViewConfig(max_disparity_px=64.0),
+    "previous": AuxViewConfig(alignment="pose"),
+}
+
+
+def network(arm: Arm, encoder: DepthConfig) -> DepthConfig:
+    """The family's member that an arm trains, on the encoder's configuration."""
+    restoration = None
+    if arm.restoration is not None:
+        fields = world_restoration_network().model_dump() | arm.restoration
+        restoration = type(world_restoration_network()).model_validate(fields)
+    return encoder.model_copy(
+        update={
+            "head": encoder.head.model_copy(update={"lower": arm.lower}),
+            "restoration": restoration,
+            "auxview": VIEWS[arm.view] if arm.view else None,
+        }
+    )
+
+
+def run_of(arm: Arm, encoder: DepthConfig, base: Path, seed: int, steps: int) -> TrainConfig:
+    """The training of an arm: everything but the encoder learns."""
+    preset = world_base()
+    role = RestorerConfig(
+        view=arm.view or "stereo",
+        loss=replace(RestorerLoss(), deviation=arm.deviation, residual=1e-3),
+    )
+    data = preset.data.model_copy(
+        update={
+            "input_size": encoder.input_size,
+            "loss_size": encoder.input_size,
+            "sparse_share": arm.sparse_share,
+            "stereo": arm.view == "stereo",
+            "neighbours": arm.view == "previous",
+        }
+    )
+    changes = {"name": arm.name, "role": role, "data": data, "seed": seed, "num_steps": steps}
+    config = preset.model_copy(update={**changes, "model": network(arm, encoder)})
+    return with_base(checked(config), base)
+
+
+def score(folder: Path, arm: Arm, dataset: Path) -> dict[str, Any]:
+    """RMSE, AbsRel and the steps' deviation on clear val frames, with each view that is scored."""
+    model = DepthModel.from_pretrained(folder)
+    found: dict[str, Any] = {}
+    for view in arm.scored:
+        rows = [
+            row for batch in _val(dataset, arm, model) for row in _rows(model, arm, batch, view)
+        ]
+        rmse, abs_rel, deviation = np.mean(np.array(rows), axis=0)
+        found[view] = {
+            "rmse": float(rmse),
+            "abs_rel": float(abs_rel),
+            "deviation": float(deviation),
+            "images": len(rows),
+        }
+    return found
+
+
+def _val(dataset: Path, arm: Arm, model: DepthModel) -> Iterator[Batch]:
+    data = world_base().data.model_copy(
+        update={
+            "split": "val",
+            "augmentation": None,
+            "sparse_share": None,
+            "input_size": model.config.input_size,
+            "loss_size": model.config.input_size,
+            "stereo": arm.view == "stereo",
+            "neighbours": arm.view == "previous",
+        }
+    )
+    samples = TrainingSet(dataset, data)
+    sampler = samples.sampler(0, shuffle=False)
+    for batch in make_loader(samples, sampler, 8, drop_last=False):
+        yield to_device(batch, torch.device("cpu"))
+
+
+@torch.no_grad()
+def _rows(model: DepthModel, arm: Arm, batch: Batch, view: View) -> Iterator[list[float]]:
+    image = batch["image"]
+    size = image.shape[2], image.shape[3]
+    aux = view_of(batch, arm.view) if arm.view and view != "none" else None
+    maps = model.enhanced(model.encode(image), _turned(aux) if view == "wrong" else aux, size)
+    deviation = _deviation(model, maps, size)
+    depths_m = 1 / model.decode(model.restored(maps, size)[-1], size)
+    for depth_m, truth_m in zip(depths_m, batch["exact_depth_m"], strict=True):
+        metrics = score_image(depth_m[0].numpy(), truth_m.numpy())
+        assert metrics is not None
+        yield [metrics.rmse, metrics.abs_rel, deviation]
+
+
+def _turned(aux: AuxImages | None) -> AuxImages | None:
+    """Views of other samples, in the place of the right ones."""
+    return aux and aux._replace(image=aux.image.roll(1, dims=0))
+
+
+def _deviation(model: DepthModel, maps: tuple[torch.Tensor, ...], size: tuple[int, int]) -> float:
+    """Mean over steps of |x^(t) - x^(1)| / |f|, started from noise (T9)."""
+    if model.restoration is None:
+        return float("nan")
+    packed = model.packed(maps, size)
+    generator = torch.Generator().manual_seed(NOISE_SEED)
+    *earlier, last = model.restoration(packed, generator=generator)
+    if not earlier:
+        return 0.0
+    scale = float(model.restoration.standardise(packed).norm())
+    std = model.restoration.std[:, None, None]
+    return statistics.fmean(float(((x - last) / std).norm()) / scale for x in earlier)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--encoder", type=Path, required=True, help="model whose encoder is frozen")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--arms", default=",".join(arm.name for arm in ARMS))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--base-steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=600)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    arms = [arm for arm in ARMS if arm.name in options.arms.split(",")]
+    for seed in map(int, options.seeds.split(",")):
+        for arm in arms:
+            _do(arm, seed, options)
+            write_tables(options.out)
+    print((options.out / "restoration.md").read_text())
+
+
+def _do(arm: Arm, seed: int, options: argparse.Namespace) -> None:
+    folder = options.out / f"seed-{seed}" / arm.name
+    if (folder / "score.json").exists():
+        return
+    encoder = DepthModel.from_pretrained(options.encoder).config
+    start = Arm(name=f"start-{arm.lower}", words="stage 0", lower=arm.lower)
+    base = options.out / f"seed-{seed}" / start.name
+    config = run_of(start, encoder, options.encoder, seed, options.base_steps)
+    train(config, options.dataset, base, device="cpu")
+    config = run_of(arm, encoder, base / "model", seed, options.steps)
+    report = train(config, options.dataset, folder, device="cpu")
+    found = score(folder / "model", arm, options.dataset)
+    parameters = sum(p.numel() for p in DepthModel.from_pretrained(folder / "model").parameters())
+    facts = {"arm": arm.name, "seed": seed, "scores": found, "parameters": parameters}
+    write_whole(folder / "score.json", json.dumps(facts | {"seconds": report.seconds}, indent=1))
+    print(f"seed {seed} {arm.name}: {found}", flush=True)
+
+
+def write_tables(out: Path) -> None:
+    """DIR/restoration.md and .json of all scores that are there."""
+    scores = [json.loads(path.read_text()) for path in sorted(out.glob("seed-*/*/score.json"))]
+    by_arm = {arm.name: [s for s in scores if s["arm"] == arm.name] for arm in ARMS}
+    base = {s["seed"]: s["scores"]["none"]["rmse"] for s in by_arm["base"]}
+    lines = [
+        "| arm | view | seeds | RMSE m | against base | AbsRel | step deviation | weights |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for arm in ARMS:
+        found = by_arm[arm.name]
+        for view in arm.scored if found else ():
+            rows = [s["scores"][view] for s in found]
+            change = [
+                100 * (s["scores"][view]["rmse"] / base[s["seed"]] - 1)
+                for s in found
+                if s["seed"] in base
+            ]
+            cells = [
+                arm.words,
+                "-" if arm.view is None else view,
+                str(len(rows)),
+                _spread([r["rmse"] for r in rows], 3),
+                _spread(change, 1) + " %" if change else "-",
+                _spread([r["abs_rel"] for r in rows], 4),
+                _spread([r["deviation"] for r in rows], 3),
+                f"{found[0]['parameters'] / 1e6:.2f} M",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    write_whole(out / "restoration.md", "\n".join(lines) + "\n")
+    write_whole(out / "restoration.json", json.dumps(scores, indent=1) + "\n")
+
+
+def _spread(values: list[float], digits: int) -> str:
+    """Mean and sample standard deviation over seeds."""
+    if not values or np.isnan(values).any():
+        return "-"
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()
