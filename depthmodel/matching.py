@@ -39,7 +39,7 @@ class Match(NamedTuple):
 class Peak(NamedTuple):
     """The best of D candidates at each cell."""
 
-    index: Tensor  # (B, 1, h, w) in candidates, with its fraction
+    place: Tensor  # (B, 1, h, w) in candidates, with its fraction
     certainty: Tensor  # (B, 1, h, w) in [0, 1]
 
 
@@ -93,7 +93,7 @@ class BestCandidate(nn.Module):
         hidden = F.gelu(self.hidden(torch.cat([target, profile], 1)))
         move, sure = self.change(hidden).split(1, 1)
         found = peak(cosines, self.log_temperature, sure)
-        return Peak(found.index + torch.tanh(move), found.certainty)
+        return Peak(found.place + torch.tanh(move), found.certainty)
 
 
 def local_mean(x: Tensor, side: int) -> Tensor:

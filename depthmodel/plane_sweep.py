@@ -64,7 +64,7 @@ class PlaneSweep(nn.Module):
             [self._compared(target, other, rays, middle * ratio**e) for e in exponents.tolist()], 1
         )  # (B, K, h, w)
         found = self.best(local_mean(cosines, BLUR), target)
-        exponent = 2 * found.index / (self.num_planes - 1) - 1
+        exponent = 2 * found.place / (self.num_planes - 1) - 1
         inverse_depth = middle * torch.exp(math.log(ratio) * exponent)  # (B, 1, h, w)
         place, ahead = rays.at(inverse_depth)
         shift = place - cells(target.shape[2], target.shape[3], place)

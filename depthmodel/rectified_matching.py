@@ -66,7 +66,7 @@ class RectifiedMatching(nn.Module):
         num_cells = min(math.ceil(self.max_disparity_px / stride_px), target.shape[3] - 1)
         cosines = local_mean(correlation(target, phases, num_cells), BLUR)  # (B, D, h, w)
         found = self.best(cosines, target)
-        disparity = found.index / self.steps - MARGIN_CELLS  # (B, 1, h, w) in cells
+        disparity = found.place / self.steps - MARGIN_CELLS  # (B, 1, h, w) in cells
         validity = found.certainty * self._consistent(disparity, cosines)
         disparity, validity = _mirrored(disparity, to_left), _mirrored(validity, to_left)
         shift = torch.cat([torch.where(to_left, disparity, -disparity), 0 * disparity], 1)
@@ -77,7 +77,7 @@ class RectifiedMatching(nn.Module):
     @torch.no_grad()
     def _consistent(self, disparity: Tensor, cosines: Tensor) -> Tensor:
         """Whether the other image's disparity at u - d is d again: (B, 1, h, w) bool."""
-        back = peak(_of_other(cosines, self.steps), self.best.log_temperature).index
+        back = peak(_of_other(cosines, self.steps), self.best.log_temperature).place
         back = back / self.steps - MARGIN_CELLS  # (B, 1, h, w)
         height, width = disparity.shape[2:]
         place = cells(height, width, disparity) - F.pad(disparity, (0, 0, 0, 0, 0, 1))

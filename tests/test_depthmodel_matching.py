@@ -35,12 +35,12 @@ def cosines_of(curve: Tensor) -> Tensor:
 @pytest.mark.parametrize("at", [3.0, 5.25, 6.5, 7.49])
 def test_a_quadratic_peak_is_found_between_candidates(at: float) -> None:
     curve = 0.9 - 0.03 * (torch.arange(11.0) - at).square()
-    assert peak(cosines_of(curve), SHARP).index.item() == pytest.approx(at, abs=1e-4)
+    assert peak(cosines_of(curve), SHARP).place.item() == pytest.approx(at, abs=1e-4)
 
 
 def test_a_peak_at_the_end_is_the_end() -> None:
     for curve in (torch.linspace(0, 0.9, 7), torch.linspace(0.9, 0, 7)):
-        assert peak(cosines_of(curve), SHARP).index.item() == curve.argmax().item()
+        assert peak(cosines_of(curve), SHARP).place.item() == curve.argmax().item()
 
 
 def test_no_vertex_is_farther_than_half_a_candidate() -> None:
@@ -65,10 +65,10 @@ def test_correction_starts_at_nothing_and_moves_by_one_candidate_at_most() -> No
     cosines, target = torch.tanh(noise(1, 2, 9, 4, 5)), noise(2, 2, 6, 4, 5)
     best = BestCandidate(6, 8)
     plain = peak(cosines, best.log_temperature)
-    assert torch.equal(best(cosines, target).index, plain.index)
+    assert torch.equal(best(cosines, target).place, plain.place)
     assert torch.equal(best(cosines, target).certainty, plain.certainty)
     torch.nn.init.normal_(best.change.weight, std=50)
-    moved = (best(cosines, target).index - plain.index).abs()
+    moved = (best(cosines, target).place - plain.place).abs()
     assert 0.9 < moved.max() <= 1 + 1e-5
 
 
