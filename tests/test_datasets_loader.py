@@ -1,5 +1,6 @@
 import dataclasses
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from datasets.corruptions import Corruptions
 from datasets.errors import CorruptShard, Refused
 from datasets.frame import Condition, scaled_intrinsics
 from datasets.loader import TrainingSet, make_loader
-from datasets.packing import as_float, fields_of, num_bytes_of, pack
+from datasets.packing import as_float, fields_of, num_bytes_of, pack, unpack
 from datasets.sampler import Draw, ResumableSampler
 from datasets.samples import most_bytes
 from datasets.shards import Row
@@ -340,17 +341,24 @@ def test_a_batch_fits_into_the_slot_of_its_worker(root: Path, neighbours: bool) 
     assert num_bytes_of(fields) <= 4 * most_bytes(dataset.config) < 1.3 * num_bytes_of(fields)
 
 
-def test_a_batch_that_is_kept_does_not_change(root: Path) -> None:
-    """Slots are written again and again; what was handed out is a copy, also after a break."""
+def test_slots_are_not_written_before_they_are_copied(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow loop gives the worker all the time to run ahead; also after a loop that broke off."""
+
+    def late(*arguments: Any) -> Any:
+        time.sleep(0.1)
+        return unpack(*arguments)
+
+    monkeypatch.setattr("datasets.loader.unpack", late)
     dataset = joined(root, p_clear=1.0)
     loader = make_loader(dataset, dataset.sampler(0, shuffle=False), 1, num_workers=1)
-    for _ in range(2):
-        kept = [batch for batch, _ in zip(loader, range(3), strict=False)]
-        kept += list(loader)
-        for batch in kept:
-            expected = dataset[int(batch["index"])]["image"]
-            assert torch.equal(as_float(batch["image"][0]), expected)
-    assert len(kept) == 3 + NUM_FRAMES
+    kept = [batch for batch, _ in zip(loader, range(3), strict=False)]
+    kept += list(loader)
+    assert [int(batch["index"]) for batch in kept] == [*range(3), *range(NUM_FRAMES)]
+    for batch in kept:
+        expected = dataset[int(batch["index"])]["image"]
+        assert torch.equal(as_float(batch["image"][0]), expected)
 
 
 def test_blocks_are_row_groups(root: Path) -> None:
