@@ -27,7 +27,8 @@ def make_objective(config: TrainConfig) -> Objective:
         return _restorer(config, role)
     if not isinstance(role, StudentConfig):
         return Teacher(config.model, role)
-    reference = _reference(config, role) if role.loss.semantic > 0 else None
+    follows = role.loss.semantic > 0 or role.loss.feature > 0
+    reference = _reference(config, role) if follows else None
     student = Student(config.model, role, reference)
     if role.start == "teacher" and role.teacher is not None:
         teacher = DepthModel.from_pretrained(role.teacher)
@@ -72,8 +73,8 @@ def _reference(config: TrainConfig, role: StudentConfig) -> DepthModel:
             return DepthModel(config.model.model_copy(update={"backbone": backbone}))
     if role.teacher is None:
         raise Refused(
-            "The semantic loss needs a frozen encoder: name a teacher's folder or the reference's "
-            "weights, or set loss.semantic to 0."
+            "The semantic and the feature loss need a frozen encoder: name a teacher's folder or "
+            "the reference's weights, or set loss.semantic and loss.feature to 0."
         )
     teacher = DepthModel.from_pretrained(role.teacher)
     _require_alike(teacher.config, config.model, ("backbone",), "For the semantic loss")

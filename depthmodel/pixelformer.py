@@ -129,6 +129,8 @@ class PixelFormerDecoder(nn.Module):
     @torch.no_grad()
     def start_at(self, depth_m: float) -> None:
         """Let the untrained decoder predict nearly this depth everywhere; raises Refused."""
+        if self.logits.weight.is_meta:  # shapes alone, on which operations are counted
+            return
         centres_m = self.upper.bins.start_even_in_log_depth()
         fan_in = self.logits.weight[0].numel()
         nn.init.normal_(self.logits.weight, std=0.03 / math.sqrt(fan_in))

@@ -106,6 +106,8 @@ class TrainConfig(_Part):
                 raise ValueError("data.exact_depth: learning from the true depth needs it")
             if self.role.teacher is None and self.role.start == "teacher":
                 raise ValueError("role.teacher: to start from a teacher, name its folder")
+            if self.role.loss.feature and self.model.restoration is None:
+                raise ValueError("role.loss.feature: only a network with restoration has it")
             if self.role.loss.mask_mode != "none" and not self.data.neighbours:
                 raise ValueError("data.neighbours: the reliability mask compares with neighbours")
         elif isinstance(self.role, RestorerConfig):

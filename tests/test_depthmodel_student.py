@@ -5,16 +5,20 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from datasets.errors import Refused
 from depthmodel.assemble import make_objective
 from depthmodel.card import ModelCard
 from depthmodel.losses import StudentLoss
 from depthmodel.model import DepthModel
+from depthmodel.optimiser import OptimiserConfig
+from depthmodel.restoration_config import RestorationConfig
 from depthmodel.runlog import read_metrics
 from depthmodel.student import Student
 from depthmodel.train import make_accelerator
 from depthmodel.trainer import Trainer
+from depthmodel.training_config import TrainConfig
 from depthmodel.weights import Weights
 from tests.synthetic import SIZE, recipe
 from tests.tiny_depth_models import published, tiny_config, tiny_model
@@ -147,7 +151,7 @@ def test_a_teacher_of_another_architecture_is_refused(
 
 
 def test_a_semantic_loss_without_an_encoder_is_refused() -> None:
-    with pytest.raises(Refused, match="needs a frozen encoder"):
+    with pytest.raises(Refused, match="need a frozen encoder"):
         make_objective(student({"loss": StudentLoss(semantic=0.1)}))
 
 
@@ -223,3 +227,56 @@ def test_a_student_of_a_teacher_that_was_trained_here(tmp_path: Path) -> None:
     )
     report = train_tiny(config, root, tmp_path / "run")
     assert report.status == "finished" and report.digest != DepthModel.from_pretrained(model).digest
+
+
+RESTORING = {"restoration": RestorationConfig(base_channels=8, multipliers=(1, 2), num_blocks=1)}
+
+
+def restoring(teacher: Path, loss: StudentLoss) -> TrainConfig:
+    role = {"teacher": teacher, "start": "teacher", "frozen": ("backbone", "head"), "loss": loss}
+    rates = OptimiserConfig(lr={n: 1e-2 for n in ("backbone", "head", "restoration")})
+    model = tiny_config(input_size=SIZE, **RESTORING)
+    return student(role, model=model, optimiser=rates)
+
+
+def test_a_restoring_student_starts_as_its_teacher_and_learns_clear_features(
+    root: Path, teacher: Path, tmp_path: Path
+) -> None:
+    loss = StudentLoss(distillation=0.0, semantic=0.0, feature=1.0, mask_mode="none")
+    config = restoring(teacher, loss)
+    recipes = (recipe().folder,)
+    config = config.model_copy(
+        update={"data": config.data.model_copy(update={"recipes": recipes, "p_clear": 0.0})}
+    )
+    trainer = begin(config, root, tmp_path / "run")
+    objective = student_of(trainer)
+    image = torch.rand(2, 3, SIZE[1], SIZE[0])
+    wanted = DepthModel.from_pretrained(teacher)(image).inverse_depth
+    assert torch.equal(objective.model.eval()(image).inverse_depth, wanted)
+    batch = next(trainer._batches)
+    assert bool(batch["is_variant"].all())
+    errors = []
+    optimizer = torch.optim.Adam(objective.model.parameters(), lr=1e-2)
+    objective.train()
+    for _ in range(30):
+        torch.manual_seed(0)  # the same steps of the chain and the same noise each time
+        loss_now = objective(batch, 0)
+        errors.append(float(loss_now.parts["feature"]))
+        optimizer.zero_grad()
+        loss_now.total.backward()
+        optimizer.step()
+    assert errors[-1] < 0.7 * errors[0]
+    frozen = [p for n, p in objective.model.named_parameters() if not n.startswith("restoration")]
+    assert all(p.grad is None for p in frozen)
+
+
+def test_the_feature_loss_needs_a_restoring_network_and_a_reference(
+    root: Path, teacher: Path, tmp_path: Path
+) -> None:
+    loss = StudentLoss(semantic=0.0, feature=1.0, mask_mode="none")
+    with pytest.raises(ValidationError, match=r"role\.loss\.feature"):
+        student({"teacher": teacher, "loss": loss})
+    config = restoring(teacher, loss)
+    role = config.role.model_copy(update={"teacher": None, "start": "configured"})
+    with pytest.raises(Refused, match="need a frozen encoder"):
+        begin(config.model_copy(update={"role": role}), root, tmp_path / "run")

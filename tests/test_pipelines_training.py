@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from datasets.catalog import Catalog
 from datasets.errors import Refused
 from datasets.frame import Condition
+from depthmodel.card import ModelCard
 from depthmodel.losses import StudentLoss
 from depthmodel.model import DepthModel
+from depthmodel.restoration_presets import RESTORATION_PRESETS
 from depthmodel.storage import read_card
 from depthmodel.train_presets import PRESETS
-from depthmodel.training_config import StudentConfig, TeacherConfig
+from depthmodel.training_config import RestorerConfig, StudentConfig, TeacherConfig
 from pipelines.execute import SerialExecutor
 from pipelines.labels.job import LabelJob, label
 from pipelines.stop import Stop
@@ -24,9 +27,12 @@ from pipelines.training import (
     recipe_folder,
     train_network,
 )
-from tests.synthetic import recipe
+from tests.synthetic import SIZE, recipe
+from tests.tiny_depth_models import tiny_model
 from tests.tiny_training import data, lidar_teacher, make_dataset, run_config
 from tests.training_fixture import add_labels, add_variants
+
+CARD = ModelCard(title="tiny", description="For tests.", data_set="none")
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +85,11 @@ def test_a_job_puts_labels_variants_and_numbers_into_the_preset(root: Path) -> N
     ("changes", "message"),
     [
         ({"preset": "moon-teacher"}, "no preset 'moon-teacher'; choose one of paper-teacher"),
-        ({"preset": "world-lidar-teacher", "recipes": ("test",)}, "is a teacher: it sees clear"),
-        ({"preset": "world-lidar-teacher", "labels": "tiny"}, "is a teacher: it sees clear"),
+        (
+            {"preset": "world-lidar-teacher", "recipes": ("test",)},
+            "sees clear frames alone, without",
+        ),
+        ({"preset": "world-lidar-teacher", "labels": "tiny"}, "sees clear frames alone, without"),
         ({}, "role.teacher: to start from a teacher, name its folder"),
         ({"recipes": ("fog",)}, "no variants called 'fog'; there are: test-"),
     ],
@@ -154,3 +163,30 @@ def test_a_stop_ends_a_run_after_the_step_in_hand(root: Path, tmp_path: Path) ->
     )
     assert report.stopped and report.step == 5
     assert train_network(asked, stop=Stop()).step == 12
+
+
+def test_a_restorer_starts_from_a_base_and_nobody_else_does(root: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    tiny_model(seed=5, input_size=SIZE).save_pretrained(base, CARD)
+    job = TrainJob(preset="world-base", dataset=root, run=tmp_path / "run", base=base)
+    role = job.config().role
+    assert isinstance(role, RestorerConfig) and role.base == base
+    assert " --base base " in command_of(job)
+    with pytest.raises(Refused, match="starts from no base"):
+        job.model_copy(update={"preset": "world-lidar-teacher"}).config()
+    with pytest.raises(Refused, match="sees clear frames alone"):
+        job.model_copy(update={"labels": "tiny"}).config()
+
+
+@pytest.mark.parametrize("name", sorted(RESTORATION_PRESETS))
+def test_restoring_presets_are_assembled_at_their_size(name: str) -> None:
+    config = RESTORATION_PRESETS[name]()
+    assert config.name == name
+    width, height = config.model.input_size
+    model = config.model.without_pretrained()
+    with torch.device("meta"):
+        network = DepthModel(model)
+        network.freeze(config.role.frozen if isinstance(config.role, RestorerConfig) else ())
+        prediction = network.train()(torch.zeros(1, 3, height, width))
+    assert prediction.inverse_depth.shape == (1, 1, height, width)
+    assert any(parameter.requires_grad for parameter in network.parameters())

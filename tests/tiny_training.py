@@ -19,7 +19,13 @@ from depthmodel.optimiser import OptimiserConfig
 from depthmodel.posenet import PoseConfig
 from depthmodel.runlog import read_metrics
 from depthmodel.train import TrainReport, train
-from depthmodel.training_config import LIDAR_LOSS, StudentConfig, TeacherConfig, TrainConfig
+from depthmodel.training_config import (
+    LIDAR_LOSS,
+    RestorerConfig,
+    StudentConfig,
+    TeacherConfig,
+    TrainConfig,
+)
 from tests.synthetic import SIZE, ingest_synthetic
 from tests.tiny_depth_models import tiny_config
 from tests.training_fixture import NeighbourSource, add_labels
@@ -38,7 +44,7 @@ def data(**changes: Any) -> TrainingSetConfig:
     return TrainingSetConfig.model_validate(fields)
 
 
-def run_config(role: TeacherConfig | StudentConfig, **changes: Any) -> TrainConfig:
+def run_config(role: TeacherConfig | StudentConfig | RestorerConfig, **changes: Any) -> TrainConfig:
     """Ten frames in batches of 3: an epoch has 3 steps, and a run 4 epochs."""
     fields: dict[str, Any] = {
         "name": "tiny",
