@@ -5,6 +5,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datasets.errors import Refused
 from depthmodel.config import DepthConfig
+from depthmodel.provenance import provenance
 
 FENCE = "---\n"
 OURS = "nightrain"
@@ -52,7 +53,7 @@ class ModelCard(BaseModel):
     def _body(self, config: DepthConfig, digest: str, encoder: str) -> str:
         width, height = config.input_size
         rows = {
-            "Network": f"{config.backbone.kind} {config.backbone.size} with a DPT head",
+            "Network": f"{config.backbone.kind} {config.backbone.size}",
             "Encoder started from": encoder,
             "Input": f"{width} x {height} RGB, normalisation {config.normalisation}",
             "Output": f"depth in metres, {config.min_depth_m:g} to {config.max_depth_m:g}",
@@ -66,6 +67,8 @@ class ModelCard(BaseModel):
         }
         lines = [f"# {self.title}", "", self.description, ""]
         lines += _table(("", ""), rows)
+        lines += ["", "## Parts", ""]
+        lines += _table(("part", "whose"), provenance(config))
         if self.metrics:
             lines += ["", "## Metrics", ""]
             lines += _table(("metric", "value"), {k: f"{v:.4g}" for k, v in self.metrics.items()})

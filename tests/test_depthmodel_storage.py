@@ -10,10 +10,13 @@ from safetensors.torch import load_file, save_file
 
 from datasets.errors import DiskFull, Refused
 from depthmodel import storage
+from depthmodel.auxview_config import AuxViewConfig
 from depthmodel.card import ModelCard
 from depthmodel.config import Kind
 from depthmodel.model import DepthModel
+from depthmodel.restoration_config import RestorationConfig
 from depthmodel.storage import read_card
+from depthmodel.strict_config import StrictConfig
 from depthmodel.weights import Weights
 from tests.tiny_depth_models import KINDS, published, tiny_config, tiny_model
 
@@ -227,3 +230,18 @@ def test_the_card_is_for_people_and_machines(saved: Path) -> None:
         (saved / "README.md").write_text(damaged or " ")
         with pytest.raises(Refused, match="no model card of ours"):
             read_card(saved)
+
+
+def test_the_card_says_whose_each_part_is(tmp_path: Path) -> None:
+    view = AuxViewConfig(max_disparity_px=24.0)
+    added = {"restoration": RestorationConfig(base_channels=8), "auxview": view}
+    wholes = {"decoder": StrictConfig(hidden_channels=8, condition_channels=8), **added}
+    texts = []
+    for parts in ({}, wholes):
+        model = DepthModel(tiny_config(input_size=(64, 64), **parts))
+        model.save_pretrained(tmp_path / "model", CARD)
+        texts.append((tmp_path / "model" / "README.md").read_text())
+    plain, whole = texts
+    assert "| decoder | published: DPT" in plain and "restoration" not in plain
+    assert "| decoder | new: isometries" in whole
+    assert "| restoration | the paper's" in whole and "| auxiliary view | the paper's" in whole
