@@ -22,12 +22,11 @@ import torch
 from datasets.disk import write_whole
 from datasets.loader import TrainingSet, make_loader
 from depthmodel.aux_images import AuxImages, view_of
-from depthmodel.auxview_config import AuxViewConfig
 from depthmodel.config import DepthConfig
 from depthmodel.metrics import score_image
 from depthmodel.model import DepthModel
 from depthmodel.objectives import Batch
-from depthmodel.restoration_presets import world_base, world_restoration_network
+from depthmodel.restoration_presets import WORLD_VIEW, world_base, world_restoration_network
 from depthmodel.restorer_loss import RestorerLoss
 from depthmodel.train import train
 from depthmodel.train_presets import checked, with_base
@@ -122,8 +121,8 @@ ARMS = (
     ),
 )
 VIEWS = {
-    "stereo": AuxViewConfig(max_disparity_px=64.0),
-    "previous": AuxViewConfig(alignment="pose"),
+    "stereo": WORLD_VIEW,
+    "previous": WORLD_VIEW.model_copy(update={"alignment": "pose"}),
 }
 
 
@@ -204,7 +203,7 @@ def _rows(model: DepthModel, arm: Arm, batch: Batch, view: View) -> Iterator[lis
     image = batch["image"]
     size = image.shape[2], image.shape[3]
     aux = view_of(batch, arm.view) if arm.view and view != "none" else None
-    maps = model.enhanced(model.encode(image), _turned(aux) if view == "wrong" else aux, size)
+    maps = model.enhanced(image, model.encode(image), _turned(aux) if view == "wrong" else aux)
     deviation = _deviation(model, maps, size)
     depths_m = 1 / model.decode(model.restored(maps, size)[-1], size)
     for depth_m, truth_m in zip(depths_m, batch["exact_depth_m"], strict=True):

@@ -20,6 +20,8 @@ class AuxImages(NamedTuple):
     K: torch.Tensor | None = None  # (B, 3, 3) of the image, in its pixels
     K_aux: torch.Tensor | None = None  # (B, 3, 3) of the view
     T_aux_camera: torch.Tensor | None = None  # (B, 4, 4) metres
+    # (B, 3, H, W) what `image` is compared with, where the batch's images are augmented and it not
+    beside: torch.Tensor | None = None
 
 
 class AuxPicture(NamedTuple):
@@ -50,6 +52,7 @@ def view_of(
         K=batch["shown_intrinsics" if kind == "stereo" else "intrinsics"],
         K_aux=batch[f"{kind}_intrinsics"],
         T_aux_camera=batch[f"T_{kind}_camera"],
+        beside=batch["clear_image"],
     )
 
 

@@ -115,7 +115,7 @@ class DepthModel(nn.Module):
         dtype, or for a view without the geometry that its alignment needs.
         """
         size = image.shape[2], image.shape[3]
-        maps = self.enhanced(self.encode(image), aux, size)
+        maps = self.enhanced(image, self.encode(image), aux)
         return self._prediction(self.restored(maps, size, generator=generator)[-1], size)
 
     def encode(self, image: torch.Tensor) -> Maps:
@@ -123,29 +123,27 @@ class DepthModel(nn.Module):
         _check_image(image)
         return self.backbone(self._whole_patches(self._normalised(image)))
 
-    def enhanced(self, maps: Maps, aux: AuxImages | None, size: tuple[int, int]) -> Maps:
-        """The maps whose finer two know of the auxiliary view; the same maps without one."""
+    def enhanced(self, image: torch.Tensor, maps: Maps, aux: AuxImages | None) -> Maps:
+        """The maps of an image, the finer two knowing of the other view; the same without one."""
         if self.auxview is None or aux is None or not bool(aux.present.any()):
             return maps
         _check_image(aux.image)
+        size = image.shape[2], image.shape[3]
         view = AuxView(
             features=self.backbone.low(self._whole_patches(self._normalised(aux.image))),
             present=aux.present,
             K=aux.K,
             K_aux=aux.K_aux,
             T_aux_camera=aux.T_aux_camera,
-            inverse_depth=self._without_view(maps, size) if self._sweeps else None,
+            inverse_depth=self._without_view(maps, size),
+            pictures=(image if aux.beside is None else aux.beside, aux.image),
         )
         fine, coarse = self.auxview((maps[0], maps[1]), view, size)
         return fine, coarse, *maps[2:]
 
-    @property
-    def _sweeps(self) -> bool:
-        return self.config.auxview is not None and self.config.auxview.alignment == "pose"
-
     @torch.no_grad()
     def _without_view(self, maps: Maps, size: tuple[int, int]) -> torch.Tensor:
-        """Inverse depth (B, 1, H, W) of the image alone, where a plane sweep begins."""
+        """Inverse depth (B, 1, H, W) of the image alone: a sweep begins there, a match is new."""
         return self.decode(self.restored(maps, size)[-1], size)
 
     def packed(self, maps: Maps, size: tuple[int, int]) -> torch.Tensor:

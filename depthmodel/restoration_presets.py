@@ -24,6 +24,8 @@ WORLD_RATES = {"backbone": 5e-4, "head": 5e-4, "decoder": 5e-4} | {
     "restoration": 5e-4,
     "auxview": 1e-3,
 }
+# Pictures, for at this size features see shifts of parts of a cell badly (auxview.py).
+WORLD_VIEW = AuxViewConfig(compare="pictures", max_disparity_px=40.0)
 UPPER_STAGES = ("backbone", "decoder.upper")
 KITTI_STEPS = 20 * 23_158 // 8  # 20 epochs of Eigen's train list in batches of 8
 
@@ -65,7 +67,7 @@ def world_restoration() -> TrainConfig:
 def world_stereo() -> TrainConfig:
     """Stage 2: what the stereo partner adds (R1 with an auxiliary view), all else being frozen."""
     base = world_restoration()
-    model = base.model.model_copy(update={"auxview": AuxViewConfig(max_disparity_px=64.0)})
+    model = base.model.model_copy(update={"auxview": WORLD_VIEW})
     return base.model_copy(
         update={
             "name": "world-stereo",

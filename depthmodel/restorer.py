@@ -38,9 +38,8 @@ class Restorer(Objective):
         image = batch["image"]
         size = image.shape[2], image.shape[3]
         hidden = self.config.aux_dropout if self.training else 0.0
-        maps = model.enhanced(
-            model.encode(image), view_of(batch, self.config.view, hidden=hidden), size
-        )
+        view = view_of(batch, self.config.view, hidden=hidden)
+        maps = model.enhanced(image, model.encode(image), view)
         estimates = self._estimates(maps, size)
         # Without restoration the maps are decoded as they are, or as a strict decoder packs them.
         steps = [model.unpacked(e, maps) for e in estimates] or model.restored(maps, size)
