@@ -12,13 +12,14 @@ import argparse
 import json
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.restoration_arms import ARMS, VIEWS, Arm, View
 from datasets.disk import write_whole
 from datasets.loader import TrainingSet, make_loader
 from depthmodel.aux_images import AuxImages, view_of
@@ -26,104 +27,14 @@ from depthmodel.config import DepthConfig
 from depthmodel.metrics import score_image
 from depthmodel.model import DepthModel
 from depthmodel.objectives import Batch
-from depthmodel.restoration_presets import WORLD_VIEW, world_base, world_restoration_network
+from depthmodel.restoration_presets import world_base, world_restoration_network
 from depthmodel.restorer_loss import RestorerLoss
 from depthmodel.train import train
 from depthmodel.train_presets import checked, with_base
 from depthmodel.trainer import to_device
 from depthmodel.training_config import RestorerConfig, TrainConfig
 
-Lower = Literal["fusion", "invertible"]
-View = Literal["none", "right", "wrong"]
 NOISE_SEED = 11
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """What is added to the base, and with which losses it is trained."""
-
-    name: str
-    words: str
-    lower: Lower = "fusion"
-    restoration: dict[str, Any] | None = None  # fields that are not the preset's; None: none
-    deviation: float = 0.0
-    view: Literal["stereo", "previous"] | None = None
-    sparse_share: float | None = 0.05
-    scored: tuple[View, ...] = field(default=("none",))
-
-
-ARMS = (
-    Arm(name="base", words="R0, trained as long as the others"),
-    Arm(
-        name="unet",
-        words="+ UNet, one step, noise as in the diffusion",
-        restoration={"num_steps": 1},
-    ),
-    Arm(
-        name="control",
-        words="+ the same UNet as a plain residual: no noise, one step",
-        restoration={"kind": "one-step"},
-    ),
-    Arm(name="diffusion", words="R1: + diffusion, T = 4", restoration={}),
-    Arm(name="r1", words="R1 with the deviation loss", restoration={}, deviation=0.1),
-    Arm(name="base-invertible", words="invertible lower stages alone", lower="invertible"),
-    Arm(
-        name="invertible",
-        words="R2: diffusion and invertible lower stages",
-        lower="invertible",
-        restoration={},
-    ),
-    Arm(
-        name="r2",
-        words="R2 with the deviation loss",
-        lower="invertible",
-        restoration={},
-        deviation=0.1,
-    ),
-    Arm(
-        name="stereo",
-        words="R3: + the stereo partner",
-        lower="invertible",
-        restoration={},
-        deviation=0.1,
-        view="stereo",
-        scored=("right", "none", "wrong"),
-    ),
-    Arm(
-        name="previous",
-        words="R3: + the frame before, at its recorded pose",
-        lower="invertible",
-        restoration={},
-        deviation=0.1,
-        view="previous",
-        scored=("right", "none", "wrong"),
-    ),
-    Arm(
-        name="dense-diffusion",
-        words="R1 from all of the depth",
-        restoration={},
-        sparse_share=None,
-    ),
-    Arm(
-        name="dense-invertible",
-        words="R2 from all of the depth",
-        lower="invertible",
-        restoration={},
-        sparse_share=None,
-    ),
-    Arm(
-        name="dense-r2",
-        words="R2 from all of the depth, with the deviation loss",
-        lower="invertible",
-        restoration={},
-        deviation=0.1,
-        sparse_share=None,
-    ),
-)
-VIEWS = {
-    "stereo": WORLD_VIEW,
-    "previous": WORLD_VIEW.model_copy(update={"alignment": "pose"}),
-}
 
 
 def network(arm: Arm, encoder: DepthConfig) -> DepthConfig:

@@ -30,15 +30,13 @@ from depthmodel.card import ModelCard
 from depthmodel.config import DepthConfig
 from depthmodel.dpt import DptHead, resize
 from depthmodel.feature_pack import FeaturePack
+from depthmodel.normalisation import normalised
 from depthmodel.picture_prediction import predict_pictures
 from depthmodel.pixelformer import PixelFormerDecoder
 from depthmodel.restoration import FeatureRestoration
 from depthmodel.strict_config import StrictConfig
 from depthmodel.strict_decoder import LATENT_CHANNELS, StrictDecoder
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-MIN_STD = 1e-3  # of a picture of one colour
 MIN_SIDE_PIXELS = 32
 
 Maps = tuple[torch.Tensor, ...]  # of the encoder, fine to coarse; see DepthModel.restored
@@ -121,7 +119,7 @@ class DepthModel(nn.Module):
     def encode(self, image: torch.Tensor) -> Maps:
         """Four feature maps (B, C_i, h_i, w_i) of an image (B, 3, H, W); raises Refused."""
         _check_image(image)
-        return self.backbone(self._whole_patches(self._normalised(image)))
+        return self.backbone(self._prepared(image))
 
     def enhanced(self, image: torch.Tensor, maps: Maps, aux: AuxImages | None) -> Maps:
         """The maps of an image, the finer two knowing of the other view; the same without one."""
@@ -130,7 +128,7 @@ class DepthModel(nn.Module):
         _check_image(aux.image)
         size = image.shape[2], image.shape[3]
         view = AuxView(
-            features=self.backbone.low(self._whole_patches(self._normalised(aux.image))),
+            features=self.backbone.low(self._prepared(aux.image)),
             present=aux.present,
             K=aux.K,
             K_aux=aux.K_aux,
@@ -265,21 +263,9 @@ class DepthModel(nn.Module):
         model.encoder_name = saved.encoder
         return model.to(device).eval()
 
-    def _normalised(self, image: torch.Tensor) -> torch.Tensor:
-        if self.config.normalisation == "imagenet":
-            mean, std = (
-                image.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD)
-            )
-            return (image - mean) / std
-        if self.config.normalisation == "per-image":
-            mean = image.mean(dim=(1, 2, 3), keepdim=True)
-            std = (image - mean).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-            return (image - mean) / std.clamp_min(MIN_STD)
-        return image
-
-    def _whole_patches(self, image: torch.Tensor) -> torch.Tensor:
-        """Nearest size that the encoder's patch divides; a pyramid takes any."""
-        patch = self.backbone.patch
+    def _prepared(self, image: torch.Tensor) -> torch.Tensor:
+        """Normalised, at the nearest size that the encoder's patch divides; a pyramid takes any."""
+        image, patch = normalised(image, self.config.normalisation), self.backbone.patch
         if patch is None:
             return image
         height, width = (max(1, round(side / patch)) * patch for side in image.shape[2:])
