@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from datasets.catalog import FRAMES, Catalog
 from datasets.claims import Claim
@@ -21,6 +22,7 @@ from depthmodel.storage import saved_digest
 from depthmodel.training_config import RestorerConfig, StudentConfig, TrainConfig
 
 REQUEST, RESULT = "run.json", "result.json"
+ELSEWHERE = ("teacher", "base")  # folders: who lies there counts, and not where
 
 
 class RunFolder:
@@ -55,7 +57,8 @@ class RunFolder:
         path = self.folder / REQUEST
         if not path.exists():
             return
-        found = list(_differences(json.loads(path.read_text()), self.asked))
+        before = _with_new_fields(json.loads(path.read_text()), self.config)
+        found = list(_differences(before, self.asked))
         if found:
             raise Refused(
                 f"{self.folder} holds a run with other settings or data: "
@@ -104,8 +107,8 @@ def request(config: TrainConfig, dataset: Path) -> dict[str, Any]:
 
     How many processes read, and where the teacher lies, do not matter; who the teacher is does.
     """
-    asked = config.model_dump(mode="json", exclude={"num_workers": True, "tensorboard": True})
-    teacher, base = (asked["role"].pop(name, None) for name in ("teacher", "base"))
+    asked = _settings(config)
+    teacher, base = (asked["role"].pop(name, None) for name in ELSEWHERE)
     return {
         "config": asked,
         "dataset": dataset.resolve().name,
@@ -113,6 +116,24 @@ def request(config: TrainConfig, dataset: Path) -> dict[str, Any]:
         "teacher": teacher and saved_digest(Path(teacher)),
         **({"base": saved_digest(Path(base))} if base else {}),
     }
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude={"num_workers": True, "tensorboard": True})
+
+
+def _with_new_fields(before: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
+    """An earlier request, with the defaults of fields that have come since: a run may go on."""
+    now = config.model_dump()["role"]
+    role = before["config"]["role"] | {name: now[name] for name in ELSEWHERE if name in now}
+    try:
+        parsed = TrainConfig.model_validate(before["config"] | {"role": role})
+    except ValidationError:  # of settings that are none today: shown as they are
+        return before
+    settings = _settings(parsed)
+    for name in ELSEWHERE:
+        settings["role"].pop(name, None)
+    return before | {"config": settings}
 
 
 def table_digests(dataset: Path, config: TrainConfig) -> dict[str, str]:

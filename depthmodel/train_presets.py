@@ -4,13 +4,14 @@ Data, labels and folders are the user's; `with_student_data` puts them in. Publi
 (Mao et al. 2024) and md4all (Gasperini et al. 2023); what they do not say is our choice.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from datasets.frame import Condition
 from datasets.training_config import TrainingSetConfig
 from depthmodel.optimiser import OptimiserConfig
 from depthmodel.presets import paper_depth, paper_pose, world_depth, world_pose
-from depthmodel.restoration_presets import RESTORATION_PRESETS
+from depthmodel.restoration_presets import RESTORATION_PRESETS, world_restoration_network
 from depthmodel.training_config import (
     LIDAR_LOSS,
     RestorerConfig,
@@ -112,7 +113,25 @@ def world_student() -> TrainConfig:
     """
     video = world_teacher()
     role = StudentConfig(start="teacher", num_unmasked_epochs=1)
-    return video.model_copy(update={"name": "world-student", "role": role, "num_steps": 1000})
+    rates = video.optimiser.lr | {"restoration": 5e-4}
+    optimiser = video.optimiser.model_copy(update={"lr": rates})
+    changes = {"role": role, "optimiser": optimiser, "num_steps": 1000}
+    return video.model_copy(update={"name": "world-student", **changes})
+
+
+def world_restoring_student() -> TrainConfig:
+    """nightrain train world-restoring-student DATASET --variants R --teacher T --out RUN.
+
+    The teacher's encoder stays as it is, and the features of variants are restored to those of
+    the clear frame (iid_rdepth.md, section 7).
+    """
+    student = world_student()
+    assert isinstance(student.role, StudentConfig)
+    loss = replace(student.role.loss, feature=1.0, semantic=0.0)
+    role = student.role.model_copy(update={"frozen": ("backbone",), "loss": loss})
+    model = student.model.model_copy(update={"restoration": world_restoration_network()})
+    changes = {"name": "world-restoring-student", "role": role, "model": model}
+    return student.model_copy(update=changes)
 
 
 def demo_teacher() -> TrainConfig:
@@ -148,6 +167,7 @@ PRESETS = {
     "world-lidar-teacher": world_lidar_teacher,
     "real-overfit": real_overfit,
     "world-student": world_student,
+    "world-restoring-student": world_restoring_student,
     "demo-teacher": demo_teacher,
     "demo-student": demo_student,
     **RESTORATION_PRESETS,

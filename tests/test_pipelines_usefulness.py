@@ -111,7 +111,9 @@ def test_arms_differ_in_what_they_say_alone(job: UsefulnessJob) -> None:
     same = ("optimiser", "batch_size", "model", "seed", "average_decay", "precision")
     for arm in ARMS:
         config = planned[arm.name]
-        assert {k: config[k] for k in same} == {k: clear[k] for k in same}
+        network = config["model"] | {"restoration": None}
+        assert {k: config[k] for k in same} | {"model": network} == {k: clear[k] for k in same}
+        assert (config["model"]["restoration"] is not None) == arm.name.startswith("restored")
         assert config["role"]["start"] == "teacher"
         assert config["role"]["teacher"] == str(job.teacher)
 

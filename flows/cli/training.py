@@ -19,7 +19,8 @@ def train(
     preset: Annotated[
         str,
         typer.Argument(
-            help="world-teacher, world-lidar-teacher, real-overfit, world-student, world-base, "
+            help="world-teacher, world-lidar-teacher, real-overfit, world-student, "
+            "world-restoring-student, world-base, "
             "world-restoration, world-stereo, paper-teacher, paper-student, kitti-base, "
             "kitti-restoration, kitti-stereo, nuscenes-restoration, robotcar-restoration"
         ),

@@ -15,6 +15,8 @@ from datasets.errors import Refused
 from datasets.frame import Condition
 from depthmodel.config import DepthConfig
 from depthmodel.losses import StudentLoss
+from depthmodel.restoration_config import RestorationConfig
+from depthmodel.restoration_presets import world_restoration_network
 from depthmodel.train_presets import checked, world_student
 from depthmodel.training_config import StudentConfig, TrainConfig
 
@@ -39,6 +41,8 @@ class Arm(BaseModel):
     recipe: str = ""  # whose variants; "": that of the command
     synthetic_share: Share | None = None
     loss: dict[str, Any] = {}  # fields of StudentLoss that are not the preset's
+    restoration: RestorationConfig | None = None  # added to the teacher's network
+    frozen: tuple[str, ...] = ()  # parts that are not trained
 
     @model_validator(mode="after")
     def _checks(self) -> "Arm":
@@ -53,7 +57,9 @@ class Arm(BaseModel):
     @property
     def on_dose_curve(self) -> bool:
         """Whether it differs from the main arm in the share of synthetic samples alone."""
-        plain = self.num_steps_factor == 1 and not self.loss and not self.recipe
+        plain = self.num_steps_factor == 1 and not (
+            self.loss or self.recipe or self.restoration or self.frozen
+        )
         return plain and self.shown in ("nothing", "variants")
 
 
@@ -108,6 +114,21 @@ ARMS = (
         shown="variants",
         loss={"mask_mode": "printed"},
     ),
+    Arm(
+        name="restored",
+        words=f"as {MAIN}, features restored by diffusion (R1)",
+        shown="variants",
+        restoration=world_restoration_network(),
+        loss={"feature": 1.0},
+    ),
+    Arm(
+        name="restored-frozen",
+        words=f"as {MAIN}, features of the teacher's own encoder restored (R1)",
+        shown="variants",
+        restoration=world_restoration_network(),
+        frozen=("backbone",),
+        loss={"feature": 1.0, "semantic": 0.0},
+    ),
     dose_arm(0.25),
     dose_arm(0.5),
     dose_arm(2 / 3),
@@ -153,6 +174,7 @@ def student_config(
             "start": "teacher",
             "target": "exact" if true_frames else "labels",
             "loss": replace(base.role.loss, **arm.loss),
+            "frozen": arm.frozen,
         }
     )
     data = base.data.model_copy(
@@ -171,12 +193,13 @@ def student_config(
         data = data.model_copy(update={"p_clear": 1 / (num_conditions + 1)})
     # The teacher's weights follow, so those that its encoder once started from are not needed.
     backbone = network.backbone.model_copy(update={"pretrained": None})
+    added = {"restoration": arm.restoration} if arm.restoration else {}
     config = base.model_copy(
         update={
             "name": arm.name,
             "role": role,
             "data": data,
-            "model": network.model_copy(update={"backbone": backbone}),
+            "model": network.model_copy(update={"backbone": backbone} | added),
             "num_steps": (num_steps or base.num_steps) * arm.num_steps_factor,
             "batch_size": batch_size or base.batch_size,
             "seed": seed,

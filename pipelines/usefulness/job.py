@@ -7,13 +7,14 @@ OUT/teacher/, OUT/median-depth/ evaluations of what every student must beat
 OUT/usefulness.md, .json        the result so far
 """
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from datasets.catalog import FRAMES, LABELS, Catalog
 from datasets.disk import write_whole
@@ -255,6 +256,8 @@ def _keep(path: Path, value: BaseModel) -> None:
         write_whole(path, json.dumps(asked, indent=1) + "\n")
         return
     before = json.loads(path.read_text())
+    with contextlib.suppress(ValidationError):  # what is none today is shown as it is
+        before = type(value).model_validate(before).model_dump(mode="json")  # with new fields
     if different := list(_differences(before, asked)):
         raise Refused(
             f"{path.parent} holds something else: {'; '.join(different)}. Give another folder, or "
