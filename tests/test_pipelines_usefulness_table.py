@@ -135,6 +135,9 @@ def test_the_tables_literally() -> None:
         ["| weather", "3", "+1.7 ± 0.6 %", "-25.0 ± 5.0 %", "-10.3 ± 5.5 %"],
         ["| dose-50", "0, 3 not finished", "-", "-", "-"],
     ]
+    cost = section(text, "What a condition costs at the same places")
+    names = [line.split(" | ")[0] for line in cost.splitlines() if line.startswith("| ")]
+    assert names == ["| model", "| ---", "| clear", "| weather"]
     assert section(text, "Share of synthetic samples").splitlines()[2:] == [
         "| 0 | clear | 3 | 0.133 ± 0.058 | 0.367 ± 0.153 | 0.267 ± 0.115 | 0.377 ± 0.153 |",
         "| 0.5 | dose-50 | 0, 3 not finished | - | - | - | - |",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from pipelines.usefulness.arms import BASELINE
+from pipelines.usefulness.arms import BASELINE, MAIN
 from pipelines.usefulness.table import COLUMNS, ArmResult, Spread, Usefulness, percent
 
 ABSENT = "-"
@@ -24,6 +24,7 @@ def markdown(found: Usefulness) -> str:
         ["", "## Change of abs_rel against clear frames only, paired by seed", ""],
         ["The column day-clear is what is forgotten by day where it is above 0.", ""],
         _table(found, _change, percent, [a for a in found.arms if a.facts.arm.name != BASELINE]),
+        _same_places(found),
         ["", "## Share of synthetic samples", "", *_dose_table(found)],
         ["", "## rmse in metres (lower is better)", "", *score_table(found, "rmse")],
         ["", "## d1 (higher is better)", "", *score_table(found, "d1")],
@@ -59,6 +60,24 @@ def _table(
         cells = [ABSENT if number is None else text(number) for number in numbers]
         rows.append([arm.facts.arm.name, _runs(arm), *cells])
     return _lines(["model", "runs", *_columns(found)], [*first, *rows], num_left=2)
+
+
+def _same_places(found: Usefulness) -> list[str]:
+    arms = [arm for arm in found.arms if arm.facts.arm.name in (BASELINE, MAIN) and arm.costs]
+    if not arms:
+        return []
+    conditions = list(arms[0].costs)
+    rows = [
+        [a.facts.arm.name, *(percent(a.costs[c]) if c in a.costs else ABSENT for c in conditions)]
+        for a in arms
+    ]
+    return [
+        *("", "## What a condition costs at the same places", ""),
+        "abs_rel under it against a clear day, over the drives that were recorded under both. What "
+        "costs the first row nothing leaves variants nothing to gain.",
+        "",
+        *_lines(["model", *conditions], rows, num_left=1),
+    ]
 
 
 def _change(arm: ArmResult, bucket: str) -> Spread | None:

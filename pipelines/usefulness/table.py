@@ -10,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from datasets.frame import Condition
 from depthmodel.evaluation import Evaluation
 from depthmodel.tables import BucketCount, comparison_table
 from pipelines.usefulness.arms import BASELINE, MAIN
 from pipelines.usefulness.job import ArmFacts, Study
+from pipelines.usefulness.same_places import cost_of_conditions
 from pipelines.usefulness.work import Outcome
 
 COLUMNS = ("day-clear", "night", "day-rain", "night-rain", "snow", "fog", "dusk")
@@ -58,6 +60,8 @@ class ArmResult(_Frozen):
     seconds: float | None  # of training one seed, mean
     scores: dict[str, dict[str, Spread]]  # by bucket and metric
     changes: dict[str, Spread]  # of abs_rel against the baseline, by bucket; 0.1 is 10 % more
+    # of abs_rel against a clear day at the same places, by condition; see same_places.py
+    costs: dict[Condition, Spread] = {}
 
 
 class Verdict(_Frozen):
@@ -138,6 +142,7 @@ def usefulness_table(
                         )
                     )
                 },
+                "costs": _costs(facts.arm.name, evaluations),
             }
         )
         for facts in arms
@@ -154,6 +159,12 @@ def usefulness_table(
         arms=results,
         verdicts=tuple(_verdict(bound, results) for bound in BOUNDS),
     )
+
+
+def _costs(name: str, evaluations: Mapping[tuple[str, int], Evaluation]) -> dict[Condition, Spread]:
+    by_seed = {seed: cost_of_conditions(e) for (arm, seed), e in evaluations.items() if arm == name}
+    found = {c: spread({s: v[c] for s, v in by_seed.items() if c in v}) for c in Condition}
+    return {condition: value for condition, value in found.items() if value}
 
 
 def spread(by_seed: Mapping[int, float]) -> Spread | None:
