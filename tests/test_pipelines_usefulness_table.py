@@ -72,6 +72,7 @@ def evaluation(numbers: Numbers, frames: str = "same") -> Evaluation:
         settings=SETTINGS,
         scores=summarise(SETTINGS, images, []),
         skipped=(),
+        images=tuple(images),
     )
 
 
@@ -136,8 +137,10 @@ def test_the_tables_literally() -> None:
         ["| dose-50", "0, 3 not finished", "-", "-", "-"],
     ]
     cost = section(text, "What a condition costs at the same places")
-    names = [line.split(" | ")[0] for line in cost.splitlines() if line.startswith("| ")]
-    assert names == ["| model", "| ---", "| clear", "| weather"]
+    rows = [line.split(" | ") for line in cost.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows] == ["| model", "| ---", "| clear", "| weather"]
+    assert rows[0][1:] == ["night", "rain", "night-rain |"]
+    assert rows[2][2] == "+100.0 ± 0.0 %"  # 0.2 in rain of 0.1 by day, and so on
     assert section(text, "Share of synthetic samples").splitlines()[2:] == [
         "| 0 | clear | 3 | 0.133 ± 0.058 | 0.367 ± 0.153 | 0.267 ± 0.115 | 0.377 ± 0.153 |",
         "| 0.5 | dose-50 | 0, 3 not finished | - | - | - | - |",
