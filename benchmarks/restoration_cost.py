@@ -1,0 +1,86 @@
+"""What restoration and a decoder cost: weights and operations, counted at full size (T12).
+
+    python -m benchmarks.restoration_cost
+
+On torch's meta device, so that nothing is computed: multiplications and additions of one image, of
+matrix products and convolutions. Prints a Markdown table; the bound of the issue is 1.6 x R0 for R1
+with DINOv2 ViT-S at 518 x 784 and T = 4.
+"""
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from depthmodel.config import BackboneConfig, DepthConfig, DptConfig
+from depthmodel.model import DepthModel
+from depthmodel.pixelformer_config import PixelFormerConfig
+from depthmodel.presets import world_depth
+from depthmodel.restoration_config import RestorationConfig
+from depthmodel.restoration_presets import world_restoration_network
+
+SMALL_HEAD = DptConfig(reassemble_channels=(48, 96, 192, 384), fusion_channels=64)
+VIT_S = DepthConfig(
+    backbone=BackboneConfig(kind="dinov2", size="small"), head=SMALL_HEAD, input_size=(784, 518)
+)
+SWIN_L = DepthConfig(
+    backbone=BackboneConfig(kind="swin", size="large"),
+    decoder=PixelFormerConfig(lower="attention"),
+    input_size=(1120, 352),
+)
+WIDTHS = {"S": 64, "M": 128, "L": 160}  # iid_rdepth.md, 4.2
+
+
+def cost(config: DepthConfig) -> tuple[int, int]:
+    """Weights, and operations of one image at the configuration's size."""
+    with torch.device("meta"):
+        model = DepthModel(config).eval()
+        width, height = config.input_size
+        image = torch.zeros(1, 3, height, width)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(image)
+    return sum(p.numel() for p in model.parameters()), counter.get_total_flops()
+
+
+def members() -> dict[str, tuple[DepthConfig, str]]:
+    """Configurations by name, each with the name of what it is compared with."""
+    found = {"ViT-S, DPT (R0)": (VIT_S, "ViT-S, DPT (R0)")}
+    for size, channels in WIDTHS.items():
+        for steps in (1, 2, 4, 8) if size == "S" else (4,):
+            restoration = RestorationConfig(base_channels=channels, num_steps=steps)
+            config = VIT_S.model_copy(update={"restoration": restoration})
+            found[f"+ restoration {size}, T = {steps} (R1)"] = config, "ViT-S, DPT (R0)"
+    lower = VIT_S.head.model_copy(update={"lower": "invertible"})
+    both = {"restoration": RestorationConfig(), "head": lower}
+    found["+ restoration S, invertible stages (R2)"] = (
+        VIT_S.model_copy(update=both),
+        "ViT-S, DPT (R0)",
+    )
+    found["Swin-L, PixelFormer"] = SWIN_L, "Swin-L, PixelFormer"
+    kitti = {
+        "restoration": RestorationConfig(base_channels=128),
+        "decoder": PixelFormerConfig(lower="invertible"),
+    }
+    found["+ restoration M, invertible stages"] = (
+        SWIN_L.model_copy(update=kitti),
+        "Swin-L, PixelFormer",
+    )
+    found["world, DPT (R0)"] = world_depth(), "world, DPT (R0)"
+    restored = world_depth().model_copy(update={"restoration": world_restoration_network()})
+    found["+ the world's restoration (R1)"] = restored, "world, DPT (R0)"
+    return found
+
+
+def main() -> None:
+    counted = {name: cost(config) for name, (config, _) in members().items()}
+    print("| network | input | weights | operations | of R0 |")
+    print("| --- | --- | ---: | ---: | ---: |")
+    for name, (config, base) in members().items():
+        weights, operations = counted[name]
+        size = " x ".join(map(str, config.input_size))
+        ratio = operations / counted[base][1]
+        print(
+            f"| {name} | {size} | {weights / 1e6:.1f} M | {operations / 1e9:.1f} G | {ratio:.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
