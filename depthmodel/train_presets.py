@@ -11,6 +11,7 @@ from datasets.frame import Condition
 from datasets.training_config import TrainingSetConfig
 from depthmodel.optimiser import OptimiserConfig
 from depthmodel.presets import paper_depth, paper_pose, world_depth, world_pose
+from depthmodel.restoration_config import RestorationConfig
 from depthmodel.restoration_presets import RESTORATION_PRESETS, world_restoration_network
 from depthmodel.training_config import (
     LIDAR_LOSS,
@@ -113,10 +114,7 @@ def world_student() -> TrainConfig:
     """
     video = world_teacher()
     role = StudentConfig(start="teacher", num_unmasked_epochs=1)
-    rates = video.optimiser.lr | {"restoration": 5e-4}
-    optimiser = video.optimiser.model_copy(update={"lr": rates})
-    changes = {"role": role, "optimiser": optimiser, "num_steps": 1000}
-    return video.model_copy(update={"name": "world-student", **changes})
+    return video.model_copy(update={"name": "world-student", "role": role, "num_steps": 1000})
 
 
 def world_restoring_student() -> TrainConfig:
@@ -129,9 +127,20 @@ def world_restoring_student() -> TrainConfig:
     assert isinstance(student.role, StudentConfig)
     loss = replace(student.role.loss, feature=1.0, semantic=0.0)
     role = student.role.model_copy(update={"frozen": ("backbone",), "loss": loss})
-    model = student.model.model_copy(update={"restoration": world_restoration_network()})
-    changes = {"name": "world-restoring-student", "role": role, "model": model}
-    return student.model_copy(update=changes)
+    restoring = with_restoration(student, world_restoration_network())
+    return restoring.model_copy(update={"name": "world-restoring-student", "role": role})
+
+
+def with_restoration(config: TrainConfig, restoration: RestorationConfig) -> TrainConfig:
+    """The run of a network that restores features, too, at the rate of its encoder."""
+    optimiser = config.optimiser
+    rates = optimiser.lr | {"restoration": optimiser.lr["backbone"]}
+    return config.model_copy(
+        update={
+            "model": config.model.model_copy(update={"restoration": restoration}),
+            "optimiser": optimiser.model_copy(update={"lr": rates}),
+        }
+    )
 
 
 def demo_teacher() -> TrainConfig:

@@ -111,9 +111,11 @@ def test_arms_differ_in_what_they_say_alone(job: UsefulnessJob) -> None:
     same = ("optimiser", "batch_size", "model", "seed", "average_decay", "precision")
     for arm in ARMS:
         config = planned[arm.name]
-        network = config["model"] | {"restoration": None}
-        assert {k: config[k] for k in same} | {"model": network} == {k: clear[k] for k in same}
-        assert (config["model"]["restoration"] is not None) == arm.name.startswith("restored")
+        restores = config["model"].pop("restoration", None) is not None
+        assert restores == ("restoration" in config["optimiser"]["lr"])
+        assert restores == arm.name.startswith("restored")
+        config["optimiser"]["lr"].pop("restoration", None)
+        assert {k: config[k] for k in same} == {k: clear[k] for k in same}
         assert config["role"]["start"] == "teacher"
         assert config["role"]["teacher"] == str(job.teacher)
 

@@ -17,7 +17,7 @@ from depthmodel.config import DepthConfig
 from depthmodel.losses import StudentLoss
 from depthmodel.restoration_config import RestorationConfig
 from depthmodel.restoration_presets import world_restoration_network
-from depthmodel.train_presets import checked, world_student
+from depthmodel.train_presets import checked, with_restoration, world_student
 from depthmodel.training_config import StudentConfig, TrainConfig
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -193,18 +193,19 @@ def student_config(
         data = data.model_copy(update={"p_clear": 1 / (num_conditions + 1)})
     # The teacher's weights follow, so those that its encoder once started from are not needed.
     backbone = network.backbone.model_copy(update={"pretrained": None})
-    added = {"restoration": arm.restoration} if arm.restoration else {}
     config = base.model_copy(
         update={
             "name": arm.name,
             "role": role,
             "data": data,
-            "model": network.model_copy(update={"backbone": backbone} | added),
+            "model": network.model_copy(update={"backbone": backbone}),
             "num_steps": (num_steps or base.num_steps) * arm.num_steps_factor,
             "batch_size": batch_size or base.batch_size,
             "seed": seed,
         }
     )
+    if arm.restoration is not None:
+        config = with_restoration(config, arm.restoration)
     try:
         return checked(config)
     except ValidationError as error:
