@@ -112,8 +112,8 @@ class DepthModel(nn.Module):
         resized inside to the nearest size that it divides. Raises Refused for another shape or
         dtype, or for a view without the geometry that its alignment needs.
         """
-        size = image.shape[2], image.shape[3]
         maps = self.enhanced(image, self.encode(image), aux)
+        size = image.shape[2], image.shape[3]
         return self._prediction(self.restored(maps, size, generator=generator)[-1], size)
 
     def encode(self, image: torch.Tensor) -> Maps:
