@@ -12,7 +12,6 @@ import argparse
 import json
 import statistics
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,17 @@ import torch
 from benchmarks.restoration_arms import ARMS, VIEWS, Arm, View
 from datasets.disk import write_whole
 from datasets.loader import TrainingSet, make_loader
+from datasets.training_config import TrainingSetConfig
 from depthmodel.aux_images import AuxImages, view_of
 from depthmodel.config import DepthConfig
 from depthmodel.metrics import score_image
 from depthmodel.model import DepthModel
 from depthmodel.objectives import Batch
+from depthmodel.restoration_config import RestorationConfig
 from depthmodel.restoration_presets import world_base, world_restoration_network
 from depthmodel.restorer_loss import RestorerLoss
 from depthmodel.train import train
-from depthmodel.train_presets import checked, with_base
+from depthmodel.train_presets import with_base
 from depthmodel.trainer import to_device
 from depthmodel.training_config import RestorerConfig, TrainConfig
 
@@ -42,7 +43,7 @@ def network(arm: Arm, encoder: DepthConfig) -> DepthConfig:
     restoration = None
     if arm.restoration is not None:
         fields = world_restoration_network().model_dump() | arm.restoration
-        restoration = type(world_restoration_network()).model_validate(fields)
+        restoration = RestorationConfig.model_validate(fields)
     return encoder.model_copy(
         update={
             "head": encoder.head.model_copy(update={"lower": arm.lower}),
@@ -57,20 +58,23 @@ def run_of(arm: Arm, encoder: DepthConfig, base: Path, seed: int, steps: int) ->
     preset = world_base()
     role = RestorerConfig(
         view=arm.view or "stereo",
-        loss=replace(RestorerLoss(), deviation=arm.deviation, residual=1e-3),
+        loss=RestorerLoss(deviation=arm.deviation),
     )
-    data = preset.data.model_copy(
-        update={
-            "input_size": encoder.input_size,
-            "loss_size": encoder.input_size,
-            "sparse_share": arm.sparse_share,
-            "stereo": arm.view == "stereo",
-            "neighbours": arm.view == "previous",
-        }
-    )
+    data = _data(arm, encoder, sparse_share=arm.sparse_share)
     changes = {"name": arm.name, "role": role, "data": data, "seed": seed, "num_steps": steps}
     config = preset.model_copy(update={**changes, "model": network(arm, encoder)})
-    return with_base(checked(config), base)
+    return with_base(config, base)
+
+
+def _data(arm: Arm, encoder: DepthConfig, **changes: Any) -> TrainingSetConfig:
+    """What an arm sees, at the size of the encoder's input."""
+    fields = {
+        "input_size": encoder.input_size,
+        "loss_size": encoder.input_size,
+        "stereo": arm.view == "stereo",
+        "neighbours": arm.view == "previous",
+    }
+    return world_base().data.model_copy(update=fields | changes)
 
 
 def score(folder: Path, arm: Arm, dataset: Path) -> dict[str, Any]:
@@ -92,17 +96,7 @@ def score(folder: Path, arm: Arm, dataset: Path) -> dict[str, Any]:
 
 
 def _val(dataset: Path, arm: Arm, model: DepthModel) -> Iterator[Batch]:
-    data = world_base().data.model_copy(
-        update={
-            "split": "val",
-            "augmentation": None,
-            "sparse_share": None,
-            "input_size": model.config.input_size,
-            "loss_size": model.config.input_size,
-            "stereo": arm.view == "stereo",
-            "neighbours": arm.view == "previous",
-        }
-    )
+    data = _data(arm, model.config, split="val", augmentation=None, sparse_share=None)
     samples = TrainingSet(dataset, data)
     sampler = samples.sampler(0, shuffle=False)
     for batch in make_loader(samples, sampler, 8, drop_last=False):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from depthmodel.dpt import resize
 from depthmodel.matching import Match
+from depthmodel.window_attention import from_windows, to_windows
 
 EVIDENCE_CHANNELS = 4
 SCALE_M = 10.0  # s0; evidence is of the size of one
@@ -27,7 +28,7 @@ class GatedFusion(nn.Module):
 
     def __init__(self, channels: int, attention_channels: int, heads: int, window: int) -> None:
         super().__init__()
-        self.attend = WindowCrossAttention(channels, attention_channels, heads, window)
+        self.attend = ValidWindowAttention(channels, attention_channels, heads, window)
         self.gate = nn.Conv2d(4 * channels + EVIDENCE_CHANNELS, channels, 1)
         self.hidden = nn.Conv2d(2 * channels + EVIDENCE_CHANNELS, channels, 1, bias=False)
         self.residual = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
@@ -42,7 +43,7 @@ class GatedFusion(nn.Module):
         return e + added.to(e.dtype)
 
 
-class WindowCrossAttention(nn.Module):
+class ValidWindowAttention(nn.Module):
     """Cells of a target's window attend to the aligned cells of the same window.
 
     A bias for each pair of places is learnt. Maps are padded to whole windows; a padded or invalid
@@ -75,18 +76,13 @@ class WindowCrossAttention(nn.Module):
 
     def _windows(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, windows, heads, window^2, C / heads), 0 beyond the border."""
-        side = self.window
-        x = F.pad(x, (0, -x.shape[3] % side, 0, -x.shape[2] % side))
-        x = x.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (B, C, down, side, across, side)
-        x = x.unflatten(1, (self.heads, -1))  # (B, heads, c, down, side, across, side)
-        return x.permute(0, 3, 5, 1, 4, 6, 2).flatten(4, 5).flatten(1, 2)
+        cells = to_windows(x.permute(0, 2, 3, 1), self.window)  # (B, windows, window^2, C)
+        return cells.unflatten(-1, (self.heads, -1)).transpose(2, 3)
 
     def _together(self, x: Tensor, height: int, width: int) -> Tensor:
         """What `_windows` took apart: (B, C, height, width)."""
-        side, across = self.window, -(-width // self.window)
-        x = x.unflatten(3, (side, side)).unflatten(1, (-1, across))  # (B, down, across, heads, ...)
-        x = x.permute(0, 3, 6, 1, 4, 2, 5).flatten(1, 2)  # (B, C, down, side, across, side)
-        return x.flatten(4, 5).flatten(2, 3)[:, :, :height, :width]
+        cells = x.transpose(2, 3).flatten(3)  # (B, windows, window^2, C)
+        return from_windows(cells, self.window, (height, width)).permute(0, 3, 1, 2)
 
 
 def evidence_of(match: Match, monocular: Tensor | None) -> Tensor:

@@ -18,6 +18,7 @@ from depthmodel.strict_config import StrictConfig
 from depthmodel.weights import Weights
 
 Kind = Literal["dinov2", "swin", "resnet", "convnext"]
+Normalisation = Literal["imagenet", "per-image", "none"]
 Channels = Annotated[int, Field(ge=4, le=4096)]
 SIZES: dict[Kind, tuple[str, ...]] = {  # their numbers are in depthmodel/backbone.py
     "dinov2": ("small", "base", "large", "giant", "mini", "test"),
@@ -86,7 +87,7 @@ class DepthConfig(Frozen):
     max_depth_m: float = Field(default=80.0, gt=0)
     initial_depth_m: float = Field(default=10.0, gt=0)  # what an untrained network predicts
     input_size: tuple[int, int] = (784, 518)
-    normalisation: Literal["imagenet", "per-image", "none"] = "imagenet"
+    normalisation: Normalisation = "imagenet"
     decoder: PixelFormerConfig | StrictConfig | None = None
     restoration: RestorationConfig | None = None
     auxview: AuxViewConfig | None = None

@@ -1,10 +1,9 @@
 """What a network subtracts and divides by before its encoder."""
 
-from typing import Literal
-
 import torch
 
-Normalisation = Literal["imagenet", "per-image", "none"]
+from depthmodel.config import Normalisation
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MIN_STD = 1e-3  # of a picture of one colour

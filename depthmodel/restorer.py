@@ -40,9 +40,13 @@ class Restorer(Objective):
         hidden = self.config.aux_dropout if self.training else 0.0
         view = view_of(batch, self.config.view, hidden=hidden)
         maps = model.enhanced(image, model.encode(image), view)
-        estimates = self._estimates(maps, size)
-        # Without restoration the maps are decoded as they are, or as a strict decoder packs them.
-        steps = [model.unpacked(e, maps) for e in estimates] or model.restored(maps, size)
+        restoration, estimates = model.restoration, list[Tensor]()
+        packed = None if restoration is None else model.packed(maps, size)
+        if restoration is None or packed is None:
+            steps = model.restored(maps, size)
+        else:
+            estimates = restoration(packed, generator=self._noise())
+            steps = [model.unpacked(estimate, maps) for estimate in estimates]
         depths_m = [at_loss_size(model.decode(s, size), batch).reciprocal() for s in steps]
         truth_m = need(batch, f"{self.config.target}_depth_m")[:, None]  # (B, 1, h, w)
         valid = (truth_m > 0) & (truth_m <= weights.max_depth_m)
@@ -51,32 +55,27 @@ class Restorer(Objective):
         sums.add("silog", weights.silog, silog.loss)
         sums.statistics["images_without_depth"] = silog.images_without_depth
         sums.statistics["last_silog"] = silog.per_step[-1]
-        if model.restoration is not None:
-            self._add_restoration(sums, model.packed(maps, size), estimates)
+        if restoration is not None and packed is not None:
+            self._add_restoration(sums, packed, estimates, restoration.std)
             if weights.projected and epoch >= self.config.num_epochs_before_projection:
                 target, mask = self._projected(estimates[-1], maps, truth_m, valid)
-                std = model.restoration.std
-                errors = [target_loss(e, target, std, mask) for e in estimates]
+                errors = [target_loss(e, target, restoration.std, mask) for e in estimates]
                 sums.add("projected", weights.projected, torch.stack(errors).mean())
         return sums.loss()
 
-    def _estimates(self, maps: Maps, size: tuple[int, int]) -> list[Tensor]:
-        """What restoration gives at its steps T .. 1, from noise of torch's generator."""
-        model = self.model
-        if model.restoration is None:
-            return []
+    def _noise(self) -> torch.Generator | None:
+        """Noise of torch's generator where it trains; elsewhere none."""
         seed = int(torch.randint(2**62, ()))
-        generator = torch.Generator().manual_seed(seed) if self.training else None
-        return model.restoration(model.packed(maps, size), generator=generator)
+        return torch.Generator().manual_seed(seed) if self.training else None
 
-    def _add_restoration(self, sums: LossSums, packed: Tensor, estimates: list[Tensor]) -> None:
-        weights, restoration = self.config.loss, self.model.restoration
-        assert restoration is not None
+    def _add_restoration(
+        self, sums: LossSums, packed: Tensor, estimates: list[Tensor], std: Tensor
+    ) -> None:
+        weights = self.config.loss
         if weights.deviation:
-            sums.add("deviation", weights.deviation, deviation_loss(estimates, restoration.std))
+            sums.add("deviation", weights.deviation, deviation_loss(estimates, std))
         if weights.residual:
-            loss = residual_loss(estimates, packed, restoration.std)
-            sums.add("residual", weights.residual, loss)
+            sums.add("residual", weights.residual, residual_loss(estimates, packed, std))
 
     def _projected(
         self, estimate: Tensor, maps: Maps, truth_m: Tensor, valid: Tensor

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+from depthmodel.restoration_losses import STEP_DECAY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestorerLoss:
     """Weights; a part with weight 0 is not computed. The paper's are not public: ours."""
 
     silog: float = 1.0
-    step_decay: float = 0.8  # of a step's weight, for each step before the last
+    step_decay: float = STEP_DECAY  # of a step's weight, for each step before the last
     deviation: float = 0.1  # of the steps' estimates from the last one
     projected: float = 0.0  # towards depth taken back through a strict decoder
     residual: float = 1e-3  # size of what is restored

@@ -107,33 +107,33 @@ def request(config: TrainConfig, dataset: Path) -> dict[str, Any]:
 
     How many processes read, and where the teacher lies, do not matter; who the teacher is does.
     """
-    asked = _settings(config)
-    teacher, base = (asked["role"].pop(name, None) for name in ELSEWHERE)
+    teacher, base = (getattr(config.role, name, None) for name in ELSEWHERE)
     return {
-        "config": asked,
+        "config": _settings(config),
         "dataset": dataset.resolve().name,
         "tables": table_digests(dataset, config),
-        "teacher": teacher and saved_digest(Path(teacher)),
-        **({"base": saved_digest(Path(base))} if base else {}),
+        "teacher": teacher and saved_digest(teacher),
+        **({"base": saved_digest(base)} if base else {}),
     }
 
 
 def _settings(config: TrainConfig) -> dict[str, Any]:
-    return config.model_dump(mode="json", exclude={"num_workers": True, "tensorboard": True})
+    """A request's settings, without what does not matter and without the folders ELSEWHERE."""
+    asked = config.model_dump(mode="json", exclude={"num_workers": True, "tensorboard": True})
+    for name in ELSEWHERE:
+        asked["role"].pop(name, None)
+    return asked
 
 
 def _with_new_fields(before: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
     """An earlier request, with the defaults of fields that have come since: a run may go on."""
-    now = config.model_dump()["role"]
-    role = before["config"]["role"] | {name: now[name] for name in ELSEWHERE if name in now}
+    folders = {n: getattr(config.role, n) for n in ELSEWHERE if hasattr(config.role, n)}
+    role = before["config"]["role"] | folders
     try:
         parsed = TrainConfig.model_validate(before["config"] | {"role": role})
     except ValidationError:  # of settings that are none today: shown as they are
         return before
-    settings = _settings(parsed)
-    for name in ELSEWHERE:
-        settings["role"].pop(name, None)
-    return before | {"config": settings}
+    return before | {"config": _settings(parsed)}
 
 
 def table_digests(dataset: Path, config: TrainConfig) -> dict[str, str]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import deform_conv2d
 
-from depthmodel.aux_fusion import GatedFusion, WindowCrossAttention, evidence_of, sobel
+from depthmodel.aux_fusion import GatedFusion, ValidWindowAttention, evidence_of, sobel
 from depthmodel.deformable import REACH_CELLS, DeformableSampling
 from depthmodel.matching import Match, cells, sample
 
@@ -53,7 +53,7 @@ def test_deformable_sampling_is_deformable_convolution_about_the_match() -> None
 def test_window_attention_is_that_of_loops() -> None:
     """Cell by cell: softmax over the valid cells of its own window, log V added."""
     side, heads, width = 4, 2, 6
-    attend = WindowCrossAttention(C, width, heads, side)
+    attend = ValidWindowAttention(C, width, heads, side)
     woken(attend)
     target, aligned = noise(6, 1, C, H, W), noise(7, 1, C, H, W)
     validity = torch.rand(1, 1, H, W, generator=torch.Generator().manual_seed(8)).clamp(min=0.01)
@@ -87,7 +87,7 @@ def test_window_attention_is_that_of_loops() -> None:
 
 
 def test_what_is_not_valid_is_no_key() -> None:
-    attend = WindowCrossAttention(C, 4, 2, 4)
+    attend = ValidWindowAttention(C, 4, 2, 4)
     target, aligned = noise(9, 1, C, H, W), noise(10, 1, C, H, W)
     validity = torch.ones(1, 1, H, W)
     validity[..., 2, 3] = 0
