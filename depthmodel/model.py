@@ -47,6 +47,7 @@ class DepthPrediction(NamedTuple):
 
     inverse_depth: torch.Tensor  # (B, 1, H, W) float32, 1/m
     features: Maps  # what the decoder saw: four maps (B, C, h, w); the last is final-normed
+    encoded: Maps  # the same before restoration
 
     @property
     def depth_m(self) -> torch.Tensor:
@@ -114,7 +115,8 @@ class DepthModel(nn.Module):
         """
         maps = self.enhanced(image, self.encode(image), aux)
         size = image.shape[2], image.shape[3]
-        return self._prediction(self.restored(maps, size, generator=generator)[-1], size)
+        restored = self.restored(maps, size, generator=generator)[-1]
+        return DepthPrediction(self.decode(restored, size), restored, maps)
 
     def encode(self, image: torch.Tensor) -> Maps:
         """Four feature maps (B, C_i, h_i, w_i) of an image (B, 3, H, W); raises Refused."""
@@ -188,9 +190,6 @@ class DepthModel(nn.Module):
         if isinstance(self.decoder, StrictDecoder):
             return resize(torch.exp(-self.decoder(maps[2], (maps[0], maps[1]))), size)
         return resize(self.decoder(maps, size).reciprocal(), size)
-
-    def _prediction(self, maps: Maps, size: tuple[int, int]) -> DepthPrediction:
-        return DepthPrediction(self.decode(maps, size), maps)
 
     def freeze(self, parts: Iterable[str]) -> None:
         """Train these modules no more, by name ("backbone", "head.fusion.3"): eval mode for good.

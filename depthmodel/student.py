@@ -41,7 +41,7 @@ class Student(Objective):
             mask=self._mask(batch, prediction.inverse_depth, epoch),
             features=prediction.features[-1],
             frozen_features=None if clear_maps is None else clear_maps[-1],
-            feature_error=self._feature_error(batch, clear_maps),
+            feature_error=self._feature_error(prediction.encoded, batch, clear_maps),
         )
 
     def _mask(self, batch: Batch, inverse_depth: torch.Tensor, epoch: int) -> torch.Tensor | None:
@@ -57,7 +57,9 @@ class Student(Objective):
         clear = batch["clear_image"]
         return self._reference[0].to(clear.device).encode(clear)
 
-    def _feature_error(self, batch: Batch, clear_maps: Maps | None) -> torch.Tensor | None:
+    def _feature_error(
+        self, encoded: Maps, batch: Batch, clear_maps: Maps | None
+    ) -> torch.Tensor | None:
         """How far restoration is from the clear frame's features, from a random step of the chain.
 
         The pair (clear, adverse) of one frame is what the paper lacks: a target (iid_rdepth.md,
@@ -68,7 +70,7 @@ class Student(Objective):
             return None
         image = batch["image"]
         size = image.shape[2], image.shape[3]
-        features = model.packed(model.encode(image), size)
+        features = model.packed(encoded, size)
         target = model.packed(clear_maps, size)
         steps = torch.randint(1, restoration.config.effective_steps + 1, (len(image),))
         eps = torch.randn_like(restoration.standardise(features))
