@@ -34,20 +34,25 @@ class AuxPicture(NamedTuple):
 
 
 def view_of(
-    batch: Mapping[str, torch.Tensor], kind: ViewKind, *, hidden: float = 0.0
+    batch: Mapping[str, torch.Tensor], kind: ViewKind, *, hidden: float = 0.0, wrong: float = 0.0
 ) -> AuxImages | None:
     """The other views of a training batch, None where it was loaded without them.
 
-    Each is hidden with the probability `hidden`, drawn from torch's generator (iid_rdepth.md, 4.4).
-    Of the frame before, the batch's pictures must be of one size.
+    Each is hidden with the probability `hidden` (iid_rdepth.md, 4.4), and shows what another
+    sample's shows with the probability `wrong`, drawn from torch's generator. Of the frame before,
+    the batch's pictures must be of one size.
     """
     if kind not in batch:
         return None
     present = batch[f"has_{kind}"].bool()
     if hidden:
         present = present & (torch.rand(present.shape) >= hidden).to(present.device)
+    image = batch[kind]
+    if wrong:
+        others = (torch.rand(present.shape) < wrong).to(present.device)
+        image = torch.where(others.view(-1, 1, 1, 1), image.roll(1, dims=0), image)
     return AuxImages(
-        image=batch[kind],
+        image=image,
         present=present,
         K=batch["shown_intrinsics" if kind == "stereo" else "intrinsics"],
         K_aux=batch[f"{kind}_intrinsics"],

@@ -37,8 +37,9 @@ class Restorer(Objective):
         model, weights = self.model, self.config.loss
         image = batch["image"]
         size = image.shape[2], image.shape[3]
-        hidden = self.config.aux_dropout if self.training else 0.0
-        view = view_of(batch, self.config.view, hidden=hidden)
+        hidden, wrong = self.config.aux_dropout, self.config.aux_wrong
+        shares = {"hidden": hidden, "wrong": wrong} if self.training else {}
+        view = view_of(batch, self.config.view, **shares)
         maps = model.enhanced(image, model.encode(image), view)
         restoration, estimates = model.restoration, list[Tensor]()
         packed = None if restoration is None else model.packed(maps, size)

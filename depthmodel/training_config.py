@@ -64,7 +64,7 @@ class RestorerConfig(_Part):
     modules that are not trained. `target`: what LiDAR measured, or a rendered world's depth, which
     `data.sparse_share` thins. An auxiliary view is the stereo partner or the frame before, and
     `aux_dropout` hides it from that share of the samples, so that one network serves with it and
-    without.
+    without; `aux_wrong` shows that share another sample's, so that it learns to doubt.
     """
 
     kind: Literal["restorer"] = "restorer"
@@ -73,6 +73,7 @@ class RestorerConfig(_Part):
     target: Literal["lidar", "exact"] = "exact"
     view: ViewKind = "stereo"
     aux_dropout: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    aux_wrong: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
     num_epochs_before_projection: Annotated[int, Field(ge=0)] = 2
     loss: RestorerLoss = RestorerLoss()
 

@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from datasets.errors import Refused
-from depthmodel.auxview import AuxView, AuxViewEnhancer, Low
+from depthmodel.aux_images import view_of
+from depthmodel.auxview import AuxView, AuxViewEnhancer, Low, ViewDoubt
 from depthmodel.auxview_config import AuxViewConfig
 from depthmodel.matching import Match
 
@@ -118,6 +119,37 @@ def test_a_wrong_view_changes_far_less_than_the_right_one() -> None:
     right, wrong = (made(features, view(f), SIZE) for f in (moved(features, 2), low(20)))
     far, little = ((a[0] - features[0]).abs().mean() for a in (right, wrong))
     assert 0 < little < 0.4 * far
+
+
+def test_a_view_of_which_little_matches_is_doubted_as_a_whole() -> None:
+    """The same cell, as valid for itself: alone in its view it counts for next to nothing."""
+    doubt = ViewDoubt()
+    alone, among = torch.zeros(2, 1, 8, 8), torch.ones(2, 1, 8, 8)
+    alone[..., 3, 3] = 1
+    assert doubt(alone)[..., 3, 3].max() < 1e-3 < 0.99 < doubt(among)[..., 3, 3].min()
+    assert torch.equal(doubt(alone) == 0, alone == 0)
+
+
+def test_wrong_views_are_other_samples_and_keep_their_cameras() -> None:
+    K, T = torch.eye(3).repeat(BATCH, 1, 1), torch.eye(4).repeat(BATCH, 1, 1)
+    batch = {
+        "stereo": noise(1, BATCH, 3, *SIZE),
+        "has_stereo": torch.ones(BATCH),
+        "shown_intrinsics": K,
+        "stereo_intrinsics": K + 1,
+        "T_stereo_camera": T,
+        "clear_image": noise(2, BATCH, 3, *SIZE),
+    }
+    right, wrong = view_of(batch, "stereo"), view_of(batch, "stereo", wrong=1.0)
+    assert right is not None and wrong is not None
+    assert torch.equal(right.image, batch["stereo"])
+    assert torch.equal(wrong.image, batch["stereo"].roll(1, dims=0))
+    assert wrong.K_aux is right.K_aux and torch.equal(wrong.present, right.present)
+    torch.manual_seed(0)
+    some = view_of(batch, "stereo", wrong=0.5)
+    assert some is not None
+    kept = (some.image == right.image).flatten(1).all(1)
+    assert kept.any() and not kept.all()
 
 
 @pytest.mark.parametrize("alignment", ALIGNMENTS)

@@ -1,0 +1,126 @@
+"""How good could the same decoder be on better features? (iid_rdepth.md, T10)
+
+    python -m benchmarks.feature_potential DATASET MODEL
+
+Everything is frozen but the features of single val frames: Adam moves one level of them at a time,
+all else as the encoder gave it, down the squared error against the frame's own exact depth. That is
+no method, for it looks at the answer: it bounds what a restoration of that level could reach, and
+says which levels matter. Features move in units of their deviation over the frames.
+"""
+
+import argparse
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from datasets.loader import TrainingSet, make_loader
+from datasets.training_config import TrainingSetConfig
+from depthmodel.metrics import score_image
+from depthmodel.model import DepthModel, Maps
+from depthmodel.objectives import Batch
+from depthmodel.trainer import to_device
+
+LEVELS = {
+    "none": (),
+    "level 0": (0,),
+    "level 1": (1,),
+    "level 2": (2,),
+    "level 3": (3,),
+    "levels 2 and 3, what is restored": (2, 3),
+    "all": (0, 1, 2, 3),
+}
+BATCH = 8
+
+
+def moved(
+    model: DepthModel, batch: Batch, levels: tuple[int, ...], steps: int, lr: float
+) -> tuple[Tensor, Tensor]:
+    """Depth (B, 1, H, W) in metres after the descent, and how far features went (B,), in stds."""
+    image, truth_m = batch["image"], batch["exact_depth_m"][:, None]
+    size, valid = (image.shape[2], image.shape[3]), (truth_m > 0).float()
+    with torch.no_grad():
+        start = model.encode(image)
+    std = [e.std((0, 2, 3), keepdim=True).clamp(min=1e-6) for e in start]
+    shifts = {k: torch.zeros_like(start[k], requires_grad=True) for k in levels}
+
+    def depth_m() -> Tensor:
+        maps: Maps = tuple(
+            e + std[k] * shifts[k] if k in shifts else e for k, e in enumerate(start)
+        )
+        return model.decode(maps, size).reciprocal()
+
+    optimiser = torch.optim.Adam(shifts.values(), lr=lr) if shifts else None
+    for _ in range(steps if optimiser else 0):
+        assert optimiser is not None
+        square = (valid * (depth_m() - truth_m)).square().sum((1, 2, 3))
+        loss = (square / valid.sum((1, 2, 3))).sum()  # each frame for itself
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    with torch.no_grad():
+        squares = [shifts[k].square().flatten(1).mean(1) for k in levels]
+        far = torch.stack(squares).mean(0).sqrt() if squares else torch.zeros(len(image))
+        return depth_m(), far
+
+
+def rows(
+    model: DepthModel, dataset: Path, condition: str, frames: int, steps: int, lr: float
+) -> list[str]:
+    """A Markdown line for each level: mean RMSE and AbsRel, and how far the features went."""
+    data = TrainingSetConfig(
+        input_size=model.config.input_size,
+        loss_size=model.config.input_size,
+        split="val",
+        conditions=(condition,),
+        augmentation=None,
+        lidar_depth=False,
+        exact_depth=True,
+    )
+    samples = TrainingSet(dataset, data)
+    loader = make_loader(samples, samples.sampler(0, shuffle=True), BATCH, drop_last=True)
+    batches = [to_device(b, torch.device("cpu")) for b in islice(loader, frames // BATCH)]
+    lines, before = list[str](), None
+    for words, levels in LEVELS.items():
+        scores, far = [], []
+        for batch in batches:
+            depth_m, moved_by = moved(model, batch, levels, steps, lr)
+            far += moved_by.tolist()
+            for d, t in zip(depth_m, batch["exact_depth_m"], strict=True):
+                metrics = score_image(d[0].numpy(), t.numpy())
+                assert metrics is not None
+                scores.append((metrics.rmse, metrics.abs_rel))
+        rmse, abs_rel = torch.tensor(scores).mean(0).tolist()
+        before = before or rmse
+        change = f"{100 * (rmse / before - 1):+.0f} %"
+        cells = [words, str(len(far)), f"{rmse:.3f}", change, f"{abs_rel:.4f}"]
+        cells += [f"{sum(far) / len(far):.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+        print(condition, lines[-1], flush=True)
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--conditions", default="clear,night", help="of the frames themselves")
+    parser.add_argument("--frames", type=int, default=24, help="of each condition")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--lr", type=float, default=0.05, help="in standard deviations a step")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    model = DepthModel.from_pretrained(options.model).requires_grad_(False)
+    table = [
+        "| what may move | frames | RMSE m | change | AbsRel | moved by (stds) |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for condition in options.conditions.split(","):
+        found = rows(model, options.dataset, condition, options.frames, options.steps, options.lr)
+        table += [line.replace("| ", f"| {condition}: ", 1) for line in found]
+    print("\n".join(table))
+
+
+if __name__ == "__main__":
+    main()
