@@ -9,18 +9,15 @@ says which levels matter. Features move in units of their deviation over the fra
 """
 
 import argparse
-from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from datasets.loader import TrainingSet, make_loader
-from datasets.training_config import TrainingSetConfig
+from benchmarks.val_frames import val_batches
 from depthmodel.metrics import score_image
 from depthmodel.model import DepthModel, Maps
 from depthmodel.objectives import Batch
-from depthmodel.trainer import to_device
 
 LEVELS = {
     "none": (),
@@ -31,7 +28,6 @@ LEVELS = {
     "levels 2 and 3, what is restored": (2, 3),
     "all": (0, 1, 2, 3),
 }
-BATCH = 8
 
 
 def moved(
@@ -69,18 +65,7 @@ def rows(
     model: DepthModel, dataset: Path, condition: str, frames: int, steps: int, lr: float
 ) -> list[str]:
     """A Markdown line for each level: mean RMSE and AbsRel, and how far the features went."""
-    data = TrainingSetConfig(
-        input_size=model.config.input_size,
-        loss_size=model.config.input_size,
-        split="val",
-        conditions=(condition,),
-        augmentation=None,
-        lidar_depth=False,
-        exact_depth=True,
-    )
-    samples = TrainingSet(dataset, data)
-    loader = make_loader(samples, samples.sampler(0, shuffle=True), BATCH, drop_last=True)
-    batches = [to_device(b, torch.device("cpu")) for b in islice(loader, frames // BATCH)]
+    batches = list(val_batches(dataset, model, condition, frames))
     lines, before = list[str](), None
     for words, levels in LEVELS.items():
         scores, far = [], []

@@ -24,8 +24,8 @@ from datasets.loader import TrainingSet, make_loader
 from datasets.training_config import TrainingSetConfig
 from depthmodel.aux_images import AuxImages, view_of
 from depthmodel.config import DepthConfig
-from depthmodel.metrics import score_image
-from depthmodel.model import DepthModel
+from depthmodel.metrics import DepthMetrics, score_image
+from depthmodel.model import DepthModel, Maps
 from depthmodel.objectives import Batch
 from depthmodel.restoration_config import RestorationConfig
 from depthmodel.restoration_presets import world_base, world_restoration_network
@@ -36,6 +36,7 @@ from depthmodel.trainer import to_device
 from depthmodel.training_config import RestorerConfig, TrainConfig
 
 NOISE_SEED = 11
+SUPERVISED_STEPS = 2  # of four: decoding all takes twice as long
 
 
 def network(arm: Arm, encoder: DepthConfig) -> DepthConfig:
@@ -59,6 +60,7 @@ def run_of(arm: Arm, encoder: DepthConfig, base: Path, seed: int, steps: int) ->
     role = RestorerConfig(
         view=arm.view or "stereo",
         loss=RestorerLoss(deviation=arm.deviation),
+        supervised_steps=SUPERVISED_STEPS,
     )
     data = _data(arm, encoder, sparse_share=arm.sparse_share)
     changes = {"name": arm.name, "role": role, "data": data, "seed": seed, "num_steps": steps}
@@ -78,20 +80,15 @@ def _data(arm: Arm, encoder: DepthConfig, **changes: Any) -> TrainingSetConfig:
 
 
 def score(folder: Path, arm: Arm, dataset: Path) -> dict[str, Any]:
-    """RMSE, AbsRel and the steps' deviation on clear val frames, with each view that is scored."""
+    """Means over clear val frames, with each view that is scored."""
     model = DepthModel.from_pretrained(folder)
     found: dict[str, Any] = {}
     for view in arm.scored:
         rows = [
             row for batch in _val(dataset, arm, model) for row in _rows(model, arm, batch, view)
         ]
-        rmse, abs_rel, deviation = np.mean(np.array(rows), axis=0)
-        found[view] = {
-            "rmse": float(rmse),
-            "abs_rel": float(abs_rel),
-            "deviation": float(deviation),
-            "images": len(rows),
-        }
+        means = {name: np.mean([row[name] for row in rows], axis=0).tolist() for name in rows[0]}
+        found[view] = means | {"images": len(rows)}
     return found
 
 
@@ -104,17 +101,30 @@ def _val(dataset: Path, arm: Arm, model: DepthModel) -> Iterator[Batch]:
 
 
 @torch.no_grad()
-def _rows(model: DepthModel, arm: Arm, batch: Batch, view: View) -> Iterator[list[float]]:
+def _rows(model: DepthModel, arm: Arm, batch: Batch, view: View) -> Iterator[dict[str, Any]]:
     image = batch["image"]
     size = image.shape[2], image.shape[3]
     aux = view_of(batch, arm.view) if arm.view and view != "none" else None
     maps = model.enhanced(image, model.encode(image), _turned(aux) if view == "wrong" else aux)
-    deviation = _deviation(model, maps, size)
     depths_m = 1 / model.decode(model.restored(maps, size)[-1], size)
-    for depth_m, truth_m in zip(depths_m, batch["exact_depth_m"], strict=True):
-        metrics = score_image(depth_m[0].numpy(), truth_m.numpy())
-        assert metrics is not None
-        yield [metrics.rmse, metrics.abs_rel, deviation]
+    generator = torch.Generator().manual_seed(NOISE_SEED)
+    chain = model.restored(maps, size, generator=generator)
+    steps_m = [1 / model.decode(step, size) for step in chain]
+    deviation = _deviation(model, maps, chain)
+    for index, truth_m in enumerate(batch["exact_depth_m"]):
+        metrics, *steps = (_scored(d[index, 0], truth_m) for d in (depths_m, *steps_m))
+        yield {
+            "rmse": metrics.rmse,
+            "abs_rel": metrics.abs_rel,
+            "deviation": deviation,
+            "rmse_of_steps": [step.rmse for step in steps],
+        }
+
+
+def _scored(depth_m: torch.Tensor, truth_m: torch.Tensor) -> DepthMetrics:
+    metrics = score_image(depth_m.numpy(), truth_m.numpy())
+    assert metrics is not None
+    return metrics
 
 
 def _turned(aux: AuxImages | None) -> AuxImages | None:
@@ -122,17 +132,14 @@ def _turned(aux: AuxImages | None) -> AuxImages | None:
     return aux and aux._replace(image=aux.image.roll(1, dims=0))
 
 
-def _deviation(model: DepthModel, maps: tuple[torch.Tensor, ...], size: tuple[int, int]) -> float:
-    """Mean over steps of |x^(t) - x^(1)| / |f|, started from noise (T9)."""
-    if model.restoration is None:
-        return float("nan")
-    packed = model.packed(maps, size)
-    generator = torch.Generator().manual_seed(NOISE_SEED)
-    *earlier, last = model.restoration(packed, generator=generator)
-    if not earlier:
+def _deviation(model: DepthModel, maps: Maps, chain: list[Maps]) -> float:
+    """Mean over steps of |x^(t) - x^(1)| / |f| of a chain that started from noise (T9)."""
+    if model.restoration is None or model.pack is None or len(chain) < 2:
         return 0.0
-    scale = float(model.restoration.standardise(packed).norm())
     std = model.restoration.std[:, None, None]
+    *earlier, last = (model.pack(step[2], step[3]) for step in chain)
+    features = model.pack(maps[2], maps[3])
+    scale = float(model.restoration.standardise(features).norm())
     return statistics.fmean(float(((x - last) / std).norm()) / scale for x in earlier)
 
 

@@ -36,18 +36,24 @@ def steps_silog_loss(
     depths_m: Sequence[Tensor],
     true_depth_m: Tensor,
     valid: Tensor | None = None,
-    decay: float = STEP_DECAY,
+    weights: Sequence[float] | None = None,
 ) -> StepsSiLog:
-    """Sum of decay^(t-1) SILog over depths (B, 1, H, W) in metres of the steps T .. 1.
+    """Weighted sum of SILog over depths (B, 1, H, W) in metres of some steps, the last at the end.
 
-    The last counts in full. `valid` as in `silog_loss`; 0 where no pixel is valid. Raises Refused
-    without a step, ValueError where the shapes differ.
+    `weights`: those of `step_weights` where none are given. `valid` as in `silog_loss`; 0 where no
+    pixel is valid. Raises Refused without a step, ValueError where the shapes differ.
     """
     _some(depths_m)
+    weights = step_weights(len(depths_m)) if weights is None else weights
     parts = [silog_loss(depth_m, true_depth_m, valid) for depth_m in depths_m]
     losses = torch.stack([part.loss for part in parts])  # (T,)
-    weights = losses.new_tensor([decay**t for t in reversed(range(len(parts)))])
-    return StepsSiLog((weights * losses).sum(), losses.detach(), parts[-1].images_without_depth)
+    total = (losses.new_tensor(weights) * losses).sum()
+    return StepsSiLog(total, losses.detach(), parts[-1].images_without_depth)
+
+
+def step_weights(num_steps: int, decay: float = STEP_DECAY) -> list[float]:
+    """decay^(t-1) of the steps T .. 1: the last counts in full."""
+    return [decay**t for t in reversed(range(num_steps))]
 
 
 def deviation_loss(estimates: Sequence[Tensor], std: Tensor) -> Tensor:

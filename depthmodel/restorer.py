@@ -15,6 +15,7 @@ from depthmodel.objectives import Batch, Objective
 from depthmodel.restoration_losses import (
     deviation_loss,
     residual_loss,
+    step_weights,
     steps_silog_loss,
     target_loss,
 )
@@ -44,15 +45,16 @@ class Restorer(Objective):
         restoration, estimates = model.restoration, list[Tensor]()
         packed = None if restoration is None else model.packed(maps, size)
         if restoration is None or packed is None:
-            steps = model.restored(maps, size)
+            steps, step_weight = model.restored(maps, size), [1.0]
         else:
             estimates = restoration(packed, generator=self._noise())
+            estimates, step_weight = self._supervised(estimates)
             steps = [model.unpacked(estimate, maps) for estimate in estimates]
         depths_m = [at_loss_size(model.decode(s, size), batch).reciprocal() for s in steps]
         truth_m = need(batch, f"{self.config.target}_depth_m")[:, None]  # (B, 1, h, w)
         valid = (truth_m > 0) & (truth_m <= weights.max_depth_m)
         sums = LossSums(finite_outputs(depths_m[-1].reciprocal(), {}))
-        silog = steps_silog_loss(depths_m, truth_m, valid, weights.step_decay)
+        silog = steps_silog_loss(depths_m, truth_m, valid, step_weight)
         sums.add("silog", weights.silog, silog.loss)
         sums.statistics["images_without_depth"] = silog.images_without_depth
         sums.statistics["last_silog"] = silog.per_step[-1]
@@ -63,6 +65,21 @@ class Restorer(Objective):
                 errors = [target_loss(e, target, restoration.std, mask) for e in estimates]
                 sums.add("projected", weights.projected, torch.stack(errors).mean())
         return sums.loss()
+
+    def _supervised(self, estimates: list[Tensor]) -> tuple[list[Tensor], list[float]]:
+        """The steps whose depth is supervised, the last at the end, and what each counts.
+
+        In training `supervised_steps` of them, the others being drawn: what they count makes up for
+        those left out, so that the expected loss is that of all.
+        """
+        num, weight = len(estimates), step_weights(len(estimates), self.config.loss.step_decay)
+        count = self.config.supervised_steps
+        if not self.training or count is None or count >= num:
+            return estimates, weight
+        drawn = sorted(torch.randperm(num - 1)[: count - 1].tolist())
+        more = (num - 1) / max(1, count - 1)
+        kept = [estimates[i] for i in drawn], [more * weight[i] for i in drawn]
+        return [*kept[0], estimates[-1]], [*kept[1], weight[-1]]
 
     def _noise(self) -> torch.Generator | None:
         """Noise of torch's generator where it trains; elsewhere none."""

@@ -65,6 +65,8 @@ class RestorerConfig(_Part):
     `data.sparse_share` thins. An auxiliary view is the stereo partner or the frame before, and
     `aux_dropout` hides it from that share of the samples, so that one network serves with it and
     without; `aux_wrong` shows that share another sample's, so that it learns to doubt.
+    `supervised_steps` decodes that many steps of the restoration at each training step, the last
+    always and others by chance, instead of all: half of the time and the memory.
     """
 
     kind: Literal["restorer"] = "restorer"
@@ -74,6 +76,7 @@ class RestorerConfig(_Part):
     view: ViewKind = "stereo"
     aux_dropout: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     aux_wrong: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+    supervised_steps: Annotated[int, Field(ge=1)] | None = None  # of restoration; None: all
     num_epochs_before_projection: Annotated[int, Field(ge=0)] = 2
     loss: RestorerLoss = RestorerLoss()
 

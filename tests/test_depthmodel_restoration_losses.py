@@ -9,6 +9,7 @@ from datasets.errors import Refused
 from depthmodel.restoration_losses import (
     deviation_loss,
     residual_loss,
+    step_weights,
     steps_silog_loss,
     target_loss,
 )
@@ -47,7 +48,7 @@ def test_steps_count_less_the_earlier_they_are() -> None:
     assert loss.item() == pytest.approx(0.64 * first + 0.8 * second + last)
     assert per_step.tolist() == pytest.approx([first, second, last])
     assert not per_step.requires_grad and skipped == 0
-    one = steps_silog_loss(ours[:1], truth, decay=0.5)
+    one = steps_silog_loss(ours[:1], truth, weights=step_weights(1, decay=0.5))
     torch.testing.assert_close(one.loss, silog_loss(ours[0], truth).loss)
 
 

@@ -155,6 +155,24 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(root: Path, tmp_path: P
 
 
 @torch.no_grad()
+def test_steps_drawn_for_supervision_make_up_for_those_left_out(root: Path, tmp_path: Path) -> None:
+    """Untrained, and without noise, all four steps have one depth: three ways to draw two."""
+    found: dict[int | None, set[float]] = {}
+    for count in (None, 1, 2):
+        config = restorer(
+            root,
+            {"restoration": SMALL.model_copy(update={"kappa": 0.0})},
+            {"supervised_steps": count, "loss": RestorerLoss(deviation=0.0, residual=0.0)},
+        )
+        trainer, objective = begin(config, root, tmp_path / f"run-{count}")
+        batch = next(trainer._batches)
+        found[count] = {float(objective.train()(batch, 0).total) for _ in range(30)}
+    (every,), (last,) = found[None], found[1]
+    assert every == pytest.approx((0.512 + 0.64 + 0.8 + 1) * last, rel=1e-4)
+    assert len(found[2]) == 3 and sum(found[2]) / 3 == pytest.approx(every, rel=1e-4)
+
+
+@torch.no_grad()
 def test_views_are_hidden_as_often_as_asked(root: Path, tmp_path: Path) -> None:
     for hidden in (0.0, 1.0):
         config = restorer(root, {"auxview": VIEW}, {"aux_dropout": hidden})

@@ -1,0 +1,102 @@
+"""Does the spread over noise seeds tell where depth is wrong? (iid_rdepth.md, 4.6)
+
+    python -m benchmarks.restoration_uncertainty DATASET MODEL
+
+Each val frame is predicted from several noise seeds, by the deterministic chain and by the
+stochastic one. Printed, as Markdown, for each condition: how the spread of log depth goes with its
+error (rank correlation; area under the sparsification error curve against that of no knowledge),
+what the mean over the seeds gains, and error against spread in five quantiles of the spread.
+"""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.val_frames import val_batches
+from datasets.errors import Refused
+from depthmodel.metrics import score_image
+from depthmodel.model import DepthModel
+from depthmodel.objectives import Batch
+from depthmodel.uncertainty import Calibration, calibration, log_depth_spread
+
+QUANTILES = 5
+
+
+@torch.no_grad()
+def depths_of(model: DepthModel, image: Tensor, num_seeds: int, *, stochastic: bool) -> Tensor:
+    """Depth (num_seeds + 1, B, 1, H, W) in metres: without noise, then of every seed."""
+    restoration = model.restoration
+    if restoration is None:
+        raise Refused("found a model without restoration, expected one with: it has no noise")
+    restoration.config = restoration.config.model_copy(update={"stochastic": stochastic})
+    size = image.shape[2], image.shape[3]
+    maps = model.encode(image)
+    seeds = [torch.Generator().manual_seed(seed) for seed in range(num_seeds)]
+    steps = [model.restored(maps, size, generator=g)[-1] for g in (None, *seeds)]
+    return torch.stack([1 / model.decode(step, size) for step in steps])
+
+
+def measured(
+    model: DepthModel, batches: Iterable[Batch], num_seeds: int, *, stochastic: bool
+) -> tuple[Calibration, dict[str, float]]:
+    """Calibration over all pixels with truth, and mean RMSE in metres of one and of all seeds."""
+    spreads, errors = list[np.ndarray](), list[np.ndarray]()
+    rmse: dict[str, list[float]] = {"without noise": [], "one seed": [], "mean": []}
+    for batch in batches:
+        depths_m = depths_of(model, batch["image"], num_seeds, stochastic=stochastic)
+        plain_m, seeds_m = depths_m[0], depths_m[1:]
+        mean_m = seeds_m.log().mean(0).exp()
+        truth_m = batch["exact_depth_m"][:, None]
+        there = (truth_m > 0) & (truth_m <= model.config.max_depth_m)
+        spreads.append(log_depth_spread(list(seeds_m))[there].numpy())
+        errors.append((mean_m.log() - truth_m.log()).abs()[there].numpy())
+        for words, found_m in zip(rmse, (plain_m, seeds_m[0], mean_m), strict=True):
+            rmse[words] += [_rmse(d, t) for d, t in zip(found_m, truth_m, strict=True)]
+    found = calibration(np.concatenate(spreads), np.concatenate(errors), QUANTILES)
+    return found, {words: float(np.mean(values)) for words, values in rmse.items()}
+
+
+def _rmse(depth_m: Tensor, truth_m: Tensor) -> float:
+    metrics = score_image(depth_m[0].numpy(), truth_m[0].numpy())
+    assert metrics is not None
+    return metrics.rmse
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--conditions", default="clear,night,rain")
+    parser.add_argument("--frames", type=int, default=64, help="of each condition, at most")
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    model = DepthModel.from_pretrained(options.model)
+    rows, tables = list[str](), list[str]()
+    for condition in options.conditions.split(","):
+        for chain in ("deterministic", "stochastic"):
+            batches = val_batches(options.dataset, model, condition, options.frames)
+            found, rmse = measured(model, batches, options.seeds, stochastic=chain == "stochastic")
+            curve = found.sparsification
+            cells = [condition, chain, f"{found.rank_correlation:.2f}"]
+            cells += [f"{curve.area:.3f}", f"{curve.random_area:.3f}"]
+            cells += [f"{value:.3f}" for value in rmse.values()]
+            rows.append(f"| {' | '.join(cells)} |")
+            for index, row in enumerate(found.table, 1):
+                numbers = f"{row.rms_spread:.4f} | {row.rms_error:.3f}"
+                tables.append(f"| {condition} | {chain} | {index} | {numbers} |")
+    names = ("frames", "chain", "rank correlation", "AUSE", "of no knowledge")
+    print("| " + " | ".join((*names, "RMSE m without noise", "one seed", "mean of seeds")) + " |")
+    print("| --- | --- |" + " ---: |" * 6)
+    print("\n".join(rows), "\n")
+    print("| frames | chain | quantile | RMS spread | RMS error |")
+    print("| --- | --- | ---: | ---: | ---: |")
+    print("\n".join(tables))
+
+
+if __name__ == "__main__":
+    main()
