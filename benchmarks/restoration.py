@@ -2,10 +2,11 @@
 
     python -m benchmarks.restoration DATASET --encoder MODEL --out DIR
 
-On the built-in world, clear frames, with a frozen encoder and 5 % of the exact depth: a decoder is
-trained on the encoder (stage 0), and from it each arm for the same number of steps more. Scored are
-clear frames of places never trained on, against all of their exact depth. The same command goes on
-after any interruption; DIR/restoration.md and DIR/restoration.json hold what is there.
+On the built-in world, in all weather, with a frozen encoder and 5 % of the exact depth: a decoder
+is trained on the encoder (stage 0), and from it each arm for the same number of steps more. Scored
+are frames of places never trained on, against all of their exact depth. Arms with the same head
+start from a network that has seen clear frames alone, of which nothing but the features may change.
+The same command goes on after any interruption; DIR/restoration.md and .json hold what is there.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import torch
 
 from benchmarks.restoration_arms import ARMS, VIEWS, Arm, View
 from datasets.disk import write_whole
+from datasets.frame import Condition
 from datasets.loader import TrainingSet, make_loader
 from datasets.training_config import TrainingSetConfig
 from depthmodel.aux_images import AuxImages, view_of
@@ -36,6 +38,7 @@ from depthmodel.trainer import to_device
 from depthmodel.training_config import RestorerConfig, TrainConfig
 
 NOISE_SEED = 11
+WEATHER = (Condition.CLEAR, Condition.NIGHT, Condition.RAIN, Condition.NIGHT_RAIN)
 SUPERVISED_STEPS = 2  # of four: decoding all takes twice as long
 
 
@@ -55,17 +58,31 @@ def network(arm: Arm, encoder: DepthConfig) -> DepthConfig:
 
 
 def run_of(arm: Arm, encoder: DepthConfig, base: Path, seed: int, steps: int) -> TrainConfig:
-    """The training of an arm: everything but the encoder learns."""
+    """The training of an arm."""
     preset = world_base()
     role = RestorerConfig(
         view=arm.view or "stereo",
+        frozen=arm.frozen,
         loss=RestorerLoss(deviation=arm.deviation),
-        supervised_steps=SUPERVISED_STEPS,
+        supervised_steps=None if arm.restoration is None else SUPERVISED_STEPS,
     )
-    data = _data(arm, encoder, sparse_share=arm.sparse_share)
+    data = _data(arm, encoder, conditions=WEATHER, sparse_share=arm.sparse_share)
     changes = {"name": arm.name, "role": role, "data": data, "seed": seed, "num_steps": steps}
     config = preset.model_copy(update={**changes, "model": network(arm, encoder)})
     return with_base(config, base)
+
+
+def start_of(arm: Arm, encoder: DepthConfig, folder: Path, seed: int, steps: int) -> TrainConfig:
+    """Stage 0 of an arm: the decoder alone, on the encoder of the model in `folder`."""
+    start = Arm(name=_start_name(arm), words="stage 0", lower=arm.lower)
+    config = run_of(start, encoder, folder, seed, steps)
+    conditions = (Condition.CLEAR,) if arm.clear_start else WEATHER
+    data = config.data.model_copy(update={"conditions": conditions})
+    return config.model_copy(update={"data": data})
+
+
+def _start_name(arm: Arm) -> str:
+    return f"start-{'clear-' if arm.clear_start else ''}{arm.lower}"
 
 
 def _data(arm: Arm, encoder: DepthConfig, **changes: Any) -> TrainingSetConfig:
@@ -80,20 +97,28 @@ def _data(arm: Arm, encoder: DepthConfig, **changes: Any) -> TrainingSetConfig:
 
 
 def score(folder: Path, arm: Arm, dataset: Path) -> dict[str, Any]:
-    """Means over clear val frames, with each view that is scored."""
+    """Means over val frames of each condition and of all, with each view that is scored."""
     model = DepthModel.from_pretrained(folder)
     found: dict[str, Any] = {}
     for view in arm.scored:
-        rows = [
-            row for batch in _val(dataset, arm, model) for row in _rows(model, arm, batch, view)
-        ]
-        means = {name: np.mean([row[name] for row in rows], axis=0).tolist() for name in rows[0]}
-        found[view] = means | {"images": len(rows)}
+        rows: list[dict[str, Any]] = []
+        for condition in WEATHER:
+            for batch in _val(dataset, arm, model, condition):
+                rows += [{"condition": condition, **r} for r in _rows(model, arm, batch, view)]
+        groups = {c.value: [r for r in rows if r["condition"] == c] for c in WEATHER}
+        found[view] = {name: _means(group) for name, group in {**groups, "all": rows}.items()}
     return found
 
 
-def _val(dataset: Path, arm: Arm, model: DepthModel) -> Iterator[Batch]:
-    data = _data(arm, model.config, split="val", augmentation=None, sparse_share=None)
+def _means(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    names = ("rmse", "abs_rel", "deviation", "rmse_of_steps")
+    means = {name: np.mean([row[name] for row in rows], axis=0).tolist() for name in names}
+    return means | {"images": len(rows)}
+
+
+def _val(dataset: Path, arm: Arm, model: DepthModel, condition: Condition) -> Iterator[Batch]:
+    changes = {"split": "val", "augmentation": None, "sparse_share": None}
+    data = _data(arm, model.config, conditions=(condition,), **changes)
     samples = TrainingSet(dataset, data)
     sampler = samples.sampler(0, shuffle=False)
     for batch in make_loader(samples, sampler, 8, drop_last=False):
@@ -150,7 +175,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--arms", default=",".join(arm.name for arm in ARMS))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--base-steps", type=int, default=600)
+    parser.add_argument("--base-steps", type=int, default=1500)
     parser.add_argument("--steps", type=int, default=600)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -167,56 +192,66 @@ def _do(arm: Arm, seed: int, options: argparse.Namespace) -> None:
     if (folder / "score.json").exists():
         return
     encoder = DepthModel.from_pretrained(options.encoder).config
-    start = Arm(name=f"start-{arm.lower}", words="stage 0", lower=arm.lower)
-    base = options.out / f"seed-{seed}" / start.name
-    config = run_of(start, encoder, options.encoder, seed, options.base_steps)
-    train(config, options.dataset, base, device="cpu")
-    config = run_of(arm, encoder, base / "model", seed, options.steps)
-    report = train(config, options.dataset, folder, device="cpu")
-    found = score(folder / "model", arm, options.dataset)
-    parameters = sum(p.numel() for p in DepthModel.from_pretrained(folder / "model").parameters())
+    start = options.out / f"seed-{seed}" / _start_name(arm)
+    config = start_of(arm, encoder, options.encoder, seed, options.base_steps)
+    seconds = train(config, options.dataset, start, device="cpu").seconds
+    if arm.trained:
+        config = run_of(arm, encoder, start / "model", seed, options.steps)
+        seconds = train(config, options.dataset, folder, device="cpu").seconds
+    model = (folder if arm.trained else start) / "model"
+    found = score(model, arm, options.dataset)
+    parameters = sum(p.numel() for p in DepthModel.from_pretrained(model).parameters())
     facts = {"arm": arm.name, "seed": seed, "scores": found, "parameters": parameters}
-    write_whole(folder / "score.json", json.dumps(facts | {"seconds": report.seconds}, indent=1))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "score.json", json.dumps(facts | {"seconds": seconds}, indent=1))
     print(f"seed {seed} {arm.name}: {found}", flush=True)
 
 
 def write_tables(out: Path) -> None:
     """DIR/restoration.md and .json of all scores that are there."""
     scores = [json.loads(path.read_text()) for path in sorted(out.glob("seed-*/*/score.json"))]
-    by_arm = {arm.name: [s for s in scores if s["arm"] == arm.name] for arm in ARMS}
-    base = {s["seed"]: s["scores"]["none"]["rmse"] for s in by_arm["base"]}
+    shown = [*(c.value for c in WEATHER), "all"]
     lines = [
-        "| arm | view | seeds | RMSE m | against base | AbsRel | step deviation | weights |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        f"| arm | view | seeds | {' | '.join(f'{c}: RMSE m' for c in shown)} | change | AbsRel |",
+        f"| --- | --- | ---: |{' ---: |' * (len(shown) + 2)}",
+    ]
+    steps = [
+        "| arm | step deviation | RMSE m of steps T to 1 | weights |",
+        "| --- | ---: | --- | ---: |",
     ]
     for arm in ARMS:
-        found = by_arm[arm.name]
+        found = {s["seed"]: s for s in scores if s["arm"] == arm.name}
+        against = {s["seed"]: s for s in scores if s["arm"] == arm.against}
         for view in arm.scored if found else ():
-            rows = [s["scores"][view] for s in found]
+            rows = [s["scores"][view] for s in found.values()]
             change = [
-                100 * (s["scores"][view]["rmse"] / base[s["seed"]] - 1)
-                for s in found
-                if s["seed"] in base
+                100
+                * (s["scores"][view]["all"]["rmse"] / before["scores"]["none"]["all"]["rmse"] - 1)
+                for seed, s in found.items()
+                if (before := against.get(seed)) and arm.name != arm.against
             ]
-            cells = [
-                arm.words,
-                "-" if arm.view is None else view,
-                str(len(rows)),
-                _spread([r["rmse"] for r in rows], 3),
-                _spread(change, 1) + " %" if change else "-",
-                _spread([r["abs_rel"] for r in rows], 4),
-                _spread([r["deviation"] for r in rows], 3),
-                f"{found[0]['parameters'] / 1e6:.2f} M",
-            ]
+            cells = [arm.words, "-" if arm.view is None else view, str(len(rows))]
+            cells += [_spread([r[c]["rmse"] for r in rows], 2) for c in shown]
+            cells += [_spread(change, 1) + " %" if change else "-"]
+            cells += [_spread([r["all"]["abs_rel"] for r in rows], 4)]
             lines.append(f"| {' | '.join(cells)} |")
-    write_whole(out / "restoration.md", "\n".join(lines) + "\n")
+        if found and arm.restoration is not None:
+            rows = [s["scores"][arm.scored[0]]["all"] for s in found.values()]
+            by_step = np.mean([r["rmse_of_steps"] for r in rows], axis=0)
+            weights = next(iter(found.values()))["parameters"]
+            cells = [arm.words, _spread([r["deviation"] for r in rows], 4)]
+            cells += [", ".join(f"{rmse:.3f}" for rmse in by_step), f"{weights / 1e6:.2f} M"]
+            steps.append(f"| {' | '.join(cells)} |")
+    write_whole(out / "restoration.md", "\n".join([*lines, "", *steps]) + "\n")
     write_whole(out / "restoration.json", json.dumps(scores, indent=1) + "\n")
+
+
+def _rmse(score: dict[str, Any], view: View) -> float:
+    return score["scores"][view]["all"]["rmse"]
 
 
 def _spread(values: list[float], digits: int) -> str:
     """Mean and sample standard deviation over seeds."""
-    if not values or np.isnan(values).any():
-        return "-"
     mean = f"{statistics.fmean(values):.{digits}f}"
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 

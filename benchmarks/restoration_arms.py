@@ -12,40 +12,55 @@ View = Literal["none", "right", "wrong"]
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """What is added to the base, and with which losses it is trained."""
+    """What is added to the base, with which losses it is trained, and against which arm it stands.
+
+    `clear_start`: from a network that has seen clear frames alone, instead of all weather; not
+    `trained`: that network as it is.
+    """
 
     name: str
     words: str
+    against: str = "base"
     lower: Lower = "fusion"
     restoration: dict[str, Any] | None = None  # fields that are not the preset's; None: none
     deviation: float = 0.0
     view: ViewKind | None = None
     sparse_share: float | None = SPARSE_SHARE
+    frozen: tuple[str, ...] = ("backbone",)
+    clear_start: bool = False
+    trained: bool = True
     scored: tuple[View, ...] = ("none",)
 
 
-R1 = Arm(name="r1", words="R1 with the deviation loss", restoration={}, deviation=0.1)
-DIFFUSION = replace(R1, name="diffusion", words="R1: + diffusion, T = 4", deviation=0.0)
-R2 = replace(R1, name="r2", words="R2 with the deviation loss", lower="invertible")
+ONE_STEP = {"kind": "one-step"}
+R1 = Arm(name="diffusion", words="R1: + diffusion, T = 4", restoration={})
 INVERTIBLE = replace(
-    R2, name="invertible", words="R2: diffusion and invertible lower stages", deviation=0.0
+    R1, name="invertible", words="R2: diffusion and invertible lower stages", lower="invertible"
 )
+R2 = replace(INVERTIBLE, name="r2", words="R2 with the deviation loss", deviation=0.1)
 ALL_VIEWS: tuple[View, ...] = ("right", "none", "wrong")
+CLEAR = Arm(
+    name="as-it-is",
+    words="R0 of clear frames, as it is",
+    against="as-it-is",
+    clear_start=True,
+    trained=False,
+)
+SAME_HEAD = replace(CLEAR, trained=True, frozen=("backbone", "head"))  # only features may change
 ARMS = (
     Arm(name="base", words="R0, trained as long as the others"),
     Arm(
         name="unet",
-        words="+ UNet, one step, noise as in the diffusion",
+        words="+ UNet, one step from noise",
         restoration={"num_steps": 1},
     ),
     Arm(
         name="control",
         words="+ the same UNet as a plain residual: no noise, one step",
-        restoration={"kind": "one-step"},
+        restoration=ONE_STEP,
     ),
-    DIFFUSION,
     R1,
-    Arm(name="base-invertible", words="invertible lower stages alone", lower="invertible"),
+    Arm(name="base-invertible", words="R0 with invertible lower stages", lower="invertible"),
     INVERTIBLE,
     R2,
     replace(R2, name="stereo", words="R3: + the stereo partner", view="stereo", scored=ALL_VIEWS),
@@ -56,7 +71,7 @@ ARMS = (
         view="previous",
         scored=ALL_VIEWS,
     ),
-    replace(DIFFUSION, name="dense-diffusion", words="R1 from all of the depth", sparse_share=None),
+    replace(R1, name="dense-diffusion", words="R1 from all of the depth", sparse_share=None),
     replace(
         INVERTIBLE, name="dense-invertible", words="R2 from all of the depth", sparse_share=None
     ),
@@ -65,6 +80,20 @@ ARMS = (
         name="dense-r2",
         words="R2 from all of the depth, with the deviation loss",
         sparse_share=None,
+    ),
+    CLEAR,
+    replace(CLEAR, name="head", words="R0 of clear frames, its head trained", trained=True),
+    replace(
+        SAME_HEAD,
+        name="same-head-control",
+        words="the same head; features by the UNet in one step, without noise",
+        restoration=ONE_STEP,
+    ),
+    replace(
+        SAME_HEAD,
+        name="same-head-diffusion",
+        words="the same head; features by the diffusion, T = 4",
+        restoration={},
     ),
 )
 VIEWS = {
