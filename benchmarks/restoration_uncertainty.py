@@ -9,6 +9,7 @@ what the mean over the seeds gains, and error against spread in five quantiles o
 """
 
 import argparse
+import copy
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from benchmarks.val_frames import val_batches
 from datasets.errors import Refused
+from depthmodel.aux_images import AuxImages
 from depthmodel.metrics import score_image
 from depthmodel.model import DepthModel
 from depthmodel.objectives import Batch
@@ -27,19 +29,29 @@ QUANTILES = 5
 
 
 @torch.no_grad()
-def depths_of(model: DepthModel, image: Tensor, num_seeds: int, *, stochastic: bool) -> Tensor:
-    """Depth (num_seeds + 1, B, 1, H, W) in metres: without noise, then of every seed."""
-    restoration = model.restoration
-    if restoration is None:
+def seeded_depths(
+    model: DepthModel,
+    image: Tensor,
+    num_seeds: int,
+    *,
+    aux: AuxImages | None = None,
+    stochastic: bool = False,
+) -> Tensor:
+    """Depth (num_seeds, B, 1, H, W) in metres, from noise of each seed; raises Refused."""
+    if model.restoration is None:
         raise Refused("found a model without restoration, expected one with: it has no noise")
+    restoration = copy.copy(model.restoration)  # of the same weights
     restoration.config = restoration.config.model_copy(update={"stochastic": stochastic})
     size = image.shape[2], image.shape[3]
-    maps = model.encode(image)
-    seeds = [torch.Generator().manual_seed(seed) for seed in range(num_seeds)]
-    steps = [model.restored(maps, size, generator=g)[-1] for g in (None, *seeds)]
-    return torch.stack([1 / model.decode(step, size) for step in steps])
+    maps = model.enhanced(image, model.encode(image), aux)
+    packed, found = model.packed(maps, size), list[Tensor]()
+    for seed in range(num_seeds):
+        last = restoration(packed, generator=torch.Generator().manual_seed(seed))[-1]
+        found.append(1 / model.decode(model.unpacked(last, maps), size))
+    return torch.stack(found)
 
 
+@torch.no_grad()
 def measured(
     model: DepthModel, batches: Iterable[Batch], num_seeds: int, *, stochastic: bool
 ) -> tuple[Calibration, dict[str, float]]:
@@ -47,8 +59,8 @@ def measured(
     spreads, errors = list[np.ndarray](), list[np.ndarray]()
     rmse: dict[str, list[float]] = {"without noise": [], "one seed": [], "mean": []}
     for batch in batches:
-        depths_m = depths_of(model, batch["image"], num_seeds, stochastic=stochastic)
-        plain_m, seeds_m = depths_m[0], depths_m[1:]
+        seeds_m = seeded_depths(model, batch["image"], num_seeds, stochastic=stochastic)
+        plain_m = model(batch["image"]).depth_m
         mean_m = seeds_m.log().mean(0).exp()
         truth_m = batch["exact_depth_m"][:, None]
         there = (truth_m > 0) & (truth_m <= model.config.max_depth_m)

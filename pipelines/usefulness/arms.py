@@ -36,7 +36,7 @@ class Arm(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
     words: str
-    num_steps_factor: int = Field(default=1, ge=1)
+    num_steps_factor: float = Field(default=1, ge=1)
     shown: Literal["nothing", "corruptions", "variants", "true-frames"] = "nothing"
     recipe: str = ""  # whose variants; "": that of the command
     synthetic_share: Share | None = None
@@ -122,6 +122,12 @@ ARMS = (
         loss={"feature": 1.0},
     ),
     Arm(
+        name="longer",
+        words=f"as {MAIN}, half as many steps more: what restored costs",
+        shown="variants",
+        num_steps_factor=1.5,
+    ),
+    Arm(
         name="frozen",
         words=f"as {MAIN}, on the teacher's own encoder: the head alone learns",
         shown="variants",
@@ -133,14 +139,6 @@ ARMS = (
         words=f"as {MAIN}, features of the teacher's own encoder restored (R1)",
         shown="variants",
         restoration=world_restoration_network(),
-        frozen=("backbone",),
-        loss={"feature": 1.0, "semantic": 0.0},
-    ),
-    Arm(
-        name="one-step-frozen",
-        words="as restored-frozen, by the same UNet in one step without noise",
-        shown="variants",
-        restoration=world_restoration_network().model_copy(update={"kind": "one-step"}),
         frozen=("backbone",),
         loss={"feature": 1.0, "semantic": 0.0},
     ),
@@ -214,7 +212,7 @@ def student_config(
             "role": role,
             "data": data,
             "model": network.model_copy(update={"backbone": backbone}),
-            "num_steps": (num_steps or base.num_steps) * arm.num_steps_factor,
+            "num_steps": round((num_steps or base.num_steps) * arm.num_steps_factor),
             "batch_size": batch_size or base.batch_size,
             "seed": seed,
         }

@@ -167,7 +167,7 @@ def plan_study(job: UsefulnessJob) -> Plan:
         teacher=teacher.digest,
         labels=labels,
         recipe=recipe,
-        num_steps=config.num_steps // factor,
+        num_steps=round(config.num_steps / factor),
         batch_size=config.batch_size,
         input_size=config.data.input_size,
         settings=SETTINGS,

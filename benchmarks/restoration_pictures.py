@@ -1,0 +1,100 @@
+"""What R0 and R3 make of clear, night and rain frames: depth, error, uncertainty, as one picture.
+
+    python -m benchmarks.restoration_pictures DATASET --r0 MODEL --r3 MODEL --out SHEET.jpg
+
+A line for each condition: the val frame whose error under R0 is the median of its condition, its
+truth, depth and relative error of both networks, R3 with the stereo partner, and the spread of
+R3's log depth over noise seeds.
+"""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.restoration_uncertainty import seeded_depths
+from benchmarks.val_frames import val_batches
+from datasets.frame import Condition
+from depthmodel.aux_images import view_of
+from depthmodel.error_maps import Panel, error_panels, error_sheet
+from depthmodel.evaluation_frames import TruthFrame
+from depthmodel.metrics import score_image
+from depthmodel.model import DepthModel
+from depthmodel.objectives import Batch
+from depthmodel.uncertainty import log_depth_spread
+
+CONDITIONS = (Condition.CLEAR, Condition.NIGHT, Condition.RAIN)
+WIDTH_PX, NUM_SEEDS, FRAMES, JPEG_QUALITY = 300, 5, 64, 88
+
+
+def line(r0: DepthModel, r3: DepthModel, batch: Batch, condition: Condition) -> list[Panel]:
+    """Panels of the first frame of a batch of one or more."""
+    with torch.no_grad():
+        r0_m = r0(batch["image"]).depth_m[0, 0].numpy()
+        r3_m = r3(batch["image"], view_of(batch, "stereo")).depth_m[0, 0].numpy()
+        seeds_m = seeded_depths(r3, batch["image"], NUM_SEEDS, aux=view_of(batch, "stereo"))
+    spread = log_depth_spread(list(seeds_m))[0, 0].numpy()
+    image = (batch["image"][0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    frame = TruthFrame(
+        frame_id="",
+        source_dataset="world",
+        scene_id="val",
+        drive_id="",
+        condition=condition,
+        image=image,
+        truth_m=batch["exact_depth_m"][0].numpy(),
+        sha256="",
+    )
+    shown, truth, depth, error = error_panels(frame, r0_m, width_px=WIDTH_PX)
+    *_, depth_aux, error_aux = error_panels(frame, r3_m, width_px=WIDTH_PX)
+    return [
+        Panel(shown.picture, condition.value),
+        truth,
+        Panel(depth.picture, "R0"),
+        Panel(error.picture, f"R0 {error.label}"),
+        Panel(depth_aux.picture, "R3, stereo"),
+        Panel(error_aux.picture, f"R3 {error_aux.label}"),
+        _uncertainty(spread, shown.picture.shape),
+    ]
+
+
+def _uncertainty(spread: np.ndarray, shape: tuple[int, ...]) -> Panel:
+    most = float(np.quantile(spread, 0.99))
+    levels = np.clip(255 * spread / max(most, 1e-9), 0, 255).astype(np.uint8)
+    levels = cv2.resize(levels, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
+    picture = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+    return Panel(picture, f"spread of R3, 0 to {most:.3f}")
+
+
+@torch.no_grad()
+def median_frame(r0: DepthModel, dataset: Path, condition: Condition) -> Batch:
+    """The frame whose AbsRel under R0 is the median, as a batch of one."""
+    ranked: list[tuple[float, Batch]] = []
+    for batch in val_batches(dataset, r0, condition, FRAMES, stereo=True):
+        depths_m = r0(batch["image"]).depth_m
+        for index, truth_m in enumerate(batch["exact_depth_m"]):
+            metrics = score_image(depths_m[index, 0].numpy(), truth_m.numpy())
+            assert metrics is not None
+            one = {k: v[index : index + 1] for k, v in batch.items()}
+            ranked.append((metrics.abs_rel, one))
+    ranked.sort(key=lambda pair: pair[0])
+    return ranked[len(ranked) // 2][1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--r0", type=Path, required=True)
+    parser.add_argument("--r3", type=Path, required=True, help="with an auxiliary view by stereo")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    r0, r3 = (DepthModel.from_pretrained(folder) for folder in (options.r0, options.r3))
+    lines = [line(r0, r3, median_frame(r0, options.dataset, c), c) for c in CONDITIONS]
+    Image.fromarray(error_sheet(lines)).save(options.out, quality=JPEG_QUALITY)
+
+
+if __name__ == "__main__":
+    main()

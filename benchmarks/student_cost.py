@@ -1,0 +1,58 @@
+"""What a training step of the student costs with restoration and without, counted.
+
+    python -m benchmarks.student_cost DATASET --teacher MODEL --labels NAME --recipe FOLDER
+
+Multiplications and additions of one step, forward and backward, of the usefulness study's arms:
+what "equal compute" means there. FOLDER is the one below variants/, NAME the one below labels/.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from torch.utils.flop_counter import FlopCounterMode
+
+from depthmodel.model import DepthModel
+from depthmodel.train import make_accelerator
+from depthmodel.trainer import Trainer
+from pipelines.usefulness.arms import arms_named, student_config
+
+ARMS = ("weather", "restored", "frozen", "restored-frozen")
+
+
+def operations(name: str, options: argparse.Namespace) -> int:
+    """Of one step of an arm, at the batch size of the study."""
+    (arm,) = arms_named((name,))
+    config = student_config(
+        arm,
+        seed=0,
+        teacher=options.teacher.resolve(),
+        network=DepthModel.from_pretrained(options.teacher).config,
+        labels=options.labels,
+        recipe=options.recipe,
+        num_conditions=4,
+    )
+    with tempfile.TemporaryDirectory() as run:
+        trainer = Trainer(config, options.dataset, Path(run), make_accelerator(config, "cpu"))
+        trainer.do_step()  # what is only done once
+        with FlopCounterMode(display=False) as counter:
+            trainer.do_step()
+        trainer.close()
+    return counter.get_total_flops()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--teacher", type=Path, required=True)
+    parser.add_argument("--labels", required=True)
+    parser.add_argument("--recipe", required=True)
+    options = parser.parse_args()
+    found = {name: operations(name, options) for name in ARMS}
+    print(f"| arm | operations of a step | of {ARMS[0]} |\n| --- | ---: | ---: |")
+    for name, count in found.items():
+        print(f"| {name} | {count / 1e9:.1f} G | {count / found[ARMS[0]]:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
