@@ -89,6 +89,11 @@ def _neighbour(row: Row, side: str, intrinsics: np.ndarray, size: Size) -> Array
     them divides by zero before it is masked by `has_previous`, `has_next`, `has_stereo`.
     """
     column = SIDES.get(side, side)
+    if f"{column}_image" not in row:
+        raise Refused(
+            f"frame {row['frame_id']} lies in a shard without {column}_image, expected one with: "
+            "it was ingested before frames had it; ingest the dataset anew."
+        )
     if row[f"{column}_image"] is None:
         image, own, transform = np.zeros((size[1], size[0], 3), np.uint8), intrinsics, np.eye(4)
     else:

@@ -66,7 +66,7 @@ def require_labels_of_teacher(config: TrainConfig, labels: TableRows | None) -> 
 
 
 def _reference(config: TrainConfig, role: StudentConfig) -> DepthModel:
-    """The frozen network whose encoder the semantic loss follows."""
+    """The frozen network whose encoder the semantic and the feature loss follow."""
     if role.reference is not None:
         backbone = config.model.backbone.model_copy(update={"pretrained": role.reference})
         with torch.random.fork_rng(devices=[]):  # the student starts as it would without it
@@ -77,7 +77,7 @@ def _reference(config: TrainConfig, role: StudentConfig) -> DepthModel:
             "the reference's weights, or set loss.semantic and loss.feature to 0."
         )
     teacher = DepthModel.from_pretrained(role.teacher)
-    _require_alike(teacher.config, config.model, ("backbone",), "For the semantic loss")
+    _require_alike(teacher.config, config.model, ("backbone",), "For the semantic and the feature loss")
     return teacher
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from pydantic import BaseModel
 
@@ -105,7 +105,13 @@ def make_accelerator(config: TrainConfig, device: str | None) -> Accelerator:
     """What knows of devices, processes and precision; a process may train several times."""
     if AcceleratorState._shared_state and AcceleratorState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)  # else the first precision stays
-    return Accelerator(cpu=device == "cpu", mixed_precision=_precision(config, device))
+    # A view that is hidden from a rank's whole batch leaves its part without a gradient there.
+    uneven = DistributedDataParallelKwargs(find_unused_parameters=config.model.auxview is not None)
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision=_precision(config, device),
+        kwargs_handlers=[uneven],
+    )
 
 
 def _report(trainer: Trainer, first_step: int, seconds: float) -> TrainReport:

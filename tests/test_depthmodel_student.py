@@ -139,7 +139,11 @@ def test_a_start_from_the_teacher_copies_its_weights(teacher: Path) -> None:
     [
         ({"start": "teacher"}, {"kind": "convnext"}, r"To start from the teacher.* its backbone"),
         ({"start": "teacher"}, {"max_depth_m": 60.0}, r"its max_depth_m is 80.0, the student's 60"),
-        ({"loss": StudentLoss()}, {"kind": "convnext"}, r"For the semantic loss.*'resnet'"),
+        (
+            {"loss": StudentLoss()},
+            {"kind": "convnext"},
+            r"For the semantic.*'resnet'",
+        ),
     ],
 )
 def test_a_teacher_of_another_architecture_is_refused(
