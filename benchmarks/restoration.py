@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.restoration_arms import ARMS, VIEWS, Arm, View
+from benchmarks.restoration_arms import ARMS, VIEWS, WEATHER, Arm, View
+from benchmarks.restoration_tables import write_tables
 from datasets.disk import write_whole
 from datasets.frame import Condition
 from datasets.loader import TrainingSet, make_loader
@@ -38,7 +39,6 @@ from depthmodel.trainer import to_device
 from depthmodel.training_config import RestorerConfig, TrainConfig
 
 NOISE_SEED = 11
-WEATHER = (Condition.CLEAR, Condition.NIGHT, Condition.RAIN, Condition.NIGHT_RAIN)
 SUPERVISED_STEPS = 2  # of four: decoding all takes twice as long
 
 
@@ -205,55 +205,6 @@ def _do(arm: Arm, seed: int, options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "score.json", json.dumps(facts | {"seconds": seconds}, indent=1))
     print(f"seed {seed} {arm.name}: {found}", flush=True)
-
-
-def write_tables(out: Path) -> None:
-    """DIR/restoration.md and .json of all scores that are there."""
-    scores = [json.loads(path.read_text()) for path in sorted(out.glob("seed-*/*/score.json"))]
-    shown = [*(c.value for c in WEATHER), "all"]
-    lines = [
-        f"| arm | view | seeds | {' | '.join(f'{c}: RMSE m' for c in shown)} | change | AbsRel |",
-        f"| --- | --- | ---: |{' ---: |' * (len(shown) + 2)}",
-    ]
-    steps = [
-        "| arm | step deviation | RMSE m of steps T to 1 | weights |",
-        "| --- | ---: | --- | ---: |",
-    ]
-    for arm in ARMS:
-        found = {s["seed"]: s for s in scores if s["arm"] == arm.name}
-        against = {s["seed"]: s for s in scores if s["arm"] == arm.against}
-        for view in arm.scored if found else ():
-            rows = [s["scores"][view] for s in found.values()]
-            change = [
-                100
-                * (s["scores"][view]["all"]["rmse"] / before["scores"]["none"]["all"]["rmse"] - 1)
-                for seed, s in found.items()
-                if (before := against.get(seed)) and arm.name != arm.against
-            ]
-            cells = [arm.words, "-" if arm.view is None else view, str(len(rows))]
-            cells += [_spread([r[c]["rmse"] for r in rows], 2) for c in shown]
-            cells += [_spread(change, 1) + " %" if change else "-"]
-            cells += [_spread([r["all"]["abs_rel"] for r in rows], 4)]
-            lines.append(f"| {' | '.join(cells)} |")
-        if found and arm.restoration is not None:
-            rows = [s["scores"][arm.scored[0]]["all"] for s in found.values()]
-            by_step = np.mean([r["rmse_of_steps"] for r in rows], axis=0)
-            weights = next(iter(found.values()))["parameters"]
-            cells = [arm.words, _spread([r["deviation"] for r in rows], 4)]
-            cells += [", ".join(f"{rmse:.3f}" for rmse in by_step), f"{weights / 1e6:.2f} M"]
-            steps.append(f"| {' | '.join(cells)} |")
-    write_whole(out / "restoration.md", "\n".join([*lines, "", *steps]) + "\n")
-    write_whole(out / "restoration.json", json.dumps(scores, indent=1) + "\n")
-
-
-def _rmse(score: dict[str, Any], view: View) -> float:
-    return score["scores"][view]["all"]["rmse"]
-
-
-def _spread(values: list[float], digits: int) -> str:
-    """Mean and sample standard deviation over seeds."""
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from datasets.frame import Condition
 from depthmodel.aux_images import ViewKind
 from depthmodel.restoration_presets import SPARSE_SHARE, WORLD_VIEW
 
@@ -32,6 +33,7 @@ class Arm:
     scored: tuple[View, ...] = ("none",)
 
 
+WEATHER = (Condition.CLEAR, Condition.NIGHT, Condition.RAIN, Condition.NIGHT_RAIN)
 ONE_STEP = {"kind": "one-step"}
 R1 = Arm(name="diffusion", words="R1: + diffusion, T = 4", restoration={})
 INVERTIBLE = replace(

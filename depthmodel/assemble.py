@@ -77,7 +77,9 @@ def _reference(config: TrainConfig, role: StudentConfig) -> DepthModel:
             "the reference's weights, or set loss.semantic and loss.feature to 0."
         )
     teacher = DepthModel.from_pretrained(role.teacher)
-    _require_alike(teacher.config, config.model, ("backbone",), "For the semantic and the feature loss")
+    _require_alike(
+        teacher.config, config.model, ("backbone",), "For the semantic and the feature loss"
+    )
     return teacher
 
 

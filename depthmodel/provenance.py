@@ -25,7 +25,8 @@ def provenance(config: DepthConfig) -> dict[str, str]:
         rows["auxiliary view"] = (
             f"the paper's ({PAPER}): alignment and fusion of low-level features, the identity "
             f"without a view; reconstructed: alignment by {view.alignment}, window attention, "
-            "deformable sampling, gate; new: matched inverse depth as evidence"
+            "deformable sampling, gate; new: matched inverse depth as evidence, doubt of a view of "
+            "which little matches"
         )
     return rows
 
