@@ -66,7 +66,7 @@ def _uncertainty(spread: np.ndarray, shape: tuple[int, ...]) -> Panel:
     levels = np.clip(255 * spread / max(most, 1e-9), 0, 255).astype(np.uint8)
     levels = cv2.resize(levels, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
     picture = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
-    return Panel(picture, f"spread of R3, 0 to {most:.3f}")
+    return Panel(picture, f"spread of R3, 0 to {most:.1e}")
 
 
 @torch.no_grad()
