@@ -4,8 +4,9 @@
 
 Each val frame is predicted from several noise seeds, by the deterministic chain and by the
 stochastic one. Printed, as Markdown, for each condition: how the spread of log depth goes with its
-error (rank correlation; area under the sparsification error curve against that of no knowledge),
-what the mean over the seeds gains, and error against spread in five quantiles of the spread.
+error (rank correlation; area under the sparsification error curve, against that of no knowledge and
+that of the predicted depth, for what is far is wrong more often), what the mean over the seeds
+gains, and error against spread in five quantiles of the spread.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from depthmodel.aux_images import AuxImages
 from depthmodel.metrics import score_image
 from depthmodel.model import DepthModel
 from depthmodel.objectives import Batch
-from depthmodel.uncertainty import Calibration, calibration, log_depth_spread
+from depthmodel.uncertainty import Calibration, calibration, log_depth_spread, sparsification
 
 QUANTILES = 5
 
@@ -55,8 +56,8 @@ def seeded_depths(
 def measured(
     model: DepthModel, batches: Iterable[Batch], num_seeds: int, *, stochastic: bool
 ) -> tuple[Calibration, dict[str, float]]:
-    """Calibration over all pixels with truth, and mean RMSE in metres of one and of all seeds."""
-    spreads, errors = list[np.ndarray](), list[np.ndarray]()
+    """Calibration over all pixels with truth; AUSE of the depth, mean RMSE in m of the seeds."""
+    spreads, errors, depths_m = (list[np.ndarray]() for _ in range(3))
     rmse: dict[str, list[float]] = {"without noise": [], "one seed": [], "mean": []}
     for batch in batches:
         seeds_m = seeded_depths(model, batch["image"], num_seeds, stochastic=stochastic)
@@ -65,11 +66,14 @@ def measured(
         truth_m = batch["exact_depth_m"][:, None]
         there = (truth_m > 0) & (truth_m <= model.config.max_depth_m)
         spreads.append(log_depth_spread(list(seeds_m))[there].numpy())
+        depths_m.append(mean_m[there].numpy())
         errors.append((mean_m.log() - truth_m.log()).abs()[there].numpy())
         for words, found_m in zip(rmse, (plain_m, seeds_m[0], mean_m), strict=True):
             rmse[words] += [_rmse(d, t) for d, t in zip(found_m, truth_m, strict=True)]
-    found = calibration(np.concatenate(spreads), np.concatenate(errors), QUANTILES)
-    return found, {words: float(np.mean(values)) for words, values in rmse.items()}
+    spread, error, depth_m = map(np.concatenate, (spreads, errors, depths_m))
+    found = {"AUSE of the depth": sparsification(depth_m, error).area}
+    found |= {words: float(np.mean(values)) for words, values in rmse.items()}
+    return calibration(spread, error, QUANTILES), found
 
 
 def _rmse(depth_m: Tensor, truth_m: Tensor) -> float:
@@ -92,18 +96,20 @@ def main() -> None:
     for condition in options.conditions.split(","):
         for chain in ("deterministic", "stochastic"):
             batches = val_batches(options.dataset, model, condition, options.frames)
-            found, rmse = measured(model, batches, options.seeds, stochastic=chain == "stochastic")
+            found, beside = measured(
+                model, batches, options.seeds, stochastic=chain == "stochastic"
+            )
             curve = found.sparsification
             cells = [condition, chain, f"{found.rank_correlation:.2f}"]
             cells += [f"{curve.area:.3f}", f"{curve.random_area:.3f}"]
-            cells += [f"{value:.3f}" for value in rmse.values()]
+            cells += [f"{value:.3f}" for value in beside.values()]
             rows.append(f"| {' | '.join(cells)} |")
             for index, row in enumerate(found.table, 1):
                 numbers = f"{row.rms_spread:.4f} | {row.rms_error:.3f}"
                 tables.append(f"| {condition} | {chain} | {index} | {numbers} |")
-    names = ("frames", "chain", "rank correlation", "AUSE", "of no knowledge")
+    names = ("frames", "chain", "rank correlation", "AUSE", "of no knowledge", "of the depth")
     print("| " + " | ".join((*names, "RMSE m without noise", "one seed", "mean of seeds")) + " |")
-    print("| --- | --- |" + " ---: |" * 6)
+    print("| --- | --- |" + " ---: |" * 7)
     print("\n".join(rows), "\n")
     print("| frames | chain | quantile | RMS spread | RMS error |")
     print("| --- | --- | ---: | ---: | ---: |")
