@@ -52,11 +52,6 @@ SAME_HEAD = replace(CLEAR, trained=True, frozen=("backbone", "head"))  # only fe
 ARMS = (
     Arm(name="base", words="R0, trained as long as the others"),
     Arm(
-        name="unet",
-        words="+ UNet, one step from noise",
-        restoration={"num_steps": 1},
-    ),
-    Arm(
         name="control",
         words="+ the same UNet as a plain residual: no noise, one step",
         restoration=ONE_STEP,
