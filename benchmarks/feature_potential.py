@@ -14,8 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.val_frames import val_batches
-from depthmodel.metrics import score_image
+from benchmarks.val_frames import scored, val_batches
 from depthmodel.model import DepthModel, Maps
 from depthmodel.objectives import Batch
 
@@ -73,8 +72,7 @@ def rows(
             depth_m, moved_by = moved(model, batch, levels, steps, lr)
             far += moved_by.tolist()
             for d, t in zip(depth_m, batch["exact_depth_m"], strict=True):
-                metrics = score_image(d[0].numpy(), t.numpy())
-                assert metrics is not None
+                metrics = scored(d[0], t)
                 scores.append((metrics.rmse, metrics.abs_rel))
         rmse, abs_rel = torch.tensor(scores).mean(0).tolist()
         before = before or rmse

@@ -21,13 +21,12 @@ import torch
 
 from benchmarks.restoration_arms import ARMS, VIEWS, WEATHER, Arm, View
 from benchmarks.restoration_tables import write_tables
+from benchmarks.val_frames import scored, val_batches
 from datasets.disk import write_whole
 from datasets.frame import Condition
-from datasets.loader import TrainingSet, make_loader
 from datasets.training_config import TrainingSetConfig
 from depthmodel.aux_images import AuxImages, view_of
 from depthmodel.config import DepthConfig
-from depthmodel.metrics import DepthMetrics, score_image
 from depthmodel.model import DepthModel, Maps
 from depthmodel.objectives import Batch
 from depthmodel.restoration_config import RestorationConfig
@@ -35,7 +34,6 @@ from depthmodel.restoration_presets import world_base, world_restoration_network
 from depthmodel.restorer_loss import RestorerLoss
 from depthmodel.train import train
 from depthmodel.train_presets import with_base
-from depthmodel.trainer import to_device
 from depthmodel.training_config import RestorerConfig, TrainConfig
 
 NOISE_SEED = 11
@@ -103,7 +101,7 @@ def score(folder: Path, arm: Arm, dataset: Path) -> dict[str, Any]:
     for view in arm.scored:
         rows: list[dict[str, Any]] = []
         for condition in WEATHER:
-            for batch in _val(dataset, arm, model, condition):
+            for batch in val_batches(dataset, model, condition, view=arm.view):
                 rows += [{"condition": condition, **r} for r in _rows(model, arm, batch, view)]
         groups = {c.value: [r for r in rows if r["condition"] == c] for c in WEATHER}
         found[view] = {name: _means(group) for name, group in {**groups, "all": rows}.items()}
@@ -114,15 +112,6 @@ def _means(rows: list[dict[str, Any]]) -> dict[str, Any]:
     names = ("rmse", "abs_rel", "deviation", "rmse_of_steps")
     means = {name: np.mean([row[name] for row in rows], axis=0).tolist() for name in names}
     return means | {"images": len(rows)}
-
-
-def _val(dataset: Path, arm: Arm, model: DepthModel, condition: Condition) -> Iterator[Batch]:
-    changes = {"split": "val", "augmentation": None, "sparse_share": None}
-    data = _data(arm, model.config, conditions=(condition,), **changes)
-    samples = TrainingSet(dataset, data)
-    sampler = samples.sampler(0, shuffle=False)
-    for batch in make_loader(samples, sampler, 8, drop_last=False):
-        yield to_device(batch, torch.device("cpu"))
 
 
 @torch.no_grad()
@@ -137,19 +126,13 @@ def _rows(model: DepthModel, arm: Arm, batch: Batch, view: View) -> Iterator[dic
     steps_m = [1 / model.decode(step, size) for step in chain]
     deviation = _deviation(model, maps, chain)
     for index, truth_m in enumerate(batch["exact_depth_m"]):
-        metrics, *steps = (_scored(d[index, 0], truth_m) for d in (depths_m, *steps_m))
+        metrics, *steps = (scored(d[index, 0], truth_m) for d in (depths_m, *steps_m))
         yield {
             "rmse": metrics.rmse,
             "abs_rel": metrics.abs_rel,
             "deviation": deviation,
             "rmse_of_steps": [step.rmse for step in steps],
         }
-
-
-def _scored(depth_m: torch.Tensor, truth_m: torch.Tensor) -> DepthMetrics:
-    metrics = score_image(depth_m.numpy(), truth_m.numpy())
-    assert metrics is not None
-    return metrics
 
 
 def _turned(aux: AuxImages | None) -> AuxImages | None:

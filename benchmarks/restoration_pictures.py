@@ -16,12 +16,11 @@ import torch
 from PIL import Image
 
 from benchmarks.restoration_uncertainty import seeded_depths
-from benchmarks.val_frames import val_batches
+from benchmarks.val_frames import scored, val_batches
 from datasets.frame import Condition
 from depthmodel.aux_images import view_of
-from depthmodel.error_maps import Panel, error_panels, error_sheet
+from depthmodel.error_maps import Panel, drawn, error_panels, error_sheet
 from depthmodel.evaluation_frames import TruthFrame
-from depthmodel.metrics import score_image
 from depthmodel.model import DepthModel
 from depthmodel.objectives import Batch
 from depthmodel.uncertainty import log_depth_spread
@@ -63,9 +62,8 @@ def line(r0: DepthModel, r3: DepthModel, batch: Batch, condition: Condition) -> 
 
 def _uncertainty(spread: np.ndarray, shape: tuple[int, ...]) -> Panel:
     most = float(np.quantile(spread, 0.99))
-    levels = np.clip(255 * spread / max(most, 1e-9), 0, 255).astype(np.uint8)
-    levels = cv2.resize(levels, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
-    picture = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
+    share, everywhere = spread / max(most, 1e-9), np.ones(spread.shape, bool)
+    picture = drawn(share, everywhere, (shape[1], shape[0]), cv2.COLORMAP_VIRIDIS)
     return Panel(picture, f"spread of R3, 0 to {most:.1e}")
 
 
@@ -73,13 +71,12 @@ def _uncertainty(spread: np.ndarray, shape: tuple[int, ...]) -> Panel:
 def median_frame(r0: DepthModel, dataset: Path, condition: Condition) -> Batch:
     """The frame whose AbsRel under R0 is the median, as a batch of one."""
     ranked: list[tuple[float, Batch]] = []
-    for batch in val_batches(dataset, r0, condition, FRAMES, stereo=True):
+    for batch in val_batches(dataset, r0, condition, FRAMES, view="stereo"):
         depths_m = r0(batch["image"]).depth_m
         for index, truth_m in enumerate(batch["exact_depth_m"]):
-            metrics = score_image(depths_m[index, 0].numpy(), truth_m.numpy())
-            assert metrics is not None
+            abs_rel = scored(depths_m[index, 0], truth_m).abs_rel
             one = {k: v[index : index + 1] for k, v in batch.items()}
-            ranked.append((metrics.abs_rel, one))
+            ranked.append((abs_rel, one))
     ranked.sort(key=lambda pair: pair[0])
     return ranked[len(ranked) // 2][1]
 

@@ -18,10 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.val_frames import val_batches
+from benchmarks.val_frames import scored, val_batches
 from datasets.errors import Refused
 from depthmodel.aux_images import AuxImages
-from depthmodel.metrics import score_image
 from depthmodel.model import DepthModel
 from depthmodel.objectives import Batch
 from depthmodel.uncertainty import Calibration, calibration, log_depth_spread, sparsification
@@ -69,17 +68,11 @@ def measured(
         depths_m.append(mean_m[there].numpy())
         errors.append((mean_m.log() - truth_m.log()).abs()[there].numpy())
         for words, found_m in zip(rmse, (plain_m, seeds_m[0], mean_m), strict=True):
-            rmse[words] += [_rmse(d, t) for d, t in zip(found_m, truth_m, strict=True)]
+            rmse[words] += [scored(d[0], t[0]).rmse for d, t in zip(found_m, truth_m, strict=True)]
     spread, error, depth_m = map(np.concatenate, (spreads, errors, depths_m))
     found = {"AUSE of the depth": sparsification(depth_m, error).area}
     found |= {words: float(np.mean(values)) for words, values in rmse.items()}
     return calibration(spread, error, QUANTILES), found
-
-
-def _rmse(depth_m: Tensor, truth_m: Tensor) -> float:
-    metrics = score_image(depth_m[0].numpy(), truth_m[0].numpy())
-    assert metrics is not None
-    return metrics.rmse
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Val frames of a rendered world as batches, for what is measured against exact depth."""
+"""Val frames of a rendered world as batches, and the score of a depth against their exact depth."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -9,6 +9,8 @@ import torch
 from datasets.frame import Condition
 from datasets.loader import TrainingSet, make_loader
 from datasets.training_config import TrainingSetConfig
+from depthmodel.aux_images import ViewKind
+from depthmodel.metrics import DepthMetrics, score_image
 from depthmodel.model import DepthModel
 from depthmodel.objectives import Batch
 from depthmodel.trainer import to_device
@@ -17,11 +19,17 @@ BATCH = 8
 
 
 def val_batches(
-    dataset: Path, model: DepthModel, condition: str, frames: int, *, stereo: bool = False
+    dataset: Path,
+    model: DepthModel,
+    condition: str,
+    frames: int | None = None,
+    *,
+    view: ViewKind | None = None,
 ) -> Iterator[Batch]:
-    """At most `frames` frames of a condition, in an order of their own, at the model's size.
+    """Frames of a condition at the model's size, in whole batches of 8 but for the last of all.
 
-    In whole batches of 8, but for the last of all.
+    All of them in their order, or at most `frames` in an order of their own, with the views of a
+    kind beside them where one is asked for.
     """
     size = model.config.input_size
     data = TrainingSetConfig(
@@ -32,9 +40,18 @@ def val_batches(
         augmentation=None,
         lidar_depth=False,
         exact_depth=True,
-        stereo=stereo,
+        stereo=view == "stereo",
+        neighbours=view == "previous",
     )
     samples = TrainingSet(dataset, data)
-    loader = make_loader(samples, samples.sampler(0, shuffle=True), BATCH, drop_last=False)
-    for batch in islice(loader, -(-frames // BATCH)):
+    sampler = samples.sampler(0, shuffle=frames is not None)
+    loader = make_loader(samples, sampler, BATCH, drop_last=False)
+    for batch in islice(loader, None if frames is None else -(-frames // BATCH)):
         yield to_device(batch, torch.device("cpu"))
+
+
+def scored(depth_m: torch.Tensor, truth_m: torch.Tensor) -> DepthMetrics:
+    """Metrics of a depth map (H, W) in metres against the exact one, 0 where there is none."""
+    metrics = score_image(depth_m.numpy(), truth_m.numpy())
+    assert metrics is not None  # a rendered frame has depth somewhere
+    return metrics

@@ -58,10 +58,10 @@ def error_panels(
             cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA),
             f"{frame.condition}, {frame.scene_id}, {frame.frame_id[:8]}",
         ),
-        Panel(_drawn(_nearness(truth_m), valid, size), f"truth, {NEAR_M:g} to {FAR_M:g} m"),
-        Panel(_drawn(_nearness(clamped), everywhere, size), "prediction"),
+        Panel(drawn(_nearness(truth_m), valid, size), f"truth, {NEAR_M:g} to {FAR_M:g} m"),
+        Panel(drawn(_nearness(clamped), everywhere, size), "prediction"),
         Panel(
-            _drawn(error / WORST_SHOWN, valid, size, cv2.COLORMAP_HOT),
+            drawn(error / WORST_SHOWN, valid, size, cv2.COLORMAP_HOT),
             f"error, 0 to {WORST_SHOWN:g}: {words}",
         ),
     ]
@@ -109,7 +109,7 @@ def _nearness(depth_m: np.ndarray) -> np.ndarray:
     return 1.0 - np.log(np.maximum(depth_m, NEAR_M) / NEAR_M) / np.log(FAR_M / NEAR_M)
 
 
-def _drawn(
+def drawn(
     share: np.ndarray,
     valid: np.ndarray,
     size: tuple[int, int],

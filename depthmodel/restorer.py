@@ -70,7 +70,7 @@ class Restorer(Objective):
         """The steps whose depth is supervised, the last at the end, and what each counts.
 
         In training `supervised_steps` of them, the others being drawn: what they count makes up for
-        those left out, so that the expected loss is that of all.
+        those left out, so that the expected loss is that of all; where one is kept, it is the last.
         """
         num, weight = len(estimates), step_weights(len(estimates), self.config.loss.step_decay)
         count = self.config.supervised_steps
@@ -78,8 +78,8 @@ class Restorer(Objective):
             return estimates, weight
         drawn = sorted(torch.randperm(num - 1)[: count - 1].tolist())
         more = (num - 1) / max(1, count - 1)
-        kept = [estimates[i] for i in drawn], [more * weight[i] for i in drawn]
-        return [*kept[0], estimates[-1]], [*kept[1], weight[-1]]
+        kept = [estimates[i] for i in (*drawn, num - 1)]
+        return kept, [*(more * weight[i] for i in drawn), weight[-1]]
 
     def _noise(self) -> torch.Generator | None:
         """Noise of torch's generator where it trains; elsewhere none."""
