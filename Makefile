@@ -18,7 +18,7 @@ demo: $(READY)
 	$(BIN)/nightrain demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -27,7 +27,7 @@ check: $(READY)
 	$(MAKE) test
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.all
+	$(BIN)/python -m nightrain.benchmarks.all
 
 setup: $(READY)
 

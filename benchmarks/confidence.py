@@ -1,6 +1,6 @@
 """Does photometric confidence tell right depth from depth that is 20 % wrong, and at what cost?
 
-    python -m benchmarks.confidence DATASET
+    python -m nightrain.benchmarks.confidence DATASET
 
 On clear frames of the built-in world with neighbours: the exact depth, with a dozen patches of each
 made 20 % nearer or farther. Prints areas under the ROC curve, by true depth.
@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import rankdata
 
-from datasets.catalog import FRAMES, Catalog
-from datasets.images import decode_depth_png
-from depthmodel.confidence import photometric_confidence, reprojection_error
-from pipelines.labels.picture import neighbour_views, picture_of
+from nightrain.datasets.io.images import decode_depth_png
+from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.depthmodel.evaluation.confidence import photometric_confidence, reprojection_error
+from nightrain.pipelines.labels.teacher_view import neighbour_views, picture_of
 
 SKY_M = 80.0
 PATCHES, PATCH_SHARE = 12, 0.11  # per frame; of the width and of the height

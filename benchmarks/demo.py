@@ -1,6 +1,6 @@
 """The demo from an empty folder: wall and CPU time, memory; and how long `nightrain --help` takes.
 
-python -m benchmarks.demo [--json]
+python -m nightrain.benchmarks.demo [--json]
 """
 
 import resource
@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.report import Figure, print_figures
+from nightrain.benchmarks.report import Figure, print_figures
 
 
 def measure() -> list[Figure]:
@@ -31,7 +31,7 @@ def measure() -> list[Figure]:
 def timed(*arguments: str) -> float:
     """Seconds of wall time of the command."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "flows.cli", *arguments]
+    command = [sys.executable, "-m", "nightrain.flows.cli", *arguments]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - started
 

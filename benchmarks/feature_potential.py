@@ -1,6 +1,6 @@
 """How good could the same decoder be on better features? (iid_rdepth.md, T10)
 
-    python -m benchmarks.feature_potential DATASET MODEL
+    python -m nightrain.benchmarks.feature_potential DATASET MODEL
 
 Everything is frozen but the features of single val frames: Adam moves one level of them at a time,
 all else as the encoder gave it, down the squared error against the frame's own exact depth. That is
@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.val_frames import scored, val_batches
-from depthmodel.model import DepthModel, Maps
-from depthmodel.objectives import Batch
+from nightrain.benchmarks.val_frames import scored, val_batches
+from nightrain.depthmodel.network.model import DepthModel, Maps
+from nightrain.depthmodel.roles.objective import Batch
 
 LEVELS = {
     "none": (),

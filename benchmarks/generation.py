@@ -1,6 +1,7 @@
 """Images per second of the diffusion engine, one optimisation after the other.
 
-python -m benchmarks.generation [--tiny] [--size 768x448] [--batch 16] [--images 64] [--json]
+python -m nightrain.benchmarks.generation [--tiny] [--size 768x448] [--batch 16]
+    [--images 64] [--json]
 
 Needs torch, transformers, diffusers and pydantic, and no weights: the true SD1.5 architecture with
 a depth ControlNet is written with random weights and loaded by the engine's ordinary path. The
@@ -32,20 +33,20 @@ from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from depthmodel.weights import Weights
-from pipelines.engines.diffusion.architectures import SD15, TINY_SD15
-from pipelines.engines.diffusion.batch import Sample
-from pipelines.engines.diffusion.conditioning import Conditioner
-from pipelines.engines.diffusion.denoise import denoise
-from pipelines.engines.diffusion.models import Models, load_models
-from pipelines.engines.diffusion.output import Decoded, decode
-from pipelines.engines.diffusion.quiet import without_progress_bars
-from pipelines.engines.diffusion.random_family import write_random_family
-from pipelines.engines.diffusion.settings import Control, DiffusionSettings
-from pipelines.engines.diffusion.speed import make_decoder, make_networks
-from pipelines.engines.diffusion.steps import make_scheduler, tabulate
-from pipelines.engines.diffusion.transfer import beside_other_work
-from pipelines.overlap import overlapped
+from nightrain.depthmodel.weights import Weights
+from nightrain.pipelines.engines.diffusion.batch import Sample
+from nightrain.pipelines.engines.diffusion.conditioning import Conditioner
+from nightrain.pipelines.engines.diffusion.denoise import denoise
+from nightrain.pipelines.engines.diffusion.models.architectures import SD15, TINY_SD15
+from nightrain.pipelines.engines.diffusion.models.loading import Models, load_models
+from nightrain.pipelines.engines.diffusion.models.quiet import without_progress_bars
+from nightrain.pipelines.engines.diffusion.models.random_family import write_random_family
+from nightrain.pipelines.engines.diffusion.models.settings import Control, DiffusionSettings
+from nightrain.pipelines.engines.diffusion.output import Decoded, decode
+from nightrain.pipelines.engines.diffusion.speed import make_decoder, make_networks
+from nightrain.pipelines.engines.diffusion.steps import make_scheduler, tabulate
+from nightrain.pipelines.engines.diffusion.transfer import beside_other_work
+from nightrain.pipelines.runs.overlap import overlapped
 
 PEAK_FLOPS = 790e12  # H200, dense bf16, as measured by a large matrix product
 PROMPT = "At night, a street with cars"

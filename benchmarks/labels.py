@@ -1,6 +1,6 @@
 """A student step with labels from shards beside one that labels on line with a same-size teacher.
 
-python -m benchmarks.labels DATASET [--labels FOLDER] [--recipe FOLDER ...]
+python -m nightrain.benchmarks.labels DATASET [--labels FOLDER] [--recipe FOLDER ...]
     [--network world | dinov2-small] [--batch 8] [--steps 4] [--repeats 5] [--plain] [--json]
 
 Each arm reads its own batches (the same samples in the same order, no workers), steps forward,
@@ -27,19 +27,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmarks.report import Figure, print_figures
-from datasets.loader import TrainingSet, make_loader
-from datasets.training_config import TrainingSetConfig
-from depthmodel.confidence import View, flip_confidence, photometric_confidence
-from depthmodel.config import BackboneConfig, DepthConfig, DptConfig
-from depthmodel.model import DepthModel
-from depthmodel.objectives import SIDES, Batch
-from depthmodel.optimiser import make_optimizer
-from depthmodel.student import Student
-from depthmodel.train_presets import world_student, world_teacher
-from depthmodel.trainer import batches
-from depthmodel.training_config import StudentConfig
-from pipelines.training import only_labels, recipe_folder
+from nightrain.benchmarks.report import Figure, print_figures
+from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.datasets.loader.loader import TrainingSet, make_loader
+from nightrain.depthmodel.config import BackboneConfig, DepthConfig, DptConfig
+from nightrain.depthmodel.evaluation.confidence import View, flip_confidence, photometric_confidence
+from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.optimiser import make_optimizer
+from nightrain.depthmodel.roles.config import StudentConfig
+from nightrain.depthmodel.roles.objective import SIDES, Batch
+from nightrain.depthmodel.roles.student import Student
+from nightrain.depthmodel.training.presets import world_student, world_teacher
+from nightrain.depthmodel.training.trainer import batches
+from nightrain.pipelines.depth.training import only_labels, recipe_folder
 
 SEED = 0
 AFTER_WARM_UP = 1  # epoch from which the mask is on

@@ -1,6 +1,6 @@
 """Is the strict decoder what it says: one to one, and stretching within its stated constants?
 
-    python -m benchmarks.lipschitz [--model FOLDER] [--size 64x64] [--seed 0]
+    python -m nightrain.benchmarks.lipschitz [--model FOLDER] [--size 64x64] [--seed 0]
 
 Without a model: a decoder with large random weights, and the same after a few optimiser steps.
 Prints Markdown: least and most of |D(x) - D(y)| / |x - y|, found by random pairs at distances
@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from datasets.errors import Refused
-from depthmodel.coupling import Coupling, plain_weights
-from depthmodel.strict_config import StrictConfig
-from depthmodel.strict_decoder import CELL, LATENT_CHANNELS, StrictDecoder
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.decoders.coupling import Coupling, plain_weights
+from nightrain.depthmodel.decoders.strict import CELL, LATENT_CHANNELS, StrictDecoder
+from nightrain.depthmodel.strict_config import StrictConfig
 
 Map = Callable[[Tensor], Tensor]
 Low = tuple[Tensor, Tensor]
@@ -216,7 +216,7 @@ def _relative(found: Tensor, true: Tensor) -> float:
 
 def _trained(folder: Path, size: tuple[int, int]) -> tuple[StrictDecoder, Tensor, Low]:
     """A saved model's decoder with the features of a random picture."""
-    from depthmodel.model import DepthModel  # slow to import, and seldom needed
+    from nightrain.depthmodel.network.model import DepthModel  # slow to import, and seldom needed
 
     model = DepthModel.from_pretrained(folder).double()
     decoder = getattr(model, "decoder", None)

@@ -1,7 +1,7 @@
 """The training loader beside the bare decoding of its samples; its first sample; its resume.
 
-python -m benchmarks.loader DATASET [--recipe FOLDER ...] [--labels TEACHER] [--neighbours]
-    [--input 448x256] [--losses 224x128] [--window-mb 128] [--plain] [--json]
+python -m nightrain.benchmarks.loader DATASET [--recipe FOLDER ...] [--labels TEACHER]
+    [--neighbours] [--input 448x256] [--losses 224x128] [--window-mb 128] [--plain] [--json]
 
 Bare decoding has the bytes of the same samples in memory, decodes and resizes their pictures and
 depths, and throws them away, in as many processes as the loader has. The two take turns, so that
@@ -18,11 +18,11 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.report import Figure, print_figures
-from datasets.loader import TrainingSet, make_loader
-from datasets.sampler import Draw
-from datasets.samples import decode_sample
-from datasets.training_config import TrainingSetConfig
+from nightrain.benchmarks.report import Figure, print_figures
+from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.datasets.loader.decode import decode_sample
+from nightrain.datasets.loader.loader import TrainingSet, make_loader
+from nightrain.datasets.loader.sampler import Draw
 
 BATCH, SEED = 4, 0
 

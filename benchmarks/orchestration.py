@@ -1,6 +1,6 @@
 """What the Prefect flow costs over the local mode, once the server is up, at 30 s a shard.
 
-    python -m benchmarks.orchestration [--shards 2] [--seconds 30] [--repeats 2] [--json]
+    python -m nightrain.benchmarks.orchestration [--shards 2] [--seconds 30] [--repeats 2] [--json]
 
 Both modes run in turn in one process: first shards that wait for a fixed time, so that what differs
 is orchestration alone; then real variants of the built-in world by the weather engine.
@@ -16,17 +16,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import flows  # its settings must be there before prefect is imported
-from benchmarks.report import Figure, print_figures
-from datasets.catalog import Catalog, Shard
-from datasets.nuscenes import NuScenesSource
-from datasets.world import VERSION, write_world
-from pipelines.engines.load import load_engine
-from pipelines.execute import Executor, SerialExecutor, run_plan
-from pipelines.recipe import load_recipe
-from pipelines.run import GenerateJob, generate, ingest
-from pipelines.shardwork import OnRows, ShardReport, ignore_rows
-from pipelines.stop import Stop
+import nightrain.flows  # noqa: F401  (its settings must be there before prefect is imported)
+from nightrain.benchmarks.report import Figure, print_figures
+from nightrain.datasets.shards.manifest import Catalog, Shard
+from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
+from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.world.export.writer import VERSION, write_world
+from nightrain.pipelines.recipes.engine_registry import load_engine
+from nightrain.pipelines.recipes.recipe import load_recipe
+from nightrain.pipelines.runs.executors import Executor, SerialExecutor, run_plan
+from nightrain.pipelines.runs.run import GenerateJob, generate, ingest
+from nightrain.pipelines.runs.stop import Stop
 
 BATCHES_PER_SHARD = 16
 ROWS_PER_BATCH = 8
@@ -62,7 +62,7 @@ def measure_waiting(num_shards: int, seconds: float, repeats: int) -> list[Figur
     from prefect import flow
     from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-    from flows.executor import PrefectExecutor
+    from nightrain.flows.runtime.executor import PrefectExecutor
 
     @flow(name="generate-variants-bench")
     def through_prefect(shard_seconds: float) -> None:
@@ -92,8 +92,8 @@ def wait(num_shards: int, seconds: float, executor: Executor) -> None:
 
 def measure_generating(seconds: float, repeats: int) -> list[Figure]:
     """Wall time of two shards of real variants in both modes."""
-    from flows.generate import generate_variants
-    from flows.session import Session, run_in_process
+    from nightrain.flows.generate import generate_variants
+    from nightrain.flows.runtime.session import Session, run_in_process
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -151,7 +151,6 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    assert flows
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     load_engine(load_recipe("weather"))  # before prefect, as the command does
     figures = measure_waiting(options.shards, options.seconds, options.repeats)

@@ -1,6 +1,6 @@
 """Does feature restoration help, and is it more than a larger network? (iid_rdepth.md, T9 and T11)
 
-    python -m benchmarks.restoration DATASET --encoder MODEL --out DIR
+    python -m nightrain.benchmarks.restoration DATASET --encoder MODEL --out DIR
 
 On the built-in world, in all weather, with a frozen encoder and 5 % of the exact depth: a decoder
 is trained on the encoder (stage 0), and from it each arm for the same number of steps more. Scored
@@ -19,22 +19,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.restoration_arms import ARMS, VIEWS, WEATHER, Arm, View
-from benchmarks.restoration_tables import write_tables
-from benchmarks.val_frames import scored, val_batches
-from datasets.disk import write_whole
-from datasets.frame import Condition
-from datasets.training_config import TrainingSetConfig
-from depthmodel.aux_images import AuxImages, view_of
-from depthmodel.config import DepthConfig
-from depthmodel.model import DepthModel, Maps
-from depthmodel.objectives import Batch
-from depthmodel.restoration_config import RestorationConfig
-from depthmodel.restoration_presets import world_base, world_restoration_network
-from depthmodel.restorer_loss import RestorerLoss
-from depthmodel.train import train
-from depthmodel.train_presets import with_base
-from depthmodel.training_config import RestorerConfig, TrainConfig
+from nightrain.benchmarks.restoration_arms import ARMS, VIEWS, WEATHER, Arm, View
+from nightrain.benchmarks.restoration_tables import write_tables
+from nightrain.benchmarks.val_frames import scored, val_batches
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.io.atomic import write_whole
+from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.depthmodel.auxview.view import AuxImages, view_of
+from nightrain.depthmodel.config import DepthConfig
+from nightrain.depthmodel.losses.restorer_loss import RestorerLoss
+from nightrain.depthmodel.network.model import DepthModel, Maps
+from nightrain.depthmodel.restoration_config import RestorationConfig
+from nightrain.depthmodel.roles.config import RestorerConfig, TrainConfig
+from nightrain.depthmodel.roles.objective import Batch
+from nightrain.depthmodel.training.loop import train
+from nightrain.depthmodel.training.presets import with_base
+from nightrain.depthmodel.training.restoration_presets import world_base, world_restoration_network
 
 NOISE_SEED = 11
 SUPERVISED_STEPS = 2  # of four: decoding all takes twice as long

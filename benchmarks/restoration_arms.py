@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from datasets.frame import Condition
-from depthmodel.aux_images import ViewKind
-from depthmodel.restoration_presets import SPARSE_SHARE, WORLD_VIEW
+from nightrain.datasets.frame import Condition
+from nightrain.depthmodel.auxview.view import ViewKind
+from nightrain.depthmodel.training.restoration_presets import SPARSE_SHARE, WORLD_VIEW
 
 Lower = Literal["fusion", "invertible"]
 View = Literal["none", "right", "wrong"]

@@ -1,6 +1,6 @@
 """What restoration and a decoder cost: weights and operations, counted at full size (T12).
 
-    python -m benchmarks.restoration_cost
+    python -m nightrain.benchmarks.restoration_cost
 
 On torch's meta device, so that nothing is computed: multiplications and additions of one image, of
 matrix products and convolutions. Prints a Markdown table; the bound of the issue is 1.6 x R0 for R1
@@ -10,12 +10,12 @@ with DINOv2 ViT-S at 518 x 784 and T = 4.
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from depthmodel.config import BackboneConfig, DepthConfig, DptConfig
-from depthmodel.model import DepthModel
-from depthmodel.pixelformer_config import PixelFormerConfig
-from depthmodel.presets import world_depth
-from depthmodel.restoration_config import RestorationConfig
-from depthmodel.restoration_presets import world_restoration_network
+from nightrain.depthmodel.config import BackboneConfig, DepthConfig, DptConfig
+from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.network.presets import world_depth
+from nightrain.depthmodel.pixelformer_config import PixelFormerConfig
+from nightrain.depthmodel.restoration_config import RestorationConfig
+from nightrain.depthmodel.training.restoration_presets import world_restoration_network
 
 SMALL_HEAD = DptConfig(reassemble_channels=(48, 96, 192, 384), fusion_channels=64)
 VIT_S = DepthConfig(

@@ -1,6 +1,7 @@
 """What R0 and R3 make of clear, night and rain frames: depth, error, uncertainty, as one picture.
 
-    python -m benchmarks.restoration_pictures DATASET --r0 MODEL --r3 MODEL --out SHEET.jpg
+    python -m nightrain.benchmarks.restoration_pictures DATASET --r0 MODEL --r3 MODEL
+        --out SHEET.jpg
 
 A line for each condition: the val frame whose error under R0 is the median of its condition, its
 truth, depth and relative error of both networks, R3 with the stereo partner, and the spread of
@@ -15,15 +16,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.restoration_uncertainty import seeded_depths
-from benchmarks.val_frames import scored, val_batches
-from datasets.frame import Condition
-from depthmodel.aux_images import view_of
-from depthmodel.error_maps import Panel, drawn, error_panels, error_sheet
-from depthmodel.evaluation_frames import TruthFrame
-from depthmodel.model import DepthModel
-from depthmodel.objectives import Batch
-from depthmodel.uncertainty import log_depth_spread
+from nightrain.benchmarks.restoration_uncertainty import seeded_depths
+from nightrain.benchmarks.val_frames import scored, val_batches
+from nightrain.datasets.frame import Condition
+from nightrain.depthmodel.auxview.view import view_of
+from nightrain.depthmodel.evaluation.error_maps import Panel, drawn, error_panels, error_sheet
+from nightrain.depthmodel.evaluation.frames import TruthFrame
+from nightrain.depthmodel.evaluation.uncertainty import log_depth_spread
+from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.roles.objective import Batch
 
 CONDITIONS = (Condition.CLEAR, Condition.NIGHT, Condition.RAIN)
 WIDTH_PX, NUM_SEEDS, FRAMES, JPEG_QUALITY = 300, 5, 64, 88

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.restoration_arms import ARMS, WEATHER, Arm, View
-from datasets.disk import write_whole
+from nightrain.benchmarks.restoration_arms import ARMS, WEATHER, Arm, View
+from nightrain.datasets.io.atomic import write_whole
 
 Scores = dict[int, dict[str, Any]]  # of an arm, by seed
 

@@ -1,6 +1,6 @@
 """Does the spread over noise seeds tell where depth is wrong? (iid_rdepth.md, 4.6)
 
-    python -m benchmarks.restoration_uncertainty DATASET MODEL
+    python -m nightrain.benchmarks.restoration_uncertainty DATASET MODEL
 
 Each val frame is predicted from several noise seeds, by the deterministic chain and by the
 stochastic one. Printed, as Markdown, for each condition: how the spread of log depth goes with its
@@ -18,12 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.val_frames import scored, val_batches
-from datasets.errors import Refused
-from depthmodel.aux_images import AuxImages
-from depthmodel.model import DepthModel
-from depthmodel.objectives import Batch
-from depthmodel.uncertainty import Calibration, calibration, log_depth_spread, sparsification
+from nightrain.benchmarks.val_frames import scored, val_batches
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.auxview.view import AuxImages
+from nightrain.depthmodel.evaluation.uncertainty import (
+    Calibration,
+    calibration,
+    log_depth_spread,
+    sparsification,
+)
+from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.roles.objective import Batch
 
 QUANTILES = 5
 

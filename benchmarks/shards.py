@@ -1,6 +1,6 @@
 """Shards: bytes on disk over payload, random and shuffled reading, time to the first sample.
 
-python -m benchmarks.shards [--json]
+python -m nightrain.benchmarks.shards [--json]
 """
 
 import statistics
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import Figure, print_figures
-from datasets.schema import VARIANTS
-from datasets.shards import ShardReader, ShardWriter, describe_shard
+from nightrain.benchmarks.report import Figure, print_figures
+from nightrain.datasets.shards.parquet import ShardReader, ShardWriter, describe_shard
+from nightrain.datasets.shards.schema import VARIANTS
 
 NUM_ROWS, PAYLOAD_BYTES = 2000, 107 * 1024  # a JPEG q95 of 768x448
 RANDOM_READS, REPEATS = 400, 5

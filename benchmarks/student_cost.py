@@ -1,6 +1,7 @@
 """What a training step of the student costs with restoration and without, counted.
 
-    python -m benchmarks.student_cost DATASET --teacher MODEL --labels NAME --recipe FOLDER
+    python -m nightrain.benchmarks.student_cost DATASET --teacher MODEL --labels NAME
+        --recipe FOLDER
 
 Multiplications and additions of one step, forward and backward, of the usefulness study's arms:
 what "equal compute" means there. FOLDER is the one below variants/, NAME the one below labels/.
@@ -12,10 +13,10 @@ from pathlib import Path
 
 from torch.utils.flop_counter import FlopCounterMode
 
-from depthmodel.model import DepthModel
-from depthmodel.train import make_accelerator
-from depthmodel.trainer import Trainer
-from pipelines.usefulness.arms import arms_named, student_config
+from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.training.loop import make_accelerator
+from nightrain.depthmodel.training.trainer import Trainer
+from nightrain.pipelines.usefulness.arms import arms_named, student_config
 
 ARMS = ("weather", "restored", "frozen", "restored-frozen")
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
-from datasets.frame import Condition
-from datasets.loader import TrainingSet, make_loader
-from datasets.training_config import TrainingSetConfig
-from depthmodel.aux_images import ViewKind
-from depthmodel.metrics import DepthMetrics, score_image
-from depthmodel.model import DepthModel
-from depthmodel.objectives import Batch
-from depthmodel.trainer import to_device
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.datasets.loader.loader import TrainingSet, make_loader
+from nightrain.depthmodel.auxview.view import ViewKind
+from nightrain.depthmodel.evaluation.metrics import DepthMetrics, score_image
+from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.roles.objective import Batch
+from nightrain.depthmodel.training.trainer import to_device
 
 BATCH = 8
 

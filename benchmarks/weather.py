@@ -20,10 +20,15 @@ import time
 import cv2
 import numpy as np
 
-from datasets.frame import Condition
-from datasets.images import decode_depth_png, decode_jpeg, encode_depth_png, encode_jpeg
-from pipelines.engines.base import Request
-from pipelines.engines.weather import WeatherEngine
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.io.images import (
+    decode_depth_png,
+    decode_jpeg,
+    encode_depth_png,
+    encode_jpeg,
+)
+from nightrain.pipelines.engines.base import Request
+from nightrain.pipelines.engines.weather import WeatherEngine
 
 SIZE = (768, 448)  # width, height
 INTRINSICS = np.array([[608.0, 0, 383.5], [0, 608.0, 223.5], [0, 0, 1.0]])

@@ -1,8 +1,8 @@
 """Does the built-in world behave like the road? One table by condition, beside real frames.
 
-    python -m benchmarks.world                          a Markdown table
-    python -m benchmarks.world --json                   the same as JSON
-    python -m benchmarks.world --real DIR --out FOLDER  with real frames; contact sheets in FOLDER
+    python -m nightrain.benchmarks.world                          a Markdown table
+    python -m nightrain.benchmarks.world --json                   the same as JSON
+    python -m nightrain.benchmarks.world --real DIR --out FOLDER  with real frames, contact sheets
 
 The same places are recorded under every condition. Re-projection: the next image of the front
 camera (1/12 s later) warped by the true depth and poses, against not warping it at all; pixels with
@@ -30,17 +30,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.picture_statistics import (
+from nightrain.benchmarks.picture_statistics import (
     Luminance,
     luminance,
     photometric_error,
     reprojected,
     warp,
 )
-from datasets.frame import Condition, Frame
-from datasets.images import resize_image
-from datasets.nuscenes import NuScenesSource
-from datasets.world import VERSION, SceneSpec, write_world
+from nightrain.datasets.frame import Condition, Frame
+from nightrain.datasets.io.images import resize_image
+from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.world.export.plan import SceneSpec
+from nightrain.datasets.world.export.writer import VERSION, write_world
 
 SIZE = (448, 256)
 KEYFRAMES = 2
@@ -99,8 +100,8 @@ def record(condition: Condition, num_places: int, seed: int) -> tuple[Row, list[
 
 
 def _sweep_seconds(condition: Condition, seed: int) -> float:
-    from datasets.world.layout import draw_scene
-    from datasets.world.lidar import sweep
+    from nightrain.datasets.world.scene.layout import draw_scene
+    from nightrain.datasets.world.sensors.lidar import sweep
 
     rng = np.random.default_rng(seed)
     scene = draw_scene(rng, 1.0, condition)

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from datasets.images import JpegImage
+from nightrain.datasets.io.images import JpegImage
 
 
 class Condition(StrEnum):

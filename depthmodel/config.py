@@ -10,17 +10,17 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from datasets.errors import Refused
-from depthmodel.auxview_config import AuxViewConfig
-from depthmodel.pixelformer_config import PixelFormerConfig
-from depthmodel.restoration_config import RestorationConfig
-from depthmodel.strict_config import StrictConfig
-from depthmodel.weights import Weights
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.auxview_config import AuxViewConfig
+from nightrain.depthmodel.pixelformer_config import PixelFormerConfig
+from nightrain.depthmodel.restoration_config import RestorationConfig
+from nightrain.depthmodel.strict_config import StrictConfig
+from nightrain.depthmodel.weights import Weights
 
 Kind = Literal["dinov2", "swin", "resnet", "convnext"]
 Normalisation = Literal["imagenet", "per-image", "none"]
 Channels = Annotated[int, Field(ge=4, le=4096)]
-SIZES: dict[Kind, tuple[str, ...]] = {  # their numbers are in depthmodel/backbone.py
+SIZES: dict[Kind, tuple[str, ...]] = {  # their numbers are in depthmodel/network/encoder.py
     "dinov2": ("small", "base", "large", "giant", "mini", "test"),
     "swin": ("tiny", "small", "base", "large", "test"),
     "resnet": ("18", "50", "mini", "micro", "test"),

@@ -2,7 +2,7 @@
 
 import torch
 
-from depthmodel.config import Normalisation
+from nightrain.depthmodel.config import Normalisation
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -11,7 +11,7 @@ class PixelFormerConfig(BaseModel):
     """The decoder of PixelFormer; the defaults are the published one's, for a Swin-L.
 
     The widths of the four stages are 1, 2, 4 and 8 times `embed_dim`, from fine to coarse. With
-    `lower` "invertible" its two finest stages are couplings (depthmodel/invertible_stages.py).
+    `lower` "invertible" its two finest stages are couplings (depthmodel/decoders/invertible.py).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.errors import Refused
+from nightrain.datasets.errors import Refused
 
 PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")  # no pickles, no other frameworks
 COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -1,6 +1,6 @@
 """The flow `caption-frames`: what each frame shows, in a sentence, one task per shard.
 
-python -m flows.caption DATASET blip2
+python -m nightrain.flows.caption DATASET blip2
 """
 
 import sys
@@ -9,8 +9,8 @@ from functools import partial
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.shards import run_shards
-from pipelines.captions.job import CaptionJob, caption
+from nightrain.flows.runtime.shard_plan import run_shards
+from nightrain.pipelines.captions.job import CaptionJob, caption
 
 
 @flow(name="caption-frames", persist_result=False)

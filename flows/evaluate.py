@@ -5,8 +5,8 @@ from functools import partial
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.long_job import run_long_job
-from pipelines.evaluation import EvaluationJob, evaluate_model
+from nightrain.flows.runtime.long_job import run_long_job
+from nightrain.pipelines.depth.evaluation import EvaluationJob, evaluate_model
 
 
 @flow(name="evaluate-depth", persist_result=False)

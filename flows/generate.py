@@ -1,6 +1,6 @@
 """The flow `generate-variants`: a recipe on a dataset, one task per shard.
 
-python -m flows.generate DATASET weather          # once
+python -m nightrain.flows.generate DATASET weather          # once
 generate_variants.serve(name="nightly", cron="0 2 * * *", parameters={"job": {...}})
 """
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.shards import run_shards
-from pipelines.run import GenerateJob, generate
+from nightrain.flows.runtime.shard_plan import run_shards
+from nightrain.pipelines.runs.run import GenerateJob, generate
 
 
 @flow(name="generate-variants", persist_result=False)

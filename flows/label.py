@@ -1,6 +1,6 @@
 """The flow `label-depth`: a teacher's depth of the clear frames, one task per shard.
 
-python -m flows.label DATASET TEACHER
+python -m nightrain.flows.label DATASET TEACHER
 """
 
 import sys
@@ -9,8 +9,8 @@ from functools import partial
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.shards import run_shards
-from pipelines.labels.job import LabelJob, label
+from nightrain.flows.runtime.shard_plan import run_shards
+from nightrain.pipelines.labels.job import LabelJob, label
 
 
 @flow(name="label-depth", persist_result=False)

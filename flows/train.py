@@ -5,8 +5,8 @@ from functools import partial
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.long_job import run_long_job
-from pipelines.training import TrainJob, train_network
+from nightrain.flows.runtime.long_job import run_long_job
+from nightrain.pipelines.depth.training import TrainJob, train_network
 
 
 @flow(name="train-teacher", persist_result=False)

@@ -5,9 +5,9 @@ from functools import partial
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.long_job import run_long_job
-from pipelines.usefulness.job import UsefulnessJob
-from pipelines.usefulness.study import run_usefulness
+from nightrain.flows.runtime.long_job import run_long_job
+from nightrain.pipelines.usefulness.job import UsefulnessJob
+from nightrain.pipelines.usefulness.study import run_usefulness
 
 
 @flow(name="usefulness", persist_result=False)

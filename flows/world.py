@@ -5,9 +5,9 @@ from functools import partial
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.long_job import run_long_job
-from flows.shards import run_shards
-from pipelines.world import ReadWorldJob, RenderJob, read_world, render
+from nightrain.flows.runtime.long_job import run_long_job
+from nightrain.flows.runtime.shard_plan import run_shards
+from nightrain.pipelines.ingest.built_in_world import ReadWorldJob, RenderJob, read_world, render
 
 
 @flow(name="render-world", persist_result=False)

@@ -4,14 +4,12 @@ import ast
 import re
 import subprocess
 import sys
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
-import datasets
+from support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 ORDER = ("datasets", "depthmodel", "pipelines", "flows")  # each may import those before it
 
 
@@ -49,11 +47,6 @@ def test_datasets_stays_light() -> None:
     assert found == {"loader.py": {"torch"}, "packing.py": {"torch"}}
 
 
-def test_the_name_datasets_is_ours() -> None:
-    assert Path(str(datasets.__file__)).parent == ROOT / "datasets"
-    assert not set(packages_distributions().get("datasets", [])) - {"nightrain"}
-
-
 def test_no_registry_host_and_no_unsafe_loading_in_the_repository() -> None:
     hosts = "py" + r"pi\.org|python" + r"hosted\.org|npm" + r"js\.(org|com)|deb\.deb" + r"ian\.org"
     loaders = r"yaml\.load\(|pickle\.load|torch\.load\("
@@ -66,7 +59,7 @@ def test_no_registry_host_and_no_unsafe_loading_in_the_repository() -> None:
 
 def test_help_is_light() -> None:
     """`nightrain --help` imports nothing slow; its time is measured in benchmarks/."""
-    code = "import sys, flows.cli; print(*(m.split('.')[0] for m in sys.modules))"
+    code = "import sys, nightrain.flows.cli; print(*(m.split('.')[0] for m in sys.modules))"
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )

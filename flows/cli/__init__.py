@@ -4,9 +4,8 @@ import sys
 
 import typer
 
-from flows.cli import (
+from nightrain.flows.cli import (
     captions,
-    data,
     demo,
     doctor,
     evaluation,
@@ -18,7 +17,8 @@ from flows.cli import (
     training,
     usefulness,
 )
-from flows.cli.console import EXIT_CODES, fail
+from nightrain.flows.cli import world as data
+from nightrain.flows.cli.console import EXIT_CODES, fail
 
 app = typer.Typer(
     name="nightrain",
@@ -50,7 +50,7 @@ app.command("doctor")(doctor.doctor)
 
 def main() -> None:
     """Run a command; a failure that the project foresaw is one clear sentence and an exit code."""
-    from datasets.errors import NightrainError
+    from nightrain.datasets.errors import NightrainError
 
     try:
         app()

@@ -1,5 +1,5 @@
-"""`python -m flows.cli` is `nightrain`."""
+"""`python -m nightrain.flows.cli` is `nightrain`."""
 
-from flows.cli import main
+from nightrain.flows.cli import main
 
 main()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.console import end, exit_code, one_of, print_json, print_run, progress_bar
-from flows.cli.modes import EngineMode, check_mode, run_flow, run_local, say_server
+from nightrain.flows.cli.console import end, exit_code, one_of, print_json, print_run, progress_bar
+from nightrain.flows.cli.modes import EngineMode, check_mode, run_flow, run_local, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -24,9 +24,9 @@ def caption(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
     """Say in a sentence what each frame shows, once, for recipes with `captioner: ...`."""
-    from pipelines.captions.job import CAPTIONERS, CaptionerName, CaptionJob
-    from pipelines.captions.job import caption as run
-    from pipelines.stop import Stop
+    from nightrain.pipelines.captions.job import CAPTIONERS, CaptionerName, CaptionJob
+    from nightrain.pipelines.captions.job import caption as run
+    from nightrain.pipelines.runs.stop import Stop
 
     check_mode(engine_mode)
     chosen: CaptionerName = one_of("--captioner", captioner, CAPTIONERS)
@@ -47,6 +47,6 @@ def caption(
 
 
 def _flow() -> Flow[..., Any]:
-    from flows.caption import caption_frames
+    from nightrain.flows.caption import caption_frames
 
     return caption_frames

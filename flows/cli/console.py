@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from datasets.errors import NightrainError
-    from pipelines.run import RunReport
+    from nightrain.datasets.errors import NightrainError
+    from nightrain.pipelines.runs.run import RunReport
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -41,7 +41,7 @@ def console() -> Console:
 
 def fail(error: NightrainError) -> int:
     """Print an error for a person and return its exit code."""
-    from datasets.errors import DiskFull, PlanMismatch, Refused
+    from nightrain.datasets.errors import DiskFull, PlanMismatch, Refused
 
     typer.secho(f"nightrain: {error}", err=True, fg="red")
     if isinstance(error, DiskFull):

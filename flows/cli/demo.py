@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.console import Bar, console, end, print_run, progress_bar
-from flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
+from nightrain.flows.cli.console import Bar, console, end, print_run, progress_bar
+from nightrain.flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
     from pydantic import BaseModel
 
-    from depthmodel.tables import ComparisonTable
-    from pipelines.stop import Stop
-    from pipelines.whole import StageReport, WholeJob, WholeReport
+    from nightrain.depthmodel.evaluation.tables import ComparisonTable
+    from nightrain.pipelines.demo import StageReport, WholeJob, WholeReport
+    from nightrain.pipelines.runs.stop import Stop
 
 STAGES = {  # by flow: what is said of it, what its bar counts
     "render-world": ("rendering streets with exact depth and LiDAR", "images"),
@@ -45,15 +45,15 @@ def demo(
 
     Run it again to go on after any interruption; what is made is not made again.
     """
-    from pipelines.whole import WholeJob
+    from nightrain.pipelines.demo import WholeJob
 
     run_demo(WholeJob(out=out), engine_mode)
 
 
 def run_demo(job: WholeJob, engine_mode: str) -> None:
     """Run a whole job, say what it does, and show what came out."""
-    from pipelines.stop import Stop
-    from pipelines.whole import require_same_job
+    from nightrain.pipelines.demo import require_same_job
+    from nightrain.pipelines.runs.stop import Stop
 
     check_mode(engine_mode)
     require_same_job(job)  # what is refused is said before a server is started
@@ -130,8 +130,8 @@ def print_table(table: ComparisonTable) -> None:
 
 
 def _run(job: WholeJob, engine_mode: str, stop: Stop, narrator: Narrator) -> WholeReport:
-    from pipelines.stop import stop_on_signals
-    from pipelines.whole import clear_to_table, run_here
+    from nightrain.pipelines.demo import clear_to_table, run_here
+    from nightrain.pipelines.runs.stop import stop_on_signals
 
     if engine_mode == "prefect":
         watchers = {"on_rows": narrator.on_rows, "on_stage": narrator.on_stage}
@@ -150,15 +150,15 @@ def _run(job: WholeJob, engine_mode: str, stop: Stop, narrator: Narrator) -> Who
 
 
 def _flow() -> Flow[..., Any]:
-    from flows.whole import clear_to_table
+    from nightrain.flows.demo import clear_to_table
 
     return clear_to_table
 
 
 def _look(job: WholeJob, table: ComparisonTable) -> None:
-    from flows.cli import inspection
-    from pipelines.inspect.preview import write_preview
-    from pipelines.recipe import load_recipe
+    from nightrain.flows.cli import inspection
+    from nightrain.pipelines.generate.preview import write_preview
+    from nightrain.pipelines.recipes.recipe import load_recipe
 
     _say()
     inspection.verify(job.dataset, False)
@@ -179,7 +179,7 @@ def _say(name: str = "") -> None:
 
 
 def _print_report(report: Any, unit: str) -> None:
-    from pipelines.run import RunReport
+    from nightrain.pipelines.runs.run import RunReport
 
     if isinstance(report, RunReport):
         print_run(report, unit)

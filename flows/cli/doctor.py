@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.console import EXIT_FAILED, console, end
+from nightrain.flows.cli.console import EXIT_FAILED, console, end
 
 
 def doctor(
@@ -13,7 +13,7 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON")] = False,
 ) -> None:
     """Check versions, torch and torchvision, GPU, free disk and Prefect, in plain words."""
-    from flows.diagnosis import diagnose
+    from nightrain.flows.runtime.diagnosis import diagnose
 
     checks = []
     for check in diagnose(folder):

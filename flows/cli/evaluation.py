@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.console import console, end, one_of, print_json, progress_bar
-from flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
+from nightrain.flows.cli.console import console, end, one_of, print_json, progress_bar
+from nightrain.flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
 
-    from depthmodel.evaluation import Evaluation
-    from depthmodel.evaluation_settings import EvaluationSettings
+    from nightrain.depthmodel.evaluation.results import Evaluation
+    from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 
 TRUTHS = ("lidar", "exact")
 PRINTED_METRICS = ("abs_rel", "sq_rel", "rmse", "silog", "d1")  # fit 80 columns
@@ -65,9 +65,9 @@ def evaluate(
     """
     check_mode(engine_mode)
     settings = _settings(protocol, split, truth, cap)
-    from depthmodel.evaluation import read_evaluation
-    from pipelines.evaluation import EvaluationJob, evaluate_model
-    from pipelines.stop import Stop, stop_on_signals
+    from nightrain.depthmodel.evaluation.results import read_evaluation
+    from nightrain.pipelines.depth.evaluation import EvaluationJob, evaluate_model
+    from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
     folder = out or Path(f"evaluation-{Path(model).name}")
     job = EvaluationJob(
@@ -103,7 +103,7 @@ def print_evaluation(evaluation: Evaluation, folder: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from depthmodel.evaluation_settings import BUCKETS, VARIANT_WORDS
+    from nightrain.depthmodel.evaluation.settings import BUCKETS, VARIANT_WORDS
 
     out, settings = console(), evaluation.settings
     variant, cap_m = settings.variants[0], settings.caps_m[0]
@@ -127,7 +127,7 @@ def print_evaluation(evaluation: Evaluation, folder: Path) -> None:
 
 
 def _flow() -> Flow[..., Any]:
-    from flows.evaluate import evaluate_depth
+    from nightrain.flows.evaluate import evaluate_depth
 
     return evaluate_depth
 
@@ -138,7 +138,7 @@ def _settings(
     """The settings of a protocol with what the options change; raises typer.BadParameter."""
     from pydantic import ValidationError
 
-    from depthmodel.evaluation_settings import PROTOCOLS, EvaluationSettings
+    from nightrain.depthmodel.evaluation.settings import PROTOCOLS, EvaluationSettings
 
     chosen = PROTOCOLS[one_of("--protocol", protocol, tuple(PROTOCOLS))]()
     changed = {

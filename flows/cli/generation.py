@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.console import console, end, exit_code, print_json, print_run, progress_bar
-from flows.cli.modes import EngineMode, check_mode, run_flow, run_local, say_server
+from nightrain.flows.cli.console import console, end, exit_code, print_json, print_run, progress_bar
+from nightrain.flows.cli.modes import EngineMode, check_mode, run_flow, run_local, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
 
-    from pipelines.run import GenerateJob
+    from nightrain.pipelines.runs.run import GenerateJob
 
 Dataset = Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)]
 RecipeName = Annotated[str, typer.Option("--recipe", help="Built-in recipe or path of a YAML file")]
@@ -34,8 +34,8 @@ def plan(
     json: Annotated[bool, typer.Option("--json", help="Print the estimate as JSON")] = False,
 ) -> None:
     """Say what a recipe will cost: images, GB and hours, from a short calibration."""
-    from pipelines.calibrate import estimate
-    from pipelines.recipe import load_recipe
+    from nightrain.pipelines.generate.cost_estimate import estimate
+    from nightrain.pipelines.recipes.recipe import load_recipe
 
     e = estimate(dataset, load_recipe(recipe), include_evaluation_scenes=include_evaluation_scenes)
     if json:
@@ -62,8 +62,8 @@ def preview(
     columns: Annotated[int, typer.Option(min=1, help="Pictures side by side")] = 8,
 ) -> None:
     """Write a contact sheet: clear, depth and each condition, as `generate` will make them."""
-    from pipelines.inspect.preview import write_preview
-    from pipelines.recipe import load_recipe
+    from nightrain.pipelines.generate.preview import write_preview
+    from nightrain.pipelines.recipes.recipe import load_recipe
 
     loaded = load_recipe(recipe)
     path = out or dataset / f"preview-{loaded.folder}.png"
@@ -90,9 +90,9 @@ def generate(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
     """Make the variants that a recipe asks for; run it again to go on after any interruption."""
-    from pipelines.run import GenerateJob
-    from pipelines.run import generate as run
-    from pipelines.stop import Stop
+    from nightrain.pipelines.runs.run import GenerateJob
+    from nightrain.pipelines.runs.run import generate as run
+    from nightrain.pipelines.runs.stop import Stop
 
     check_mode(engine_mode)
     if gpu_limit is not None and engine_mode == "local":
@@ -121,14 +121,14 @@ def generate(
 
 
 def _flow() -> Flow[..., Any]:
-    from flows.generate import generate_variants
+    from nightrain.flows.generate import generate_variants
 
     return generate_variants
 
 
 def _num_left(job: GenerateJob) -> int:
     """Variants of a job that are neither committed nor quarantined."""
-    from datasets.catalog import Catalog
+    from nightrain.datasets.shards.manifest import Catalog
 
     plan = job.plan()
     entries = [Catalog(job.dataset).entry(shard) for shard in plan.shards]
@@ -148,8 +148,8 @@ def replay(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
     """Make a committed variant again and compare; exit code 3 where it differs."""
-    from flows.cli.console import EXIT_INCOMPLETE
-    from pipelines.replay import replay
+    from nightrain.flows.cli.console import EXIT_INCOMPLETE
+    from nightrain.pipelines.generate.replay import replay
 
     report = replay(dataset, sample_id)
     if json:

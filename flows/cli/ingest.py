@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flows.cli.console import (
+from nightrain.flows.cli.console import (
     console,
     end,
     ingest_exit_code,
@@ -21,7 +21,7 @@ from flows.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from datasets.source import FrameSource
+    from nightrain.datasets.sources.base import FrameSource
 
 FRAME_KINDS: tuple[Literal["keyframes", "sweeps", "all"], ...] = ("keyframes", "sweeps", "all")
 UNDISTORTED: tuple[Literal["auto", "yes", "no"], ...] = ("auto", "yes", "no")
@@ -82,7 +82,7 @@ def nuscenes(
     allow_shared_logs: SharedLogs = False,
 ) -> None:
     """Read nuScenes, or anything else in its layout."""
-    from datasets.nuscenes import NuScenesSource
+    from nightrain.datasets.sources.nuscenes import NuScenesSource
 
     how = HowToRead(out, split, retry_failed, json, skip_bad, workers, allow_shared_logs)
     options = {
@@ -158,7 +158,7 @@ def robotcar(
     workers: Workers = 1,
 ) -> None:
     """Read Oxford RobotCar."""
-    from datasets.robotcar import RobotCarSource
+    from nightrain.datasets.sources.robotcar import RobotCarSource
 
     split = split or ("train" if splits else "all")
     how = HowToRead(out, split, retry_failed, json, skip_bad, workers)
@@ -210,7 +210,7 @@ def kitti(
     workers: Workers = 1,
 ) -> None:
     """Read KITTI: raw drives, or the layout of its depth benchmark."""
-    from datasets.kitti import KittiSource
+    from nightrain.datasets.sources.kitti import KittiSource
 
     split = split or ("train" if split_files else "all")
     how = HowToRead(out, split, retry_failed, json, skip_bad, workers)
@@ -244,9 +244,9 @@ def _ingest(
     open_source: Callable[[], FrameSource], options: dict[str, str], how: HowToRead
 ) -> None:
     """Open a source, read the frames of the split, say what became of them, and end."""
-    from pipelines.execute import ProcessExecutor, SerialExecutor
-    from pipelines.run import ingest
-    from pipelines.stop import Stop, stop_on_signals
+    from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
+    from nightrain.pipelines.runs.run import ingest
+    from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
     source, stop = open_source(), Stop()
     for note in getattr(source, "notes", ()) if not how.json else ():

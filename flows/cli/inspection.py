@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.console import EXIT_INCOMPLETE, console, end, print_json, progress_bar
+from nightrain.flows.cli.console import EXIT_INCOMPLETE, console, end, print_json, progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.inspect.sources import SourceStats
-    from pipelines.inspect.stats import DatasetStats, Spread, TableStats
+    from nightrain.pipelines.inspect.source_counts import SourceStats
+    from nightrain.pipelines.inspect.stats import DatasetStats, Spread, TableStats
 
 Dataset = Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON")]
@@ -21,7 +21,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON")
 
 def verify(dataset: Dataset, json: AsJson = False) -> None:
     """Re-hash every committed file and read every page; exit code 3 if anything is damaged."""
-    from datasets.verify import verify as run
+    from nightrain.datasets.shards.verify import verify as run
 
     with progress_bar("shards", shown=not json) as bar:
         report = run(dataset, bar.reach)
@@ -47,7 +47,7 @@ def stats(
     json: AsJson = False,
 ) -> None:
     """What the frames are, by source; luminance, severity, physical values, depth histogram."""
-    from pipelines.inspect.stats import dataset_stats
+    from nightrain.pipelines.inspect.stats import dataset_stats
 
     with progress_bar("images", shown=not json) as bar:
         report = dataset_stats(dataset, sample, bar.reach)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.console import end, exit_code, one_of, print_json, print_run, progress_bar
-from flows.cli.modes import EngineMode, check_mode, run_flow, run_local, say_server
+from nightrain.flows.cli.console import end, exit_code, one_of, print_json, print_run, progress_bar
+from nightrain.flows.cli.modes import EngineMode, check_mode, run_flow, run_local, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
 
-    from pipelines.labels.job import LabelJob
+    from nightrain.pipelines.labels.job import LabelJob
 
 Dataset = Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)]
 
@@ -44,12 +44,12 @@ def label(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
     """Predict depth of the clear frames, with a confidence, and store it beside them."""
-    from datasets.frame import Condition
-    from flows.cli.data import parse_size
-    from pipelines.labels.job import LabelJob
-    from pipelines.labels.job import label as run
-    from pipelines.labels.settings import LabelSettings
-    from pipelines.stop import Stop
+    from nightrain.datasets.frame import Condition
+    from nightrain.flows.cli.world import parse_size
+    from nightrain.pipelines.labels.job import LabelJob
+    from nightrain.pipelines.labels.job import label as run
+    from nightrain.pipelines.labels.settings import LabelSettings
+    from nightrain.pipelines.runs.stop import Stop
 
     check_mode(engine_mode)
     conditions = [one_of("--condition", c, tuple(Condition)) for c in condition or ["clear"]]
@@ -84,7 +84,7 @@ def label(
 
 def _num_left(job: LabelJob) -> int:
     """Frames of a job whose labels are not committed."""
-    from datasets.catalog import Catalog
+    from nightrain.datasets.shards.manifest import Catalog
 
     plan = job.plan()
     entries = [Catalog(job.dataset).entry(shard) for shard in plan.shards]
@@ -92,6 +92,6 @@ def _num_left(job: LabelJob) -> int:
 
 
 def _flow() -> Flow[..., Any]:
-    from flows.label import label_depth
+    from nightrain.flows.label import label_depth
 
     return label_depth

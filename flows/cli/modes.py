@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from prefect import Flow
     from pydantic import BaseModel
 
-    from flows.shards import ShardJob
-    from pipelines.run import RunReport
-    from pipelines.shardwork import OnRows
-    from pipelines.stop import Stop
+    from nightrain.datasets.shards.transaction import OnRows
+    from nightrain.flows.runtime.shard_plan import ShardJob
+    from nightrain.pipelines.runs.run import RunReport
+    from nightrain.pipelines.runs.stop import Stop
 
 EngineMode = Annotated[
     str, typer.Option(help="prefect: as a flow run; local: the same job, no server")
@@ -30,8 +30,8 @@ def check_mode(engine_mode: str) -> None:
 
 def run_local(job: ShardJob, num_workers: int, stop: Stop, on_rows: OnRows) -> RunReport:
     """The job in plain Python: serial, or in processes."""
-    from pipelines.execute import ProcessExecutor, SerialExecutor
-    from pipelines.stop import stop_on_signals
+    from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
+    from nightrain.pipelines.runs.stop import stop_on_signals
 
     executor = SerialExecutor(stop) if num_workers == 1 else ProcessExecutor(num_workers, stop)
     with stop_on_signals(stop):
@@ -66,10 +66,10 @@ def _run_flow(
     load_flow: Callable[[], Flow[..., Any]], job: BaseModel, stop: Stop, **watchers: Any
 ) -> Any:
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the progress bar says the rest
-    from flows.server_guard import guard_server
+    from nightrain.flows.runtime.server_guard import guard_server
 
     guard_server()
     flow = load_flow()
-    from flows.session import Session, run_in_process
+    from nightrain.flows.runtime.session import Session, run_in_process
 
     return run_in_process(Session(stop, **watchers), flow, job)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.console import (
+from nightrain.flows.cli.console import (
     EXIT_INCOMPLETE,
     console,
     end,
@@ -16,8 +16,8 @@ from flows.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from datasets.leakage import Overlap
-    from datasets.protocols import ProtocolReport
+    from nightrain.datasets.protocols.leakage import Overlap
+    from nightrain.datasets.protocols.published import ProtocolReport
 
 NUM_SHOWN = 20
 
@@ -38,9 +38,13 @@ def nuscenes(
     json: AsJson = False,
 ) -> None:
     """md4all's split of nuScenes: 491 train scenes, 15,129 frames; val 4,449, 602 and 968."""
-    from datasets.nuscenes import NuScenesSource
-    from datasets.protocols import MD4ALL_NUSCENES, count_protocol, doubtful_scenes
-    from datasets.splits import official_scene_splits
+    from nightrain.datasets.protocols.published import (
+        MD4ALL_NUSCENES,
+        count_protocol,
+        doubtful_scenes,
+    )
+    from nightrain.datasets.sources.nuscenes import NuScenesSource
+    from nightrain.datasets.sources.scene_conditions import official_scene_splits
 
     source = NuScenesSource(root, version, cameras=("CAM_FRONT",), neighbours=False)
     report = count_protocol(MD4ALL_NUSCENES, source)
@@ -57,8 +61,8 @@ def robotcar(
     json: AsJson = False,
 ) -> None:
     """md4all's split of RobotCar: test 702 and 709, 17,790 triplets, 16,563 after the filter."""
-    from datasets.protocols import MD4ALL_ROBOTCAR, count_protocol
-    from datasets.robotcar import RobotCarSource
+    from nightrain.datasets.protocols.published import MD4ALL_ROBOTCAR, count_protocol
+    from nightrain.datasets.sources.robotcar import RobotCarSource
 
     source = RobotCarSource(root, sdk=sdk, splits=splits, skip_bad=True)
     _print_protocol(count_protocol(MD4ALL_ROBOTCAR, source), json)
@@ -72,8 +76,12 @@ def kitti(
     json: AsJson = False,
 ) -> None:
     """Eigen's test images of KITTI: 697, of which 652 have the improved ground truth."""
-    from datasets.kitti import KittiSource
-    from datasets.protocols import KITTI_EIGEN, KITTI_EIGEN_IMPROVED, count_protocol
+    from nightrain.datasets.protocols.published import (
+        KITTI_EIGEN,
+        KITTI_EIGEN_IMPROVED,
+        count_protocol,
+    )
+    from nightrain.datasets.sources.kitti import KittiSource
 
     source = KittiSource(
         root,
@@ -101,9 +109,14 @@ def leakage(
     json: AsJson = False,
 ) -> None:
     """Look for scenes, logs and pictures of train in val and test; exit code 3 if there are any."""
-    from datasets.catalog import FRAMES, Catalog
-    from datasets.leakage import FrameSet, find_overlaps, leakage_report, read_set
-    from datasets.splits import SPLITS
+    from nightrain.datasets.protocols.leakage import (
+        FrameSet,
+        find_overlaps,
+        leakage_report,
+        read_set,
+    )
+    from nightrain.datasets.shards.manifest import FRAMES, Catalog
+    from nightrain.datasets.sources.scene_conditions import SPLITS
 
     entries = [e for root in datasets for e in Catalog(root).entries(FRAMES)]
     total = sum(e.rows.num_rows for e in entries if e.about.get("split") in SPLITS)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.console import end, print_json, progress_bar
-from flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
+from nightrain.flows.cli.console import end, print_json, progress_bar
+from nightrain.flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -52,8 +52,8 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
     """Train a teacher, a student or parts of a network; the same command goes on after a stop."""
-    from pipelines.stop import Stop, stop_on_signals
-    from pipelines.training import TrainJob, train_network
+    from nightrain.pipelines.depth.training import TrainJob, train_network
+    from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
     check_mode(engine_mode)
     job = TrainJob(
@@ -89,7 +89,7 @@ def train(
 
 
 def _role(role: object) -> str:
-    from depthmodel.training_config import RestorerConfig, StudentConfig
+    from nightrain.depthmodel.roles.config import RestorerConfig, StudentConfig
 
     if isinstance(role, RestorerConfig):
         return "restorer"
@@ -97,7 +97,7 @@ def _role(role: object) -> str:
 
 
 def _flow(role: str) -> Flow[..., Any]:
-    from flows.train import train_restorer, train_student, train_teacher
+    from nightrain.flows.train import train_restorer, train_student, train_teacher
 
     flows = {"student": train_student, "teacher": train_teacher, "restorer": train_restorer}
     return flows[role]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from flows.cli.console import EXIT_INCOMPLETE, end, print_json, progress_bar
-from flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
+from nightrain.flows.cli.console import EXIT_INCOMPLETE, end, print_json, progress_bar
+from nightrain.flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -44,10 +44,10 @@ def usefulness(
     Written are usefulness.md and usefulness.json, after every run; the same command goes on after
     any interruption, and further arms and seeds join the same folder.
     """
-    from pipelines.stop import Stop, stop_on_signals
-    from pipelines.usefulness.arms import arms_named
-    from pipelines.usefulness.job import UsefulnessJob, plan_study
-    from pipelines.usefulness.study import run_usefulness
+    from nightrain.pipelines.runs.stop import Stop, stop_on_signals
+    from nightrain.pipelines.usefulness.arms import arms_named
+    from nightrain.pipelines.usefulness.job import UsefulnessJob, plan_study
+    from nightrain.pipelines.usefulness.study import run_usefulness
 
     check_mode(engine_mode)
     chosen = arms_named(_listed("--arms", arms, str), _listed("--dose", dose, float))
@@ -104,7 +104,7 @@ def _said(shown: bool) -> Iterator[None]:
         def emit(self, record: logging.LogRecord) -> None:
             typer.echo(record.getMessage())
 
-    logger, handler = logging.getLogger("pipelines.usefulness"), Printed(logging.INFO)
+    logger, handler = logging.getLogger("nightrain.pipelines.usefulness"), Printed(logging.INFO)
     before = logger.level
     if shown:
         logger.setLevel(logging.INFO)
@@ -117,6 +117,6 @@ def _said(shown: bool) -> Iterator[None]:
 
 
 def _flow() -> Flow[..., Any]:
-    from flows.usefulness import usefulness
+    from nightrain.flows.usefulness import usefulness
 
     return usefulness

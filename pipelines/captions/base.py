@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from datasets.catalog import CAPTIONS
+from nightrain.datasets.shards.manifest import CAPTIONS
 
 
 class Captioner(Protocol):

@@ -5,13 +5,13 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from datasets.catalog import Catalog, Shard
-from pipelines.captions.shard import CaptionShard, plan_captions
-from pipelines.execute import Executor
-from pipelines.prompted import load_captioner
-from pipelines.run import RunReport, run
-from pipelines.shardwork import OnRows, ignore_rows
-from pipelines.stop import Stop
+from nightrain.datasets.shards.manifest import Catalog, Shard
+from nightrain.datasets.shards.transaction import OnRows, ignore_rows
+from nightrain.pipelines.captions.shard import CaptionShard, plan_captions
+from nightrain.pipelines.generate.conditioning import load_captioner
+from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.run import RunReport, run
+from nightrain.pipelines.runs.stop import Stop
 
 CaptionerName = Literal["metadata", "blip2", "small"]
 CAPTIONERS: tuple[CaptionerName, ...] = get_args(CaptionerName)

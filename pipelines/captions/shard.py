@@ -12,15 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.catalog import FRAMES, Catalog, Shard
-from datasets.errors import DamagedInput, DiskFull, Reason, Refused
-from datasets.images import decode_jpeg
-from datasets.schema import CAPTIONS, SCHEMA_VERSION
-from datasets.shards import Row
-from pipelines import stop as stopping
-from pipelines.batches import in_batches
-from pipelines.captions.base import Captioner, captions_table
-from pipelines.shardwork import (
+from nightrain.datasets.errors import DamagedInput, DiskFull, Reason, Refused
+from nightrain.datasets.io.images import decode_jpeg
+from nightrain.datasets.shards.manifest import FRAMES, Catalog, Shard
+from nightrain.datasets.shards.parquet import Row
+from nightrain.datasets.shards.schema import CAPTIONS, SCHEMA_VERSION
+from nightrain.datasets.shards.transaction import (
     OnRows,
     Rejected,
     ShardReport,
@@ -30,6 +27,9 @@ from pipelines.shardwork import (
     make_shard,
     rejected_frame,
 )
+from nightrain.pipelines.captions.base import Captioner, captions_table
+from nightrain.pipelines.runs import stop as stopping
+from nightrain.pipelines.runs.batches import in_batches
 
 ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "condition", "timestamp_us")
 COLUMNS = ("frame_id", *ORIGIN, "description", "image", "licence", "attribution")

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from datasets.errors import Refused
-from depthmodel.weights import Weights, resolve, weights_name
-from pipelines.captions.base import one_line
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.weights import Weights, resolve, weights_name
+from nightrain.pipelines.captions.base import one_line
 
 # The first commit with the image token that transformers asks for; in safetensors, MIT.
 BLIP2 = Weights("Salesforce/blip2-opt-2.7b", "59a1ef6c1e5117b3f65523d1c6066825bcf315e3")

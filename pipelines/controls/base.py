@@ -6,7 +6,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from datasets.errors import DamagedInput, Reason
+from nightrain.datasets.errors import DamagedInput, Reason
 
 LEAST_DEPTH_M = 0.1  # nothing is nearer to a car's camera, whatever a network says
 

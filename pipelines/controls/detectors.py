@@ -14,9 +14,9 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from datasets.images import resize_image
-from depthmodel.weights import Weights, resolve_file
-from pipelines.controls.base import RelativeDepth, Scene, at_size
+from nightrain.datasets.io.images import resize_image
+from nightrain.depthmodel.weights import Weights, resolve_file
+from nightrain.pipelines.controls.base import RelativeDepth, Scene, at_size
 
 ANNOTATORS = Weights("lllyasviel/Annotators", "982e7edaec38759d914a963c48c4726685de7d96")
 FILES = {

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from datasets.images import resize_image
+from nightrain.datasets.io.images import resize_image
 
 CANNY_THRESHOLDS = (100, 200)  # those ControlNet's canny model was trained with
 SOFT_SCALES_PX = (1.0, 2.0, 4.0)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.errors import DamagedInput, Reason
-from pipelines.controls.base import RelativeDepth, Scene, inverse_of_metric
+from nightrain.datasets.errors import DamagedInput, Reason
+from nightrain.pipelines.controls.base import RelativeDepth, Scene, inverse_of_metric
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,6 @@ class GivenDepth:
             raise DamagedInput(
                 Reason.NO_DEPTH,
                 f"{np.count_nonzero(~known)} of {depth_m.size} pixels have no depth; a control "
-                "needs dense depth: complete it first (datasets.completion.complete_depth)",
+                "needs dense depth: complete it first (datasets/geometry/completion.py)",
             )
         return RelativeDepth(inverse_of_metric(depth_m), sky=np.isinf(depth_m))

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from datasets.errors import Refused
-from depthmodel.weights import Weights, resolve, weights_name
-from pipelines.controls.base import LEAST_DEPTH_M, RelativeDepth, Scene, at_size
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.weights import Weights, resolve, weights_name
+from nightrain.pipelines.controls.base import LEAST_DEPTH_M, RelativeDepth, Scene, at_size
 
 Gives = Literal["inverse", "metric"]
 FAMILIES: dict[str, Gives] = {  # of the network itself; transformers inverts Depth Pro's later

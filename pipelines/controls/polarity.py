@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from datasets.errors import Reason, WrongPolarity
-from pipelines.controls.base import DepthSource, Scene
+from nightrain.datasets.errors import Reason, WrongPolarity
+from nightrain.pipelines.controls.base import DepthSource, Scene
 
 ROAD_ROWS = (0.85, 1.0)  # of the height
 HORIZON_ROWS = (0.42, 0.58)

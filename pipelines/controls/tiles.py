@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.errors import Refused
-from pipelines.controls.base import DepthSource, RelativeDepth, Scene, View
+from nightrain.datasets.errors import Refused
+from nightrain.pipelines.controls.base import DepthSource, RelativeDepth, Scene, View
 
 LEAST_TILE_PX = 8
 NUM_ROUNDS = 30

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
-from datasets.catalog import FRAMES, Catalog, Entry
-from datasets.images import decode_depth_png, decode_jpeg
-from datasets.shards import Row
-from pipelines.inspect.sources import SourceStats, source_stats
+from nightrain.datasets.io.images import decode_depth_png, decode_jpeg
+from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry
+from nightrain.datasets.shards.parquet import Row
+from nightrain.pipelines.inspect.source_counts import SourceStats, source_stats
 
 DEPTH_EDGES_M = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 256.0)
 SAMPLED_ROWS = 500  # rows of a table whose images are decoded

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from datasets.catalog import Catalog, Shard
-from datasets.frame import Condition
-from pipelines.execute import Executor
-from pipelines.inspect.card import write_card
-from pipelines.labels.settings import LabelSettings, labels_table
-from pipelines.labels.shard import LabelShard
-from pipelines.labels.teacher import SavedTeacher, Teacher, load_teacher
-from pipelines.plan import select_frames
-from pipelines.run import RunReport, run
-from pipelines.shardwork import OnRows, ignore_rows
-from pipelines.stop import Stop
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.shards.manifest import Catalog, Shard
+from nightrain.datasets.shards.transaction import OnRows, ignore_rows
+from nightrain.pipelines.generate.plan import select_frames
+from nightrain.pipelines.inspect.dataset_card import write_card
+from nightrain.pipelines.labels.labelling_model import SavedTeacher, Teacher, load_teacher
+from nightrain.pipelines.labels.settings import LabelSettings, labels_table
+from nightrain.pipelines.labels.shard import LabelShard
+from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.run import RunReport, run
+from nightrain.pipelines.runs.stop import Stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

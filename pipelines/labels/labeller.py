@@ -9,15 +9,20 @@ from importlib.metadata import version
 
 import numpy as np
 
-from datasets.errors import DamagedInput
-from datasets.images import DEPTH_SCALE, MAX_DEPTH_M, encode_confidence_png, encode_depth_png
-from datasets.schema import SCHEMA_VERSION
-from datasets.shards import Row
-from depthmodel.confidence import flip_confidence, photometric_confidence
-from pipelines.labels.picture import Picture, neighbour_views, picture_of
-from pipelines.labels.predict import predict_each
-from pipelines.labels.settings import LabelSettings
-from pipelines.labels.teacher import Teacher
+from nightrain.datasets.errors import DamagedInput
+from nightrain.datasets.io.images import (
+    DEPTH_SCALE,
+    MAX_DEPTH_M,
+    encode_confidence_png,
+    encode_depth_png,
+)
+from nightrain.datasets.shards.parquet import Row
+from nightrain.datasets.shards.schema import SCHEMA_VERSION
+from nightrain.depthmodel.evaluation.confidence import flip_confidence, photometric_confidence
+from nightrain.pipelines.labels.labelling_model import Teacher
+from nightrain.pipelines.labels.predict_batch import predict_each
+from nightrain.pipelines.labels.settings import LabelSettings
+from nightrain.pipelines.labels.teacher_view import Picture, neighbour_views, picture_of
 
 ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "condition", "timestamp_us")
 NAMED = ("frame_id", *ORIGIN, "licence", "attribution")

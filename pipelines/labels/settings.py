@@ -5,14 +5,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
-from datasets.catalog import LABELS
-from pipelines.labels.teacher import Teacher
+from nightrain.datasets.shards.manifest import LABELS
+from nightrain.pipelines.labels.labelling_model import Teacher
 
 LABELS_VERSION = "1"  # raised when the same teacher and settings give other labels
 
 
 class LabelSettings(BaseModel):
-    """Size of the labels and how their confidence is judged (depthmodel.confidence)."""
+    """Size of the labels and how their confidence is judged."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     size: tuple[PositiveInt, PositiveInt] | None = Field(

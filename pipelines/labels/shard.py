@@ -8,16 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.catalog import Catalog, Entry, Shard
-from datasets.errors import DamagedInput, NightrainError, PlanMismatch, Reason
-from datasets.schema import LABELS
-from datasets.shards import Row
-from pipelines import stop as stopping
-from pipelines.batches import in_batches
-from pipelines.labels.labeller import NAMED, Labeller
-from pipelines.labels.settings import LabelSettings, labels_table
-from pipelines.labels.teacher import Teacher
-from pipelines.shardwork import (
+from nightrain.datasets.errors import DamagedInput, NightrainError, PlanMismatch, Reason
+from nightrain.datasets.shards.manifest import Catalog, Entry, Shard
+from nightrain.datasets.shards.parquet import Row
+from nightrain.datasets.shards.schema import LABELS
+from nightrain.datasets.shards.transaction import (
     OnRows,
     Rejected,
     ShardReport,
@@ -27,6 +22,11 @@ from pipelines.shardwork import (
     make_shard,
     rejected_frame,
 )
+from nightrain.pipelines.labels.labeller import NAMED, Labeller
+from nightrain.pipelines.labels.labelling_model import Teacher
+from nightrain.pipelines.labels.settings import LabelSettings, labels_table
+from nightrain.pipelines.runs import stop as stopping
+from nightrain.pipelines.runs.batches import in_batches
 
 FRAME_COLUMNS = (*NAMED, "description", "image", "width", "height", "intrinsics", "T_world_camera")
 NEIGHBOUR_COLUMNS = tuple(

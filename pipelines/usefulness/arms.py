@@ -10,15 +10,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from datasets.corruptions import Corruptions
-from datasets.errors import Refused
-from datasets.frame import Condition
-from depthmodel.config import DepthConfig
-from depthmodel.losses import StudentLoss
-from depthmodel.restoration_config import RestorationConfig
-from depthmodel.restoration_presets import world_restoration_network
-from depthmodel.train_presets import checked, with_restoration, world_student
-from depthmodel.training_config import StudentConfig, TrainConfig
+from nightrain.datasets.errors import Refused
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.loader.corruptions import Corruptions
+from nightrain.depthmodel.config import DepthConfig
+from nightrain.depthmodel.losses.mixtures import StudentLoss
+from nightrain.depthmodel.restoration_config import RestorationConfig
+from nightrain.depthmodel.roles.config import StudentConfig, TrainConfig
+from nightrain.depthmodel.training.presets import checked, with_restoration, world_student
+from nightrain.depthmodel.training.restoration_presets import world_restoration_network
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 BASELINE, MAIN, DOUBLE = "clear", "weather", "clear-double"

@@ -16,18 +16,18 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from datasets.catalog import FRAMES, LABELS, Catalog
-from datasets.disk import write_whole
-from datasets.errors import NightrainError, Refused
-from datasets.frame import Condition
-from datasets.leakage import scenes_of
-from datasets.training_index import build_index, read_keys
-from depthmodel.evaluation_settings import EvaluationSettings
-from depthmodel.model import DepthModel
-from depthmodel.run_folder import RunFolder, table_digests
-from depthmodel.training_config import TrainConfig
-from pipelines.training import only_labels, recipe_folder
-from pipelines.usefulness.arms import ARMS, Arm, student_config
+from nightrain.datasets.errors import NightrainError, Refused
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.io.atomic import write_whole
+from nightrain.datasets.loader.index import build_index, read_keys
+from nightrain.datasets.protocols.leakage import scenes_of
+from nightrain.datasets.shards.manifest import FRAMES, LABELS, Catalog
+from nightrain.depthmodel.evaluation.settings import EvaluationSettings
+from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.roles.config import TrainConfig
+from nightrain.depthmodel.training.run_folder import RunFolder, table_digests
+from nightrain.pipelines.depth.training import only_labels, recipe_folder
+from nightrain.pipelines.usefulness.arms import ARMS, Arm, student_config
 
 STUDY_FILE, ARM_FILE = "study.json", "arm.json"
 # LiDAR sees drops and fog as near points; a rendered world knows better.

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from pipelines.usefulness.arms import BASELINE, MAIN
-from pipelines.usefulness.table import COLUMNS, ArmResult, Spread, Usefulness, percent
+from nightrain.pipelines.usefulness.arms import BASELINE, MAIN
+from nightrain.pipelines.usefulness.table import COLUMNS, ArmResult, Spread, Usefulness, percent
 
 ABSENT = "-"
 Cell = Callable[[ArmResult, str], Spread | None]

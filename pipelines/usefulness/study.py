@@ -7,16 +7,16 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from datasets.claims import Claim
-from datasets.disk import write_whole
-from datasets.errors import Refused
-from depthmodel.evaluation import Evaluation
-from pipelines.evaluation import MEDIAN_DEPTH
-from pipelines.stop import Stop
-from pipelines.usefulness.job import Plan, UsefulnessJob, known_arms, plan_study
-from pipelines.usefulness.report import markdown, score_table
-from pipelines.usefulness.table import Usefulness, usefulness_table
-from pipelines.usefulness.work import (
+from nightrain.datasets.errors import Refused
+from nightrain.datasets.io.atomic import write_whole
+from nightrain.datasets.shards.leases import Claim
+from nightrain.depthmodel.evaluation.results import Evaluation
+from nightrain.pipelines.depth.evaluation import MEDIAN_DEPTH
+from nightrain.pipelines.runs.stop import Stop
+from nightrain.pipelines.usefulness.job import Plan, UsefulnessJob, known_arms, plan_study
+from nightrain.pipelines.usefulness.report import markdown, score_table
+from nightrain.pipelines.usefulness.table import Usefulness, usefulness_table
+from nightrain.pipelines.usefulness.work import (
     Outcome,
     do_runs,
     evaluated,
@@ -28,7 +28,7 @@ from pipelines.usefulness.work import (
 
 TEACHER = "teacher"
 MARKDOWN_FILE, JSON_FILE = "usefulness.md", "usefulness.json"
-logger = logging.getLogger("pipelines.usefulness")  # says what has ended, for people
+logger = logging.getLogger("nightrain.pipelines.usefulness")  # says what has ended, for people
 
 
 class UsefulnessReport(BaseModel):

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from datasets.frame import Condition
-from depthmodel.evaluation import Evaluation
-from depthmodel.tables import BucketCount, comparison_table
-from pipelines.usefulness.arms import BASELINE, MAIN
-from pipelines.usefulness.job import ArmFacts, Study
-from pipelines.usefulness.same_places import cost_of_conditions
-from pipelines.usefulness.work import Outcome
+from nightrain.datasets.frame import Condition
+from nightrain.depthmodel.evaluation.results import Evaluation
+from nightrain.depthmodel.evaluation.tables import BucketCount, comparison_table
+from nightrain.pipelines.usefulness.arms import BASELINE, MAIN
+from nightrain.pipelines.usefulness.condition_cost import cost_of_conditions
+from nightrain.pipelines.usefulness.job import ArmFacts, Study
+from nightrain.pipelines.usefulness.work import Outcome
 
 COLUMNS = ("day-clear", "night", "day-rain", "night-rain", "snow", "fog", "dusk")
 METRICS = ("abs_rel", "rmse", "d1")

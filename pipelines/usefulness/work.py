@@ -16,15 +16,15 @@ import cv2
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from datasets.disk import write_whole
-from datasets.errors import DiskFull, NightrainError
-from depthmodel.evaluation import Evaluation, read_evaluation
-from depthmodel.evaluation_settings import EvaluationSettings
-from depthmodel.run_folder import RunFolder
-from depthmodel.train import TrainReport, train
-from pipelines.evaluation import EvaluationJob, run_evaluation
-from pipelines.stop import Stop
-from pipelines.usefulness.job import Run
+from nightrain.datasets.errors import DiskFull, NightrainError
+from nightrain.datasets.io.atomic import write_whole
+from nightrain.depthmodel.evaluation.results import Evaluation, read_evaluation
+from nightrain.depthmodel.evaluation.settings import EvaluationSettings
+from nightrain.depthmodel.training.loop import TrainReport, train
+from nightrain.depthmodel.training.run_folder import RunFolder
+from nightrain.pipelines.depth.evaluation import EvaluationJob, run_evaluation
+from nightrain.pipelines.runs.stop import Stop
+from nightrain.pipelines.usefulness.job import Run
 
 OUTCOME_FILE = "outcome.json"
 POLL_SECONDS = 0.5

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from pipelines.engines.diffusion.conditioning import Style, Text
-from pipelines.engines.diffusion.steps import Steps
-from pipelines.engines.diffusion.transfer import to_device
+from nightrain.pipelines.engines.diffusion.conditioning import Style, Text
+from nightrain.pipelines.engines.diffusion.steps import Steps
+from nightrain.pipelines.engines.diffusion.transfer import to_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ import torch
 from diffusers.models.embeddings import ImageProjection
 from PIL import Image
 
-from pipelines.engines.diffusion.models import Models
+from nightrain.pipelines.engines.diffusion.models.loading import Models
 
 KEPT = 512  # prompts and style images: 60 MB of SD1.5 embeddings in half precision
 

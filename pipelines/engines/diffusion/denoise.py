@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import torch
 
-from pipelines.engines.diffusion.batch import Networks, Rows, Sample, make_rows
-from pipelines.engines.diffusion.controlnets import control_residuals
-from pipelines.engines.diffusion.feature_cache import forget_features
-from pipelines.engines.diffusion.settings import DiffusionSettings
-from pipelines.engines.diffusion.transfer import to_device
+from nightrain.pipelines.engines.diffusion.batch import Networks, Rows, Sample, make_rows
+from nightrain.pipelines.engines.diffusion.controlnets import control_residuals
+from nightrain.pipelines.engines.diffusion.feature_cache import forget_features
+from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
+from nightrain.pipelines.engines.diffusion.transfer import to_device
 
 
 @torch.no_grad()

@@ -8,20 +8,20 @@ from typing import Any
 
 import torch
 
-from datasets.errors import DamagedInput, Reason
-from datasets.frame import ADVERSE_CONDITIONS, Condition
-from pipelines.engines.base import Request, Variant
-from pipelines.engines.diffusion.batch import Networks, Sample
-from pipelines.engines.diffusion.brightness import to_mean_level
-from pipelines.engines.diffusion.denoise import denoise
-from pipelines.engines.diffusion.families import require
-from pipelines.engines.diffusion.memory import largest_that_fits, run_padded
-from pipelines.engines.diffusion.models import Models, load_models
-from pipelines.engines.diffusion.output import Decoded, Picture, decode, unsafe_flags
-from pipelines.engines.diffusion.samples import SampleMaker, check_request, strength_of
-from pipelines.engines.diffusion.settings import VERSION, DiffusionSettings
-from pipelines.engines.diffusion.speed import make_decoder, make_networks
-from pipelines.engines.diffusion.transfer import beside_other_work
+from nightrain.datasets.errors import DamagedInput, Reason
+from nightrain.datasets.frame import ADVERSE_CONDITIONS, Condition
+from nightrain.pipelines.engines.base import Request, Variant
+from nightrain.pipelines.engines.diffusion.batch import Networks, Sample
+from nightrain.pipelines.engines.diffusion.brightness import to_mean_level
+from nightrain.pipelines.engines.diffusion.denoise import denoise
+from nightrain.pipelines.engines.diffusion.memory import largest_that_fits, run_padded
+from nightrain.pipelines.engines.diffusion.models.families import require
+from nightrain.pipelines.engines.diffusion.models.loading import Models, load_models
+from nightrain.pipelines.engines.diffusion.models.settings import VERSION, DiffusionSettings
+from nightrain.pipelines.engines.diffusion.output import Decoded, Picture, decode, unsafe_flags
+from nightrain.pipelines.engines.diffusion.samples import SampleMaker, check_request, strength_of
+from nightrain.pipelines.engines.diffusion.speed import make_decoder, make_networks
+from nightrain.pipelines.engines.diffusion.transfer import beside_other_work
 
 NIGHTS = (Condition.NIGHT, Condition.NIGHT_RAIN)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipelines.engines.diffusion.transfer import HostCopy
+from nightrain.pipelines.engines.diffusion.transfer import HostCopy
 
 BLACK_LEVEL = 8  # 99 of 100 values below it: black, also for a night
 FLAT_LEVELS = 1.0  # standard deviation below it: flat

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.errors import Refused
-from datasets.frame import ADVERSE_CONDITIONS
-from pipelines.engines.base import Request
-from pipelines.engines.diffusion.batch import Sample
-from pipelines.engines.diffusion.conditioning import Conditioner, Style
-from pipelines.engines.diffusion.families import FAMILIES
-from pipelines.engines.diffusion.models import Models
-from pipelines.engines.diffusion.settings import DiffusionSettings
-from pipelines.engines.diffusion.steps import Steps, make_scheduler, tabulate
-from pipelines.engines.diffusion.styles import StylePool
+from nightrain.datasets.errors import Refused
+from nightrain.datasets.frame import ADVERSE_CONDITIONS
+from nightrain.pipelines.engines.base import Request
+from nightrain.pipelines.engines.diffusion.batch import Sample
+from nightrain.pipelines.engines.diffusion.conditioning import Conditioner, Style
+from nightrain.pipelines.engines.diffusion.models.families import FAMILIES
+from nightrain.pipelines.engines.diffusion.models.loading import Models
+from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
+from nightrain.pipelines.engines.diffusion.steps import Steps, make_scheduler, tabulate
+from nightrain.pipelines.engines.diffusion.styles import StylePool
 
 
 class SampleMaker:

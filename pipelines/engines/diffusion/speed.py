@@ -4,16 +4,16 @@ from typing import Any
 
 import torch
 
-from pipelines.engines.diffusion.batch import Networks
-from pipelines.engines.diffusion.controlnets import UNION_MODES
-from pipelines.engines.diffusion.families import FAMILIES
-from pipelines.engines.diffusion.feature_cache import (
+from nightrain.pipelines.engines.diffusion.batch import Networks
+from nightrain.pipelines.engines.diffusion.controlnets import UNION_MODES
+from nightrain.pipelines.engines.diffusion.feature_cache import (
     hooked_controlnets,
     hooked_unet,
     remove_hooks,
 )
-from pipelines.engines.diffusion.models import Models
-from pipelines.engines.diffusion.settings import DiffusionSettings
+from nightrain.pipelines.engines.diffusion.models.families import FAMILIES
+from nightrain.pipelines.engines.diffusion.models.loading import Models
+from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 
 _COMPILE_MODES = {"default": None, "max-autotune": "max-autotune-no-cudagraphs"}
 

@@ -15,8 +15,8 @@ from typing import Any
 import diffusers
 import torch
 
-from datasets.errors import Refused
-from pipelines.engines.diffusion.settings import SchedulerName
+from nightrain.datasets.errors import Refused
+from nightrain.pipelines.engines.diffusion.models.settings import SchedulerName
 
 SCHEDULERS: dict[SchedulerName, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.errors import Refused
-from datasets.frame import Condition
-from datasets.images import MAX_FILE_BYTES, decode_jpeg
-from datasets.safety import read_bytes
+from nightrain.datasets.errors import Refused
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.io.images import MAX_FILE_BYTES, decode_jpeg
+from nightrain.datasets.io.untrusted import read_bytes
 
 SUFFIXES = (".jpg", ".jpeg")
 

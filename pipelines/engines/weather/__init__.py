@@ -1,5 +1,5 @@
 """The `weather` engine: published optics of fog, rain, snow and night; no weights."""
 
-from pipelines.engines.weather.engine import WeatherEngine
+from nightrain.pipelines.engines.weather.engine import WeatherEngine
 
 __all__ = ["WeatherEngine"]

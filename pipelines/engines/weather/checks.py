@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from datasets.frame import Condition
-from pipelines.engines.base import Request
+from nightrain.datasets.frame import Condition
+from nightrain.pipelines.engines.base import Request
 
 
 def check_request(request: Request, offered: tuple[Condition, ...]) -> None:

@@ -5,18 +5,18 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from datasets.frame import ADVERSE_CONDITIONS, Condition
-from pipelines.engines.base import Request, Variant
-from pipelines.engines.weather.checks import check_request
-from pipelines.engines.weather.fog import fog
-from pipelines.engines.weather.memory import keep_freed_pages
-from pipelines.engines.weather.night import night
-from pipelines.engines.weather.night_rain import night_rain
-from pipelines.engines.weather.photometry import expose, linear_to_srgb
-from pipelines.engines.weather.rain import rain
-from pipelines.engines.weather.scene import Scene, read_scene
-from pipelines.engines.weather.severity import physical_values
-from pipelines.engines.weather.snow import snow
+from nightrain.datasets.frame import ADVERSE_CONDITIONS, Condition
+from nightrain.pipelines.engines.base import Request, Variant
+from nightrain.pipelines.engines.weather.checks import check_request
+from nightrain.pipelines.engines.weather.memory import keep_freed_pages
+from nightrain.pipelines.engines.weather.night import night
+from nightrain.pipelines.engines.weather.night_rain import night_rain
+from nightrain.pipelines.engines.weather.optics.optical_scene import Scene, read_scene
+from nightrain.pipelines.engines.weather.optics.photometry import expose, linear_to_srgb
+from nightrain.pipelines.engines.weather.optics.veil import fog
+from nightrain.pipelines.engines.weather.rain import rain
+from nightrain.pipelines.engines.weather.severity import physical_values
+from nightrain.pipelines.engines.weather.snow import snow
 
 
 class WeatherEngine:

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipelines.engines.weather.filters import dot, enlarged, soft
-from pipelines.engines.weather.glare import add_glare, dim_corners
-from pipelines.engines.weather.ground import pixel_rays, surface_normals
-from pipelines.engines.weather.headlights import headlight_lux
-from pipelines.engines.weather.lamps import (
+from nightrain.pipelines.engines.weather.optics.filters import dot, enlarged, soft
+from nightrain.pipelines.engines.weather.optics.ground import pixel_rays, surface_normals
+from nightrain.pipelines.engines.weather.optics.halos import add_glare, dim_corners
+from nightrain.pipelines.engines.weather.optics.headlights import headlight_lux
+from nightrain.pipelines.engines.weather.optics.optical_scene import Scene
+from nightrain.pipelines.engines.weather.optics.overcast import shadow_gain
+from nightrain.pipelines.engines.weather.optics.photometry import add_sensor_noise, desaturate
+from nightrain.pipelines.engines.weather.optics.street_lights import (
     Lamp,
     draw_far_lights,
     draw_lamps,
     lamp_lux,
     place_lamps,
 )
-from pipelines.engines.weather.overcast import shadow_gain
-from pipelines.engines.weather.photometry import add_sensor_noise, desaturate
-from pipelines.engines.weather.scene import Scene
 
 FACTOR = 3  # light is computed at a third of the resolution, surfaces are not
 FULL_SCALE_LUX = 34.0  # illuminance that makes a white surface white at the night exposure

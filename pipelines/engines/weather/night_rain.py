@@ -3,22 +3,27 @@
 import cv2
 import numpy as np
 
-from pipelines.engines.weather.filters import enlarged, reduced, soft
-from pipelines.engines.weather.fog import koschmieder, transmission
-from pipelines.engines.weather.headlights import beam_candela
-from pipelines.engines.weather.lens import add_lens_drops
-from pipelines.engines.weather.mirror import mirrored
-from pipelines.engines.weather.night import FULL_SCALE_LUX, NightLight, light_up, seen_at_night
-from pipelines.engines.weather.particles import layer_opacity
-from pipelines.engines.weather.photometry import desaturate
-from pipelines.engines.weather.rain import (
+from nightrain.pipelines.engines.weather.night import (
+    FULL_SCALE_LUX,
+    NightLight,
+    light_up,
+    seen_at_night,
+)
+from nightrain.pipelines.engines.weather.optics.filters import enlarged, reduced, soft
+from nightrain.pipelines.engines.weather.optics.ground_mirror import mirrored
+from nightrain.pipelines.engines.weather.optics.headlights import beam_candela
+from nightrain.pipelines.engines.weather.optics.lens_drops import add_lens_drops
+from nightrain.pipelines.engines.weather.optics.optical_scene import Scene
+from nightrain.pipelines.engines.weather.optics.particles import layer_opacity
+from nightrain.pipelines.engines.weather.optics.photometry import desaturate
+from nightrain.pipelines.engines.weather.optics.veil import koschmieder, transmission
+from nightrain.pipelines.engines.weather.optics.wet import wet_ground
+from nightrain.pipelines.engines.weather.rain import (
     LAYERS_M,
     rain_extinction_per_m,
     rain_shower,
     spray_extinction_per_m,
 )
-from pipelines.engines.weather.scene import Scene
-from pipelines.engines.weather.wet import wet_ground
 
 NIGHT_EXPOSURE_S = 0.025
 NIGHT_WET_ALBEDO = 0.35  # water sends the headlights on, away from the camera

@@ -3,21 +3,21 @@
 import cv2
 import numpy as np
 
-from pipelines.engines.weather.filters import soft
-from pipelines.engines.weather.fog import (
+from nightrain.pipelines.engines.weather.optics.filters import soft
+from nightrain.pipelines.engines.weather.optics.ground_mirror import mirrored
+from nightrain.pipelines.engines.weather.optics.lens_drops import add_lens_drops
+from nightrain.pipelines.engines.weather.optics.optical_scene import Scene
+from nightrain.pipelines.engines.weather.optics.overcast import grey_sky, under_grey_sky
+from nightrain.pipelines.engines.weather.optics.particles import Shower, layer_opacity
+from nightrain.pipelines.engines.weather.optics.photometry import add_fine_grain
+from nightrain.pipelines.engines.weather.optics.texture import smooth_noise
+from nightrain.pipelines.engines.weather.optics.veil import (
     extinction_per_m,
     koschmieder,
     refined,
     transmission,
 )
-from pipelines.engines.weather.lens import add_lens_drops
-from pipelines.engines.weather.mirror import mirrored
-from pipelines.engines.weather.overcast import grey_sky, under_grey_sky
-from pipelines.engines.weather.particles import Shower, layer_opacity
-from pipelines.engines.weather.photometry import add_fine_grain
-from pipelines.engines.weather.scene import Scene
-from pipelines.engines.weather.texture import smooth_noise
-from pipelines.engines.weather.wet import wet_ground
+from nightrain.pipelines.engines.weather.optics.wet import wet_ground
 
 DROPS_PER_M3_MM = 8000.0  # N0 of Marshall and Palmer 1948
 MIN_DROP_MM, MAX_DROP_MM = 0.7, 6.0  # below, a camera sees a veil; above, drops break up

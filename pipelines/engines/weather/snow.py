@@ -3,15 +3,15 @@
 import cv2
 import numpy as np
 
-from pipelines.engines.weather.filters import smoothstep, soft
-from pipelines.engines.weather.fog import koschmieder, refined, transmission
-from pipelines.engines.weather.ground import upward_facing
-from pipelines.engines.weather.overcast import grey_sky, under_grey_sky
-from pipelines.engines.weather.particles import Shower, layer_opacity
-from pipelines.engines.weather.photometry import add_fine_grain, luminance
-from pipelines.engines.weather.scene import FAR_M, Scene
-from pipelines.engines.weather.texture import ground_noise, smooth_noise
-from pipelines.engines.weather.wet import ground_coordinates
+from nightrain.pipelines.engines.weather.optics.filters import smoothstep, soft
+from nightrain.pipelines.engines.weather.optics.ground import upward_facing
+from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, Scene
+from nightrain.pipelines.engines.weather.optics.overcast import grey_sky, under_grey_sky
+from nightrain.pipelines.engines.weather.optics.particles import Shower, layer_opacity
+from nightrain.pipelines.engines.weather.optics.photometry import add_fine_grain, luminance
+from nightrain.pipelines.engines.weather.optics.texture import ground_noise, smooth_noise
+from nightrain.pipelines.engines.weather.optics.veil import koschmieder, refined, transmission
+from nightrain.pipelines.engines.weather.optics.wet import ground_coordinates
 
 GREEN_NM = 550.0
 DB_PER_NEPER = 10 / np.log(10)

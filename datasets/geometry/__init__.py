@@ -1,0 +1,1 @@
+"""Camera and scene geometry: projection, depth completion, ground plane, sky, crops."""

@@ -1,0 +1,1 @@
+"""Images, files and processes: strict codecs, atomic writes, untrusted input."""

@@ -1,0 +1,171 @@
+"""Strict codecs.
+
+JPEG for what is seen, 16-bit PNG for depth (metres x 256, 0 = none), 8-bit PNG for confidence.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from nightrain.datasets.errors import DamagedInput, Reason
+
+DEPTH_SCALE = 256.0  # PNG value per metre, the KITTI convention
+MAX_DEPTH_M = 65535 / DEPTH_SCALE
+MAX_PIXELS = 64_000_000
+MAX_FILE_BYTES = 64 * 1024 * 1024
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class JpegImage:
+    """A JPEG as it lies on disk; its pixels are decoded, strictly, when they are asked for."""
+
+    data: bytes
+
+    def pixels(self) -> np.ndarray:
+        """Decode to (H, W, 3) uint8, sRGB; raises DamagedInput."""
+        return decode_jpeg(self.data)
+
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels, from the header alone; raises DamagedInput."""
+        return jpeg_size(self.data)
+
+
+def encode_jpeg(image: np.ndarray, quality: int = 95) -> bytes:
+    """Encode (H, W, 3) uint8 sRGB as a JPEG with 4:2:0 chroma."""
+    return simplejpeg.encode_jpeg(
+        np.ascontiguousarray(image), quality=quality, colorspace="RGB", colorsubsampling="420"
+    )
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of a JPEG from its header; raises DamagedInput."""
+    _check_file_bytes(data)
+    try:
+        header = simplejpeg.decode_jpeg_header(data, strict=True)
+    except ValueError as error:
+        raise DamagedInput(
+            Reason.UNDECODABLE_IMAGE, f"no readable JPEG header in {len(data)} bytes: {error}"
+        ) from error
+    height, width = int(header[0]), int(header[1])
+    if width * height > MAX_PIXELS:
+        raise DamagedInput(
+            Reason.TOO_LARGE,
+            f"the JPEG header says {width}x{height}; at most {MAX_PIXELS} pixels are decoded",
+        )
+    return width, height
+
+
+def decode_jpeg(data: bytes) -> np.ndarray:
+    """Decode a JPEG to (H, W, 3) uint8 sRGB; anything a decoder could guess at is refused.
+
+    Raises DamagedInput for empty, truncated, oversized or undecodable data. A flipped bit inside
+    the entropy-coded part can decode without complaint: only a checksum finds that.
+    """
+    jpeg_size(data)
+    try:
+        return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)
+    except ValueError as error:
+        raise DamagedInput(
+            Reason.UNDECODABLE_IMAGE, f"{len(data)} bytes are not one whole JPEG: {error}"
+        ) from error
+
+
+def encode_depth_png(depth_m: np.ndarray) -> bytes:
+    """Encode depth (H, W) in metres as a 16-bit PNG of metres x 256.
+
+    0 and anything not finite or beyond 255.99 m becomes 0 (none); a true depth never does.
+    """
+    valid = np.isfinite(depth_m) & (depth_m > 0) & (depth_m <= MAX_DEPTH_M)
+    scaled = np.where(valid, depth_m, 0.0) * DEPTH_SCALE
+    values = np.where(valid, np.maximum(np.rint(scaled), 1.0), 0.0).astype(np.uint16)
+    return _encode_png(values, "depth")
+
+
+def decode_depth_png(data: bytes) -> np.ndarray:
+    """Decode a 16-bit depth PNG to (H, W) float32 in metres, 0 = none; raises DamagedInput."""
+    return depth_from_levels(decode_depth_levels(data))
+
+
+def decode_depth_levels(data: bytes) -> np.ndarray:
+    """Decode a 16-bit depth PNG to its (H, W) uint16 levels, 0 = none; raises DamagedInput."""
+    return _decode_png(data, np.uint16, "a 16-bit grey depth PNG")
+
+
+def depth_from_levels(levels: np.ndarray) -> np.ndarray:
+    """Levels of a depth PNG, metres x 256, as float32 in metres; exact."""
+    return levels.astype(np.float32) * np.float32(1 / DEPTH_SCALE)
+
+
+def encode_confidence_png(confidence: np.ndarray) -> bytes:
+    """Encode confidence (H, W) in [0, 1] as an 8-bit grey PNG of confidence x 255."""
+    values = np.rint(np.clip(confidence, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return _encode_png(values, "confidence")
+
+
+def decode_confidence_png(data: bytes) -> np.ndarray:
+    """Decode an 8-bit confidence PNG to (H, W) float32 in [0, 1]; raises DamagedInput."""
+    values = _decode_png(data, np.uint8, "an 8-bit grey confidence PNG")
+    return values.astype(np.float32) * np.float32(1 / 255)
+
+
+def _encode_png(values: np.ndarray, what: str) -> bytes:
+    """Grey values (H, W) as a PNG; the level is the fastest."""
+    ok, data = cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not ok:
+        raise ValueError(f"OpenCV could not encode a {what} map of shape {values.shape}")
+    return data.tobytes()
+
+
+def _decode_png(data: bytes, dtype: type[np.unsignedinteger], expected: str) -> np.ndarray:
+    """Grey values (H, W) of a checked PNG; raises DamagedInput for another depth of pixels."""
+    check_png(data)
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != dtype or values.ndim != 2:
+        found = "nothing decodable" if values is None else f"{values.dtype} {values.shape}"
+        raise DamagedInput(Reason.UNDECODABLE_IMAGE, f"expected {expected}, found {found}")
+    return values
+
+
+def check_png(data: bytes) -> None:
+    """Check signature, size and the checksum of every chunk; raises DamagedInput.
+
+    libpng guesses at truncated data; a PNG carries checksums, so there is no need to guess.
+    """
+    _check_file_bytes(data)
+    if data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR" or len(data) < 33:
+        raise DamagedInput(Reason.UNDECODABLE_IMAGE, "this is no PNG")
+    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    if width * height > MAX_PIXELS:
+        raise DamagedInput(Reason.TOO_LARGE, f"the PNG header says {width}x{height}")
+    position, kind = 8, b""
+    while kind != b"IEND":
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
+        end = position + 12 + length
+        checksum = int.from_bytes(data[end - 4 : end], "big")
+        if end > len(data) or zlib.crc32(data[position + 4 : end - 4]) != checksum:
+            raise DamagedInput(
+                Reason.UNDECODABLE_IMAGE, f"PNG chunk {kind!r} at byte {position} is damaged"
+            )
+        position = end
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize (H, W, 3) uint8 to (width, height): area averaging down, cubic up."""
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    shrinking = size[0] <= image.shape[1] and size[1] <= image.shape[0]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+
+
+def _check_file_bytes(data: bytes) -> None:
+    if not data:
+        raise DamagedInput(Reason.EMPTY_FILE, "the image file is empty")
+    if len(data) > MAX_FILE_BYTES:
+        raise DamagedInput(
+            Reason.TOO_LARGE, f"{len(data)} bytes; at most {MAX_FILE_BYTES} are read"
+        )

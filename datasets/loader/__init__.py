@@ -1,0 +1,1 @@
+"""The training loader: frames, variants and labels joined into samples."""

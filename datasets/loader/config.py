@@ -1,0 +1,68 @@
+"""What a training run sees: which frames, which variants of them, which labels, at which sizes."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.loader.augment import Augmentation
+from nightrain.datasets.loader.corruptions import Corruptions
+
+Side = Annotated[int, Field(ge=8, le=8192)]
+FOLDER_NAME = r"^[a-z0-9][a-z0-9._-]*$"
+FolderName = Annotated[str, Field(pattern=FOLDER_NAME)]
+
+
+class TrainingSetConfig(BaseModel):
+    """Selection, joins, mixing and sizes of a training set; sizes are (width, height).
+
+    `p_clear`, the probability that a sample shows the clear frame, is 1/(C+1) ("uniform"),
+    C/(C+1) ("paper-literal": SSD's text, ssd.md 1.6) or a number; C counts the conditions of the
+    variants. The rest is uniform over the conditions that the frame has variants of. Frames of
+    other conditions (`conditions`) are shown as they are: that is the arm with true weather.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    split: str = "train"
+    conditions: tuple[Condition, ...] = Field(default=(Condition.CLEAR,), min_length=1)
+    recipes: tuple[FolderName, ...] = ()  # folders below variants/: "weather-1a2b3c4d"
+    variant_conditions: tuple[Condition, ...] | None = None  # None: all that the recipes made
+    labels: FolderName | None = None  # folder below labels/: the teacher's name
+    neighbours: bool = False
+    stereo: bool = False  # the clear stereo partner at input_size, with its geometry
+    lidar_depth: bool = True
+    exact_depth: bool = False
+    # Share of the pixels of LiDAR and exact depth that are kept, the same ones of a frame for ever.
+    sparse_share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    input_size: tuple[Side, Side]
+    loss_size: tuple[Side, Side]
+    p_clear: Literal["uniform", "paper-literal"] | Annotated[float, Field(ge=0.0, le=1.0)] = (
+        "uniform"
+    )
+    augmentation: Augmentation | None = Augmentation()
+    corruptions: Corruptions | None = None  # simple corruptions in the place of variants
+    # Row groups that one shuffling window holds; a worker's cache is twice as large.
+    window_mb: Annotated[int, Field(ge=1, le=16_384)] = 128
+
+    @model_validator(mode="after")
+    def _checks(self) -> "TrainingSetConfig":
+        if self.corruptions is not None and self.recipes:
+            raise ValueError("corruptions stand in the place of variants: give no recipes")
+        if self.variant_conditions is not None:
+            if not self.recipes:
+                raise ValueError("variant_conditions: there are no recipes to take them from")
+            if not self.variant_conditions or Condition.CLEAR in self.variant_conditions:
+                raise ValueError("variant_conditions: name adverse conditions; 'clear' is a frame")
+        for name in ("conditions", "recipes", "variant_conditions"):
+            values = getattr(self, name) or ()
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name}: {list(values)} names something twice")
+        return self
+
+    def probability_of_clear(self, num_conditions: int) -> float:
+        """`p_clear` as a number where variants show `num_conditions` conditions."""
+        if self.p_clear == "uniform":
+            return 1 / (num_conditions + 1)
+        if self.p_clear == "paper-literal":
+            return num_conditions / (num_conditions + 1)
+        return self.p_clear

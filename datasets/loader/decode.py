@@ -1,0 +1,177 @@
+"""From the rows of one sample to its arrays: decoded, and resized to what training takes."""
+
+import hashlib
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from nightrain.datasets.errors import DamagedInput, Reason, Refused
+from nightrain.datasets.frame import scaled_intrinsics
+from nightrain.datasets.geometry.projection import scatter_min_resize
+from nightrain.datasets.io.images import (
+    check_png,
+    decode_depth_levels,
+    decode_jpeg,
+    depth_from_levels,
+    resize_image,
+)
+from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.datasets.shards.parquet import Row
+
+Size = tuple[int, int]  # (width, height)
+Arrays = dict[str, np.ndarray]
+
+SIDES = {"previous": "prev", "next": "next"}  # ours, and the columns'
+FRAME_COLUMNS = ("frame_id", "image", "intrinsics", "width", "height")
+VARIANT_COLUMNS = ("sample_id", "frame_id", "image")
+LABEL_COLUMNS = ("frame_id", "depth", "confidence")
+NEIGHBOUR_COLUMNS = tuple(
+    name for s in SIDES.values() for name in (f"{s}_image", f"{s}_intrinsics", f"T_{s}_camera")
+)
+STEREO_COLUMNS = ("stereo_image", "stereo_intrinsics", "T_stereo_camera")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRows:
+    """What is read of one sample, not yet decoded."""
+
+    frame: Row
+    variant: Row | None  # None: the frame itself is shown
+    label: Row | None
+
+
+def decode_sample(rows: SampleRows, config: TrainingSetConfig) -> Arrays:
+    """Pictures (H, W, 3) uint8, depths (h, w) float32 in metres, geometry float64; see TrainingSet.
+
+    Raises DamagedInput; Refused where a depth that was asked for is not there.
+    """
+    size = config.loss_size
+    clear = decode_jpeg(rows.frame["image"]["bytes"])
+    arrays = {
+        "clear_image": resize_image(clear, config.input_size),
+        "target": resize_image(clear, size),
+    }
+    arrays["image"] = arrays["clear_image"]
+    if rows.variant is not None:
+        variant = decode_jpeg(rows.variant["image"]["bytes"])
+        arrays["image"] = resize_image(variant, config.input_size)
+    native = (rows.frame["width"], rows.frame["height"])
+    arrays["intrinsics"] = scaled_intrinsics(_matrix(rows.frame["intrinsics"], 3), native, size)
+    if config.neighbours:
+        for side in SIDES:
+            arrays |= _neighbour(rows.frame, side, arrays["intrinsics"], size)
+    if config.stereo:
+        intrinsics = _matrix(rows.frame["intrinsics"], 3)
+        shown = scaled_intrinsics(intrinsics, native, config.input_size)
+        arrays |= _neighbour(rows.frame, "stereo", shown, config.input_size)
+        arrays["shown_intrinsics"] = shown
+    arrays |= _measured(rows.frame, config)
+    if rows.label is not None:
+        arrays["label_depth_m"] = _dense(rows.label, "depth", size)
+        arrays["label_confidence"] = _confidence(rows.label, size)
+    return arrays
+
+
+def most_bytes(config: TrainingSetConfig) -> int:
+    """Bytes that a packed sample takes at most: pictures of bytes, maps of four, and a rest."""
+    input_px, loss_px = (w * h for w, h in (config.input_size, config.loss_size))
+    num_pictures = 1 + (len(SIDES) if config.neighbours else 0)  # at loss_size
+    num_inputs = 2 + config.stereo  # at input_size
+    num_maps = config.lidar_depth + config.exact_depth + (2 if config.labels else 0)
+    return 3 * (num_inputs * input_px + num_pictures * loss_px) + 4 * num_maps * loss_px + 4096
+
+
+def _neighbour(row: Row, side: str, intrinsics: np.ndarray, size: Size) -> Arrays:
+    """Picture, intrinsics and transform of the neighbour "previous", "next" or "stereo".
+
+    Where there is none: black, unmoved, with the frame's intrinsics, so that no geometry made with
+    them divides by zero before it is masked by `has_previous`, `has_next`, `has_stereo`.
+    """
+    column = SIDES.get(side, side)
+    if f"{column}_image" not in row:
+        raise Refused(
+            f"frame {row['frame_id']} lies in a shard without {column}_image, expected one with: "
+            "it was ingested before frames had it; ingest the dataset anew."
+        )
+    if row[f"{column}_image"] is None:
+        image, own, transform = np.zeros((size[1], size[0], 3), np.uint8), intrinsics, np.eye(4)
+    else:
+        image = decode_jpeg(row[f"{column}_image"]["bytes"])
+        native = (image.shape[1], image.shape[0])
+        own = scaled_intrinsics(_matrix(row[f"{column}_intrinsics"], 3), native, size)
+        transform = _matrix(row[f"T_{column}_camera"], 4)
+    return {
+        side: resize_image(image, size),
+        f"{side}_intrinsics": own,
+        f"T_{side}_camera": transform,
+        f"has_{side}": np.array(row[f"{column}_image"] is not None),
+    }
+
+
+def _measured(row: Row, config: TrainingSetConfig) -> Arrays:
+    """LiDAR and exact depth as they were asked for, thinned where that was asked for."""
+    arrays = {}
+    if config.lidar_depth:
+        arrays["lidar_depth_m"] = _lidar(row, config.loss_size)
+    if config.exact_depth:
+        arrays["exact_depth_m"] = _dense(row, "exact_depth", config.loss_size)
+    if config.sparse_share is None or not arrays:
+        return arrays
+    kept = _kept_pixels(row["frame_id"], config.loss_size, config.sparse_share)
+    return {name: np.where(kept, depth_m, np.float32(0.0)) for name, depth_m in arrays.items()}
+
+
+def _kept_pixels(frame_id: str, size: Size, share: float) -> np.ndarray:
+    """A random mask (h, w) of this share, on the whole; a smaller share keeps some of the same."""
+    seed = hashlib.blake2b(frame_id.encode(), digest_size=8).digest()
+    numbers = np.random.default_rng(int.from_bytes(seed, "little"))
+    return numbers.random((size[1], size[0]), np.float32) < share
+
+
+def _lidar(row: Row, size: Size) -> np.ndarray:
+    """Sparse depth (h, w) in metres, 0 = none; all none where the frame has no LiDAR."""
+    if row["lidar_depth"] is None:
+        return np.zeros((size[1], size[0]), np.float32)
+    levels = decode_depth_levels(row["lidar_depth"]["bytes"])
+    same = levels.shape == (size[1], size[0])
+    return depth_from_levels(levels if same else scatter_min_resize(levels, size))
+
+
+def _dense(row: Row, column: str, size: Size) -> np.ndarray:
+    """Dense depth (h, w) in metres, 0 = none: a mean over an edge is a depth that nothing has."""
+    if row[column] is None:
+        raise Refused(
+            f"frame {row['frame_id']} has no {column}, which was asked for. Only rendered worlds "
+            "have exact depth: train on labels or on LiDAR here."
+        )
+    levels = decode_depth_levels(row[column]["bytes"])
+    return depth_from_levels(_resize_nearest(levels, size))
+
+
+def _confidence(row: Row, size: Size) -> np.ndarray:
+    """Confidence (h, w) float32 in [0, 1] of an 8-bit PNG; ones where the teacher gave none."""
+    if row["confidence"] is None:
+        return np.ones((size[1], size[0]), np.float32)
+    data = row["confidence"]["bytes"]
+    check_png(data)
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint8 or values.ndim != 2:
+        found = "nothing decodable" if values is None else f"{values.dtype} {values.shape}"
+        raise DamagedInput(
+            Reason.UNDECODABLE_IMAGE,
+            f"the confidence of frame {row['frame_id']} is {found}; expected an 8-bit grey PNG",
+        )
+    return _resize_nearest(values, size).astype(np.float32) * np.float32(1 / 255)
+
+
+def _resize_nearest(values: np.ndarray, size: Size) -> np.ndarray:
+    """(H, W) to `size` = (width, height), each new pixel the old one under its centre."""
+    if (values.shape[1], values.shape[0]) == size:
+        return values
+    return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _matrix(values: list[float], rows: int) -> np.ndarray:
+    """A row-major matrix column as (rows, rows) float64."""
+    return np.array(values, np.float64).reshape(rows, rows)

@@ -1,0 +1,266 @@
+"""Which rows make a training set: frames, their variants and labels, joined by their keys.
+
+Only key columns are read. They are checked against the digest of the keys in the manifest; a row's
+payload is checked when it is read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nightrain.datasets.errors import CorruptShard, Refused
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry
+from nightrain.datasets.shards.parquet import ShardFile, keys_digest
+
+CONDITIONS = tuple(Condition)
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Rows of several shards: where each lies, and its key columns."""
+
+    files: tuple[ShardFile, ...]
+    file: np.ndarray  # (N,) int32, index into files
+    row: np.ndarray  # (N,) int32, row in that file
+    columns: dict[str, np.ndarray]  # each (N,) str
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, which: np.ndarray) -> "TableRows":
+        """Some of the rows."""
+        columns = {name: values[which] for name, values in self.columns.items()}
+        return TableRows(self.files, self.file[which], self.row[which], columns)
+
+
+@dataclass(frozen=True)
+class TrainingIndex:
+    """Sample i is frame i; its variants are rows `variant_starts[i]` to `[i + 1]` of `variants`."""
+
+    frames: TableRows
+    frame_condition: np.ndarray  # (N,) int8, index into CONDITIONS
+    variants: TableRows
+    variant_condition: np.ndarray  # (V,) int8, rising within a frame
+    variant_starts: np.ndarray  # (N + 1,) int64
+    conditions: tuple[Condition, ...]  # that variants show
+    labels: TableRows | None  # row i belongs to frame i
+    num_without_label: int  # frames left out because their label is in quarantine
+
+    def blocks(self) -> list[int]:
+        """Lengths of the runs of samples whose frames lie in one row group."""
+        group = np.concatenate([_group_numbers(file) for file in self.frames.files])
+        first_row = np.cumsum([0, *(file.num_rows for file in self.frames.files[:-1])])
+        groups = group[first_row[self.frames.file] + self.frames.row]
+        places = self.frames.file.astype(np.int64) * (group.max() + 1) + groups
+        ends = np.flatnonzero(np.diff(places)) + 1
+        return np.diff([0, *ends, len(places)]).tolist()
+
+    def bytes_per_block(self) -> float:
+        """Mean bytes of a row group of frames with all that is joined to it."""
+        tables = [self.frames, self.variants] + ([self.labels] if self.labels else [])
+        total = sum(_bytes_per_row(table) * len(table) for table in tables)
+        return total / len(self.blocks())
+
+
+def build_index(root: Path, config: TrainingSetConfig) -> TrainingIndex:
+    """Read the keys and join them.
+
+    Raises Refused for an empty condition, a recipe without variants of these frames, labels that
+    are missing or belong to other frames; CorruptShard.
+    """
+    catalog = Catalog(root)
+    entries = _frame_entries(catalog, config)
+    frames = read_keys(root, entries, ["frame_id"])
+    condition = np.array([CONDITIONS.index(Condition(e.about["condition"])) for e in entries])
+    labels, without_label = None, np.zeros(len(frames), bool)
+    if config.labels is not None:
+        labels, without_label = _join_labels(catalog, config.labels, frames)
+        labels, frames = labels.take(~without_label), frames.take(~without_label)
+    tables = _variant_tables(catalog, config)
+    variants, shown, starts = _join_variants(catalog, tables, frames)
+    return TrainingIndex(
+        frames=frames,
+        frame_condition=condition[frames.file].astype(np.int8),
+        variants=variants,
+        variant_condition=shown,
+        variant_starts=starts,
+        conditions=tuple(dict.fromkeys(condition for _, condition in tables)),
+        labels=labels,
+        num_without_label=int(without_label.sum()),
+    )
+
+
+def read_keys(root: Path, entries: Sequence[Entry], columns: Sequence[str]) -> TableRows:
+    """Key columns of committed shards, the table's own key first; raises CorruptShard."""
+    files = tuple(entry.rows for entry in entries)
+    tables = [_read_columns(root, file, columns) for file in files]
+    counts = [file.num_rows for file in files]
+    return TableRows(
+        files=files,
+        file=np.repeat(np.arange(len(files), dtype=np.int32), counts),
+        row=np.concatenate([np.arange(n, dtype=np.int32) for n in counts] or [np.zeros(0, int)]),
+        columns={name: _strings(tables, name) for name in columns},
+    )
+
+
+def _read_columns(root: Path, file: ShardFile, columns: Sequence[str]) -> pa.Table:
+    path = root / file.path
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
+            table = parquet.read(columns=list(columns), use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptShard(
+            f"{file.path} does not read: {error}. Try `nightrain verify`."
+        ) from error
+    if keys_digest(table.column(columns[0]).to_pylist()) != file.keys_sha256:
+        raise CorruptShard(
+            f"{file.path}: the keys of its {table.num_rows} rows are not those that the manifest "
+            "knows. `nightrain verify` lists every such file; restore it."
+        )
+    return table
+
+
+def _strings(tables: Sequence[pa.Table], name: str) -> np.ndarray:
+    values = [value for table in tables for value in table.column(name).to_pylist()]
+    return np.array(values, dtype=np.str_)
+
+
+def _frame_entries(catalog: Catalog, config: TrainingSetConfig) -> list[Entry]:
+    """Frame shards of the split and the conditions; a shard never mixes them."""
+    entries = catalog.entries(FRAMES)
+    of_split = [e for e in entries if e.about.get("split") == config.split]
+    found = {e.about.get("condition") for e in of_split if e.rows.num_rows}
+    if missing := [str(c) for c in config.conditions if c not in found]:
+        there = sorted({f"{e.about.get('split')}/{e.about.get('condition')}" for e in entries})
+        raise Refused(
+            f"{catalog.root} has no {', '.join(missing)} frames in split {config.split!r}. There "
+            f"are: {', '.join(there) or 'no frames at all'}. Ingest them, or choose from these."
+        )
+    return [e for e in of_split if e.about["condition"] in config.conditions and e.rows.num_rows]
+
+
+def _variant_tables(
+    catalog: Catalog, config: TrainingSetConfig
+) -> list[tuple[list[Entry], Condition]]:
+    """Entries and condition of every table of variants that was asked for."""
+    wanted: list[tuple[list[Entry], Condition]] = []
+    for recipe in config.recipes:
+        prefix = f"variants/{recipe}/"
+        made = [Condition(t.removeprefix(prefix)) for t in catalog.tables(prefix)]
+        asked = config.variant_conditions or tuple(c for c in Condition if c in made)
+        missing = [str(c) for c in asked if c not in made]
+        if missing or not asked:
+            recipes = sorted({t.split("/")[1] for t in catalog.tables("variants/")})
+            raise Refused(
+                f"{catalog.root} has no {', '.join(missing) or 'variants'} of recipe {recipe!r}; "
+                f"it made: {', '.join(made) or 'nothing'}. Recipes here: "
+                f"{', '.join(recipes) or 'none'}. `nightrain generate` makes what is missing."
+            )
+        wanted += [(catalog.entries(f"{prefix}{c}"), c) for c in asked]
+    return wanted
+
+
+def _join_variants(
+    catalog: Catalog, tables: Sequence[tuple[list[Entry], Condition]], frames: TableRows
+) -> tuple[TableRows, np.ndarray, np.ndarray]:
+    """Variants of these frames, sorted by frame and condition, their conditions, and the starts."""
+    entries = [entry for of_table, _ in tables for entry in of_table]
+    codes = np.repeat(
+        np.array([CONDITIONS.index(c) for _, c in tables], np.int8), [len(t) for t, _ in tables]
+    )
+    rows = read_keys(catalog.root, entries, ["sample_id", "frame_id"])
+    sample = _positions(frames.columns["frame_id"], rows.columns["frame_id"])
+    code = codes[rows.file] if len(rows) else np.zeros(0, np.int8)
+    table_of_entry = np.repeat(np.arange(len(tables)), [len(t) for t, _ in tables])
+    joined = np.bincount(table_of_entry[rows.file[sample >= 0]], minlength=len(tables))
+    for (of_table, condition), number in zip(tables, joined, strict=True):
+        if number == 0:
+            name = of_table[0].shard.table
+            raise Refused(
+                f"{name} holds no variant of the {len(frames)} frames that were chosen: an arm "
+                f"without {condition} would pass for one with it. Generate them for this split, "
+                "or leave the condition out."
+            )
+    order = np.lexsort((code, sample))
+    order = order[sample[order] >= 0]
+    starts = np.searchsorted(sample[order], np.arange(len(frames) + 1))
+    return rows.take(order), code[order], starts
+
+
+def _join_labels(catalog: Catalog, teacher: str, frames: TableRows) -> tuple[TableRows, np.ndarray]:
+    """Label rows in the order of the frames, and which frames have theirs in quarantine."""
+    table = f"labels/{teacher}"
+    entries = catalog.entries(table)
+    if not entries:
+        there = ", ".join(catalog.tables("labels/")) or "none"
+        raise Refused(
+            f"{catalog.root} has no labels of {teacher!r}; labels here: {there}. Make them with "
+            "`nightrain label`, or train without."
+        )
+    rows = read_keys(catalog.root, entries, ["frame_id", "teacher_sha256"])
+    if len(teachers := sorted(set(rows.columns["teacher_sha256"].tolist()))) > 1:
+        raise Refused(
+            f"{table} mixes labels of {len(teachers)} teachers ({', '.join(teachers)[:80]}). "
+            "Label again into a folder of its own."
+        )
+    _refuse_foreign(catalog, table, rows)
+    position = _positions(rows.columns["frame_id"], frames.columns["frame_id"])
+    rejected = [e.quarantine for e in entries if e.quarantine is not None]
+    quarantined = {
+        key
+        for file in rejected
+        for key in _read_columns(catalog.root, file, ["sample_id", "frame_id"])
+        .column("frame_id")
+        .to_pylist()
+    }
+    ids = frames.columns["frame_id"]
+    # A frame that could not be labelled keeps an empty row: the tables match row by row.
+    without = (position < 0) | np.isin(ids, sorted(quarantined))
+    unexplained = [i for i in ids[without].tolist() if i not in quarantined]
+    if unexplained or without.all():
+        raise Refused(
+            f"{table} has no label for {len(unexplained)} of {len(frames)} frames, the first "
+            f"{unexplained[:1]}. `nightrain label` makes what is missing."
+        )
+    return rows.take(np.maximum(position, 0)), without
+
+
+def _refuse_foreign(catalog: Catalog, table: str, rows: TableRows) -> None:
+    """Labels are row by row those of the frames here; others were made for another frame set."""
+    known = {(e.shard.number, e.rows.keys_sha256) for e in catalog.entries(FRAMES)}
+    entries = catalog.entries(table)
+    odd = [e for e in entries if (e.shard.number, e.rows.keys_sha256) not in known]
+    if not odd:
+        return
+    frames = read_keys(catalog.root, catalog.entries(FRAMES), ["frame_id"]).columns["frame_id"]
+    foreign = _positions(frames, rows.columns["frame_id"]) < 0
+    if foreign.any():
+        raise Refused(
+            f"{table} is labels of another frame set: {int(foreign.sum())} of its {len(rows)} rows "
+            f"name frames that are not in {catalog.root}, the first "
+            f"{rows.columns['frame_id'][foreign][0]}. Label these frames anew."
+        )
+
+
+def _positions(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Place of each wanted key in `keys` (N,), int64; -1 where it is not there."""
+    if not len(keys) or not len(wanted):
+        return np.full(len(wanted), -1, np.int64)
+    order = np.argsort(keys, kind="stable")
+    found = np.minimum(np.searchsorted(keys, wanted, sorter=order), len(keys) - 1)
+    places = order[found]
+    return np.where(keys[places] == wanted, places, -1)
+
+
+def _group_numbers(file: ShardFile) -> np.ndarray:
+    return np.repeat(np.arange(len(file.row_groups)), [g.num_rows for g in file.row_groups])
+
+
+def _bytes_per_row(table: TableRows) -> float:
+    return sum(f.num_bytes for f in table.files) / max(1, sum(f.num_rows for f in table.files))

@@ -1,0 +1,127 @@
+"""The order of an epoch as a function of (seed, epoch), and the place in it as one number.
+
+The whole state of a run's data is (seed, epoch, consumed): nothing that was read is read again to
+get back to a place, and neither workers nor ranks have a say in the order.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+
+from nightrain.datasets.errors import Refused
+
+_ORDER = 0xD157  # keeps the draws of the order apart from those of the samples
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """Which sample, and everything that its random choices depend on."""
+
+    seed: int
+    epoch: int
+    index: int
+
+    def uniforms(self, stream: int) -> np.ndarray:
+        """Sixteen numbers (16,) in [0, 1) of a hash of this draw; streams are independent.
+
+        A generator for every sample would cost ten times as much.
+        """
+        key = f"{stream}/{self.seed}/{self.epoch}/{self.index}".encode()
+        return np.frombuffer(hashlib.blake2b(key).digest(), "<u4") * 2.0**-32
+
+
+class SamplerState(TypedDict):
+    """All that a checkpoint keeps of the data's order."""
+
+    seed: int
+    epoch: int
+    consumed: int
+
+
+class ResumableSampler:
+    """Draws of one rank: order(seed, epoch) from `consumed` on, every `world_size`-th from `rank`.
+
+    `consumed` counts samples of all ranks and moves when the training loop says so (`advance`):
+    workers read ahead, so what was handed out is not what was trained on. `blocks` are the lengths
+    of consecutive runs of samples that are cheap to read together (row groups): blocks are
+    shuffled, then the samples within every `window_blocks` of them. Without blocks all samples are
+    shuffled at once. Samples beyond a multiple of `world_size` are left out, so every rank gets as
+    many; a loader that drops its last partial batch then drops the same samples for any number of
+    ranks at the same global batch. Raises Refused.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        seed: int,
+        epoch: int = 0,
+        consumed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = True,
+        blocks: Sequence[int] | None = None,
+        window_blocks: int = 32,
+    ) -> None:
+        if num_samples < 1 or not 0 <= rank < world_size or window_blocks < 1:
+            raise Refused(
+                f"a sampler of {num_samples} samples for rank {rank} of {world_size} with windows "
+                f"of {window_blocks} blocks; each must be at least 1, the rank below world_size."
+            )
+        if blocks is not None and sum(blocks) != num_samples:
+            raise Refused(f"the blocks hold {sum(blocks)} samples, not {num_samples}")
+        self.num_samples, self.rank, self.world_size = num_samples, rank, world_size
+        self.shuffle, self.blocks, self.window_blocks = shuffle, blocks, window_blocks
+        self.seed = self.epoch = self.consumed = 0
+        self.load_state_dict({"seed": seed, "epoch": epoch, "consumed": consumed})
+
+    def __len__(self) -> int:
+        return (self.num_samples - self.consumed) // self.world_size
+
+    def __iter__(self) -> Iterator[Draw]:
+        seed, epoch, begin = self.seed, self.epoch, self.consumed
+        end = begin + len(self) * self.world_size
+        for index in self.order()[begin + self.rank : end : self.world_size].tolist():
+            yield Draw(seed, epoch, index)
+
+    def order(self) -> np.ndarray:
+        """All sample indices (N,) int64 of this epoch, in the order of all ranks together."""
+        if not self.shuffle:
+            return np.arange(self.num_samples)
+        rng = np.random.default_rng([_ORDER, self.seed, self.epoch])
+        if self.blocks is None:
+            return rng.permutation(self.num_samples)
+        lengths = np.asarray(self.blocks)
+        starts = np.cumsum(lengths) - lengths
+        blocks = rng.permutation(len(lengths))
+        windows = np.split(blocks, range(self.window_blocks, len(blocks), self.window_blocks))
+        return np.concatenate([rng.permutation(_members(starts, lengths, w)) for w in windows])
+
+    def advance(self, num_samples: int) -> None:
+        """Say that the next `num_samples` samples, of all ranks together, were trained on."""
+        self.consumed = min(self.num_samples, self.consumed + num_samples)
+
+    def next_epoch(self) -> None:
+        """Begin the next epoch."""
+        self.epoch, self.consumed = self.epoch + 1, 0
+
+    def state_dict(self) -> SamplerState:
+        """The whole state; any number of workers and ranks goes on from it."""
+        return {"seed": self.seed, "epoch": self.epoch, "consumed": self.consumed}
+
+    def load_state_dict(self, state: SamplerState) -> None:
+        """Take up a state; raises Refused where it does not fit the number of samples."""
+        seed, epoch, consumed = (int(state[k]) for k in ("seed", "epoch", "consumed"))
+        if min(seed, epoch, consumed) < 0 or consumed > self.num_samples:
+            raise Refused(
+                f"seed {seed}, epoch {epoch}, {consumed} samples consumed: this is no state of a "
+                f"sampler of {self.num_samples} samples. Is the checkpoint of another data set?"
+            )
+        self.seed, self.epoch, self.consumed = seed, epoch, consumed
+
+
+def _members(starts: np.ndarray, lengths: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Samples of some blocks, one block after the other."""
+    return np.concatenate([np.arange(starts[b], starts[b] + lengths[b]) for b in blocks])

@@ -1,0 +1,1 @@
+"""Published splits as data, and the guard against leakage between them."""

@@ -1,5 +1,0 @@
-"""Oxford RobotCar, and an exporter of the built-in world in its format."""
-
-from datasets.robotcar.source import RobotCarSource
-
-__all__ = ["RobotCarSource"]

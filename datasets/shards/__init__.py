@@ -1,0 +1,1 @@
+"""Parquet shards and the manifest that commits them exactly once."""

@@ -1,0 +1,71 @@
+"""Labels beside the frames: labels/<teacher>/NNNNN holds, row by row, the depth of frames/NNNNN."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightrain.datasets.errors import PlanMismatch, Refused
+from nightrain.datasets.io.images import decode_confidence_png, decode_depth_png
+from nightrain.datasets.shards.manifest import FRAMES, LABELS, Catalog, Entry, Shard
+from nightrain.datasets.shards.parquet import Row, ShardReader
+
+LABEL_COLUMNS = ("frame_id", "depth", "confidence")  # what training needs of a label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """A teacher's depth of one frame."""
+
+    frame_id: str
+    depth_m: np.ndarray  # (H, W) float32, 0 = none
+    confidence: np.ndarray  # (H, W) float32 in [0, 1], 0 where there is no depth
+
+
+def labels_of(catalog: Catalog, frames: Shard, table: str) -> ShardReader:
+    """A reader of a frames shard's labels: its row i is the label of row i of the frames.
+
+    `table` names a teacher: "labels/<teacher>-<digest>". Raises Refused where that teacher has not
+    labelled the shard, PlanMismatch where the labels are of other frames, CorruptShard.
+    """
+    of_frames = catalog.entry(frames)
+    if frames.table != FRAMES or of_frames is None:
+        raise Refused(f"{frames.name} is no committed shard of frames in {catalog.root}.")
+    of_labels = catalog.entry(frames.model_copy(update={"table": table}))
+    if of_labels is None:
+        there = ", ".join(catalog.tables(f"{LABELS}/")) or "none"
+        raise Refused(
+            f"{catalog.root} has no labels of {frames.name} in {table!r} (tables of labels: "
+            f"{there}). Run `nightrain label {catalog.root} --teacher ...` first."
+        )
+    require_same_frames(of_frames, of_labels)
+    return catalog.reader(of_labels.rows)
+
+
+def require_same_frames(frames: Entry, labels: Entry) -> None:
+    """Raise PlanMismatch unless the labels were made of this very file and match it row by row."""
+    found = (
+        labels.rows.keys_sha256,
+        labels.about.get("frames_sha256"),
+        labels.about.get("frames_file_sha256"),
+    )
+    expected = (frames.rows.keys_sha256, frames.rows.keys_sha256, frames.rows.sha256)
+    for what, is_, should_be in zip(
+        ("rows", "frames", "pictures of frames"), found, expected, strict=True
+    ):
+        if is_ != should_be:
+            raise PlanMismatch(
+                f"{labels.shard.name} holds labels of other {what} than {frames.shard.name} "
+                f"(digest {str(is_)[:12]}, expected {should_be[:12]}). Delete that table of "
+                "labels and its folder in _manifest, and run `nightrain label` again."
+            )
+
+
+def label_from_row(row: Row) -> Label | None:
+    """The label of a row, None for a frame that could not be labelled; raises DamagedInput."""
+    if row["depth"] is None:
+        return None
+    return Label(
+        frame_id=row["frame_id"],
+        depth_m=decode_depth_png(row["depth"]["bytes"]),
+        confidence=decode_confidence_png(row["confidence"]["bytes"]),
+    )

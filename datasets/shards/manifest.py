@@ -1,0 +1,284 @@
+"""The manifest of a dataset: what is committed, and the only way to commit.
+
+A shard is there exactly when its manifest entry is. An entry is created exclusively and complete,
+so of several processes that made the same shard one commits it and the others find it done.
+
+    DATASET/_manifest/<table>/NNNNN.json    one entry per committed shard, of all its files
+    DATASET/_manifest/<name>.settled        facts that hold for a folder; see settled.py
+    DATASET/<table>/NNNNN.parquet           its rows
+    DATASET/quarantine/.../NNNNN.parquet    what was rejected on the way, where something was
+    DATASET/_tmp, _claims                   work in hand; never read by readers
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nightrain.datasets.errors import CorruptShard, PlanMismatch
+from nightrain.datasets.io.atomic import (
+    create_exclusively,
+    link_exclusively,
+    no_space_is_disk_full,
+    temporary_path,
+)
+from nightrain.datasets.io.process import Owner
+from nightrain.datasets.shards.leases import Claim, is_held, remove_stale_claims
+from nightrain.datasets.shards.parquet import (
+    ShardFile,
+    ShardReader,
+    ShardWriter,
+    describe_shard,
+    shard_metadata,
+)
+from nightrain.datasets.shards.schema import SCHEMA_VERSION
+
+FRAMES = "frames"
+CAPTIONS = "captions"
+LABELS = "labels"
+FOREIGN_TEMPORARY_SECONDS = 86_400.0
+TABLE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
+
+
+class Shard(BaseModel):
+    """Name of a shard: its table, its planned number, and 0 or the number of the retry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    table: str = Field(pattern=f"^{TABLE_NAME.pattern}$")  # "frames", "variants/<recipe>/night"
+    number: int = Field(ge=0)
+    retry: int = Field(default=0, ge=0)
+
+    @property
+    def stem(self) -> str:
+        """File name without its ending: "00012", "00012-retry-01"."""
+        return f"{self.number:05d}" + (f"-retry-{self.retry:02d}" if self.retry else "")
+
+    @property
+    def name(self) -> str:
+        """Table and file name: "variants/weather-1a2b3c4d/night/00012"."""
+        return f"{self.table}/{self.stem}"
+
+
+class Entry(BaseModel):
+    """A manifest entry: the files of a committed shard, what they hold and what made them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    shard: Shard
+    rows: ShardFile
+    quarantine: ShardFile | None = None
+    about: dict[str, str] = {}  # recipe, split, condition, source
+    counts: dict[str, int] = {}  # quarantined rows by reason
+    seconds: float = 0.0
+    created_at: str = ""
+    schema_version: int
+
+
+def quarantine_table(table: str) -> str:
+    """Where the rejected rows of a table go: quarantine/<recipe>/<condition>, quarantine/frames."""
+    return f"quarantine/{table.removeprefix('variants/')}"
+
+
+class Catalog:
+    """The committed shards below a dataset's root, and the way to add one."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    # Reading
+
+    def entries(self, table: str) -> list[Entry]:
+        """Committed shards of a table, in order; raises CorruptShard for a damaged entry."""
+        folder = self.root / "_manifest" / table
+        entries = [self.read_entry(path) for path in folder.glob("*.json")]
+        return sorted(entries, key=lambda entry: (entry.shard.number, entry.shard.retry))
+
+    def tables(self, prefix: str = "") -> list[str]:
+        """Names of the tables that hold a committed shard."""
+        base = self.root / "_manifest"
+        found = {str(path.parent.relative_to(base)) for path in base.rglob("*.json")}
+        return sorted(name for name in found if name.startswith(prefix) and name != ".")
+
+    def entry(self, shard: Shard) -> Entry | None:
+        """The manifest entry of a shard, None where it is not committed; raises CorruptShard."""
+        path = self._entry_path(shard)
+        return self.read_entry(path) if path.exists() else None
+
+    def read_entry(self, path: Path) -> Entry:
+        """A manifest entry by its path; raises CorruptShard where it is damaged or misplaced."""
+        try:
+            data = json.loads(path.read_bytes())
+            entry = Entry.model_validate(data["entry"])
+            intact = data["sha256"] == body_digest(data["entry"])
+        except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+            raise CorruptShard(f"{path} is no manifest entry: {error}") from error
+        if not intact or self._entry_path(entry.shard) != path:
+            raise CorruptShard(f"{path} was changed since it was committed, or belongs elsewhere.")
+        if entry.schema_version != SCHEMA_VERSION:
+            raise PlanMismatch(
+                f"{path} has schema version {entry.schema_version}; this nightrain reads and "
+                f"writes version {SCHEMA_VERSION}. Use the nightrain that made it, or ingest and "
+                "generate into another folder."
+            )
+        return entry
+
+    def reader(self, file: ShardFile, cached_groups: int = 2) -> ShardReader:
+        """A checked reader of one file of an entry."""
+        return ShardReader(self.root, file, cached_groups)
+
+    # Writing
+
+    def claim(self, shard: Shard) -> Claim | None:
+        """Take a shard's lease, or None while a living process holds it."""
+        return Claim.take(self.root, _lease_name(shard))
+
+    def is_claimed(self, shard: Shard) -> bool:
+        """Whether somebody living holds a shard's lease."""
+        return is_held(self.root, _lease_name(shard))
+
+    @contextmanager
+    def writer(self, table: str, schema: pa.Schema, info: dict[str, str]) -> Iterator[ShardWriter]:
+        """A writer of a temporary file that is gone after the block, committed or not.
+
+        Raises DiskFull.
+        """
+        with no_space_is_disk_full(self.root):
+            path = temporary_path(self.root, ".parquet")
+            writer = ShardWriter(path, schema, {"table": table, **info})
+            try:
+                yield writer
+            finally:
+                writer.abandon()
+
+    def commit(
+        self,
+        shard: Shard,
+        rows: ShardWriter,
+        quarantine: ShardWriter | None = None,
+        *,
+        about: dict[str, str],
+        counts: dict[str, int],
+        seconds: float,
+    ) -> Entry:
+        """Commit finished files as one shard, exactly once; returns the entry that counts.
+
+        Where another process committed the shard first, its entry is returned and ours is dropped.
+        Raises DiskFull.
+        """
+        with no_space_is_disk_full(self.root):
+            files = {shard.table: rows}
+            if quarantine is not None and quarantine.num_rows:
+                files[quarantine_table(shard.table)] = quarantine
+            placed = {table: self._place(table, shard, w) for table, w in files.items()}
+            entry = Entry(
+                shard=shard,
+                rows=placed[shard.table],
+                quarantine=placed.get(quarantine_table(shard.table)),
+                about=about,
+                counts=counts,
+                seconds=round(seconds, 3),
+                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                schema_version=SCHEMA_VERSION,
+            )
+            return self._create_entry(entry)
+
+    def sweep(self) -> list[Path]:
+        """Remove what dead processes left behind; returns what was removed.
+
+        Temporary files and leases of dead owners go, and data files that lost the race for their
+        shard. A data file whose shard has no entry yet is left: `commit` takes it over if it is
+        whole, because its owner may be about to commit it.
+        """
+        stale = [path for path in (self.root / "_tmp").glob("*") if _is_abandoned(path)]
+        committed = {e.shard.name for table in self.tables() for e in self.entries(table)}
+        # In this order: a shard that commits in between is referenced by the time orphans are read.
+        losers = [self.root / name for name in self.orphans() if _shard_name(name) in committed]
+        for path in [*stale, *losers]:
+            path.unlink(missing_ok=True)
+        return [*stale, *losers, *remove_stale_claims(self.root)]
+
+    def orphans(self) -> list[str]:
+        """Data files, relative to the root, that no manifest entry names: no reader sees them."""
+        entries = [entry for table in self.tables() for entry in self.entries(table)]
+        known = {f.path for e in entries for f in (e.rows, e.quarantine) if f is not None}
+        found = {
+            str(path.relative_to(self.root))
+            for top in (FRAMES, CAPTIONS, LABELS, "variants", "quarantine")
+            for path in (self.root / top).rglob("*.parquet")
+        }
+        return sorted(found - known)
+
+    def _place(self, table: str, shard: Shard, writer: ShardWriter) -> ShardFile:
+        """Link a finished file to its final name, and describe what lies there now."""
+        folder = self.root / table
+        folder.mkdir(parents=True, exist_ok=True)
+        ours = describe_shard(writer.path, f"{table}/{shard.stem}.parquet")
+        if link_exclusively(writer.path, folder / f"{shard.stem}.parquet"):
+            return ours
+        # Somebody linked this shard and died before the entry, or is about to create it.
+        if theirs := self._same_rows(ours, writer):
+            return theirs
+        spare = f"{shard.stem}.{ours.sha256[:8]}.parquet"
+        link_exclusively(writer.path, folder / spare)
+        return ours.model_copy(update={"path": f"{table}/{spare}"})
+
+    def _same_rows(self, ours: ShardFile, writer: ShardWriter) -> ShardFile | None:
+        """The file that lies at our name, if it is whole and holds the same rows."""
+        path = self.root / ours.path
+        try:
+            theirs = describe_shard(path, ours.path)
+            same = theirs.keys_sha256 == ours.keys_sha256 and shard_metadata(
+                path
+            ) == shard_metadata(writer.path)
+        except (CorruptShard, FileNotFoundError):
+            return None
+        return theirs if same else None
+
+    def _create_entry(self, entry: Entry) -> Entry:
+        body = entry.model_dump(mode="json")
+        text = json.dumps({"entry": body, "sha256": body_digest(body)}, indent=1)
+        if create_exclusively(self.root, self._entry_path(entry.shard), text.encode()):
+            return entry
+        committed = self.read_entry(self._entry_path(entry.shard))
+        kept = {f.path for f in (committed.rows, committed.quarantine) if f is not None}
+        for file in (entry.rows, entry.quarantine):
+            if file is not None and file.path not in kept:
+                (self.root / file.path).unlink(missing_ok=True)
+        return committed
+
+    def _entry_path(self, shard: Shard) -> Path:
+        return self.root / "_manifest" / f"{shard.name}.json"
+
+
+def _lease_name(shard: Shard) -> str:
+    return shard.name.replace("/", "~")
+
+
+def body_digest(body: object) -> str:
+    """Digest by which a record of the manifest proves itself unchanged: 64 hex digits."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether a temporary file's owner is dead, or cannot be asked and was silent for a day."""
+    owner = Owner.parse(path.name.partition(".")[0])
+    try:
+        age_seconds = time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return not owner.alive() or (not owner.here() and age_seconds > FOREIGN_TEMPORARY_SECONDS)
+
+
+def _shard_name(data_file: str) -> str:
+    """Shard that a data file was written for: "quarantine/r/night/00001.parquet" -> variants/..."""
+    table, _, name = data_file.rpartition("/")
+    if table.startswith("quarantine/"):
+        rest = table.removeprefix("quarantine/")
+        table = rest if rest.split("/")[0] in (FRAMES, CAPTIONS, LABELS) else f"variants/{rest}"
+    return f"{table}/{name.partition('.')[0]}"

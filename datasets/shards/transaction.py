@@ -1,0 +1,210 @@
+"""One shard from claim to commit: shared by ingestion, generation and whatever comes later."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, Protocol
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+from nightrain.datasets.errors import CorruptShard, NightrainError, Reason
+from nightrain.datasets.io.atomic import fsync, require_free
+from nightrain.datasets.shards.leases import Claim
+from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry, Shard, quarantine_table
+from nightrain.datasets.shards.parquet import (
+    Row,
+    ShardReader,
+    ShardWriter,
+    describe_shard,
+    shard_metadata,
+)
+from nightrain.datasets.shards.rows import quarantine_row, ref_from_row
+from nightrain.datasets.shards.schema import QUARANTINE
+
+LEAST_FREE_BYTES = 64 * 1024 * 1024
+
+OnRows = Callable[[int], None]
+
+
+def ignore_rows(_: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row for the quarantine instead of the table."""
+
+    row: Row
+
+
+class StopRequested(Exception):
+    """Raised by a producer between two batches when the process was asked to stop."""
+
+
+class ShardReport(BaseModel):
+    """What became of one shard; small, so that a task may return it."""
+
+    shard: Shard
+    status: Literal["committed", "already", "elsewhere", "stopped", "failed"]
+    num_rows: int = 0
+    quarantined: dict[str, int] = {}
+    num_bytes: int = 0
+    seconds: float = 0.0
+    message: str = ""
+
+
+class ShardWork(Protocol):
+    """Makes one shard; picklable, so that it can run in another process or on another machine."""
+
+    def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
+        """Make the shard unless it is there or somebody else is at it."""
+        ...
+
+
+def frames_behind(catalog: Catalog, shard: Shard, *, retry: int) -> Entry:
+    """The committed frames shard that a planned shard is made of; raises NightrainError.
+
+    `retry` is that of the frames: a sidecar's own, 0 where a shard's retries are of its own making.
+    """
+    wanted = Shard(table=FRAMES, number=shard.number, retry=retry)
+    frames = catalog.entry(wanted)
+    if frames is None:
+        raise NightrainError(
+            f"{shard.name} needs {wanted.name}, which is not committed in {catalog.root}. Run "
+            "`nightrain ingest` again: it finishes what is missing."
+        )
+    return frames
+
+
+def rejected_frame(row: Row, reason: Reason, error: Exception) -> Rejected:
+    """The quarantine row of a frame, given its row, of which nothing could be made."""
+    return Rejected(
+        quarantine_row(
+            ref_from_row(row),
+            row["source_dataset"],
+            row["condition"],
+            reason,
+            error,
+            attempts=1,
+            created_at=datetime.now(UTC),
+        )
+    )
+
+
+Producer = Callable[[dict[str, Row]], Iterable[Row | Rejected]]
+
+
+def make_shard(
+    catalog: Catalog,
+    shard: Shard,
+    schema: pa.Schema,
+    about: dict[str, str],
+    produce: Producer,
+    on_rows: OnRows = ignore_rows,
+) -> ShardReport:
+    """Run a producer and commit what it gives, once.
+
+    `produce` gets the rows that an interrupted run had finished, by key, and yields every row of
+    the shard in order; when it raises StopRequested the finished rows are kept for the next run.
+    Raises DiskFull, and whatever the producer raises.
+    """
+    started = time.perf_counter()
+    if entry := catalog.entry(shard):
+        return _report(entry, "already")
+    claim = catalog.claim(shard)
+    if claim is None:
+        return ShardReport(shard=shard, status="elsewhere")
+    with claim:
+        if entry := catalog.entry(shard):  # committed between the look and the claim
+            return _report(entry, "already")
+        require_free(catalog.root, LEAST_FREE_BYTES)
+        partial = PartialShard(catalog.root, shard, about)
+        with (
+            catalog.writer(shard.table, schema, about) as rows,
+            catalog.writer(quarantine_table(shard.table), QUARANTINE, about) as rejected,
+        ):
+            try:
+                counts = _write(produce(partial.rows()), rows, rejected, claim, on_rows)
+            except StopRequested:
+                partial.keep(rows)
+                return ShardReport(shard=shard, status="stopped", num_rows=rows.num_rows)
+            seconds = time.perf_counter() - started
+            entry = catalog.commit(
+                shard,
+                rows,
+                rejected,
+                about=about,
+                counts=counts,
+                seconds=seconds,
+            )
+        partial.forget()
+        return _report(entry, "committed")
+
+
+def _write(
+    items: Iterable[Row | Rejected],
+    rows: ShardWriter,
+    rejected: ShardWriter,
+    claim: Claim,
+    on_rows: OnRows,
+) -> dict[str, int]:
+    """Write rows and rejected rows to the end; returns the rejected by reason."""
+    counts: Counter[str] = Counter()
+    for item in items:
+        if isinstance(item, Rejected):
+            rejected.add(item.row)
+            counts[item.row["reason"]] += 1
+        else:
+            rows.add(item)
+        claim.renew()
+        on_rows(1)
+    rows.close()
+    rejected.close()
+    return dict(sorted(counts.items()))
+
+
+class PartialShard:
+    """The rows that a stopped run had finished of a shard: a head start, never read by readers."""
+
+    def __init__(self, root: Path, shard: Shard, about: dict[str, str]) -> None:
+        self.root, self.about, self.table = root, about, shard.table
+        self.path = root / "_partial" / f"{shard.name.replace('/', '~')}.parquet"
+
+    def rows(self) -> dict[str, Row]:
+        """The finished rows by key; a file that is damaged or of another recipe counts as none."""
+        try:
+            if shard_metadata(self.path) != {"table": self.table, **self.about}:
+                return {}
+            file = describe_shard(self.path, str(self.path.relative_to(self.root)))
+            rows = list(ShardReader(self.root, file).rows())
+        except (CorruptShard, OSError):
+            return {}
+        return {next(iter(row.values())): row for row in rows}
+
+    def keep(self, writer: ShardWriter) -> None:
+        """Keep what a writer has so far."""
+        if not writer.num_rows:
+            return
+        writer.close()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        writer.path.replace(self.path)
+        fsync(self.path.parent)
+
+    def forget(self) -> None:
+        """The shard is committed: nothing is partial any more."""
+        self.path.unlink(missing_ok=True)
+
+
+def _report(entry: Entry, status: Literal["committed", "already"]) -> ShardReport:
+    return ShardReport(
+        shard=entry.shard,
+        status=status,
+        num_rows=entry.rows.num_rows,
+        quarantined=entry.counts,
+        num_bytes=entry.rows.num_bytes,
+        seconds=entry.seconds,
+    )

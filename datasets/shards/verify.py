@@ -1,0 +1,118 @@
+"""Re-hashing a whole dataset: the check that needs no trust in any cache or earlier check."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from nightrain.datasets.errors import CorruptShard, PlanMismatch
+from nightrain.datasets.shards.label_rows import require_same_frames
+from nightrain.datasets.shards.manifest import FRAMES, LABELS, Catalog, Entry
+from nightrain.datasets.shards.parquet import ShardFile, keys_digest
+from nightrain.datasets.shards.pinned import read_settled, settled_paths
+
+
+class Problem(BaseModel):
+    """One file that is not as it was committed."""
+
+    path: str
+    message: str
+
+
+class VerifyReport(BaseModel):
+    """What verification read and what it found."""
+
+    num_shards: int = 0
+    num_rows: int = 0
+    num_quarantined: int = 0
+    num_bytes: int = 0
+    problems: list[Problem] = []
+    orphans: list[str] = []
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every file is what its entry says, no key is twice, and labels match frames."""
+        return not self.problems
+
+
+def verify(root: Path, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+    """Hash every committed file and read every page.
+
+    Also looks for keys that are there twice, and for labels that do not match their frames row by
+    row.
+    """
+    catalog, report = Catalog(root), VerifyReport()
+    num_done, num_entries = 0, sum(1 for _ in (root / "_manifest").rglob("*.json"))
+    for table in catalog.tables():
+        seen: dict[str, str] = {}
+        for path in sorted((root / "_manifest" / table).glob("*.json")):
+            num_done += 1
+            if progress is not None:
+                progress(num_done, num_entries)
+            try:
+                entry = catalog.read_entry(path)
+            except CorruptShard as error:
+                _add(report, str(path.relative_to(root)), error)
+                continue
+            report.num_shards += 1
+            report.num_rows += entry.rows.num_rows
+            _check_file(catalog, entry.rows, seen, report)
+            if entry.quarantine is not None:
+                report.num_quarantined += entry.quarantine.num_rows
+                _check_file(catalog, entry.quarantine, {}, report)
+            if table.startswith(f"{LABELS}/"):
+                _check_labels(catalog, entry, report)
+    for path in settled_paths(root):
+        try:
+            read_settled(root, path)
+        except CorruptShard as error:
+            _add(report, str(path.relative_to(root)), error)
+    report.orphans = catalog.orphans() if report.accepted else []
+    return report
+
+
+def _check_file(
+    catalog: Catalog, file: ShardFile, seen: dict[str, str], report: VerifyReport
+) -> None:
+    """Check one file; `seen` gathers the keys of its table and the file that holds them."""
+    try:
+        keys = _read_all(catalog, file)
+    except (CorruptShard, OSError) as error:
+        _add(report, file.path, error)
+        return
+    report.num_bytes += file.num_bytes
+    for key in keys:
+        if key in seen:
+            _add(report, file.path, CorruptShard(f"{key} is also in {seen[key]}"))
+        seen[key] = file.path
+
+
+def _check_labels(catalog: Catalog, labels: Entry, report: VerifyReport) -> None:
+    """Check that labels are of the frames that lie beside them, in number, order and content."""
+    shard = labels.shard.model_copy(update={"table": FRAMES})
+    try:
+        frames = catalog.entry(shard)
+        if frames is None:
+            raise CorruptShard(f"{shard.name}, which it labels, is not committed")
+        require_same_frames(frames, labels)
+    except (CorruptShard, PlanMismatch) as error:
+        _add(report, labels.rows.path, error)
+
+
+def _read_all(catalog: Catalog, file: ShardFile) -> list[str]:
+    with open(catalog.root / file.path, "rb") as data:
+        found = hashlib.file_digest(data, "sha256").hexdigest()
+    if found != file.sha256:
+        raise CorruptShard(f"sha256 is {found[:12]}..., the manifest says {file.sha256[:12]}...")
+    reader = catalog.reader(file)
+    keys: list[str] = []
+    for group in range(len(file.row_groups)):
+        keys += reader.group(group).column(0).to_pylist()
+    if keys_digest(keys) != file.keys_sha256:
+        raise CorruptShard("its keys are not the committed ones")
+    return keys
+
+
+def _add(report: VerifyReport, path: str, error: Exception) -> None:
+    report.problems.append(Problem(path=path, message=str(error)))

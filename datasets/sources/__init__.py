@@ -1,0 +1,1 @@
+"""Readers of published datasets: one folder a dataset, one interface for all."""

@@ -1,0 +1,86 @@
+"""What single KITTI files hold, checked when a frame is read."""
+
+import cv2
+import numpy as np
+
+from nightrain.datasets.errors import DamagedInput, Reason
+from nightrain.datasets.geometry.crops import Crop
+from nightrain.datasets.io.images import (
+    MAX_FILE_BYTES,
+    JpegImage,
+    check_png,
+    decode_depth_png,
+    decode_jpeg,
+    encode_jpeg,
+)
+from nightrain.datasets.io.source_files import MAX_LIDAR_BYTES, Files
+
+LIDAR_POINT_BYTES = 16  # x, y, z, reflectance: float32 each
+JPEG_QUALITY = 95
+
+
+def read_image(files: Files, name: str, size: tuple[int, int], crop: Crop | None) -> JpegImage:
+    """An 8-bit PNG or JPEG, checked to be of `size` = (width, height), cropped, as a JPEG.
+
+    The bytes of an uncropped JPEG stay as they are; all else is encoded at quality 95. Raises
+    DamagedInput.
+    """
+    data = files.read(name, MAX_FILE_BYTES)
+    try:
+        pixels = _decode_png(data) if name.endswith(".png") else decode_jpeg(data)  # (H, W, 3)
+    except DamagedInput as error:
+        raise DamagedInput(error.reason, f"image {name}: {error}") from error
+    if pixels.shape[1::-1] != size:
+        raise DamagedInput(
+            Reason.SIZE_MISMATCH,
+            f"image {name} is {pixels.shape[1::-1]} pixels (width, height); its calibration says "
+            f"{size}. Use the images of KITTI's _sync drives at full size",
+        )
+    if crop is None and not name.endswith(".png"):
+        return JpegImage(data)
+    return JpegImage(encode_jpeg(pixels if crop is None else crop.apply(pixels), JPEG_QUALITY))
+
+
+def read_velodyne(files: Files, name: str) -> np.ndarray:
+    """Points (N, 3) float32 in metres, Velodyne frame, of a scan; raises DamagedInput."""
+    data = files.read(name, MAX_LIDAR_BYTES)
+    if len(data) % LIDAR_POINT_BYTES:
+        raise DamagedInput(
+            Reason.BAD_LIDAR,
+            f"{name} has {len(data)} bytes, no multiple of {LIDAR_POINT_BYTES}: it is cut off. "
+            "Copy it from the original",
+        )
+    points = np.frombuffer(data, "<f4").reshape(-1, 4)  # (N, 4)
+    bad = int(np.count_nonzero(~np.isfinite(points).all(axis=1)))
+    if bad:
+        raise DamagedInput(
+            Reason.BAD_LIDAR, f"{name}: {bad} of {len(points)} points are not finite numbers"
+        )
+    return points[:, :3]
+
+
+def read_depth_map(files: Files, name: str, size: tuple[int, int]) -> np.ndarray:
+    """A KITTI-depth map (H, W) float32 in metres, 0 = none; raises DamagedInput."""
+    try:
+        depth_m = decode_depth_png(files.read(name, MAX_FILE_BYTES))
+    except DamagedInput as error:
+        raise DamagedInput(error.reason, f"depth map {name}: {error}") from error
+    if depth_m.shape[::-1] != size:
+        raise DamagedInput(
+            Reason.SIZE_MISMATCH,
+            f"{name} is {depth_m.shape[::-1]} pixels (width, height); its image is {size}",
+        )
+    return depth_m
+
+
+def _decode_png(data: bytes) -> np.ndarray:
+    """(H, W, 3) uint8 sRGB of an 8-bit PNG; the grey cameras' one channel is repeated."""
+    check_png(data)
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint8 or values.shape[2:] not in ((), (3,)):
+        found = "nothing decodable" if values is None else f"{values.dtype} {values.shape}"
+        raise DamagedInput(
+            Reason.UNDECODABLE_IMAGE, f"expected an 8-bit colour or grey PNG, found {found}"
+        )
+    code = cv2.COLOR_GRAY2RGB if values.ndim == 2 else cv2.COLOR_BGR2RGB
+    return cv2.cvtColor(values, code)

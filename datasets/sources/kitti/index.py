@@ -1,0 +1,177 @@
+"""What a KITTI folder offers: the frames to read, those that should be there and are not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nightrain.datasets.errors import BrokenSource
+from nightrain.datasets.io.source_files import Files
+from nightrain.datasets.sources.kitti.drives import (
+    FrameName,
+    find_depth_maps,
+    find_drives,
+    find_images,
+    folder_names,
+    read_timestamps,
+    shorten,
+)
+from nightrain.datasets.sources.kitti.splits import EigenCounts, Listed, read_lists
+
+Layout = Literal["raw", "depth"]
+GroundTruth = Literal["velodyne", "improved"]
+DEPTH_MAP_KIND = {"velodyne": "velodyne_raw", "improved": "groundtruth"}
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The frames of a folder. `absent` ones are named somewhere, and a file of them is missing."""
+
+    drives: Sequence[str]
+    images: Mapping[FrameName, str]  # file names, relative to the root
+    times: Mapping[tuple[str, str], Sequence[int | None] | None]  # by drive and camera
+    depth_maps: Mapping[FrameName, tuple[str, str]]  # file name and the part it lies in
+    listed: Mapping[FrameName, Listed]  # by the split files
+    left_out: frozenset[FrameName]  # in the split files, without improved ground truth
+    absent: Mapping[FrameName, str]  # what names it
+    frames: Sequence[FrameName]  # all to be listed, sorted
+    without_camera: Sequence[str]  # drives that lack a camera asked for
+
+    def problems(self) -> Sequence[str]:
+        """What is missing, in words, with counts and the first few names."""
+        said = [f"{folder} is not there" for folder in self.without_camera[:3]]
+        for what in sorted(set(self.absent.values())):
+            names = [name.source_id for name in self.frames if self.absent.get(name) == what]
+            said.append(f"{what} for {len(names)} of {len(self.frames)} frames: {shorten(names)}")
+        return said
+
+    def eigen_counts(self, ground_truth: GroundTruth) -> EigenCounts | None:
+        """Test frames in the lists, None where no list names any."""
+        test = [name for name, listed in self.listed.items() if listed.split == "test"]
+        if ground_truth == "velodyne":
+            return EigenCounts(len(test), None) if test else None
+        return EigenCounts(len(test), len(set(test) - self.left_out)) if test else None
+
+
+def read_index(
+    files: Files,
+    *,
+    layout: Layout,
+    split_files: Path | None,
+    cameras: Sequence[str],
+    ground_truth: GroundTruth,
+) -> Index:
+    """List the frames below files.root; raises BrokenSource where there is no KITTI at all."""
+    drives = find_drives(files.root)
+    if not drives:
+        raise BrokenSource(
+            f"no KITTI drive below {files.root}; expected <date>/<date>_drive_<n>_sync with "
+            "image_02/data in it, and <date>/calib_cam_to_cam.txt. Give the folder of the dates"
+        )
+    images, times, without_camera = _raw(files, drives, cameras)
+    from_maps = layout == "depth" or ground_truth == "improved"
+    kind = DEPTH_MAP_KIND[ground_truth]
+    maps = find_depth_maps(files.root, drives, kind, cameras) if from_maps else {}
+    if layout == "depth" and not maps:
+        raise BrokenSource(
+            f"no depth map below {files.root}; expected "
+            f"{{train,val}}/<drive>/proj_depth/{kind}/{cameras[0]}/*.png, of KITTI-depth"
+        )
+    lists = read_lists(split_files) if split_files is not None else {}
+    listed = {name: frame for name, frame in lists.items() if name.camera in cameras}
+    left_out = frozenset(_without_improved(listed, maps) if ground_truth == "improved" else ())
+    expected = _expected(layout, times, maps, listed)
+    frames = (set(expected) | (set(images) if layout == "raw" else set())) - left_out
+    absent = {name: expected[name] for name in frames if name not in images}
+    if ground_truth == "improved":
+        named = (n for n in frames if n in listed and n in images and n not in maps)
+        absent |= dict.fromkeys(named, "a split file names it, and there is no depth map")
+    return Index(
+        drives=drives,
+        images=images,
+        times=times,
+        depth_maps=maps,
+        listed=listed,
+        left_out=left_out,
+        absent=absent,
+        frames=sorted(frames),
+        without_camera=without_camera,
+    )
+
+
+def _raw(
+    files: Files, drives: Sequence[str], cameras: Sequence[str]
+) -> tuple[dict[FrameName, str], dict[tuple[str, str], Sequence[int | None] | None], Sequence[str]]:
+    images: dict[FrameName, str] = {}
+    times: dict[tuple[str, str], Sequence[int | None] | None] = {}
+    without_camera: list[str] = []
+    for drive in drives:
+        for camera in cameras:
+            found = find_images(files.root, drive, camera)
+            if found is None:
+                without_camera.append(f"{drive}/{camera}")
+                continue
+            images |= found
+            times[drive, camera] = read_timestamps(files, f"{drive[:10]}/{drive}/{camera}")
+    return images, times, without_camera
+
+
+def _expected(
+    layout: Layout,
+    times: Mapping[tuple[str, str], Sequence[int | None] | None],
+    maps: Mapping[FrameName, tuple[str, str]],
+    listed: Mapping[FrameName, Listed],
+) -> dict[FrameName, str]:
+    """Frames that something other than an image speaks of, and what it is."""
+    expected = dict.fromkeys(listed, "a split file names an image, and there is none")
+    if layout == "depth":
+        return dict.fromkeys(maps, "there is a depth map, and no image") | expected
+    stamped = (
+        FrameName(drive, number, camera)
+        for (drive, camera), stamps in times.items()
+        for number in range(len(stamps or ()))
+    )
+    return dict.fromkeys(stamped, "timestamps.txt has a line, and there is no image") | expected
+
+
+def _without_improved(
+    listed: Mapping[FrameName, Listed], maps: Mapping[FrameName, tuple[str, str]]
+) -> set[FrameName]:
+    """Listed frames that KITTI-depth gives no ground truth for.
+
+    Either the list says so, or it has no such column and the drive has depth maps, but not this.
+    """
+    with_maps = {(name.drive, name.camera) for name in maps}
+    return {
+        name
+        for name, frame in listed.items()
+        if frame.has_depth is False
+        or (frame.has_depth is None and name not in maps and (name.drive, name.camera) in with_maps)
+    }
+
+
+def notes(files: Files, index: Index, ground_truth: GroundTruth) -> Sequence[str]:
+    """What a user should know of the folder and would not see: poses, times, scans, counts."""
+    said: list[str] = []
+    for folder, consequence in (
+        ("oxts/data", "poses unknown: T_world_camera is the identity, and there are no neighbours"),
+        ("velodyne_points/data", "no velodyne depth"),
+    ):
+        without = [
+            d for d in index.drives if not folder_names(files.root, f"{d[:10]}/{d}/{folder}")
+        ]
+        if without:
+            said.append(
+                f"{len(without)} drives without {folder}, {shorten(without)}: {consequence}"
+            )
+    if unstamped := [drive for (drive, _), stamps in index.times.items() if stamps is None]:
+        said.append(
+            f"{len(unstamped)} drives without timestamps.txt, {shorten(unstamped)}: nominal times, "
+            "10 Hz from midnight"
+        )
+    if index.left_out:
+        said.append(f"{len(index.left_out)} listed frames without improved ground truth: left out")
+    counts = index.eigen_counts(ground_truth)
+    if counts is not None and not counts.as_published:
+        said.append(str(counts))
+    return said

@@ -1,0 +1,240 @@
+"""nuScenes tables, checked before nuscenes-devkit sees them.
+
+The devkit opens what the tables name and stops at the first dangling token. So the files are read
+here, records that would stop it are set aside with a reason, and it indexes what is left.
+"""
+
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
+from nightrain.datasets.io.untrusted import Checksums, read_bytes, safe_join
+
+if TYPE_CHECKING:
+    from nuscenes.nuscenes import NuScenes
+
+Record = dict[str, Any]
+
+TABLES = (
+    *("category", "attribute", "visibility", "instance", "sensor", "calibrated_sensor"),
+    *("ego_pose", "log", "scene", "sample", "sample_data", "sample_annotation", "map"),
+)
+UNUSED = ("instance", "sample_annotation")  # checked, not kept: millions of records
+MAX_TABLE_BYTES = 4 << 30  # sample_data.json of v1.0-trainval is more than 1 GB
+LIDAR = "LIDAR_TOP"
+
+# What the devkit and this reader follow, parents first: field -> the table it points to, or None.
+LINKS: dict[str, dict[str, str | None]] = {
+    "sensor": {"channel": None, "modality": None},
+    "calibrated_sensor": {"sensor_token": "sensor"},
+    "ego_pose": {},
+    "scene": {"name": None},
+    "sample": {"scene_token": "scene"},
+    "sample_data": {
+        "calibrated_sensor_token": "calibrated_sensor",
+        "ego_pose_token": "ego_pose",
+        "sample_token": "sample",
+    },
+}
+REASONS = {
+    "sensor": Reason.BAD_CALIBRATION,
+    "calibrated_sensor": Reason.BAD_CALIBRATION,
+    "ego_pose": Reason.BAD_POSE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A sample_data record that nothing can be made of, and why."""
+
+    record: Record
+    reason: Reason
+    message: str
+
+    def error(self) -> DamagedInput:
+        """The error that loading the record ends with."""
+        return DamagedInput(self.reason, self.message)
+
+
+@dataclass(slots=True)
+class Tables:
+    """Records by table, fit for the devkit; `rejected` holds sample_data set aside, by token."""
+
+    records: dict[str, list[Record]]
+    rejected: dict[str, Rejected] = field(default_factory=dict)
+
+    def index(self, table: str) -> dict[str, Record]:
+        """Records of a table by token."""
+        return {record["token"]: record for record in self.records[table]}
+
+
+def read_tables(root: Path, version: str, channels: Collection[str], sums: Checksums) -> Tables:
+    """Read and check the 13 tables of root/version; raises BrokenSource.
+
+    Of sample_data only the `channels` and the LiDAR's keyframes are kept: the rest is never read.
+    """
+    _check_layout(root, version)
+    tables = Tables({})
+    for table in TABLES:
+        records = _read_table(root, version, table, sums)
+        tables.records[table] = [] if table in UNUSED else records
+    _check_maps(root, tables.records)
+    set_aside: dict[str, dict[str, Rejected]] = {}
+    for table in LINKS:
+        set_aside[table] = _sift(tables, table)
+        if table == "calibrated_sensor":
+            _keep_channels(tables, channels)
+    tables.rejected = set_aside["sample_data"]
+    return tables
+
+
+def open_devkit(root: Path, version: str, tables: Tables) -> "NuScenes":
+    """nuscenes-devkit over tables that were read and checked already; it opens no file."""
+    from nuscenes.nuscenes import NuScenes  # seconds: it brings matplotlib and scikit-learn
+
+    class CheckedNuScenes(NuScenes):
+        @property
+        def table_root(self) -> str:
+            # A file, so that no optional table (lidarseg, panoptic, image_annotations) is ever
+            # found beside the tables: they were not checked and are not needed.
+            return str(root / version / "sample.json")
+
+        def __load_table__(self, table_name: str) -> list[Record]:  # type: ignore[override]
+            return tables.records[table_name]
+
+    return CheckedNuScenes(version=version, dataroot=str(root), verbose=False)
+
+
+def channel_in_name(record: Mapping[str, Any]) -> str:
+    """The channel that a file name like samples/CAM_FRONT/x.jpg speaks of, or ""."""
+    parts = str(record.get("filename", "")).split("/")
+    return parts[1] if len(parts) == 3 and parts[0] in ("samples", "sweeps") else ""
+
+
+def _check_layout(root: Path, version: str) -> None:
+    if not root.is_dir():
+        raise BrokenSource(f"there is no folder {root}; give the folder that holds samples/")
+    try:
+        if "/" in version or not safe_join(root, version).is_dir():
+            raise DamagedInput(Reason.UNSAFE_PATH, f"{version!r} is no folder there")
+    except DamagedInput as error:
+        found = sorted(p.parent.name for p in root.glob("*/sample_data.json"))
+        raise BrokenSource(
+            f"no tables {version!r} in {root} ({error}); found versions: {found or 'none'}. "
+            "Expected ROOT/VERSION/*.json, ROOT/samples/, ROOT/sweeps/, ROOT/maps/"
+        ) from error
+    missing = [t for t in TABLES if not os.path.lexists(root / version / f"{t}.json")]
+    if missing:
+        raise BrokenSource(
+            f"{version} lacks {', '.join(f'{t}.json' for t in missing)}; nuScenes has 13 tables, "
+            f"all in {root / version}: unpack the metadata archive there again"
+        )
+
+
+def _read_table(root: Path, version: str, table: str, sums: Checksums) -> list[Record]:
+    name = f"{version}/{table}.json"
+    try:
+        data = read_bytes(root, name, MAX_TABLE_BYTES)
+        sums.verify(name, data)
+        records = json.loads(data)
+    except (DamagedInput, ValueError, RecursionError) as error:
+        raise BrokenSource(f"table {name} cannot be read: {error}; unpack it again") from error
+    if not isinstance(records, list):
+        raise BrokenSource(f"table {name} holds a {type(records).__name__}; expected a list")
+    return list(_with_tokens(table, records))
+
+
+def _with_tokens(table: str, records: list[Any]) -> Iterator[Record]:
+    for number, record in enumerate(records):
+        if isinstance(record, dict) and _is_text(record.get("token")):
+            yield record
+        elif table == "sample_data":  # keeps its place, under a name no other record has
+            fields = record if isinstance(record, dict) else {}
+            yield {**fields, "token": f"sample_data[{number}]", "sample_token": None}
+        elif table not in LINKS:
+            raise BrokenSource(
+                f"record {number} of table {table}.json is no object with a token: "
+                f"{str(record)[:80]}; unpack the table again"
+            )
+
+
+def _check_maps(root: Path, records: dict[str, list[Record]]) -> None:
+    for record in records["map"]:
+        try:
+            found = safe_join(root, record.get("filename")).is_file()
+        except DamagedInput as error:
+            raise BrokenSource(f"table map.json: {error}") from error
+        logs = record.get("log_tokens")
+        if not found or not isinstance(logs, list) or not all(map(_is_text, logs)):
+            raise BrokenSource(
+                f"table map.json, record {record['token']}: expected log_tokens and an existing "
+                f"mask, found {str(record)[:160]}; unpack maps/ of the metadata archive"
+            )
+    logs = {token for record in records["map"] for token in record["log_tokens"]}
+    records["log"] = [record for record in records["log"] if record["token"] in logs]
+    if not records["map"]:
+        raise BrokenSource("table map.json is empty; nuscenes-devkit needs at least one map")
+
+
+def _keep_channels(tables: Tables, channels: Collection[str]) -> None:
+    sensors = tables.index("sensor")
+    channel_of = {
+        record["token"]: sensors[record["sensor_token"]]["channel"]
+        for record in tables.records["calibrated_sensor"]
+    }
+
+    def wanted(record: Record) -> bool:
+        token = record.get("calibrated_sensor_token")
+        channel = channel_of.get(token) if _is_text(token) else None
+        if channel == LIDAR:
+            return record.get("is_key_frame") is not False
+        return channel is None or not channels or channel in channels
+
+    tables.records["sample_data"] = [r for r in tables.records["sample_data"] if wanted(r)]
+
+
+def _sift(tables: Tables, table: str) -> dict[str, Rejected]:
+    """Take out the records of a table that do not hold together, and say why."""
+    parents = {parent: tables.index(parent) for parent in LINKS[table].values() if parent}
+    count: dict[str, int] = {}
+    for record in tables.records[table]:
+        count[record["token"]] = count.get(record["token"], 0) + 1
+    kept, rejected = [], {}
+    for record in tables.records[table]:
+        bad = _problem(table, record, parents)
+        if bad is None and count[record["token"]] > 1:
+            bad = Rejected(record, REASONS.get(table, Reason.BAD_RECORD), _where(table, record))
+        if bad is None:
+            kept.append(record)
+        else:
+            rejected[record["token"]] = bad
+    tables.records[table] = kept
+    return rejected
+
+
+def _problem(table: str, record: Record, parents: dict[str, dict[str, Record]]) -> Rejected | None:
+    for name, parent in LINKS[table].items():
+        value = record.get(name)
+        if not _is_text(value):
+            reason = REASONS.get(table, Reason.BAD_RECORD)
+            return Rejected(record, reason, f"{_where(table, record)}: {name} is {value!r:.60}")
+        if parent and value not in parents[parent]:
+            message = f"{_where(table, record)}: {name} {value:.40} names no usable {parent} record"
+            return Rejected(record, REASONS.get(parent, Reason.BAD_RECORD), message)
+    if table == "sample_data" and not isinstance(record.get("is_key_frame"), bool):
+        message = f"{_where(table, record)}: is_key_frame is neither true nor false"
+        return Rejected(record, Reason.BAD_RECORD, message)
+    return None
+
+
+def _where(table: str, record: Record) -> str:
+    return f"record {record['token']:.40} of table {table}.json (missing, repeated or broken)"
+
+
+def _is_text(value: object) -> bool:
+    # Not printable are control characters and the lone surrogates that JSON can smuggle in.
+    return isinstance(value, str) and 0 < len(value) <= 1024 and value.isprintable()

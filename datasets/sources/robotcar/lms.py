@@ -1,0 +1,113 @@
+"""RobotCar's front laser: plane scans, gathered along the way into one cloud.
+
+`lms_front/<timestamp>.bin` holds float64 triplets x, y in metres and reflectance, in the laser's
+own plane z = 0 (ori-mrg/robotcar-dataset-sdk); a scan is taken as if at one instant, as there.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from nightrain.datasets.errors import DamagedInput, Reason
+from nightrain.datasets.geometry.projection import invert_rigid
+from nightrain.datasets.io.source_files import Files
+from nightrain.datasets.sources.robotcar.poses import Trajectory
+
+LMS = "lms_front"
+MAX_TIMES_BYTES = 64 << 20
+MAX_SCAN_BYTES = 1 << 20
+POINT_BYTES = 24
+MAX_RANGE_M = 60.0  # the LMS-151 reaches 50 m; more, or 0, is no return
+CACHED_SCANS = 1024  # 8 s at 50 Hz are 400; 9 MB
+MIN_PRESENT = 0.9  # of a window's scans: single files are missing in the original, as its SDK knows
+
+
+class LmsScans:
+    """The scans of one traverse, read when asked for; the last ones are kept."""
+
+    def __init__(self, files: Files, traverse: str, T_vehicle_laser: np.ndarray) -> None:
+        self._files, self._folder = files, f"{traverse}/{LMS}"
+        self._T_vehicle_laser = T_vehicle_laser
+        self.times_us = read_times_us(files, f"{traverse}/{LMS}.timestamps")
+        self._scan = lru_cache(maxsize=CACHED_SCANS)(self._read)
+
+    def points(self, trajectory: Trajectory, time_us: int, window_s: float) -> np.ndarray:
+        """Points (N, 3) float64 in metres, in the vehicle at `time_us`, of the scans around it.
+
+        All scans of +-window_s whose pose hangs together with that of `time_us`, along the
+        trajectory. Raises DamagedInput for a damaged scan and where over 10 % are missing.
+        """
+        T_first_vehicle = trajectory.at(np.array([time_us]))[0]
+        times_us = self._around(trajectory, time_us, window_s)
+        scans = [self._scan(int(t)) for t in times_us]
+        present = [i for i, scan in enumerate(scans) if scan is not None]
+        self._check_present(times_us, present)
+        kept: list[np.ndarray] = [scan for scan in scans if scan is not None]
+        if not kept:
+            return np.zeros((0, 3))
+        T_vehicle_vehicle = invert_rigid(T_first_vehicle) @ trajectory.at(times_us[present])
+        T = T_vehicle_vehicle @ self._T_vehicle_laser  # (S, 4, 4)
+        # z = 0, so that the laser's z axis has no say.
+        moved = [xy @ t[:3, :2].T + t[:3, 3] for xy, t in zip(kept, T, strict=True)]
+        return np.concatenate(moved)
+
+    def _around(self, trajectory: Trajectory, time_us: int, window_s: float) -> np.ndarray:
+        half_us = round(window_s * 1e6)
+        first, last = np.searchsorted(self.times_us, [time_us - half_us, time_us + half_us + 1])
+        times_us = self.times_us[first:last]
+        piece = trajectory.piece_at(np.array([time_us]))[0]
+        return times_us[trajectory.piece_at(times_us) == piece]
+
+    def _check_present(self, times_us: np.ndarray, present: Sequence[int]) -> None:
+        if len(present) < MIN_PRESENT * len(times_us):
+            absent = sorted({*range(len(times_us))} - {*present})
+            raise DamagedInput(
+                Reason.MISSING_FILE,
+                f"{len(absent)} of the {len(times_us)} scans around this image are not in "
+                f"{self._folder}, the first is {times_us[absent[0]]}.bin; {LMS}.timestamps names "
+                "them. Download the missing chunk of the laser",
+            )
+
+    def _read(self, time_us: int) -> np.ndarray | None:
+        """Returns (N, 2) float64 of a scan, in metres in its plane; None for an absent file."""
+        name = f"{self._folder}/{time_us}.bin"
+        try:
+            data = self._files.read(name, MAX_SCAN_BYTES)
+        except DamagedInput as error:
+            if error.reason is Reason.MISSING_FILE:
+                return None
+            raise
+        if len(data) % POINT_BYTES:
+            raise DamagedInput(
+                Reason.BAD_LIDAR,
+                f"{name} has {len(data)} bytes, no multiple of {POINT_BYTES}: it is cut off. Copy "
+                "it from the original",
+            )
+        xy = np.frombuffer(data, "<f8").reshape(-1, 3)[:, :2]
+        bad = int(np.count_nonzero(~np.isfinite(xy).all(axis=1)))
+        if bad:
+            raise DamagedInput(
+                Reason.BAD_LIDAR, f"{name}: {bad} of {len(xy)} points are not finite numbers"
+            )
+        range_m = np.hypot(xy[:, 0], xy[:, 1])
+        return xy[(range_m > 0) & (range_m <= MAX_RANGE_M)]
+
+
+def read_times_us(files: Files, name: str) -> np.ndarray:
+    """Times (N,) int64 in microseconds, sorted, of a .timestamps file; raises DamagedInput.
+
+    A line is "<timestamp> <number of the chunk>".
+    """
+    lines = files.read(name, MAX_TIMES_BYTES).decode("utf-8", "replace").splitlines()
+    times_us = []
+    for number, line in enumerate(lines, start=1):
+        word = line.split(" ", 1)[0]
+        if not (word.isascii() and word.isdigit() and len(word) < 19):
+            raise DamagedInput(
+                Reason.BAD_RECORD,
+                f"{name} line {number} is {line[:60]!r}; expected a time in microseconds and the "
+                "number of a chunk. Copy the file from the original",
+            )
+        times_us.append(int(word))
+    return np.unique(np.array(times_us, np.int64))

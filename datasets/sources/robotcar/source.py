@@ -1,0 +1,315 @@
+"""Oxford RobotCar, read as its SDK documents it and split as md4all does."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason, Refused
+from nightrain.datasets.frame import Condition, Frame, Neighbour
+from nightrain.datasets.geometry.projection import invert_rigid, project_points, transform_points
+from nightrain.datasets.ids import frame_id
+from nightrain.datasets.io.images import JpegImage, encode_jpeg
+from nightrain.datasets.io.source_files import Files
+from nightrain.datasets.io.untrusted import Checksums
+from nightrain.datasets.sources.base import FrameRef
+from nightrain.datasets.sources.robotcar import splits as protocol
+from nightrain.datasets.sources.robotcar.brightness import Brightness
+from nightrain.datasets.sources.robotcar.camera import (
+    CAMERAS,
+    T_ego_vehicle,
+    is_grey_png,
+    read_camera,
+    read_extrinsics,
+    read_png,
+)
+from nightrain.datasets.sources.robotcar.lms import LMS
+from nightrain.datasets.sources.robotcar.splits import Place
+from nightrain.datasets.sources.robotcar.traverse import NAME, Traverse
+from nightrain.datasets.sources.scene_conditions import check_split
+
+JPEG_QUALITY = 97
+CACHED_IMAGES = 8  # a frame's image is its neighbours' neighbour
+
+Undistorted = Literal["auto", "yes", "no"]
+TrainFilter = Literal["md4all", "static", "none"]
+
+
+class RobotCarSource:
+    """Frames of traverse folders below `root`, with calibration and tags of the SDK's folder.
+
+    `splits`: the folder of md4all's split files; None lists every image, with the split "none".
+    `traverses` None: those at the root and those with a split file. `undistorted` "auto" takes a
+    grey PNG as raw and a coloured one as undistorted. `train_filter` decides what "train" leaves
+    out: "static" is the odometry's part of md4all's filter, which opens no image; measured
+    brightness is kept in the folder `cache`. The world is the ego frame at the first pose of a
+    traverse; without odometry and INS every image is a world of its own, T_world_camera is
+    T_ego_camera, and there are no neighbours and no LiDAR depth. Raises BrokenSource, Refused.
+    """
+
+    name = "robotcar"
+    licence = "CC-BY-NC-SA-4.0"
+    attribution = (
+        "Oxford RobotCar Dataset, University of Oxford, https://robotcar-dataset.robots.ox.ac.uk, "
+        "CC BY-NC-SA 4.0; Maddern, Pascoe, Linegar and Newman, IJRR 2017."
+    )
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        sdk: Path,
+        splits: Path | None = None,
+        traverses: Sequence[str] | None = None,
+        camera: str = "stereo/left",
+        neighbours: bool = True,
+        undistorted: Undistorted = "auto",
+        crop_bonnet: bool = True,
+        skip_bad: bool = False,
+        lms_window_s: float = 4.0,
+        train_filter: TrainFilter = "md4all",
+        cache: Path | None = None,
+    ) -> None:
+        options = {k: v for k, v in locals().items() if k not in ("self", "root")}
+        self._open_again = partial(RobotCarSource, root, **options)
+        _check_choice("undistorted", undistorted, ("auto", "yes", "no"))
+        _check_choice("train_filter", train_filter, ("md4all", "static", "none"))
+        _check_choice("camera", camera, tuple(CAMERAS))
+        for folder in (root, sdk):
+            if not folder.is_dir():
+                raise BrokenSource(f"{folder} is no folder; expected RobotCar's data or its SDK")
+        self._root, self._camera_name = root.resolve(), camera
+        self._skip_bad, self._with_neighbours = skip_bad, neighbours
+        self._lms_window_s, self._train_filter = lms_window_s, train_filter
+        self._raw = {"auto": None, "yes": False, "no": True}[undistorted]
+        self._files = Files(self._root, Checksums(self._root))
+        self._sdk = Files(sdk.resolve(), Checksums(sdk))
+        try:
+            self._camera = read_camera(self._sdk, camera, crop_bonnet=crop_bonnet)
+            self._T_vehicle_ins = read_extrinsics(self._sdk, "ins")
+            self._T_vehicle_laser = read_extrinsics(self._sdk, LMS)
+        except DamagedInput as error:
+            raise BrokenSource(f"the calibration of {camera} cannot be read: {error}") from error
+        self._T_ego_vehicle = T_ego_vehicle(self._T_vehicle_ins)
+        names = _traverse_names(self._root, splits) if traverses is None else traverses
+        self._traverses = {name: self._traverse(name, splits) for name in names}
+        self._brightness = Brightness(cache, self._pixels)
+        self._image = lru_cache(maxsize=CACHED_IMAGES)(self._read_image)
+
+    def __reduce__(self) -> tuple[Callable[[], "RobotCarSource"], tuple[()]]:
+        return self._open_again, ()  # to a worker process go the options, not what was read
+
+    def select(self, split: str) -> Sequence[FrameRef]:
+        """Frames by traverse and time; raises Refused for an unknown split.
+
+        "train" is md4all's: triplets of clear days, without those where the car stands, where the
+        picture is overexposed or where its brightness leaps; what cannot be judged stays, to be
+        reported when it is loaded. "all" is not filtered. Raises BrokenSource for a damaged list
+        and, without `skip_bad`, for listed frames whose images, odometry or tables are absent.
+        """
+        check_split(split)
+        listed: list[tuple[Traverse, int]] = []
+        for traverse in self._traverses.values():
+            wanted = [t for t, p in traverse.listed.items() if split in ("all", p.split)]
+            if split == "train" and traverse.condition is not Condition.CLEAR:
+                wanted = []
+            listed += [(traverse, time_us) for time_us in sorted(wanted)]
+        if not self._skip_bad:
+            self._check_present(listed)
+        if split == "train":
+            listed = [(traverse, t) for traverse, t in listed if self._is_train(traverse, t)]
+            self._brightness.save()
+        return [self._ref(traverse, time_us) for traverse, time_us in listed]
+
+    def load(self, ref: FrameRef) -> Frame:
+        """Read one frame with its LiDAR depth and neighbours; raises DamagedInput."""
+        traverse = self._traverses.get(ref.scene_id)
+        if traverse is None or ref.source_id != self._source_id(traverse, ref.timestamp_us):
+            raise DamagedInput(Reason.BAD_RECORD, f"there is no image {ref.source_id:.80}")
+        place = traverse.place(ref.timestamp_us)
+        return Frame(
+            frame_id=ref.frame_id,
+            source_dataset=self.name,
+            source_id=ref.source_id,
+            split=ref.split,
+            scene_id=ref.scene_id,
+            description=traverse.description,
+            camera=ref.camera,
+            condition=ref.condition,
+            timestamp_us=ref.timestamp_us,
+            image=self._image(traverse.name, ref.timestamp_us),
+            intrinsics=self._camera.intrinsics,
+            T_world_camera=self._T_world_camera(traverse, ref.timestamp_us),
+            T_ego_camera=self._T_ego_vehicle @ self._camera.T_vehicle_camera,
+            lidar_depth_m=self._lidar_depth_m(traverse, ref.timestamp_us),
+            previous=self._neighbour(traverse, place, place.previous_us, ref, "previous"),
+            next=self._neighbour(traverse, place, place.next_us, ref, "next"),
+        )
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Source ids of frames that a list names and that are not on disk."""
+        return frozenset(
+            self._source_id(traverse, time_us)
+            for traverse in self._traverses.values()
+            for time_us in traverse.listed
+            if traverse.missing(time_us, neighbours=False)
+        )
+
+    def _traverse(self, name: str, splits: Path | None) -> Traverse:
+        condition, tags = protocol.read_condition(self._sdk, name)
+        traverse = Traverse(
+            files=self._files,
+            name=name,
+            camera=self._camera_name,
+            times_name=self._camera.kind.extrinsics,
+            condition=condition,
+            description=f"Oxford RobotCar, {tags}",
+            T_vehicle_ins=self._T_vehicle_ins,
+            T_vehicle_laser=self._T_vehicle_laser,
+            places=None if splits is None else protocol.read_split_files(splits, name),
+            prefer_rgb=self._raw is False,
+        )
+        if splits is None and not traverse.listed:
+            raise BrokenSource(
+                f"traverse {name} has neither images in {traverse.folder} nor a list of them, "
+                f"{name}/{traverse.times_name}.timestamps. Check the root folder and the camera"
+            )
+        return traverse
+
+    def _check_present(self, listed: Sequence[tuple[Traverse, int]]) -> None:
+        missing = {
+            self._source_id(traverse, time_us): problem
+            for traverse, time_us in listed
+            if (problem := traverse.missing(time_us, neighbours=self._with_neighbours))
+        }
+        if missing:
+            raise BrokenSource(protocol.missing_message(missing, str(self._root)))
+        for traverse in {traverse.name: traverse for traverse, _ in listed}.values():
+            self._check_needs(traverse)
+
+    def _check_needs(self, traverse: Traverse) -> None:
+        """Raise BrokenSource where what all images of a traverse need is absent."""
+        triplets = any(place.previous_us for place in traverse.listed.values())
+        if triplets and self._with_neighbours and _odometry(traverse) is None:
+            raise BrokenSource(f"traverse {traverse.name}: {NO_ODOMETRY}")
+        if self._raw is False or not self._is_raw(traverse, int(traverse.images_us[0])):
+            return
+        try:
+            self._camera.lookup()
+        except DamagedInput as error:
+            raise BrokenSource(f"traverse {traverse.name}: {error}") from error
+
+    def _is_raw(self, traverse: Traverse, time_us: int) -> bool:
+        try:
+            return is_grey_png(read_png(self._files, f"{traverse.folder}/{time_us}.png"))
+        except DamagedInput:
+            return False  # its own frame will say so
+
+    def _ref(self, traverse: Traverse, time_us: int) -> FrameRef:
+        source_id = self._source_id(traverse, time_us)
+        return FrameRef(
+            frame_id=frame_id(self.name, source_id),
+            source_id=source_id,
+            split=traverse.listed[time_us].split,
+            scene_id=traverse.name,
+            camera=self._camera_name,
+            condition=traverse.condition,
+            timestamp_us=time_us,
+        )
+
+    def _source_id(self, traverse: Traverse, time_us: int) -> str:
+        return f"{traverse.name}/{self._camera_name}/{time_us}"
+
+    def _is_train(self, traverse: Traverse, time_us: int) -> bool:
+        place = traverse.listed[time_us]
+        if self._train_filter == "none" or place.previous_us is None or place.next_us is None:
+            return True
+        triplet_us = (place.previous_us, time_us, place.next_us)
+        try:
+            trajectory = traverse.trajectory
+            if trajectory is not None and protocol.is_static(trajectory, triplet_us):
+                return False
+            if self._train_filter == "static":
+                return True
+            means = self._brightness.of(traverse.name, triplet_us)
+        except DamagedInput:
+            return True  # it keeps its place, so that the damage is reported and not lost
+        return not protocol.is_badly_exposed(*means)
+
+    def _pixels(self, traverse: str, time_us: int) -> np.ndarray:
+        name = f"{self._traverses[traverse].folder}/{time_us}.png"
+        try:
+            return self._camera.picture(read_png(self._files, name), raw=self._raw)
+        except DamagedInput as error:
+            raise DamagedInput(error.reason, f"image {name}: {error}") from error
+
+    def _read_image(self, traverse: str, time_us: int) -> JpegImage:
+        return JpegImage(encode_jpeg(self._pixels(traverse, time_us), quality=JPEG_QUALITY))
+
+    def _T_world_camera(self, traverse: Traverse, time_us: int) -> np.ndarray:
+        T_first_vehicle = np.eye(4)
+        if traverse.trajectory is not None:
+            T_first_vehicle = traverse.trajectory.at(np.array([time_us]))[0]
+        return self._T_ego_vehicle @ T_first_vehicle @ self._camera.T_vehicle_camera
+
+    def _lidar_depth_m(self, traverse: Traverse, time_us: int) -> np.ndarray | None:
+        """Depth (H, W) of the scans around an image, in its camera at its time."""
+        if traverse.scans is None or traverse.trajectory is None:
+            return None
+        vehicle_m = traverse.scans.points(traverse.trajectory, time_us, self._lms_window_s)
+        points_m = transform_points(invert_rigid(self._camera.T_vehicle_camera), vehicle_m)
+        return project_points(points_m, self._camera.intrinsics, self._camera.size)
+
+    def _neighbour(
+        self, traverse: Traverse, place: Place, time_us: int | None, ref: FrameRef, side: str
+    ) -> Neighbour | None:
+        if not self._with_neighbours or time_us is None:
+            return None
+        if traverse.trajectory is None:
+            if traverse.listed[ref.timestamp_us].previous_us is None:
+                return None
+            raise DamagedInput(Reason.BAD_POSE, NO_ODOMETRY)
+        try:
+            T_world_neighbour = self._T_world_camera(traverse, time_us)
+            return Neighbour(
+                source_id=self._source_id(traverse, time_us),
+                timestamp_us=time_us,
+                image=self._image(traverse.name, time_us),
+                intrinsics=self._camera.intrinsics,
+                T_neighbour_camera=invert_rigid(T_world_neighbour)
+                @ self._T_world_camera(traverse, ref.timestamp_us),
+            )
+        except DamagedInput as error:
+            raise DamagedInput(error.reason, f"its {side} image: {error}") from error
+
+
+NO_ODOMETRY = (
+    "its triplets need the car's motion, and neither vo/vo.csv nor gps/ins.csv is there. Download "
+    "the visual odometry, or read without neighbours"
+)
+
+
+def _odometry(traverse: Traverse) -> object:
+    try:
+        return traverse.trajectory
+    except DamagedInput as error:
+        raise BrokenSource(f"traverse {traverse.name}: {error}") from error
+
+
+def _traverse_names(root: Path, splits: Path | None) -> list[str]:
+    here = {path.name for path in root.iterdir() if NAME.fullmatch(path.name) and path.is_dir()}
+    names = here | set([] if splits is None else protocol.traverses_of(splits))
+    if not names:
+        raise BrokenSource(
+            f"{root} holds no traverse; expected folders named as 2014-12-09-13-21-02. Give the "
+            "folder that the downloaded archives were unpacked in"
+        )
+    return sorted(names)
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise Refused(f"{name} is {value!r}; choose {', '.join(choices)}")

@@ -1,0 +1,155 @@
+"""Who belongs to train, val and test of RobotCar, and in what weather a traverse was driven.
+
+md4all's protocol (Gasperini et al., ICCV 2023) on the split files of AllDay-DeMoN (MIT), which have
+the same names and counts. Lines of `<traverse>_train_stride_1.txt` and `_val_stride_1.txt` are
+"previous current next" timestamps in microseconds; of `_test.txt` the first field counts.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.io.source_files import Files
+from nightrain.datasets.io.untrusted import read_bytes
+from nightrain.datasets.sources.robotcar.poses import Trajectory
+from nightrain.datasets.sources.scene_conditions import NO_SPLIT
+
+MAX_SPLIT_BYTES = 64 << 20
+MAX_TAG_BYTES = 1 << 16
+FILES = {"train": "_train_stride_1.txt", "val": "_val_stride_1.txt", "test": "_test.txt"}
+# Tags of the SDK that say nothing of the weather (roadworks, alternate-route, ...) are passed over.
+CLEAR_TAGS = frozenset({"sun", "clouds", "overcast"})
+
+# md4all's filter of the train triplets.
+MIN_STEP_M = 1e-3
+MAX_BRIGHTNESS = 0.9  # mean of the picture's top rows, values 0 to 1
+MAX_BRIGHTNESS_STEP = 0.05  # to the picture before and the one after
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The split of an image and its neighbours' times in microseconds, where a file names them."""
+
+    split: str = NO_SPLIT
+    previous_us: int | None = None
+    next_us: int | None = None
+
+
+def traverses_of(splits: Path) -> list[str]:
+    """Names of the traverses that have a split file in a folder; raises BrokenSource for none."""
+    try:
+        names = sorted(path.name for path in splits.iterdir())
+    except OSError as error:
+        raise BrokenSource(f"the split files' folder {splits} cannot be read: {error}") from error
+    found = {name.removesuffix(end) for name in names for end in FILES.values() if end in name}
+    if not found:
+        raise BrokenSource(
+            f"{splits} holds no split file; expected <traverse>{FILES['train']} and "
+            f"<traverse>{FILES['test']}, as in AllDay-DeMoN's data/ours or md4all's splits"
+        )
+    return sorted(found)
+
+
+def read_split_files(splits: Path, traverse: str) -> dict[int, Place]:
+    """Place of every timestamp that the split files of a traverse name; raises BrokenSource."""
+    places: dict[int, Place] = {}
+    for split, ending in FILES.items():
+        name = f"{traverse}{ending}"
+        try:
+            text = read_bytes(splits, name, MAX_SPLIT_BYTES).decode("utf-8", "replace")
+        except DamagedInput as error:
+            if error.reason is Reason.MISSING_FILE:
+                continue
+            raise BrokenSource(f"split file {name}: {error}") from error
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.strip():
+                time_us, place = _place(split, line.split(), f"{name} line {number}")
+                other = places.setdefault(time_us, place)
+                if other.split != split:
+                    raise BrokenSource(
+                        f"{name} line {number}: {time_us} is in {other.split} already; an image "
+                        "belongs to one split. Take the published files"
+                    )
+    return places
+
+
+def read_condition(sdk: Files, traverse: str) -> tuple[Condition, str]:
+    """Condition and tags, as a sentence, of a traverse by tags/<traverse>.yaml.
+
+    Night, rain, snow and dusk decide in this order; sun, clouds and overcast are clear. Raises
+    BrokenSource for a traverse without a tag of its weather.
+    """
+    name = f"tags/{traverse}.yaml"
+    try:
+        tags = yaml.safe_load(sdk.read(name, MAX_TAG_BYTES).decode("utf-8", "replace"))
+    except (DamagedInput, yaml.YAMLError) as error:
+        raise BrokenSource(
+            f"the weather of traverse {traverse} is unknown: {error}. Copy the folder tags of the "
+            "RobotCar SDK, or name the traverses to read"
+        ) from error
+    words = [str(tag) for tag in tags] if isinstance(tags, list) else []
+    condition = condition_of(words)
+    if condition is None:
+        raise BrokenSource(
+            f"{name} holds {str(tags)[:80]!r}; expected a list with one of night, rain, snow, "
+            f"dusk, {', '.join(sorted(CLEAR_TAGS))}"
+        )
+    return condition, ", ".join(words)
+
+
+def condition_of(tags: Iterable[str]) -> Condition | None:
+    """Condition that tags name, None where none is of the weather."""
+    found = set(tags)
+    if {"night", "rain"} <= found:
+        return Condition.NIGHT_RAIN
+    for condition in (Condition.NIGHT, Condition.RAIN, Condition.SNOW, Condition.DUSK):
+        if condition.value in found:
+            return condition
+    return Condition.CLEAR if found & CLEAR_TAGS else None
+
+
+def is_static(trajectory: Trajectory, triplet_us: tuple[int, int, int]) -> bool:
+    """md4all: whether the car moved less than 1 mm from the previous or to the next image.
+
+    Raises DamagedInput(BAD_POSE) where the odometry does not reach.
+    """
+    places_m = trajectory.at(np.array(triplet_us))[:, :3, 3]  # (3, 3)
+    return bool(np.linalg.norm(np.diff(places_m, axis=0), axis=1).min() < MIN_STEP_M)
+
+
+def is_badly_exposed(brightness: float, previous: float, following: float) -> bool:
+    """md4all: whether a mean brightness (0 to 1) is too high or leaps from its neighbours'."""
+    leaps = (abs(previous - brightness), abs(following - brightness))
+    return brightness >= MAX_BRIGHTNESS or max(leaps) > MAX_BRIGHTNESS_STEP
+
+
+def missing_message(missing: Mapping[str, str], folder: str) -> str:
+    """The error for frames without an image: how many, the first few, what to do."""
+    shown = "; ".join(f"{name} ({why})" for name, why in list(missing.items())[:3])
+    return (
+        f"{len(missing)} frames are listed and have no image below {folder}: {shown}"
+        f"{'; ...' if len(missing) > 3 else ''}. Expected <timestamp>.png for each. Download the "
+        "missing chunks, or go on without these frames with --skip-bad"
+    )
+
+
+def _place(split: str, words: list[str], where: str) -> tuple[int, Place]:
+    wanted = words[:1] if split == "test" else words
+    if len(wanted) != (1 if split == "test" else 3) or not all(
+        word.isascii() and word.isdigit() and len(word) < 19 for word in wanted
+    ):
+        raise BrokenSource(
+            f"{where} is {' '.join(words)[:80]!r}; expected "
+            f"{'a timestamp' if split == 'test' else 'three timestamps'} in microseconds"
+        )
+    times_us = [int(word) for word in wanted]
+    if split == "test":
+        return times_us[0], Place(split)
+    if not times_us[0] < times_us[1] < times_us[2]:
+        raise BrokenSource(f"{where}: {words} are not in the order previous, current, next")
+    return times_us[1], Place(split, times_us[0], times_us[2])

@@ -1,0 +1,144 @@
+"""Who belongs to train, val and test: nuScenes' official scenes and md4all's protocol on them.
+
+md4all (Gasperini et al., ICCV 2023): train on day-clear frames of a moving car; evaluate on every
+frame of val. A scene's condition is read from its description by lower-case substrings, so
+that the published counts come out (see protocols.py). What is not nuScenes is read by whole words.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason, Refused
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.io.untrusted import read_bytes
+
+SPLITS = ("train", "val", "test")
+NO_SPLIT = "none"
+MIN_TRAIN_SPEED_M_S = 0.5
+MAX_SPLITS_BYTES = 16 << 20
+
+# In the order in which they decide.
+CONDITION_WORDS = {
+    Condition.NIGHT: re.compile(r"\bnight(time)?\b", re.IGNORECASE),
+    Condition.RAIN: re.compile(r"\brain(y|ing)?\b", re.IGNORECASE),
+    Condition.SNOW: re.compile(r"\bsnow(y|ing|fall)?\b", re.IGNORECASE),
+    Condition.FOG: re.compile(r"\bfog(gy)?\b", re.IGNORECASE),
+    Condition.DUSK: re.compile(r"\b(dusk|twilight)\b", re.IGNORECASE),
+}
+
+# The official test scenes come without descriptions: md4all's (log, timestamp in us) ranges.
+TEST_RANGES = (
+    (
+        Condition.RAIN,
+        ("n008-2018-09-18-14-18-33", 1537294719112404),
+        ("n008-2018-09-18-14-18-33", 1537295445612404),
+    ),
+    (
+        Condition.NIGHT,
+        ("n015-2018-11-14-19-21-41", 1542194502662460),
+        ("n015-2018-11-14-19-52-02", 1542196694912460),
+    ),
+)
+# The ranges are CAM_FRONT's; the other cameras fire within 50 ms, keyframes lie 500 ms apart.
+TEST_RANGE_SLACK_US = 250_000
+
+
+def check_split(split: str) -> None:
+    """Raise Refused unless `split` is train, val, test or all."""
+    if split not in (*SPLITS, "all"):
+        raise Refused(f"there is no split {split!r}; choose train, val, test or all")
+
+
+def own_scene_splits(root: Path, version: str) -> Mapping[str, str] | None:
+    """Split by scene name as the version's own splits.json says, None where it says nothing.
+
+    splits.json has the devkit's custom format, {"train": [scene names], "val": [...]}. Scenes that
+    it does not name have no split. Raises BrokenSource.
+    """
+    try:
+        scenes_of = json.loads(read_bytes(root, f"{version}/splits.json", MAX_SPLITS_BYTES))
+    except DamagedInput as error:
+        if error.reason is Reason.MISSING_FILE:
+            return None
+        raise BrokenSource(f"{version}/splits.json: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise BrokenSource(f"{version}/splits.json is no JSON: {error}") from error
+    _check_scene_lists(scenes_of, version)
+    if any(split in scenes_of for split in SPLITS):
+        return _split_of_scene(scenes_of)
+    return None  # it names subsets for other purposes only
+
+
+def official_scene_splits() -> Mapping[str, str]:
+    """Split by scene name as nuScenes publishes it."""
+    return _split_of_scene(official_scenes())
+
+
+def official_scenes() -> Mapping[str, list[str]]:
+    """Scene names of nuScenes' official splits: 700 train, 150 val, 150 test."""
+    from nuscenes.utils.splits import create_splits_scenes  # seconds: it imports the devkit
+
+    return create_splits_scenes()
+
+
+def condition_by_md4all(description: str) -> Condition:
+    """Condition of a nuScenes scene by md4all's rule: "night" and "rain" as plain substrings.
+
+    Kept to the letter, because the published counts depend on it: "a train passes" is rain.
+    `protocols.doubtful_scenes` finds the scenes where that happens.
+    """
+    text = description.lower()
+    if "night" in text:
+        return Condition.NIGHT_RAIN if "rain" in text else Condition.NIGHT
+    return Condition.RAIN if "rain" in text else Condition.CLEAR
+
+
+def condition_by_words(description: str) -> Condition:
+    """Condition of a described scene by whole words: night and rain, then snow, fog and dusk."""
+    found = {condition for condition, word in CONDITION_WORDS.items() if word.search(description)}
+    if {Condition.NIGHT, Condition.RAIN} <= found:
+        return Condition.NIGHT_RAIN
+    return next((c for c in CONDITION_WORDS if c in found), Condition.CLEAR)
+
+
+def condition_from_test_file(file_name: str, timestamp_us: int) -> Condition:
+    """Condition of an image of the official test set, by md4all's file-name ranges."""
+    log = file_name.rsplit("/", 1)[-1][: len(TEST_RANGES[0][1][0])]
+    for condition, (first_log, first_us), (last_log, last_us) in TEST_RANGES:
+        after = (log, timestamp_us) >= (first_log, first_us - TEST_RANGE_SLACK_US)
+        if after and (log, timestamp_us) <= (last_log, last_us + TEST_RANGE_SLACK_US):
+            return condition
+    return Condition.CLEAR
+
+
+def is_md4all_train(condition: Condition, speeds_m_s: tuple[float, float] | None) -> bool:
+    """Whether a train frame is day-clear and moves: its speeds to t-1 and t+1 average >= 0.5 m/s.
+
+    None: a frame that lacks t-1 or t+1, which is dropped. A speed that is not a number comes from
+    a damaged record; the frame keeps its place, so that the damage is reported, not lost.
+    """
+    if condition is not Condition.CLEAR or speeds_m_s is None:
+        return False
+    mean_m_s = sum(speeds_m_s) / 2
+    return math.isnan(mean_m_s) or mean_m_s >= MIN_TRAIN_SPEED_M_S
+
+
+def _check_scene_lists(scenes_of: object, version: str) -> None:
+    lists = list(scenes_of.values()) if isinstance(scenes_of, dict) else [None]
+    if not all(isinstance(x, list) and all(isinstance(s, str) for s in x) for x in lists):
+        raise BrokenSource(
+            f'{version}/splits.json: expected {{"train": [scene names], "val": [...]}}, '
+            f"found {str(scenes_of)[:80]}"
+        )
+
+
+def _split_of_scene(scenes_of: Mapping[str, list[str]]) -> dict[str, str]:
+    split_of: dict[str, str] = {}
+    for split in SPLITS:
+        for scene in scenes_of.get(split, ()):
+            if split_of.setdefault(scene, split) != split:
+                raise BrokenSource(f"scene {scene} is in {split_of[scene]} and in {split}")
+    return split_of

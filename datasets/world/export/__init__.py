@@ -1,0 +1,1 @@
+"""Writers of rendered scenes: the nuScenes and RobotCar layouts, with exact truth."""

@@ -1,0 +1,105 @@
+"""What is asked of a world: which places under which conditions, and how each is recorded."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.world.export.nuscenes_tables import token
+from nightrain.datasets.world.sensors.schedule import KEYFRAME_US, Sweeps
+
+Truth = Literal["depth", "semantic", "instance", "flow"]
+TRUTHS: tuple[Truth, ...] = ("depth", "semantic", "instance", "flow")
+VAL_EVERY = 5  # every fifth place is for validation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneSpec:
+    """One scene to render: a place of the seed, under a condition, for a split.
+
+    The same place under another condition is the same street, traffic and drive at the same times.
+    """
+
+    place: int
+    condition: Condition = Condition.CLEAR
+    split: str = "train"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """How every scene of a world is recorded."""
+
+    num_keyframes: int
+    size: tuple[int, int] = (448, 256)  # width, height
+    cameras: tuple[str, ...] = ("CAM_FRONT",)
+    sweeps: Sweeps = "neighbours"
+    stereo: bool = False  # keyframes of CAM_FRONT_STEREO beside those of CAM_FRONT
+    lidar_sweeps: bool = False  # scans nearest to t-1 and t+1 too
+    truth: tuple[Truth, ...] = TRUTHS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenePlan:
+    """What decides the bytes of one scene, and its names."""
+
+    seed: int
+    spec: SceneSpec
+    recording: Recording
+    with_map: bool = True  # the first scene of a place brings its map and log
+
+    @property
+    def place(self) -> int:
+        """Number of the place; it decides the times of the scene too."""
+        return self.spec.place
+
+    @property
+    def name(self) -> str:
+        """nuScenes-like name of the scene: world-0003 where it is clear, else world-0003-night."""
+        name = f"world-{self.place:04d}"
+        clear = self.spec.condition is Condition.CLEAR
+        return name if clear else f"{name}-{self.spec.condition}"
+
+    @property
+    def duration_s(self) -> float:
+        """How long the drive is."""
+        return self.recording.num_keyframes * KEYFRAME_US / 1e6
+
+    def token(self, *parts: object) -> str:
+        """Token of a record of this scene."""
+        return token("world", self.seed, self.place, self.spec.condition, *parts)
+
+    def place_token(self, *parts: object) -> str:
+        """Token of a record that the scenes of one place share: its log and its map."""
+        return token("world", self.seed, self.place, *parts)
+
+    def rng(self, *parts: object) -> np.random.Generator:
+        """A generator of the place's own, the same under every condition."""
+        return np.random.Generator(np.random.PCG64(int(self.place_token("rng", *parts), 16)))
+
+
+def clear_places(num: int) -> tuple[SceneSpec, ...]:
+    """Places 0 to num - 1 by clear day."""
+    return scene_specs(num, (Condition.CLEAR,))
+
+
+def scene_specs(
+    num: int, conditions: tuple[Condition, ...], pairs: tuple[Condition, ...] = ()
+) -> tuple[SceneSpec, ...]:
+    """Places 0 to num - 1 under conditions taken in turn; each again under every one of `pairs`.
+
+    Twins of one place are in one split: every fifth place is for validation, if there are five.
+    """
+    found = []
+    for place in range(num):
+        first = conditions[place % len(conditions)]
+        for condition in dict.fromkeys((first, *pairs)):
+            split = split_of(place, num)
+            found.append(SceneSpec(place=place, condition=condition, split=split))
+    return tuple(found)
+
+
+def split_of(place: int, num_places: int) -> str:
+    """Which split a place is in: every fifth one for validation, where there are five."""
+    is_val = num_places >= VAL_EVERY and place % VAL_EVERY == VAL_EVERY - 1
+    return "val" if is_val else "train"

@@ -1,0 +1,1 @@
+"""Objects of a street: buildings, plants, furniture, vehicles and people."""

@@ -1,0 +1,1 @@
+"""Rendering: light, sky, air and what the camera sees of them."""

@@ -1,0 +1,1 @@
+"""Scenes: a place with its weather, traffic and people, drawn from a seed."""

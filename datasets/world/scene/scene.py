@@ -1,0 +1,103 @@
+"""A scene: what stands, what moves, what shines, the weather, and how the ego vehicle drives."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from nightrain.datasets.world.objects.gait import Gait
+from nightrain.datasets.world.scene.weather import Weather
+from nightrain.datasets.world.shapes.lamps import Lamp
+from nightrain.datasets.world.shapes.raycast import Caster, Geometry
+from nightrain.datasets.world.shapes.solids import Solids, join, join_rows, moved
+from nightrain.datasets.world.street.motion import Motion
+from nightrain.datasets.world.street.street import Street
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actor:
+    """Somebody or something that has a place of its own: a vehicle, a pedestrian, a cyclist."""
+
+    category: str  # nuScenes' name, such as "vehicle.car"
+    size_m: tuple[float, float, float]  # length, width, height
+    solids: Solids  # in its own coordinates: x forward, y left, z up from the ground amidships
+    motion: Motion
+    lamps: tuple[Lamp, ...] = ()  # in its own coordinates
+    gait: Gait | None = None  # of one who walks
+    in_traffic: bool = False  # one that stands still, but only for a while
+    has_rider: bool = False  # of a bicycle or motorcycle
+
+    def at(self, t_s: float) -> Solids:
+        """Its solids in its own coordinates at time t; the rows are the same at all times."""
+        return self.gait.pose(self.solids, self.motion.way_m(t_s)) if self.gait else self.solids
+
+    def is_moving(self, t_s: float) -> bool:
+        """Whether it moves at time t."""
+        return abs(self.motion.speed_at_mps(t_s)) > 0.05
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it stands still for longer than the scene."""
+        return self.motion.is_still() and not self.in_traffic
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """One place with its traffic under one weather; seconds count from the first keyframe."""
+
+    street: Street
+    static: Solids
+    actors: tuple[Actor, ...]
+    ego: Motion
+    lamps: tuple[Lamp, ...]  # those that stand still, in the world
+    ego_lamps: tuple[Lamp, ...]  # the ego vehicle's own headlights, in its coordinates
+    weather: Weather
+    description: str
+
+    @cached_property
+    def static_geometry(self) -> Geometry:
+        """The index over what stands still, built once."""
+        return Geometry(self.static)
+
+    @cached_property
+    def still_geometry(self) -> Geometry | None:
+        """The index over the actors that never move, built once."""
+        bodies = self._bodies(0.0, still=True)
+        return Geometry(join(bodies)) if bodies else None
+
+    def at(self, t_s: float) -> "Moment":
+        """The scene at time t: rows of what stands, of actors that never move, of the others."""
+        bodies = self._bodies(t_s, still=False)
+        moving = Geometry(join(bodies)) if bodies else None
+        found = [g for g in (self.static_geometry, self.still_geometry, moving) if g]
+        rows = join_rows([g.solids for g in found])
+        return Moment(scene=self, t_s=t_s, solids=rows, caster=Caster(found))
+
+    def _bodies(self, t_s: float, *, still: bool) -> list[Solids]:
+        """The actors that never move, or the others, in the world."""
+        return [
+            moved(a.at(t_s), a.motion.pose(t_s), k)
+            for k, a in enumerate(self.actors)
+            if a.motion.is_still() == still
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A scene at one time: all solids in the world, and rays against them.
+
+    Row k is the same solid at every time of a scene; actor k owns the rows with `owner == k`.
+    """
+
+    scene: Scene
+    t_s: float
+    solids: Solids
+    caster: Caster
+
+    def lamps(self) -> list[Lamp]:
+        """Every lamp in the world: of the street, of the actors, of the ego vehicle."""
+        scene = self.scene
+        found = list(scene.lamps)
+        for actor in scene.actors:
+            T = actor.motion.pose(self.t_s)
+            found += [lamp.moved(T) for lamp in actor.lamps]
+        T = scene.ego.pose(self.t_s)
+        return found + [lamp.moved(T) for lamp in scene.ego_lamps]

@@ -1,0 +1,1 @@
+"""Sensor models: camera, LiDAR, optical flow and their timing."""

@@ -1,0 +1,67 @@
+"""When the sensors of a scene fire; timestamps are whole microseconds."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from nightrain.datasets.world.sensors.rig import MOUNTS
+
+FIRST_SCENE_US = 1_600_000_000_000_000
+SCENE_SPACING_US = 3_600_000_000
+KEYFRAME_US = 500_000
+SHOTS_PER_KEYFRAME = 6  # 12 Hz
+TURN_US = 50_000  # of the LiDAR: 20 Hz
+NEAREST_TURNS = (-2, 1)  # to the front camera's t-1 and t+1, 118 ms before and 48 ms after
+
+Sweeps = Literal["neighbours", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One image of one camera, or one turn of the LiDAR."""
+
+    timestamp_us: int
+    keyframe: int  # the keyframe it belongs to: its own, or the nearest
+    is_keyframe: bool
+
+
+def keyframe_us(place: int, keyframe: int) -> int:
+    """When the LiDAR of a keyframe fires; the sample's time."""
+    return FIRST_SCENE_US + place * SCENE_SPACING_US + keyframe * KEYFRAME_US
+
+
+def seconds(place: int, timestamp_us: int) -> float:
+    """Time within a scene, from its first keyframe."""
+    return (timestamp_us - keyframe_us(place, 0)) / 1e6
+
+
+def shots(place: int, camera: str, num_keyframes: int, sweeps: Sweeps) -> Iterator[Shot]:
+    """The images of a camera in order of time; every keyframe has one before and one after it."""
+    for keyframe in range(num_keyframes):
+        last = keyframe == num_keyframes - 1
+        steps = [-1, 0, 1] if sweeps == "neighbours" else [*range(-1 if not keyframe else 0, 6)]
+        if last and sweeps == "all":
+            steps = [step for step in steps if step <= 1]
+        for step in steps:
+            yield _shot(place, camera, keyframe, step, last)
+
+
+def keyframe_shots(place: int, camera: str, num_keyframes: int) -> Iterator[Shot]:
+    """The images of a camera that fires at keyframes only."""
+    for keyframe in range(num_keyframes):
+        yield _shot(place, camera, keyframe, 0, False)
+
+
+def turns(place: int, num_keyframes: int, with_sweeps: bool) -> Iterator[Shot]:
+    """The LiDAR's turns in order of time: of keyframes, and those nearest to t-1 and t+1."""
+    before, after = NEAREST_TURNS
+    for keyframe in range(num_keyframes):
+        for step in (before, 0, after) if with_sweeps else (0,):
+            yield Shot(keyframe_us(place, keyframe) + step * TURN_US, keyframe, step == 0)
+
+
+def _shot(place: int, camera: str, keyframe: int, step: int, last: bool) -> Shot:
+    at_us = keyframe_us(place, keyframe) + MOUNTS[camera].lag_us
+    at_us += round(step * KEYFRAME_US / SHOTS_PER_KEYFRAME)
+    nearest = keyframe + (step > SHOTS_PER_KEYFRAME // 2 and not last)
+    return Shot(at_us, nearest, step == 0)

@@ -1,0 +1,1 @@
+"""Primitives of the world: triangles, rays, noise, cameras and lamps."""

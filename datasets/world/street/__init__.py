@@ -1,0 +1,1 @@
+"""Streets: course, cross-section, paths, markings and the ground mesh."""

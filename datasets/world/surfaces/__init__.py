@@ -1,0 +1,1 @@
+"""Surface appearance: materials, and the water and snow that cover them."""

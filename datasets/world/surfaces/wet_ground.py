@@ -1,0 +1,72 @@
+"""Water on the ground: a darker street, a film that mirrors, puddles."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightrain.datasets.world.scene.weather import Weather
+from nightrain.datasets.world.shapes.noise import fractal, smoothstep
+from nightrain.datasets.world.shapes.points import Points
+
+WATER_MIRROR = 0.02  # Fresnel's share at right angles for n = 1.33
+_INSIDE = 0.47  # of the light that the film throws back onto the ground (Lekner and Dorf 1988)
+_PUDDLE_OCTAVES = ((9.0, 0.55), (3.1, 0.35), (1.1, 0.2), (0.4, 0.1))
+_FILM_ROUGHNESS, _PUDDLE_ROUGHNESS = 0.42, 0.10  # GGX's, before squaring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Water:
+    """Water on points (N,): cover by a film and by a puddle, each in [0, 1]."""
+
+    film: np.ndarray
+    puddle: np.ndarray
+
+    @property
+    def roughness(self) -> np.ndarray:
+        """Of the surface, as GGX counts it."""
+        return _FILM_ROUGHNESS + (_PUDDLE_ROUGHNESS - _FILM_ROUGHNESS) * self.puddle
+
+    @property
+    def cover(self) -> np.ndarray:
+        """Share (N,) of the surface that mirrors; a film leaves the tips of the stones dry."""
+        return np.maximum(0.5 * self.film, self.puddle)
+
+    def under(self, snow: np.ndarray) -> "Water":
+        """What snow of a cover (N,) leaves of it."""
+        return Water(film=self.film * (1 - snow), puddle=self.puddle * (1 - snow))
+
+
+def water_on(points: Points, paved: np.ndarray, tight: np.ndarray, weather: Weather) -> Water:
+    """Water on points: a film and puddles where it is paved (N,) bool, dampness elsewhere.
+
+    From what is tight (N,) bool it runs off; walls get half of what falls on roofs.
+    """
+    level = np.clip(points.normal[2], 0, 1)
+    film = (weather.wetness * (0.35 + 0.4 * level) * ~tight).astype(np.float32)
+    puddle = np.zeros(len(paved), np.float32)
+    here = np.flatnonzero(paved)
+    x, y, _ = points.world_m[:, here]
+    pools = 0.5 + 0.5 * fractal(x, y, points.pixel_m[here], _PUDDLE_OCTAVES, weather.seed % 211)
+    edge = 1 - _quantile(weather.puddles)
+    flat = level[here] > 0.9
+    puddle[here] = smoothstep(edge - 0.03, edge + 0.05, pools) * (weather.puddles > 0) * flat
+    film[here] = np.clip(weather.wetness * (0.6 + 0.8 * pools), 0, 1)
+    return Water(film=film, puddle=puddle)
+
+
+def _quantile(share: float) -> float:
+    """Where the noise of the pools, about 0.5 with a spread of 0.16, has that share above it."""
+    return float(np.clip(0.5 - 0.16 * np.sqrt(2) * _inverse_erf(1 - 2 * share), 0, 1))
+
+
+def _inverse_erf(x: float) -> float:
+    """Winitzki's approximation (2008)."""
+    log = np.log(1 - min(x * x, 0.999999))
+    a = 2 / (np.pi * 0.147) + log / 2
+    return float(np.sign(x) * np.sqrt(np.sqrt(a * a - log / 0.147) - a))
+
+
+def darkened(albedo: np.ndarray, water: Water) -> np.ndarray:
+    """Albedo (3, N) under water: light is caught between film and ground (Lekner and Dorf 1988)."""
+    wet = (1 - WATER_MIRROR) * albedo * (1 - _INSIDE) / (1 - _INSIDE * albedo)
+    return albedo + (wet - albedo) * np.maximum(water.film, water.puddle)

@@ -1,0 +1,1 @@
+"""Auxiliary view: matching a second image and fusing its features."""

@@ -1,0 +1,199 @@
+"""Low-level features enhanced by a second view of the scene, where there is one (AV-LFE).
+
+    e0, e1 -> align e0', e1' of the other view -> fuse -> e0, e1 of the same shapes
+
+What comes from the paper's figure (iid_rdepth.md 1.1): the other image passes only the two lower
+levels of the same frozen encoder; "Align" then "Fusion"; windows that move; the identity where
+there is no other view. Reconstructed (4.4): the three alignments, deformable sampling, window
+attention, gate and zero gain. New here: the matched inverse depth, with its validity, as input of
+the fusion, because warped features alone cannot tell a scale; one match, on the grid of e0, for
+both levels; doubt of a whole view of which little matches, as of another scene's; and, by choice,
+matching by the pictures' pixels: strided features see a shift of half a cell badly.
+
+The gain gamma starts at 0, so the start is the identity. Matching and geometry are in float32 at
+least, under autocast too.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.auxview.deformable import DeformableSampling
+from nightrain.depthmodel.auxview.fusion import GatedFusion, evidence_of
+from nightrain.depthmodel.auxview.matching import Descriptor, Match, on_grid
+from nightrain.depthmodel.auxview.plane_sweep import PlaneSweep, rays_of
+from nightrain.depthmodel.auxview.search import WindowSearch
+from nightrain.depthmodel.auxview.stereo import RectifiedMatching, check_rectified
+from nightrain.depthmodel.auxview_config import AuxViewConfig
+from nightrain.depthmodel.decoders.dpt import resize
+
+ENOUGH, SLOPE = 0.5, 20.0  # mean validity at which a view is half believed, and how suddenly
+PIXELS_PER_CELL = 4  # of a picture that is compared by its pixels
+Low = tuple[Tensor, Tensor]  # e0 (B, C0, h0, w0), e1 (B, C1, h1, w1)
+
+
+class AuxView(NamedTuple):
+    """Another view of the scene of each sample; what an absent one holds is never looked at."""
+
+    features: Low  # e0, e1 of the other image, of the same size, by the same encoder
+    present: Tensor  # (B,) bool
+    K: Tensor | None = None  # (B, 3, 3) pixels, at the network's input
+    K_aux: Tensor | None = None  # (B, 3, 3) pixels, likewise
+    T_aux_camera: Tensor | None = None  # (B, 4, 4) metres
+    inverse_depth: Tensor | None = None  # (B, 1, H, W) 1/m, monocular; no gradient goes there
+    pictures: tuple[Tensor, Tensor] | None = None  # the image and the other, (B, 3, H, W) in [0, 1]
+
+    def select(self, index: Tensor) -> "AuxView":
+        """The samples of an index (n,)."""
+        return AuxView(
+            features=(self.features[0][index], self.features[1][index]),
+            present=self.present[index],
+            K=_at(self.K, index),
+            K_aux=_at(self.K_aux, index),
+            T_aux_camera=_at(self.T_aux_camera, index),
+            inverse_depth=_at(self.inverse_depth, index),
+            pictures=self.pictures and (self.pictures[0][index], self.pictures[1][index]),
+        )
+
+
+class ViewDoubt(nn.Module):
+    """Validity (B, 1, h, w) -> the same, lowered where too little of the whole view is valid.
+
+    V sigmoid(k (mean V - b)), k and b being learnt: cells of another scene match by chance, here
+    and there, and each for itself looks valid.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enough = nn.Parameter(torch.tensor(ENOUGH))
+        self.log_slope = nn.Parameter(torch.tensor(math.log(SLOPE)))
+
+    def forward(self, validity: Tensor) -> Tensor:
+        """Validity in [0, 1], 0 where it was."""
+        share = validity.mean((1, 2, 3), keepdim=True)
+        return validity * torch.sigmoid(self.log_slope.exp() * (share - self.enough))
+
+
+class AuxViewEnhancer(nn.Module):
+    """Enhance e0, e1 of `channels` with an auxiliary view; see the file's head."""
+
+    def __init__(self, channels: tuple[int, int], config: AuxViewConfig) -> None:
+        super().__init__()
+        self.config = config
+        by_pixels = config.compare == "pictures"
+        self.descriptor = Descriptor(
+            3 if by_pixels else channels[0],
+            config.descriptor_channels,
+            PIXELS_PER_CELL if by_pixels else 1,
+        )
+        aligners = {"stereo": RectifiedMatching, "pose": PlaneSweep, "search": WindowSearch}
+        self.matching = aligners[config.alignment](config)
+        self.doubt = ViewDoubt()
+        self.sampling = nn.ModuleList(DeformableSampling(c) for c in channels)
+        self.fusion = nn.ModuleList(
+            GatedFusion(
+                c, config.attention_channels, config.attention_heads, config.attention_window
+            )
+            for c in channels
+        )
+
+    def forward(self, low: Low, aux: AuxView | None, image_size: tuple[int, int]) -> Low:
+        """e0, e1 of an image of `image_size` (H, W), enhanced in the samples that have a view.
+
+        The very tensors where no sample has one; a sample without comes out bit for bit. Raises
+        Refused where the alignment needs cameras that are missing, or a rectified pair that is
+        none, and ValueError where the maps of the two views differ in shape.
+        """
+        if aux is None or not bool(aux.present.any()):
+            return low
+        _check_shapes(low, aux)
+        if bool(aux.present.all()):
+            return self._enhanced(low, aux, image_size)
+        index = aux.present.nonzero()[:, 0]
+        some, others = (low[0][index], low[1][index]), aux.select(index)
+        e0, e1 = self._enhanced(some, others, image_size)
+        return low[0].index_copy(0, index, e0), low[1].index_copy(0, index, e1)
+
+    def _enhanced(self, low: Low, aux: AuxView, image_size: tuple[int, int]) -> Low:
+        match = self.align(low, aux, image_size)
+        return self.fuse(low, aux, match._replace(validity=self.doubt(match.validity)))
+
+    def align(self, low: Low, aux: AuxView, image_size: tuple[int, int]) -> Match:
+        """Where the cells of e0 are found in the other view, all samples being present.
+
+        Its inverse depth, where valid, can be supervised. Raises Refused as `forward` does.
+        """
+        with torch.autocast(low[0].device.type, enabled=False):
+            maps = self._compared(low, aux)
+            if isinstance(self.matching, WindowSearch):
+                target, other = (self.descriptor(x) for x in maps)
+                return self.matching(target, other, (low[1].shape[2], low[1].shape[3]))
+            K, K_aux, T = _cameras(aux, self.config.alignment, maps[0].dtype)
+            if isinstance(self.matching, RectifiedMatching):
+                check_rectified(K, K_aux, T)
+                return self.matching(self.descriptor, maps, K, T, image_size[1])
+            target, other = (self.descriptor(x) for x in maps)
+            rays = rays_of(K, K_aux, T, image_size, (target.shape[2], target.shape[3]))
+            return self.matching(target, other, rays, aux.inverse_depth)
+
+    def _compared(self, low: Low, aux: AuxView) -> tuple[Tensor, Tensor]:
+        """The two maps that the descriptor takes, in float32 at least."""
+        wide = torch.promote_types(low[0].dtype, torch.float32)
+        if self.config.compare == "features":
+            return low[0].to(wide), aux.features[0].to(wide)
+        if aux.pictures is None:
+            raise Refused(
+                "found an auxiliary view without its pictures, expected both images to compare by "
+                'pixels: give them, or set compare "features".'
+            )
+        height, width = low[0].shape[2:]
+        size = (PIXELS_PER_CELL * height, PIXELS_PER_CELL * width)
+        return resize(aux.pictures[0].to(wide), size), resize(aux.pictures[1].to(wide), size)
+
+    def fuse(self, low: Low, aux: AuxView, match: Match) -> Low:
+        """Sample the other view's maps where `match`, on the grid of e0, found them, and fuse."""
+        levels = zip(low, aux.features, self.sampling, self.fusion, strict=True)
+        out = [
+            self._fuse_level(e, other, on_grid(match, (e.shape[2], e.shape[3])), aux, *parts)
+            for e, other, *parts in levels
+        ]
+        return out[0], out[1]
+
+    @staticmethod
+    def _fuse_level(
+        e: Tensor, other: Tensor, match: Match, aux: AuxView, sampling: nn.Module, fusion: nn.Module
+    ) -> Tensor:
+        with torch.autocast(e.device.type, enabled=False):
+            dtype = match.shift.dtype
+            aligned = sampling(e.to(dtype), other.to(dtype), match.shift)
+            evidence = evidence_of(match, aux.inverse_depth)
+        return fusion(e, aligned, match.validity, evidence)
+
+
+def _at(x: Tensor | None, index: Tensor) -> Tensor | None:
+    return None if x is None else x[index]
+
+
+def _cameras(aux: AuxView, alignment: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """K, K_aux and T_aux_camera, which this alignment cannot do without."""
+    K, K_aux, T = aux.K, aux.K_aux, aux.T_aux_camera
+    if K is None or K_aux is None or T is None:
+        names = ("K", "K_aux", "T_aux_camera")
+        missing = ", ".join(n for n, x in zip(names, (K, K_aux, T), strict=True) if x is None)
+        raise Refused(
+            f"found an auxiliary view without {missing}, expected all three for alignment "
+            f'"{alignment}": give them, or set alignment "search".'
+        )
+    return K.to(dtype), K_aux.to(dtype), T.to(dtype)
+
+
+def _check_shapes(low: Low, aux: AuxView) -> None:
+    for e, other in zip(low, aux.features, strict=True):
+        if e.shape != other.shape:
+            raise ValueError(
+                f"features of the auxiliary view are {tuple(other.shape)}, those of the image "
+                f"{tuple(e.shape)}: give both images at one size"
+            )

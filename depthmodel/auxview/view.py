@@ -1,0 +1,108 @@
+"""Another camera's view of the same moment or the one before, as the network is given it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from nightrain.datasets.frame import scaled_intrinsics
+from nightrain.datasets.io.images import resize_image
+
+ViewKind = Literal["stereo", "previous"]
+
+
+class AuxImages(NamedTuple):
+    """Views beside a batch of images (B, 3, H, W), at the same size; geometry where it is known."""
+
+    image: torch.Tensor  # (B, 3, H, W) RGB in [0, 1]
+    present: torch.Tensor  # (B,) bool: a sample without a view is predicted from its image alone
+    K: torch.Tensor | None = None  # (B, 3, 3) of the image, in its pixels
+    K_aux: torch.Tensor | None = None  # (B, 3, 3) of the view
+    T_aux_camera: torch.Tensor | None = None  # (B, 4, 4) metres
+    # (B, 3, H, W) what `image` is compared with, where the batch's images are augmented and it not
+    beside: torch.Tensor | None = None
+
+
+class AuxPicture(NamedTuple):
+    """One view beside one picture, at the sizes that they were taken in."""
+
+    image: np.ndarray  # (h, w, 3) uint8 RGB
+    K: np.ndarray | None = None  # (3, 3) of the picture
+    K_aux: np.ndarray | None = None  # (3, 3) of the view
+    T_aux_camera: np.ndarray | None = None  # (4, 4) metres
+
+
+def view_of(
+    batch: Mapping[str, torch.Tensor], kind: ViewKind, *, hidden: float = 0.0, wrong: float = 0.0
+) -> AuxImages | None:
+    """The other views of a training batch, None where it was loaded without them.
+
+    Each is hidden with the probability `hidden` (iid_rdepth.md, 4.4), and shows what another
+    sample's shows with the probability `wrong`, drawn from torch's generator. Of the frame before,
+    the batch's pictures must be of one size.
+    """
+    if kind not in batch:
+        return None
+    present = batch[f"has_{kind}"].bool()
+    if hidden:
+        present = present & (torch.rand(present.shape) >= hidden).to(present.device)
+    image = batch[kind]
+    if wrong:
+        others = (torch.rand(present.shape) < wrong).to(present.device)
+        image = torch.where(others.view(-1, 1, 1, 1), image.roll(1, dims=0), image)
+    return AuxImages(
+        image=image,
+        present=present,
+        K=batch["shown_intrinsics" if kind == "stereo" else "intrinsics"],
+        K_aux=batch[f"{kind}_intrinsics"],
+        T_aux_camera=batch[f"T_{kind}_camera"],
+        beside=batch["clear_image"],
+    )
+
+
+def stacked(
+    views: Sequence[AuxPicture | None],
+    pictures: Sequence[np.ndarray],
+    size: tuple[int, int],
+    device: torch.device,
+) -> AuxImages | None:
+    """Views beside `pictures` as a batch at `size` (width, height); None where there is none.
+
+    Geometry is given for all views or for none: a batch with less has none.
+    """
+    there = [view for view in views if view is not None]
+    if not there:
+        return None
+    blank = np.zeros((size[1], size[0], 3), np.uint8)
+    images = [blank if view is None else resize_image(view.image, size) for view in views]
+    batch = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float() / 255
+    present = torch.tensor([view is not None for view in views], device=device)
+    if any(v.K is None or v.K_aux is None or v.T_aux_camera is None for v in there):
+        return AuxImages(batch, present)
+    first = there[0]
+    full = [first if view is None else view for view in views]
+    return AuxImages(
+        batch,
+        present,
+        K=_scaled([v.K for v in full], pictures, size, device),
+        K_aux=_scaled([v.K_aux for v in full], [v.image for v in full], size, device),
+        T_aux_camera=_tensor([v.T_aux_camera for v in full], device),
+    )
+
+
+def _scaled(
+    intrinsics: Sequence[np.ndarray | None],
+    pictures: Sequence[np.ndarray],
+    size: tuple[int, int],
+    device: torch.device,
+) -> torch.Tensor:
+    pairs = zip(intrinsics, pictures, strict=True)
+    return _tensor(
+        [scaled_intrinsics(np.asarray(K), (p.shape[1], p.shape[0]), size) for K, p in pairs], device
+    )
+
+
+def _tensor(arrays: Sequence[np.ndarray | None], device: torch.device) -> torch.Tensor:
+    stacked = np.stack([np.asarray(a) for a in arrays])
+    return torch.from_numpy(stacked.astype(np.float32)).to(device)

@@ -1,0 +1,1 @@
+"""Depth decoders: DPT, PixelFormer and invertible ones."""

@@ -1,0 +1,237 @@
+"""The strict decoder: a bijection between a feature and the log depth, with stated constants.
+
+    z (256 @ 1/16) - couplings - up - 64 @ 1/8 - couplings - up - 16 @ 1/4 - couplings - up -
+    4 @ 1/2 - up - v (1 @ 1/1),      u = log depth = log(middle_depth_m) + sigma v
+
+`up` is an isometry (PixelShuffle, or Haar's transform, which has no checkerboard), the couplings
+are conditioned on the low-level features (coupling.py). For fixed low-level features,
+from whatever network, z <-> u is one to one, and with (m, L) of `lipschitz_bounds`
+
+    m |z - z'| <= |u - u'| <= L |z - z'|.
+
+Only this part has the property: how z is made of the encoder's maps (`project`) has not, nor has
+what is done to u later. Of a ViT with patches of 14 pixels, z lies on the patches and u has 16 x 16
+values for each of them, so that it is resized to the image afterwards.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.decoders.coupling import Coupling
+from nightrain.depthmodel.decoders.haar import haar_analysis, haar_synthesis
+from nightrain.depthmodel.precision import exact_convolutions
+from nightrain.depthmodel.strict_config import StrictConfig
+
+CELL = 16  # values of u per entry of z's grid and axis
+LATENT_CHANNELS = CELL * CELL
+COUPLED_CHANNELS = (256, 64, 16)  # at 1/16, 1/8, 1/4
+PACKED_CELL = 8  # pixels per entry of a pyramid's packed feature, see feature_pack.py
+
+
+class Condition(nn.Module):
+    """What the couplings of one level see of the low-level maps: (B, channels, *size)."""
+
+    def __init__(self, low_channels: tuple[int, int], channels: int) -> None:
+        super().__init__()
+        self.embed = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in low_channels)
+        self.mix = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, low: tuple[Tensor, Tensor], size: tuple[int, int]) -> Tensor:
+        """Condition at `size` (h, w) of two maps (B, C_i, h_i, w_i)."""
+        fine, coarse = (_at(embed(e), size) for embed, e in zip(self.embed, low, strict=True))
+        return F.silu(self.mix(F.silu(fine + coarse)))
+
+
+class StrictDecoder(nn.Module):
+    """Decoder by isometries and couplings (specification 4.3, II; ours after Glow and IRN).
+
+    `channels` are those of the packed feature F, `low_channels` those of the two finest maps;
+    `patch` is the size in pixels of a ViT's patch, and None for a pyramid, whose F is at 1/8.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        low_channels: tuple[int, int],
+        config: StrictConfig,
+        patch: int | None,
+    ) -> None:
+        super().__init__()
+        self.config, self.patch = config, patch
+        self.middle = math.log(config.middle_depth_m)
+        self.conditions = nn.ModuleList(
+            Condition(low_channels, config.condition_channels) for _ in COUPLED_CHANNELS
+        )
+        self.levels = nn.ModuleList(
+            nn.ModuleList(_coupling(width, config) for _ in range(config.num_half_steps))
+            for width in COUPLED_CHANNELS
+        )
+        packed = channels if patch is not None else 4 * channels
+        self.projection = nn.Conv2d(packed, LATENT_CHANNELS, 1)
+        nn.init.normal_(self.projection.weight, std=0.1 / math.sqrt(packed))
+        nn.init.zeros_(self.projection.bias)  # pyright: ignore[reportArgumentType]
+        gain = _gain() if config.upsampling == "haar" else torch.ones(LATENT_CHANNELS)
+        self.register_buffer("gain", gain[:, None, None], persistent=False)
+
+    def project(self, feature: Tensor, size: tuple[int, int]) -> Tensor:
+        """Start z (B, 256, h, w) from the packed feature (B, channels, ...) of an image of `size`.
+
+        `size` is (height, width) in pixels; of a ViT z has the grid of the patches. Raises Refused
+        where 16 does not divide the sides of a pyramid's image.
+        """
+        with exact_convolutions(feature.device.type):
+            feature = feature.to(self.projection.weight)
+            if self.patch is None:
+                feature = F.pixel_unshuffle(_cropped(feature, size), 2)  # (B, 4C, H/16, W/16)
+            return self.gain * self.projection(feature)
+
+    def forward(self, z: Tensor, low: tuple[Tensor, Tensor]) -> Tensor:
+        """Log depth u (B, 1, 16h, 16w) of z (B, 256, h, w), not bounded; raises Refused."""
+        if z.ndim != 4 or z.shape[1] != LATENT_CHANNELS:
+            raise Refused(
+                f"found a feature of shape {tuple(z.shape)}, expected (B, {LATENT_CHANNELS}, h, w):"
+                " make it by StrictDecoder.project"
+            )
+        with exact_convolutions(z.device.type):
+            v, low = self._at_weights(z, low)
+            for condition, couplings in zip(self.conditions, self.steps(), strict=True):
+                c = condition(low, _size(v))
+                for coupling in couplings:
+                    v = coupling(v, c)
+                v = self._up(v)
+            return self.middle + self.config.sigma * self._up(v)
+
+    def inverse(self, u: Tensor, low: tuple[Tensor, Tensor]) -> Tensor:
+        """The z (B, 256, h, w) whose log depth is u (B, 1, 16h, 16w).
+
+        Exact by algebra. Raises Refused where 16 does not divide the sides of u.
+        """
+        if u.ndim != 4 or u.shape[1] != 1:
+            raise Refused(f"found a log depth of shape {tuple(u.shape)}, expected (B, 1, H, W)")
+        check_sixteenths(_size(u))
+        with exact_convolutions(u.device.type):
+            v, low = self._at_weights(u, low)
+            v = self._down((v - self.middle) / self.config.sigma)
+            for condition, couplings in zip(
+                reversed(self.conditions), reversed(self.steps()), strict=True
+            ):
+                v = self._down(v)
+                c = condition(low, _size(v))
+                for coupling in reversed(couplings):
+                    v = coupling.inverse(v, c)
+            return v
+
+    def steps(self) -> list[list[Coupling]]:
+        """The couplings of each level, in the order of the forward pass."""
+        return [list(level) for level in self.levels]  # pyright: ignore[reportArgumentType]
+
+    def lipschitz_bounds(self) -> tuple[float, float]:
+        """(m, L) with m |z - z'| <= |u - u'| <= L |z - z'| for all z, z' and any weights."""
+        constants = [coupling.constants() for step in self.steps() for coupling in step]
+        most = math.prod(forward for forward, _ in constants)
+        least = 1 / math.prod(inverse for _, inverse in constants)
+        return self.config.sigma * least, self.config.sigma * most
+
+    def _at_weights(
+        self, x: Tensor, low: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """At the weights' precision: in half of it the inverse would not be one."""
+        like = self.projection.weight
+        return x.to(like), (low[0].to(like), low[1].to(like))
+
+    def _up(self, x: Tensor) -> Tensor:
+        return haar_synthesis(x) if self.config.upsampling == "haar" else F.pixel_shuffle(x, 2)
+
+    def _down(self, x: Tensor) -> Tensor:
+        return haar_analysis(x) if self.config.upsampling == "haar" else F.pixel_unshuffle(x, 2)
+
+
+@torch.no_grad()
+def inverse_projected_target(
+    decoder: StrictDecoder,
+    u: Tensor,
+    depth_m: Tensor,
+    mask: Tensor,
+    low: tuple[Tensor, Tensor],
+) -> Tensor:
+    """Target z* (B, 256, h, w) whose log depth is measured where `mask` is, and u elsewhere.
+
+    u is the log depth now, `depth_m` in metres and `mask` bool, each (B, 1, 16h, 16w). Without
+    gradient. |z* - z| <= |log depth_m - u| over the mask, divided by m of `lipschitz_bounds`: it
+    cannot explode. Raises Refused for other shapes or where a masked depth is no positive number.
+    """
+    if not u.shape == depth_m.shape == mask.shape:
+        raise Refused(
+            f"found u, depth_m and mask of shapes {tuple(u.shape)}, {tuple(depth_m.shape)} and "
+            f"{tuple(mask.shape)}, expected one shape (B, 1, H, W)"
+        )
+    usable = (depth_m > 0) & depth_m.isfinite()
+    if bool((mask & ~usable).any()):
+        raise Refused(
+            f"found {int((mask & ~usable).sum())} masked pixels whose depth is not a positive "
+            "number of metres: take them out of the mask"
+        )
+    log_depth = torch.where(mask, depth_m, 1.0).to(u).log()
+    return decoder.inverse(torch.where(mask, log_depth, u), low)
+
+
+def check_sixteenths(size: tuple[int, int]) -> None:
+    """Raise Refused where 16 does not divide the (height, width) in pixels."""
+    if size[0] % CELL or size[1] % CELL:
+        near = [max(1, round(side / CELL)) * CELL for side in size]
+        raise Refused(
+            f"found {size[1]} x {size[0]} pixels, expected sides that {CELL} divides, as the "
+            f"strict decoder has one value per pixel: the nearest are {near[1]} x {near[0]}"
+        )
+
+
+def _coupling(channels: int, config: StrictConfig) -> Coupling:
+    return Coupling(
+        channels,
+        config.condition_channels,
+        config.hidden_channels,
+        scale_bound=config.scale_bound,
+        lipschitz=config.lipschitz,
+    )
+
+
+def _cropped(feature: Tensor, size: tuple[int, int]) -> Tensor:
+    """The part of a pyramid's packed feature that lies over the image; the rest is padding."""
+    check_sixteenths(size)
+    height, width = size[0] // PACKED_CELL, size[1] // PACKED_CELL
+    if feature.shape[2] < height or feature.shape[3] < width:
+        raise Refused(
+            f"found a packed feature of {feature.shape[3]} x {feature.shape[2]} cells, expected at "
+            f"least {width} x {height} for {size[1]} x {size[0]} pixels"
+        )
+    return feature[:, :, :height, :width]
+
+
+def _gain() -> Tensor:
+    """How large Haar coefficients of a depth map are, coarse ones more so: (256,).
+
+    In the chain's order, base 4, the last digit of a channel's number says which coefficient it is
+    of the finest blocks (0: the mean), the one before of the next larger blocks, and so on. A map
+    of ones has 2^n in a channel whose last n digits are means, and that is the gain.
+    """
+    finest = torch.arange(LATENT_CHANNELS)
+    gain, means = torch.ones(LATENT_CHANNELS), torch.ones(LATENT_CHANNELS, dtype=torch.bool)
+    for _ in range(4):
+        means &= finest % 4 == 0
+        gain, finest = torch.where(means, 2 * gain, gain), finest // 4
+    return gain
+
+
+def _at(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resized, averaging where it becomes smaller."""
+    if _size(x) == size:
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _size(x: Tensor) -> tuple[int, int]:
+    return x.shape[2], x.shape[3]

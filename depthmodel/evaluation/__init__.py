@@ -1,0 +1,1 @@
+"""Evaluation: metrics, protocols, tables, error maps and uncertainty."""

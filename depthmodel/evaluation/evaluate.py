@@ -1,0 +1,235 @@
+"""Evaluation of a depth model on the frames of a split, in the steps of md4all.
+
+Prediction at the size the model gives -> average with the flipped image, where asked for ->
+bilinear to the truth's size -> mask -> median scaling, where asked for -> clamp -> metrics per
+image -> mean over images.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nightrain.datasets.errors import NightrainError, Refused
+from nightrain.datasets.geometry.crops import kb_crop
+from nightrain.depthmodel.evaluation.frames import EvaluationFrames, TruthFrame
+from nightrain.depthmodel.evaluation.metrics import score_image
+from nightrain.depthmodel.evaluation.results import Evaluation, ImageScore, SkippedImage, summarise
+from nightrain.depthmodel.evaluation.settings import EvaluationSettings
+
+# Images (h, w, 3) uint8 sRGB -> as many depth maps (h', w') float in metres, of any size.
+Predictor = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
+Progress = Callable[[int, int], None]  # (done, total)
+
+
+class BadPrediction(NightrainError):
+    """A model gave something that is no depth map of its image."""
+
+
+def evaluate(
+    predict: Predictor,
+    root: Path,
+    settings: EvaluationSettings,
+    *,
+    model: str = "model",
+    model_digest: str = "",
+    batch_size: int = 4,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score a model on the committed frames of a split of the dataset at `root`.
+
+    Frames without valid truth are skipped and counted. Raises Refused where there is nothing to
+    score, BadPrediction, CorruptShard, DamagedInput.
+    """
+    frames = EvaluationFrames(
+        root, split=settings.split, truth=settings.truth, cameras=settings.cameras
+    )
+    images: list[ImageScore] = []
+    skipped: list[SkippedImage] = []
+    sources: Counter[str] = Counter()
+    digest = hashlib.sha256()
+    for start in range(0, len(frames), batch_size):
+        batch = [frames[i] for i in range(start, min(start + batch_size, len(frames)))]
+        with_truth = [frame for frame in batch if frame.truth_m is not None]
+        for frame, maps in zip(
+            with_truth, predict_maps(predict, with_truth, settings), strict=True
+        ):
+            scored, unscored = _score(frame, maps, settings)
+            images += scored
+            skipped += unscored
+        for frame in batch:
+            sources[frame.source_dataset] += 1
+            digest.update(frame.sha256.encode())
+            if frame.truth_m is None:
+                reason = f"no {settings.truth} depth"
+                skipped += [_skipped(frame, cap_m, reason) for cap_m in settings.caps_m]
+        if progress is not None:
+            progress(start + len(batch), len(frames))
+    if not images:
+        raise Refused(
+            f"none of the {len(frames)} frames of {settings.split} in {root} has {settings.truth} "
+            f"depth that can be scored ({skipped[0].reason}, ...). Choose another truth or split."
+        )
+    return Evaluation(
+        model=model,
+        model_digest=model_digest,
+        dataset=Path(root).resolve().name,
+        frames_sha256=digest.hexdigest(),
+        sources=dict(sources),
+        settings=settings,
+        scores=summarise(settings, images, skipped),
+        skipped=tuple(skipped),
+        images=tuple(images),
+    )
+
+
+def predict_maps(
+    predict: Predictor, frames: Sequence[TruthFrame], settings: EvaluationSettings
+) -> list[dict[bool, np.ndarray]]:
+    """Predicted depth (H, W) in metres at the truth's size per frame, keyed by "flip-averaged".
+
+    Only what the settings' variants need is predicted. Where the network sees a crop, the depth
+    outside it is 0. Raises BadPrediction, which names the frame.
+    """
+    if not frames:
+        return []
+    images = [_network_input(frame.image, settings) for frame in frames]
+    predicted = _checked(predict(images), images, frames)
+    maps = [{False: p} for p in predicted]
+    if any("_pp" in variant for variant in settings.variants):
+        mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in images]
+        flipped = _checked(predict(mirrored), mirrored, frames)
+        for found, p, q in zip(maps, predicted, flipped, strict=True):
+            found[True] = average_with_flipped(p, q[:, ::-1], settings.flip_average_of)
+    return [
+        {key: _at_truth_size(p, frame, settings) for key, p in found.items()}
+        for frame, found in zip(frames, maps, strict=True)
+    ]
+
+
+def average_with_flipped(
+    prediction_m: np.ndarray, unflipped_m: np.ndarray, average_of: str = "inverse-depth"
+) -> np.ndarray:
+    """Mean of two depth maps (h, w): of an image, and of the mirrored image mirrored back.
+
+    Each is trusted alone at one side, where a stereo-trained network sees less: the outer 5 % of
+    the columns, then a ramp over 5 % (Godard et al., CVPR 2017, section 3.3). The mean is of
+    inverse depth, as there, or of depth, as KITTI's supervised networks have it.
+    """
+    across = np.linspace(0.0, 1.0, prediction_m.shape[1])
+    left = 1.0 - np.clip(20.0 * (across - 0.05), 0.0, 1.0)  # weight of the un-flipped alone
+    share = 0.5 * (
+        1.0 + left - left[::-1]
+    )  # (w,): 1 at the left border, 1/2 inside, 0 at the right
+    if average_of == "depth":
+        mean = share * unflipped_m + (1.0 - share) * prediction_m
+    else:
+        mean = 1.0 / (share / unflipped_m + (1.0 - share) / prediction_m)
+    return mean.astype(np.float32)
+
+
+def resized_depth(depth_m: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Depth (h, w) bilinearly at `shape` = (H, W), corners on corners (`align_corners`)."""
+    if depth_m.shape == shape:
+        return depth_m
+    batch = torch.from_numpy(np.ascontiguousarray(depth_m, np.float32))[None, None]
+    resized = torch.nn.functional.interpolate(batch, shape, mode="bilinear", align_corners=True)
+    return resized[0, 0].numpy()
+
+
+def _score(
+    frame: TruthFrame, maps: dict[bool, np.ndarray], settings: EvaluationSettings
+) -> tuple[list[ImageScore], list[SkippedImage]]:
+    assert frame.truth_m is not None
+    crop = settings.scored_crop((frame.truth_m.shape[1], frame.truth_m.shape[0]))
+    scored: list[ImageScore] = []
+    skipped: list[SkippedImage] = []
+    for cap_m in settings.caps_m:
+        for variant in settings.variants:
+            metrics = score_image(
+                maps["_pp" in variant],
+                frame.truth_m,
+                min_depth_m=settings.min_depth_m,
+                max_depth_m=cap_m,
+                crop=crop,
+                median_scaled=variant.endswith("_gt"),
+            )
+            if metrics is None:
+                reason = f"no {settings.truth} depth from {settings.min_depth_m:g} to {cap_m:g} m"
+                skipped.append(_skipped(frame, cap_m, reason))
+                break
+            scored.append(
+                ImageScore(
+                    frame_id=frame.frame_id,
+                    scene_id=frame.scene_id,
+                    drive_id=frame.drive_id,
+                    condition=frame.condition,
+                    cap_m=cap_m,
+                    variant=variant,
+                    metrics=metrics,
+                )
+            )
+    return scored, skipped
+
+
+def _skipped(frame: TruthFrame, cap_m: float, reason: str) -> SkippedImage:
+    return SkippedImage(
+        frame_id=frame.frame_id,
+        scene_id=frame.scene_id,
+        condition=frame.condition,
+        cap_m=cap_m,
+        reason=reason,
+    )
+
+
+def _network_input(image: np.ndarray, settings: EvaluationSettings) -> np.ndarray:
+    if settings.input_crop == "none":
+        return image
+    return np.ascontiguousarray(kb_crop((image.shape[1], image.shape[0])).apply(image))
+
+
+def _at_truth_size(
+    prediction_m: np.ndarray, frame: TruthFrame, settings: EvaluationSettings
+) -> np.ndarray:
+    height, width = frame.image.shape[:2]
+    if settings.input_crop == "none":
+        return resized_depth(prediction_m, (height, width))
+    crop = kb_crop((width, height))
+    return crop.paste(resized_depth(prediction_m, (crop.height, crop.width)), (width, height))
+
+
+def _checked(
+    predicted: Sequence[np.ndarray], images: Sequence[np.ndarray], frames: Sequence[TruthFrame]
+) -> list[np.ndarray]:
+    """The predictions as arrays; raises BadPrediction, which names the frame."""
+    if len(predicted) != len(images):
+        raise BadPrediction(
+            f"the model gave {len(predicted)} depth maps for {len(images)} images, of which the "
+            f"first is frame {frames[0].frame_id}; expected one for each, in order."
+        )
+    checked = [np.asarray(p) for p in predicted]
+    for p, image, frame in zip(checked, images, frames, strict=True):
+        if problem := _problem(p, image):
+            raise BadPrediction(
+                f"frame {frame.frame_id} ({frame.condition}, scene {frame.scene_id}): {problem}"
+            )
+    return checked
+
+
+def _problem(p: np.ndarray, image: np.ndarray) -> str:
+    """What is wrong with a predicted depth map of an image, "" for nothing."""
+    if p.ndim != 2 or not p.size or p.dtype.kind != "f":
+        return f"the prediction is {p.dtype} {p.shape}; expected float (h, w) in metres."
+    height, width = image.shape[:2]
+    if (p.shape[0] - p.shape[1]) * (height - width) < 0:  # a map of another size is resized
+        return f"the prediction is {p.shape} for an image {(height, width)}; is it transposed?"
+    bad = int(np.count_nonzero(~(np.isfinite(p) & (p > 0))))
+    if bad:
+        return (
+            f"{bad} of {p.size} predicted depths are not finite and positive. A network that "
+            "diverged gives this; nothing was scored."
+        )
+    return ""

@@ -1,0 +1,101 @@
+"""How far a predicted depth map is from the truth: the nine usual numbers of one image.
+
+Eigen, Puhrsch, Fergus, NIPS 2014, sections 3.2 and 4.1, for all but log10 (Saxena et al., NIPS
+2005); SILog is scaled as in KITTI's depth benchmark (x 100). Truth is sparse: 0 is none.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nightrain.datasets.geometry.crops import Crop
+
+THRESHOLD = 1.25  # of d1; d2 and d3 take its square and cube
+
+
+class DepthMetrics(NamedTuple):
+    """Metrics of one image; the first six are 0 and the last three 1 where prediction is truth."""
+
+    abs_rel: float  # mean |p - g| / g
+    sq_rel: float  # mean (p - g)^2 / g, metres
+    rmse: float  # metres
+    rmse_log: float  # of natural logarithms
+    silog: float  # 100 x standard deviation of log p - log g
+    log10: float  # mean |log10 p - log10 g|
+    d1: float  # share of pixels with max(p / g, g / p) < 1.25
+    d2: float
+    d3: float
+
+
+METRICS = DepthMetrics._fields
+
+
+def depth_metrics(prediction_m: np.ndarray, truth_m: np.ndarray) -> DepthMetrics:
+    """Metrics over predicted and true depths (N,) in metres, in float64.
+
+    Raises ValueError where there is no value, the shapes differ, or a depth is not finite and
+    positive.
+    """
+    p, g = np.asarray(prediction_m, np.float64), np.asarray(truth_m, np.float64)
+    if p.shape != g.shape or p.ndim != 1 or not p.size:
+        raise ValueError(f"shapes are {p.shape} and {g.shape}; expected (N,) twice with N > 0")
+    if not (np.isfinite(p) & np.isfinite(g) & (p > 0) & (g > 0)).all():
+        raise ValueError("a depth is not finite and positive; mask the truth, clamp the prediction")
+    difference, log_difference = p - g, np.log(p) - np.log(g)
+    ratio = np.maximum(p / g, g / p)
+    return DepthMetrics(
+        abs_rel=float(np.mean(np.abs(difference) / g)),
+        sq_rel=float(np.mean(difference**2 / g)),
+        rmse=float(np.sqrt(np.mean(difference**2))),
+        rmse_log=float(np.sqrt(np.mean(log_difference**2))),
+        silog=float(100.0 * np.std(log_difference)),
+        log10=float(np.mean(np.abs(log_difference)) / np.log(10.0)),
+        d1=float(np.mean(ratio < THRESHOLD)),
+        d2=float(np.mean(ratio < THRESHOLD**2)),
+        d3=float(np.mean(ratio < THRESHOLD**3)),
+    )
+
+
+def scored_pixels(
+    truth_m: np.ndarray, min_depth_m: float, max_depth_m: float, crop: Crop | None = None
+) -> np.ndarray:
+    """Which pixels of the truth (H, W) in metres are scored: bool (H, W).
+
+    Depth strictly between the bounds, inside the crop where there is one.
+    """
+    scored = (truth_m > min_depth_m) & (truth_m < max_depth_m)
+    if crop is None:
+        return scored
+    inside = np.zeros(truth_m.shape, bool)
+    crop.apply(inside)[:] = True
+    return scored & inside
+
+
+def score_image(
+    prediction_m: np.ndarray,
+    truth_m: np.ndarray,
+    *,
+    min_depth_m: float = 0.1,
+    max_depth_m: float = 80.0,
+    crop: Crop | None = None,
+    median_scaled: bool = False,
+) -> DepthMetrics | None:
+    """Metrics of predicted against true depth, both (H, W) in metres; None without valid truth.
+
+    In the order of md4all: mask the truth, scale the prediction by the ratio of medians where that
+    is asked for (Zhou et al., CVPR 2017), clamp the prediction to the bounds. Raises ValueError
+    where the shapes differ or the prediction is not finite and positive.
+    """
+    if prediction_m.shape != truth_m.shape or truth_m.ndim != 2:
+        raise ValueError(
+            f"prediction is {prediction_m.shape} and truth {truth_m.shape}; expected (H, W) twice"
+        )
+    scored = scored_pixels(truth_m, min_depth_m, max_depth_m, crop)
+    if not scored.any():
+        return None
+    p, g = prediction_m[scored].astype(np.float64), truth_m[scored].astype(np.float64)
+    if not (np.isfinite(p) & (p > 0)).all():
+        raise ValueError("the prediction is not finite and positive where it is scored")
+    if median_scaled:
+        p *= np.median(g) / np.median(p)
+    return depth_metrics(np.clip(p, min_depth_m, max_depth_m), g)

@@ -1,0 +1,191 @@
+"""The result of an evaluation: scores of images, means by condition, what is missing.
+
+Metrics are taken per image and then averaged, as everybody does. Images of a scene resemble each
+other, and so do scenes of a drive (the built-in world renders one drive under several conditions),
+so a standard error counts drives and not images.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nightrain.datasets.errors import NightrainError, Refused
+from nightrain.datasets.frame import Condition
+from nightrain.depthmodel.evaluation.metrics import METRICS, DepthMetrics
+from nightrain.depthmodel.evaluation.settings import BUCKETS, Bucket, EvaluationSettings, Variant
+
+EVALUATION_FILE, IMAGES_FILE = "evaluation.json", "images.parquet"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageScore(_Frozen):
+    """Metrics of one image under one cap and variant."""
+
+    frame_id: str
+    scene_id: str
+    drive_id: str  # of which scenes are parts
+    condition: Condition
+    cap_m: float
+    variant: Variant
+    metrics: DepthMetrics
+
+
+class SkippedImage(_Frozen):
+    """An image that could not be scored under a cap, and why."""
+
+    frame_id: str
+    scene_id: str
+    condition: Condition
+    cap_m: float
+    reason: str
+
+
+class Estimate(_Frozen):
+    """Mean over images, and its standard error by drive: None where there is but one drive."""
+
+    mean: float
+    standard_error: float | None
+
+
+class Score(_Frozen):
+    """Means over the images of a bucket; metrics is None where it has no scored image."""
+
+    bucket: str
+    cap_m: float
+    variant: Variant
+    num_images: int  # scored
+    num_scenes: int  # of those
+    num_drives: int
+    num_skipped: int  # in the bucket, without valid truth
+    metrics: dict[str, Estimate] | None
+
+
+class Evaluation(_Frozen):
+    """What a model reaches on the frames of a split, by condition."""
+
+    model: str
+    model_digest: str = ""
+    dataset: str  # name of its folder
+    frames_sha256: str  # of the images and truths, in order: equal means the same test
+    sources: dict[str, int]  # frames by source
+    settings: EvaluationSettings
+    scores: tuple[Score, ...]
+    skipped: tuple[SkippedImage, ...]
+    images: tuple[ImageScore, ...] = Field(default=(), exclude=True, repr=False)
+
+    def score(self, bucket: str, cap_m: float | None = None, variant: Variant = "") -> Score:
+        """The score of a bucket, by default under the main cap; raises Refused."""
+        cap_m = self.settings.caps_m[0] if cap_m is None else cap_m
+        for score in self.scores:
+            if (score.bucket, score.cap_m, score.variant) == (bucket, cap_m, variant):
+                return score
+        raise Refused(
+            f"the evaluation of {self.model!r} has no score of {bucket!r} within {cap_m:g} m in "
+            f"variant {variant!r}; it has caps {self.settings.caps_m} and variants "
+            f"{self.settings.variants}."
+        )
+
+
+def summarise(
+    settings: EvaluationSettings, images: Sequence[ImageScore], skipped: Sequence[SkippedImage]
+) -> tuple[Score, ...]:
+    """Scores of all buckets, caps and variants, in this order."""
+    return tuple(
+        _summary(
+            bucket,
+            cap_m,
+            variant,
+            [i for i in images if i.cap_m == cap_m and i.variant == variant],
+            [s for s in skipped if s.cap_m == cap_m],
+        )
+        for bucket in BUCKETS
+        for cap_m in settings.caps_m
+        for variant in settings.variants
+    )
+
+
+def _summary(
+    bucket: Bucket,
+    cap_m: float,
+    variant: Variant,
+    images: Sequence[ImageScore],
+    skipped: Sequence[SkippedImage],
+) -> Score:
+    scored = [i for i in images if i.condition in bucket.conditions]
+    drives = [i.drive_id for i in scored]
+    values = np.array([i.metrics for i in scored], np.float64)  # (images, metrics)
+    metrics = {
+        name: Estimate(
+            mean=float(values[:, k].mean()), standard_error=standard_error(values[:, k], drives)
+        )
+        for k, name in enumerate(METRICS)
+        if scored
+    }
+    return Score(
+        bucket=bucket.name,
+        cap_m=cap_m,
+        variant=variant,
+        num_images=len(scored),
+        num_scenes=len({i.scene_id for i in scored}),
+        num_drives=len(set(drives)),
+        num_skipped=sum(s.condition in bucket.conditions for s in skipped),
+        metrics=metrics or None,
+    )
+
+
+def standard_error(values: np.ndarray, groups: Sequence[str]) -> float | None:
+    """Standard error of the mean of values (N,) of which groups are independent, not members.
+
+    sqrt(G / (G - 1) sum_g (sum_{i in g} x_i - mean)^2) / N with G groups (Liang and Zeger 1986);
+    None for one group, of which nothing follows about others.
+    """
+    names, group_of = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) < 2:
+        return None
+    sums = np.bincount(group_of, values - values.mean())
+    return float(np.sqrt(len(names) / (len(names) - 1) * np.sum(sums**2)) / len(values))
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, *, keep_images: bool = True) -> None:
+    """Write evaluation.json and, where images are kept, images.parquet with a row per score."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=1) + "\n")
+    if keep_images:
+        rows = [
+            {**i.model_dump(mode="json", exclude={"metrics"}), **i.metrics._asdict()}
+            for i in evaluation.images
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), folder / IMAGES_FILE)
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """Read an evaluation back, with its images where they were kept; raises NightrainError."""
+    try:
+        text = (folder / EVALUATION_FILE).read_text()
+        evaluation = Evaluation.model_validate_json(text)
+        if not (folder / IMAGES_FILE).exists():
+            return evaluation
+        rows = pq.read_table(folder / IMAGES_FILE).to_pylist()
+        images = tuple(_image_score(row) for row in rows)
+    except (OSError, ValidationError, KeyError, pa.ArrowException) as error:
+        raise NightrainError(
+            f"{folder} holds no whole evaluation: {error}. Make it again with `nightrain evaluate`."
+        ) from error
+    if summarise(evaluation.settings, images, evaluation.skipped) != evaluation.scores:
+        raise NightrainError(
+            f"the images in {folder / IMAGES_FILE} do not have the means in {EVALUATION_FILE}: the "
+            "files are of two evaluations. Make it again with `nightrain evaluate`."
+        )
+    return evaluation.model_copy(update={"images": images})
+
+
+def _image_score(row: dict) -> ImageScore:
+    metrics = DepthMetrics(**{name: row.pop(name) for name in METRICS})
+    return ImageScore.model_validate({**row, "metrics": metrics})

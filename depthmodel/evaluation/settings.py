@@ -1,0 +1,148 @@
+"""What an evaluation is of: split, truth, depth range, crop, variants, conditions. As data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from nightrain.datasets.errors import Refused
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.geometry import crops
+from nightrain.datasets.geometry.crops import Crop
+
+Truth = Literal["lidar", "exact"]
+Variant = Literal["", "_gt", "_pp", "_pp_gt"]
+CropName = Literal["none", "garg", "eigen", "kb", "kb_then_garg", "garg_on_full_frame"]
+
+TRUTH_COLUMN: Mapping[Truth, str] = {"lidar": "lidar_depth", "exact": "exact_depth"}
+VARIANT_WORDS: Mapping[Variant, str] = {
+    "": "metric",
+    "_gt": "scaled by the median of the truth",
+    "_pp": "metric, averaged with the flipped image",
+    "_pp_gt": "averaged with the flipped image, scaled by the median of the truth",
+}
+CROPS: Mapping[CropName, Callable[[tuple[int, int]], Crop]] = {
+    "garg": crops.garg_crop,
+    "eigen": crops.eigen_crop,
+    "kb": crops.kb_crop,
+    **crops.ORDERS,
+}
+INSIDE_KB: tuple[CropName, ...] = ("kb", "kb_then_garg", "garg_on_full_frame")
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Images that are averaged together, by their conditions."""
+
+    name: str
+    conditions: tuple[Condition, ...]
+    md4all: Literal["tables", "code", ""] = (
+        ""  # in its papers' tables, only in its code, not at all
+    )
+
+
+# md4all reads conditions as parts of words, so its "night" holds the rainy nights as well and its
+# "day-rain" does not. Its "all" has the first four conditions; ours has whatever the split has.
+BUCKETS = (
+    Bucket("day-clear", (Condition.CLEAR,), "tables"),
+    Bucket("night", (Condition.NIGHT, Condition.NIGHT_RAIN), "tables"),
+    Bucket("day-rain", (Condition.RAIN,), "tables"),
+    Bucket("night-clear", (Condition.NIGHT,), "code"),
+    Bucket("night-rain", (Condition.NIGHT_RAIN,), "code"),
+    Bucket("snow", (Condition.SNOW,)),
+    Bucket("fog", (Condition.FOG,)),
+    Bucket("dusk", (Condition.DUSK,)),
+    Bucket("all", tuple(Condition), "code"),
+)
+
+
+class EvaluationSettings(BaseModel):
+    """Everything that decides the numbers of an evaluation, but for the model and the frames."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    protocol: str = "own"
+    split: str = "val"
+    cameras: tuple[str, ...] = ()  # none named: all of them
+    truth: Truth = "lidar"
+    min_depth_m: float = Field(default=0.1, gt=0)
+    caps_m: tuple[float, ...] = Field(
+        default=(80.0, 50.0), min_length=1
+    )  # the first is the main one
+    crop: CropName = "none"  # pixels that are scored
+    input_crop: Literal["none", "kb"] = "none"  # pixels that the network sees
+    variants: tuple[Variant, ...] = Field(default=("", "_gt", "_pp", "_pp_gt"), min_length=1)
+    flip_average_of: Literal["inverse-depth", "depth"] = "inverse-depth"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "EvaluationSettings":
+        if any(cap <= self.min_depth_m for cap in self.caps_m):
+            raise ValueError(f"caps are {self.caps_m} m; expected more than {self.min_depth_m} m")
+        if self.input_crop == "kb" and self.crop not in INSIDE_KB:
+            raise ValueError(
+                f"the network sees the KB crop and crop {self.crop!r} scores pixels outside it; "
+                f"choose {', '.join(INSIDE_KB)}"
+            )
+        return self
+
+    def scored_crop(self, size: tuple[int, int]) -> Crop | None:
+        """Where pixels of a frame of `size` = (width, height) are scored; None is everywhere.
+
+        Raises Refused where the order of crops needs a full frame and this one is cropped already.
+        """
+        if self.crop == "none":
+            return None
+        if self.crop == "garg_on_full_frame" and size == crops.KB_SIZE:
+            raise Refused(
+                "crop 'garg_on_full_frame' takes fractions of the full frame, and the frames here "
+                "are 1216x352, cropped already. Choose kb_then_garg, or ingest without --kb-crop."
+            )
+        return CROPS[self.crop](size)
+
+
+def md4all_nuscenes() -> EvaluationSettings:
+    """md4all's evaluation on nuScenes val: front camera, LiDAR keyframes, 0.1 to 80 m, no crop.
+
+    `nightrain evaluate MODEL DATASET --protocol md4all-nuscenes`; the published images are 4,449
+    day-clear, 602 night and 968 day-rain (`nightrain protocol nuscenes` counts what is here).
+    Metric models are read in variant "", median-scaled ones (M*) in "_gt".
+    """
+    return EvaluationSettings(protocol="md4all-nuscenes", cameras=("CAM_FRONT",), caps_m=(80.0,))
+
+
+def md4all_robotcar() -> EvaluationSettings:
+    """md4all's evaluation on RobotCar test: 702 day and 709 night images, 0.1 to 50 m, no crop.
+
+    `nightrain evaluate MODEL DATASET --protocol md4all-robotcar`.
+    """
+    return EvaluationSettings(protocol="md4all-robotcar", split="test", caps_m=(50.0,))
+
+
+def kitti_eigen(
+    order: crops.Order = "kb_then_garg", input_crop: Literal["none", "kb"] = "none"
+) -> EvaluationSettings:
+    """KITTI Eigen test, 652 images with improved truth: Garg's crop, 0.001 to 80 m (PixelFormer).
+
+    `nightrain ingest kitti ... --ground-truth improved` makes the frames, then
+    `nightrain evaluate MODEL DATASET --protocol kitti-eigen` scores them (kitti-eigen-full: the
+    other order of the crops; they do not score the same pixels). Where the code published with
+    PixelFormer repairs a prediction that is not finite, an evaluation here refuses it.
+    """
+    return EvaluationSettings(
+        protocol="kitti-eigen" if order == "kb_then_garg" else "kitti-eigen-full",
+        split="test",
+        min_depth_m=crops.MIN_DEPTH_M,
+        caps_m=(crops.MAX_DEPTH_M,),
+        crop=order,
+        input_crop=input_crop,
+        flip_average_of="depth",
+    )
+
+
+PROTOCOLS: Mapping[str, Callable[[], EvaluationSettings]] = {
+    "own": EvaluationSettings,
+    "md4all-nuscenes": md4all_nuscenes,
+    "md4all-robotcar": md4all_robotcar,
+    "kitti-eigen": kitti_eigen,
+    "kitti-eigen-full": lambda: kitti_eigen("garg_on_full_frame"),
+}

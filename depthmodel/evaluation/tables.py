@@ -1,0 +1,226 @@
+"""Tables of evaluations in Markdown; as models of pydantic they are JSON as well.
+
+A table is made only of evaluations with the same settings on the same frames, and says how many
+images each mean is of and which conditions have none.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.evaluation.metrics import METRICS
+from nightrain.depthmodel.evaluation.results import Evaluation, Score
+from nightrain.depthmodel.evaluation.settings import (
+    BUCKETS,
+    VARIANT_WORDS,
+    EvaluationSettings,
+    Variant,
+)
+
+DEFAULT_METRICS = ("abs_rel", "rmse", "d1")
+DIGITS = {"silog": 2}
+OTHER_DIGITS = 3
+CONDITION_COLUMNS = ("condition", "images", "scenes", "drives", "skipped")
+
+
+class Cell(BaseModel):
+    """A metric of an arm in a bucket: mean and sample standard deviation over its evaluations."""
+
+    model_config = ConfigDict(frozen=True)
+    arm: str
+    bucket: str
+    metric: str
+    mean: float
+    std: float | None  # None of one evaluation
+
+
+class BucketCount(BaseModel):
+    """How much a column of the table stands on."""
+
+    model_config = ConfigDict(frozen=True)
+    bucket: str
+    num_images: int
+    num_scenes: int
+    num_drives: int
+    num_skipped: int  # without valid truth
+
+
+class ComparisonTable(BaseModel):
+    """Arms in rows, conditions and metrics in columns."""
+
+    model_config = ConfigDict(frozen=True)
+    settings: EvaluationSettings
+    dataset: str
+    frames_sha256: str
+    cap_m: float
+    variant: Variant
+    metrics: tuple[str, ...]
+    num_evaluations: dict[str, int]  # by arm
+    buckets: tuple[BucketCount, ...]
+    cells: tuple[Cell, ...]
+
+    def markdown(self) -> str:
+        """The table with a line above on what it is of, and lines below on what it stands on."""
+        columns = [(b.bucket, m) for b in self.buckets if b.num_images for m in self.metrics]
+        cells = {(c.arm, c.bucket, c.metric): c for c in self.cells}
+        rows = [
+            [arm, str(runs), *(_with_std(cells[arm, b, m]) for b, m in columns)]
+            for arm, runs in self.num_evaluations.items()
+        ]
+        header = ["model", "runs", *(f"{bucket} {metric}" for bucket, metric in columns)]
+        return "\n".join(
+            [
+                _title(self.dataset, self.settings, self.cap_m, self.variant),
+                "",
+                *_markdown_rows(header, rows, num_left=1),
+                "",
+                *_counts(self.buckets),
+            ]
+        )
+
+
+def comparison_table(
+    arms: Mapping[str, Sequence[Evaluation]],
+    *,
+    variant: Variant = "",
+    cap_m: float | None = None,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    buckets: Sequence[str] = tuple(bucket.name for bucket in BUCKETS),
+) -> ComparisonTable:
+    """Compare arms, each with an evaluation per seed; raises Refused.
+
+    Refused are arms without evaluations, evaluations of other frames or with other settings, and
+    unknown metrics, buckets, caps and variants.
+    """
+    evaluations = [e for arm in arms.values() for e in arm]
+    _require_comparable(arms, metrics)
+    first = evaluations[0]
+    cap_m = first.settings.caps_m[0] if cap_m is None else cap_m
+    counts = [_bucket_count(first.score(name, cap_m, variant)) for name in buckets]
+    cells = tuple(
+        _cell(arm, [e.score(count.bucket, cap_m, variant) for e in arms[arm]], metric)
+        for arm in arms
+        for count in counts
+        if count.num_images
+        for metric in metrics
+    )
+    return ComparisonTable(
+        settings=first.settings,
+        dataset=first.dataset,
+        frames_sha256=first.frames_sha256,
+        cap_m=cap_m,
+        variant=variant,
+        metrics=tuple(metrics),
+        num_evaluations={arm: len(found) for arm, found in arms.items()},
+        buckets=tuple(counts),
+        cells=cells,
+    )
+
+
+def condition_table(
+    evaluation: Evaluation, *, variant: Variant = "", cap_m: float | None = None
+) -> str:
+    """Markdown of one evaluation: conditions in rows, all metrics with their standard errors."""
+    cap_m = evaluation.settings.caps_m[0] if cap_m is None else cap_m
+    rows = [
+        [s.bucket, *_numbers(s), *_estimates(s)]
+        for s in (evaluation.score(bucket.name, cap_m, variant) for bucket in BUCKETS)
+    ]
+    return "\n".join(
+        [
+            f"{evaluation.model}: "
+            + _title(evaluation.dataset, evaluation.settings, cap_m, variant),
+            "",
+            *_markdown_rows([*CONDITION_COLUMNS, *METRICS], rows, 1),
+            "",
+            "± is the standard error by drive; skipped images have no valid truth.",
+        ]
+    )
+
+
+def _require_comparable(arms: Mapping[str, Sequence[Evaluation]], metrics: Sequence[str]) -> None:
+    if not arms or not all(arms.values()):
+        empty = [arm for arm, found in arms.items() if not found]
+        raise Refused(f"a table needs an evaluation for each arm; {empty or 'no arm'} has none.")
+    if unknown := [metric for metric in metrics if metric not in METRICS]:
+        raise Refused(f"there is no metric {unknown[0]!r}; choose of {', '.join(METRICS)}.")
+    named = [(arm, e) for arm, found in arms.items() for e in found]
+    arm, first = named[0]
+    for other_arm, other in named[1:]:
+        for what in ("settings", "frames_sha256"):
+            if getattr(first, what) != getattr(other, what):
+                raise Refused(
+                    f"{arm!r} and {other_arm!r} were not evaluated on the same thing: {what} is "
+                    f"{getattr(first, what)} and {getattr(other, what)}. Evaluate both again in "
+                    "the same way."
+                )
+
+
+def _cell(arm: str, scores: Sequence[Score], metric: str) -> Cell:
+    means = np.array([s.metrics[metric].mean for s in scores if s.metrics is not None])
+    std = float(means.std(ddof=1)) if len(means) > 1 else None
+    return Cell(arm=arm, bucket=scores[0].bucket, metric=metric, mean=float(means.mean()), std=std)
+
+
+def _bucket_count(score: Score) -> BucketCount:
+    return BucketCount(
+        bucket=score.bucket,
+        num_images=score.num_images,
+        num_scenes=score.num_scenes,
+        num_drives=score.num_drives,
+        num_skipped=score.num_skipped,
+    )
+
+
+def _numbers(score: Score) -> list[str]:
+    counts = (score.num_images, score.num_scenes, score.num_drives, score.num_skipped)
+    return [str(count) for count in counts]
+
+
+def _title(dataset: str, settings: EvaluationSettings, cap_m: float, variant: Variant) -> str:
+    crop = "" if settings.crop == "none" else f", crop {settings.crop}"
+    return (
+        f"{dataset} {settings.split}, {settings.truth} depth from {settings.min_depth_m:g} to "
+        f"{cap_m:g} m{crop}, {VARIANT_WORDS[variant]}"
+    )
+
+
+def _counts(buckets: Sequence[BucketCount]) -> list[str]:
+    there = [
+        f"{b.bucket} {b.num_images} ({b.num_scenes}; {b.num_drives})"
+        for b in buckets
+        if b.num_images
+    ]
+    lines = [f"Images (scenes; drives): {', '.join(there) or 'none'}."]
+    if absent := [b.bucket for b in buckets if not b.num_images]:
+        lines.append(f"No images: {', '.join(absent)}.")
+    if skipped := [f"{b.bucket} {b.num_skipped}" for b in buckets if b.num_skipped]:
+        lines.append(f"Skipped without valid truth: {', '.join(skipped)}.")
+    return lines
+
+
+def _with_std(cell: Cell) -> str:
+    digits = DIGITS.get(cell.metric, OTHER_DIGITS)
+    return f"{cell.mean:.{digits}f}" + ("" if cell.std is None else f" ± {cell.std:.{digits}f}")
+
+
+def _estimates(score: Score) -> list[str]:
+    if score.metrics is None:
+        return ["no images", *("-" for _ in METRICS[1:])]
+    cells = []
+    for name in METRICS:
+        estimate, digits = score.metrics[name], DIGITS.get(name, OTHER_DIGITS)
+        error = estimate.standard_error
+        cells.append(
+            f"{estimate.mean:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
+        )
+    return cells
+
+
+def _markdown_rows(
+    header: Sequence[str], rows: Sequence[Sequence[str]], num_left: int
+) -> list[str]:
+    rule = ["---"] * num_left + ["---:"] * (len(header) - num_left)
+    return [f"| {' | '.join(cells)} |" for cells in (header, rule, *rows)]

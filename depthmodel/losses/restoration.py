@@ -1,0 +1,107 @@
+"""What trains a feature restoration, when nobody knows the right features.
+
+    L = sum_t 0.8^(t-1) SILog(D(x^(t)))         sparse depth, at every step
+      + a mean_t |x^(t) - sg(x^(1))|^2 / C      the steps' estimates shall not drift apart
+      + b |x^(t) - z|^2 / C                     z: a known target, or the depth taken back through
+                                                an invertible decoder
+      + c mean_t |x^(t) - F|^2 / C              nothing is changed without evidence
+
+x^(t): estimates in the order of the chain, T .. 1; |.|^2 / C is a mean over channels and places, of
+differences divided by the features' deviation. After IID-RDepth (Bai et al. 2026), whose losses are
+not public; the weights a, b and c are chosen where these functions are called.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.losses.silog import silog_loss
+from nightrain.depthmodel.map_shapes import same_shape
+
+STEP_DECAY = 0.8
+
+
+class StepsSiLog(NamedTuple):
+    """The weighted sum over steps, its parts, and how many images had no depth."""
+
+    loss: Tensor  # ()
+    per_step: Tensor  # (T,) unweighted and without gradient, in the order of the chain
+    images_without_depth: Tensor  # () int64
+
+
+def steps_silog_loss(
+    depths_m: Sequence[Tensor],
+    true_depth_m: Tensor,
+    valid: Tensor | None = None,
+    weights: Sequence[float] | None = None,
+) -> StepsSiLog:
+    """Weighted sum of SILog over depths (B, 1, H, W) in metres of some steps, the last at the end.
+
+    `weights`: those of `step_weights` where none are given. `valid` as in `silog_loss`; 0 where no
+    pixel is valid. Raises Refused without a step, ValueError where the shapes differ.
+    """
+    _some(depths_m)
+    weights = step_weights(len(depths_m)) if weights is None else weights
+    parts = [silog_loss(depth_m, true_depth_m, valid) for depth_m in depths_m]
+    losses = torch.stack([part.loss for part in parts])  # (T,)
+    total = (losses.new_tensor(weights) * losses).sum()
+    return StepsSiLog(total, losses.detach(), parts[-1].images_without_depth)
+
+
+def step_weights(num_steps: int, decay: float = STEP_DECAY) -> list[float]:
+    """decay^(t-1) of the steps T .. 1: the last counts in full."""
+    return [decay**t for t in reversed(range(num_steps))]
+
+
+def deviation_loss(estimates: Sequence[Tensor], std: Tensor) -> Tensor:
+    """Mean over T .. 1 of the squared distance of an estimate (B, C, h, w) to the last one.
+
+    `std` (C,) are the features' deviations. No gradient reaches the last one, so a chain of one
+    step has loss 0. Raises Refused without an estimate.
+    """
+    _some(estimates)
+    return _mean_square(estimates, estimates[-1].detach(), std)
+
+
+def target_loss(
+    estimate: Tensor, target: Tensor, std: Tensor, weight: Tensor | None = None
+) -> Tensor:
+    """Mean square of estimate - target (B, C, h, w) in units of `std` (C,), where `weight` says.
+
+    `weight` >= 0 broadcasts to (B, 1, h, w): a confidence or a mask; all 0 gives 0. The target, of
+    a cleaner picture or of `inverse_projected_target`, may be anything where the weight is 0, and
+    gets no gradient. Source: ResShift (Yue et al., NeurIPS 2023), section 2.1, its
+    objective without weights in t. Raises ValueError where the shapes differ.
+    """
+    same_shape(estimate=estimate, target=target)
+    if weight is None:
+        weight = estimate.new_ones(())
+    weight = weight.to(estimate).expand(len(estimate), 1, *estimate.shape[2:])  # (B, 1, h, w)
+    known = torch.where(weight > 0, target.detach(), estimate.detach())
+    square = ((estimate - known) / std[:, None, None]).square().mean(1, keepdim=True)
+    total = weight.sum()
+    return (weight * square).sum() / torch.where(total > 0, total, 1.0)
+
+
+def residual_loss(estimates: Sequence[Tensor], features: Tensor, std: Tensor) -> Tensor:
+    """Mean over steps of the squared size of what is added to F (B, C, h, w), in units of `std`.
+
+    No gradient reaches F through it. Raises Refused without an estimate.
+    """
+    _some(estimates)
+    return _mean_square(estimates, features.detach(), std)
+
+
+def _mean_square(estimates: Sequence[Tensor], reference: Tensor, std: Tensor) -> Tensor:
+    for estimate in estimates:
+        same_shape(estimate=estimate, reference=reference)
+    scale = std[:, None, None]
+    return torch.stack([((x - reference) / scale).square().mean() for x in estimates]).mean()
+
+
+def _some(steps: Sequence[Tensor]) -> None:
+    if not steps:
+        raise Refused("found no step, expected those of a chain, from T to 1")

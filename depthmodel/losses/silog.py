@@ -1,0 +1,46 @@
+"""Scale-invariant logarithmic loss on measured depth.
+
+    g = ln D - ln D*,   L = 10 sqrt(mean g^2 - 0.85 mean(g)^2)
+
+Eigen et al. 2014, eq. 4; the root, 10 and 0.85 after Lee et al. 2019 (BTS). Means are over
+the valid pixels of the whole batch, as BTS, AdaBins and PixelFormer have it, so an image counts by
+how many it has.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nightrain.depthmodel.map_shapes import same_shape
+
+SCALE, VARIANCE_FOCUS = 10.0, 0.85
+EPS = 1e-8  # below the root: its gradient is finite at perfect depth; adds 0.001 at most
+
+
+class SiLog(NamedTuple):
+    """The loss, and how many images it could not use."""
+
+    loss: Tensor  # ()
+    images_without_depth: Tensor  # () int64
+
+
+def silog_loss(depth_m: Tensor, true_depth_m: Tensor, valid: Tensor | None = None) -> SiLog:
+    """Scale-invariant log loss of depth (B, 1, H, W) in metres against measured depth.
+
+    `valid` (B, 1, H, W) bool, by default where `true_depth_m` > 0 (0 = no return). An image
+    without a valid pixel is skipped and counted; a batch of such has loss 0. Source: Lee et al.
+    2019 (BTS). Raises ValueError where the shapes differ.
+    """
+    same_shape(depth_m=depth_m, true_depth_m=true_depth_m)
+    measured = true_depth_m > 0
+    valid = measured if valid is None else valid & measured
+    same_shape(depth_m=depth_m, valid=valid)
+    per_image = valid.flatten(1).sum(1)  # (B,)
+    count = per_image.sum().clamp(min=1)
+    # ln 1 - ln 1 = 0 where there is nothing to compare, and no gradient comes from there
+    off = torch.where(valid, depth_m, 1.0).log() - torch.where(valid, true_depth_m, 1.0).log()
+    mean, mean_square = off.sum() / count, off.square().sum() / count
+    root = (mean_square - VARIANCE_FOCUS * mean.square() + EPS).sqrt()
+    loss = torch.where(per_image.any(), SCALE * root, 0.0)
+    return SiLog(loss, (per_image == 0).sum())

@@ -1,0 +1,1 @@
+"""Depth networks: encoder, decoder, pose network, and their model folders."""

@@ -1,0 +1,228 @@
+"""Encoders of transformers behind one shape: an image in, four feature maps out, fine to coarse.
+
+DINOv2 gives the final-norm patch tokens after the last block of each quarter, all on one grid of
+14-pixel patches; Swin, ResNet and ConvNeXt give their stages at 1/4, 1/8, 1/16 and 1/32.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    ConvNextBackbone,
+    ConvNextConfig,
+    Dinov2Backbone,
+    Dinov2Config,
+    PreTrainedConfig,
+    ResNetBackbone,
+    ResNetConfig,
+    SwinBackbone,
+    SwinConfig,
+)
+from transformers.utils import logging
+
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.config import BackboneConfig, Kind
+from nightrain.depthmodel.weights import resolve
+
+# Numbers of the published models (their config.json on the hub); "mini" and "micro" are ours, for
+# training from scratch on a CPU, and "test" is for tests.
+NUMBERS: dict[tuple[Kind, str], dict[str, Any]] = {
+    ("dinov2", "small"): {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6},
+    ("dinov2", "base"): {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
+    ("dinov2", "large"): {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16},
+    ("dinov2", "giant"): {
+        "hidden_size": 1536,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 24,
+        "use_swiglu_ffn": True,
+    },
+    ("dinov2", "mini"): {
+        "hidden_size": 128,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 4,
+        "image_size": 224,
+    },
+    ("dinov2", "test"): {
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "image_size": 56,
+    },
+    ("swin", "tiny"): {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24)},
+    ("swin", "small"): {"embed_dim": 96, "depths": (2, 2, 18, 2), "num_heads": (3, 6, 12, 24)},
+    ("swin", "base"): {"embed_dim": 128, "depths": (2, 2, 18, 2), "num_heads": (4, 8, 16, 32)},
+    ("swin", "large"): {"embed_dim": 192, "depths": (2, 2, 18, 2), "num_heads": (6, 12, 24, 48)},
+    ("swin", "test"): {
+        "embed_dim": 8,
+        "depths": (1, 1, 2, 1),
+        "num_heads": (1, 1, 2, 2),
+        "window_size": 4,
+    },
+    ("resnet", "18"): {
+        "hidden_sizes": (64, 128, 256, 512),
+        "depths": (2, 2, 2, 2),
+        "layer_type": "basic",
+    },
+    ("resnet", "50"): {"hidden_sizes": (256, 512, 1024, 2048), "depths": (3, 4, 6, 3)},
+    ("resnet", "mini"): {
+        "embedding_size": 32,
+        "hidden_sizes": (32, 64, 128, 256),
+        "depths": (2, 2, 2, 2),
+        "layer_type": "basic",
+    },
+    ("resnet", "micro"): {
+        "embedding_size": 32,
+        "hidden_sizes": (32, 64, 128, 192),
+        "depths": (1, 1, 1, 1),
+        "layer_type": "basic",
+    },
+    ("resnet", "test"): {
+        "embedding_size": 8,
+        "hidden_sizes": (8, 8, 16, 16),
+        "depths": (1, 1, 1, 1),
+        "layer_type": "basic",
+    },
+    ("convnext", "tiny"): {"hidden_sizes": [96, 192, 384, 768], "depths": [3, 3, 9, 3]},
+    ("convnext", "small"): {"hidden_sizes": [96, 192, 384, 768], "depths": [3, 3, 27, 3]},
+    ("convnext", "base"): {"hidden_sizes": [128, 256, 512, 1024], "depths": [3, 3, 27, 3]},
+    ("convnext", "mini"): {"hidden_sizes": [32, 64, 128, 256], "depths": [2, 2, 4, 2]},
+    ("convnext", "test"): {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]},
+}
+# Not AutoBackbone: it asks the hub whether a local folder is one of its models.
+CLASSES: dict[Kind, tuple[Any, Any]] = {
+    "dinov2": (Dinov2Config, Dinov2Backbone),
+    "swin": (SwinConfig, SwinBackbone),
+    "resnet": (ResNetConfig, ResNetBackbone),
+    "convnext": (ConvNextConfig, ConvNextBackbone),
+}
+# What a published model may lack, being the backbone's own, and what it may have that we leave out.
+NEW = ("hidden_states_norms.", "swin.layernorm.")
+LEFT_OUT = ("classifier.", "pooler", "layernorm.", "mask_token", "relative_position_index")
+
+
+class Backbone(nn.Module):
+    """An encoder: image (B, 3, H, W), normalised -> four maps (B, C_i, h_i, w_i), fine to coarse.
+
+    `channels` are C_i; `patch` is the size in pixels of a ViT's patch, of which H and W must be
+    multiples, and None for a pyramid, which takes any size. `name` says which bytes were loaded.
+    Raises Refused where the pretrained weights are missing or of another network.
+    """
+
+    def __init__(self, config: BackboneConfig, in_channels: int = 3) -> None:
+        super().__init__()
+        wanted = encoder_config(config, in_channels)
+        if config.pretrained is None:
+            self.name = "random"
+            self.encoder: Any = CLASSES[config.kind][1](wanted)
+        else:
+            found = resolve(config.pretrained)
+            self.name = found.name
+            self.encoder = _load(found.folder, found.name, config, in_channels)
+        if config.kind == "swin":
+            _use_the_final_norm(self.encoder)
+        self.patch: int | None = wanted.patch_size if config.kind == "dinov2" else None
+        self.channels: tuple[int, ...] = tuple(self.encoder.channels)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Four feature maps of a normalised image (B, 3, H, W)."""
+        return tuple(self.encoder(image).feature_maps)
+
+    def low(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The two finer maps alone; a ResNet computes no more than these."""
+        if isinstance(self.encoder, ResNetBackbone):
+            stem: torch.Tensor = self.encoder.embedder(image)
+            fine = self.encoder.encoder.stages[0](stem)
+            return fine, self.encoder.encoder.stages[1](fine)
+        fine, coarse, *_ = self(image)
+        return fine, coarse
+
+
+def encoder_config(config: BackboneConfig, in_channels: int = 3) -> PreTrainedConfig:
+    """The configuration of transformers for an encoder, with its four taps."""
+    numbers = dict(NUMBERS[config.kind, config.size])
+    if config.kind == "dinov2":
+        # The mask token belongs to DINOv2's own training and would never get a gradient.
+        numbers = {"image_size": 518, "patch_size": 14, "use_mask_token": False} | numbers
+    if config.kind != "resnet":
+        numbers["drop_path_rate"] = config.drop_path
+    blocks = numbers.get("num_hidden_layers", 4)
+    taps = [f"stage{blocks * quarter // 4}" for quarter in (1, 2, 3, 4)]
+    return CLASSES[config.kind][0](num_channels=in_channels, out_features=taps, **numbers)
+
+
+def _load(folder: Path, name: str, config: BackboneConfig, in_channels: int) -> Any:
+    """Load a published encoder; its tensors must be exactly those of the configuration."""
+    found = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    if found.model_type != config.kind:
+        raise Refused(
+            f"{name} is a model of type {found.model_type!r}, expected {config.kind!r}: give "
+            "weights of that family, or change the backbone's kind."
+        )
+    try:
+        with _without_report():
+            encoder, report = CLASSES[config.kind][1].from_pretrained(
+                str(folder),
+                config=encoder_config(config),
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+    except RuntimeError as error:  # of another size
+        raise Refused(_other_size(name, config, "its tensors have other shapes")) from error
+    missing = _beside(report["missing_keys"], NEW)
+    extra = _beside(report["unexpected_keys"], LEFT_OUT)
+    if missing or extra:
+        found_text = f"{len(missing)} tensors are missing and {len(extra)} are too many"
+        first = (missing + extra)[0]
+        raise Refused(_other_size(name, config, f"{found_text}, the first of them {first}"))
+    if in_channels != 3:
+        _repeat_input(encoder, in_channels)
+    return encoder
+
+
+@contextmanager
+def _without_report() -> Iterator[None]:
+    """No bar and no table of tensor names from transformers: what they say is checked here."""
+    had_bar, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bar:
+            logging.enable_progress_bar()
+
+
+def _beside(keys: Iterable[str], known: tuple[str, ...]) -> list[str]:
+    """Names of tensors that are not among the known ones, with or without the model's prefix."""
+    names = sorted(keys)
+    return [k for k in names if not any(k.startswith(x) or f".{x}" in k for x in known)]
+
+
+def _other_size(name: str, config: BackboneConfig, found: str) -> str:
+    return (
+        f"{name} is not a {config.kind} of size {config.size!r}: {found}. Change the backbone's "
+        "size, or give the weights of that size."
+    )
+
+
+def _use_the_final_norm(encoder: Any) -> None:
+    """Give Swin's last map the network's own final norm, which is pretrained, and not a new one."""
+    encoder.hidden_states_norms["stage4"] = encoder.swin.layernorm
+    encoder.swin.layernorm = nn.Identity()
+
+
+def _repeat_input(encoder: Any, in_channels: int) -> None:
+    """Let a ResNet take several images at once: the same filters on each, of the same sum."""
+    layer: nn.Conv2d = encoder.embedder.embedder.convolution
+    with torch.no_grad():
+        weight = layer.weight.repeat(1, in_channels // 3, 1, 1) * (3 / in_channels)
+    layer.weight = nn.Parameter(weight)
+    layer.in_channels = in_channels
+    encoder.config.num_channels = encoder.embedder.num_channels = in_channels

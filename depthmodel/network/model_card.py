@@ -1,0 +1,94 @@
+"""The model card: what a network is, what made it (data, recipe, commit, seed), how good it is."""
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.config import DepthConfig
+from nightrain.depthmodel.network.provenance import provenance
+
+FENCE = "---\n"
+OURS = "nightrain"
+
+
+class ModelCard(BaseModel):
+    """What is said of a network beside its weights; its head is YAML, for machines."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    title: str = Field(min_length=1, max_length=200)
+    description: str = Field(min_length=1)  # what it is, in sentences
+    data_set: str  # name and what identifies it
+    recipe: str = ""  # of the variants it saw, by name and hash; "" = clear frames only
+    commit: str = ""  # of this repository
+    seed: int = 0
+    command: str = ""  # that trained it
+    metrics: dict[str, float] = {}  # "night/abs_rel": 0.192
+    licence: str = "unknown"  # of the weights, which follows from the data and from the encoder
+
+    def markdown(self, config: DepthConfig, digest: str, encoder: str) -> str:
+        """The card as Markdown with a YAML head."""
+        head = {
+            "library_name": OURS,
+            "pipeline_tag": "depth-estimation",
+            "license": "other",
+            OURS: self.model_dump(mode="json") | {"digest": digest, "encoder": encoder},
+        }
+        text = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+        return f"{FENCE}{text}{FENCE}\n{self._body(config, digest, encoder)}"
+
+    @classmethod
+    def parse(cls, text: str) -> "ModelCard":
+        """Read a card back from its head; raises Refused."""
+        try:
+            _, head, _ = text.split(FENCE, 2)
+            fields = dict(yaml.safe_load(head)[OURS])
+            del fields["digest"], fields["encoder"]
+            return cls.model_validate(fields)
+        except (ValueError, KeyError, TypeError, yaml.YAMLError, ValidationError) as error:
+            raise Refused(
+                f"this is no model card of ours ({type(error).__name__}); expected the README.md "
+                "that save_pretrained writes"
+            ) from error
+
+    def _body(self, config: DepthConfig, digest: str, encoder: str) -> str:
+        width, height = config.input_size
+        rows = {
+            "Network": f"{config.backbone.kind} {config.backbone.size}",
+            "Encoder started from": encoder,
+            "Input": f"{width} x {height} RGB, normalisation {config.normalisation}",
+            "Output": f"depth in metres, {config.min_depth_m:g} to {config.max_depth_m:g}",
+            "Data set": self.data_set,
+            "Recipe of the variants": self.recipe or "none: clear frames only",
+            "Commit": self.commit or "unknown",
+            "Seed": str(self.seed),
+            "Command": f"`{self.command}`" if self.command else "unknown",
+            "Digest": digest,
+            "Licence": self.licence,
+        }
+        lines = [f"# {self.title}", "", self.description, ""]
+        lines += _table(("", ""), rows)
+        lines += ["", "## Parts", ""]
+        lines += _table(("part", "whose"), provenance(config))
+        if self.metrics:
+            lines += ["", "## Metrics", ""]
+            lines += _table(("metric", "value"), {k: f"{v:.4g}" for k, v in self.metrics.items()})
+        lines += [
+            "",
+            "## Use",
+            "",
+            "```python",
+            "from nightrain.depthmodel.network.model import DepthModel",
+            "",
+        ]
+        lines += ['model = DepthModel.from_pretrained("this folder", device="cpu")']
+        lines += ["depth_m = model.predict([image])[0]  # (h, w, 3) uint8 RGB -> (h, w) metres"]
+        return "\n".join([*lines, "```", ""])
+
+
+def _table(head: tuple[str, str], rows: dict[str, str]) -> list[str]:
+    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
+    return lines + [f"| {_cell(key)} | {_cell(value)} |" for key, value in rows.items()]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,72 @@
+"""A depth network as an ONNX file, for runtimes that have no torch."""
+
+import os
+import uuid
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.network.model import DepthModel
+
+MAX_BYTES = 1_500_000_000  # protobuf ends at 2 GB; beyond it the weights would be a second file
+
+
+class InverseDepth(nn.Module):
+    """The network without its features: one input, one output."""
+
+    def __init__(self, model: DepthModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Inverse depth (B, 1, H, W) in 1/m of an image (B, 3, H, W)."""
+        return self.model(image).inverse_depth
+
+
+def export_onnx(model: DepthModel, path: str | Path) -> None:
+    """Write `image` (B, 3, H, W) in [0, 1] -> `inverse_depth` (B, 1, H, W) in 1/m; any B.
+
+    H and W are those of the model's input_size; normalisation is inside. The file's metadata holds
+    the model's digest and configuration. Raises Refused for models too large for one file.
+    """
+    path = Path(path)
+    num_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
+    if num_bytes > MAX_BYTES:
+        raise Refused(
+            f"the model has {num_bytes / 1e9:.1f} GB of weights, and one ONNX file holds "
+            f"{MAX_BYTES / 1e9:.1f} GB: export a smaller encoder."
+        )
+    was_training = model.training
+    try:
+        program = _traced(model)
+    finally:
+        model.train(was_training)
+    notes = {"digest": model.digest, "config": model.config.without_pretrained().model_dump_json()}
+    program.model.metadata_props.update(notes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
+    try:
+        program.save(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _traced(model: DepthModel) -> torch.onnx.ONNXProgram:
+    width, height = model.config.input_size
+    device = next(model.parameters()).device
+    program = torch.onnx.export(
+        InverseDepth(model).eval(),
+        # Two images: torch.export would take a batch of one for a constant.
+        (torch.zeros(2, 3, height, width, device=device),),
+        dynamo=True,
+        dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+        input_names=["image"],
+        output_names=["inverse_depth"],
+        verbose=False,
+    )
+    if program is None:
+        raise Refused("torch.onnx.export gave no program for this network")
+    return program

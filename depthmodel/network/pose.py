@@ -1,0 +1,111 @@
+"""The pose network: two frames in, the rigid motion of the camera between them out.
+
+As monodepth2's (Godard et al., ICCV 2019) and md4all's: a ResNet over the two images on top of each
+other, a few convolutions, and the mean over the image of six small numbers.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from kornia.geometry.conversions import axis_angle_to_rotation_matrix
+from pydantic import Field, ValidationError
+from torch import nn
+
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.config import BackboneConfig, Channels, Frozen
+from nightrain.depthmodel.network import pose_folder as pose_storage
+from nightrain.depthmodel.network.encoder import Backbone
+from nightrain.depthmodel.weights import Weights
+
+PIXEL_MEAN, PIXEL_STD = 0.45, 0.225  # of ImageNet over all colours, as in monodepth2
+
+
+class PoseConfig(Frozen):
+    """A pose network; the scales make its first motions small."""
+
+    size: Literal["18", "50", "mini", "micro", "test"] = "18"  # of the ResNet
+    pretrained: Weights | None = None  # of a ResNet for one image
+    hidden_channels: Channels = 256
+    rotation_scale: float = Field(default=0.01, gt=0)  # radians per unit of output
+    translation_scale_m: float = Field(default=0.01, gt=0)
+
+
+class PoseNet(nn.Module):
+    """Motion between two frames: (target, source) -> T_source_target.
+
+    The six outputs are an axis-angle vector in radians, then a translation in metres. T maps points
+    of the target camera into the source camera: X_source = R X_target + t. Frames are always given
+    as (target, source); for the other direction call it again or take `inverse_pose`.
+    """
+
+    def __init__(self, config: PoseConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or PoseConfig()
+        resnet = BackboneConfig(kind="resnet", size=config.size, pretrained=config.pretrained)
+        self.backbone = Backbone(resnet, in_channels=6)
+        hidden = config.hidden_channels
+        self.head = nn.Sequential(
+            nn.Conv2d(self.backbone.channels[-1], hidden, 1),
+            nn.ReLU(),
+            nn.Conv2d(hidden, hidden, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(hidden, hidden, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(hidden, 6, 1),
+        )
+
+    def forward(self, target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+        """T_source_target (B, 4, 4) of two images (B, 3, H, W), RGB in [0, 1]; raises Refused."""
+        if target.shape != source.shape or target.ndim != 4 or target.shape[1] != 3:
+            raise Refused(
+                f"found images of shapes {tuple(target.shape)} and {tuple(source.shape)}, expected "
+                "two of the same (B, 3, H, W)"
+            )
+        pair = torch.cat((target, source), dim=1)  # (B, 6, H, W)
+        coarsest = self.backbone((pair - PIXEL_MEAN) / PIXEL_STD)[-1]
+        motion = self.head(coarsest).float().mean(dim=(2, 3))  # (B, 6)
+        return pose_matrix(
+            motion[:, :3] * self.config.rotation_scale,
+            motion[:, 3:] * self.config.translation_scale_m,
+        )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json and model.safetensors, each whole or not at all; raises DiskFull."""
+        config = self.config.model_copy(update={"pretrained": None})
+        pose_storage.save(Path(folder), config.model_dump_json(indent=2), self.state_dict())
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu") -> "PoseNet":
+        """Load what `save_pretrained` wrote, in eval mode; raises Refused for anything else.
+
+        The random state is left as it was.
+        """
+        text, tensors = pose_storage.load(Path(folder))
+        try:
+            with torch.random.fork_rng(devices=[]):  # the start is overwritten
+                network = cls(PoseConfig.model_validate_json(text))
+            network.load_state_dict(tensors)
+        except (ValidationError, RuntimeError) as error:
+            raise Refused(
+                f"{folder} holds no pose network of ours: {error}. Give the folder `pose` of a run."
+            ) from error
+        return network.to(device).eval()
+
+
+def pose_matrix(axis_angle: torch.Tensor, translation_m: torch.Tensor) -> torch.Tensor:
+    """T (B, 4, 4) of an axis-angle vector (B, 3) in radians and a translation (B, 3) in metres."""
+    rotation = axis_angle_to_rotation_matrix(axis_angle)  # (B, 3, 3)
+    return _assemble(rotation, translation_m)
+
+
+def inverse_pose(T_b_a: torch.Tensor) -> torch.Tensor:
+    """T_a_b (B, 4, 4) of a rigid T_b_a (B, 4, 4), by the transpose of its rotation."""
+    rotation = T_b_a[:, :3, :3].transpose(1, 2)
+    return _assemble(rotation, -(rotation @ T_b_a[:, :3, 3:]).squeeze(-1))
+
+
+def _assemble(rotation: torch.Tensor, translation_m: torch.Tensor) -> torch.Tensor:
+    top = torch.cat((rotation, translation_m.unsqueeze(-1)), dim=2)  # (B, 3, 4)
+    bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(top.shape[0], 1, 4)
+    return torch.cat((top, bottom), dim=1)

@@ -1,0 +1,44 @@
+"""Networks with names: what to train where.
+
+`paper_*` are those of SSD (arXiv 2403.05056, sections on the network and its training): DINOv2
+ViT-B/14 with a DPT head at 784 x 518, and a pose network on a ResNet-18.
+
+`world_*` train from scratch on two CPU cores, on the built-in world.
+"""
+
+from nightrain.depthmodel.config import BackboneConfig, DepthConfig, DptConfig
+from nightrain.depthmodel.network.pose import PoseConfig
+from nightrain.depthmodel.weights import Weights
+
+DINOV2_BASE = Weights("facebook/dinov2-base")
+RESNET_18 = Weights("microsoft/resnet-18")
+
+
+def paper_depth(*, pretrained: bool = True) -> DepthConfig:
+    """ViT-B/14 with a DPT head of the layout of Depth Anything's ViT-B; input 784 x 518."""
+    weights = DINOV2_BASE if pretrained else None
+    return DepthConfig(backbone=BackboneConfig(kind="dinov2", size="base", pretrained=weights))
+
+
+def paper_pose(*, pretrained: bool = True) -> PoseConfig:
+    """ResNet-18 on two frames; SSD gives it 576 x 320."""
+    return PoseConfig(size="18", pretrained=RESNET_18 if pretrained else None)
+
+
+def world_depth() -> DepthConfig:
+    """A ResNet of 3 million weights with a light DPT head; input 192 x 112."""
+    head = DptConfig(
+        reassemble_channels=(32, 32, 32, 32), fusion_channels=32, head_channels=16, detail="half"
+    )
+    return DepthConfig(
+        backbone=BackboneConfig(kind="resnet", size="mini"), head=head, input_size=(192, 112)
+    )
+
+
+def world_pose() -> PoseConfig:
+    """A ResNet of a million weights.
+
+    Its translations start ten times as large: at the world's frame rate a car moves about a metre
+    from frame to frame, and a short training cannot grow the output a hundredfold first.
+    """
+    return PoseConfig(size="micro", hidden_channels=64, translation_scale_m=0.1)

@@ -1,0 +1,1 @@
+"""Feature restoration by residual-shift diffusion."""

@@ -1,0 +1,73 @@
+"""Mean, deviation and principal components of an encoder's features over a training set.
+
+Accumulated in float64, batch by batch, by the merging rule of Chan, Golub and LeVeque (1979), so
+that a large mean does not swallow a small variance.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nightrain.datasets.errors import Refused
+
+SMALLEST = 0.01  # deviation of a dead channel, as a share of the median one's
+
+
+class FeatureStatistics(NamedTuple):
+    """What features (B, C, h, w) are standardised by; float64, on the CPU."""
+
+    mean: Tensor  # (C,)
+    std: Tensor  # (C,)
+    basis: Tensor | None  # (K, C) orthonormal rows: components of the standardised features
+    component_std: Tensor | None  # (K,) deviation along them
+
+
+@torch.no_grad()
+def feature_statistics(
+    features: Iterable[Tensor], num_components: int | None = None
+) -> FeatureStatistics:
+    """Statistics over all places of all maps (B, C, h, w), with components where asked for.
+
+    A channel that hardly varies counts as if it had 1 % of the median deviation, a component 1 %
+    of a channel's. Raises Refused without a map, for values that are not finite, and where nothing
+    varies.
+    """
+    count, mean, moment = 0, torch.zeros(()), torch.zeros(())
+    for one in features:
+        places = one.detach().movedim(1, -1).flatten(0, -2).double().cpu()  # (n, C)
+        if not torch.isfinite(places).all():
+            raise Refused("found features that are not finite: look at the encoder's weights")
+        centre = places.mean(0)
+        off = places - centre
+        new = off.square().sum(0) if num_components is None else off.T @ off  # (C,) or (C, C)
+        if count == 0:
+            count, mean, moment = len(places), centre, new
+            continue
+        shift, total = centre - mean, count + len(places)
+        between = shift.square() if num_components is None else torch.outer(shift, shift)
+        moment += new + between * (count * len(places) / total)
+        mean += shift * (len(places) / total)
+        count = total
+    if count == 0:
+        raise Refused("found no features to calibrate with: give at least one map")
+    return _statistics(mean, moment / count, num_components)
+
+
+def _statistics(mean: Tensor, covariance: Tensor, num_components: int | None) -> FeatureStatistics:
+    """Statistics of a variance (C,) or, where components are asked for, a covariance (C, C)."""
+    variance = covariance if num_components is None else covariance.diagonal()
+    std = variance.sqrt()
+    if not std.any():
+        raise Refused("found features that are the same everywhere: give maps of several images")
+    # Not the mean: a few channels of a transformer are far larger than all others.
+    std = std.clamp_min(SMALLEST * float(std[std > 0].median()))
+    if num_components is None:
+        return FeatureStatistics(mean, std, None, None)
+    values, vectors = torch.linalg.eigh(covariance / torch.outer(std, std))  # ascending
+    basis = vectors.T.flip(0)[:num_components]  # (K, C)
+    # An eigenvector's sign is arbitrary; the largest entry is made positive.
+    largest = basis.gather(1, basis.abs().argmax(1, keepdim=True))
+    deviation = values.flip(0)[:num_components].clamp_min(SMALLEST**2).sqrt()
+    return FeatureStatistics(mean, std, basis * largest.sign(), deviation)

@@ -1,0 +1,1 @@
+"""Roles of a trained network: teacher, student, restorer."""

@@ -1,0 +1,1 @@
+"""The training loop, its presets and its run folder."""

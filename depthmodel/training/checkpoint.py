@@ -1,0 +1,116 @@
+"""Checkpoints of a training run: whole or not there, and enough to go on bit for bit.
+
+    RUN/checkpoints/step-0000500/
+        <part>.safetensors    tensors of each part: networks, average, optimizer
+        state.json            step, sampler, and the digest of each part
+
+A folder is written under another name and renamed, so one that has its name is complete. Nothing
+of the random state is kept: every step seeds its own generators with (seed, step).
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from nightrain.datasets.errors import Refused
+from nightrain.datasets.io.atomic import fsync, no_space_is_disk_full
+
+Tensors = dict[str, torch.Tensor]
+STATE = "state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a run needs to go on."""
+
+    step: int  # optimiser steps done
+    facts: dict[str, Any]  # what is no tensor: the sampler's state, the configuration's digest
+    parts: dict[str, Tensors]  # "networks", "average", "optimizer"
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
+    """Write a checkpoint below a run's checkpoint folder and drop all but the last `keep`.
+
+    Raises DiskFull; what was there before is then still there.
+    """
+    final = folder / f"step-{checkpoint.step:07d}"
+    draft = folder / f".{final.name}.{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with no_space_is_disk_full(folder):
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            digests = {}
+            for name, tensors in checkpoint.parts.items():
+                path = draft / f"{name}.safetensors"
+                save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, path)
+                fsync(path)
+                digests[name] = _sha256(path)
+            state = {"step": checkpoint.step, "facts": checkpoint.facts, "sha256": digests}
+            (draft / STATE).write_text(json.dumps(state, indent=1))
+            fsync(draft / STATE)
+            fsync(draft)
+            shutil.rmtree(final, ignore_errors=True)  # of a run that went back and came here again
+            draft.rename(final)
+            fsync(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    abandoned = folder.glob(".step-*")  # of processes that were killed while they wrote
+    for old in [*checkpoints(folder)[:-keep], *abandoned]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints below a run's checkpoint folder, the oldest first."""
+    return sorted(p for p in folder.glob("step-*") if (p / STATE).is_file())
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint and check its digests; raises Refused for a damaged one."""
+    try:
+        state = json.loads((path / STATE).read_text())
+        step, facts, digests = int(state["step"]), dict(state["facts"]), dict(state["sha256"])
+        damaged = [n for n, d in digests.items() if _sha256(path / f"{n}.safetensors") != d]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refused(f"{path} is no checkpoint: {error}. {_advice(path)}") from error
+    if damaged:
+        raise Refused(f"{path} was changed since it was written: {damaged}. {_advice(path)}")
+    parts = {name: load_file(path / f"{name}.safetensors") for name in digests}
+    return Checkpoint(step, facts, parts)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
+    """The optimiser's moments as named tensors: "<parameter number>.exp_avg"."""
+    return {
+        f"{number}.{name}": torch.as_tensor(value)
+        for number, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Any]) -> None:
+    """Give an optimiser its moments back; its settings stay those that it was made with."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _advice(path: Path) -> str:
+    return f"Remove {path.name}, and the run goes on from the checkpoint before it, or anew."

@@ -1,0 +1,146 @@
+"""The training loop: batches in, checkpoints, metrics and a model folder out.
+
+    RUN/run.json         what was asked for; another request does not fit into the same folder
+    RUN/metrics.jsonl    one line per report
+    RUN/checkpoints/     the latest ones; a run goes on from the last, bit for bit on a CPU
+    RUN/pictures/        what the network made of a few samples
+    RUN/model/           the result, written when the last step is done; RUN/pose/ beside it
+
+The order of samples, their augmentation and every random number of a step are functions of
+(seed, step), so a run that was stopped or killed ends as one that was not.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Literal
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+from pydantic import BaseModel
+
+from nightrain.depthmodel.roles.config import TrainConfig
+from nightrain.depthmodel.training.run_folder import RunFolder
+from nightrain.depthmodel.training.trainer import Trainer
+
+
+class TrainReport(BaseModel):
+    """How a run ended; small, so that a flow may return it."""
+
+    status: Literal["finished", "already", "stopped"]
+    run: str
+    step: int
+    num_steps: int
+    seconds: float = 0.0  # of this process
+    samples_per_s: float = 0.0
+    loss: float | None = None  # of the last step
+    num_frames: int = 0  # trained on in an epoch
+    num_without_label: int = 0  # left out because their label is in quarantine
+    digest: str = ""  # of the finished model
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended before its last step, on request."""
+        return self.status == "stopped"
+
+    @property
+    def line(self) -> str:
+        """What was done, in one line."""
+        if self.status == "already":
+            return f"{self.run} is finished already: model {self.digest}"
+        at = f"step {self.step} of {self.num_steps} in {self.seconds:.0f} s"
+        end = "; run it again to go on" if self.stopped else f": model {self.digest}"
+        out = f", {self.num_without_label} frames without label left out"
+        rate = f"{self.samples_per_s:.1f} samples/s{out if self.num_without_label else ''}"
+        return f"{self.run}: {at} ({rate}){end}"
+
+
+def train(
+    config: TrainConfig,
+    dataset: Path,
+    run: Path,
+    *,
+    command: str = "",
+    device: str | None = None,
+    stopped: Callable[[], bool] = lambda: False,
+    on_step: Callable[[int, int], None] = lambda _done, _total: None,
+) -> TrainReport:
+    """Train what `config` says on a dataset into the folder `run`, or go on with what is there.
+
+    `device` "cpu" keeps it off a GPU. Raises Refused where the folder holds another run or
+    somebody is at it or its last checkpoint is damaged, NonFiniteLoss, CorruptShard, DiskFull; the
+    last checkpoint stays.
+    """
+    folder = RunFolder(run, config, dataset)
+    if finished := folder.finished_digest():
+        return TrainReport(
+            status="already",
+            run=str(run),
+            step=config.num_steps,
+            num_steps=config.num_steps,
+            digest=finished,
+        )
+    with (
+        folder.claimed() as claim,
+        closing(Trainer(config, dataset, run, make_accelerator(config, device))) as trainer,
+    ):
+        folder.begin()
+        started, first = time.perf_counter(), trainer.step
+        while trainer.step < config.num_steps and not _anybody(trainer.accelerator, stopped()):
+            trainer.do_step()
+            on_step(trainer.step, config.num_steps)
+            claim.renew()
+        trainer.save()
+        report = _report(trainer, first, time.perf_counter() - started)
+        if report.status == "finished" and trainer.accelerator.is_main_process:
+            digest = folder.finish(trainer.objective, trainer.weights(), command)
+            report = report.model_copy(update={"digest": digest})
+        trainer.accelerator.wait_for_everyone()  # who goes on from here finds what was saved
+        return report
+
+
+def make_accelerator(config: TrainConfig, device: str | None) -> Accelerator:
+    """What knows of devices, processes and precision; a process may train several times."""
+    if AcceleratorState._shared_state and AcceleratorState().num_processes == 1:
+        AcceleratorState._reset_state(reset_partial_state=True)  # else the first precision stays
+    # A view that is hidden from a rank's whole batch leaves its part without a gradient there.
+    uneven = DistributedDataParallelKwargs(find_unused_parameters=config.model.auxview is not None)
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision=_precision(config, device),
+        kwargs_handlers=[uneven],
+    )
+
+
+def _report(trainer: Trainer, first_step: int, seconds: float) -> TrainReport:
+    config, index = trainer.config, trainer.data.index
+    per_step = config.batch_size * trainer.accelerator.num_processes
+    return TrainReport(
+        status="finished" if trainer.step >= config.num_steps else "stopped",
+        run=str(trainer.run),
+        step=trainer.step,
+        num_steps=config.num_steps,
+        seconds=round(seconds, 1),
+        samples_per_s=round((trainer.step - first_step) * per_step / max(seconds, 1e-9), 2),
+        loss=trainer.loss,
+        num_frames=len(index.frames),
+        num_without_label=index.num_without_label,
+    )
+
+
+def _anybody(accelerator: Accelerator, wishes: bool) -> bool:
+    """Whether any of the processes wishes to stop: one alone would leave the others waiting."""
+    if accelerator.num_processes == 1:
+        return wishes
+    if wishes:
+        accelerator.set_trigger()
+    return accelerator.check_trigger()
+
+
+def _precision(config: TrainConfig, device: str | None) -> str:
+    if config.precision == "float32":
+        return "no"
+    has_it = device != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return "bf16" if has_it or config.precision == "bfloat16" else "no"

@@ -1,0 +1,211 @@
+"""Training runs by name: each function is a run, with the command that starts it on top.
+
+Data, labels and folders are the user's; `with_student_data` puts them in. Published numbers: SSD
+(Mao et al. 2024) and md4all (Gasperini et al. 2023); what they do not say is our choice.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.depthmodel.network.presets import paper_depth, paper_pose, world_depth, world_pose
+from nightrain.depthmodel.optimiser import OptimiserConfig
+from nightrain.depthmodel.restoration_config import RestorationConfig
+from nightrain.depthmodel.roles.config import (
+    LIDAR_LOSS,
+    RestorerConfig,
+    StudentConfig,
+    TeacherConfig,
+    TrainConfig,
+)
+from nightrain.depthmodel.training.restoration_presets import (
+    RESTORATION_PRESETS,
+    world_restoration_network,
+)
+
+PAPER_LOSS_SIZE = (576, 320)
+PAPER_FRAMES = 15_129  # clear train frames of nuScenes, by md4all's filter
+PAPER_STEPS = 20 * PAPER_FRAMES // 4  # 20 epochs at a batch of 4
+
+
+def paper_teacher() -> TrainConfig:
+    """nightrain train paper-teacher DATASET --out RUN   # SSD-T: video, PoseNet, weak velocity."""
+    return TrainConfig(
+        name="paper-teacher",
+        role=TeacherConfig(poses="network", pose=paper_pose()),
+        model=paper_depth(),
+        data=TrainingSetConfig(
+            input_size=paper_depth().input_size,
+            loss_size=PAPER_LOSS_SIZE,
+            neighbours=True,
+            lidar_depth=False,
+        ),
+        num_steps=PAPER_STEPS,
+        batch_size=4,
+        num_workers=4,
+        compile=True,
+        checkpoint_every=1000,
+        pictures_every=5000,
+    )
+
+
+def paper_student() -> TrainConfig:
+    """nightrain train paper-student DATASET --labels L --variants R --teacher T --out RUN."""
+    return paper_teacher().model_copy(update={"name": "paper-student", "role": StudentConfig()})
+
+
+def world_teacher() -> TrainConfig:
+    """nightrain train world-teacher DATASET --out RUN   # video and recorded poses, 2 CPU cores."""
+    model = world_depth()
+    return TrainConfig(
+        name="world-teacher",
+        role=TeacherConfig(pose=world_pose()),
+        model=model,
+        data=TrainingSetConfig(
+            input_size=model.input_size,
+            loss_size=model.input_size,
+            neighbours=True,
+            lidar_depth=False,
+        ),
+        optimiser=OptimiserConfig(
+            lr={"backbone": 5e-4, "head": 5e-4, "pose": 2e-4}, num_warmup_steps=200
+        ),
+        num_steps=4000,
+        batch_size=8,
+        precision="float32",
+        pictures_every=500,
+    )
+
+
+def world_lidar_teacher() -> TrainConfig:
+    """nightrain train world-lidar-teacher DATASET --out RUN   # the supervised path."""
+    video = world_teacher()
+    data = video.data.model_copy(update={"neighbours": False, "lidar_depth": True})
+    role = TeacherConfig(supervision="lidar", loss=LIDAR_LOSS)
+    update = {"name": "world-lidar-teacher", "role": role, "data": data, "num_steps": 2000}
+    return video.model_copy(update=update)
+
+
+def real_overfit() -> TrainConfig:
+    """nightrain train real-overfit DATASET --out RUN   # a handful of real frames, by heart.
+
+    Proves the supervised path on frames with LiDAR: no augmentation, no average of weights. On the
+    6 nuScenes and 9 KITTI frames of tests/real/test_real_depth.py it reaches AbsRel 0.09 on what it
+    learned, in half a minute of a core; it says nothing about other frames.
+    """
+    teacher = world_lidar_teacher()
+    rates = {"backbone": 1e-3, "head": 1e-3, "pose": 1e-3}
+    return teacher.model_copy(
+        update={
+            "name": "real-overfit",
+            "data": teacher.data.model_copy(update={"augmentation": None}),
+            "optimiser": OptimiserConfig(lr=rates, num_warmup_steps=10),
+            "num_steps": 150,
+            "batch_size": 3,
+            "average_decay": None,
+            "report_every": 25,
+            "pictures_every": None,
+        }
+    )
+
+
+def world_student() -> TrainConfig:
+    """nightrain train world-student DATASET --labels L --variants R --teacher T --out RUN.
+
+    Starts from the teacher: a student from nothing would need its whole training again.
+    """
+    video = world_teacher()
+    role = StudentConfig(start="teacher", num_unmasked_epochs=1)
+    return video.model_copy(update={"name": "world-student", "role": role, "num_steps": 1000})
+
+
+def world_restoring_student() -> TrainConfig:
+    """nightrain train world-restoring-student DATASET --variants R --teacher T --out RUN.
+
+    The teacher's encoder stays as it is, and the features of variants are restored to those of
+    the clear frame (iid_rdepth.md, section 7).
+    """
+    student = world_student()
+    assert isinstance(student.role, StudentConfig)
+    loss = replace(student.role.loss, feature=1.0, semantic=0.0)
+    role = student.role.model_copy(update={"frozen": ("backbone",), "loss": loss})
+    restoring = with_restoration(student, world_restoration_network())
+    return restoring.model_copy(update={"name": "world-restoring-student", "role": role})
+
+
+def with_restoration(config: TrainConfig, restoration: RestorationConfig) -> TrainConfig:
+    """The run of a network that restores features, too, at the rate of its encoder."""
+    optimiser = config.optimiser
+    rates = optimiser.lr | {"restoration": optimiser.lr["backbone"]}
+    return config.model_copy(
+        update={
+            "model": config.model.model_copy(update={"restoration": restoration}),
+            "optimiser": optimiser.model_copy(update={"lr": rates}),
+        }
+    )
+
+
+def demo_teacher() -> TrainConfig:
+    """nightrain train demo-teacher DATASET --out RUN   # LiDAR; `nightrain demo` runs it.
+
+    80 seconds of CPU time: enough to see it work, far from what the network can learn.
+    """
+    return _short(world_lidar_teacher(), "demo-teacher", 300)
+
+
+def demo_student() -> TrainConfig:
+    """nightrain train demo-student DATASET --variants demo --teacher T --out RUN.
+
+    Of the variants it sees those conditions that the world's preset "demo" is scored under.
+    """
+    short = _short(world_student(), "demo-student", 200)
+    conditions = (Condition.NIGHT, Condition.RAIN)
+    data = short.data.model_copy(update={"variant_conditions": conditions})
+    return short.model_copy(update={"data": data})
+
+
+def _short(config: TrainConfig, name: str, num_steps: int) -> TrainConfig:
+    """A run of a few hundred steps, which cannot spend two hundred on its warm-up."""
+    rates = OptimiserConfig(lr={"backbone": 1e-3, "head": 1e-3, "pose": 2e-4}, num_warmup_steps=30)
+    update = {"name": name, "optimiser": rates, "num_steps": num_steps, "pictures_every": 100}
+    return config.model_copy(update=update)
+
+
+PRESETS = {
+    "paper-teacher": paper_teacher,
+    "paper-student": paper_student,
+    "world-teacher": world_teacher,
+    "world-lidar-teacher": world_lidar_teacher,
+    "real-overfit": real_overfit,
+    "world-student": world_student,
+    "world-restoring-student": world_restoring_student,
+    "demo-teacher": demo_teacher,
+    "demo-student": demo_student,
+    **RESTORATION_PRESETS,
+}
+
+
+def with_student_data(
+    config: TrainConfig, *, labels: str, recipes: tuple[str, ...], teacher: Path | None
+) -> TrainConfig:
+    """A student's run on one dataset: labels and variants by their folders, a teacher by its.
+
+    Raises ValueError where they do not fit together.
+    """
+    assert isinstance(config.role, StudentConfig)
+    role = config.role.model_copy(update={"teacher": teacher})
+    data = config.data.model_copy(update={"labels": labels, "recipes": recipes})
+    return checked(config.model_copy(update={"role": role, "data": data}))
+
+
+def with_base(config: TrainConfig, base: Path | None) -> TrainConfig:
+    """A restorer's run that starts from the weights in a model's folder; raises ValueError."""
+    assert isinstance(config.role, RestorerConfig)
+    role = config.role.model_copy(update={"base": base})
+    return checked(config.model_copy(update={"role": role}))
+
+
+def checked(config: TrainConfig) -> TrainConfig:
+    """The configuration, with every check run again; raises ValueError."""
+    return TrainConfig.model_validate(config.model_dump())

@@ -1,0 +1,257 @@
+"""The state of a training run between steps: networks, optimiser, average, place in the data."""
+
+import threading
+import time
+from collections.abc import Iterator
+from itertools import islice
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from nightrain.datasets.errors import Refused
+from nightrain.datasets.loader.loader import TrainingLoader, TrainingSet, make_loader
+from nightrain.datasets.loader.packing import as_float
+from nightrain.datasets.loader.sampler import ResumableSampler
+from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss
+from nightrain.depthmodel.optimiser import make_optimizer, set_rate
+from nightrain.depthmodel.roles.config import TrainConfig
+from nightrain.depthmodel.roles.objective import Batch
+from nightrain.depthmodel.training.build import make_objective, require_labels_of_teacher
+from nightrain.depthmodel.training.checkpoint import (
+    Checkpoint,
+    checkpoints,
+    load_checkpoint,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    save_checkpoint,
+)
+from nightrain.depthmodel.training.ema import Average
+from nightrain.depthmodel.training.metrics_log import Means, RunLog
+from nightrain.depthmodel.training.sample_sheet import write_pictures
+
+NUM_PICTURES = 4
+CALIBRATION_BATCHES = 16  # that the statistics of features are taken from
+
+
+class Trainer:
+    """Goes on from a run's last checkpoint, where there is one; raises Refused, CorruptShard."""
+
+    def __init__(
+        self, config: TrainConfig, dataset: Path, run: Path, accelerator: Accelerator
+    ) -> None:
+        self.config, self.run, self.accelerator = config, run, accelerator
+        self.step, self._saved_step, self.means = 0, -1, Means()
+        self.loss: float | None = None  # of the last step of this process
+        seeded(config.seed, 0)
+        self.objective = make_objective(config)
+        groups = self.objective.groups()
+        self.optimizer = make_optimizer(groups, config.optimiser)
+        self._parameters = [p for group in groups.values() for p in group]
+        self.data = data = TrainingSet(dataset, config.data)
+        require_labels_of_teacher(config, data.index.labels)
+        rank, ranks = accelerator.process_index, accelerator.num_processes
+        self.sampler = data.sampler(config.seed, rank=rank, world_size=ranks)
+        if len(self.sampler) < config.batch_size:
+            raise Refused(
+                f"{len(self.sampler)} samples for each of {ranks} processes make no batch of "
+                f"{config.batch_size}; take a smaller batch_size or more frames."
+            )
+        self._loader = make_loader(
+            data,
+            self.sampler,
+            config.batch_size,
+            num_workers=config.num_workers,
+            start_method=_start_method(accelerator.device),
+            pin_memory=accelerator.device.type == "cuda",
+        )
+        self.objective.to(accelerator.device)
+        if not checkpoints(run / "checkpoints"):
+            self.objective.eval().calibrate(self._first_batches())
+        self.average = (
+            Average(self.objective.trained, config.average_decay) if config.average_decay else None
+        )
+        self._resume()
+        self._module, self.optimizer = self._prepared()
+        main = accelerator.is_main_process
+        self._log = (
+            RunLog(run, first_step=self.step, tensorboard=config.tensorboard) if main else None
+        )
+        self._batches = batches(
+            self._loader, self.sampler, config.batch_size * ranks, accelerator.device
+        )
+        self._since = time.perf_counter(), self.step
+
+    def do_step(self) -> None:
+        """One optimiser step; raises NonFiniteLoss before the weights are touched."""
+        config = self.config
+        batch = next(self._batches)
+        seeded(config.seed, 1 + self.step, self.accelerator.process_index)
+        set_rate(self.optimizer, config.optimiser.rate(self.step, config.num_steps))
+        self._module.train()
+        with self.accelerator.autocast():
+            loss = self._module(batch, self._epoch)
+        values = loss.values(batch["sample_id"])
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss.total)
+        norm = self.accelerator.clip_grad_norm_(self._parameters, config.optimiser.clip_norm)
+        values["gradient_norm"] = float(norm if norm is not None else 0.0)
+        if not isfinite(values["gradient_norm"]):
+            raise NonFiniteLoss(_complaint_of_gradient(values, batch["sample_id"]))
+        self.optimizer.step()
+        self.step += 1
+        if self.average is not None:
+            self.average.update(self.objective.trained, self.step)
+        self.means.add(values)
+        self.loss = values["loss"]
+        if self.step % config.report_every == 0 or self.step == config.num_steps:
+            self._report()
+        if config.pictures_every and self.step % config.pictures_every == 0:
+            self._write_pictures(batch)
+        if self.step % config.checkpoint_every == 0:
+            self.save()
+
+    def close(self) -> None:
+        """Bring the log to its files; a run that failed is closed, too."""
+        if self._log:
+            self._log.close()
+
+    def save(self) -> None:
+        """Write a checkpoint, by the main process alone, unless that has just been done."""
+        if not self.accelerator.is_main_process or self._saved_step == self.step:
+            return
+        parts = {
+            "networks": dict(self.objective.trained.state_dict()),
+            "optimizer": optimizer_tensors(self.optimizer),
+        }
+        if self.average is not None:
+            parts["average"] = self.average.tensors
+        facts: dict[str, Any] = {
+            "sampler": self.sampler.state_dict(),
+            "means": self.means.state_dict(),
+        }
+        save_checkpoint(self.run / "checkpoints", Checkpoint(self.step, facts, parts))
+        self._saved_step = self.step
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """What the run ends with: the averaged weights where an average is kept."""
+        if self.average is not None:
+            return self.average.tensors
+        return dict(self.objective.trained.state_dict())
+
+    @property
+    def _epoch(self) -> int:
+        return self.sampler.epoch
+
+    def _first_batches(self) -> Iterator[Batch]:
+        """A few batches of the first epoch, the same in every process; read only if asked for."""
+        sampler = self.data.sampler(self.config.seed)
+        loader = make_loader(self.data, sampler, self.config.batch_size)
+        for batch in islice(loader, CALIBRATION_BATCHES):
+            yield to_device(batch, self.accelerator.device)
+
+    def _resume(self) -> None:
+        found = checkpoints(self.run / "checkpoints")
+        if not found:
+            return
+        before = load_checkpoint(found[-1])
+        try:
+            self.objective.trained.load_state_dict(before.parts["networks"])
+            load_optimizer_tensors(self.optimizer, before.parts["optimizer"])
+            if self.average is not None:
+                self.average.load(before.parts["average"])
+            self.sampler.load_state_dict(before.facts["sampler"])
+            self.means = Means(before.facts["means"])
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise Refused(
+                f"{found[-1]} is a checkpoint of another network or optimiser: {error}. Remove it "
+                "to go on from the one before, or give another folder."
+            ) from error
+        self.step = self._saved_step = before.step
+
+    def _prepared(self) -> tuple[nn.Module, Any]:
+        module: nn.Module = self.objective
+        if self.config.compile:
+            module.compile()
+        return self.accelerator.prepare(module, self.optimizer)
+
+    def _report(self) -> None:
+        """Mean of the steps since the last report, over all processes."""
+        means = _over_ranks(self.accelerator, self.means.take())
+        now, (then, step) = time.perf_counter(), self._since
+        samples = (self.step - step) * self.config.batch_size * self.accelerator.num_processes
+        facts = {
+            "epoch": float(self._epoch),
+            "samples_per_s": samples / max(now - then, 1e-9),
+            "lr": self.optimizer.param_groups[0]["lr"],
+        }
+        if self._log:
+            self._log.report(self.step, means | facts)
+        self._since = now, self.step
+
+    def _write_pictures(self, batch: Batch) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        image = batch["image"][:NUM_PICTURES]
+        model = self.objective.model
+        model.eval()
+        with torch.no_grad():
+            depth_m = model(image).depth_m
+        truth = batch.get("label_depth_m", batch.get("lidar_depth_m"))
+        path = self.run / "pictures" / f"step-{self.step:07d}.png"
+        write_pictures(path, image, depth_m, None if truth is None else truth[:NUM_PICTURES])
+
+
+def _start_method(device: torch.device) -> Literal["fork", "spawn"]:
+    """How workers start: fork is quick; neither CUDA nor other threads, a flow's, survive it."""
+    return "fork" if device.type == "cpu" and threading.active_count() == 1 else "spawn"
+
+
+def batches(
+    loader: TrainingLoader,
+    sampler: ResumableSampler,
+    global_batch: int,
+    device: torch.device | None = None,
+) -> Iterator[Batch]:
+    """Batches on a device (CPU) without end, epoch after epoch; the sampler's state moves too."""
+    while True:
+        for batch in loader:
+            sampler.advance(global_batch)
+            yield to_device(batch, device or torch.device("cpu"))
+        sampler.next_epoch()
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on a device, its pictures as float32 in [0, 1]."""
+    return {
+        k: as_float(v.to(device, non_blocking=True)) if isinstance(v, torch.Tensor) else v
+        for k, v in batch.items()
+    }
+
+
+def seeded(seed: int, *numbers: int) -> None:
+    """Seed torch's generators with a hash of all the numbers."""
+    state = torch.Generator().initial_seed()  # a constant of torch, mixed in once
+    for number in (seed, *numbers):
+        state = (state * 6364136223846793005 + number + 1442695040888963407) % 2**63
+    torch.manual_seed(state)
+
+
+def _over_ranks(accelerator: Accelerator, values: dict[str, float]) -> dict[str, float]:
+    """The mean over all processes; they count the same things, by their objective."""
+    if accelerator.num_processes == 1:
+        return values
+    mine = torch.tensor(list(values.values()), device=accelerator.device)
+    mean: Any = accelerator.reduce(mine, "mean")
+    return dict(zip(values, mean.tolist(), strict=True))
+
+
+def _complaint_of_gradient(values: dict[str, float], sample_ids: list[str]) -> str:
+    return (
+        f"the gradient's norm is {values['gradient_norm']}, of a loss of {values['loss']:g}; "
+        f"samples: {', '.join(sample_ids)}. No step was taken: look at these samples, or go back "
+        "to the last checkpoint with a lower learning rate or without bf16"
+    )

@@ -1,0 +1,69 @@
+"""The flow `clear-to-table`: one run on a server, with a subflow per stage.
+
+python -m nightrain.flows.demo FOLDER
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import Flow, flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed
+from pydantic import BaseModel
+
+from nightrain.flows.evaluate import evaluate_depth
+from nightrain.flows.generate import generate_variants
+from nightrain.flows.label import label_depth
+from nightrain.flows.runtime.session import Session, end_of, run_in_process
+from nightrain.flows.train import train_student, train_teacher
+from nightrain.flows.world import ingest_world, render_world
+from nightrain.pipelines import demo as whole
+from nightrain.pipelines.demo import WholeJob, WholeReport
+
+if TYPE_CHECKING:
+    from nightrain.pipelines.demo import StageReport
+
+SUBFLOWS: tuple[Flow[..., Any], ...] = (
+    render_world,
+    ingest_world,
+    generate_variants,
+    train_teacher,
+    label_depth,
+    train_student,
+    evaluate_depth,
+)
+BY_NAME = {subflow.name: subflow for subflow in SUBFLOWS}
+
+
+@flow(name="clear-to-table", persist_result=False)
+def clear_to_table(job: WholeJob) -> State:
+    """From an empty folder to a table by condition; the next run of the same job goes on."""
+
+    def work(here: Session[WholeReport]) -> WholeReport:
+        report = whole.clear_to_table(job, partial(_run_subflow, here))
+        if report.table is not None:
+            create_markdown_artifact(report.table.markdown(), key="depth-by-condition")
+        return report
+
+    return end_of(work, _state)
+
+
+def _run_subflow(here: Session[WholeReport], name: str, job: BaseModel) -> "StageReport":
+    here.on_stage(name, None)
+    inner: Session[StageReport] = Session(here.stop, here.on_rows, here.on_step)
+    report = run_in_process(inner, BY_NAME[name], job)
+    here.on_stage(name, report)
+    return report
+
+
+def _state(report: WholeReport) -> State:
+    if report.stopped:
+        return Cancelled(message="Stopped on request; the same job goes on with what is left.")
+    return Completed(message="every stage is done")
+
+
+if __name__ == "__main__":
+    clear_to_table(WholeJob(out=Path(sys.argv[1])))

@@ -1,0 +1,1 @@
+"""What every flow shares: session, executor, progress, GPU limits, diagnosis."""

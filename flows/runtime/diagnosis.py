@@ -1,0 +1,122 @@
+"""What `nightrain doctor` looks at; each check says what it found and, if it is bad, the mend."""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pydantic import BaseModel
+
+NEEDED_FREE_GB = 5.0
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "prefect",
+    "fastapi",
+    "pyarrow",
+    "numpy",
+    "nuscenes-devkit",
+)
+TORCH_OF_TORCHVISION = {"0.29": "2.15", "0.28": "2.14", "0.27": "2.13"}
+REINSTALL = "run `make setup`, which installs the versions of requirements.lock"
+
+
+class Check(BaseModel):
+    """One thing looked at: what was found, and the mend where it is not right."""
+
+    name: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+
+def diagnose(folder: Path) -> Iterator[Check]:
+    """Run every check; a check that itself fails is a bad one and says why."""
+    checks: tuple[Callable[[], Check], ...] = (
+        check_python,
+        check_versions,
+        check_torch,
+        check_gpu,
+        lambda: check_disk(folder),
+        check_prefect,
+    )
+    for check in checks:
+        try:
+            yield check()
+        except Exception as error:
+            name = getattr(check, "__name__", "disk").removeprefix("check_")
+            yield Check(name=name, ok=False, found=f"{type(error).__name__}: {error}")
+
+
+def check_python() -> Check:
+    """Python is one that every pinned package supports."""
+    ok = (3, 11) <= sys.version_info[:2] <= (3, 12)
+    mend = "" if ok else "use Python 3.11 or 3.12: nuscenes-devkit needs numpy < 2"
+    return Check(name="python", ok=ok, found=platform.python_version(), mend=mend)
+
+
+def check_versions() -> Check:
+    """Every package is there."""
+    found, missing = [], []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    mend = f"{', '.join(missing)} missing: {REINSTALL}" if missing else ""
+    return Check(name="packages", ok=not missing, found=", ".join(found), mend=mend)
+
+
+def check_torch() -> Check:
+    """torchvision was built for this torch; otherwise transformers and diffusers do not import."""
+    torch, vision = version("torch"), version("torchvision")
+    wanted = TORCH_OF_TORCHVISION.get(".".join(vision.split(".")[:2]))
+    ok = wanted is None or torch.startswith(wanted + ".")
+    mend = "" if ok else f"torchvision {vision} belongs to torch {wanted}: {REINSTALL}"
+    try:
+        import_module("torchvision.ops")
+    except (ImportError, RuntimeError) as error:
+        ok, mend = False, f"torchvision does not import ({error}): {REINSTALL}"
+    return Check(name="torch", ok=ok, found=f"torch {torch}, torchvision {vision}", mend=mend)
+
+
+def check_gpu() -> Check:
+    """A GPU is not needed by the weather engine; without one diffusion is slow."""
+    import torch
+
+    if torch.cuda.is_available():
+        return Check(name="gpu", ok=True, found=torch.cuda.get_device_name(0))
+    return Check(name="gpu", ok=True, found="none; the weather engine does not need one")
+
+
+def check_disk(folder: Path) -> Check:
+    """There is room where datasets will be written."""
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    ok = free >= NEEDED_FREE_GB and os.access(folder, os.W_OK)
+    mend = "" if ok else f"free at least {NEEDED_FREE_GB:.0f} GB, or write elsewhere with --out"
+    return Check(name="disk", ok=ok, found=f"{free:.1f} GB free in {folder.resolve()}", mend=mend)
+
+
+def check_prefect() -> Check:
+    """Prefect imports, and it is known which server a flow would use."""
+    import prefect
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME
+
+    url = PREFECT_API_URL.value()
+    home = Path(PREFECT_HOME.value())
+    found = f"prefect {prefect.__version__}, " + (
+        f"server {url}" if url else f"temporary server on loopback, home {home}"
+    )
+    parent = next(p for p in (home, *home.parents) if p.exists())
+    ok = bool(url) or os.access(parent, os.W_OK)
+    mend = "" if ok else f"{home} is not writable: set PREFECT_HOME to a folder that is"
+    return Check(name="prefect", ok=ok, found=found, mend=mend)

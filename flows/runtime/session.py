@@ -1,0 +1,82 @@
+"""What every flow run here shares with its caller, and how it ends.
+
+Prefect stores neither: a stop flag, the caller's progress, the report and the error stay in the
+process. The server gets small artifacts, a state and one sentence.
+"""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from prefect import Flow
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+
+from nightrain.datasets.errors import NightrainError
+from nightrain.datasets.shards.transaction import OnRows, ignore_rows
+from nightrain.pipelines.runs.stop import Stop, stop_on_signals
+
+Report = TypeVar("Report")
+OnStep = Callable[[int, int], None]  # steps done, steps in all
+OnStage = Callable[[str, object], None]  # name of the subflow; None as it begins, then its report
+
+
+def ignore_steps(_done: int, _total: int) -> None:
+    """Progress that nobody watches."""
+
+
+def ignore_stage(_name: str, _report: object) -> None:
+    """Stages that nobody watches."""
+
+
+@dataclass
+class Session(Generic[Report]):
+    """What a caller in the same process shares with a flow run and Prefect need not store."""
+
+    stop: Stop = field(default_factory=Stop)
+    on_rows: OnRows = ignore_rows
+    on_step: OnStep = ignore_steps
+    on_stage: OnStage = ignore_stage
+    report: Report | None = None
+    error: Exception | None = None
+
+    def run(self, flow: Flow[..., Any], job: object) -> State:
+        """Run a flow on a job in this process, with this session; gives its final state."""
+        token = _session.set(self)
+        try:
+            return flow(job, return_state=True)
+        finally:
+            _session.reset(token)
+
+
+_session: ContextVar[Session[Any] | None] = ContextVar("session", default=None)
+
+
+def run_in_process(session: Session[Report], flow: Flow[..., Any], job: object) -> Report:
+    """Run a flow here and give the report of its job; raises what the job raised."""
+    state = session.run(flow, job)
+    if session.error is not None:
+        raise session.error
+    if session.report is None:
+        raise RuntimeError(f"the flow run ended before the job began: {state}")
+    return session.report
+
+
+def end_of(work: Callable[[Session[Report]], Report], state: Callable[[Report], State]) -> State:
+    """The final state of a flow run whose body is this work.
+
+    A failure that the project foresaw is a Failed state with its sentence; any other is raised, and
+    Prefect keeps its traceback.
+    """
+    here = _session.get() or Session()
+    try:
+        # Prefect turns SIGTERM into a crash of the flow; here it ends the batch in hand first.
+        with stop_on_signals(here.stop):
+            here.report = work(here)
+    except Exception as error:
+        here.error = error
+        if isinstance(error, NightrainError):
+            return Failed(message=str(error))
+        raise
+    return state(here.report)

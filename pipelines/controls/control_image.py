@@ -1,0 +1,55 @@
+"""A depth map to the control image that ControlNet was trained on."""
+
+from typing import Literal
+
+import numpy as np
+
+from nightrain.pipelines.controls.base import DepthSource, RelativeDepth, Scene, at_size
+from nightrain.pipelines.controls.polarity import assert_near_is_white
+
+Scaling = Literal["min-max", "percentile"]
+PERCENTILES = (2.0, 98.0)
+
+
+def depth_control(
+    source: DepthSource, scene: Scene, size: tuple[int, int], scaling: Scaling = "min-max"
+) -> np.ndarray:
+    """Control image (height, width, 3) uint8 of a scene at exactly `size` = (width, height).
+
+    Raises WrongPolarity for a map that is upside down, and what the source raises. Whether a source
+    shows a road at all is for `polarity.assert_source_is_near_white` to say, before a run.
+    """
+    found = source.depth(scene)
+    assert_near_is_white(found.inverse_depth, road_in_view=False)
+    return depth_image(found, size, scaling)
+
+
+def depth_image(
+    depth: RelativeDepth, size: tuple[int, int], scaling: Scaling = "min-max"
+) -> np.ndarray:
+    """Near white, far and sky black: (height, width, 3) uint8, three equal channels.
+
+    Depth stays float32 up to the last step. "min-max" is the paper's, per image; "percentile" puts
+    2 % of the pixels at either end, so that the car's own bonnet does not darken the street. A flat
+    map is black.
+    """
+    inverse = at_size(depth.inverse_depth, size)
+    sky = _sky(depth, size)
+    seen = inverse if sky is None or sky.all() else inverse[~sky]
+    if scaling == "min-max":
+        low, high = float(seen.min()), float(seen.max())
+    else:
+        low, high = (float(x) for x in np.percentile(seen, PERCENTILES))
+    if high <= low:
+        grey = np.zeros(inverse.shape, np.uint8)
+    else:
+        scaled = np.clip((inverse.astype(np.float64) - low) / (high - low), 0.0, 1.0)
+        grey = np.rint(255.0 * scaled).astype(np.uint8)
+    if sky is not None:
+        grey[sky] = 0
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _sky(depth: RelativeDepth, size: tuple[int, int]) -> np.ndarray | None:
+    """Sky (height, width) bool at the size of the control, None where it is not known."""
+    return None if depth.sky is None else at_size(depth.sky.astype(np.float32), size) > 0.5

@@ -1,0 +1,63 @@
+"""Depth by a checkpoint of ours, trained on real or on generated weather."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from nightrain.datasets.errors import Refused
+from nightrain.pipelines.controls.base import RelativeDepth, Scene, at_size, inverse_of_metric
+
+
+class Predictor(Protocol):
+    """What a trained network must do; nightrain.depthmodel.network.model.DepthModel is one."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of its configuration and weights."""
+        ...
+
+    def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Depth in metres (h, w) float32 of each picture (h, w, 3) uint8."""
+        ...
+
+
+@dataclass(frozen=True)
+class TeacherDepth:
+    """A checkpoint by its folder; loaded once per process."""
+
+    folder: str
+    model: Predictor | None = None  # one at hand; None: loaded from the folder
+
+    @property
+    def name(self) -> str:
+        """The weights by their digest; raises Refused where the folder is missing."""
+        return f"teacher:{self._predictor.digest}"
+
+    def depth(self, scene: Scene) -> RelativeDepth:
+        """1/z (H, W) of the scene's picture; raises Refused, DamagedInput."""
+        (depth_m,) = self._predictor.predict([scene.image])
+        size = (scene.image.shape[1], scene.image.shape[0])
+        return RelativeDepth(at_size(inverse_of_metric(depth_m), size))
+
+    @property
+    def _predictor(self) -> Predictor:
+        return self.model or _load(self.folder)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(folder: str) -> Predictor:
+    if not Path(folder).expanduser().is_dir():
+        raise Refused(
+            f"There is no folder {folder}. Give control_depth.teacher the folder of a trained "
+            "depth model as DepthModel.save_pretrained writes it."
+        )
+    import torch
+
+    from nightrain.depthmodel.network.model import DepthModel
+
+    model = DepthModel.from_pretrained(Path(folder).expanduser())
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")

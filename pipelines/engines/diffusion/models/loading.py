@@ -1,0 +1,256 @@
+"""The networks of a recipe, loaded from the standard folder layout; safetensors only."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
+from torch import nn
+from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.weights import Found, Weights, resolve
+from nightrain.pipelines.engines.diffusion.models.families import Capabilities, require
+from nightrain.pipelines.engines.diffusion.models.lora import add_lora
+from nightrain.pipelines.engines.diffusion.models.quiet import without_progress_bars
+from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings, IpAdapter
+from nightrain.pipelines.engines.diffusion.models.union import keep_samples_apart
+
+_PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "safety_checker")
+_BASE_PATTERNS = (
+    "model_index.json",
+    *(f"{part}/*.json" for part in (*_PARTS, "tokenizer", "tokenizer_2")),
+    *(f"{folder}/*.txt" for folder in ("tokenizer", "tokenizer_2")),
+    "scheduler/*.json",
+    "feature_extractor/*.json",
+    *(f"{part}/*model.safetensors" for part in _PARTS),  # not the fp16 and non-EMA copies
+    *(f"{part}/*model-?????-of-?????.safetensors" for part in _PARTS),
+)
+
+
+@dataclass(slots=True)
+class Models:
+    """Everything that is loaded of a recipe, on one device."""
+
+    pipe: Any  # the diffusers pipeline: text encoders, UNet, VAE, scheduler's config
+    vae_decoder: nn.Module  # the pipeline's VAE or a tiny decoder
+    controlnets: tuple[nn.Module, ...]  # one per control, or the one network of a union
+    condition_embedders: tuple[nn.Module, ...]  # the controlnets' first layers, taken out
+    names: dict[str, str]  # which bytes: {"base": "owner/model@revision", ...}
+    device: torch.device
+    dtype: torch.dtype
+
+    @contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """Everything in float32 for a while; nothing is lost on the way back to half precision."""
+        modules = [m for m in self._modules() if m is not None]
+        before = [next(m.parameters()).dtype for m in modules]
+        dtype, self.dtype = self.dtype, torch.float32
+        try:
+            for module in modules:
+                nn.Module.to(module, torch.float32)
+            yield
+        finally:
+            self.dtype = dtype
+            for module, kept in zip(modules, before, strict=True):
+                nn.Module.to(module, kept)
+
+    def _modules(self) -> list[nn.Module]:
+        parts = [self.pipe.unet, self.pipe.vae, self.pipe.text_encoder]
+        parts += [getattr(self.pipe, "text_encoder_2", None), self.pipe.image_encoder]
+        decoder = [] if self.vae_decoder is self.pipe.vae else [self.vae_decoder]
+        return [*parts, *decoder, *self.controlnets, *self.condition_embedders]
+
+
+@without_progress_bars()
+def load_models(
+    settings: DiffusionSettings, device: torch.device, *, offline: bool | None = None
+) -> Models:
+    """Load what the settings name; raises Refused for what is missing, unsafe or does not fit."""
+    can = require(settings)
+    found = _find(settings, offline)
+    _check_base(found["base"], settings, can)
+    dtype = getattr(torch, settings.dtype)
+    pipe = _load_pipeline(found["base"].folder, settings, can, dtype)
+    _check_unet(pipe.unet, found["base"].name)
+    if settings.lora:
+        add_lora(pipe.unet, found["lora"].folder / settings.lora.file, settings.lora.scale)
+    controlnets = _load_controlnets(found, settings, can, pipe.unet, dtype)
+    if settings.ip_adapter:
+        _load_ip_adapter(pipe, settings.ip_adapter, found, dtype)
+    decoder = pipe.vae
+    if settings.tiny_decoder:
+        decoder = AutoencoderTiny.from_pretrained(
+            found["tiny_decoder"].folder, dtype=dtype, use_safetensors=True
+        )
+    pipe.to(device)
+    for module in (decoder, *controlnets):
+        nn.Module.to(module, device).eval()
+    return Models(
+        pipe=pipe,
+        vae_decoder=decoder,
+        controlnets=controlnets,
+        condition_embedders=tuple(_take_embedder(net) for net in controlnets),
+        names={part: what.name for part, what in found.items()},
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _find(settings: DiffusionSettings, offline: bool | None) -> dict[str, Found]:
+    """Find every part before any is loaded, so that what is missing is said at once."""
+    found = {"base": resolve(settings.base, offline=offline, patterns=_BASE_PATTERNS)}
+    for number, control in enumerate(settings.controls):
+        found[f"control_{number}"] = _one_model(control.weights, offline)
+    if settings.ip_adapter:
+        adapter = settings.ip_adapter
+        found["ip_adapter"] = _with_file(adapter.weights, adapter.file, offline)
+        found["image_encoder"] = _one_model(adapter.image_encoder, offline)
+    if settings.lora:
+        found["lora"] = _with_file(settings.lora.weights, settings.lora.file, offline)
+    if settings.tiny_decoder:
+        found["tiny_decoder"] = _one_model(settings.tiny_decoder, offline)
+    return found
+
+
+def _one_model(weights: Weights, offline: bool | None) -> Found:
+    patterns = ("config.json", "*model.safetensors", "*.safetensors.index.json")
+    return resolve(weights, offline=offline, patterns=(*patterns, "*-of-?????.safetensors"))
+
+
+def _with_file(weights: Weights, file: str, offline: bool | None) -> Found:
+    if not file.endswith(".safetensors") or "/" in file:
+        raise Refused(
+            f"{weights.id_or_folder}: {file!r} is not loaded. Name one .safetensors file without "
+            "its folder (that is `subfolder`); other formats can run code."
+        )
+    found = resolve(weights, offline=offline, patterns=(file,))
+    if not (found.folder / file).is_file():
+        there = ", ".join(sorted(p.name for p in found.folder.glob("*.safetensors"))[:5])
+        raise Refused(f"{weights.id_or_folder} has no file {file!r}. There are: {there or 'none'}.")
+    return found
+
+
+def _check_base(base: Found, settings: DiffusionSettings, can: Capabilities) -> None:
+    """Read model_index.json and see that every part of it can be loaded safely."""
+    try:
+        index = json.loads((base.folder / "model_index.json").read_bytes())
+        kind = index["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refused(
+            f"{base.name} has no readable model_index.json ({error}); a base model is a folder as "
+            "diffusers' save_pretrained writes it."
+        ) from error
+    if kind != can.pipeline:
+        raise Refused(
+            f"{base.name} is a {kind}, the family {settings.family!r} is a {can.pipeline}. "
+            "Choose the family that fits the base model."
+        )
+    wanted = [part for part in _PARTS[:4] if part in index]
+    for part in [*wanted, *(["safety_checker"] if settings.safety_checker else [])]:
+        if not any((base.folder / part).glob("*.safetensors")):
+            raise Refused(
+                f"{base.name} has no .safetensors weights in {part}/; other formats can run code "
+                "and are not loaded. Take a copy of the model that has them."
+            )
+
+
+def _load_pipeline(
+    folder: Path, settings: DiffusionSettings, can: Capabilities, dtype: torch.dtype
+) -> Any:
+    options: dict[str, Any] = {"image_encoder": None}
+    vae_dtype = dtype
+    if can.pipeline == "StableDiffusionXLPipeline":
+        options["add_watermarker"] = False
+        if dtype == torch.float16:  # SDXL's VAE overflows in half precision
+            vae_dtype = torch.float32
+    elif not settings.safety_checker:
+        options |= {"safety_checker": None, "requires_safety_checker": False}
+    pipe = getattr(diffusers, can.pipeline).from_pretrained(
+        folder,
+        dtype={"default": dtype, "vae": vae_dtype},
+        use_safetensors=True,
+        local_files_only=True,
+        **options,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def _check_unet(unet: Any, name: str) -> None:
+    if unet.config.in_channels != 4 or unet.config.time_cond_proj_dim is not None:
+        raise Refused(
+            f"{name}: its UNet takes {unet.config.in_channels} channels"
+            f"{' and the guidance as an input' if unet.config.time_cond_proj_dim else ''}; "
+            "this engine runs ordinary text-to-image UNets (use an LCM-LoRA for few steps)."
+        )
+
+
+def _load_controlnets(
+    found: dict[str, Found],
+    settings: DiffusionSettings,
+    can: Capabilities,
+    unet: Any,
+    dtype: torch.dtype,
+) -> tuple[nn.Module, ...]:
+    kind = ControlNetUnionModel if can.one_net else ControlNetModel
+    nets = []
+    for number in range(min(1, len(settings.controls)) if can.one_net else len(settings.controls)):
+        what = found[f"control_{number}"]
+        config = json.loads((what.folder / "config.json").read_bytes())
+        if config.get("_class_name") != kind.__name__:
+            raise Refused(
+                f"{what.name} is a {config.get('_class_name')}, the family {settings.family!r} "
+                f"needs a {kind.__name__}."
+            )
+        if config.get("cross_attention_dim") != unet.config.cross_attention_dim:
+            raise Refused(
+                f"{what.name} was made for text of width {config.get('cross_attention_dim')}, the "
+                f"base model has {unet.config.cross_attention_dim}. Take the ControlNet of the "
+                f"family {settings.family!r}."
+            )
+        if config.get("global_pool_conditions"):
+            raise Refused(f"{what.name} pools its condition: it holds no geometry to control.")
+        if config.get("controlnet_conditioning_channel_order", "rgb") != "rgb":
+            raise Refused(f"{what.name} wants its condition in BGR order; only RGB is offered.")
+        nets.append(kind.from_pretrained(what.folder, dtype=dtype, use_safetensors=True))
+        if can.one_net:
+            keep_samples_apart(nets[-1])
+    return tuple(nets)
+
+
+def _take_embedder(controlnet: Any) -> nn.Module:
+    """Take the layers that see the control image out: their output is the same at every step."""
+    embedder = controlnet.controlnet_cond_embedding
+    controlnet.controlnet_cond_embedding = nn.Identity()
+    return embedder
+
+
+def _load_ip_adapter(
+    pipe: Any, adapter: IpAdapter, found: dict[str, Found], dtype: torch.dtype
+) -> None:
+    encoder = CLIPVisionModelWithProjection.from_pretrained(
+        found["image_encoder"].folder, dtype=dtype, use_safetensors=True, local_files_only=True
+    )
+    side: Any = encoder.config.image_size
+    pipe.register_modules(
+        image_encoder=encoder,
+        feature_extractor=CLIPImageProcessor(
+            size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+        ),
+    )
+    pipe.load_ip_adapter(
+        str(found["ip_adapter"].folder),
+        subfolder="",
+        weight_name=adapter.file,
+        image_encoder_folder=None,
+        local_files_only=True,
+    )
+    pipe.set_ip_adapter_scale(adapter.scale)

@@ -1,0 +1,1 @@
+"""Optical effects shared by the weather conditions."""

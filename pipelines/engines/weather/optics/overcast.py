@@ -1,0 +1,45 @@
+"""The light of a closed sky: softer shadows, less colour, a grey ceiling."""
+
+import cv2
+import numpy as np
+
+from nightrain.pipelines.engines.weather.optics.filters import guided
+from nightrain.pipelines.engines.weather.optics.optical_scene import Scene
+from nightrain.pipelines.engines.weather.optics.photometry import desaturate
+from nightrain.pipelines.engines.weather.optics.texture import smooth_noise
+
+
+def shadow_gain(scene: Scene, amount: float) -> np.ndarray:
+    """Factor (H, W) that raises large-scale contrast to the power 1 - amount; 1 in the sky.
+
+    The base layer of an edge-aware split (Durand and Dorsey 2002, with a guided filter) stands
+    for the light, the rest for the surfaces: hard sun turns into skylight without halos.
+    """
+    log_light = cv2.log(scene.luminance + np.float32(0.012))
+    base = guided(log_light, log_light, max(scene.shape) / 24, eps=0.12)
+    solid = 1 - scene.sky
+    middle = float(cv2.mean(base, (solid > 0.5).astype(np.uint8))[0])
+    base -= np.float32(middle)
+    base *= solid
+    base *= np.float32(-amount)
+    return cv2.exp(base, dst=base)
+
+
+def grey_sky(scene: Scene, brightness: float, rng: np.random.Generator) -> np.ndarray:
+    """An overcast sky (H, W, 3) in linear light: rolling clouds, lighter towards the horizon."""
+    clouds = smooth_noise(rng, scene.shape, (4, 3), octaves=4)
+    elevation = np.clip(-scene.rays_y / 0.5, 0, 1)  # (H, 1), level to about 27 degrees up
+    light = (1.06 - 0.22 * elevation) * brightness
+    light = np.clip(light * (1 + 0.1 * clouds), 0.02, 0.95).astype(np.float32)
+    return cv2.merge([0.985 * light, light, 1.02 * light])
+
+
+def under_grey_sky(
+    scene: Scene, soften: float, grey: float, exposure: float, sky: np.ndarray
+) -> np.ndarray:
+    """The scene (H, W, 3) in overcast light below a given sky (H, W, 3), both linear."""
+    gain = shadow_gain(scene, soften)
+    gain *= np.float32(exposure)
+    solid = desaturate(scene.clear, grey)
+    cv2.multiply(solid, cv2.merge([gain, gain, gain]), dst=solid)
+    return cv2.blendLinear(sky, solid, scene.sky, 1 - scene.sky)

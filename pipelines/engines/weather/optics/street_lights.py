@@ -1,0 +1,131 @@
+"""Street lamps beside the road and small lights far away, placed by the seed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightrain.pipelines.engines.weather.optics.filters import dot
+from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, Scene
+
+COLOURS = {  # linear RGB at unit luminance, roughly
+    "sodium": (1.75, 0.88, 0.32),
+    "warm": (1.35, 0.96, 0.55),
+    "cool": (0.93, 1.01, 1.15),
+    "red": (3.2, 0.28, 0.2),
+    "green": (0.25, 1.2, 0.75),
+}
+POLE_SPACING_M = (24.0, 36.0)
+POLE_SIDE_M = (5.5, 9.0)
+POLE_HEIGHT_M = (6.5, 9.5)
+POLES_UP_TO_M = 110.0
+LAMP_RADIUS_M = 0.13
+NEAREST_M = 3.5  # foliage nearer to a lamp than this is not told from the lamp
+FAR_LIGHTS_FROM_M = 28.0
+FAR_LIGHTS_PER_PIXEL = 1 / 700  # at most, of a picture 768 pixels wide
+FAR_LIGHT_HEIGHTS_M = (0.5, 8.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lamp:
+    """One street lamp."""
+
+    position_m: np.ndarray  # (3,) camera coordinates
+    candela: float
+    colour: np.ndarray  # (3,) linear RGB
+
+
+def place_lamps(scene: Scene, candela: float, rng: np.random.Generator) -> list[Lamp]:
+    """Street lamps left and right along the viewing direction, of one colour per street."""
+    colour = np.array(COLOURS[("sodium", "warm", "cool")[rng.integers(3)]], np.float32)
+    down, height = scene.plane.normal_down, scene.plane.height_m
+    spacing, side_m = rng.uniform(*POLE_SPACING_M), rng.uniform(*POLE_SIDE_M, 2)
+    pole_m = rng.uniform(*POLE_HEIGHT_M)
+    ahead = np.arange(rng.uniform(7, spacing), POLES_UP_TO_M, spacing / 2)
+    first = int(rng.integers(2))
+    lamps = []
+    for index, z in enumerate(ahead):
+        side = (index + first) % 2
+        x = (-1, 1)[side] * side_m[side] * rng.uniform(0.9, 1.1)
+        # On the plane at (x, z), then up the pole.
+        y = (height - down[0] * x - down[2] * z) / down[1]
+        position = np.array([x, y, z]) - down * pole_m
+        broken = rng.uniform() < 0.1
+        power = 0.0 if broken else candela * rng.uniform(0.8, 1.2)
+        lamps.append(Lamp(position_m=position, candela=power, colour=colour))
+    return lamps
+
+
+def lamp_lux(points_m: np.ndarray, lamp: Lamp, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Illuminance in lux (...) facing a lamp at points (3, ...), and unit directions to it.
+
+    E = I / d^2 below the lamp's shade, fading out from 65 to 85 degrees off the vertical.
+    """
+    position = lamp.position_m.astype(np.float32).reshape(3, *[1] * (points_m.ndim - 1))
+    offset = points_m - position
+    squared = np.maximum(dot(offset, offset), np.float32(NEAREST_M**2))
+    inverse = 1 / np.sqrt(squared)
+    cos_down = dot(offset, down.astype(np.float32)) * inverse
+    shade = np.clip((cos_down - 0.09) / 0.33, 0, 1)
+    offset *= -inverse
+    return shade * (np.float32(lamp.candela) / squared), offset
+
+
+def draw_lamps(light: np.ndarray, scene: Scene, lamps: list[Lamp], full_scale_lux: float) -> None:
+    """Add the lamps that the camera sees to linear light (H, W, 3), in place."""
+    k = scene.intrinsics
+    for lamp in lamps:
+        x, y, z = lamp.position_m
+        u, v = k[0, 0] * x / z + k[0, 2], k[1, 1] * y / z + k[1, 2]
+        radius = scene.focal_px * LAMP_RADIUS_M / z
+        peak = np.sqrt(lamp.candela / 1500) * 1100 / full_scale_lux
+        _splat(light, scene.depth_m, (u, v), z, radius, lamp.colour * np.float32(peak))
+
+
+def draw_far_lights(
+    light: np.ndarray, scene: Scene, count: int, strength: float, rng: np.random.Generator
+) -> None:
+    """Add small far lights (windows, signals, cars) to linear light (H, W, 3), in place."""
+    low, high = FAR_LIGHT_HEIGHTS_M
+    far = (scene.depth_m > FAR_LIGHTS_FROM_M) & (scene.depth_m < FAR_M)
+    rows, columns = np.nonzero(far & (scene.height_m > low) & (scene.height_m < high))
+    choice = rng.uniform(0, 1, count)
+    names = rng.choice(list(COLOURS), count, p=(0.25, 0.3, 0.2, 0.17, 0.08))
+    peaks = strength * rng.lognormal(0.0, 0.9, count)
+    radii = rng.uniform(0.45, 1.1, count) * max(scene.shape) / 768
+    if len(rows) == 0:
+        return
+    count = min(count, 1 + int(len(rows) * FAR_LIGHTS_PER_PIXEL * 768**2 / max(scene.shape) ** 2))
+    chosen = (choice * len(rows)).astype(int)
+    for index in range(count):
+        at, name, peak, radius = chosen[index], names[index], peaks[index], radii[index]
+        u, v = float(columns[at]), float(rows[at])
+        depth = float(scene.depth_m[rows[at], columns[at]])
+        colour = np.array(COLOURS[name], np.float32) * np.float32(peak)
+        _splat(light, scene.depth_m, (u, v), 0.97 * depth, radius, colour)
+
+
+def _splat(
+    light: np.ndarray,
+    depth_m: np.ndarray,
+    at: tuple[float, float],
+    z_m: float,
+    radius_px: float,
+    colour: np.ndarray,
+) -> None:
+    """Add a round light of a radius in pixels, where nothing nearer hides it."""
+    height, width = depth_m.shape
+    sigma = max(radius_px, 0.5)
+    reach = int(3.5 * sigma) + 2
+    if not (-reach < at[0] < width + reach and -reach < at[1] < height + reach):
+        return
+    top, bottom = max(0, int(at[1]) - reach), min(height, int(at[1]) + reach + 1)
+    left, right = max(0, int(at[0]) - reach), min(width, int(at[0]) + reach + 1)
+    if top >= bottom or left >= right:
+        return
+    rows = np.arange(top, bottom, dtype=np.float32)[:, None] - np.float32(at[1])
+    columns = np.arange(left, right, dtype=np.float32)[None] - np.float32(at[0])
+    squared = (rows * rows + columns * columns) / np.float32(sigma * sigma)
+    # A disc with a soft rim; a light thinner than a pixel is fainter by its area.
+    spot = np.exp(-0.5 * squared * np.sqrt(squared)) * np.float32(min(1.0, radius_px / 0.5) ** 2)
+    spot *= depth_m[top:bottom, left:right] > z_m
+    light[top:bottom, left:right] += spot[..., None] * colour

@@ -1,0 +1,1 @@
+"""Generation: clear frames into variant shards."""

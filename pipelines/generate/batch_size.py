@@ -1,0 +1,41 @@
+"""The batch size of a recipe on a dataset: probed once, before anything is made, and kept."""
+
+from collections.abc import Iterable
+
+from nightrain.datasets.errors import CorruptShard
+from nightrain.datasets.shards.manifest import Catalog
+from nightrain.datasets.shards.pinned import settle, settled
+from nightrain.pipelines.engines.base import DeviceEngine, Request
+from nightrain.pipelines.recipes.recipe import Recipe
+
+
+def settle_batch_size(
+    catalog: Catalog, recipe: Recipe, engine: DeviceEngine, requests: Iterable[Request]
+) -> int:
+    """The batch size that every process and every later run takes; the recipe's is the limit.
+
+    The first to come probes it on the first request and records it in the manifest. Of several at
+    once, the first that records it decides. Where there is no request, nothing is made and
+    nothing settled: that is the limit. Raises CorruptShard where the record is damaged.
+    """
+    name = f"variants/{recipe.folder}"
+    facts = settled(catalog.root, name)
+    if facts is None:
+        request = next(iter(requests), None)
+        if request is None:
+            return recipe.batch_size
+        size = engine.probe(request, recipe.batch_size)
+        found = {
+            "recipe_hash": recipe.hash,
+            "batch_size": str(size),
+            "probed_pixels": f"{request.image.shape[1]}x{request.image.shape[0]}",
+            "device": engine.device_name(),
+        }
+        facts = settle(catalog.root, name, found)
+    size = facts.get("batch_size", "")
+    if not (size.isdecimal() and 1 <= int(size) <= recipe.batch_size):
+        raise CorruptShard(
+            f"The manifest settles the batch size {size!r:.20} for {name}; expected 1 to the "
+            f"recipe's {recipe.batch_size}. Is the dataset of another recipe of that folder's name?"
+        )
+    return int(size)

@@ -1,0 +1,84 @@
+"""What a diffusion engine is asked beside the picture: the prompt and the control images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from nightrain.datasets.shards.manifest import Catalog, Entry, Shard
+from nightrain.datasets.shards.parquet import Row
+from nightrain.pipelines.captions.base import Captioner
+from nightrain.pipelines.captions.metadata import MetadataCaptioner
+from nightrain.pipelines.captions.shard import captions_of
+from nightrain.pipelines.controls.control_depth import ControlDepth, depth_source, require_makeable
+from nightrain.pipelines.controls.control_image import depth_control
+from nightrain.pipelines.controls.edges import canny_edges, soft_edges
+from nightrain.pipelines.engines.base import Request
+from nightrain.pipelines.generate.prompts import prompt
+from nightrain.pipelines.recipes.recipe import Recipe
+
+
+def load_captioner(name: str) -> Captioner:
+    """A captioner by its name in a recipe; nothing is loaded yet."""
+    if name == "metadata":
+        return MetadataCaptioner()
+    from nightrain.pipelines.captions.vision import Blip2Captioner, SmallCaptioner
+
+    return Blip2Captioner() if name == "blip2" else SmallCaptioner()
+
+
+def read_captions(catalog: Catalog, frames: Shard, recipe: Recipe) -> Mapping[str, str] | None:
+    """Captions by frame id that a recipe asks for, None where they come from the rows themselves.
+
+    Raises Refused where the shard has no captions yet.
+    """
+    if recipe.diffusion is None or recipe.captioner == "metadata":
+        return None
+    return captions_of(catalog, frames, load_captioner(recipe.captioner))
+
+
+def read_captions_of(
+    catalog: Catalog, frames: Sequence[Entry], recipe: Recipe
+) -> Mapping[str, str] | None:
+    """Captions of several frames shards, as `read_captions` gives those of one; raises Refused."""
+    found: dict[str, str] = {}
+    for entry in frames:
+        captions = read_captions(catalog, entry.shard, recipe)
+        if captions is None:
+            return None
+        found |= captions
+    return found
+
+
+def caption_of(row: Row, recipe: Recipe, captions: Mapping[str, str] | None) -> str:
+    """The caption of a frame's row; empty for engines that read none and frames without one."""
+    if recipe.diffusion is None:
+        return ""
+    if captions is not None:
+        return captions.get(row["frame_id"], "")
+    image = np.zeros((1, 1, 3), np.uint8)  # the picture is not read
+    return MetadataCaptioner().caption([image], [row["description"] or ""])[0]
+
+
+def prompted(request: Request, caption: str, recipe: Recipe) -> Request:
+    """The request with its prompt and one control image for each ControlNet of the recipe.
+
+    Raises DamagedInput where the frame's depth makes no control, Refused for a kind that none is
+    made of.
+    """
+    assert recipe.diffusion is not None
+    require_makeable(c.kind for c in recipe.diffusion.controls)
+    size = (request.image.shape[1], request.image.shape[0])
+    depth = recipe.depth_settings
+    controls = tuple(_control(c.kind, request, size, depth) for c in recipe.diffusion.controls)
+    seed = request.seed if recipe.varied_prompts else None
+    text = prompt(request.condition, caption, varied_by_seed=seed)
+    return replace(request, prompt=text, control_images=controls)
+
+
+def _control(kind: str, request: Request, size: tuple[int, int], depth: ControlDepth) -> np.ndarray:
+    if kind == "depth":
+        return depth_control(depth_source(depth.model_dump_json()), request, size, depth.scaling)
+    if kind == "canny":
+        return canny_edges(request.image, size)
+    return soft_edges(request.image, size)

@@ -1,0 +1,81 @@
+"""What a recipe will cost, from a few variants made and thrown away."""
+
+import time
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from nightrain.datasets.errors import Refused
+from nightrain.datasets.io.atomic import free_bytes
+from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.shards.rows import GENERATION_COLUMNS
+from nightrain.datasets.shards.transaction import Rejected
+from nightrain.pipelines.generate.batch import make_batch
+from nightrain.pipelines.generate.conditioning import read_captions_of
+from nightrain.pipelines.generate.plan import plan_generation
+from nightrain.pipelines.generate.requests import plan_tasks
+from nightrain.pipelines.inspect.stats import sample
+from nightrain.pipelines.recipes.recipe import Recipe
+
+CALIBRATION_FRAMES = 4
+
+
+class Estimate(BaseModel):
+    """What is left to do, and what it will take on this machine with one worker."""
+
+    recipe: str
+    recipe_hash: str
+    num_frames: int
+    num_variants: int
+    num_shards: int
+    num_shards_committed: int
+    num_variants_left: int
+    seconds_per_variant: float
+    bytes_per_variant: float
+    hours: float
+    gigabytes: float
+    free_gigabytes: float
+    skipped: dict[str, int]
+
+
+def estimate(root: Path, recipe: Recipe, *, include_evaluation_scenes: bool = False) -> Estimate:
+    """Plan a recipe and time a few of its variants; nothing is written. Raises Refused."""
+    catalog = Catalog(root)
+    plan = plan_generation(catalog, recipe, include_evaluation_scenes=include_evaluation_scenes)
+    done = [entry for shard in plan.shards if (entry := catalog.entry(shard)) is not None]
+    left = plan.num_variants - sum(e.rows.num_rows + sum(e.counts.values()) for e in done)
+    seconds, num_bytes = _calibrate(catalog, recipe)
+    return Estimate(
+        recipe=recipe.name,
+        recipe_hash=recipe.hash,
+        num_frames=plan.num_frames,
+        num_variants=plan.num_variants,
+        num_shards=len(plan.shards),
+        num_shards_committed=len(done),
+        num_variants_left=left,
+        seconds_per_variant=seconds,
+        bytes_per_variant=num_bytes,
+        hours=left * seconds / 3600,
+        gigabytes=left * num_bytes / 1e9,
+        free_gigabytes=free_bytes(root) / 1e9,
+        skipped=plan.skipped,
+    )
+
+
+def _calibrate(catalog: Catalog, recipe: Recipe) -> tuple[float, float]:
+    """(seconds, bytes) per variant over a few frames and every condition."""
+    frames = catalog.entries(FRAMES)
+    rows = sample(catalog, frames, CALIBRATION_FRAMES, GENERATION_COLUMNS)
+    captions = read_captions_of(catalog, frames, recipe)
+    made, seconds = [], 0.0
+    for warm in (False, True):  # the first round loads libraries and is not counted
+        for condition in recipe.conditions:
+            tasks = list(plan_tasks(rows if warm else rows[:1], recipe, condition, captions))
+            started = time.perf_counter()
+            results = make_batch(tasks, {}, recipe, condition)
+            if warm:
+                seconds += time.perf_counter() - started
+                made += [r for r in results if not isinstance(r, Rejected)]
+    if not made:
+        raise Refused("Not one of the calibration variants could be made; see `nightrain preview`.")
+    return seconds / len(made), sum(len(r["image"]["bytes"]) for r in made) / len(made)

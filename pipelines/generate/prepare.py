@@ -1,0 +1,131 @@
+"""A committed frame at a recipe's size, with the dense depth that an engine needs."""
+
+import functools
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from nightrain.datasets.errors import DamagedInput, Reason
+from nightrain.datasets.frame import Frame, scaled_intrinsics
+from nightrain.datasets.geometry.completion import complete_depth
+from nightrain.datasets.geometry.projection import scatter_min_resize
+from nightrain.datasets.geometry.road_plane import flat_world_depth
+from nightrain.datasets.io.images import resize_image
+from nightrain.datasets.shards.parquet import Row
+from nightrain.datasets.shards.rows import frame_from_row
+from nightrain.pipelines.controls.control_depth import depth_source
+from nightrain.pipelines.recipes.recipe import Recipe
+
+CACHE_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedFrame:
+    """What an engine sees of a frame."""
+
+    image: np.ndarray  # (H, W, 3) uint8, sRGB
+    # (H, W) float32, dense, metres; sky = inf; None where the recipe needs none of the frame's own
+    depth_m: np.ndarray | None
+    # "lidar" | "exact" | "road-plane", a depth network's name, or "none"
+    depth_source: str
+    intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
+    T_ego_camera: np.ndarray | None  # (4, 4) float64, metres
+    stored_size: tuple[int, int]  # (width, height) of the variant in its shard
+
+
+def prepare_frame(frame: Frame, recipe: Recipe) -> PreparedFrame:
+    """Bring a frame to the engine's size; its depth is made dense where the recipe needs it.
+
+    Raises DamagedInput.
+    """
+    pixels = frame.image.pixels()
+    native = (pixels.shape[1], pixels.shape[0])
+    size = recipe.working_size(native)
+    image = resize_image(pixels, size)
+    intrinsics = scaled_intrinsics(frame.intrinsics, native, size)
+    depth_m, source = _depth(frame, recipe, image, intrinsics)
+    return PreparedFrame(
+        image=image,
+        depth_m=depth_m,
+        depth_source=source,
+        intrinsics=intrinsics,
+        T_ego_camera=frame.T_ego_camera,
+        stored_size=recipe.size_for(native) if recipe.size else size,
+    )
+
+
+def _depth(
+    frame: Frame, recipe: Recipe, image: np.ndarray, intrinsics: np.ndarray
+) -> tuple[np.ndarray | None, str]:
+    """Dense depth (H, W) at the size of the image, if any is needed, and where depth is from."""
+    if not recipe.needs_depth:
+        settings = recipe.depth_settings.model_dump_json()
+        return None, _source_name(settings, recipe.engine_version) if recipe.shows_depth else "none"
+    given = frame.lidar_depth_m if recipe.depth == "lidar" else frame.exact_depth_m
+    if given is None and recipe.without_depth != "quarantine" and frame.T_ego_camera is not None:
+        return flat_world_depth(image, intrinsics, frame.T_ego_camera), recipe.without_depth
+    return _dense_depth(frame, recipe, image), recipe.depth
+
+
+@functools.cache
+def _source_name(settings_json: str, engine_version: str) -> str:
+    """Name of a depth network; other weights in the same folder are another engine version."""
+    return depth_source(settings_json).name
+
+
+def _dense_depth(frame: Frame, recipe: Recipe, image: np.ndarray) -> np.ndarray:
+    size = (image.shape[1], image.shape[0])
+    sparse_or_exact = frame.lidar_depth_m if recipe.depth == "lidar" else frame.exact_depth_m
+    if sparse_or_exact is None:
+        raise DamagedInput(
+            Reason.NO_DEPTH,
+            f"the frame has no {recipe.depth} depth, which recipe {recipe.name!r} asks for; "
+            "`without_depth: road-plane` in the recipe guesses one for frames with T_ego_camera, "
+            "and `control_depth: {source: midas}` of a diffusion recipe sees it in the picture",
+        )
+    if recipe.depth == "lidar":
+        return complete_depth(scatter_min_resize(sparse_or_exact, size), image)
+    depth_m = cv2.resize(sparse_or_exact, size, interpolation=cv2.INTER_NEAREST)
+    return np.where(depth_m > 0, depth_m, np.float32(np.inf))
+
+
+class PreparedFrames:
+    """Prepared frames by frame id, the latest within a memory budget.
+
+    The conditions of a frames shard follow one another, and each needs the same frames.
+    """
+
+    def __init__(self, budget_bytes: int = CACHE_BYTES) -> None:
+        self._budget_bytes = budget_bytes
+        self._held_bytes = 0
+        self._frames: OrderedDict[bytes, PreparedFrame] = OrderedDict()
+
+    def get(self, row: Row, recipe: Recipe) -> PreparedFrame:
+        """The prepared frame of a row, made where it is not at hand; raises DamagedInput."""
+        key = _content(row, recipe)
+        if key in self._frames:
+            self._frames.move_to_end(key)
+            return self._frames[key]
+        prepared = prepare_frame(frame_from_row(row), recipe)
+        self._frames[key] = prepared
+        self._held_bytes += _num_bytes(prepared)
+        while self._held_bytes > self._budget_bytes and len(self._frames) > 1:
+            self._held_bytes -= _num_bytes(self._frames.popitem(last=False)[1])
+        return prepared
+
+
+def _content(row: Row, recipe: Recipe) -> bytes:
+    """Digest of what a prepared frame depends on."""
+    geometry = (row["intrinsics"], row["T_ego_camera"])
+    digest = hashlib.sha256(f"{recipe.hash} {geometry}".encode())
+    for column in ("image", f"{recipe.depth}_depth"):
+        digest.update(b"" if row[column] is None else row[column]["bytes"])
+    return digest.digest()
+
+
+def _num_bytes(prepared: PreparedFrame) -> int:
+    depth_m = prepared.depth_m
+    return prepared.image.nbytes + (0 if depth_m is None else depth_m.nbytes)

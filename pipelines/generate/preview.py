@@ -1,0 +1,95 @@
+"""A preview of a recipe: a few frames, their depth and a variant per condition, nothing committed.
+
+The seed of a variant depends on what it is, so a preview shows exactly what `generate` will commit.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from nightrain.datasets.errors import DamagedInput, Refused
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.io.images import decode_jpeg
+from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
+from nightrain.pipelines.engines.base import Variant
+from nightrain.pipelines.generate.conditioning import read_captions_of
+from nightrain.pipelines.generate.prepare import prepare_frame
+from nightrain.pipelines.generate.requests import Task, plan_tasks, request_for
+from nightrain.pipelines.generate.retry import run_engine
+from nightrain.pipelines.inspect.contact_sheet import Tile, colour_depth, contact_sheet
+from nightrain.pipelines.inspect.stats import sample
+from nightrain.pipelines.recipes.engine_registry import load_engine
+from nightrain.pipelines.recipes.recipe import Recipe
+
+UNITS = (
+    ("visibility_m", "m"),
+    ("rain_mm_per_h", "mm/h"),
+    ("snow_mm_per_h", "mm/h"),
+    ("ambient_lux", "lux"),
+)
+
+
+def write_preview(
+    root: Path, recipe: Recipe, out: Path, num_frames: int = 4, num_columns: int = 8
+) -> Path:
+    """Write a contact sheet (PNG or JPEG) of evenly spaced clear frames; raises Refused."""
+    lines = [
+        line[start : start + num_columns]
+        for line in preview_lines(root, recipe, num_frames)
+        for start in range(0, len(line), num_columns)
+    ]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(contact_sheet(lines)).save(out, quality=90)
+    return out
+
+
+def preview_lines(root: Path, recipe: Recipe, num_frames: int) -> Iterator[list[Tile]]:
+    """One line of tiles per frame: clear, depth or control, each condition; raises Refused."""
+    catalog = Catalog(root)
+    entries = [
+        e for e in catalog.entries(FRAMES) if e.about.get("condition", "clear") == Condition.CLEAR
+    ]
+    rows = sample(catalog, entries, num_frames, GENERATION_COLUMNS)
+    if not rows:
+        raise Refused(f"{root} holds no clear frame to preview. Run `nightrain ingest` first.")
+    captions = read_captions_of(catalog, entries, recipe)
+    for row in rows:
+        yield _line(row, recipe, captions)
+
+
+def _line(row: dict, recipe: Recipe, captions: Mapping[str, str] | None) -> list[Tile]:
+    tiles: list[Tile] = []
+    for condition in recipe.conditions:
+        task = next(plan_tasks([row], recipe, condition, captions))
+        try:
+            prepared = prepare_frame(frame_from_row(row), recipe)
+        except DamagedInput as error:
+            return [Tile(decode_jpeg(row["image"]["bytes"]), f"{row['camera']}: {error.reason}")]
+        if not tiles:
+            tiles.append(Tile(prepared.image, f"{row['scene_id']} {row['camera']}"))
+            if prepared.depth_m is not None:
+                label = f"depth ({prepared.depth_source})"
+                tiles.append(Tile(colour_depth(prepared.depth_m), label))
+        try:
+            request = request_for(task, prepared, condition, recipe)
+        except DamagedInput as error:
+            tiles.append(_tile(task, condition, error, prepared.image))
+            continue
+        if len(tiles) == 1 and request.control_images:
+            tiles.append(Tile(request.control_images[0], f"control ({prepared.depth_source})"))
+        outcome = run_engine(load_engine(recipe), [request])[0]
+        tiles.append(_tile(task, condition, outcome, prepared.image))
+    return tiles
+
+
+def _tile(
+    task: Task, condition: Condition, outcome: Variant | Exception, clear: np.ndarray
+) -> Tile:
+    if isinstance(outcome, Exception):
+        return Tile(np.zeros_like(clear), f"{condition}: {outcome}")
+    known = [(outcome.physical[name], unit) for name, unit in UNITS if name in outcome.physical]
+    physical = ", ".join(f"{value:.3g} {unit}" for value, unit in known)
+    return Tile(outcome.image, f"{condition} {task.severity:.2f} ({physical})")

@@ -1,0 +1,99 @@
+"""Make a committed variant again and compare: does its row say all that its bytes depend on?"""
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+
+from nightrain.datasets.errors import CorruptShard, Refused
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.io.images import decode_jpeg
+from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry, Shard
+from nightrain.datasets.shards.parquet import Row
+from nightrain.datasets.shards.rows import GENERATION_COLUMNS
+from nightrain.datasets.shards.transaction import Rejected
+from nightrain.pipelines.generate.batch import library_builds, make_batch
+from nightrain.pipelines.generate.conditioning import read_captions
+from nightrain.pipelines.generate.requests import plan_tasks
+from nightrain.pipelines.recipes.engine_registry import engine_version
+from nightrain.pipelines.recipes.recipe import Recipe
+
+REPLAY_COLUMNS = ("sample_id", "frame_id", "condition", "image", "builds", "device", "batch_size")
+
+
+class Replay(BaseModel):
+    """How a variant made again compares with the one that is stored."""
+
+    sample_id: str
+    recipe: str
+    identical: bool  # byte for byte
+    psnr_db: float | None = None  # of the decoded pictures; None where they are equal
+    differences: list[str] = []  # what is not as it was when the variant was made
+    failed: str = ""  # why it could not be made again
+
+
+def replay(root: Path, sample_id: str) -> Replay:
+    """Make one variant again by the recipe that its shard names; nothing is written.
+
+    Raises Refused where no committed variant has that id or its weights are missing, CorruptShard.
+    """
+    catalog = Catalog(root)
+    entry, row = _find(catalog, sample_id)
+    recipe = Recipe.model_validate_json(entry.about["recipe_json"])
+    made = _make(catalog, entry, row, recipe)
+    report = Replay(sample_id=sample_id, recipe=recipe.folder, identical=False)
+    version, builds = engine_version(recipe), library_builds(recipe.engine)
+    if version != recipe.engine_version:
+        report.differences.append(f"engine: was {recipe.engine_version}, is {version}")
+    if builds != row["builds"]:
+        report.differences.append(f"libraries: were {row['builds']}; are {builds}")
+    if isinstance(made, Rejected):
+        report.failed = str(made.row["message"])
+        return report
+    if made["device"] != row["device"]:
+        report.differences.append(f"device: was {row['device']}, is {made['device']}")
+    if made["batch_size"] != row["batch_size"]:
+        report.differences.append(f"batch: was {row['batch_size']}, is {made['batch_size']}")
+    before, after = row["image"]["bytes"], made["image"]["bytes"]
+    report.identical = before == after
+    report.psnr_db = None if report.identical else psnr_db(decode_jpeg(before), decode_jpeg(after))
+    return report
+
+
+def psnr_db(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Peak signal-to-noise ratio of two (H, W, 3) uint8 images in decibels, None if equal."""
+    if a.shape != b.shape:
+        return 0.0
+    mean_square = float(((a.astype(np.float64) - b) ** 2).mean())
+    return None if mean_square == 0 else float(10 * np.log10(255**2 / mean_square))
+
+
+def _find(catalog: Catalog, sample_id: str) -> tuple[Entry, Row]:
+    for table in catalog.tables("variants"):
+        for entry in catalog.entries(table):
+            ids = catalog.reader(entry.rows).table(["sample_id"]).column(0).to_pylist()
+            if sample_id in ids:
+                rows = catalog.reader(entry.rows).rows(REPLAY_COLUMNS)
+                return entry, next(row for row in rows if row["sample_id"] == sample_id)
+    raise Refused(
+        f"{catalog.root} has no committed variant {sample_id!r:.80}. The column sample_id of a "
+        "variants shard lists them."
+    )
+
+
+def _make(catalog: Catalog, entry: Entry, row: Row, recipe: Recipe) -> Row | Rejected:
+    frames = catalog.entry(Shard(table=FRAMES, number=entry.shard.number))
+    if frames is None:
+        raise CorruptShard(f"{entry.shard.name} was made of a frames shard that is not here now")
+    condition = Condition(row["condition"])
+    captions = read_captions(catalog, frames.shard, recipe)
+    rows = catalog.reader(frames.rows).rows(GENERATION_COLUMNS)
+    wanted = [r for r in rows if r["frame_id"] == row["frame_id"]]
+    tasks = plan_tasks(wanted, recipe, condition, captions)
+    task = next((t for t in tasks if t.sample_id == row["sample_id"]), None)
+    if task is None:
+        raise CorruptShard(
+            f"{entry.shard.name} holds {row['sample_id']}, which its recipe and frames do not give"
+        )
+    # In a batch of the same size, whatever that of a run would be here and now.
+    return make_batch([task], {}, recipe, condition, batch_size=row["batch_size"])[0]

@@ -1,0 +1,1 @@
+"""Ingestion: published datasets into frame shards."""

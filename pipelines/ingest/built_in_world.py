@@ -1,0 +1,110 @@
+"""The built-in world as jobs: rendered by a preset's name, and read into a dataset."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nightrain.datasets.errors import Refused
+from nightrain.datasets.shards.transaction import OnRows, ignore_rows
+from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.world.export.world_presets import PRESETS
+from nightrain.datasets.world.export.writer import VERSION, write_world
+from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.run import RunReport, ingest
+from nightrain.pipelines.runs.stop import Stop, StopRequested, unless_stopped
+
+
+class RenderJob(BaseModel):
+    """A world to render."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    world: Path = Field(description="Folder to make, in the nuScenes layout")
+    preset: str = Field(default="small", description="tiny, small, demo, bench")
+    seed: int = Field(default=0, ge=0)
+    processes: int = Field(default=1, ge=1, description="Scenes rendered side by side")
+
+
+class RenderReport(BaseModel):
+    """What was rendered; a world appears whole or not at all."""
+
+    world: str
+    stopped: bool = False
+    already: bool = False  # it was there before
+    num_scenes: int = 0
+    num_images: int = 0
+    num_bytes: int = 0
+
+    @property
+    def line(self) -> str:
+        """What was done, in one line."""
+        if self.already:
+            return f"{self.world} is there already"
+        if self.stopped:
+            return f"{self.world}: stopped; the next run begins it anew"
+        return (
+            f"{self.world}: {self.num_images} images in {self.num_scenes} scenes, "
+            f"{self.num_bytes / 1e6:.1f} MB"
+        )
+
+
+class ReadWorldJob(BaseModel):
+    """Frames of a rendered world to read into shards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    world: Path = Field(description="Folder of the world")
+    dataset: Path = Field(description="Folder of the dataset")
+
+
+def render(job: RenderJob, *, stop: Stop, on_step: Callable[[int, int], None]) -> RenderReport:
+    """Render a world unless it is there; raises Refused, DiskFull, NightrainError."""
+    if job.preset not in PRESETS:
+        raise Refused(f"There is no world {job.preset!r}; choose one of {', '.join(PRESETS)}.")
+    preset, name = PRESETS[job.preset], str(job.world)
+    if (job.world / VERSION).is_dir():
+        return RenderReport(world=name, already=True)
+    try:
+        report = write_world(
+            job.world,
+            scenes=preset.scenes,
+            frames=preset.frames,
+            seed=job.seed,
+            size=preset.size,
+            cameras=preset.cameras,
+            stereo=preset.stereo,
+            processes=job.processes,
+            progress=unless_stopped(stop, on_step),
+        )
+    except StopRequested:
+        return RenderReport(world=name, stopped=True)
+    return RenderReport(
+        world=name,
+        num_scenes=report.num_scenes,
+        num_images=report.num_images,
+        num_bytes=report.num_bytes,
+    )
+
+
+def read_world(
+    job: ReadWorldJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
+) -> RunReport:
+    """Read all keyframes of a world, with their neighbours, as `nightrain ingest world` does.
+
+    Raises Refused, PlanMismatch, BrokenSource, DiskFull.
+    """
+    source = NuScenesSource(job.world, VERSION, frames="keyframes", neighbours=True)
+    options = {
+        "version": VERSION,
+        "cameras": "all",
+        "frames": "keyframes",
+        "neighbours": "true",
+    }
+    return ingest(
+        job.dataset,
+        source,
+        source.select("all"),
+        {"split": "all", **options},
+        executor=executor,
+        stop=stop,
+        on_rows=on_rows,
+    )

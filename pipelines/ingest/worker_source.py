@@ -1,0 +1,103 @@
+"""An ingestion in other processes: each opens the source and reads the listing once, not per shard.
+
+The listing goes through a file of JSON. The source is sent as the call that opens it again, which
+is what the sources pickle to.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from nightrain.datasets.io.atomic import no_space_is_disk_full, temporary_path
+from nightrain.datasets.shards.manifest import Shard
+from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
+from nightrain.datasets.sources.base import FrameRef, FrameSource
+from nightrain.pipelines.ingest.ingest_shard import IngestShard, PlannedShard
+
+Opening = tuple[Callable[..., FrameSource], tuple[Any, ...]]
+
+
+class Listing(BaseModel):
+    """The frames of an ingestion and the shards that they go to."""
+
+    refs: tuple[FrameRef, ...]
+    shards: tuple[PlannedShard, ...]
+
+
+class SpooledIngest:
+    """The same work; sent to another process, it is the name of a file and a call."""
+
+    def __init__(self, work: IngestShard) -> None:
+        self._work = work
+        self._path: Path | None = None
+
+    def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
+        """Make the shard."""
+        return self._work(shard, on_rows)
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        if self._path is None:  # nothing is written where all the work is done in this process
+            self._path = _write(self._work)
+        return partial, (_make, self._path, self._work.root, _opening(self._work.source))
+
+    def forget(self) -> None:
+        """Remove the file."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def spooled(work: IngestShard) -> Iterator[SpooledIngest]:
+    """The work, fit to be sent with every shard, within the block. Raises DiskFull."""
+    shared = SpooledIngest(work)
+    try:
+        yield shared
+    finally:
+        shared.forget()
+
+
+def _write(work: IngestShard) -> Path:
+    listing = Listing(refs=tuple(work.refs.values()), shards=tuple(work.plan.values()))
+    with no_space_is_disk_full(work.root):
+        path = temporary_path(work.root, ".json")
+        path.write_text(listing.model_dump_json())
+    return path
+
+
+def _opening(source: FrameSource) -> Opening:
+    """The call that gives the source again; one that does not pickle to a call is sent whole."""
+    reduced = source.__reduce__()
+    if isinstance(reduced, tuple) and len(reduced) == 2:
+        return reduced[0], reduced[1]
+    return _whole, (source,)
+
+
+def _whole(source: FrameSource) -> FrameSource:
+    return source
+
+
+def _make(
+    path: Path, root: Path, opening: Opening, shard: Shard, on_rows: OnRows = ignore_rows
+) -> ShardReport:
+    return _once(path, root, opening)(shard, on_rows)
+
+
+_in_hand: dict[Path, IngestShard] = {}  # of this process, the latest only
+
+
+def _once(path: Path, root: Path, opening: Opening) -> IngestShard:
+    if path not in _in_hand:
+        listing = Listing.model_validate_json(path.read_bytes())
+        open_source, arguments = opening
+        _in_hand.clear()
+        _in_hand[path] = IngestShard(
+            root=root,
+            source=open_source(*arguments),
+            refs={ref.frame_id: ref for ref in listing.refs},
+            plan={shard.number: shard for shard in listing.shards},
+        )
+    return _in_hand[path]

@@ -1,0 +1,68 @@
+"""The dataset card: README.md of a dataset, written from the manifest."""
+
+from pathlib import Path
+
+import yaml
+
+from nightrain.datasets.io.atomic import replace_file
+from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry
+from nightrain.datasets.shards.schema import SCHEMA_VERSION
+
+LICENCE_NAMES = {
+    "CC-BY-NC-SA-4.0": "cc-by-nc-sa-4.0",
+    "CC-BY-NC-SA-3.0": "cc-by-nc-sa-3.0",
+    "Apache-2.0": "apache-2.0",
+}
+
+
+def write_card(root: Path) -> Path:
+    """Write DATASET/README.md: what is in it, who may use it for what, how to read it."""
+    catalog = Catalog(root)
+    tables = {name: catalog.entries(name) for name in catalog.tables()}
+    path = root / "README.md"
+    replace_file(root, path, _card(tables).encode())
+    return path
+
+
+def _card(tables: dict[str, list[Entry]]) -> str:
+    licences = sorted({e.about["licence"] for e in tables.get(FRAMES, []) if "licence" in e.about})
+    front = {
+        "license": LICENCE_NAMES.get(licences[0], "other") if len(licences) == 1 else "other",
+        "task_categories": ["depth-estimation"],
+        "tags": ["driving", "night", "rain", "snow", "fog", "nightrain"],
+        "configs": [
+            {"config_name": _config_name(name), "data_files": _data_files(name, entries)}
+            for name, entries in tables.items()
+        ],
+    }
+    lines = ["| table | shards | rows | quarantined | MB |", "|---|---|---|---|---|"]
+    for name, entries in tables.items():
+        rows = sum(e.rows.num_rows for e in entries)
+        quarantined = sum(sum(e.counts.values()) for e in entries)
+        megabytes = sum(e.rows.num_bytes for e in entries) / 1e6
+        lines.append(f"| {name} | {len(entries)} | {rows} | {quarantined} | {megabytes:.1f} |")
+    return (
+        f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n"
+        "# Clear frames and their night, rain, snow and fog variants\n\n"
+        f"Written by nightrain, schema version {SCHEMA_VERSION}. `variants.frame_id` names the "
+        "frame that a variant was made of; geometry is that frame's. Depth maps are 16-bit PNG, "
+        "metres x 256, 0 = none. Row i of a shard of `labels/` is a teacher's depth of row i of "
+        "the frames shard of that number. What counts is `_manifest/`; check everything with "
+        "`nightrain verify`.\n\n" + "\n".join(lines) + "\n\n"
+        f"Licence of the source frames: {', '.join(licences) or 'unknown'}. Variants are "
+        "derivatives of the frames: the same terms, attribution and restrictions apply to them. "
+        "This is not legal advice.\n"
+    )
+
+
+def _config_name(table: str) -> str:
+    return table.removeprefix("variants/").replace("/", "-")
+
+
+def _data_files(table: str, entries: list[Entry]) -> list[dict[str, object]]:
+    """Files by split, as Hugging Face's viewer wants them; "none" is its "train"."""
+    splits: dict[str, list[str]] = {}
+    for entry in entries:
+        split = entry.about.get("split", "none")
+        splits.setdefault("train" if split == "none" else split, []).append(entry.rows.path)
+    return [{"split": split, "path": paths} for split, paths in sorted(splits.items())]

@@ -1,0 +1,53 @@
+"""A frame as a teacher sees it, and its neighbours for the photometric check."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nightrain.datasets.errors import DamagedInput
+from nightrain.datasets.frame import Frame, scaled_intrinsics
+from nightrain.datasets.io.images import JpegImage, resize_image
+from nightrain.datasets.shards.parquet import Row
+from nightrain.datasets.shards.rows import frame_from_row
+from nightrain.depthmodel.evaluation.confidence import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """The clear picture of a frame at the size of its label."""
+
+    frame: Frame
+    image: np.ndarray  # (H, W, 3) uint8
+    intrinsics: np.ndarray  # (3, 3), pixels of `image`
+
+
+def picture_of(row: Row, size: tuple[int, int] | None) -> Picture:
+    """The picture of a frame's row at (width, height) or its own size; raises DamagedInput."""
+    frame = frame_from_row(row)
+    image, intrinsics = _at_size(frame.image, frame.intrinsics, size)
+    return Picture(frame=frame, image=image, intrinsics=intrinsics)
+
+
+def neighbour_views(picture: Picture) -> list[View]:
+    """Both neighbours at the picture's size, less those that are absent or do not decode."""
+    size = (picture.image.shape[1], picture.image.shape[0])
+    views = []
+    for neighbour in (picture.frame.previous, picture.frame.next):
+        if neighbour is None:
+            continue
+        try:
+            image, intrinsics = _at_size(neighbour.image, neighbour.intrinsics, size)
+        except DamagedInput:  # the label stands without it: its confidence_source says so
+            continue
+        views.append(
+            View(image=image, intrinsics=intrinsics, T_view_camera=neighbour.T_neighbour_camera)
+        )
+    return views
+
+
+def _at_size(
+    jpeg: JpegImage, intrinsics: np.ndarray, size: tuple[int, int] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    image = jpeg.pixels()
+    own = (image.shape[1], image.shape[0])
+    return resize_image(image, size or own), scaled_intrinsics(intrinsics, own, size or own)

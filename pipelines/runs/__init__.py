@@ -1,0 +1,1 @@
+"""Runs of shard plans: executors, stopping, overlap, device locks."""

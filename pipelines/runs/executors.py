@@ -1,0 +1,145 @@
+"""What runs a shard plan: one small interface, so that the same plan runs anywhere.
+
+An executor takes shards and the work to do on each and yields a report per shard, in any order. The
+work is a picklable value that knows the dataset's root and the recipe; nothing else is shared, so
+work pools and Ray can run the same plan on other machines.
+"""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing.synchronize import Event as ProcessEvent
+from typing import Protocol
+
+from nightrain.datasets.errors import DiskFull
+from nightrain.datasets.shards.manifest import Catalog, Shard
+from nightrain.datasets.shards.transaction import OnRows, ShardReport, ShardWork, ignore_rows
+from nightrain.pipelines.runs import stop as stopping
+from nightrain.pipelines.runs.stop import Stop
+
+WAIT_FOR_OTHERS_SECONDS = 0.5
+
+
+class Executor(Protocol):
+    """Runs work on shards, somewhere."""
+
+    def run(
+        self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
+    ) -> Iterator[ShardReport]:
+        """Yield one report per shard, as they end; `on_rows` is called with rows done."""
+        ...
+
+
+@dataclass(frozen=True)
+class SerialExecutor:
+    """One shard after the other in this process."""
+
+    stop: Stop = field(default_factory=Stop)
+
+    def run(
+        self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
+    ) -> Iterator[ShardReport]:
+        """Yield one report per shard, in order."""
+        stopping.set_current(self.stop)
+        for shard in shards:
+            if self.stop.requested:
+                return
+            yield report_failure(shard, work, on_rows)
+
+
+@dataclass(frozen=True)
+class ProcessExecutor:
+    """Shards side by side in `num_workers` processes of this machine."""
+
+    num_workers: int
+    stop: Stop = field(default_factory=Stop)
+
+    def run(
+        self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
+    ) -> Iterator[ShardReport]:
+        """Yield one report per shard as they end; rows are counted when their shard ends."""
+        context = multiprocessing.get_context("spawn")
+        flag = context.Event()
+        with ProcessPoolExecutor(
+            self.num_workers, context, initializer=_begin_worker, initargs=(flag,)
+        ) as pool:
+            futures = [pool.submit(report_failure, shard, work, ignore_rows) for shard in shards]
+            watcher = threading.Thread(target=self._pass_on, args=(flag, futures), daemon=True)
+            watcher.start()
+            try:
+                for future in as_completed(futures):
+                    if not future.cancelled():
+                        report = future.result()
+                        on_rows(report.num_rows)
+                        yield report
+            except BaseException:  # a full disk, or nobody listens any more: begin nothing else
+                _end(flag, futures)
+                raise
+
+    def _pass_on(self, flag: ProcessEvent, futures: list[Future[ShardReport]]) -> None:
+        """Bring the wish to stop to the workers and drop what has not begun."""
+        while not all(future.done() for future in futures):
+            if self.stop.requested:
+                _end(flag, futures)
+                return
+            time.sleep(0.1)
+
+
+def _end(flag: ProcessEvent, futures: list[Future[ShardReport]]) -> None:
+    flag.set()
+    for future in futures:
+        future.cancel()
+
+
+def _begin_worker(flag: ProcessEvent) -> None:
+    """Prepare a worker: signals go to the parent alone, and no worker outlives it."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    stopping.set_current(Stop(flag))
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def report_failure(shard: Shard, work: ShardWork, on_rows: OnRows) -> ShardReport:
+    """Do the work; a shard that fails is reported so and does not end the run.
+
+    Raises DiskFull, after which no other shard could be stored either.
+    """
+    try:
+        return work(shard, on_rows)
+    except DiskFull:
+        raise
+    except Exception as error:
+        return ShardReport(shard=shard, status="failed", message=f"{type(error).__name__}: {error}")
+
+
+def run_plan(
+    catalog: Catalog,
+    plan: Sequence[Shard],
+    work: ShardWork,
+    executor: Executor,
+    stop: Stop,
+    on_rows: OnRows = ignore_rows,
+) -> Iterator[ShardReport]:
+    """Run what is missing of a plan until all of it is committed, here or elsewhere.
+
+    Shards that another process is making are waited for and taken over if it dies.
+    """
+    pending = [shard for shard in plan if catalog.entry(shard) is None]
+    while pending and not stop.requested:
+        ended: set[Shard] = set()
+        free = [shard for shard in pending if not catalog.is_claimed(shard)]
+        for report in executor.run(free, work, on_rows) if free else ():
+            if report.status != "elsewhere":
+                ended.add(report.shard)
+                yield report
+        pending = [shard for shard in pending if shard not in ended]
+        if pending and not stop.requested:
+            time.sleep(WAIT_FOR_OTHERS_SECONDS)

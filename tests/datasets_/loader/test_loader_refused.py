@@ -1,0 +1,155 @@
+"""What a training set refuses, and the damage that it finds."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from nightrain.datasets.errors import CorruptShard, Refused
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.loader.corruptions import Corruptions
+from nightrain.datasets.loader.decode import SampleRows, decode_sample
+from nightrain.datasets.loader.loader import TrainingSet, make_loader
+from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from support.loader import RECIPE, MixedSource, config, frame_rows, joined, make_root
+from support.synthetic import SyntheticSource, ingest_synthetic, recipe
+from support.training import (
+    add_labels,
+    add_variants,
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_root(tmp_path_factory.mktemp("training"))
+
+
+def test_an_empty_condition_is_refused(root: Path) -> None:
+    with pytest.raises(Refused, match=r"no rain frames in split 'train'.*train/clear"):
+        TrainingSet(root, config(conditions=("clear", "rain")))
+    with pytest.raises(Refused, match="no clear frames in split 'val'"):
+        TrainingSet(root, config(split="val"))
+
+
+def test_a_recipe_without_variants_is_refused(root: Path) -> None:
+    with pytest.raises(Refused, match=f"no variants of recipe 'other-00000000'.*{RECIPE.folder}"):
+        TrainingSet(root, config(recipes=("other-00000000",)))
+    with pytest.raises(Refused, match="no snow of recipe"):
+        joined(root, variant_conditions=("night", "snow"))
+
+
+def test_variants_of_other_frames_are_refused(tmp_path: Path) -> None:
+    ingest_synthetic(tmp_path, MixedSource(8), frames_per_shard=4)
+    night = recipe(Condition.FOG)
+    shard_of_night = next(
+        e.shard.number for e in Catalog(tmp_path).entries(FRAMES) if e.about["condition"] == "night"
+    )
+    add_variants(tmp_path, night, numbers=(shard_of_night,))
+    with pytest.raises(Refused, match="holds no variant of the 4 frames"):
+        TrainingSet(tmp_path, config(recipes=(night.folder,)))
+
+
+def test_missing_labels_are_refused(root: Path) -> None:
+    with pytest.raises(Refused, match="no labels of 'absent'; labels here: labels/tiny"):
+        joined(root, labels="absent")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda n, rows: [r | {"frame_id": f"{r['frame_id'][:-1]}!"} for r in rows],
+            "another frame",
+        ),
+        (lambda n, rows: rows if n else rows[1:], "no label for 1 of 4 frames"),
+        (lambda n, rows: [rows[0] | {"teacher_sha256": "x"}, *rows[1:]], "labels of 2 teachers"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(tmp_path: Path, change: Any, message: str) -> None:
+    ingest_synthetic(tmp_path, SyntheticSource(4))
+    add_labels(tmp_path, change=change)
+    with pytest.raises(Refused, match=message):
+        TrainingSet(tmp_path, config(labels="tiny"))
+
+
+def test_labels_in_another_order_still_find_their_frames(tmp_path: Path) -> None:
+    ingest_synthetic(tmp_path, SyntheticSource(4))
+    add_labels(tmp_path, change=lambda n, rows: rows[::-1])
+    dataset = TrainingSet(tmp_path, config(labels="tiny"))
+    labels = dataset.index.labels
+    assert labels is not None and labels.row.tolist() == [3, 2, 1, 0]
+    assert dataset[1]["frame_id"] == labels.columns["frame_id"][1]
+
+
+def test_frames_whose_label_is_in_quarantine_are_left_out_and_counted(tmp_path: Path) -> None:
+    ingest_synthetic(tmp_path, SyntheticSource(4))
+    add_variants(tmp_path, RECIPE)
+    add_labels(tmp_path, reject=(1,))
+    dataset = TrainingSet(tmp_path, config(labels="tiny", recipes=(RECIPE.folder,), p_clear=0.0))
+    rejected = TrainingSet(tmp_path, config()).index.frames.columns["frame_id"][1]
+    assert len(dataset) == 3 and dataset.index.num_without_label == 1
+    samples = [dataset[i] for i in range(3)]  # reading finds rows that do not belong together
+    assert rejected not in {s["frame_id"] for s in samples} and all(
+        s["is_variant"] for s in samples
+    )
+
+
+def test_a_depth_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    ingest_synthetic(tmp_path, SyntheticSource(4))
+    add_labels(tmp_path, change=lambda n, rows: [r | {"depth": None} for r in rows])
+    dataset = TrainingSet(tmp_path, config(labels="tiny"))
+    with pytest.raises(Refused, match="has no depth, which was asked for"):
+        dataset[0]
+
+
+@pytest.mark.parametrize("table", ["frames", f"variants/{RECIPE.folder}/night", "labels/tiny"])
+def test_a_flipped_byte_is_found_by_the_worker(tmp_path: Path, table: str) -> None:
+    ingest_synthetic(tmp_path, SyntheticSource(4))
+    add_variants(tmp_path, RECIPE)
+    add_labels(tmp_path)
+    fields = {"recipes": (RECIPE.folder,), "variant_conditions": ("night",), "p_clear": 0.0}
+    dataset = TrainingSet(tmp_path, config(**fields, labels="tiny"))
+    path = tmp_path / table / "00000.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 0x10
+    path.write_bytes(data)
+    for num_workers in (0, 1):
+        with pytest.raises(CorruptShard, match=table):
+            next(iter(make_loader(dataset, dataset.sampler(0), 2, num_workers=num_workers)))
+
+
+def test_keys_that_changed_are_found_at_once(tmp_path: Path) -> None:
+    ingest_synthetic(tmp_path, SyntheticSource(4))
+    path = tmp_path / "frames" / "00000.parquet"
+    key = next(iter(frame_rows(tmp_path))).encode()
+    path.write_bytes(path.read_bytes()[: -len(key)])
+    with pytest.raises(CorruptShard, match=r"frames/00000.parquet"):
+        TrainingSet(tmp_path, config())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"p_clear": 1.5},
+        {"p_clear": "mostly"},
+        {"variant_conditions": ("night",)},
+        {"recipes": ("a-1",), "variant_conditions": ("clear",)},
+        {"recipes": ("a-1",), "corruptions": Corruptions()},
+        {"recipes": ("../up",)},
+        {"conditions": ("clear", "clear")},
+        {"conditions": ()},
+        {"input_size": (0, 10)},
+        {"unknown": 1},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        config(**changes)
+
+
+def test_a_shard_of_before_frames_had_partners_is_refused(root: Path) -> None:
+    row = next(iter(frame_rows(root).values()))
+    old = {name: value for name, value in row.items() if "stereo" not in name}
+    with pytest.raises(Refused, match=r"without stereo_image.* ingest the dataset anew"):
+        decode_sample(SampleRows(old, None, None), config(stereo=True))

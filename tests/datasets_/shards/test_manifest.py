@@ -1,0 +1,269 @@
+"""The manifest: one commit per shard, whatever races with it or dies beside it."""
+
+import errno
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nightrain.datasets.errors import CorruptShard, DiskFull, PlanMismatch
+from nightrain.datasets.io import atomic as disk
+from nightrain.datasets.io.atomic import create_exclusively, no_space_is_disk_full, require_free
+from nightrain.datasets.io.process import Owner
+from nightrain.datasets.shards.leases import LEASE_SECONDS, Claim, is_held
+from nightrain.datasets.shards.manifest import Catalog, Entry, Shard, quarantine_table
+from nightrain.datasets.shards.parquet import ShardWriter
+from nightrain.datasets.shards.schema import SCHEMA_VERSION, VARIANTS
+from nightrain.datasets.shards.verify import verify
+from support.synthetic import variant_row
+
+SHARD = Shard(table="variants/r-1/night", number=3)
+
+
+def commit(catalog: Catalog, shard: Shard = SHARD, rows: range = range(5)) -> Entry:
+    with catalog.writer(shard.table, VARIANTS, {"recipe": "r"}) as writer:
+        for index in rows:
+            writer.add(variant_row(index))
+        writer.close()
+        return commit_writer(catalog, shard, writer)
+
+
+def commit_writer(catalog: Catalog, shard: Shard, writer: ShardWriter) -> Entry:
+    return catalog.commit(shard, writer, about={"recipe": "r"}, counts={}, seconds=1.0)
+
+
+def test_nothing_is_there_before_the_commit(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    assert catalog.entry(SHARD) is None and catalog.tables() == []
+    entry = commit(catalog)
+    assert catalog.entry(SHARD) == entry and catalog.tables() == [SHARD.table]
+    assert (tmp_path / "variants/r-1/night/00003.parquet").exists()
+    assert not list((tmp_path / "_tmp").iterdir())
+    assert verify(tmp_path).accepted
+
+
+def test_the_second_commit_gets_the_first_entry(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    first = commit(catalog)
+    again, other = commit(catalog), commit(catalog, rows=range(2))
+    assert again == other == first
+    assert catalog.orphans() == [] and verify(tmp_path).num_rows == 5
+
+
+def test_a_file_whose_owner_died_before_the_entry_is_taken_over(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    commit(catalog)
+    entry_path = tmp_path / "_manifest" / f"{SHARD.name}.json"
+    entry_path.unlink()
+    assert catalog.orphans() == ["variants/r-1/night/00003.parquet"]
+    assert catalog.sweep() == []  # its owner might be about to commit it
+    assert commit(catalog).rows.path == "variants/r-1/night/00003.parquet"
+    assert verify(tmp_path).accepted and catalog.orphans() == []
+
+
+def test_a_damaged_orphan_is_left_aside(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    commit(catalog)
+    (tmp_path / "_manifest" / f"{SHARD.name}.json").unlink()
+    path = tmp_path / "variants/r-1/night/00003.parquet"
+    path.write_bytes(path.read_bytes()[:-100])
+    entry = commit(catalog)
+    assert entry.rows.path != "variants/r-1/night/00003.parquet"
+    assert verify(tmp_path).accepted
+    assert catalog.orphans() == ["variants/r-1/night/00003.parquet"]
+    assert catalog.sweep() == [path] and catalog.orphans() == []
+
+
+def _commit_when_told(root: str, barrier: object, num_rows: int) -> None:
+    barrier.wait()  # type: ignore[attr-defined]
+    for number in range(8):
+        rows = range(100 * number, 100 * number + num_rows)
+        commit(Catalog(Path(root)), Shard(table=SHARD.table, number=number), rows)
+
+
+def test_processes_that_commit_at_once_commit_once(tmp_path: Path) -> None:
+    """Even with different rows under one name, each shard has one entry and verifies."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(3)
+    processes = [
+        context.Process(target=_commit_when_told, args=(str(tmp_path), barrier, 4 + n % 2))
+        for n in range(3)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    catalog = Catalog(tmp_path)
+    assert len(catalog.entries(SHARD.table)) == 8
+    assert verify(tmp_path).accepted
+    catalog.sweep()
+    assert catalog.orphans() == []
+
+
+def dead_owner() -> Owner:
+    code = "from nightrain.datasets.io.process import Owner; print(Owner.me().token())"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return Owner.parse(run.stdout.strip())
+
+
+def test_an_owner_is_told_from_a_later_process_with_its_number() -> None:
+    me = Owner.me()
+    assert me.alive() and Owner.parse(me.token()) == me
+    assert not Owner(me.machine, me.pid, "1").alive()
+    assert not dead_owner().alive()
+    assert Owner("elsewhere", 1, "1").alive()
+
+
+def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
+    claim = Claim.take(tmp_path, "a")
+    assert claim is not None and Claim.take(tmp_path, "a") is None
+    assert Claim.take(tmp_path, "b") is not None and is_held(tmp_path, "a")
+    claim.release()
+    assert not is_held(tmp_path, "a") and Claim.take(tmp_path, "a") is not None
+
+
+def test_the_lease_of_a_dead_process_is_free_at_once(tmp_path: Path) -> None:
+    create_exclusively(tmp_path, tmp_path / "_claims" / "a.lease", dead_owner().token().encode())
+    assert not is_held(tmp_path, "a") and Claim.take(tmp_path, "a") is not None
+
+
+def test_a_silent_lease_of_another_machine_lapses(tmp_path: Path) -> None:
+    path = tmp_path / "_claims" / "a.lease"
+    create_exclusively(tmp_path, path, Owner("elsewhere", 1, "1").token().encode())
+    assert is_held(tmp_path, "a")
+    os.utime(path, (0, path.stat().st_mtime - LEASE_SECONDS - 1))
+    assert not is_held(tmp_path, "a")
+
+
+def test_a_renewed_lease_does_not_lapse(tmp_path: Path) -> None:
+    claim = Claim.take(tmp_path, "a")
+    assert claim is not None
+    os.utime(claim.path, (0, 0))
+    assert not is_held(tmp_path, "a")
+    claim.renew()
+    assert is_held(tmp_path, "a")
+
+
+def test_the_sweep_removes_what_the_dead_left_and_nothing_else(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    commit(catalog)
+    dead, mine = tmp_path / "_tmp" / f"{dead_owner().token()}.x.parquet", None
+    dead.write_bytes(b"half a shard")
+    with catalog.writer(SHARD.table, VARIANTS, {}) as writer:
+        mine = writer.path
+        assert catalog.sweep() == [dead]
+        assert mine.exists() and not dead.exists()
+    assert not mine.exists() and verify(tmp_path).accepted
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DiskFull, match="run the same command again"),
+        no_space_is_disk_full(tmp_path),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="Permission"), no_space_is_disk_full(tmp_path):
+        raise PermissionError(errno.EACCES, "Permission denied")
+    with pytest.raises(DiskFull, match="MB free"):
+        require_free(tmp_path, 1 << 60)
+
+
+def test_a_disk_that_fills_at_any_step_of_the_commit_leaves_nothing_visible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fail the n-th fsync of a commit, for every n: readers see the whole shard or none of it."""
+    real, fails = os.fsync, 0
+    for n in range(20):
+        calls = 0
+
+        def full(descriptor: int, n: int = n) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == n + 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(descriptor)
+
+        root = tmp_path / str(n)
+        root.mkdir()
+        monkeypatch.setattr(disk.os, "fsync", full)
+        try:
+            commit(Catalog(root))
+        except DiskFull:
+            fails += 1
+        monkeypatch.setattr(disk.os, "fsync", real)
+        assert verify(root).accepted and not list((root / "_tmp").iterdir())
+        assert commit(Catalog(root)).rows.num_rows == 5  # space is back: the same command works
+        assert verify(root).accepted
+    assert 4 <= fails < 20
+
+
+def test_the_commit_survives_a_power_cut_at_any_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a name points to is on the disk before the name is, and the entry comes last."""
+    steps: list[tuple[str, str]] = []
+    real_fsync, real_link = os.fsync, os.link
+
+    def fsync(descriptor: int) -> None:
+        steps.append(("fsync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        real_fsync(descriptor)
+
+    def link(source: Path, target: Path) -> None:
+        steps.append(("link", f"{source} {target}"))
+        real_link(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link)
+    commit(Catalog(tmp_path))
+    (data, data_linked), (entry, entry_linked) = [
+        (what.split()[0], what.split()[1]) for kind, what in steps if kind == "link"
+    ]
+    assert data_linked.endswith("night/00003.parquet") and entry_linked.endswith("00003.json")
+    expected = [
+        ("fsync", data),
+        ("link", f"{data} {data_linked}"),
+        ("fsync", str(Path(data_linked).parent)),
+        ("fsync", entry),
+        ("link", f"{entry} {entry_linked}"),
+        ("fsync", str(Path(entry_linked).parent)),
+    ]
+    assert [step for step in steps if step in expected] == expected
+
+
+def test_names_of_tables_stay_inside(tmp_path: Path) -> None:
+    for name in ("../frames", "/frames", "a//b", "a/../b", "", "A b"):
+        with pytest.raises(ValueError, match="table"):
+            Shard(table=name, number=0)
+    assert quarantine_table("variants/r-1/night") == "quarantine/r-1/night"
+    assert quarantine_table("frames") == "quarantine/frames"
+
+
+def test_an_entry_that_points_outside_is_refused(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    entry = commit(catalog)
+    for name in ("../secret.parquet", "/etc/passwd", "variants/../../secret", ".hidden", "a//b"):
+        with pytest.raises(ValueError, match="path"):
+            type(entry.rows).model_validate(entry.rows.model_dump() | {"path": name})
+
+
+def test_another_schema_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightrain.datasets.shards.manifest.SCHEMA_VERSION", 0)
+    commit(Catalog(tmp_path))
+    monkeypatch.undo()
+    with pytest.raises(PlanMismatch, match=rf"version 0.*version {SCHEMA_VERSION}"):
+        Catalog(tmp_path).entries(SHARD.table)
+
+
+def test_a_damaged_entry_says_so(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path)
+    commit(catalog)
+    path = tmp_path / "_manifest" / f"{SHARD.name}.json"
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(CorruptShard, match="no manifest entry"):
+        catalog.entries(SHARD.table)

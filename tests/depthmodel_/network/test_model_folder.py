@@ -1,0 +1,247 @@
+"""A model on disk: whole, the same bits, named by its content, refused where it is another."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from nightrain.datasets.errors import DiskFull, Refused
+from nightrain.depthmodel.auxview_config import AuxViewConfig
+from nightrain.depthmodel.config import Kind
+from nightrain.depthmodel.network import model_folder as storage
+from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.network.model_card import ModelCard
+from nightrain.depthmodel.network.model_folder import read_card
+from nightrain.depthmodel.restoration_config import RestorationConfig
+from nightrain.depthmodel.strict_config import StrictConfig
+from nightrain.depthmodel.weights import Weights
+from support.tiny_depth_models import KINDS, published, tiny_config, tiny_model
+
+CARD = ModelCard(
+    title="A tiny | student",
+    description="Trained for a test.",
+    data_set="world tiny, manifest 0123",
+    recipe="weather-1a2b3c4d",
+    commit="0" * 40,
+    seed=3,
+    command="nightrain train-student --seed 3",
+    metrics={"night/abs_rel": 0.192, "day-clear/abs_rel": 0.121},
+)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    tiny_model().save_pretrained(folder, CARD)
+    return folder
+
+
+def edit(folder: Path, change: str) -> None:
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    if change == "missing":
+        del tensors["head.logit.bias"]
+    elif change == "extra":
+        tensors["restoration.weight"] = torch.ones(2)
+    elif change == "shape":
+        tensors["head.logit.bias"] = torch.ones(2)
+    else:
+        tensors["head.logit.bias"] += 1e-3
+    save_file(tensors, file)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_bit_comes_back(tmp_path: Path, kind: Kind) -> None:
+    model = tiny_model(kind)
+    model.train()(torch.rand(2, 3, 56, 112))  # so that the norms have statistics of their own
+    model.save_pretrained(tmp_path / "a" / "model", CARD)
+    again = DepthModel.from_pretrained(tmp_path / "a" / "model")
+    assert not again.training and again.config == model.config
+    assert again.digest == model.digest and len(model.digest) == 16
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    image = torch.rand(1, 3, 56, 112)
+    assert torch.equal(again(image).inverse_depth, model.eval()(image).inverse_depth)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [
+        "README.md",
+        "a",
+        "config.json",
+        "model",
+        "model.safetensors",
+    ]
+
+
+def test_saving_twice_gives_the_same_bytes(saved: Path, tmp_path: Path) -> None:
+    tiny_model().save_pretrained(tmp_path / "again", CARD)
+    for file in saved.iterdir():
+        assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
+
+
+def test_the_digest_tells_weights_and_configurations_apart() -> None:
+    model = tiny_model()
+    seen = {model.digest, tiny_model(seed=1).digest, tiny_model(max_depth_m=50).digest}
+    with torch.no_grad():
+        model.head.logit.bias += 1e-6
+    seen.add(model.digest)
+    assert len(seen) == 4
+    assert tiny_model().digest == tiny_model().digest
+
+
+def test_a_pretrained_start_is_named_and_not_needed_again(tmp_path: Path) -> None:
+    encoder = published(tmp_path / "dino", "dinov2")
+    model = DepthModel(tiny_config("dinov2", Weights(str(encoder))))
+    model.save_pretrained(tmp_path / "model", CARD)
+    shutil.rmtree(encoder)
+    again = DepthModel.from_pretrained(tmp_path / "model")
+    assert again.digest == model.digest
+    assert again.encoder_name == model.encoder_name != "random"
+    assert str(tmp_path) not in "".join(
+        p.read_text("latin-1") for p in (tmp_path / "model").iterdir()
+    )
+
+
+def test_loading_leaves_the_random_state_alone(saved: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    DepthModel.from_pretrained(saved)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("missing", r"1 tensors are missing \(head\.logit\.bias\)"),
+        ("extra", r"1 tensors are not of this network \(restoration\.weight\)"),
+        ("shape", r"1 tensors have another shape \(head\.logit\.bias is \(2,\), expected \(1,\)\)"),
+        ("value", r"have the digest [0-9a-f]{16}, expected"),
+    ],
+)
+def test_changed_weights_are_refused(saved: Path, change: str, message: str) -> None:
+    edit(saved, change)
+    with pytest.raises(Refused, match=message):
+        DepthModel.from_pretrained(saved)
+
+
+def test_a_flipped_bit_is_found(saved: Path) -> None:
+    file = saved / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-7] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(Refused, match="damaged or changed"):
+        DepthModel.from_pretrained(saved)
+
+
+def test_half_a_file_is_refused(saved: Path) -> None:
+    file = saved / "model.safetensors"
+    for size in (len(file.read_bytes()) // 2, 4, 0):
+        file.write_bytes(file.read_bytes()[:size])
+        with pytest.raises(Refused, match="cannot be read as safetensors"):
+            DepthModel.from_pretrained(saved)
+
+
+def test_the_configuration_of_another_network_is_refused(saved: Path, tmp_path: Path) -> None:
+    tiny_model("convnext").save_pretrained(tmp_path / "other", CARD)
+    shutil.copy(tmp_path / "other" / "config.json", saved / "config.json")
+    with pytest.raises(Refused, match=r"is not the network of the config\.json beside it"):
+        DepthModel.from_pretrained(saved)
+    fields = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(fields | {"model_type": "dpt"}))
+    with pytest.raises(Refused, match="of type 'dpt', expected 'nightrain-depth'"):
+        DepthModel.from_pretrained(saved)
+
+
+def test_a_range_changed_by_hand_is_found(saved: Path) -> None:
+    """The tensors fit, the depths would be wrong."""
+    fields = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(fields | {"max_depth_m": 100.0}))
+    with pytest.raises(Refused, match="digest"):
+        DepthModel.from_pretrained(saved)
+
+
+def test_what_is_no_model_is_refused(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="There is no folder"):
+        DepthModel.from_pretrained(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Refused, match="no saved depth model"):
+        DepthModel.from_pretrained(tmp_path / "empty")
+    (saved / "model.safetensors").rename(saved / "pytorch_model.bin")
+    with pytest.raises(Refused, match=r"only pytorch_model\.bin, expected model\.safetensors"):
+        DepthModel.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_no_file_outside_the_folder_is_read(saved: Path, tmp_path: Path, name: str) -> None:
+    (saved / name).rename(tmp_path / name)
+    (saved / name).symlink_to(tmp_path / name)
+    with pytest.raises(Refused, match="leads out of"):
+        DepthModel.from_pretrained(saved)
+
+
+def test_a_model_replaces_a_model_and_nothing_else(saved: Path, tmp_path: Path) -> None:
+    other = tiny_model(seed=1)
+    other.save_pretrained(saved, CARD)
+    assert DepthModel.from_pretrained(saved).digest == other.digest
+    (saved / "notes.txt").write_text("mine")
+    with pytest.raises(Refused, match=r"holds notes\.txt"):
+        tiny_model().save_pretrained(saved, CARD)
+    assert DepthModel.from_pretrained(saved).digest == other.digest
+    with pytest.raises(Refused, match="is no folder"):
+        tiny_model().save_pretrained(saved / "notes.txt", CARD)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_failure_leaves_the_earlier_model(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = DepthModel.from_pretrained(saved).digest
+    other = tiny_model(seed=1)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage, "save_file", full)
+    with pytest.raises(DiskFull):
+        other.save_pretrained(saved, CARD)
+    assert DepthModel.from_pretrained(saved).digest == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        model.head.logit.bias.fill_(float("nan"))
+    with pytest.raises(Refused, match=r"NaN or infinity \(head\.logit\.bias\)"):
+        model.save_pretrained(tmp_path / "model", CARD)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_card_is_for_people_and_machines(saved: Path) -> None:
+    assert read_card(saved) == CARD
+    text = (saved / "README.md").read_text()
+    digest = DepthModel.from_pretrained(saved).digest
+    for said in (digest, "| night/abs_rel | 0.192 |", CARD.command, CARD.commit, CARD.recipe):
+        assert said in text
+    assert text.count("\n| Digest |") == 1 and "random" in text
+    for damaged in ("", "---\n[\n---\n", "---\na: 1\n---\n", "---\nnightrain: 3\n---\n"):
+        (saved / "README.md").write_text(damaged or " ")
+        with pytest.raises(Refused, match="no model card of ours"):
+            read_card(saved)
+
+
+def test_the_card_says_whose_each_part_is(tmp_path: Path) -> None:
+    view = AuxViewConfig(max_disparity_px=24.0)
+    added = {"restoration": RestorationConfig(base_channels=8), "auxview": view}
+    wholes = {"decoder": StrictConfig(hidden_channels=8, condition_channels=8), **added}
+    texts = []
+    for parts in ({}, wholes):
+        model = DepthModel(tiny_config(input_size=(64, 64), **parts))
+        model.save_pretrained(tmp_path / "model", CARD)
+        texts.append((tmp_path / "model" / "README.md").read_text())
+    plain, whole = texts
+    assert "| decoder | published: DPT" in plain and "restoration" not in plain
+    assert "| decoder | new: isometries" in whole
+    assert "| restoration | the paper's" in whole and "| auxiliary view | the paper's" in whole

@@ -1,0 +1,76 @@
+"""A configuration is checked where it is made, survives JSON, and its identity is stable."""
+
+import json
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from nightrain.datasets.errors import Refused
+from nightrain.depthmodel.config import (
+    SIZES,
+    BackboneConfig,
+    DepthConfig,
+    DptConfig,
+    Kind,
+    parse_config,
+)
+from nightrain.depthmodel.network.encoder import CLASSES, NUMBERS
+from nightrain.depthmodel.network.presets import paper_depth, world_depth
+from nightrain.depthmodel.weights import Weights
+
+
+@pytest.mark.parametrize("config", [DepthConfig(), paper_depth(), world_depth()])
+def test_json_round_trip(config: DepthConfig) -> None:
+    assert parse_config(config.model_dump_json(), "here") == config
+
+
+def test_every_size_has_its_numbers() -> None:
+    assert set(NUMBERS) == {(kind, size) for kind, sizes in SIZES.items() for size in sizes}
+    assert set(SIZES) == set(CLASSES) == set(get_args(Kind))
+
+
+def test_identity_leaves_out_defaults_and_the_origin_of_the_encoder() -> None:
+    assert DepthConfig().identity == "{}"  # so that a field which comes later changes no digest
+    pretrained = BackboneConfig(pretrained=Weights("/models/dinov2"))
+    assert DepthConfig(backbone=pretrained).identity == "{}"
+    assert DepthConfig(max_depth_m=50).identity == '{"max_depth_m": 50.0}'
+    assert "/models" not in DepthConfig(backbone=pretrained).without_pretrained().model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"input_size": (784, 520)}, r"multiples of DINOv2's patch .* as 784 x 518"),
+        ({"input_size": (16, 518)}, "32 to 8192 pixels"),
+        ({"min_depth_m": 20.0}, "initial_depth_m 10.0 must lie between"),
+        ({"min_depth_m": 0.0}, "greater than 0"),
+        ({"max_depth": 80}, "Extra inputs"),
+        ({"backbone": {"kind": "dinov2", "size": "huge"}}, "no dinov2 of size 'huge': small, base"),
+        ({"backbone": {"kind": "resnet", "size": "18", "drop_path": 0.1}}, "a ResNet has none"),
+        ({"backbone": {"kind": "vgg"}}, "kind"),
+        ({"head": {"fusion_channels": 0}}, "greater than or equal to 4"),
+        ({"normalisation": "daytime"}, "normalisation"),
+    ],
+)
+def test_a_wrong_configuration_says_what_is_wrong(fields: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DepthConfig.model_validate(fields)
+    found = json.dumps({"model_type": "nightrain-depth"} | fields)
+    with pytest.raises(Refused, match=f"^here is no configuration of a depth model.*{message}"):
+        parse_config(found, "here")
+
+
+def test_another_architecture_is_named() -> None:
+    with pytest.raises(Refused, match="of type 'dinov2', expected 'nightrain-depth'"):
+        parse_config('{"model_type": "dinov2", "hidden_size": 768}', "here")
+    for text, found in (("{}", "None"), ("[]", "'list'")):
+        with pytest.raises(Refused, match=f"of type {found}, expected"):
+            parse_config(text, "here")
+    with pytest.raises(Refused, match="no JSON"):
+        parse_config(b"\xff\xfe", "here")
+
+
+def test_nothing_is_changed_after_the_fact() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        DptConfig().fusion_channels = 3  # type: ignore[misc]

@@ -1,0 +1,138 @@
+"""Checkpoints: whole or absent, digests, the optimiser's state bit for bit, the average."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from nightrain.datasets.errors import DiskFull, Refused
+from nightrain.depthmodel.optimiser import OptimiserConfig, make_optimizer, set_rate
+from nightrain.depthmodel.training import checkpoint as module
+from nightrain.depthmodel.training.checkpoint import (
+    Checkpoint,
+    checkpoints,
+    load_checkpoint,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    save_checkpoint,
+)
+from nightrain.depthmodel.training.ema import Average
+from nightrain.depthmodel.training.metrics_log import METRICS, RunLog, read_metrics
+
+
+def one(step: int) -> Checkpoint:
+    values = torch.arange(4.0) + step
+    return Checkpoint(step, {"sampler": {"seed": 1}}, {"networks": {"a": values}})
+
+
+def test_a_checkpoint_comes_back_and_only_the_last_are_kept(tmp_path: Path) -> None:
+    for step in (1, 2, 10):
+        save_checkpoint(tmp_path, one(step), keep=2)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-0000002", "step-0000010"]
+    read = load_checkpoint(checkpoints(tmp_path)[-1])
+    assert read.step == 10 and read.facts == {"sampler": {"seed": 1}}
+    assert torch.equal(read.parts["networks"]["a"], torch.arange(4.0) + 10)
+
+
+def test_a_checkpoint_that_fails_half_way_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path, one(1))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "save_file", full)
+    with pytest.raises(DiskFull):
+        save_checkpoint(tmp_path, one(2))
+    assert [p.name for p in tmp_path.iterdir()] == ["step-0000001"]
+    assert load_checkpoint(tmp_path / "step-0000001").step == 1
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "no state", "no JSON"])
+def test_damage_is_refused_in_words(tmp_path: Path, damage: str) -> None:
+    path = save_checkpoint(tmp_path, one(3))
+    file = path / "networks.safetensors"
+    if damage == "flip":
+        data = bytearray(file.read_bytes())
+        data[-3] ^= 1
+        file.write_bytes(data)
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:-8])
+    elif damage == "no state":
+        (path / "state.json").write_text(json.dumps({"step": 3}))
+    else:
+        (path / "state.json").write_text("{")
+    with pytest.raises(Refused, match="Remove step-0000003"):
+        load_checkpoint(path)
+
+
+def trained(module: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:
+    for step in steps:
+        torch.manual_seed(step)
+        loss = module(torch.randn(4, 3)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def test_an_optimiser_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    def begin() -> tuple[nn.Linear, torch.optim.AdamW]:
+        torch.manual_seed(0)
+        net = nn.Linear(3, 2)
+        return net, make_optimizer({"head": list(net.parameters())}, OptimiserConfig())
+
+    whole, optimizer = begin()
+    trained(whole, optimizer, range(8))
+    first, optimizer = begin()
+    trained(first, optimizer, range(5))
+    parts = {"net": dict(first.state_dict()), "optimizer": optimizer_tensors(optimizer)}
+    read = load_checkpoint(save_checkpoint(tmp_path, Checkpoint(5, {}, parts)))
+    second, optimizer = begin()
+    second.load_state_dict(read.parts["net"])
+    load_optimizer_tensors(optimizer, read.parts["optimizer"])
+    trained(second, optimizer, range(5, 8))
+    assert torch.equal(whole.weight, second.weight) and torch.equal(whole.bias, second.bias)
+
+
+def test_rates_warm_up_and_fall_to_zero_and_biases_do_not_decay() -> None:
+    config = OptimiserConfig(lr={"head": 0.1}, num_warmup_steps=10, weight_decay=0.5)
+    assert config.rate(0, 100) == pytest.approx(0.1)
+    assert config.rate(9, 100) == pytest.approx(0.91) and config.rate(50, 100) == 0.5
+    assert config.rate(100, 100) == 0.0
+    net = nn.Linear(3, 2)
+    optimizer = make_optimizer({"head": list(net.parameters())}, config)
+    set_rate(optimizer, 0.25)
+    groups = {g["params"][0].ndim: g for g in optimizer.param_groups}
+    assert groups[2]["weight_decay"] == 0.5 and groups[1]["weight_decay"] == 0.0
+    assert all(g["lr"] == 0.025 for g in groups.values())
+
+
+def test_the_average_follows_its_formula_and_copies_buffers() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    average = Average(net, 0.9)
+    expected = net[0].weight.detach().clone()
+    for step in range(1, 40):
+        with torch.no_grad():
+            net[0].weight.fill_(float(step))
+            net[1].running_mean.fill_(float(step))  # type: ignore[union-attr]
+        average.update(net, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+    torch.testing.assert_close(average.tensors["0.weight"], expected)
+    assert torch.equal(average.tensors["1.running_mean"], torch.full((2,), 39.0))
+
+
+def test_a_log_goes_on_behind_the_checkpoint_and_holds_no_nan(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, first_step=0)
+    for step in (10, 20, 30):
+        log.report(step, {"loss": 1.0 / step})
+    with open(tmp_path / METRICS, "a") as file:
+        file.write('{"step": 40, "lo')  # killed while it wrote
+    log = RunLog(tmp_path, first_step=20)
+    log.report(30, {"loss": float("nan")})
+    log.close()
+    assert [line["step"] for line in read_metrics(tmp_path)] == [10, 20, 30]
+    assert read_metrics(tmp_path)[-1]["loss"] is None

@@ -1,0 +1,143 @@
+"""The command line, as a user meets it: output, JSON, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from support.synthetic import SyntheticSource, ingest_synthetic
+
+RECIPE = """
+name: cli
+depth: exact
+conditions:
+  fog: {lowest: 0.2, highest: 0.8}
+  night: {lowest: 0.2, highest: 0.8}
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> str:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE)
+    return str(path)
+
+
+def nightrain(*arguments: str | Path, code: int = 0) -> str:
+    """Run the command, check its exit code, and give what it printed on standard output."""
+    run = subprocess.run(
+        [sys.executable, "-m", "nightrain.flows.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"},
+    )
+    assert run.returncode == code, run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+    return run.stdout if code == 0 else run.stdout + run.stderr
+
+
+def local(dataset: Path, recipe: str) -> tuple[str | Path, ...]:
+    return ("generate", dataset, "--recipe", recipe, "--engine-mode", "local")
+
+
+def test_the_way_of_a_dataset(dataset: Path, recipe_file: str, tmp_path: Path) -> None:
+    estimate = json.loads(nightrain("plan", dataset, "--recipe", recipe_file, "--json"))
+    assert estimate["num_variants"] == 20 == estimate["num_variants_left"]
+    assert estimate["hours"] > 0 and estimate["gigabytes"] > 0
+    assert "variants/s measured" in nightrain("plan", dataset, "--recipe", recipe_file)
+
+    sheet = tmp_path / "sheet.png"
+    nightrain("preview", dataset, "--recipe", recipe_file, "--out", sheet, "--frames", "3")
+    with Image.open(sheet) as picture:  # clear, depth, fog, night; three lines
+        assert picture.width > 4 * 380 and picture.height > 3 * 200
+
+    assert "10 variants in 3 shards" in nightrain(*local(dataset, recipe_file))
+    again = json.loads(nightrain(*local(dataset, recipe_file), "--json"))
+    assert again["tables"] == {} and again["num_already"] == 6
+    done = json.loads(nightrain("plan", dataset, "--recipe", recipe_file, "--json"))
+    assert done["num_variants_left"] == 0
+
+    assert "accepted: 9 shards, 30 rows" in nightrain("verify", dataset)
+    stats = json.loads(nightrain("stats", dataset, "--json"))
+    night = next(t for name, t in stats["tables"].items() if name.endswith("night"))
+    assert night["by_condition"] == {"night": 10} and night["severity"]["lowest"] >= 0.2
+    assert night["luminance"]["mean"] < stats["tables"]["frames"]["luminance"]["mean"]
+    assert abs(sum(stats["depth_share"]) - 1) < 1e-9
+    printed = nightrain("stats", dataset)
+    assert "LiDAR depth" in printed and "visibility_m" in printed
+
+
+def test_damage_is_exit_code_3(dataset: Path) -> None:
+    path = next((dataset / "frames").glob("*.parquet"))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "damaged  frames/00000.parquet" in nightrain("verify", dataset, code=3)
+    report = nightrain("verify", dataset, "--json", code=3)
+    assert json.loads(report[: report.rindex("}") + 1])["problems"]
+
+
+def test_what_is_refused_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "nightrain ingest" in nightrain("generate", empty, code=2)
+    assert "no recipe 'hail'" in nightrain("generate", empty, "--recipe", "hail", code=2)
+    ingest_synthetic(tmp_path / "val", SyntheticSource(num_frames=2, split="val"))
+    assert "--include-evaluation-scenes" in nightrain("generate", tmp_path / "val", code=2)
+    assert "prefect or local" in nightrain("generate", empty, "--engine-mode", "ray", code=2)
+    nightrain("stats", tmp_path / "absent", code=2)
+
+
+def test_quarantined_variants_are_named_and_retried(tmp_path: Path, recipe_file: str) -> None:
+    root = tmp_path / "dataset"
+    ingest_synthetic(root, SyntheticSource(num_frames=4, damaged=frozenset({2})))
+    assert "accepted: 1 shards, 3 rows, 1 quarantined" in nightrain("verify", root)
+    assert "3 variants" in nightrain(*local(root, recipe_file))
+    assert nightrain(*local(root, recipe_file), "--retry-failed") == ""
+
+
+def test_captions_are_made_once(dataset: Path) -> None:
+    command = ("caption", dataset, "--captioner", "metadata", "--engine-mode", "local")
+    assert "10 captions in 3 shards" in nightrain(*command)
+    again = json.loads(nightrain(*command, "--json"))
+    assert again["tables"] == {} and again["num_already"] == 3
+    assert "blip2" in nightrain("caption", dataset, "--captioner", "parrot", code=2)
+    assert "prefect or local" in nightrain("caption", dataset, "--engine-mode", "ray", code=2)
+
+
+def test_a_gpu_limit_needs_a_server(dataset: Path, recipe_file: str) -> None:
+    said = nightrain(*local(dataset, recipe_file), "--gpu-limit", "gpu-0", code=2)
+    assert "needs --engine-mode prefect" in said
+
+
+def test_doctor_says_what_is_here() -> None:
+    checks = {c["name"]: c for c in json.loads(nightrain("doctor", "--json"))}
+    assert checks["torch"]["ok"] and checks["prefect"]["ok"] and checks["datasets"]["ok"]
+
+
+def test_doctor_names_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from nightrain.flows.runtime import diagnosis
+
+    real = diagnosis.version
+    monkeypatch.setattr(
+        diagnosis, "version", lambda name: "0.28.0" if name == "torchvision" else real(name)
+    )
+    check = diagnosis.check_torch()
+    assert not check.ok and "belongs to torch 2.14" in check.mend and "make setup" in check.mend
+    monkeypatch.setattr(diagnosis, "NEEDED_FREE_GB", 1e9)
+    assert "free at least" in diagnosis.check_disk(tmp_path / "not" / "yet").mend
+
+
+@pytest.mark.slow
+def test_world_to_dataset(tmp_path: Path) -> None:
+    world, out = tmp_path / "world", tmp_path / "dataset"
+    small = ("--scenes", "1", "--frames", "2", "--size", "96x64")
+    nightrain("world", "--out", world, *small)
+    assert "new or an empty folder" in nightrain("world", "--out", world, *small, code=2)
+    ingest = ("ingest", "nuscenes", world, "--version", "v1.0-world", "--out", out)
+    assert "2 frames" in nightrain(*ingest, "--split", "train")
+    assert "1 shards were committed before" in nightrain(*ingest, "--split", "train")
+    assert "expected WIDTHxHEIGHT" in nightrain("world", "--out", out, "--size", "9", code=2)

@@ -1,0 +1,117 @@
+"""The command `evaluate`, with the median picture and with a model that stands in for a network."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from nightrain.datasets.errors import NightrainError, Refused
+from nightrain.depthmodel.evaluation.results import read_evaluation
+from nightrain.flows.cli import app
+from support.evaluation import make_dataset
+from support.synthetic import SyntheticSource, ingest_synthetic
+
+
+class FakeModel:
+    """What `evaluate` asks of a network; it predicts 10 m."""
+
+    digest = "0123456789abcdef"
+    config = SimpleNamespace(input_size=(32, 24))
+    value_m = 10.0
+    asked: tuple[Path, str] | None = None
+    shapes: set[tuple[int, ...]] = set()  # noqa: RUF012
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, device: str) -> "FakeModel":
+        cls.asked = (folder, device)
+        return cls()
+
+    def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        FakeModel.shapes |= {image.shape for image in images}
+        return [np.full(image.shape[:2], self.value_m, np.float32) for image in images]
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    module = ModuleType("nightrain.depthmodel.network.model")
+    module.__dict__["DepthModel"] = FakeModel
+    monkeypatch.setitem(sys.modules, "nightrain.depthmodel.network.model", module)
+    folder = tmp_path / "student-7"
+    folder.mkdir()
+    return folder
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    outcome = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["evaluate", *map(str, arguments)])
+    if outcome.exception is not None and not isinstance(outcome.exception, SystemExit):
+        raise outcome.exception
+    assert outcome.exit_code == code, outcome.output
+    return outcome.output
+
+
+def test_a_checkpoint_is_evaluated_at_its_own_size(model: Path, tmp_path: Path) -> None:
+    root, out = make_dataset(tmp_path / "dataset"), tmp_path / "out"
+    printed = run(model, root, "--out", out, "--device", "cpu", "--cap", "60")
+    assert "day-clear" in printed and "no images" in printed and "0.1 to 60 m" in printed
+    assert FakeModel.asked == (model, "cpu") and FakeModel.shapes == {(24, 32, 3)}
+
+    found = read_evaluation(out)
+    assert (found.model, found.model_digest) == ("student-7", FakeModel.digest)
+    assert found.settings.caps_m == (60.0,) and found.score("night").num_images == 2
+    tables = (out / "tables.md").read_text()
+    assert tables.count("student-7: dataset val, lidar depth") == 4  # one cap, four variants
+    assert [t["variant"] for t in json.loads((out / "tables.json").read_text())] == [
+        "",
+        "_gt",
+        "_pp",
+        "_pp_gt",
+    ]
+    with Image.open(out / "error-maps.png") as picture:
+        assert picture.width > 4 * 360 and picture.height > 5 * 200
+
+
+def test_json_is_the_evaluation(model: Path, tmp_path: Path) -> None:
+    root, out = make_dataset(tmp_path / "dataset"), tmp_path / "out"
+    args = (model, root, "--truth", "exact", "--pictures", "0", "--out", out, "--json")
+    printed = json.loads(run(*args))
+    assert printed["settings"]["truth"] == "exact" and "images" not in printed
+    assert printed == json.loads((out / "evaluation.json").read_text())
+    assert not (out / "error-maps.png").exists()
+
+
+def test_the_median_picture_needs_no_network(dataset: Path, tmp_path: Path) -> None:
+    ingest_synthetic(dataset, SyntheticSource(num_frames=3, split="val"))
+    out = tmp_path / "median"
+    run("median-depth", dataset, "--truth", "exact", "--out", out)
+    metrics = read_evaluation(out).score("day-clear").metrics
+    assert metrics is not None and metrics["abs_rel"].mean < 0.1
+
+
+def test_protocols_come_by_name(model: Path, tmp_path: Path) -> None:
+    root, out = make_dataset(tmp_path / "dataset"), tmp_path / "out"
+    run(model, root, "--protocol", "md4all-nuscenes", "--out", out)
+    settings = read_evaluation(out).settings
+    assert (settings.protocol, settings.caps_m) == ("md4all-nuscenes", (80.0,))
+    run(model, root, "--protocol", "md4all-robotcar", "--split", "val", "--out", out)
+    settings = read_evaluation(out).settings
+    assert settings.protocol == "md4all-robotcar but split" and settings.caps_m == (50.0,)
+
+
+def test_what_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, out = make_dataset(tmp_path / "dataset"), tmp_path / "out"
+    assert "--truth" in run(model, root, "--truth", "radar", code=2)
+    assert "--protocol" in run(model, root, "--protocol", "kitty", code=2)
+    assert "caps are" in run(model, root, "--cap", "0.05", code=2)
+    run(model, tmp_path / "absent", code=2)
+    with pytest.raises(Refused, match="there is no folder"):
+        run(tmp_path / "nothing", root, "--out", out)
+    monkeypatch.setattr(FakeModel, "value_m", float("nan"))
+    with pytest.raises(NightrainError, match="not finite and positive"):
+        run(model, root, "--out", out)
+    assert not out.exists()  # no table of half an evaluation

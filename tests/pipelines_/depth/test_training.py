@@ -1,0 +1,192 @@
+"""Training jobs: presets with a dataset's tables, what does not fit together, the whole chain."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nightrain.datasets.errors import Refused
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.shards.manifest import Catalog
+from nightrain.depthmodel.losses.mixtures import StudentLoss
+from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.network.model_card import ModelCard
+from nightrain.depthmodel.network.model_folder import read_card
+from nightrain.depthmodel.roles.config import RestorerConfig, StudentConfig, TeacherConfig
+from nightrain.depthmodel.training.presets import PRESETS
+from nightrain.depthmodel.training.restoration_presets import RESTORATION_PRESETS
+from nightrain.pipelines.depth.training import (
+    TrainJob,
+    command_of,
+    only_labels,
+    recipe_folder,
+    train_network,
+)
+from nightrain.pipelines.labels.job import LabelJob, label
+from nightrain.pipelines.runs.executors import SerialExecutor
+from nightrain.pipelines.runs.stop import Stop
+from support.synthetic import SIZE, recipe
+from support.tiny_depth_models import tiny_model
+from support.tiny_training import data, lidar_teacher, make_dataset, run_config
+from support.training import add_labels, add_variants
+
+CARD = ModelCard(title="tiny", description="For tests.", data_set="none")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make_dataset(tmp_path_factory.mktemp("jobs") / "dataset")
+    add_variants(root, recipe())
+    add_labels(root)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    role = StudentConfig(start="teacher", num_unmasked_epochs=0, loss=StudentLoss())
+    neighbours = data(neighbours=True)
+    # As a preset has it: checked when labels and folders are put in.
+    tiny = run_config(TeacherConfig(), data=neighbours).model_copy(update={"role": role})
+    monkeypatch.setitem(PRESETS, "world-student", lambda: tiny)
+    monkeypatch.setitem(PRESETS, "world-lidar-teacher", lidar_teacher)
+
+
+def job(root: Path, preset: str = "world-student", **changes: Any) -> TrainJob:
+    fields = {"preset": preset, "dataset": root, "run": root.parent / "run"} | changes
+    return TrainJob(**fields)
+
+
+def test_every_preset_is_a_run_of_its_name() -> None:
+    assert set(PRESETS) >= {"world-teacher", "paper-teacher", "paper-student"}
+    for name in ("world-teacher", "paper-teacher", "paper-student"):
+        assert PRESETS[name]().name == name
+
+
+def test_a_job_puts_labels_variants_and_numbers_into_the_preset(root: Path) -> None:
+    config = job(
+        root,
+        recipes=("test",),
+        teacher=root.parent / "teacher",
+        num_steps=3,
+        batch_size=2,
+        num_workers=1,
+        seed=9,
+    ).config()
+    assert config.data.labels == "tiny" and config.data.recipes == (recipe().folder,)
+    assert (config.num_steps, config.batch_size, config.num_workers, config.seed) == (3, 2, 1, 9)
+    assert isinstance(config.role, StudentConfig)
+    assert config.role.teacher == (root.parent / "teacher").resolve()
+    assert job(root, "world-lidar-teacher").config().num_steps == lidar_teacher().num_steps
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"preset": "moon-teacher"}, "no preset 'moon-teacher'; choose one of paper-teacher"),
+        (
+            {"preset": "world-lidar-teacher", "recipes": ("test",)},
+            "sees clear frames alone, without",
+        ),
+        ({"preset": "world-lidar-teacher", "labels": "tiny"}, "sees clear frames alone, without"),
+        ({}, "role.teacher: to start from a teacher, name its folder"),
+        ({"recipes": ("fog",)}, "no variants called 'fog'; there are: test-"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    root: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(Refused, match=message):
+        job(root, **changes).config()
+
+
+def test_labels_of_none_or_two_teachers_must_be_named(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "dataset", num_frames=4)
+    with pytest.raises(Refused, match=r"labels of 0 teachers \(none\).*nightrain label"):
+        only_labels(root)
+    add_labels(root, "first")
+    assert only_labels(root) == "first"
+    add_labels(root, "second")
+    with pytest.raises(Refused, match=r"2 teachers \(first, second: name one with --labels\)"):
+        only_labels(root)
+
+
+def test_a_recipe_is_found_by_its_name_or_folder(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "dataset", num_frames=4)
+    one, other = recipe(), recipe(Condition.NIGHT)
+    add_variants(root, one)
+    assert recipe_folder(root, "test") == recipe_folder(root, one.folder) == one.folder
+    add_variants(root, other)
+    assert recipe_folder(root, other.folder) == other.folder != one.folder
+    with pytest.raises(Refused, match="variants of 2 recipes called 'test'"):
+        recipe_folder(root, "test")
+
+
+def test_a_command_says_all_that_decides_and_no_path_of_this_machine(root: Path) -> None:
+    asked = job(root, recipes=("test",), teacher=root.parent / "t", num_steps=3, batch_size=2)
+    assert command_of(asked) == (
+        "nightrain train world-student dataset --out run --variants test --steps 3 --batch-size 2 "
+        "--teacher t --seed 0"
+    )
+
+
+def test_teacher_labels_student(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "dataset")
+    add_variants(root, recipe())
+    teaching = job(root, "world-lidar-teacher", run=tmp_path / "teacher", num_steps=3)
+    assert train_network(teaching, stop=Stop()).status == "finished"
+    model, stop = tmp_path / "teacher/model", Stop()
+    labelling = LabelJob(dataset=root, teacher=model, device="cpu")
+    report = label(labelling, executor=SerialExecutor(stop), stop=stop)
+    assert report.num_rows == 10
+    (table,) = Catalog(root).tables("labels/")
+    learning = job(root, run=tmp_path / "student", teacher=model, recipes=("test",), num_steps=6)
+    steps: list[tuple[int, int]] = []
+    report = train_network(learning, stop=Stop(), on_step=lambda *done: steps.append(done))
+    assert report.status == "finished" and steps == [(k, 6) for k in range(1, 7)]
+    assert report.digest == DepthModel.from_pretrained(tmp_path / "student/model").digest
+    card = read_card(tmp_path / "student/model")
+    assert card.recipe == recipe().folder and table.removeprefix("labels/") in card.description
+    assert card.command == command_of(learning) and str(tmp_path) not in card.model_dump_json()
+    asked = json.loads((tmp_path / "student/run.json").read_text())
+    assert asked["teacher"] == DepthModel.from_pretrained(model).digest
+    assert str(tmp_path) not in json.dumps(asked)
+    again = train_network(learning, stop=Stop())
+    assert again.status == "already" and again.digest == report.digest
+
+
+def test_a_stop_ends_a_run_after_the_step_in_hand(root: Path, tmp_path: Path) -> None:
+    stop, asked = Stop(), job(root, "world-lidar-teacher", run=tmp_path / "run")
+    report = train_network(
+        asked, stop=stop, on_step=lambda done, _: stop.request() if done == 5 else None
+    )
+    assert report.stopped and report.step == 5
+    assert train_network(asked, stop=Stop()).step == 12
+
+
+def test_a_restorer_starts_from_a_base_and_nobody_else_does(root: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    tiny_model(seed=5, input_size=SIZE).save_pretrained(base, CARD)
+    job = TrainJob(preset="world-base", dataset=root, run=tmp_path / "run", base=base)
+    role = job.config().role
+    assert isinstance(role, RestorerConfig) and role.base == base
+    assert " --base base " in command_of(job)
+    with pytest.raises(Refused, match="starts from no base"):
+        job.model_copy(update={"preset": "world-lidar-teacher"}).config()
+    with pytest.raises(Refused, match="sees clear frames alone"):
+        job.model_copy(update={"labels": "tiny"}).config()
+
+
+@pytest.mark.parametrize("name", sorted(RESTORATION_PRESETS))
+def test_restoring_presets_are_assembled_at_their_size(name: str) -> None:
+    config = RESTORATION_PRESETS[name]()
+    assert config.name == name
+    width, height = config.model.input_size
+    model = config.model.without_pretrained()
+    with torch.device("meta"):
+        network = DepthModel(model)
+        network.freeze(config.role.frozen if isinstance(config.role, RestorerConfig) else ())
+        prediction = network.train()(torch.zeros(1, 3, height, width))
+    assert prediction.inverse_depth.shape == (1, 1, height, width)
+    assert any(parameter.requires_grad for parameter in network.parameters())

@@ -1,0 +1,207 @@
+"""The engine's small parts: schedules as tables, brightness, memory, bad pictures, styles."""
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, HeunDiscreteScheduler
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nightrain.datasets.errors import DamagedInput, Refused
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.io.images import encode_jpeg
+from nightrain.pipelines.engines.diffusion.brightness import mean_level, to_mean_level
+from nightrain.pipelines.engines.diffusion.conditioning import Latest
+from nightrain.pipelines.engines.diffusion.memory import largest_that_fits, run_padded
+from nightrain.pipelines.engines.diffusion.models.architectures import SCHEDULER
+from nightrain.pipelines.engines.diffusion.output import decode, image_problem
+from nightrain.pipelines.engines.diffusion.steps import SCHEDULERS, Steps, make_scheduler, tabulate
+from nightrain.pipelines.engines.diffusion.styles import StylePool
+from support.tiny_diffusion import picture
+
+
+def by_table(steps: Steps, start: torch.Tensor, outputs: torch.Tensor, seed: int) -> torch.Tensor:
+    """Latents after the last step, from the table."""
+    generator = torch.Generator().manual_seed(seed)
+    noises = torch.zeros_like(outputs)
+    for k in range(len(steps)):
+        if steps.draws_noise(k):
+            noises[k] = torch.randn(start.shape, generator=generator)
+    terms = torch.cat([start[None], outputs, noises]).double()
+    return torch.tensordot(steps.weights[-1], terms, dims=1)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("strength", [None, 0.5, 1.0])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_the_table_is_the_scheduler(name, strength: float | None, prediction: str) -> None:
+    scheduler = make_scheduler(name, SCHEDULER | {"prediction_type": prediction})
+    steps = tabulate(scheduler, 9, strength)
+    generator = torch.Generator().manual_seed(1)
+    outputs, start = torch.randn(9, 1, 4, 3, 3), torch.randn(1, 4, 3, 3)
+    scheduler.set_timesteps(9)
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(steps.first)
+    takes = "generator" in inspect.signature(scheduler.step).parameters
+    latents = start
+    for k in range(steps.first, 9):
+        t = scheduler.timesteps[k]
+        seen = scheduler.scale_model_input(latents, t)
+        torch.testing.assert_close(seen, latents * steps.input_scales[k])
+        options = {"generator": generator} if takes else {}
+        latents = scheduler.step(outputs[k], t, latents, **options).prev_sample
+    outputs[: steps.first] = 0
+    torch.testing.assert_close(
+        by_table(steps, start, outputs, 1).float(), latents, atol=2e-5, rtol=1e-5
+    )
+    assert steps.first == (4 if strength == 0.5 else 0) + (strength == 0.5)
+
+
+def test_the_start_of_image2image_is_the_schedulers_noised_image() -> None:
+    scheduler = make_scheduler("euler", SCHEDULER)
+    steps = tabulate(scheduler, 10, 0.5)
+    scheduler.set_timesteps(10)
+    scheduler.set_begin_index(steps.first)
+    image, noise = torch.randn(2, 1, 4, 2, 2)
+    expected = scheduler.add_noise(image, noise, scheduler.timesteps[steps.first :][:1])
+    torch.testing.assert_close(steps.start_image * image + steps.start_noise * noise, expected)
+
+
+def test_a_scheduler_with_two_calls_per_step_is_refused() -> None:
+    with pytest.raises(Refused, match="19 calls for 10 steps"):
+        tabulate(HeunDiscreteScheduler(), 10)
+
+
+def test_latents_are_never_clipped_like_pixels() -> None:
+    assert DDIMScheduler().config.clip_sample and DDPMScheduler().config.clip_sample
+    assert not make_scheduler("ddim", DDIMScheduler().config).config.clip_sample
+
+
+@given(st.integers(0, 2**32), st.floats(0.05, 0.6), st.floats(0.02, 0.6))
+def test_gamma_brings_the_mean_to_the_target(seed: int, scale: float, target: float) -> None:
+    rng = np.random.default_rng(seed)
+    image = np.clip(rng.normal(scale * 255, 40, (24, 32, 3)), 1, 254).astype(np.uint8)
+    changed, gamma = to_mean_level(image, target)
+    assert abs(mean_level(changed) - target) < 0.5 / 255
+    order = np.argsort(image.ravel(), kind="stable")
+    assert (np.diff(changed.ravel()[order].astype(int)) >= 0).all()  # the order of tones is kept
+    assert (gamma > 1) == (mean_level(changed) < mean_level(image)) or abs(gamma - 1) < 0.02
+
+
+def test_gamma_keeps_black_and_white() -> None:
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[:2] = 255
+    changed, _ = to_mean_level(image, 0.2)  # out of reach: nothing but 0 and 255 is there
+    assert np.array_equal(changed, image)
+
+
+def test_batches_are_padded_and_split_where_memory_is_out() -> None:
+    calls: list[list[int]] = []
+
+    def run(items: list[int]) -> list[int]:
+        calls.append(items)
+        if len(items) > 2 and 0 in items:
+            raise torch.OutOfMemoryError("injected")
+        return [10 * i for i in items]
+
+    made = run_padded(range(6), 5, run)
+    assert made == [(0, 2), (10, 2), (20, 2), (30, 3), (40, 3), (50, 5)]
+    assert [len(c) for c in calls] == [5, 3, 2, 2, 3, 5]
+    assert calls[-1] == [5] * 5
+
+
+@pytest.mark.parametrize(("room", "expected"), [(64, 32), (32, 32), (9, 8), (1, 1)])
+def test_the_largest_batch_that_fits(room: int, expected: int) -> None:
+    def run(size: int) -> None:
+        if size > room:
+            raise torch.OutOfMemoryError("injected")
+
+    assert largest_that_fits(run, 32) == expected
+
+
+def test_nothing_fits() -> None:
+    def run(_: int) -> None:
+        raise torch.OutOfMemoryError("injected")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        largest_that_fits(run, 4)
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (np.zeros((9, 9, 3), np.uint8), "black"),
+        (np.full((9, 9, 3), 90, np.uint8), "flat"),
+        (np.tile(np.uint8([0, 255, 255]), (9, 9, 1)), "saturated"),
+        (picture(0), ""),
+        ((picture(0) // 12), ""),  # a dark night is a picture
+    ],
+)
+def test_bad_pictures_have_a_name(image: np.ndarray, said: str) -> None:
+    problem = image_problem(image)
+    assert said in problem and bool(said) == bool(problem)
+
+
+@pytest.mark.parametrize(("rows", "most", "calls"), [(6, 4, [3, 3]), (5, 4, [1] * 5), (4, 8, [4])])
+def test_decoding_goes_in_equal_parts(rows: int, most: int, calls: list[int]) -> None:
+    seen: list[int] = []
+
+    def decoder(z: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
+        seen.append(len(z))
+        return (z[:, :3].repeat_interleave(8, 2).repeat_interleave(8, 3),)
+
+    latents = torch.linspace(-2, 2, rows * 16).reshape(rows, 4, 2, 2)
+    latents[0, 0, 0, 0] = torch.inf
+    pictures = decode(decoder, latents, torch.float32, 2.0, most).pictures()
+    assert seen == calls
+    assert [p.finite_latents for p in pictures] == [False] + [True] * (rows - 1)
+    expected = ((latents[1, :3] / 2 / 2 + 0.5).clamp(0, 1) * 255).round()
+    assert np.array_equal(pictures[1].image[::8, ::8], expected.permute(1, 2, 0).numpy())
+
+
+def test_latest_keeps_the_latest() -> None:
+    latest: Latest[int] = Latest(2)
+    made: list[str] = []
+
+    def compute(key: str) -> int:
+        made.append(key)
+        return len(made)
+
+    for key in "abacab":
+        latest.get(key, lambda key=key: compute(key))
+    assert made == ["a", "b", "c", "b"]
+
+
+def pool(folder: Path, count: int = 5) -> StylePool:
+    (folder / "night").mkdir()
+    for number in range(count):
+        (folder / "night" / f"{number}.jpg").write_bytes(encode_jpeg(picture(number)))
+    return StylePool(folder)
+
+
+def test_a_style_is_drawn_by_the_seed(tmp_path: Path) -> None:
+    styles = pool(tmp_path)
+    drawn = [styles.draw(Condition.NIGHT, seed) for seed in range(200)]
+    assert drawn == [styles.draw(Condition.NIGHT, seed) for seed in range(200)]
+    counts = [drawn.count(name) for name in styles.names(Condition.NIGHT)]
+    assert len(counts) == 5 and min(counts) > 20
+    assert styles.read(drawn[0]).shape == (48, 64, 3)
+
+
+def test_the_pools_digest_is_its_contents(tmp_path: Path) -> None:
+    before = pool(tmp_path).digest(Condition.NIGHT)
+    assert before == StylePool(tmp_path).digest(Condition.NIGHT)
+    (tmp_path / "night" / "0.jpg").write_bytes(encode_jpeg(picture(99)))
+    assert before != StylePool(tmp_path).digest(Condition.NIGHT)
+
+
+def test_an_empty_or_damaged_pool(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="no JPEG in"):
+        StylePool(tmp_path).draw(Condition.RAIN, 0)
+    styles = pool(tmp_path, 1)
+    (tmp_path / "night" / "0.jpg").write_bytes(b"no image")
+    with pytest.raises(DamagedInput):
+        styles.read(styles.draw(Condition.NIGHT, 0))

@@ -1,0 +1,82 @@
+"""Recipes: what decides an output is in the hash, and what is wrong is said in words."""
+
+from pathlib import Path
+
+import pytest
+
+from nightrain.datasets.errors import Refused
+from nightrain.datasets.frame import Condition
+from nightrain.pipelines.recipes.recipe import built_in_recipes, load_recipe
+from support.synthetic import recipe
+
+GOOD = "name: mine\nengine: weather\nconditions:\n  fog: {lowest: 0.1, highest: 0.2}\n"
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_the_name_is_not_in_the_hash_and_everything_else_is() -> None:
+    base = recipe()
+    assert recipe(name="other").hash == base.hash
+    changes: list[dict[str, object]] = [
+        {"batch_size": 4},
+        {"depth": "lidar"},
+        {"size": (32, 32)},
+        {"jpeg_quality": 90},
+        {"variants_per_frame": 2},
+        {"engine_version": "2"},
+    ]
+    hashes = {recipe(**change).hash for change in changes} | {recipe(Condition.FOG).hash}
+    assert len(hashes - {base.hash}) == len(changes) + 1
+
+
+def test_a_recipe_keeps_its_hash() -> None:
+    """The folder of a dataset is found again only while this number stands."""
+    assert recipe().hash == "8519932e731ecbf2"
+
+
+def test_a_file_and_a_built_in_recipe_load(tmp_path: Path) -> None:
+    loaded = load_recipe(written(tmp_path, GOOD))
+    assert loaded.conditions[Condition.FOG].highest == 0.2 and loaded.engine_version
+    assert loaded.folder == f"mine-{loaded.hash[:8]}"
+    assert set(built_in_recipes()) >= {"weather", "demo", "diffusion"}
+    assert all(load_recipe(name).name == name for name in ("weather", "demo", "diffusion"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: [", "no YAML"),
+        ("name: mine", "conditions"),
+        (GOOD.replace("fog", "hail"), "hail"),
+        (GOOD.replace("fog", "clear"), "clear"),
+        (GOOD.replace("0.2", "1.2"), "less than or equal to 1"),
+        (GOOD.replace("0.1", "0.3"), "above highest"),
+        (GOOD.replace("mine", "../mine"), "name"),
+        (GOOD + "colour: red\n", "colour"),
+        (GOOD + "size: [8, 8]\n", "16 to 8192"),
+        ("!!python/object/apply:os.system [echo]", "no YAML"),
+    ],
+)
+def test_a_bad_recipe_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        load_recipe(written(tmp_path, text))
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(Refused, match=r"weathr.*weather"):
+        load_recipe("weathr")
+    with pytest.raises(Refused, match="no recipe file"):
+        load_recipe("absent.yaml")
+
+
+def test_a_width_alone_keeps_the_aspect_in_blocks_of_eight() -> None:
+    recipe = load_recipe("weather")
+    assert recipe.size == 768
+    sizes = {native: recipe.size_for(native) for native in ((1600, 900), (1280, 768), (1242, 375))}
+    assert list(sizes.values()) == [(768, 432), (768, 464), (768, 232)]
+    assert recipe.model_copy(update={"size": (64, 48)}).size_for((1600, 900)) == (64, 48)
+    assert recipe.model_copy(update={"size": None}).size_for((1600, 900)) == (1600, 900)

@@ -1,0 +1,83 @@
+"""A whole run in pieces: what ends it, what it refuses, and what stopping leaves behind."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from nightrain.datasets.errors import NightrainError, Refused
+from nightrain.depthmodel.evaluation.settings import EvaluationSettings
+from nightrain.pipelines.demo import WholeJob, clear_to_table
+from nightrain.pipelines.depth.evaluation import EvaluationJob, evaluate_model
+from nightrain.pipelines.ingest.built_in_world import RenderJob, render
+from nightrain.pipelines.runs.stop import Stop
+from support.synthetic import SyntheticSource, ingest_synthetic
+
+
+class Recorded:
+    """Runs no stage, notes which were asked for, and gives the reports that it is told to."""
+
+    def __init__(self, **reports: Any) -> None:
+        self.reports, self.names = reports, list[str]()
+
+    def __call__(self, name: str, job: BaseModel) -> Any:
+        self.names.append(name)
+        return self.reports.get(name.replace("-", "_"), SimpleNamespace(stopped=False))
+
+
+def test_a_stage_that_was_stopped_ends_the_run(tmp_path: Path) -> None:
+    stages = Recorded(generate_variants=SimpleNamespace(stopped=True, failed=["x"]))
+    report = clear_to_table(WholeJob(out=tmp_path / "o"), stages)
+    assert report.stopped and report.table is None
+    assert stages.names == ["render-world", "ingest-world", "generate-variants"]
+
+
+def test_failed_shards_end_the_run_before_anything_learns_from_the_rest(tmp_path: Path) -> None:
+    stages = Recorded(ingest_world=SimpleNamespace(stopped=False, failed=["frames/00000: broken"]))
+    with pytest.raises(
+        NightrainError, match=r"ingest-world: 1 shards failed\. frames/00000: broken"
+    ):
+        clear_to_table(WholeJob(out=tmp_path / "o"), stages)
+    assert stages.names == ["render-world", "ingest-world"]
+
+
+def test_a_folder_of_another_job_is_refused(tmp_path: Path) -> None:
+    job, stages = WholeJob(out=tmp_path / "o"), Recorded(render_world=SimpleNamespace(stopped=True))
+    clear_to_table(job, stages)
+    clear_to_table(job.model_copy(update={"processes": 1}), stages)  # decides no byte
+    with pytest.raises(Refused, match="holds a run of another job"):
+        clear_to_table(job.model_copy(update={"seed": 8}), stages)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("keep me")
+    with pytest.raises(Refused, match="holds something else"):
+        clear_to_table(WholeJob(out=tmp_path / "mine"), stages)
+    assert len(stages.names) == 2 and len(list((tmp_path / "mine").iterdir())) == 1
+
+
+def stop_after_one() -> tuple[Stop, Any]:
+    stop = Stop()
+    return stop, lambda _done, _total: stop.request()
+
+
+def test_rendering_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+    stop, on_step = stop_after_one()
+    report = render(RenderJob(world=tmp_path / "w", preset="tiny"), stop=stop, on_step=on_step)
+    assert report.stopped and not list(tmp_path.iterdir())
+    with pytest.raises(Refused, match="no world 'huge'; choose one of tiny, small, demo, bench"):
+        render(RenderJob(world=tmp_path / "w", preset="huge"), stop=stop, on_step=on_step)
+
+
+def test_an_evaluation_that_is_stopped_writes_nothing(dataset: Path, tmp_path: Path) -> None:
+    ingest_synthetic(dataset, SyntheticSource(num_frames=3, split="val"))
+    settings = EvaluationSettings(truth="exact")
+    job = EvaluationJob(
+        model="median-depth", dataset=dataset, out=tmp_path / "e", settings=settings
+    )
+    stop, on_step = stop_after_one()
+    report = evaluate_model(job, stop=stop, on_step=on_step)
+    assert report.stopped and not job.out.exists()
+    report = evaluate_model(job, stop=Stop())
+    assert not report.stopped and report.num_images == 3
+    assert report.abs_rel["day-clear"] > 0 and "abs_rel day-clear" in report.line

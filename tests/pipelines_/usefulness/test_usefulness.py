@@ -1,0 +1,302 @@
+"""Studies of tiny networks on a tiny dataset: every arm, interruptions, failures, refusals."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightrain.datasets.errors import Refused
+from nightrain.datasets.frame import Condition
+from nightrain.datasets.shards.leases import Claim
+from nightrain.depthmodel.evaluation.results import read_evaluation
+from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss
+from nightrain.pipelines.runs.stop import Stop
+from nightrain.pipelines.usefulness import study as module
+from nightrain.pipelines.usefulness import work
+from nightrain.pipelines.usefulness.arms import ARMS, Arm, arms_named, dose_arm
+from nightrain.pipelines.usefulness.job import UsefulnessJob, plan_study
+from nightrain.pipelines.usefulness.study import UsefulnessReport, run_usefulness
+from support.synthetic import ingest_synthetic, recipe
+from support.training import add_variants
+from support.usefulness import make_labels, make_study_dataset, save_teacher, source
+
+CLEAR, WEATHER = arms_named(("clear", "weather"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_study_dataset(tmp_path_factory.mktemp("made") / "dataset")
+
+
+@pytest.fixture
+def job(made: tuple[Path, Path], tmp_path: Path) -> UsefulnessJob:
+    return UsefulnessJob(
+        dataset=made[0],
+        teacher=made[1],
+        variants="test",
+        out=tmp_path / "out",
+        arms=(CLEAR, WEATHER),
+        seeds=(0,),
+        num_steps=2,
+        batch_size=2,
+        device="cpu",
+    )
+
+
+def changed(job: UsefulnessJob, **changes: Any) -> UsefulnessJob:
+    return job.model_copy(update=changes)
+
+
+def study(job: UsefulnessJob) -> UsefulnessReport:
+    return run_usefulness(job, stop=Stop())
+
+
+def digest(job: UsefulnessJob, arm: str, seed: int = 0) -> str:
+    return json.loads((job.out / arm / f"seed-{seed}" / "result.json").read_text())["digest"]
+
+
+def result(job: UsefulnessJob) -> dict[str, Any]:
+    return json.loads((job.out / "usefulness.json").read_text())
+
+
+def arm_of(job: UsefulnessJob, name: str) -> dict[str, Any]:
+    (found,) = [arm for arm in result(job)["arms"] if arm["facts"]["arm"]["name"] == name]
+    return found
+
+
+# The arms
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_every_arm_trains_and_stands_in_the_table(job: UsefulnessJob) -> None:
+    job = changed(job, arms=ARMS, num_steps=4)  # the mask begins with the second epoch, step 4
+    report = study(job)
+    assert (report.status, report.num_finished) == ("finished", len(ARMS))
+    text = (job.out / "usefulness.md").read_text()
+    for arm in ARMS:
+        assert f"| {arm.name} | 1 | 0." in text and arm_of(job, arm.name)["seeds"] == [0]
+    kept = read_evaluation(job.out / "weather" / "seed-0").score("night")
+    assert kept.metrics is not None and kept.num_images == 4
+    mean = arm_of(job, "weather")["scores"]["night"]["abs_rel"]["mean"]
+    assert mean == kept.metrics["abs_rel"].mean
+    digests = {arm.name: digest(job, arm.name) for arm in ARMS}
+    assert digests.pop("dose-67") == digests["weather"]  # two conditions: 2/3 is the default
+    # Every other arm learned something else; doses may draw the same few samples in so short a run.
+    others = {name: value for name, value in digests.items() if not name.startswith("dose")}
+    assert len(set(others.values())) == len(others)
+    assert arm_of(job, "true-adverse")["facts"]["num_images"] == 6 + 6 * 2
+    assert arm_of(job, "true-adverse")["facts"]["num_drives"] == 7
+
+
+def test_arms_differ_in_what_they_say_alone(job: UsefulnessJob) -> None:
+    plan = plan_study(changed(job, arms=ARMS))
+    planned = {run.arm: run.config.model_dump(mode="json") for run in plan.runs}
+    clear = planned["clear"]
+    assert clear["data"]["recipes"] == [] and clear["data"]["corruptions"] is None
+    assert (clear["num_steps"], planned["clear-double"]["num_steps"]) == (2, 4)
+    loss = {arm.name: planned[arm.name]["role"]["loss"] for arm in ARMS}
+    assert loss["no-mask"] == loss["weather"] | {"mask_mode": "none"}
+    assert loss["printed-mask"] == loss["weather"] | {"mask_mode": "printed"}
+    assert loss["no-semantic"] == loss["weather"] | {"semantic": 0.0}
+    assert loss["no-confidence"] == loss["weather"] | {"confidence": False}
+    assert loss["clear"] == loss["weather"] == loss["corruptions"]
+    true = planned["true-adverse"]
+    assert true["role"]["target"] == "exact" and len(true["data"]["conditions"]) == 7
+    assert planned["corruptions"]["data"]["p_clear"] == pytest.approx(1 / 3)
+    assert planned["dose-25"]["data"]["p_clear"] == 0.75
+    same = ("optimiser", "batch_size", "model", "seed", "average_decay", "precision")
+    for arm in ARMS:
+        config = planned[arm.name]
+        restores = config["model"].pop("restoration", None) is not None
+        assert restores == ("restoration" in config["optimiser"]["lr"])
+        assert restores == arm.name.startswith("restored")
+        config["optimiser"]["lr"].pop("restoration", None)
+        assert {k: config[k] for k in same} == {k: clear[k] for k in same}
+        assert config["role"]["start"] == "teacher"
+        assert config["role"]["teacher"] == str(job.teacher)
+
+
+def test_an_arm_joins_by_a_line(job: UsefulnessJob) -> None:
+    gated = Arm(name="gated", words="+ gated", shown="variants", recipe="test")
+    plan = plan_study(changed(job, arms=(*ARMS, gated)))
+    (run,) = [run for run in plan.runs if run.arm == "gated"]
+    assert len(run.config.data.recipes) == 1 and not gated.on_dose_curve
+    with pytest.raises(Refused, match="no variants called 'diffusion'; there are: test-"):
+        plan_study(changed(job, arms=(gated.model_copy(update={"recipe": "diffusion"}),)))
+    with pytest.raises(ValueError, match="StudentLoss has no masks"):
+        Arm(name="odd", words="", shown="variants", loss={"masks": 1})
+    assert arms_named((), (0.9,)) == (*ARMS, dose_arm(0.9))
+    assert [arm.name for arm in arms_named(("weather",), (0.9, 0.5))] == [
+        "weather",
+        "dose-50",
+        "dose-90",
+    ]
+    with pytest.raises(Refused, match="no arm 'wether'; choose of clear, "):
+        arms_named(("wether",))
+    with pytest.raises(Refused, match=r"dose of 1\.5 is no share"):
+        arms_named((), (1.5,))
+
+
+# Interruptions
+
+
+def test_a_stopped_study_goes_on_and_ends_as_one_that_was_not(
+    job: UsefulnessJob, tmp_path: Path
+) -> None:
+    stop, seen = Stop(), []
+
+    def on_step(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done == 3:  # in the middle of the second arm
+            stop.request()
+
+    report = run_usefulness(job, stop=stop, on_step=on_step)
+    assert report.stopped and (report.num_finished, report.num_runs) == (1, 2)
+    assert seen[-1] == (3, 4) and arm_of(job, "weather")["unfinished"] == [0]
+    assert "| weather | 0, 1 not finished | - |" in (job.out / "usefulness.md").read_text()
+    steps: list[int] = []
+    report = run_usefulness(job, stop=Stop(), on_step=lambda done, _: steps.append(done))
+    assert report.status == "finished" and (steps[0], steps[-1]) == (2, 4)
+    other = changed(job, out=tmp_path / "other")
+    study(other)
+    assert digest(job, "weather") == digest(other, "weather") != digest(job, "clear")
+    assert result(job)["arms"][1]["scores"] == result(other)["arms"][1]["scores"]
+
+
+def test_what_is_done_is_not_done_again(
+    job: UsefulnessJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study(job)
+    (job.out / "weather" / "seed-0" / "evaluation.json").write_text("{")  # killed while it wrote
+    before, again = result(job), []
+    evaluate = work.run_evaluation
+    monkeypatch.setattr(work, "run_evaluation", lambda j: again.append(j.out.parent) or evaluate(j))
+    assert study(job).num_finished == 2
+    assert again == [job.out / "weather"] and result(job)["arms"] == before["arms"]
+    monkeypatch.setattr(module, "do_runs", lambda runs, *_: iter(runs and [1 / 0]))
+    assert study(job).num_finished == 2
+
+
+def test_seeds_and_arms_join_and_earlier_ones_stay_in_the_table(job: UsefulnessJob) -> None:
+    study(job)
+    report = study(changed(job, arms=(WEATHER,), seeds=(1,)))
+    assert report.num_runs == report.num_finished == 1
+    assert arm_of(job, "weather")["seeds"] == [0, 1]
+    assert arm_of(job, "clear")["seeds"] == [0] and arm_of(job, "clear")["unfinished"] == [1]
+    assert list(arm_of(job, "weather")["changes"]["night"]["by_seed"]) == ["0"]
+
+
+def test_a_seed_of_all_arms_comes_before_the_next(job: UsefulnessJob) -> None:
+    runs = plan_study(changed(job, seeds=(2, 0))).runs
+    assert [(r.seed, r.arm) for r in runs] == [
+        (2, "clear"),
+        (2, "weather"),
+        (0, "clear"),
+        (0, "weather"),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_processes_side_by_side_give_the_same(job: UsefulnessJob, tmp_path: Path) -> None:
+    seen: list[int] = []
+    report = run_usefulness(
+        changed(job, num_workers=2), stop=Stop(), on_step=lambda done, _: seen.append(done)
+    )
+    assert report.num_finished == 2 and seen[-1] == 4 and seen == sorted(seen)
+    other = changed(job, out=tmp_path / "other")
+    study(other)
+    for arm in ("clear", "weather"):
+        assert digest(job, arm) == digest(other, arm)
+        assert arm_of(job, arm)["scores"] == arm_of(other, arm)["scores"]
+
+
+# Failures
+
+
+def test_a_run_that_fails_is_shown_so_and_tried_again(
+    job: UsefulnessJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Callable[..., Any] = work.train
+
+    def fails(config: Any, *args: Any, **options: Any) -> Any:
+        if config.name == "clear":
+            raise NonFiniteLoss("distillation is not finite")
+        return real(config, *args, **options)
+
+    monkeypatch.setattr(work, "train", fails)
+    report = study(job)
+    assert (report.status, report.num_failed, report.num_finished) == ("failed", 1, 1)
+    text = (job.out / "usefulness.md").read_text()
+    assert "| clear | 0, 1 failed | - |" in text
+    assert "- clear seed 0: distillation is not finite" in text
+    assert arm_of(job, "weather")["seeds"] == [0] and not arm_of(job, "weather")["changes"]
+    monkeypatch.setattr(work, "train", real)
+    assert study(job).status == "finished"
+    assert "failed" not in (job.out / "usefulness.md").read_text().lower()
+
+
+def test_an_error_that_nobody_foresaw_is_a_failure_too(
+    job: UsefulnessJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "train", lambda *_, **__: 1 / 0)
+    assert study(job).num_failed == 2
+    assert arm_of(job, "weather")["failed"] == {"0": "ZeroDivisionError('division by zero')"}
+
+
+# What is refused, before anything is trained
+
+
+@pytest.fixture
+def copy(made: tuple[Path, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made[0], tmp_path / "copy"))
+
+
+def refused(job: UsefulnessJob, match: str) -> None:
+    with pytest.raises(Refused, match=match):
+        study(job)
+    assert not list(job.out.rglob("checkpoints")) and not list(job.out.rglob("evaluation.json"))
+
+
+def test_missing_labels_and_variants_are_said_first(job: UsefulnessJob, copy: Path) -> None:
+    refused(changed(job, variants="rainy"), "no variants called 'rainy'")
+    refused(changed(job, labels="other"), "no labels 'other'; there are: labels/teacher-")
+    shutil.rmtree(copy / "_manifest" / "labels")
+    refused(changed(job, dataset=copy), "nightrain label")
+    assert not job.out.exists()
+
+
+def test_labels_of_another_teacher_are_refused(job: UsefulnessJob, tmp_path: Path) -> None:
+    other = save_teacher(tmp_path / "other", seed=1)
+    refused(changed(job, teacher=other), "made by a teacher with digest .*; the one given has")
+    refused(changed(job, teacher=tmp_path / "nothing"), "no folder")
+
+
+def test_a_missing_condition_names_its_arm(job: UsefulnessJob, tmp_path: Path) -> None:
+    root, teacher = tmp_path / "small", save_teacher(tmp_path / "teacher")
+    ingest_synthetic(root, source(4, "train", Condition.CLEAR))
+    add_variants(root, recipe(Condition.NIGHT))
+    make_labels(root, teacher)
+    small = changed(job, dataset=root, teacher=teacher)
+    refused(changed(small, arms=ARMS), "arm 'true-adverse' cannot be trained: .* has no night, ")
+    refused(small, "holds no frame of val")  # nothing to score: said before training, too
+
+
+def test_another_study_does_not_fit_into_the_folder(job: UsefulnessJob) -> None:
+    plan_study(job)
+    refused(changed(job, num_steps=3), "num_steps was 2, is 3")
+    more = WEATHER.model_copy(update={"synthetic_share": 0.5})
+    refused(changed(job, arms=(more,)), "arm was .* is ")
+    plan_study(changed(job, arms=(CLEAR,)))  # the same study, of fewer arms
+
+
+def test_two_processes_do_not_share_a_study(job: UsefulnessJob) -> None:
+    plan_study(job)
+    claim = Claim.take(job.out, "study")
+    assert claim is not None
+    with claim:
+        refused(job, "Another process is at the study")

@@ -1,0 +1,114 @@
+"""A tiny randomly initialised family, its settings and requests, for the tests of the engine."""
+
+import functools
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nightrain.datasets.frame import Condition
+from nightrain.depthmodel.weights import Weights
+from nightrain.pipelines.engines.base import Request
+from nightrain.pipelines.engines.diffusion.models.random_family import (
+    IP_ADAPTER_FILE,
+    write_tiny_family,
+)
+from nightrain.pipelines.engines.diffusion.models.settings import (
+    Control,
+    DiffusionSettings,
+    IpAdapter,
+)
+
+torch.set_num_threads(1)  # networks this small gain nothing, and other tests are running
+
+HEIGHT, WIDTH = 48, 64
+
+
+@functools.cache
+def family(name: str) -> Path:
+    """Folder of a tiny family, written once per process."""
+    folder = tempfile.TemporaryDirectory(prefix="tiny-")
+    _kept.append(folder)
+    return write_tiny_family(Path(folder.name), name)
+
+
+_kept: list[tempfile.TemporaryDirectory] = []
+
+
+def write_recipe(folder: Path, **changes: object) -> Path:
+    """A recipe on the tiny family, in JSON, which is YAML."""
+    tiny = family("sd15")
+    values: dict[str, object] = {
+        "name": "tiny",
+        "engine": "diffusion",
+        "depth": "exact",
+        "batch_size": 3,
+        "generation_width": 64,
+        "conditions": {"night": {}, "rain": {}},
+        "diffusion": {
+            "base": {"id_or_folder": str(tiny / "base")},
+            "controls": [{"weights": {"id_or_folder": str(tiny / "controlnet-depth")}}],
+            "scheduler": "ddim",
+            "steps": 2,
+        },
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(json.dumps(values | changes))
+    return path
+
+
+def weights(name: str, part: str) -> Weights:
+    return Weights(str(family(name) / part))
+
+
+def control(name: str, kind: str = "depth", **more: Any) -> Control:
+    part = "controlnet-union" if name == "sdxl-union" else f"controlnet-{kind}"
+    return Control(weights=weights(name, part), kind=kind, **more)  # type: ignore[arg-type]
+
+
+def ip_adapter(name: str) -> IpAdapter:
+    folder = family(name) / "ip-adapter"
+    return IpAdapter(
+        weights=Weights(str(folder)),
+        file=IP_ADAPTER_FILE,
+        image_encoder=Weights(str(folder), subfolder="image_encoder"),
+        scale=0.7,
+    )
+
+
+def settings(name: str = "sd15", **changes: Any) -> DiffusionSettings:
+    """Settings of a tiny family: one depth control, four steps, batches of three."""
+    given: dict[str, Any] = {
+        "family": name,
+        "base": weights(name, "base"),
+        "controls": (control(name),),
+        "scheduler": "ddim",
+        "steps": 4,
+        "batch_size": 3,
+    }
+    return DiffusionSettings(**(given | changes))
+
+
+def picture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """An image of coloured 8x8 blocks: noise of single pixels would not survive the embedding."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    return blocks.repeat(8, axis=0).repeat(8, axis=1)
+
+
+def request(number: int, **changes: Any) -> Request:
+    """A request whose image, control, prompt, severity and seed depend on its number."""
+    given: dict[str, Any] = {
+        "sample_id": f"sample-{number}",
+        "image": picture(number),
+        "depth_m": np.full((HEIGHT, WIDTH), 10.0, np.float32),
+        "intrinsics": np.eye(3),
+        "condition": Condition.NIGHT,
+        "severity": (number % 5) / 4,
+        "seed": 1000 + number,
+        "prompt": f"At night, street {number}",
+        "control_images": (picture(100 + number),),
+    }
+    return Request(**(given | changes))

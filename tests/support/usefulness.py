@@ -1,0 +1,70 @@
+"""A dataset with all that a usefulness study needs, a few small frames of everything."""
+
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nightrain.datasets.frame import Condition, Frame
+from nightrain.datasets.io.images import JpegImage, encode_jpeg
+from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.sources.base import FrameRef
+from nightrain.depthmodel.network.model_card import ModelCard
+from nightrain.pipelines.labels.job import plan_labels
+from nightrain.pipelines.labels.labelling_model import load_teacher
+from nightrain.pipelines.labels.settings import LabelSettings
+from nightrain.pipelines.labels.shard import LabelShard
+from nightrain.pipelines.runs.executors import SerialExecutor
+from nightrain.pipelines.runs.run import run
+from nightrain.pipelines.runs.stop import Stop
+from support.synthetic import ingest_synthetic, picture, recipe
+from support.tiny_depth_models import tiny_model
+from support.training import NeighbourSource, add_variants
+
+NUM_CLEAR, NUM_ADVERSE = 6, 2  # train frames, the latter of each other condition
+SHOWN = (Condition.NIGHT, Condition.RAIN)  # by the variants
+TESTED = (Condition.CLEAR, Condition.NIGHT, Condition.NIGHT_RAIN, Condition.RAIN)
+
+
+@dataclass(frozen=True)
+class DrivenSource(NeighbourSource):
+    """Every split and condition is a drive of its own."""
+
+    def ref(self, index: int) -> FrameRef:
+        return replace(super().ref(index), scene_id=f"{self.name}-scene", log_id=self.name)
+
+    def load(self, ref: FrameRef) -> Frame:
+        seed = zlib.crc32(f"{self.name} {ref.source_id}".encode())
+        return replace(super().load(ref), image=JpegImage(encode_jpeg(picture(seed))))
+
+
+def source(num_frames: int, split: str, condition: Condition) -> DrivenSource:
+    return DrivenSource(num_frames, split, condition, name=f"{split}-{condition}")
+
+
+def save_teacher(folder: Path, seed: int = 0) -> Path:
+    card = ModelCard(title="tiny", description="For tests.", data_set="none")
+    tiny_model(seed=seed, input_size=(64, 40)).save_pretrained(folder, card)
+    return folder
+
+
+def make_labels(root: Path, teacher: Path) -> None:
+    labeller, settings = load_teacher(teacher, device="cpu"), LabelSettings(confidence="flip")
+    shards = plan_labels(Catalog(root), labeller, settings).shards
+    stop = Stop()
+    work = LabelShard(root, labeller, settings)
+    run(root, shards, work, executor=SerialExecutor(stop), stop=stop)
+
+
+def make_study_dataset(root: Path) -> tuple[Path, Path]:
+    """A dataset with frames of all conditions, variants and labels of clear ones; its teacher."""
+    ingest_synthetic(root, source(NUM_CLEAR, "train", Condition.CLEAR))
+    clear_shards = tuple(entry.shard.number for entry in Catalog(root).entries(FRAMES))
+    for condition in Condition:
+        if condition != Condition.CLEAR:
+            ingest_synthetic(root, source(NUM_ADVERSE, "train", condition))
+    for condition in TESTED:
+        ingest_synthetic(root, source(2, "val", condition))
+    add_variants(root, recipe(*SHOWN), clear_shards)
+    teacher = save_teacher(root.parent / "teacher")
+    make_labels(root, teacher)
+    return root, teacher
