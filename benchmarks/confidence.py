@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from nightrain.datasets.io.images import decode_depth_png
-from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.depthmodel.evaluation.confidence import photometric_confidence, reprojection_error
 from nightrain.pipelines.labels.teacher_view import neighbour_views, picture_of
 
@@ -35,9 +35,11 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--frames", type=int, default=12)
     options = parser.parse_args()
-    catalog, rng = Catalog(options.dataset), np.random.default_rng(0)
-    clear = [e for e in catalog.entries(FRAMES) if e.about.get("condition") == "clear"]
-    rows = (row for entry in clear for row in islice(catalog.reader(entry.rows).rows(), 3, None, 9))
+    manifest, rng = Manifest(options.dataset), np.random.default_rng(0)
+    clear = [e for e in manifest.entries(FRAMES) if e.about.get("condition") == "clear"]
+    rows = (
+        row for entry in clear for row in islice(manifest.reader(entry.rows).rows(), 3, None, 9)
+    )
     confidences, errors, rights, truths, seconds = [], [], [], [], []
     for row in islice(rows, options.frames):
         picture = picture_of(row, None)

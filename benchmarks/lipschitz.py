@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.decoders.coupling import Coupling, plain_weights
 from nightrain.depthmodel.decoders.strict import CELL, LATENT_CHANNELS, StrictDecoder
 from nightrain.depthmodel.strict_config import StrictConfig
@@ -221,7 +221,7 @@ def _trained(folder: Path, size: tuple[int, int]) -> tuple[StrictDecoder, Tensor
     model = DepthModel.from_pretrained(folder).double()
     decoder = getattr(model, "decoder", None)
     if not isinstance(decoder, StrictDecoder):
-        raise Refused(f"the model in {folder} has no strict decoder: give one that has")
+        raise InvalidRequest(f"the model in {folder} has no strict decoder: give one that has")
     features = model.encode(torch.rand(4, 3, *size, dtype=torch.float64))
     cell = CELL if decoder.patch is None else decoder.patch
     z = torch.randn(4, LATENT_CHANNELS, size[0] // cell, size[1] // cell, dtype=torch.float64)

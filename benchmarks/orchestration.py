@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import nightrain.flows  # noqa: F401  (its settings must be there before prefect is imported)
 from nightrain.benchmarks.report import Figure, print_figures
-from nightrain.datasets.shards.manifest import Catalog, Shard
+from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
 from nightrain.datasets.sources.nuscenes import NuScenesSource
 from nightrain.datasets.world.export.writer import VERSION, write_world
@@ -86,7 +86,7 @@ def wait(num_shards: int, seconds: float, executor: Executor) -> None:
     """Run the waiting plan to its end."""
     shards = [Shard(table="variants/bench/fog", number=n) for n in range(num_shards)]
     with tempfile.TemporaryDirectory() as folder:
-        reports = list(run_plan(Catalog(Path(folder)), shards, Waiting(seconds), executor, Stop()))
+        reports = list(run_plan(Manifest(Path(folder)), shards, Waiting(seconds), executor, Stop()))
     assert len(reports) == num_shards
 
 

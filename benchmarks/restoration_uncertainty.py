@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from nightrain.benchmarks.val_frames import scored, val_batches
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.view import AuxImages
 from nightrain.depthmodel.evaluation.uncertainty import (
     Calibration,
@@ -42,9 +42,11 @@ def seeded_depths(
     aux: AuxImages | None = None,
     stochastic: bool = False,
 ) -> Tensor:
-    """Depth (num_seeds, B, 1, H, W) in metres, from noise of each seed; raises Refused."""
+    """Depth (num_seeds, B, 1, H, W) in metres, from noise of each seed; raises InvalidRequest."""
     if model.restoration is None:
-        raise Refused("found a model without restoration, expected one with: it has no noise")
+        raise InvalidRequest(
+            "found a model without restoration, expected one with: it has no noise"
+        )
     restoration = copy.copy(model.restoration)  # of the same weights
     restoration.config = restoration.config.model_copy(update={"stochastic": stochastic})
     size = image.shape[2], image.shape[3]

@@ -6,7 +6,7 @@ NightrainError
 ├── BrokenSource      a whole source cannot be read (a table is missing or is no JSON)
 ├── CorruptShard      a committed file is not what its manifest entry says
 ├── PlanMismatch      a command meets a dataset that was planned otherwise
-├── Refused           a request that is understood and not granted, with what to do instead
+├── InvalidRequest           a request that is understood and not granted, with what to do instead
 └── DiskFull          no space is left; nothing half-written stays
 """
 
@@ -63,7 +63,7 @@ class PlanMismatch(NightrainError):
     """The dataset on disk was planned with other options or from another source."""
 
 
-class Refused(NightrainError):
+class InvalidRequest(NightrainError):
     """A request that is understood and not granted."""
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview_config import AuxViewConfig
 from nightrain.depthmodel.pixelformer_config import PixelFormerConfig
 from nightrain.depthmodel.restoration_config import RestorationConfig
@@ -130,15 +130,15 @@ class DepthConfig(Frozen):
 
 
 def parse_config(text: str | bytes, where: str) -> DepthConfig:
-    """Read a configuration's JSON; raises Refused, which says `where` it was found."""
+    """Read a configuration's JSON; raises InvalidRequest, which says `where` it was found."""
     try:
         fields = json.loads(text)
     except ValueError as error:
-        raise Refused(f"{where} is no JSON: {error}") from error
+        raise InvalidRequest(f"{where} is no JSON: {error}") from error
     expected = DepthConfig().model_type
     found = fields.get("model_type") if isinstance(fields, dict) else type(fields).__name__
     if found != expected:
-        raise Refused(
+        raise InvalidRequest(
             f"{where} is of a model of type {found!r}, expected {expected!r}: give a folder that "
             "DepthModel.save_pretrained wrote."
         )
@@ -146,9 +146,9 @@ def parse_config(text: str | bytes, where: str) -> DepthConfig:
         return DepthConfig.model_validate(fields)
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise Refused(f"{where} is no configuration of a depth model. {'; '.join(problems)}") from (
-            error
-        )
+        raise InvalidRequest(
+            f"{where} is no configuration of a depth model. {'; '.join(problems)}"
+        ) from (error)
 
 
 def _whole_patches(side: int) -> int:

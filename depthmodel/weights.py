@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 
 PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")  # no pickles, no other frameworks
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -59,8 +59,8 @@ def resolve(
     """Find weights on this machine, or fetch a pinned commit from the hub unless `offline`.
 
     `offline` None means what HF_HUB_OFFLINE says. `patterns` are the files wanted of a hub model,
-    below its subfolder. Raises Refused with the command that gets what is missing, and where there
-    is no complete set of safetensors files.
+    below its subfolder. Raises InvalidRequest with the command that gets what is missing, and
+    where there is no complete set of safetensors files.
     """
     advice = _advice(weights, patterns)
     if weights.is_folder:
@@ -69,7 +69,9 @@ def resolve(
         root = _hub_folder(weights, offline, patterns, advice)
     folder = root / weights.subfolder
     if not folder.is_dir():
-        raise Refused(f"{weights.id_or_folder} has no folder {weights.subfolder!r}. {advice}")
+        raise InvalidRequest(
+            f"{weights.id_or_folder} has no folder {weights.subfolder!r}. {advice}"
+        )
     _check_safetensors(weights, folder, advice)
     revision = _fingerprint(folder) if weights.is_folder else root.name
     model = root.resolve().name if weights.is_folder else weights.id_or_folder
@@ -86,7 +88,7 @@ def weights_name(weights: Weights, *, offline: bool | None = None) -> str:
 def resolve_file(weights: Weights, name: str, *, offline: bool | None = None) -> Path:
     """Find one file of a model on this machine, or fetch it; any format, so beware of pickles.
 
-    Raises Refused with the command that gets it.
+    Raises InvalidRequest with the command that gets it.
     """
     if weights.is_folder:
         root, advice = _local_folder(weights), "Copy it there from where the model came from."
@@ -95,7 +97,7 @@ def resolve_file(weights: Weights, name: str, *, offline: bool | None = None) ->
         root = _hub_folder(weights, offline, [name], advice)
     path = root / weights.subfolder / name
     if not path.is_file():
-        raise Refused(f"{_shown(weights)} has no file {name} on this machine. {advice}")
+        raise InvalidRequest(f"{_shown(weights)} has no file {name} on this machine. {advice}")
     return path
 
 
@@ -106,7 +108,7 @@ def _name(model: str, revision: str, subfolder: str) -> str:
 def _local_folder(weights: Weights) -> Path:
     folder = Path(weights.id_or_folder).expanduser()
     if not folder.is_dir():
-        raise Refused(
+        raise InvalidRequest(
             f"There is no folder {weights.id_or_folder}. Give the folder of a model as "
             "save_pretrained writes it, or a hub id such as 'owner/model'."
         )
@@ -135,7 +137,7 @@ def _hub_folder(
         if offline or not weights.is_pinned:
             unpinned = "no commit is named, and only a named one is fetched"
             why = "the network is switched off" if offline else unpinned
-        raise Refused(
+        raise InvalidRequest(
             f"The model {_shown(weights)} is not on this machine and was not fetched ({why}). "
             f"{advice}"
         ) from error
@@ -146,7 +148,7 @@ def _check_safetensors(weights: Weights, folder: Path, advice: str) -> None:
     if not any(path.is_file() for path in folder.rglob("*.safetensors")):
         others = sorted({p.name for s in (".bin", ".pt", ".pth") for p in folder.rglob(f"*{s}")})
         found = f"only {', '.join(others[:3])}" if others else "no weights"
-        raise Refused(
+        raise InvalidRequest(
             f"{_shown(weights)} holds {found}; only .safetensors files are loaded, because the "
             f"others can run code. {advice}"
         )
@@ -154,20 +156,20 @@ def _check_safetensors(weights: Weights, folder: Path, advice: str) -> None:
         files = _indexed(index)
         missing = sorted(name for name in files if not (index.parent / Path(name).name).is_file())
         if missing:
-            raise Refused(
+            raise InvalidRequest(
                 f"{_shown(weights)} is not complete: {index.name} names {missing[0]}, which is not "
                 f"there ({len(missing)} files are missing). {advice}"
             )
 
 
 def _indexed(index: Path) -> set[str]:
-    """Names of the files that an index of a split model asks for; raises Refused."""
+    """Names of the files that an index of a split model asks for; raises InvalidRequest."""
     try:
         if index.stat().st_size > MAX_INDEX_BYTES:
             raise ValueError(f"it has more than {MAX_INDEX_BYTES} bytes")
         return {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refused(f"{index} is no index of a split model: {error}") from error
+        raise InvalidRequest(f"{index} is no index of a split model: {error}") from error
 
 
 def _fingerprint(folder: Path) -> str:

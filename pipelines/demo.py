@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightrain.datasets.errors import NightrainError, Refused
+from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.depthmodel.evaluation.results import read_evaluation
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
@@ -134,7 +134,7 @@ class WholeReport(BaseModel):
 def clear_to_table(job: WholeJob, run_stage: "RunStage") -> WholeReport:
     """Render, read, make variants, train, label, train, evaluate; what is there is not made again.
 
-    Raises Refused where `out` holds something else, and NightrainError where shards failed.
+    Raises InvalidRequest where `out` holds something else, and NightrainError where shards failed.
     """
     require_same_job(job)
 
@@ -174,18 +174,21 @@ def run_here(
 
 
 def require_same_job(job: WholeJob) -> None:
-    """Note in the folder what is asked of it; raises Refused where that is something else."""
+    """Note in the folder what is asked of it.
+
+    Raises InvalidRequest where that is something else.
+    """
     path = job.out / JOB_FILE
     asked = job.model_dump_json(exclude={"out", "processes"}, indent=1) + "\n"
     if path.exists():
         if path.read_text() != asked:
-            raise Refused(
+            raise InvalidRequest(
                 f"{job.out} holds a run of another job, {path}. Name another folder, remove this "
                 "one, or ask for the same."
             )
         return
     if job.out.exists() and any(job.out.iterdir()):
-        raise Refused(
+        raise InvalidRequest(
             f"{job.out} holds something else: it has no {JOB_FILE}. Name another folder, or remove "
             "this one."
         )

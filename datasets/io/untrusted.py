@@ -17,7 +17,7 @@ CHECKSUM_FILE = "SHA256SUMS"
 def safe_join(root: Path, relative: object) -> Path:
     """Absolute path of `relative` inside `root`, symlinks followed; raises DamagedInput.
 
-    Refused as UNSAFE_PATH: what is no text, empty, absolute, too long, holds NUL, control
+    InvalidRequest as UNSAFE_PATH: what is no text, empty, absolute, too long, holds NUL, control
     characters or "..", cannot be a file name, or resolves to a place outside the root.
     """
     name = check_name(relative)

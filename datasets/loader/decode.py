@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from nightrain.datasets.errors import DamagedInput, Reason, Refused
+from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.frame import scaled_intrinsics
 from nightrain.datasets.geometry.projection import scatter_min_resize
 from nightrain.datasets.io.images import (
@@ -44,7 +44,7 @@ class SampleRows:
 def decode_sample(rows: SampleRows, config: TrainingSetConfig) -> Arrays:
     """Pictures (H, W, 3) uint8, depths (h, w) float32 in metres, geometry float64; see TrainingSet.
 
-    Raises DamagedInput; Refused where a depth that was asked for is not there.
+    Raises DamagedInput; InvalidRequest where a depth that was asked for is not there.
     """
     size = config.loss_size
     clear = decode_jpeg(rows.frame["image"]["bytes"])
@@ -90,7 +90,7 @@ def _neighbour(row: Row, side: str, intrinsics: np.ndarray, size: Size) -> Array
     """
     column = SIDES.get(side, side)
     if f"{column}_image" not in row:
-        raise Refused(
+        raise InvalidRequest(
             f"frame {row['frame_id']} lies in a shard without {column}_image, expected one with: "
             "it was ingested before frames had it; ingest the dataset anew."
         )
@@ -141,7 +141,7 @@ def _lidar(row: Row, size: Size) -> np.ndarray:
 def _dense(row: Row, column: str, size: Size) -> np.ndarray:
     """Dense depth (h, w) in metres, 0 = none: a mean over an edge is a depth that nothing has."""
     if row[column] is None:
-        raise Refused(
+        raise InvalidRequest(
             f"frame {row['frame_id']} has no {column}, which was asked for. Only rendered worlds "
             "have exact depth: train on labels or on LiDAR here."
         )

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nightrain.datasets.errors import CorruptShard, Refused
+from nightrain.datasets.errors import CorruptShard, InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.loader.config import TrainingSetConfig
-from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import ShardFile, keys_digest
 
 CONDITIONS = tuple(Condition)
@@ -71,19 +71,19 @@ class TrainingIndex:
 def build_index(root: Path, config: TrainingSetConfig) -> TrainingIndex:
     """Read the keys and join them.
 
-    Raises Refused for an empty condition, a recipe without variants of these frames, labels that
-    are missing or belong to other frames; CorruptShard.
+    Raises InvalidRequest for an empty condition, a recipe without variants of these frames, labels
+    that are missing or belong to other frames; CorruptShard.
     """
-    catalog = Catalog(root)
-    entries = _frame_entries(catalog, config)
+    manifest = Manifest(root)
+    entries = _frame_entries(manifest, config)
     frames = read_keys(root, entries, ["frame_id"])
     condition = np.array([CONDITIONS.index(Condition(e.about["condition"])) for e in entries])
     labels, without_label = None, np.zeros(len(frames), bool)
     if config.labels is not None:
-        labels, without_label = _join_labels(catalog, config.labels, frames)
+        labels, without_label = _join_labels(manifest, config.labels, frames)
         labels, frames = labels.take(~without_label), frames.take(~without_label)
-    tables = _variant_tables(catalog, config)
-    variants, shown, starts = _join_variants(catalog, tables, frames)
+    tables = _variant_tables(manifest, config)
+    variants, shown, starts = _join_variants(manifest, tables, frames)
     return TrainingIndex(
         frames=frames,
         frame_condition=condition[frames.file].astype(np.int8),
@@ -131,50 +131,50 @@ def _strings(tables: Sequence[pa.Table], name: str) -> np.ndarray:
     return np.array(values, dtype=np.str_)
 
 
-def _frame_entries(catalog: Catalog, config: TrainingSetConfig) -> list[Entry]:
+def _frame_entries(manifest: Manifest, config: TrainingSetConfig) -> list[Entry]:
     """Frame shards of the split and the conditions; a shard never mixes them."""
-    entries = catalog.entries(FRAMES)
+    entries = manifest.entries(FRAMES)
     of_split = [e for e in entries if e.about.get("split") == config.split]
     found = {e.about.get("condition") for e in of_split if e.rows.num_rows}
     if missing := [str(c) for c in config.conditions if c not in found]:
         there = sorted({f"{e.about.get('split')}/{e.about.get('condition')}" for e in entries})
-        raise Refused(
-            f"{catalog.root} has no {', '.join(missing)} frames in split {config.split!r}. There "
+        raise InvalidRequest(
+            f"{manifest.root} has no {', '.join(missing)} frames in split {config.split!r}. There "
             f"are: {', '.join(there) or 'no frames at all'}. Ingest them, or choose from these."
         )
     return [e for e in of_split if e.about["condition"] in config.conditions and e.rows.num_rows]
 
 
 def _variant_tables(
-    catalog: Catalog, config: TrainingSetConfig
+    manifest: Manifest, config: TrainingSetConfig
 ) -> list[tuple[list[Entry], Condition]]:
     """Entries and condition of every table of variants that was asked for."""
     wanted: list[tuple[list[Entry], Condition]] = []
     for recipe in config.recipes:
         prefix = f"variants/{recipe}/"
-        made = [Condition(t.removeprefix(prefix)) for t in catalog.tables(prefix)]
+        made = [Condition(t.removeprefix(prefix)) for t in manifest.tables(prefix)]
         asked = config.variant_conditions or tuple(c for c in Condition if c in made)
         missing = [str(c) for c in asked if c not in made]
         if missing or not asked:
-            recipes = sorted({t.split("/")[1] for t in catalog.tables("variants/")})
-            raise Refused(
-                f"{catalog.root} has no {', '.join(missing) or 'variants'} of recipe {recipe!r}; "
+            recipes = sorted({t.split("/")[1] for t in manifest.tables("variants/")})
+            raise InvalidRequest(
+                f"{manifest.root} has no {', '.join(missing) or 'variants'} of recipe {recipe!r}; "
                 f"it made: {', '.join(made) or 'nothing'}. Recipes here: "
                 f"{', '.join(recipes) or 'none'}. `nightrain generate` makes what is missing."
             )
-        wanted += [(catalog.entries(f"{prefix}{c}"), c) for c in asked]
+        wanted += [(manifest.entries(f"{prefix}{c}"), c) for c in asked]
     return wanted
 
 
 def _join_variants(
-    catalog: Catalog, tables: Sequence[tuple[list[Entry], Condition]], frames: TableRows
+    manifest: Manifest, tables: Sequence[tuple[list[Entry], Condition]], frames: TableRows
 ) -> tuple[TableRows, np.ndarray, np.ndarray]:
     """Variants of these frames, sorted by frame and condition, their conditions, and the starts."""
     entries = [entry for of_table, _ in tables for entry in of_table]
     codes = np.repeat(
         np.array([CONDITIONS.index(c) for _, c in tables], np.int8), [len(t) for t, _ in tables]
     )
-    rows = read_keys(catalog.root, entries, ["sample_id", "frame_id"])
+    rows = read_keys(manifest.root, entries, ["sample_id", "frame_id"])
     sample = _positions(frames.columns["frame_id"], rows.columns["frame_id"])
     code = codes[rows.file] if len(rows) else np.zeros(0, np.int8)
     table_of_entry = np.repeat(np.arange(len(tables)), [len(t) for t, _ in tables])
@@ -182,7 +182,7 @@ def _join_variants(
     for (of_table, condition), number in zip(tables, joined, strict=True):
         if number == 0:
             name = of_table[0].shard.table
-            raise Refused(
+            raise InvalidRequest(
                 f"{name} holds no variant of the {len(frames)} frames that were chosen: an arm "
                 f"without {condition} would pass for one with it. Generate them for this split, "
                 "or leave the condition out."
@@ -193,29 +193,31 @@ def _join_variants(
     return rows.take(order), code[order], starts
 
 
-def _join_labels(catalog: Catalog, teacher: str, frames: TableRows) -> tuple[TableRows, np.ndarray]:
+def _join_labels(
+    manifest: Manifest, teacher: str, frames: TableRows
+) -> tuple[TableRows, np.ndarray]:
     """Label rows in the order of the frames, and which frames have theirs in quarantine."""
     table = f"labels/{teacher}"
-    entries = catalog.entries(table)
+    entries = manifest.entries(table)
     if not entries:
-        there = ", ".join(catalog.tables("labels/")) or "none"
-        raise Refused(
-            f"{catalog.root} has no labels of {teacher!r}; labels here: {there}. Make them with "
+        there = ", ".join(manifest.tables("labels/")) or "none"
+        raise InvalidRequest(
+            f"{manifest.root} has no labels of {teacher!r}; labels here: {there}. Make them with "
             "`nightrain label`, or train without."
         )
-    rows = read_keys(catalog.root, entries, ["frame_id", "teacher_sha256"])
+    rows = read_keys(manifest.root, entries, ["frame_id", "teacher_sha256"])
     if len(teachers := sorted(set(rows.columns["teacher_sha256"].tolist()))) > 1:
-        raise Refused(
+        raise InvalidRequest(
             f"{table} mixes labels of {len(teachers)} teachers ({', '.join(teachers)[:80]}). "
             "Label again into a folder of its own."
         )
-    _refuse_foreign(catalog, table, rows)
+    _refuse_foreign(manifest, table, rows)
     position = _positions(rows.columns["frame_id"], frames.columns["frame_id"])
     rejected = [e.quarantine for e in entries if e.quarantine is not None]
     quarantined = {
         key
         for file in rejected
-        for key in _read_columns(catalog.root, file, ["sample_id", "frame_id"])
+        for key in _read_columns(manifest.root, file, ["sample_id", "frame_id"])
         .column("frame_id")
         .to_pylist()
     }
@@ -224,26 +226,26 @@ def _join_labels(catalog: Catalog, teacher: str, frames: TableRows) -> tuple[Tab
     without = (position < 0) | np.isin(ids, sorted(quarantined))
     unexplained = [i for i in ids[without].tolist() if i not in quarantined]
     if unexplained or without.all():
-        raise Refused(
+        raise InvalidRequest(
             f"{table} has no label for {len(unexplained)} of {len(frames)} frames, the first "
             f"{unexplained[:1]}. `nightrain label` makes what is missing."
         )
     return rows.take(np.maximum(position, 0)), without
 
 
-def _refuse_foreign(catalog: Catalog, table: str, rows: TableRows) -> None:
+def _refuse_foreign(manifest: Manifest, table: str, rows: TableRows) -> None:
     """Labels are row by row those of the frames here; others were made for another frame set."""
-    known = {(e.shard.number, e.rows.keys_sha256) for e in catalog.entries(FRAMES)}
-    entries = catalog.entries(table)
+    known = {(e.shard.number, e.rows.keys_sha256) for e in manifest.entries(FRAMES)}
+    entries = manifest.entries(table)
     odd = [e for e in entries if (e.shard.number, e.rows.keys_sha256) not in known]
     if not odd:
         return
-    frames = read_keys(catalog.root, catalog.entries(FRAMES), ["frame_id"]).columns["frame_id"]
+    frames = read_keys(manifest.root, manifest.entries(FRAMES), ["frame_id"]).columns["frame_id"]
     foreign = _positions(frames, rows.columns["frame_id"]) < 0
     if foreign.any():
-        raise Refused(
+        raise InvalidRequest(
             f"{table} is labels of another frame set: {int(foreign.sum())} of its {len(rows)} rows "
-            f"name frames that are not in {catalog.root}, the first "
+            f"name frames that are not in {manifest.root}, the first "
             f"{rows.columns['frame_id'][foreign][0]}. Label these frames anew."
         )
 

@@ -59,7 +59,8 @@ class TrainingSet(Dataset[Sample]):
       frame_id, sample_id str
 
     Pictures are sRGB in [0, 1]; numbers are float32. Where a flip is drawn, all of it flips. Raises
-    Refused for what cannot be joined; a row that is not as it was committed raises CorruptShard.
+    InvalidRequest for what cannot be joined; a row that is not as it was committed raises
+    CorruptShard.
     """
 
     def __init__(self, root: Path, config: TrainingSetConfig) -> None:

@@ -11,7 +11,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 
 _ORDER = 0xD157  # keeps the draws of the order apart from those of the samples
 
@@ -50,7 +50,7 @@ class ResumableSampler:
     shuffled, then the samples within every `window_blocks` of them. Without blocks all samples are
     shuffled at once. Samples beyond a multiple of `world_size` are left out, so every rank gets as
     many; a loader that drops its last partial batch then drops the same samples for any number of
-    ranks at the same global batch. Raises Refused.
+    ranks at the same global batch. Raises InvalidRequest.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class ResumableSampler:
         window_blocks: int = 32,
     ) -> None:
         if num_samples < 1 or not 0 <= rank < world_size or window_blocks < 1:
-            raise Refused(
+            raise InvalidRequest(
                 f"a sampler of {num_samples} samples for rank {rank} of {world_size} with windows "
                 f"of {window_blocks} blocks; each must be at least 1, the rank below world_size."
             )
         if blocks is not None and sum(blocks) != num_samples:
-            raise Refused(f"the blocks hold {sum(blocks)} samples, not {num_samples}")
+            raise InvalidRequest(f"the blocks hold {sum(blocks)} samples, not {num_samples}")
         self.num_samples, self.rank, self.world_size = num_samples, rank, world_size
         self.shuffle, self.blocks, self.window_blocks = shuffle, blocks, window_blocks
         self.seed = self.epoch = self.consumed = 0
@@ -112,10 +112,10 @@ class ResumableSampler:
         return {"seed": self.seed, "epoch": self.epoch, "consumed": self.consumed}
 
     def load_state_dict(self, state: SamplerState) -> None:
-        """Take up a state; raises Refused where it does not fit the number of samples."""
+        """Take up a state; raises InvalidRequest where it does not fit the number of samples."""
         seed, epoch, consumed = (int(state[k]) for k in ("seed", "epoch", "consumed"))
         if min(seed, epoch, consumed) < 0 or consumed > self.num_samples:
-            raise Refused(
+            raise InvalidRequest(
                 f"seed {seed}, epoch {epoch}, {consumed} samples consumed: this is no state of a "
                 f"sampler of {self.num_samples} samples. Is the checkpoint of another data set?"
             )

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.protocols.perceptual_hash import (
     NEAR_DUPLICATE_BITS,
@@ -21,7 +21,7 @@ from nightrain.datasets.protocols.perceptual_hash import (
     near_pairs,
     perceptual_hash,
 )
-from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.sources.base import FrameRef
 
 NAMED_IN_MESSAGE = 3
@@ -114,14 +114,14 @@ def read_set(
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> FrameSet:
     """The side of a dataset's committed frames of some splits; raises CorruptShard."""
-    catalog = Catalog(root)
-    entries = [e for e in catalog.entries(FRAMES) if e.about.get("split", "none") in splits]
-    both = FrameSet(scenes=frozenset(scene for e in entries for scene in scenes_of(catalog, e)))
+    manifest = Manifest(root)
+    entries = [e for e in manifest.entries(FRAMES) if e.about.get("split", "none") in splits]
+    both = FrameSet(scenes=frozenset(scene for e in entries for scene in scenes_of(manifest, e)))
     if not pictures:
         return both
     ids, scene_of, hashes = [], [], []
     for entry in entries:
-        for row in catalog.reader(entry.rows).rows(["frame_id", "scene_id", "image"]):
+        for row in manifest.reader(entry.rows).rows(["frame_id", "scene_id", "image"]):
             ids.append(row["frame_id"])
             scene_of.append(row["scene_id"])
             hashes.append(perceptual_hash(decode_jpeg(row["image"]["bytes"])))
@@ -173,7 +173,7 @@ def require_disjoint(
     allow_near_duplicates: bool = False,
     max_bits: int = NEAR_DUPLICATE_BITS,
 ) -> list[Overlap]:
-    """The overlaps that are let through; raises Refused where there is another."""
+    """The overlaps that are let through; raises InvalidRequest where there is another."""
     overlaps = find_overlaps(
         train,
         held_out,
@@ -182,7 +182,7 @@ def require_disjoint(
         max_bits=max_bits,
     )
     if refused := [o for o in overlaps if not o.allowed]:
-        raise Refused(refusal(refused))
+        raise InvalidRequest(refusal(refused))
     return overlaps
 
 
@@ -232,7 +232,7 @@ def describe_scenes(refs: Iterable[FrameRef], published: bool) -> dict[str, str]
     }
 
 
-def scenes_of(catalog: Catalog, entry: Entry) -> Iterator[Scene]:
+def scenes_of(manifest: Manifest, entry: Entry) -> Iterator[Scene]:
     """Scenes of a frames shard, from its manifest entry, or from its rows where that does not say.
 
     Raises CorruptShard.
@@ -241,7 +241,7 @@ def scenes_of(catalog: Catalog, entry: Entry) -> Iterator[Scene]:
         logs: dict[str, str] = json.loads(entry.about[LOG_OF_SCENE])
     else:
         logs = dict.fromkeys(
-            catalog.reader(entry.rows).table(["scene_id"]).column(0).to_pylist(), ""
+            manifest.reader(entry.rows).table(["scene_id"]).column(0).to_pylist(), ""
         )
     for scene_id, log_id in logs.items():
         yield Scene(

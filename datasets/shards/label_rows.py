@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightrain.datasets.errors import PlanMismatch, Refused
+from nightrain.datasets.errors import InvalidRequest, PlanMismatch
 from nightrain.datasets.io.images import decode_confidence_png, decode_depth_png
-from nightrain.datasets.shards.manifest import FRAMES, LABELS, Catalog, Entry, Shard
+from nightrain.datasets.shards.manifest import FRAMES, LABELS, Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row, ShardReader
 
 LABEL_COLUMNS = ("frame_id", "depth", "confidence")  # what training needs of a label
@@ -21,24 +21,24 @@ class Label:
     confidence: np.ndarray  # (H, W) float32 in [0, 1], 0 where there is no depth
 
 
-def labels_of(catalog: Catalog, frames: Shard, table: str) -> ShardReader:
+def labels_of(manifest: Manifest, frames: Shard, table: str) -> ShardReader:
     """A reader of a frames shard's labels: its row i is the label of row i of the frames.
 
-    `table` names a teacher: "labels/<teacher>-<digest>". Raises Refused where that teacher has not
-    labelled the shard, PlanMismatch where the labels are of other frames, CorruptShard.
+    `table` names a teacher: "labels/<teacher>-<digest>". Raises InvalidRequest where that teacher
+    has not labelled the shard, PlanMismatch where the labels are of other frames, CorruptShard.
     """
-    of_frames = catalog.entry(frames)
+    of_frames = manifest.entry(frames)
     if frames.table != FRAMES or of_frames is None:
-        raise Refused(f"{frames.name} is no committed shard of frames in {catalog.root}.")
-    of_labels = catalog.entry(frames.model_copy(update={"table": table}))
+        raise InvalidRequest(f"{frames.name} is no committed shard of frames in {manifest.root}.")
+    of_labels = manifest.entry(frames.model_copy(update={"table": table}))
     if of_labels is None:
-        there = ", ".join(catalog.tables(f"{LABELS}/")) or "none"
-        raise Refused(
-            f"{catalog.root} has no labels of {frames.name} in {table!r} (tables of labels: "
-            f"{there}). Run `nightrain label {catalog.root} --teacher ...` first."
+        there = ", ".join(manifest.tables(f"{LABELS}/")) or "none"
+        raise InvalidRequest(
+            f"{manifest.root} has no labels of {frames.name} in {table!r} (tables of labels: "
+            f"{there}). Run `nightrain label {manifest.root} --teacher ...` first."
         )
     require_same_frames(of_frames, of_labels)
-    return catalog.reader(of_labels.rows)
+    return manifest.reader(of_labels.rows)
 
 
 def require_same_frames(frames: Entry, labels: Entry) -> None:

@@ -15,14 +15,14 @@ from nightrain.datasets.io.process import Owner
 LEASE_SECONDS = 600.0
 
 
-class Claim:
+class Lease:
     """A lease file that names its owner; its modification time is the last sign of life."""
 
     def __init__(self, path: Path, owner: Owner) -> None:
         self.path, self.owner = path, owner
 
     @classmethod
-    def take(cls, root: Path, name: str) -> "Claim | None":
+    def take(cls, root: Path, name: str) -> "Lease | None":
         """Take the lease of a name, or None while somebody living holds it."""
         path, owner = _lease_path(root, name), Owner.me()
         for _ in range(2):
@@ -44,7 +44,7 @@ class Claim:
             if self.path.read_text() == self.owner.token():
                 self.path.unlink()
 
-    def __enter__(self) -> "Claim":
+    def __enter__(self) -> "Lease":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,16 +67,16 @@ def is_stale(path: Path) -> bool:
     return not owner.alive() or age_seconds > LEASE_SECONDS
 
 
-def remove_stale_claims(root: Path) -> list[Path]:
+def remove_stale_leases(root: Path) -> list[Path]:
     """Remove the leases of dead owners; returns them."""
-    stale = [path for path in (root / "_claims").glob("*.lease") if is_stale(path)]
+    stale = [path for path in (root / "_leases").glob("*.lease") if is_stale(path)]
     for path in stale:
         _remove_stale(root, path)
     return stale
 
 
 def _lease_path(root: Path, name: str) -> Path:
-    return root / "_claims" / f"{name}.lease"
+    return root / "_leases" / f"{name}.lease"
 
 
 def _remove_stale(root: Path, path: Path) -> None:

@@ -4,10 +4,10 @@ A shard is there exactly when its manifest entry is. An entry is created exclusi
 so of several processes that made the same shard one commits it and the others find it done.
 
     DATASET/_manifest/<table>/NNNNN.json    one entry per committed shard, of all its files
-    DATASET/_manifest/<name>.settled        facts that hold for a folder; see settled.py
+    DATASET/_manifest/<name>.pinned        facts that hold for a folder; see settled.py
     DATASET/<table>/NNNNN.parquet           its rows
     DATASET/quarantine/.../NNNNN.parquet    what was rejected on the way, where something was
-    DATASET/_tmp, _claims                   work in hand; never read by readers
+    DATASET/_tmp, _leases                   work in hand; never read by readers
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from nightrain.datasets.io.atomic import (
     temporary_path,
 )
 from nightrain.datasets.io.process import Owner
-from nightrain.datasets.shards.leases import Claim, is_held, remove_stale_claims
+from nightrain.datasets.shards.leases import Lease, is_held, remove_stale_leases
 from nightrain.datasets.shards.parquet import (
     ShardFile,
     ShardReader,
@@ -85,7 +85,7 @@ def quarantine_table(table: str) -> str:
     return f"quarantine/{table.removeprefix('variants/')}"
 
 
-class Catalog:
+class Manifest:
     """The committed shards below a dataset's root, and the way to add one."""
 
     def __init__(self, root: Path) -> None:
@@ -134,11 +134,11 @@ class Catalog:
 
     # Writing
 
-    def claim(self, shard: Shard) -> Claim | None:
+    def lease(self, shard: Shard) -> Lease | None:
         """Take a shard's lease, or None while a living process holds it."""
-        return Claim.take(self.root, _lease_name(shard))
+        return Lease.take(self.root, _lease_name(shard))
 
-    def is_claimed(self, shard: Shard) -> bool:
+    def is_leased(self, shard: Shard) -> bool:
         """Whether somebody living holds a shard's lease."""
         return is_held(self.root, _lease_name(shard))
 
@@ -201,7 +201,7 @@ class Catalog:
         losers = [self.root / name for name in self.orphans() if _shard_name(name) in committed]
         for path in [*stale, *losers]:
             path.unlink(missing_ok=True)
-        return [*stale, *losers, *remove_stale_claims(self.root)]
+        return [*stale, *losers, *remove_stale_leases(self.root)]
 
     def orphans(self) -> list[str]:
         """Data files, relative to the root, that no manifest entry names: no reader sees them."""

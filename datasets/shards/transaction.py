@@ -1,4 +1,4 @@
-"""One shard from claim to commit: shared by ingestion, generation and whatever comes later."""
+"""One shard from lease to commit: shared by ingestion, generation and whatever comes later."""
 
 import time
 from collections import Counter
@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from nightrain.datasets.errors import CorruptShard, NightrainError, Reason
 from nightrain.datasets.io.atomic import fsync, require_free
-from nightrain.datasets.shards.leases import Claim
-from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry, Shard, quarantine_table
+from nightrain.datasets.shards.leases import Lease
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard, quarantine_table
 from nightrain.datasets.shards.parquet import (
     Row,
     ShardReader,
@@ -65,16 +65,16 @@ class ShardWork(Protocol):
         ...
 
 
-def frames_behind(catalog: Catalog, shard: Shard, *, retry: int) -> Entry:
+def frames_behind(manifest: Manifest, shard: Shard, *, retry: int) -> Entry:
     """The committed frames shard that a planned shard is made of; raises NightrainError.
 
     `retry` is that of the frames: a sidecar's own, 0 where a shard's retries are of its own making.
     """
     wanted = Shard(table=FRAMES, number=shard.number, retry=retry)
-    frames = catalog.entry(wanted)
+    frames = manifest.entry(wanted)
     if frames is None:
         raise NightrainError(
-            f"{shard.name} needs {wanted.name}, which is not committed in {catalog.root}. Run "
+            f"{shard.name} needs {wanted.name}, which is not committed in {manifest.root}. Run "
             "`nightrain ingest` again: it finishes what is missing."
         )
     return frames
@@ -99,7 +99,7 @@ Producer = Callable[[dict[str, Row]], Iterable[Row | Rejected]]
 
 
 def make_shard(
-    catalog: Catalog,
+    manifest: Manifest,
     shard: Shard,
     schema: pa.Schema,
     about: dict[str, str],
@@ -113,27 +113,27 @@ def make_shard(
     Raises DiskFull, and whatever the producer raises.
     """
     started = time.perf_counter()
-    if entry := catalog.entry(shard):
+    if entry := manifest.entry(shard):
         return _report(entry, "already")
-    claim = catalog.claim(shard)
-    if claim is None:
+    lease = manifest.lease(shard)
+    if lease is None:
         return ShardReport(shard=shard, status="elsewhere")
-    with claim:
-        if entry := catalog.entry(shard):  # committed between the look and the claim
+    with lease:
+        if entry := manifest.entry(shard):  # committed between the look and the lease
             return _report(entry, "already")
-        require_free(catalog.root, LEAST_FREE_BYTES)
-        partial = PartialShard(catalog.root, shard, about)
+        require_free(manifest.root, LEAST_FREE_BYTES)
+        partial = PartialShard(manifest.root, shard, about)
         with (
-            catalog.writer(shard.table, schema, about) as rows,
-            catalog.writer(quarantine_table(shard.table), QUARANTINE, about) as rejected,
+            manifest.writer(shard.table, schema, about) as rows,
+            manifest.writer(quarantine_table(shard.table), QUARANTINE, about) as rejected,
         ):
             try:
-                counts = _write(produce(partial.rows()), rows, rejected, claim, on_rows)
+                counts = _write(produce(partial.rows()), rows, rejected, lease, on_rows)
             except StopRequested:
                 partial.keep(rows)
                 return ShardReport(shard=shard, status="stopped", num_rows=rows.num_rows)
             seconds = time.perf_counter() - started
-            entry = catalog.commit(
+            entry = manifest.commit(
                 shard,
                 rows,
                 rejected,
@@ -149,7 +149,7 @@ def _write(
     items: Iterable[Row | Rejected],
     rows: ShardWriter,
     rejected: ShardWriter,
-    claim: Claim,
+    lease: Lease,
     on_rows: OnRows,
 ) -> dict[str, int]:
     """Write rows and rejected rows to the end; returns the rejected by reason."""
@@ -160,7 +160,7 @@ def _write(
             counts[item.row["reason"]] += 1
         else:
             rows.add(item)
-        claim.renew()
+        lease.renew()
         on_rows(1)
     rows.close()
     rejected.close()

@@ -8,9 +8,9 @@ from pydantic import BaseModel
 
 from nightrain.datasets.errors import CorruptShard, PlanMismatch
 from nightrain.datasets.shards.label_rows import require_same_frames
-from nightrain.datasets.shards.manifest import FRAMES, LABELS, Catalog, Entry
+from nightrain.datasets.shards.manifest import FRAMES, LABELS, Entry, Manifest
 from nightrain.datasets.shards.parquet import ShardFile, keys_digest
-from nightrain.datasets.shards.pinned import read_settled, settled_paths
+from nightrain.datasets.shards.pinned import pinned_paths, read_pinned
 
 
 class Problem(BaseModel):
@@ -42,42 +42,42 @@ def verify(root: Path, progress: Callable[[int, int], None] | None = None) -> Ve
     Also looks for keys that are there twice, and for labels that do not match their frames row by
     row.
     """
-    catalog, report = Catalog(root), VerifyReport()
+    manifest, report = Manifest(root), VerifyReport()
     num_done, num_entries = 0, sum(1 for _ in (root / "_manifest").rglob("*.json"))
-    for table in catalog.tables():
+    for table in manifest.tables():
         seen: dict[str, str] = {}
         for path in sorted((root / "_manifest" / table).glob("*.json")):
             num_done += 1
             if progress is not None:
                 progress(num_done, num_entries)
             try:
-                entry = catalog.read_entry(path)
+                entry = manifest.read_entry(path)
             except CorruptShard as error:
                 _add(report, str(path.relative_to(root)), error)
                 continue
             report.num_shards += 1
             report.num_rows += entry.rows.num_rows
-            _check_file(catalog, entry.rows, seen, report)
+            _check_file(manifest, entry.rows, seen, report)
             if entry.quarantine is not None:
                 report.num_quarantined += entry.quarantine.num_rows
-                _check_file(catalog, entry.quarantine, {}, report)
+                _check_file(manifest, entry.quarantine, {}, report)
             if table.startswith(f"{LABELS}/"):
-                _check_labels(catalog, entry, report)
-    for path in settled_paths(root):
+                _check_labels(manifest, entry, report)
+    for path in pinned_paths(root):
         try:
-            read_settled(root, path)
+            read_pinned(root, path)
         except CorruptShard as error:
             _add(report, str(path.relative_to(root)), error)
-    report.orphans = catalog.orphans() if report.accepted else []
+    report.orphans = manifest.orphans() if report.accepted else []
     return report
 
 
 def _check_file(
-    catalog: Catalog, file: ShardFile, seen: dict[str, str], report: VerifyReport
+    manifest: Manifest, file: ShardFile, seen: dict[str, str], report: VerifyReport
 ) -> None:
     """Check one file; `seen` gathers the keys of its table and the file that holds them."""
     try:
-        keys = _read_all(catalog, file)
+        keys = _read_all(manifest, file)
     except (CorruptShard, OSError) as error:
         _add(report, file.path, error)
         return
@@ -88,11 +88,11 @@ def _check_file(
         seen[key] = file.path
 
 
-def _check_labels(catalog: Catalog, labels: Entry, report: VerifyReport) -> None:
+def _check_labels(manifest: Manifest, labels: Entry, report: VerifyReport) -> None:
     """Check that labels are of the frames that lie beside them, in number, order and content."""
     shard = labels.shard.model_copy(update={"table": FRAMES})
     try:
-        frames = catalog.entry(shard)
+        frames = manifest.entry(shard)
         if frames is None:
             raise CorruptShard(f"{shard.name}, which it labels, is not committed")
         require_same_frames(frames, labels)
@@ -100,12 +100,12 @@ def _check_labels(catalog: Catalog, labels: Entry, report: VerifyReport) -> None
         _add(report, labels.rows.path, error)
 
 
-def _read_all(catalog: Catalog, file: ShardFile) -> list[str]:
-    with open(catalog.root / file.path, "rb") as data:
+def _read_all(manifest: Manifest, file: ShardFile) -> list[str]:
+    with open(manifest.root / file.path, "rb") as data:
         found = hashlib.file_digest(data, "sha256").hexdigest()
     if found != file.sha256:
         raise CorruptShard(f"sha256 is {found[:12]}..., the manifest says {file.sha256[:12]}...")
-    reader = catalog.reader(file)
+    reader = manifest.reader(file)
     keys: list[str] = []
     for group in range(len(file.row_groups)):
         keys += reader.group(group).column(0).to_pylist()

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason, Refused
+from nightrain.datasets.errors import BrokenSource, DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.untrusted import read_bytes
 
@@ -47,9 +47,9 @@ TEST_RANGE_SLACK_US = 250_000
 
 
 def check_split(split: str) -> None:
-    """Raise Refused unless `split` is train, val, test or all."""
+    """Raise InvalidRequest unless `split` is train, val, test or all."""
     if split not in (*SPLITS, "all"):
-        raise Refused(f"there is no split {split!r}; choose train, val, test or all")
+        raise InvalidRequest(f"there is no split {split!r}; choose train, val, test or all")
 
 
 def own_scene_splits(root: Path, version: str) -> Mapping[str, str] | None:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.deformable import DeformableSampling
 from nightrain.depthmodel.auxview.fusion import GatedFusion, evidence_of
 from nightrain.depthmodel.auxview.matching import Descriptor, Match, on_grid
@@ -104,8 +104,8 @@ class AuxViewEnhancer(nn.Module):
         """e0, e1 of an image of `image_size` (H, W), enhanced in the samples that have a view.
 
         The very tensors where no sample has one; a sample without comes out bit for bit. Raises
-        Refused where the alignment needs cameras that are missing, or a rectified pair that is
-        none, and ValueError where the maps of the two views differ in shape.
+        InvalidRequest where the alignment needs cameras that are missing, or a rectified pair that
+        is none, and ValueError where the maps of the two views differ in shape.
         """
         if aux is None or not bool(aux.present.any()):
             return low
@@ -124,7 +124,7 @@ class AuxViewEnhancer(nn.Module):
     def align(self, low: Low, aux: AuxView, image_size: tuple[int, int]) -> Match:
         """Where the cells of e0 are found in the other view, all samples being present.
 
-        Its inverse depth, where valid, can be supervised. Raises Refused as `forward` does.
+        Its inverse depth, where valid, can be supervised. Raises InvalidRequest as `forward` does.
         """
         with torch.autocast(low[0].device.type, enabled=False):
             maps = self._compared(low, aux)
@@ -145,7 +145,7 @@ class AuxViewEnhancer(nn.Module):
         if self.config.compare == "features":
             return low[0].to(wide), aux.features[0].to(wide)
         if aux.pictures is None:
-            raise Refused(
+            raise InvalidRequest(
                 "found an auxiliary view without its pictures, expected both images to compare by "
                 'pixels: give them, or set compare "features".'
             )
@@ -183,7 +183,7 @@ def _cameras(aux: AuxView, alignment: str, dtype: torch.dtype) -> tuple[Tensor, 
     if K is None or K_aux is None or T is None:
         names = ("K", "K_aux", "T_aux_camera")
         missing = ", ".join(n for n, x in zip(names, (K, K_aux, T), strict=True) if x is None)
-        raise Refused(
+        raise InvalidRequest(
             f"found an auxiliary view without {missing}, expected all three for alignment "
             f'"{alignment}": give them, or set alignment "search".'
         )

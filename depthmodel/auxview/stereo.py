@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.matching import (
     BLUR,
     BestCandidate,
@@ -101,13 +101,15 @@ def correlation(target: Tensor, phases: list[Tensor], num_cells: int) -> Tensor:
 
 
 def check_rectified(K: Tensor, K_aux: Tensor, T_aux_camera: Tensor) -> None:
-    """Raise Refused unless the pair (B, ...) has one orientation, one lens and a side-ways step."""
+    """Raise InvalidRequest unless the pair (B, ...) has one orientation, one lens and a
+    side-ways step.
+    """
     turn = (T_aux_camera[:, :3, :3] - torch.eye(3).to(T_aux_camera)).abs().amax().item()
     lens_px = (K - K_aux).abs().amax().item()
     along, off = T_aux_camera[:, 0, 3].abs(), T_aux_camera[:, 1:3, 3].abs().amax(1)
     sideways = bool((off <= MAX_OFF_AXIS * along).all() and (along > 0).all())
     if not (turn <= MAX_TURN and lens_px <= MAX_INTRINSICS_PX and sideways):
-        raise Refused(
+        raise InvalidRequest(
             f"found a pair turned by up to {turn:.3f}, with intrinsics up to {lens_px:.1f} pixels "
             f"apart and steps of {along.tolist()} m aside against {off.tolist()} m off the axis, "
             'expected a rectified pair: rectify it, or set alignment "pose".'

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.precision import at_least_float32, full_precision
 
 LEAST_SHARE = 1e-3  # of the range, divided among all bins, so that no bin becomes empty
@@ -19,7 +19,7 @@ LEAST_SHARE = 1e-3  # of the range, divided among all bins, so that no bin becom
 class BinCentres(nn.Module):
     """Centres (B, num_bins) in metres of a map (B, C, h, w): strictly increasing in the range.
 
-    Works in float32 at least. Raises Refused unless 0 < min_depth_m < max_depth_m.
+    Works in float32 at least. Raises InvalidRequest unless 0 < min_depth_m < max_depth_m.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class BinCentres(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 < min_depth_m < max_depth_m < math.inf:
-            raise Refused(
+            raise InvalidRequest(
                 f"found depths from {min_depth_m} to {max_depth_m} m, expected 0 < min < max"
             )
         self.min_depth_m, self.max_depth_m = min_depth_m, max_depth_m
@@ -70,11 +70,14 @@ def expected_depth(logits: torch.Tensor, centres_m: torch.Tensor) -> torch.Tenso
 def logits_expecting(depth_m: float, centres_m: torch.Tensor) -> torch.Tensor:
     """Logits (N,) = beta log c whose expectation over centres c (N,) is a depth between them.
 
-    By bisection, since the mean grows with beta. Raises Refused for a depth outside the centres.
+    By bisection, since the mean grows with beta. Raises InvalidRequest for a depth outside the
+    centres.
     """
     nearest, farthest = float(centres_m.min()), float(centres_m.max())
     if not nearest < depth_m < farthest:
-        raise Refused(f"found {depth_m} m, expected one between {nearest:.3g} and {farthest:.3g} m")
+        raise InvalidRequest(
+            f"found {depth_m} m, expected one between {nearest:.3g} and {farthest:.3g} m"
+        )
     centres = centres_m.double()
     low, beta, high = -100.0, 0.0, 100.0
     for _ in range(60):

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.precision import at_least_float32, exact_convolutions
 
 NUM_PAIRS = 2  # couplings of a stage
@@ -81,7 +81,7 @@ class InvertibleStages(nn.Module):
 
     `low_channels` are those of (e0, e1). Their projections P1 and P0 bring them to the width of
     their stage, and are left out where they have it already. Works in float32 at least. Raises
-    Refused for an odd width: PixelShuffle makes two maps of each four.
+    InvalidRequest for an odd width: PixelShuffle makes two maps of each four.
     """
 
     def __init__(
@@ -94,7 +94,9 @@ class InvertibleStages(nn.Module):
     ) -> None:
         super().__init__()
         if width % 2:
-            raise Refused(f"found a width of {width}, expected an even one: give {width + 1}")
+            raise InvalidRequest(
+                f"found a width of {width}, expected an even one: give {width + 1}"
+            )
         self.width = width
         self.project0 = _projection(low_channels[0], width // 2)
         self.project1 = _projection(low_channels[1], width)
@@ -104,7 +106,8 @@ class InvertibleStages(nn.Module):
     def forward(self, y: torch.Tensor, low: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """(B, width, h0, w0) of y (B, width, h1, w1) and the encoder's maps (e0, e1).
 
-        Raises Refused unless y lies on e1's grid and e0's is twice as fine; `on_any_grid` pads.
+        Raises InvalidRequest unless y lies on e1's grid and e0's is twice as fine; `on_any_grid`
+        pads.
         """
         with exact_convolutions(y.device.type):
             e0, e1 = (at_least_float32(e) for e in low)
@@ -129,10 +132,10 @@ class InvertibleStages(nn.Module):
         """The streams that `forward` mixed into `out` (B, width, h0, w0): y, P1(e1) and P0(e0).
 
         All of them are in `out`; `low` is there because the strict decoder needs it, and is not
-        read. Raises Refused for another shape.
+        read. Raises InvalidRequest for another shape.
         """
         if out.shape[1] != self.width or out.shape[2] % 2 or out.shape[3] % 2:
-            raise Refused(
+            raise InvalidRequest(
                 f"found a map of shape {tuple(out.shape)}, expected (B, {self.width}, h, w) with "
                 "even h and w: give what forward returned, before any crop."
             )
@@ -140,7 +143,7 @@ class InvertibleStages(nn.Module):
             return self.split(at_least_float32(out))
 
     def join(self, streams: Streams) -> torch.Tensor:
-        """One map (B, width, 2h, 2w) that holds all three streams; raises Refused."""
+        """One map (B, width, 2h, 2w) that holds all three streams; raises InvalidRequest."""
         _check_grids(streams)
         up, down = streams.up1, streams.y
         for coupling in self.stage_a:
@@ -187,7 +190,7 @@ def _undo(
 def _check_grids(streams: Streams) -> None:
     (h, w), found = streams.y.shape[2:], [tuple(up.shape[2:]) for up in streams[1:]]
     if found != [(h, w), (2 * h, 2 * w)]:
-        raise Refused(
+        raise InvalidRequest(
             f"found the decoder's map on a grid of {h} x {w}, e1 on {_by(found[0])} and e0 on "
             f"{_by(found[1])}; expected e1 on {h} x {w} and e0 on {2 * h} x {2 * w}. Give images "
             "whose sides are multiples of 8, or call on_any_grid, which pads and crops."

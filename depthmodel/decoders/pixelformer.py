@@ -95,7 +95,7 @@ class PixelFormerDecoder(nn.Module):
     """Four encoder maps (B, C_i, h_i, w_i), fine to coarse -> depth (B, 1, H, W) in metres.
 
     Grids need not be each other's half: queries are cropped or continued. Maps of one grid (a ViT)
-    are first resized to a pyramid. Raises Refused unless 0 < min_depth_m < max_depth_m.
+    are first resized to a pyramid. Raises InvalidRequest unless 0 < min_depth_m < max_depth_m.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class PixelFormerDecoder(nn.Module):
 
     @torch.no_grad()
     def start_at(self, depth_m: float) -> None:
-        """Let the untrained decoder predict nearly this depth everywhere; raises Refused."""
+        """Let the untrained decoder predict nearly this depth everywhere; raises InvalidRequest."""
         if self.logits.weight.is_meta:  # shapes alone, on which operations are counted
             return
         centres_m = self.upper.bins.start_even_in_log_depth()

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.decoders.coupling import Coupling
 from nightrain.depthmodel.decoders.haar import haar_analysis, haar_synthesis
 from nightrain.depthmodel.precision import exact_convolutions
@@ -80,8 +80,8 @@ class StrictDecoder(nn.Module):
     def project(self, feature: Tensor, size: tuple[int, int]) -> Tensor:
         """Start z (B, 256, h, w) from the packed feature (B, channels, ...) of an image of `size`.
 
-        `size` is (height, width) in pixels; of a ViT z has the grid of the patches. Raises Refused
-        where 16 does not divide the sides of a pyramid's image.
+        `size` is (height, width) in pixels; of a ViT z has the grid of the patches. Raises
+        InvalidRequest where 16 does not divide the sides of a pyramid's image.
         """
         with exact_convolutions(feature.device.type):
             feature = feature.to(self.projection.weight)
@@ -90,9 +90,9 @@ class StrictDecoder(nn.Module):
             return self.gain * self.projection(feature)
 
     def forward(self, z: Tensor, low: tuple[Tensor, Tensor]) -> Tensor:
-        """Log depth u (B, 1, 16h, 16w) of z (B, 256, h, w), not bounded; raises Refused."""
+        """Log depth u (B, 1, 16h, 16w) of z (B, 256, h, w), not bounded; raises InvalidRequest."""
         if z.ndim != 4 or z.shape[1] != LATENT_CHANNELS:
-            raise Refused(
+            raise InvalidRequest(
                 f"found a feature of shape {tuple(z.shape)}, expected (B, {LATENT_CHANNELS}, h, w):"
                 " make it by StrictDecoder.project"
             )
@@ -108,10 +108,12 @@ class StrictDecoder(nn.Module):
     def inverse(self, u: Tensor, low: tuple[Tensor, Tensor]) -> Tensor:
         """The z (B, 256, h, w) whose log depth is u (B, 1, 16h, 16w).
 
-        Exact by algebra. Raises Refused where 16 does not divide the sides of u.
+        Exact by algebra. Raises InvalidRequest where 16 does not divide the sides of u.
         """
         if u.ndim != 4 or u.shape[1] != 1:
-            raise Refused(f"found a log depth of shape {tuple(u.shape)}, expected (B, 1, H, W)")
+            raise InvalidRequest(
+                f"found a log depth of shape {tuple(u.shape)}, expected (B, 1, H, W)"
+            )
         check_sixteenths(_size(u))
         with exact_convolutions(u.device.type):
             v, low = self._at_weights(u, low)
@@ -162,16 +164,17 @@ def inverse_projected_target(
 
     u is the log depth now, `depth_m` in metres and `mask` bool, each (B, 1, 16h, 16w). Without
     gradient. |z* - z| <= |log depth_m - u| over the mask, divided by m of `lipschitz_bounds`: it
-    cannot explode. Raises Refused for other shapes or where a masked depth is no positive number.
+    cannot explode. Raises InvalidRequest for other shapes or where a masked depth is no positive
+    number.
     """
     if not u.shape == depth_m.shape == mask.shape:
-        raise Refused(
+        raise InvalidRequest(
             f"found u, depth_m and mask of shapes {tuple(u.shape)}, {tuple(depth_m.shape)} and "
             f"{tuple(mask.shape)}, expected one shape (B, 1, H, W)"
         )
     usable = (depth_m > 0) & depth_m.isfinite()
     if bool((mask & ~usable).any()):
-        raise Refused(
+        raise InvalidRequest(
             f"found {int((mask & ~usable).sum())} masked pixels whose depth is not a positive "
             "number of metres: take them out of the mask"
         )
@@ -180,10 +183,10 @@ def inverse_projected_target(
 
 
 def check_sixteenths(size: tuple[int, int]) -> None:
-    """Raise Refused where 16 does not divide the (height, width) in pixels."""
+    """Raise InvalidRequest where 16 does not divide the (height, width) in pixels."""
     if size[0] % CELL or size[1] % CELL:
         near = [max(1, round(side / CELL)) * CELL for side in size]
-        raise Refused(
+        raise InvalidRequest(
             f"found {size[1]} x {size[0]} pixels, expected sides that {CELL} divides, as the "
             f"strict decoder has one value per pixel: the nearest are {near[1]} x {near[0]}"
         )
@@ -204,7 +207,7 @@ def _cropped(feature: Tensor, size: tuple[int, int]) -> Tensor:
     check_sixteenths(size)
     height, width = size[0] // PACKED_CELL, size[1] // PACKED_CELL
     if feature.shape[2] < height or feature.shape[3] < width:
-        raise Refused(
+        raise InvalidRequest(
             f"found a packed feature of {feature.shape[3]} x {feature.shape[2]} cells, expected at "
             f"least {width} x {height} for {size[1]} x {size[0]} pixels"
         )

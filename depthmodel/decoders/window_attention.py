@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 
 BIAS_STD = 0.02  # of the untrained biases, as in Swin
 
@@ -19,13 +19,13 @@ BIAS_STD = 0.02  # of the untrained biases, as in Swin
 class WindowCrossAttention(nn.Module):
     """Queries of one map (B, h, w, C), keys and values of another, both channels last.
 
-    Raises Refused where the heads do not divide C.
+    Raises InvalidRequest where the heads do not divide C.
     """
 
     def __init__(self, channels: int, num_heads: int, window: int = 7) -> None:
         super().__init__()
         if channels % num_heads:
-            raise Refused(
+            raise InvalidRequest(
                 f"found {channels} channels for {num_heads} heads, expected a multiple: change one"
             )
         self.num_heads, self.window = num_heads, window

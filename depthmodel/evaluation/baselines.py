@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.evaluation.frames import EvaluationFrames
 from nightrain.depthmodel.evaluation.settings import Truth
 
@@ -39,7 +39,10 @@ class MedianDepth:
         grid: tuple[int, int] = GRID,
         progress: Callable[[int, int], None] | None = None,
     ) -> "MedianDepth":
-        """Fit to the true depth of a split, in a grid of (width, height) cells; raises Refused."""
+        """Fit to the true depth of a split, in a grid of (width, height) cells.
+
+        Raises InvalidRequest.
+        """
         frames = EvaluationFrames(root, split=split, truth=truth, cameras=cameras)
         counts = np.zeros((grid[1] * grid[0], NUM_LEVELS), np.int64)
         for done in range(len(frames)):
@@ -50,7 +53,9 @@ class MedianDepth:
                 progress(done + 1, len(frames))
         seen = counts.sum(axis=1) >= MIN_HITS_PER_FRAME * len(frames)
         if not seen.any():
-            raise Refused(f"no frame of {split} in {root} has {truth} depth to take a median of.")
+            raise InvalidRequest(
+                f"no frame of {split} in {root} has {truth} depth to take a median of."
+            )
         return cls(_filled(np.where(seen, _medians(counts), np.nan).reshape(grid[1], grid[0])))
 
 

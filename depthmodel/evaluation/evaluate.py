@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nightrain.datasets.errors import NightrainError, Refused
+from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.geometry.crops import kb_crop
 from nightrain.depthmodel.evaluation.frames import EvaluationFrames, TruthFrame
 from nightrain.depthmodel.evaluation.metrics import score_image
@@ -41,8 +41,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a model on the committed frames of a split of the dataset at `root`.
 
-    Frames without valid truth are skipped and counted. Raises Refused where there is nothing to
-    score, BadPrediction, CorruptShard, DamagedInput.
+    Frames without valid truth are skipped and counted. Raises InvalidRequest where there is
+    nothing to score, BadPrediction, CorruptShard, DamagedInput.
     """
     frames = EvaluationFrames(
         root, split=settings.split, truth=settings.truth, cameras=settings.cameras
@@ -69,7 +69,7 @@ def evaluate(
         if progress is not None:
             progress(start + len(batch), len(frames))
     if not images:
-        raise Refused(
+        raise InvalidRequest(
             f"none of the {len(frames)} frames of {settings.split} in {root} has {settings.truth} "
             f"depth that can be scored ({skipped[0].reason}, ...). Choose another truth or split."
         )

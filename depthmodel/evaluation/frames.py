@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nightrain.datasets.errors import DamagedInput, Reason, Refused
+from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.images import decode_depth_png, decode_jpeg
 from nightrain.datasets.protocols.leakage import scenes_of
-from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import Row, ShardReader
 from nightrain.depthmodel.evaluation.settings import TRUTH_COLUMN, Truth
 
@@ -33,21 +33,24 @@ class TruthFrame:
 
 
 class EvaluationFrames:
-    """A sequence of the frames of a split, in the manifest's order; raises Refused for none."""
+    """A sequence of the frames of a split, in the manifest's order.
+
+    Raises InvalidRequest for none.
+    """
 
     def __init__(
         self, root: Path, *, split: str, truth: Truth, cameras: tuple[str, ...] = ()
     ) -> None:
-        self._catalog = Catalog(root)
+        self._manifest_of = Manifest(root)
         self._column = TRUTH_COLUMN[truth]
         self._places: list[tuple[Entry, int]] = []
         self.frame_ids: list[str] = []
         self._drive_of: dict[str, str] = {}
         self._reader: ShardReader | None = None
         found: Counter[str] = Counter()
-        for entry in self._catalog.entries(FRAMES):
-            rows = self._catalog.reader(entry.rows).table(["frame_id", "split", "camera"])
-            for scene in scenes_of(self._catalog, entry):
+        for entry in self._manifest_of.entries(FRAMES):
+            rows = self._manifest_of.reader(entry.rows).table(["frame_id", "split", "camera"])
+            for scene in scenes_of(self._manifest_of, entry):
                 self._drive_of[scene.scene_id] = scene.drive
             for index, row in enumerate(rows.to_pylist()):
                 found[f"{row['split']} {row['camera']}"] += 1
@@ -55,7 +58,7 @@ class EvaluationFrames:
                     self._places.append((entry, index))
                     self.frame_ids.append(row["frame_id"])
         if not self._places:
-            raise Refused(_nothing(root, f"{split} {' or '.join(cameras)}".strip(), found))
+            raise InvalidRequest(_nothing(root, f"{split} {' or '.join(cameras)}".strip(), found))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -64,7 +67,7 @@ class EvaluationFrames:
         """Read and decode one frame; raises IndexError, CorruptShard, DamagedInput."""
         entry, row_index = self._places[index]
         if self._reader is None or self._reader.file != entry.rows:
-            self._reader = self._catalog.reader(entry.rows)
+            self._reader = self._manifest_of.reader(entry.rows)
         row = self._reader.row(row_index, [*COLUMNS, self._column])
         try:
             return self._frame(row)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nightrain.datasets.errors import NightrainError, Refused
+from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.frame import Condition
 from nightrain.depthmodel.evaluation.metrics import METRICS, DepthMetrics
 from nightrain.depthmodel.evaluation.settings import BUCKETS, Bucket, EvaluationSettings, Variant
@@ -81,12 +81,12 @@ class Evaluation(_Frozen):
     images: tuple[ImageScore, ...] = Field(default=(), exclude=True, repr=False)
 
     def score(self, bucket: str, cap_m: float | None = None, variant: Variant = "") -> Score:
-        """The score of a bucket, by default under the main cap; raises Refused."""
+        """The score of a bucket, by default under the main cap; raises InvalidRequest."""
         cap_m = self.settings.caps_m[0] if cap_m is None else cap_m
         for score in self.scores:
             if (score.bucket, score.cap_m, score.variant) == (bucket, cap_m, variant):
                 return score
-        raise Refused(
+        raise InvalidRequest(
             f"the evaluation of {self.model!r} has no score of {bucket!r} within {cap_m:g} m in "
             f"variant {variant!r}; it has caps {self.settings.caps_m} and variants "
             f"{self.settings.variants}."

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.geometry import crops
 from nightrain.datasets.geometry.crops import Crop
@@ -88,12 +88,13 @@ class EvaluationSettings(BaseModel):
     def scored_crop(self, size: tuple[int, int]) -> Crop | None:
         """Where pixels of a frame of `size` = (width, height) are scored; None is everywhere.
 
-        Raises Refused where the order of crops needs a full frame and this one is cropped already.
+        Raises InvalidRequest where the order of crops needs a full frame and this one is cropped
+        already.
         """
         if self.crop == "none":
             return None
         if self.crop == "garg_on_full_frame" and size == crops.KB_SIZE:
-            raise Refused(
+            raise InvalidRequest(
                 "crop 'garg_on_full_frame' takes fractions of the full frame, and the frames here "
                 "are 1216x352, cropped already. Choose kb_then_garg, or ingest without --kb-crop."
             )

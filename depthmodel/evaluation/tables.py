@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.evaluation.metrics import METRICS
 from nightrain.depthmodel.evaluation.results import Evaluation, Score
 from nightrain.depthmodel.evaluation.settings import (
@@ -89,10 +89,10 @@ def comparison_table(
     metrics: Sequence[str] = DEFAULT_METRICS,
     buckets: Sequence[str] = tuple(bucket.name for bucket in BUCKETS),
 ) -> ComparisonTable:
-    """Compare arms, each with an evaluation per seed; raises Refused.
+    """Compare arms, each with an evaluation per seed; raises InvalidRequest.
 
-    Refused are arms without evaluations, evaluations of other frames or with other settings, and
-    unknown metrics, buckets, caps and variants.
+    InvalidRequest are arms without evaluations, evaluations of other frames or with other
+    settings, and unknown metrics, buckets, caps and variants.
     """
     evaluations = [e for arm in arms.values() for e in arm]
     _require_comparable(arms, metrics)
@@ -143,15 +143,17 @@ def condition_table(
 def _require_comparable(arms: Mapping[str, Sequence[Evaluation]], metrics: Sequence[str]) -> None:
     if not arms or not all(arms.values()):
         empty = [arm for arm, found in arms.items() if not found]
-        raise Refused(f"a table needs an evaluation for each arm; {empty or 'no arm'} has none.")
+        raise InvalidRequest(
+            f"a table needs an evaluation for each arm; {empty or 'no arm'} has none."
+        )
     if unknown := [metric for metric in metrics if metric not in METRICS]:
-        raise Refused(f"there is no metric {unknown[0]!r}; choose of {', '.join(METRICS)}.")
+        raise InvalidRequest(f"there is no metric {unknown[0]!r}; choose of {', '.join(METRICS)}.")
     named = [(arm, e) for arm, found in arms.items() for e in found]
     arm, first = named[0]
     for other_arm, other in named[1:]:
         for what in ("settings", "frames_sha256"):
             if getattr(first, what) != getattr(other, what):
-                raise Refused(
+                raise InvalidRequest(
                     f"{arm!r} and {other_arm!r} were not evaluated on the same thing: {what} is "
                     f"{getattr(first, what)} and {getattr(other, what)}. Evaluate both again in "
                     "the same way."

@@ -14,16 +14,16 @@ from scipy.integrate import trapezoid
 from scipy.stats import rankdata
 from torch import Tensor
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 
 
 def log_depth_spread(depths_m: Sequence[Tensor]) -> Tensor:
     """Standard deviation (B, 1, H, W) of ln depth over predictions (B, 1, H, W) in metres.
 
-    Of a sample, with n - 1. Raises Refused for fewer than two predictions.
+    Of a sample, with n - 1. Raises InvalidRequest for fewer than two predictions.
     """
     if len(depths_m) < 2:
-        raise Refused(
+        raise InvalidRequest(
             f"found {len(depths_m)} prediction(s), expected one for each of several seeds"
         )
     return torch.stack([depth_m.log() for depth_m in depths_m]).std(0)
@@ -64,7 +64,8 @@ class Calibration(NamedTuple):
 def calibration(spread: np.ndarray, error: np.ndarray, num_quantiles: int = 10) -> Calibration:
     """Compare the spread (N,) of log depth with the error |ln d - ln d*| (N,) of the same pixels.
 
-    Raises Refused where there is no pixel, the shapes differ, or a value is negative or not finite.
+    Raises InvalidRequest where there is no pixel, the shapes differ, or a value is negative or not
+    finite.
     """
     spread, error = _checked(spread, error)
     return Calibration(
@@ -77,7 +78,7 @@ def calibration(spread: np.ndarray, error: np.ndarray, num_quantiles: int = 10) 
 def quantile_table(
     spread: np.ndarray, error: np.ndarray, num_quantiles: int = 10
 ) -> list[QuantileRow]:
-    """Error by quantile of the spread, both (N,), from small to large; raises Refused.
+    """Error by quantile of the spread, both (N,), from small to large; raises InvalidRequest.
 
     Equal spreads fall into one quantile; one that stays empty is left out.
     """
@@ -93,7 +94,7 @@ def quantile_table(
 
 
 def rank_correlation(spread: np.ndarray, error: np.ndarray) -> float:
-    """Spearman's rank correlation of two (N,), NaN where one is constant; raises Refused."""
+    """Spearman's rank correlation of two (N,), NaN where one is constant; raises InvalidRequest."""
     ranks = [rankdata(values) for values in _checked(spread, error)]
     if any(np.ptp(rank) == 0 for rank in ranks):
         return float("nan")
@@ -104,7 +105,7 @@ def sparsification(spread: np.ndarray, error: np.ndarray, num_points: int = 100)
     """Take out the pixels of the largest spread, 1 / `num_points` after 1 / `num_points` of them.
 
     Among pixels of equal spread (N,), the squared error (N,) that is left is that expected of any
-    order. Without any error, all curves are 0. Raises Refused.
+    order. Without any error, all curves are 0. Raises InvalidRequest.
     """
     spread, error = _checked(spread, error)
     points, square = np.arange(num_points), error**2
@@ -133,13 +134,13 @@ def _checked(spread: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Both in float64."""
     spread, error = np.asarray(spread, np.float64), np.asarray(error, np.float64)
     if spread.shape != error.shape or spread.ndim != 1 or not spread.size:
-        raise Refused(
+        raise InvalidRequest(
             f"found a spread of shape {spread.shape} and an error of shape {error.shape}, expected "
             "(N,) of the same N > 0: take the pixels at which there is truth"
         )
     for name, values in (("spread", spread), ("error", error)):
         if not (np.isfinite(values) & (values >= 0)).all():
-            raise Refused(
+            raise InvalidRequest(
                 f"found a {name} that is negative or not finite: take |ln d - ln d*| of "
                 "positive depths"
             )

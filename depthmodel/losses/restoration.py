@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.losses.silog import silog_loss
 from nightrain.depthmodel.map_shapes import same_shape
 
@@ -41,7 +41,7 @@ def steps_silog_loss(
     """Weighted sum of SILog over depths (B, 1, H, W) in metres of some steps, the last at the end.
 
     `weights`: those of `step_weights` where none are given. `valid` as in `silog_loss`; 0 where no
-    pixel is valid. Raises Refused without a step, ValueError where the shapes differ.
+    pixel is valid. Raises InvalidRequest without a step, ValueError where the shapes differ.
     """
     _some(depths_m)
     weights = step_weights(len(depths_m)) if weights is None else weights
@@ -60,7 +60,7 @@ def deviation_loss(estimates: Sequence[Tensor], std: Tensor) -> Tensor:
     """Mean over T .. 1 of the squared distance of an estimate (B, C, h, w) to the last one.
 
     `std` (C,) are the features' deviations. No gradient reaches the last one, so a chain of one
-    step has loss 0. Raises Refused without an estimate.
+    step has loss 0. Raises InvalidRequest without an estimate.
     """
     _some(estimates)
     return _mean_square(estimates, estimates[-1].detach(), std)
@@ -89,7 +89,7 @@ def target_loss(
 def residual_loss(estimates: Sequence[Tensor], features: Tensor, std: Tensor) -> Tensor:
     """Mean over steps of the squared size of what is added to F (B, C, h, w), in units of `std`.
 
-    No gradient reaches F through it. Raises Refused without an estimate.
+    No gradient reaches F through it. Raises InvalidRequest without an estimate.
     """
     _some(estimates)
     return _mean_square(estimates, features.detach(), std)
@@ -104,4 +104,4 @@ def _mean_square(estimates: Sequence[Tensor], reference: Tensor, std: Tensor) ->
 
 def _some(steps: Sequence[Tensor]) -> None:
     if not steps:
-        raise Refused("found no step, expected those of a chain, from T to 1")
+        raise InvalidRequest("found no step, expected those of a chain, from T to 1")

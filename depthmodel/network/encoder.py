@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import BackboneConfig, Kind
 from nightrain.depthmodel.weights import resolve
 
@@ -110,7 +110,7 @@ class Backbone(nn.Module):
 
     `channels` are C_i; `patch` is the size in pixels of a ViT's patch, of which H and W must be
     multiples, and None for a pyramid, which takes any size. `name` says which bytes were loaded.
-    Raises Refused where the pretrained weights are missing or of another network.
+    Raises InvalidRequest where the pretrained weights are missing or of another network.
     """
 
     def __init__(self, config: BackboneConfig, in_channels: int = 3) -> None:
@@ -159,7 +159,7 @@ def _load(folder: Path, name: str, config: BackboneConfig, in_channels: int) -> 
     """Load a published encoder; its tensors must be exactly those of the configuration."""
     found = AutoConfig.from_pretrained(str(folder), local_files_only=True)
     if found.model_type != config.kind:
-        raise Refused(
+        raise InvalidRequest(
             f"{name} is a model of type {found.model_type!r}, expected {config.kind!r}: give "
             "weights of that family, or change the backbone's kind."
         )
@@ -173,13 +173,13 @@ def _load(folder: Path, name: str, config: BackboneConfig, in_channels: int) -> 
                 output_loading_info=True,
             )
     except RuntimeError as error:  # of another size
-        raise Refused(_other_size(name, config, "its tensors have other shapes")) from error
+        raise InvalidRequest(_other_size(name, config, "its tensors have other shapes")) from error
     missing = _beside(report["missing_keys"], NEW)
     extra = _beside(report["unexpected_keys"], LEFT_OUT)
     if missing or extra:
         found_text = f"{len(missing)} tensors are missing and {len(extra)} are too many"
         first = (missing + extra)[0]
-        raise Refused(_other_size(name, config, f"{found_text}, the first of them {first}"))
+        raise InvalidRequest(_other_size(name, config, f"{found_text}, the first of them {first}"))
     if in_channels != 3:
         _repeat_input(encoder, in_channels)
     return encoder

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.network.model import DepthModel
 
 ADDED = ("restoration.", "auxview.")  # they start as the identity
@@ -30,13 +30,13 @@ def load_shared(model: DepthModel, tensors: Mapping[str, torch.Tensor]) -> Share
     """Take over the tensors of another member of the family by their names.
 
     The encoder must be the same, and all of it be there; of the rest, what has another shape or
-    belongs to another decoder stays as it is. Raises Refused where the encoder differs.
+    belongs to another decoder stays as it is. Raises InvalidRequest where the encoder differs.
     """
     own = model.state_dict()
     fitting = {n: t for n, t in tensors.items() if n in own and own[n].shape == t.shape}
     other = [n for n in own if n.startswith("backbone.") and n not in fitting]
     if other:
-        raise Refused(
+        raise InvalidRequest(
             f"{len(other)} tensors of the encoder are missing or of another shape "
             f"({', '.join(other[:SHOWN])}); a network starts from one with the same encoder, "
             f"expected {model.config.backbone.kind} {model.config.backbone.size}."

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.enhancer import AuxView, AuxViewEnhancer
 from nightrain.depthmodel.auxview.view import AuxImages, AuxPicture
 from nightrain.depthmodel.config import DepthConfig
@@ -61,7 +61,7 @@ class DepthModel(nn.Module):
     The formula is monodepth2's (Godard et al., ICCV 2019), with md4all's range of 0.1 to 80 m. An
     untrained network predicts about `config.initial_depth_m` everywhere, by the bias of the last
     layer. `encoder_name` says which pretrained encoder was loaded, "random" where none was.
-    Raises Refused where `config.backbone.pretrained` cannot be loaded.
+    Raises InvalidRequest where `config.backbone.pretrained` cannot be loaded.
     """
 
     def __init__(self, config: DepthConfig) -> None:
@@ -110,8 +110,8 @@ class DepthModel(nn.Module):
         `aux` is used by a network with an auxiliary view and makes no difference to another.
         Restoration starts from noise of `generator`, without one from none: then the same image
         gives the same depth. Where DINOv2's patch of 14 pixels does not divide H or W, the image is
-        resized inside to the nearest size that it divides. Raises Refused for another shape or
-        dtype, or for a view without the geometry that its alignment needs.
+        resized inside to the nearest size that it divides. Raises InvalidRequest for another shape
+        or dtype, or for a view without the geometry that its alignment needs.
         """
         maps = self.enhanced(image, self.encode(image), aux)
         size = image.shape[2], image.shape[3]
@@ -119,7 +119,7 @@ class DepthModel(nn.Module):
         return DepthPrediction(self.decode(restored, size), restored, maps)
 
     def encode(self, image: torch.Tensor) -> Maps:
-        """Four feature maps (B, C_i, h_i, w_i) of an image (B, 3, H, W); raises Refused."""
+        """Four feature maps (B, C_i, h_i, w_i) of an image (B, 3, H, W); raises InvalidRequest."""
         _check_image(image)
         return self.backbone(self._prepared(image))
 
@@ -194,7 +194,8 @@ class DepthModel(nn.Module):
     def freeze(self, parts: Iterable[str]) -> None:
         """Train these modules no more, by name ("backbone", "head.fusion.3"): eval mode for good.
 
-        Gradients still pass through them. Raises Refused for a module that the network has not.
+        Gradients still pass through them. Raises InvalidRequest for a module that the network has
+        not.
         """
         self.frozen = tuple(parts)
         for name in self.frozen:
@@ -202,7 +203,7 @@ class DepthModel(nn.Module):
                 self.get_submodule(name).requires_grad_(False)
             except AttributeError as error:
                 there = ", ".join(name for name, _ in self.named_children())
-                raise Refused(
+                raise InvalidRequest(
                     f"found no part {name!r} to freeze, expected one of {there}, or a part of one"
                 ) from error
         self.train(self.training)
@@ -225,7 +226,7 @@ class DepthModel(nn.Module):
 
         Images are resized to `config.input_size`; the inverse depth is resized back. `aux` has a
         view, or None, for each image. Works in eval mode and leaves the mode as it was. Raises
-        Refused for images of another shape or dtype.
+        InvalidRequest for images of another shape or dtype.
         """
         return predict_pictures(self, images, batch_size, aux)
 
@@ -240,8 +241,8 @@ class DepthModel(nn.Module):
     def save_pretrained(self, folder: str | Path, card: ModelCard) -> None:
         """Write config.json, model.safetensors and README.md, whole or not at all.
 
-        A model saved there before is replaced. Raises Refused where the folder holds anything
-        else, or where a weight is not finite.
+        A model saved there before is replaced. Raises InvalidRequest where the folder holds
+        anything else, or where a weight is not finite.
         """
         storage.save(Path(folder), self.config, self.state_dict(), card, self.encoder_name)
 
@@ -251,8 +252,8 @@ class DepthModel(nn.Module):
     ) -> "DepthModel":
         """Load what `save_pretrained` wrote, in eval mode.
 
-        Raises Refused for another architecture, for tensors that are missing, too many, of another
-        shape or not those that were saved. The random state is left as it was.
+        Raises InvalidRequest for another architecture, for tensors that are missing, too many, of
+        another shape or not those that were saved. The random state is left as it was.
         """
         config = storage.load_config(Path(folder))
         with torch.random.fork_rng(devices=[]):  # the start is overwritten
@@ -280,12 +281,12 @@ def _logit_of(depth_m: float, config: DepthConfig) -> float:
 
 def _check_image(image: torch.Tensor) -> None:
     if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point():
-        raise Refused(
+        raise InvalidRequest(
             f"found images of shape {tuple(image.shape)} and {image.dtype}, expected (B, 3, H, W) "
             "floats in [0, 1]"
         )
     if image.shape[2] < MIN_SIDE_PIXELS or image.shape[3] < MIN_SIDE_PIXELS:
-        raise Refused(
+        raise InvalidRequest(
             f"found images of {image.shape[3]} x {image.shape[2]} pixels, expected sides of at "
             f"least {MIN_SIDE_PIXELS}: resize them to the model's input_size"
         )

@@ -3,7 +3,7 @@
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import DepthConfig
 from nightrain.depthmodel.network.provenance import provenance
 
@@ -38,14 +38,14 @@ class ModelCard(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> "ModelCard":
-        """Read a card back from its head; raises Refused."""
+        """Read a card back from its head; raises InvalidRequest."""
         try:
             _, head, _ = text.split(FENCE, 2)
             fields = dict(yaml.safe_load(head)[OURS])
             del fields["digest"], fields["encoder"]
             return cls.model_validate(fields)
         except (ValueError, KeyError, TypeError, yaml.YAMLError, ValidationError) as error:
-            raise Refused(
+            raise InvalidRequest(
                 f"this is no model card of ours ({type(error).__name__}); expected the README.md "
                 "that save_pretrained writes"
             ) from error

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from nightrain.datasets.errors import DamagedInput, Refused
+from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.io.atomic import fsync, no_space_is_disk_full, require_free
 from nightrain.datasets.io.untrusted import read_bytes, safe_join
 from nightrain.depthmodel.config import DepthConfig, parse_config
@@ -55,7 +55,7 @@ def save(
 ) -> None:
     """Write a model's folder under another name, then move it into place.
 
-    Raises Refused as `DepthModel.save_pretrained` says, and DiskFull.
+    Raises InvalidRequest as `DepthModel.save_pretrained` says, and DiskFull.
     """
     _check_finite(tensors)
     _check_replaceable(folder)
@@ -80,20 +80,20 @@ def save(
 
 
 def load_config(folder: Path) -> DepthConfig:
-    """Configuration of a model's folder; raises Refused."""
+    """Configuration of a model's folder; raises InvalidRequest."""
     if not folder.is_dir():
-        raise Refused(f"There is no folder {folder}. Give one that save_pretrained wrote.")
+        raise InvalidRequest(f"There is no folder {folder}. Give one that save_pretrained wrote.")
     try:
         text = read_bytes(folder, CONFIG, MAX_CONFIG_BYTES)
     except DamagedInput as error:
-        raise Refused(
+        raise InvalidRequest(
             f"{folder} is no saved depth model: {error}. Give a folder that save_pretrained wrote."
         ) from error
     return parse_config(text, str(folder / CONFIG)).without_pretrained()
 
 
 def load(folder: Path, config: DepthConfig, expected: Mapping[str, torch.Tensor]) -> Saved:
-    """Tensors of a model's folder, which must be those of `expected`; raises Refused."""
+    """Tensors of a model's folder, which must be those of `expected`; raises InvalidRequest."""
     path = _weights_file(folder)
     try:
         with safe_open(path, framework="pt") as file:
@@ -103,7 +103,7 @@ def load(folder: Path, config: DepthConfig, expected: Mapping[str, torch.Tensor]
             _check_tensors(path, shapes, expected)
             tensors = {name: file.get_tensor(name) for name in shapes}
     except (SafetensorError, OSError, ValueError) as error:
-        raise Refused(
+        raise InvalidRequest(
             f"{path} cannot be read as safetensors ({error}); copy the model from its original."
         ) from error
     _check_digest(path, metadata.get("digest"), digest(config, tensors))
@@ -111,13 +111,13 @@ def load(folder: Path, config: DepthConfig, expected: Mapping[str, torch.Tensor]
 
 
 def saved_digest(folder: Path) -> str:
-    """The digest that a model's folder says it has; `load` checks it. Raises Refused."""
+    """The digest that a model's folder says it has; `load` checks it. Raises InvalidRequest."""
     path = _weights_file(folder)
     try:
         with safe_open(path, framework="pt") as file:
             return _parse_metadata(file.metadata())["digest"]
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise Refused(
+        raise InvalidRequest(
             f"{path} does not say which network it is ({error!r}); give a folder that "
             "save_pretrained wrote."
         ) from error
@@ -127,13 +127,15 @@ def _weights_file(folder: Path) -> Path:
     try:
         path = safe_join(folder, WEIGHTS)
     except DamagedInput as error:
-        raise Refused(f"{folder}: {error}. Copy the file itself into the folder.") from error
+        raise InvalidRequest(f"{folder}: {error}. Copy the file itself into the folder.") from error
     if not path.is_file():
         if not folder.is_dir():
-            raise Refused(f"There is no folder {folder}. Give one that save_pretrained wrote.")
+            raise InvalidRequest(
+                f"There is no folder {folder}. Give one that save_pretrained wrote."
+            )
         others = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
         found = f"only {', '.join(others[:SHOWN])}" if others else "no weights"
-        raise Refused(
+        raise InvalidRequest(
             f"{folder} holds {found}, expected {WEIGHTS}; other formats can run code and are not "
             "loaded. Save the model again with save_pretrained."
         )
@@ -160,7 +162,7 @@ def _check_tensors(
         if names
     ]
     if problems:
-        raise Refused(
+        raise InvalidRequest(
             f"{path} is not the network of the {CONFIG} beside it: {'; '.join(problems)}. Both "
             "must come from one save_pretrained."
         )
@@ -168,7 +170,7 @@ def _check_tensors(
 
 def _check_digest(path: Path, saved: str | None, found: str) -> None:
     if saved != found:
-        raise Refused(
+        raise InvalidRequest(
             f"{path}: configuration and weights have the digest {found}, expected {saved} as it "
             "was saved. A file was damaged or changed; copy the model from its original."
         )
@@ -177,7 +179,7 @@ def _check_digest(path: Path, saved: str | None, found: str) -> None:
 def _check_finite(tensors: Mapping[str, torch.Tensor]) -> None:
     broken = [n for n, t in tensors.items() if not bool(torch.isfinite(t).all())]
     if broken:
-        raise Refused(
+        raise InvalidRequest(
             f"{len(broken)} tensors hold NaN or infinity ({', '.join(broken[:SHOWN])}); such a "
             "model is not saved. Go back to an earlier checkpoint."
         )
@@ -191,7 +193,7 @@ def _check_replaceable(folder: Path) -> None:
     strange = sorted(set(others) - {CONFIG, WEIGHTS, CARD})
     if not folder.is_dir() or folder.is_symlink() or strange:
         found = f"holds {', '.join(strange[:SHOWN])}" if strange else "is no folder"
-        raise Refused(
+        raise InvalidRequest(
             f"{folder} {found}; a model is saved into a new folder or over an earlier model."
         )
 
@@ -222,8 +224,8 @@ def _parse_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def read_card(folder: Path) -> ModelCard:
-    """The card of a saved model; raises Refused."""
+    """The card of a saved model; raises InvalidRequest."""
     try:
         return ModelCard.parse(read_bytes(folder, CARD, MAX_CONFIG_BYTES).decode())
     except (DamagedInput, UnicodeDecodeError) as error:
-        raise Refused(f"{folder} has no readable model card: {error}") from error
+        raise InvalidRequest(f"{folder} has no readable model card: {error}") from error

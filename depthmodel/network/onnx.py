@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.network.model import DepthModel
 
 MAX_BYTES = 1_500_000_000  # protobuf ends at 2 GB; beyond it the weights would be a second file
@@ -29,12 +29,12 @@ def export_onnx(model: DepthModel, path: str | Path) -> None:
     """Write `image` (B, 3, H, W) in [0, 1] -> `inverse_depth` (B, 1, H, W) in 1/m; any B.
 
     H and W are those of the model's input_size; normalisation is inside. The file's metadata holds
-    the model's digest and configuration. Raises Refused for models too large for one file.
+    the model's digest and configuration. Raises InvalidRequest for models too large for one file.
     """
     path = Path(path)
     num_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
     if num_bytes > MAX_BYTES:
-        raise Refused(
+        raise InvalidRequest(
             f"the model has {num_bytes / 1e9:.1f} GB of weights, and one ONNX file holds "
             f"{MAX_BYTES / 1e9:.1f} GB: export a smaller encoder."
         )
@@ -68,5 +68,5 @@ def _traced(model: DepthModel) -> torch.onnx.ONNXProgram:
         verbose=False,
     )
     if program is None:
-        raise Refused("torch.onnx.export gave no program for this network")
+        raise InvalidRequest("torch.onnx.export gave no program for this network")
     return program

@@ -12,7 +12,7 @@ from kornia.geometry.conversions import axis_angle_to_rotation_matrix
 from pydantic import Field, ValidationError
 from torch import nn
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import BackboneConfig, Channels, Frozen
 from nightrain.depthmodel.network import pose_folder as pose_storage
 from nightrain.depthmodel.network.encoder import Backbone
@@ -56,9 +56,12 @@ class PoseNet(nn.Module):
         )
 
     def forward(self, target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        """T_source_target (B, 4, 4) of two images (B, 3, H, W), RGB in [0, 1]; raises Refused."""
+        """T_source_target (B, 4, 4) of two images (B, 3, H, W), RGB in [0, 1].
+
+        Raises InvalidRequest.
+        """
         if target.shape != source.shape or target.ndim != 4 or target.shape[1] != 3:
-            raise Refused(
+            raise InvalidRequest(
                 f"found images of shapes {tuple(target.shape)} and {tuple(source.shape)}, expected "
                 "two of the same (B, 3, H, W)"
             )
@@ -77,7 +80,7 @@ class PoseNet(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu") -> "PoseNet":
-        """Load what `save_pretrained` wrote, in eval mode; raises Refused for anything else.
+        """Load what `save_pretrained` wrote, in eval mode; raises InvalidRequest for anything else.
 
         The random state is left as it was.
         """
@@ -87,7 +90,7 @@ class PoseNet(nn.Module):
                 network = cls(PoseConfig.model_validate_json(text))
             network.load_state_dict(tensors)
         except (ValidationError, RuntimeError) as error:
-            raise Refused(
+            raise InvalidRequest(
                 f"{folder} holds no pose network of ours: {error}. Give the folder `pose` of a run."
             ) from error
         return network.to(device).eval()

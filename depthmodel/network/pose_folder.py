@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from nightrain.datasets.errors import DamagedInput, Refused
+from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.io.atomic import fsync, no_space_is_disk_full
 from nightrain.datasets.io.untrusted import read_bytes
 from nightrain.depthmodel.network.model_folder import CONFIG, MAX_CONFIG_BYTES, WEIGHTS
@@ -31,18 +31,18 @@ def save(folder: Path, config_json: str, tensors: Mapping[str, torch.Tensor]) ->
 
 
 def load(folder: Path) -> tuple[bytes, dict[str, torch.Tensor]]:
-    """The configuration's JSON and the tensors; raises Refused."""
+    """The configuration's JSON and the tensors; raises InvalidRequest."""
     try:
         config = read_bytes(folder, CONFIG, MAX_CONFIG_BYTES)
         with safe_open(folder / WEIGHTS, framework="pt") as file:
             belongs_to = (file.metadata() or {}).get("config_sha256")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (DamagedInput, SafetensorError, OSError) as error:
-        raise Refused(
+        raise InvalidRequest(
             f"{folder} is no saved pose network: {error}. Give the folder `pose` of a run."
         ) from error
     if belongs_to != _sha256(config):
-        raise Refused(
+        raise InvalidRequest(
             f"{folder}: {WEIGHTS} belongs to another {CONFIG}; copy both from their original."
         )
     return config, tensors

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import resize_image
 from nightrain.depthmodel.auxview.view import AuxPicture, stacked
 from nightrain.depthmodel.decoders.dpt import resize
@@ -21,10 +21,10 @@ def predict_pictures(
     batch_size: int,
     aux: Sequence[AuxPicture | None] | None,
 ) -> list[np.ndarray]:
-    """What `DepthModel.predict` says; raises Refused."""
+    """What `DepthModel.predict` says; raises InvalidRequest."""
     views = [None] * len(images) if aux is None else list(aux)
     if len(views) != len(images):
-        raise Refused(
+        raise InvalidRequest(
             f"found {len(views)} views for {len(images)} images, expected one or None each"
         )
     for image in [*images, *(view.image for view in views if view is not None)]:
@@ -54,6 +54,6 @@ def _predict_batch(
 
 def _check_picture(image: np.ndarray) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise Refused(
+        raise InvalidRequest(
             f"found an image of shape {image.shape} and {image.dtype}, expected (h, w, 3) uint8 RGB"
         )

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 
 FACTORS = (2, 4)  # from 1/16 and from 1/32 to 1/8
 
@@ -18,7 +18,7 @@ class FeaturePack(nn.Module):
 
     `channels` is C: C2/4 + C3/16 of a pyramid, C2 + C3 on `one_grid`. An image whose sides 32 does
     not divide gives grids of different size; the smaller is filled up with zeros at the bottom and
-    the right. Raises Refused for a pyramid whose channels 4 and 16 do not divide.
+    the right. Raises InvalidRequest for a pyramid whose channels 4 and 16 do not divide.
     """
 
     def __init__(self, channels: tuple[int, int], *, one_grid: bool) -> None:
@@ -26,7 +26,7 @@ class FeaturePack(nn.Module):
         self.factors = (1, 1) if one_grid else FACTORS
         for level, (wide, factor) in enumerate(zip(channels, self.factors, strict=True), start=2):
             if wide % factor**2:
-                raise Refused(
+                raise InvalidRequest(
                     f"found {wide} channels at encoder level {level}, expected a multiple of "
                     f"{factor**2} for a pixel shuffle by {factor}: take an encoder of other widths"
                 )
@@ -35,21 +35,24 @@ class FeaturePack(nn.Module):
         self.channels = self._split + channels[1] // self.factors[1] ** 2
 
     def forward(self, e2: Tensor, e3: Tensor) -> Tensor:
-        """F (B, C, h, w) on the larger of the two grids; raises Refused for other channels."""
+        """F (B, C, h, w) on the larger of the two grids.
+
+        Raises InvalidRequest for other channels.
+        """
         self._check((e2, e3))
         maps = [F.pixel_shuffle(e, s) for e, s in zip((e2, e3), self.factors, strict=True)]
         height, width = (max(m.shape[side] for m in maps) for side in (2, 3))
         return torch.cat([_filled_up(m, height, width) for m in maps], dim=1)
 
     def unpack(self, packed: Tensor, like: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """The maps (e2, e3) in F (B, C, h, w), of the sizes of `like`; raises Refused."""
+        """The maps (e2, e3) in F (B, C, h, w), of the sizes of `like`; raises InvalidRequest."""
         self._check(like)
         heights, widths = (
             [e.shape[side] * s for e, s in zip(like, self.factors, strict=True)] for side in (2, 3)
         )
         expected = (like[0].shape[0], self.channels, max(heights), max(widths))
         if packed.shape != expected:
-            raise Refused(
+            raise InvalidRequest(
                 f"found packed features of shape {tuple(packed.shape)}, expected {expected} for "
                 f"maps of {tuple(like[0].shape)} and {tuple(like[1].shape)}"
             )
@@ -62,12 +65,12 @@ class FeaturePack(nn.Module):
     def _check(self, levels: tuple[Tensor, Tensor]) -> None:
         found = tuple(e.shape[1] if e.ndim == 4 else None for e in levels)
         if found != self.level_channels:
-            raise Refused(
+            raise InvalidRequest(
                 f"found maps of shapes {[tuple(e.shape) for e in levels]}, expected (B, C, h, w) "
                 f"with C = {self.level_channels}"
             )
         if self.factors == (1, 1) and levels[0].shape[2:] != levels[1].shape[2:]:
-            raise Refused(
+            raise InvalidRequest(
                 f"found grids {tuple(levels[0].shape[2:])} and {tuple(levels[1].shape[2:])}, "
                 "expected one: a pyramid's maps need one_grid=False"
             )

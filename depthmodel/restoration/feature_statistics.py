@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 
 SMALLEST = 0.01  # deviation of a dead channel, as a share of the median one's
 
@@ -31,14 +31,16 @@ def feature_statistics(
     """Statistics over all places of all maps (B, C, h, w), with components where asked for.
 
     A channel that hardly varies counts as if it had 1 % of the median deviation, a component 1 %
-    of a channel's. Raises Refused without a map, for values that are not finite, and where nothing
-    varies.
+    of a channel's. Raises InvalidRequest without a map, for values that are not finite, and where
+    nothing varies.
     """
     count, mean, moment = 0, torch.zeros(()), torch.zeros(())
     for one in features:
         places = one.detach().movedim(1, -1).flatten(0, -2).double().cpu()  # (n, C)
         if not torch.isfinite(places).all():
-            raise Refused("found features that are not finite: look at the encoder's weights")
+            raise InvalidRequest(
+                "found features that are not finite: look at the encoder's weights"
+            )
         centre = places.mean(0)
         off = places - centre
         new = off.square().sum(0) if num_components is None else off.T @ off  # (C,) or (C, C)
@@ -51,7 +53,7 @@ def feature_statistics(
         mean += shift * (len(places) / total)
         count = total
     if count == 0:
-        raise Refused("found no features to calibrate with: give at least one map")
+        raise InvalidRequest("found no features to calibrate with: give at least one map")
     return _statistics(mean, moment / count, num_components)
 
 
@@ -60,7 +62,9 @@ def _statistics(mean: Tensor, covariance: Tensor, num_components: int | None) ->
     variance = covariance if num_components is None else covariance.diagonal()
     std = variance.sqrt()
     if not std.any():
-        raise Refused("found features that are the same everywhere: give maps of several images")
+        raise InvalidRequest(
+            "found features that are the same everywhere: give maps of several images"
+        )
     # Not the mean: a few channels of a transformer are far larger than all others.
     std = std.clamp_min(SMALLEST * float(std[std > 0].median()))
     if num_components is None:

@@ -10,7 +10,7 @@ in x_t, as DDIM's does (Song et al., ICLR 2021). eta: a number, or broadcast, as
 import torch
 from torch import Tensor
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 
 
 def shift_schedule(
@@ -19,11 +19,11 @@ def shift_schedule(
     """eta_1 .. eta_T (T,) float64 on the CPU, increasing: sqrt(eta) is geometric in a warped time.
 
     sqrt(eta_t) = s (end/s)^(((t-1)/(T-1))^power), s = min(min_noise/kappa, min_noise); one step
-    alone has sqrt(eta) = end. Source: ResShift, section 2.2. Raises Refused for values that give
-    no increasing schedule in (0, 1).
+    alone has sqrt(eta) = end. Source: ResShift, section 2.2. Raises InvalidRequest for values that
+    give no increasing schedule in (0, 1).
     """
     if num_steps < 1 or kappa < 0 or power <= 0 or not 0 < min_noise < end < 1:
-        raise Refused(
+        raise InvalidRequest(
             f"found num_steps {num_steps}, kappa {kappa}, power {power}, min_noise {min_noise} and "
             f"end {end}, expected num_steps >= 1, kappa >= 0, power > 0, 0 < min_noise < end < 1"
         )

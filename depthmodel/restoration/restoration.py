@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.restoration.feature_statistics import feature_statistics
 from nightrain.depthmodel.restoration.residual_shift import (
     deterministic_step,
@@ -29,8 +29,8 @@ class FeatureRestoration(nn.Module):
     The diffusion lives in the space of `standardise`: (F - mean) / std per channel or, with
     `num_components` K, the K principal components of that, each scaled to deviation 1; what lies
     outside them stays as it is. `mean`, `std`, `basis` and `component_std` are buffers that
-    `calibrate` sets; before, they are those of standardised features. Raises Refused for more
-    components than channels.
+    `calibrate` sets; before, they are those of standardised features. Raises InvalidRequest for
+    more components than channels.
     """
 
     mean: Tensor
@@ -46,7 +46,7 @@ class FeatureRestoration(nn.Module):
         self.register_buffer("std", torch.ones(channels))
         if components is not None:
             if components > channels:
-                raise Refused(
+                raise InvalidRequest(
                     f"found num_components {components}, expected at most the {channels} channels "
                     "of the features: lower it, or leave it out"
                 )
@@ -65,7 +65,7 @@ class FeatureRestoration(nn.Module):
         generator: torch.Generator | None = None,
         num_steps: int | None = None,
     ) -> list[Tensor]:
-        """Estimates (B, C, h, w) at steps T .. 1, the last being the result; raises Refused.
+        """Estimates (B, C, h, w) at steps T .. 1, the last being the result; raises InvalidRequest.
 
         The start's noise is `noise`, standard normal in the shape of `standardise(features)`, or
         drawn from `generator`, or zero; a stochastic chain draws from `generator`, too, and without
@@ -95,10 +95,10 @@ class FeatureRestoration(nn.Module):
         """Noise a known target (B, C, h, w) to step t (B,), 1 .. T, and estimate it (B, C, h, w).
 
         `eps`: standard normal in the shape of `standardise(features)`. Its squared error to the
-        target is ResShift's training loss. No gradient reaches the target. Raises Refused.
+        target is ResShift's training loss. No gradient reaches the target. Raises InvalidRequest.
         """
         if target.shape != features.shape:
-            raise Refused(
+            raise InvalidRequest(
                 f"found a target of shape {tuple(target.shape)} for features of shape "
                 f"{tuple(features.shape)}, expected the same"
             )
@@ -110,7 +110,8 @@ class FeatureRestoration(nn.Module):
         return self._restored(features, self.unet(x, f, step))
 
     def standardise(self, features: Tensor) -> Tensor:
-        """Features (B, C, h, w) -> (B, K or C, h, w) with mean 0 and deviation 1; raises Refused.
+        """Features (B, C, h, w) -> (B, K or C, h, w) with mean 0 and deviation 1; raises
+        InvalidRequest.
 
         Nothing is changed before `calibrate`, but for the channels left out by `num_components`.
         """
@@ -123,7 +124,7 @@ class FeatureRestoration(nn.Module):
         """Take mean, deviation and components from maps (B, C, h, w) of training images.
 
         To be called once, before training: weights trained with other statistics do not fit.
-        Raises Refused where `feature_statistics` does.
+        Raises InvalidRequest where `feature_statistics` does.
         """
         maps = (self._checked(one) for one in features)
         found = feature_statistics(maps, self.config.num_components)
@@ -139,11 +140,16 @@ class FeatureRestoration(nn.Module):
         return bool((self.std != 1).any())
 
     def steps(self, num_steps: int | None = None) -> list[int]:
-        """The steps to be taken, from T down to 1 (T alone where it is one); raises Refused."""
+        """The steps to be taken, from T down to 1 (T alone where it is one).
+
+        Raises InvalidRequest.
+        """
         last = self.config.effective_steps
         count = last if num_steps is None else num_steps
         if not 1 <= count <= last:
-            raise Refused(f"found num_steps {count}, expected 1 to the {last} of the configuration")
+            raise InvalidRequest(
+                f"found num_steps {count}, expected 1 to the {last} of the configuration"
+            )
         return [last - i * (last - 1) // max(1, count - 1) for i in range(count)]
 
     def _earlier(
@@ -174,7 +180,7 @@ class FeatureRestoration(nn.Module):
 
     def _checked(self, features: Tensor) -> Tensor:
         if features.ndim != 4 or features.shape[1] != self.channels:
-            raise Refused(
+            raise InvalidRequest(
                 f"found features of shape {tuple(features.shape)}, expected (B, {self.channels}, "
                 "h, w), as FeaturePack gives them"
             )
@@ -186,7 +192,7 @@ class FeatureRestoration(nn.Module):
         if isinstance(step, int):
             step = _filled(step, features)
         if step.shape != features.shape[:1] or not ((step >= 1) & (step <= last)).all():
-            raise Refused(
+            raise InvalidRequest(
                 f"found steps {step.tolist()} for {features.shape[0]} maps, expected one of "
                 f"1 to {last} for each"
             )
@@ -203,7 +209,7 @@ def _filled(step: int, like: Tensor) -> Tensor:
 
 def _checked_noise(noise: Tensor, like: Tensor) -> Tensor:
     if noise.shape != like.shape:
-        raise Refused(
+        raise InvalidRequest(
             f"found noise of shape {tuple(noise.shape)}, expected {tuple(like.shape)}, that of the "
             "standardised features"
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.index import TableRows
 from nightrain.depthmodel.config import DepthConfig
 from nightrain.depthmodel.network.family import load_shared
@@ -18,7 +18,8 @@ from nightrain.depthmodel.roles.teacher import Teacher
 
 
 def make_objective(config: TrainConfig) -> Objective:
-    """The networks and the loss of a run; raises Refused for weights that do not fit or are absent.
+    """The networks and the loss of a run; raises InvalidRequest for weights that do not fit or are
+    absent.
 
     A network without pretrained weights starts at random numbers of torch's current generator.
     """
@@ -51,14 +52,16 @@ def _restorer(config: TrainConfig, role: RestorerConfig) -> Restorer:
 
 
 def require_labels_of_teacher(config: TrainConfig, labels: TableRows | None) -> None:
-    """Raise Refused where a student's labels are of another teacher than the one it names."""
+    """Raise InvalidRequest where a student's labels are of another teacher than the one it
+    names.
+    """
     role = config.role
     if not isinstance(role, StudentConfig) or role.teacher is None or labels is None:
         return
     digest = saved_digest(role.teacher)
     made_by = set(labels.columns["teacher_sha256"].tolist())
     if made_by - {digest}:
-        raise Refused(
+        raise InvalidRequest(
             f"labels/{config.data.labels} are of the teacher {', '.join(sorted(made_by))}, but "
             f"{role.teacher} holds {digest}. Name the teacher that made the labels, or label again "
             "with `nightrain label`."
@@ -72,7 +75,7 @@ def _reference(config: TrainConfig, role: StudentConfig) -> DepthModel:
         with torch.random.fork_rng(devices=[]):  # the student starts as it would without it
             return DepthModel(config.model.model_copy(update={"backbone": backbone}))
     if role.teacher is None:
-        raise Refused(
+        raise InvalidRequest(
             "The semantic and the feature loss need a frozen encoder: name a teacher's folder or "
             "the reference's weights, or set loss.semantic and loss.feature to 0."
         )
@@ -93,7 +96,7 @@ def _require_alike(
         if theirs[part] != ours[part]
     ]
     if differing:
-        raise Refused(
+        raise InvalidRequest(
             f"{what}, its network must be the student's, but its {'; its '.join(differing)}. Name "
             "another teacher, or train a student of its architecture."
         )

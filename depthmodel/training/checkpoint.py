@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import fsync, no_space_is_disk_full
 
 Tensors = dict[str, torch.Tensor]
@@ -75,15 +75,15 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint and check its digests; raises Refused for a damaged one."""
+    """Read a checkpoint and check its digests; raises InvalidRequest for a damaged one."""
     try:
         state = json.loads((path / STATE).read_text())
         step, facts, digests = int(state["step"]), dict(state["facts"]), dict(state["sha256"])
         damaged = [n for n, d in digests.items() if _sha256(path / f"{n}.safetensors") != d]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Refused(f"{path} is no checkpoint: {error}. {_advice(path)}") from error
+        raise InvalidRequest(f"{path} is no checkpoint: {error}. {_advice(path)}") from error
     if damaged:
-        raise Refused(f"{path} was changed since it was written: {damaged}. {_advice(path)}")
+        raise InvalidRequest(f"{path} was changed since it was written: {damaged}. {_advice(path)}")
     parts = {name: load_file(path / f"{name}.safetensors") for name in digests}
     return Checkpoint(step, facts, parts)
 

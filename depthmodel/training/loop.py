@@ -69,7 +69,7 @@ def train(
 ) -> TrainReport:
     """Train what `config` says on a dataset into the folder `run`, or go on with what is there.
 
-    `device` "cpu" keeps it off a GPU. Raises Refused where the folder holds another run or
+    `device` "cpu" keeps it off a GPU. Raises InvalidRequest where the folder holds another run or
     somebody is at it or its last checkpoint is damaged, NonFiniteLoss, CorruptShard, DiskFull; the
     last checkpoint stays.
     """
@@ -83,7 +83,7 @@ def train(
             digest=finished,
         )
     with (
-        folder.claimed() as claim,
+        folder.leased() as lease,
         closing(Trainer(config, dataset, run, make_accelerator(config, device))) as trainer,
     ):
         folder.begin()
@@ -91,7 +91,7 @@ def train(
         while trainer.step < config.num_steps and not _anybody(trainer.accelerator, stopped()):
             trainer.do_step()
             on_step(trainer.step, config.num_steps)
-            claim.renew()
+            lease.renew()
         trainer.save()
         report = _report(trainer, first, time.perf_counter() - started)
         if report.status == "finished" and trainer.accelerator.is_main_process:

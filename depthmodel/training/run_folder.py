@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
-from nightrain.datasets.shards.leases import Claim
-from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.shards.leases import Lease
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.model_folder import saved_digest
 from nightrain.depthmodel.roles.config import RestorerConfig, StudentConfig, TrainConfig
@@ -26,7 +26,10 @@ ELSEWHERE = ("teacher", "base")  # folders: who lies there counts, and not where
 
 
 class RunFolder:
-    """The folder of one run; raises Refused where it holds a run with other settings or data."""
+    """The folder of one run.
+
+    Raises InvalidRequest where it holds a run with other settings or data.
+    """
 
     def __init__(self, folder: Path, config: TrainConfig, dataset: Path) -> None:
         self.folder, self.config, self.dataset = folder, config, dataset
@@ -34,24 +37,27 @@ class RunFolder:
         self._check()
 
     def begin(self) -> None:
-        """Write what is asked for, once it is known to work; raises Refused as the class does."""
+        """Write what is asked for, once it is known to work.
+
+        Raises InvalidRequest as the class does.
+        """
         self._check()
         if not (self.folder / REQUEST).exists() and not _rank():
             write_whole(self.folder / REQUEST, json.dumps(self.asked, indent=1))
 
     @contextmanager
-    def claimed(self) -> Iterator[Claim]:
-        """Keep other processes off the run; raises Refused where one is at it.
+    def leased(self) -> Iterator[Lease]:
+        """Keep other processes off the run; raises InvalidRequest where one is at it.
 
         Each process of one run (torchrun's RANK) holds a lease of its own.
         """
-        claim = Claim.take(self.folder, f"rank-{_rank()}" if _rank() else "run")
-        if claim is None:
-            raise Refused(
+        lease = Lease.take(self.folder, f"rank-{_rank()}" if _rank() else "run")
+        if lease is None:
+            raise InvalidRequest(
                 f"another process trains in {self.folder}. Wait for it, or give another folder."
             )
-        with claim:
-            yield claim
+        with lease:
+            yield lease
 
     def _check(self) -> None:
         path = self.folder / REQUEST
@@ -60,7 +66,7 @@ class RunFolder:
         before = _with_new_fields(json.loads(path.read_text()), self.config)
         found = list(_differences(before, self.asked))
         if found:
-            raise Refused(
+            raise InvalidRequest(
                 f"{self.folder} holds a run with other settings or data: "
                 f"{'; '.join(found[:5])}. Give another folder, or remove this one to begin "
                 "anew."
@@ -103,7 +109,8 @@ class RunFolder:
 
 
 def request(config: TrainConfig, dataset: Path) -> dict[str, Any]:
-    """All that a run's result depends on, as JSON; raises CorruptShard, Refused for no teacher.
+    """All that a run's result depends on, as JSON; raises CorruptShard, InvalidRequest for no
+    teacher.
 
     How many processes read, and where the teacher lies, do not matter; who the teacher is does.
     """
@@ -138,11 +145,11 @@ def _with_new_fields(before: dict[str, Any], config: TrainConfig) -> dict[str, A
 
 def table_digests(dataset: Path, config: TrainConfig) -> dict[str, str]:
     """Digest of each table's files of the split that a run reads; raises CorruptShard."""
-    catalog, data = Catalog(dataset), config.data
+    manifest, data = Manifest(dataset), config.data
     names = [FRAMES]
-    names += [t for recipe in data.recipes for t in catalog.tables(f"variants/{recipe}/")]
+    names += [t for recipe in data.recipes for t in manifest.tables(f"variants/{recipe}/")]
     names += [f"labels/{data.labels}"] if data.labels else []
-    return {name: _digest(catalog, name, data.split) for name in names}
+    return {name: _digest(manifest, name, data.split) for name in names}
 
 
 def code_commit() -> str:
@@ -158,8 +165,8 @@ def code_commit() -> str:
     return commit.stdout.strip()[:12] + ("+" if changed.stdout.strip() else "")
 
 
-def _digest(catalog: Catalog, table: str, split: str) -> str:
-    of_split = [e for e in catalog.entries(table) if e.about.get("split", split) == split]
+def _digest(manifest: Manifest, table: str, split: str) -> str:
+    of_split = [e for e in manifest.entries(table) if e.about.get("split", split) == split]
     rows = [f"{e.shard.name} {e.rows.sha256}" for e in of_split]
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.loader import TrainingLoader, TrainingSet, make_loader
 from nightrain.datasets.loader.packing import as_float
 from nightrain.datasets.loader.sampler import ResumableSampler
@@ -38,7 +38,10 @@ CALIBRATION_BATCHES = 16  # that the statistics of features are taken from
 
 
 class Trainer:
-    """Goes on from a run's last checkpoint, where there is one; raises Refused, CorruptShard."""
+    """Goes on from a run's last checkpoint, where there is one.
+
+    Raises InvalidRequest, CorruptShard.
+    """
 
     def __init__(
         self, config: TrainConfig, dataset: Path, run: Path, accelerator: Accelerator
@@ -56,7 +59,7 @@ class Trainer:
         rank, ranks = accelerator.process_index, accelerator.num_processes
         self.sampler = data.sampler(config.seed, rank=rank, world_size=ranks)
         if len(self.sampler) < config.batch_size:
-            raise Refused(
+            raise InvalidRequest(
                 f"{len(self.sampler)} samples for each of {ranks} processes make no batch of "
                 f"{config.batch_size}; take a smaller batch_size or more frames."
             )
@@ -166,7 +169,7 @@ class Trainer:
             self.sampler.load_state_dict(before.facts["sampler"])
             self.means = Means(before.facts["means"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise Refused(
+            raise InvalidRequest(
                 f"{found[-1]} is a checkpoint of another network or optimiser: {error}. Remove it "
                 "to go on from the one before, or give another folder."
             ) from error

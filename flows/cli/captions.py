@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightrain.flows.cli.console import end, exit_code, one_of, print_json, print_run, progress_bar
-from nightrain.flows.cli.modes import EngineMode, check_mode, run_flow, run_local, say_server
+from nightrain.flows.cli.modes import Runner, check_mode, run_flow, run_local, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -20,7 +20,7 @@ def caption(
     captioner: Annotated[
         str, typer.Option(help="blip2, small (two networks), or metadata: the source's own words")
     ] = "blip2",
-    engine_mode: EngineMode = "prefect",
+    runner: Runner = "prefect",
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
     """Say in a sentence what each frame shows, once, for recipes with `captioner: ...`."""
@@ -28,14 +28,14 @@ def caption(
     from nightrain.pipelines.captions.job import caption as run
     from nightrain.pipelines.runs.stop import Stop
 
-    check_mode(engine_mode)
+    check_mode(runner)
     chosen: CaptionerName = one_of("--captioner", captioner, CAPTIONERS)
     job, stop = CaptionJob(dataset=dataset.resolve(), captioner=chosen), Stop()
     job.plan()  # what is refused is said before a server is started
-    if engine_mode == "prefect" and not json:
+    if runner == "prefect" and not json:
         say_server("caption-frames")
     with progress_bar("captions", shown=not json) as bar:
-        if engine_mode == "local":
+        if runner == "local":
             report = run_local(partial(run, job), 1, stop, bar.add)
         else:
             report = run_flow(_flow, job, stop, bar.add)

@@ -41,12 +41,12 @@ def console() -> Console:
 
 def fail(error: NightrainError) -> int:
     """Print an error for a person and return its exit code."""
-    from nightrain.datasets.errors import DiskFull, PlanMismatch, Refused
+    from nightrain.datasets.errors import DiskFull, InvalidRequest, PlanMismatch
 
     typer.secho(f"nightrain: {error}", err=True, fg="red")
     if isinstance(error, DiskFull):
         return EXIT_DISK_FULL
-    return EXIT_REFUSED if isinstance(error, Refused | PlanMismatch) else EXIT_FAILED
+    return EXIT_REFUSED if isinstance(error, InvalidRequest | PlanMismatch) else EXIT_FAILED
 
 
 def print_json(value: BaseModel) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightrain.flows.cli.console import Bar, console, end, print_run, progress_bar
-from nightrain.flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
+from nightrain.flows.cli.modes import Runner, check_mode, run_long_flow, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -39,7 +39,7 @@ LOOKING = "re-hashing everything and looking at it"
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to make or to go on with")] = Path("demo"),
-    engine_mode: EngineMode = "prefect",
+    runner: Runner = "prefect",
 ) -> None:
     """Render a world, make its weather, train a teacher and a student, score them by condition.
 
@@ -47,21 +47,21 @@ def demo(
     """
     from nightrain.pipelines.demo import WholeJob
 
-    run_demo(WholeJob(out=out), engine_mode)
+    run_demo(WholeJob(out=out), runner)
 
 
-def run_demo(job: WholeJob, engine_mode: str) -> None:
+def run_demo(job: WholeJob, runner: str) -> None:
     """Run a whole job, say what it does, and show what came out."""
     from nightrain.pipelines.demo import require_same_job
     from nightrain.pipelines.runs.stop import Stop
 
-    check_mode(engine_mode)
+    check_mode(runner)
     require_same_job(job)  # what is refused is said before a server is started
-    if engine_mode == "prefect":
+    if runner == "prefect":
         say_server("clear-to-table")
     stop = Stop()
     with Narrator() as narrator:
-        report = _run(job, engine_mode, stop, narrator)
+        report = _run(job, runner, stop, narrator)
     if report.table is None:
         console().print("[yellow]stopped[/yellow]   on request; the same command goes on from here")
         end(stop.exit_code)
@@ -129,11 +129,11 @@ def print_table(table: ComparisonTable) -> None:
     )
 
 
-def _run(job: WholeJob, engine_mode: str, stop: Stop, narrator: Narrator) -> WholeReport:
+def _run(job: WholeJob, runner: str, stop: Stop, narrator: Narrator) -> WholeReport:
     from nightrain.pipelines.demo import clear_to_table, run_here
     from nightrain.pipelines.runs.stop import stop_on_signals
 
-    if engine_mode == "prefect":
+    if runner == "prefect":
         watchers = {"on_rows": narrator.on_rows, "on_stage": narrator.on_stage}
         return run_long_flow(_flow, job, stop, narrator.on_step, **watchers)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightrain.flows.cli.console import console, end, one_of, print_json, progress_bar
-from nightrain.flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
+from nightrain.flows.cli.modes import Runner, check_mode, run_long_flow, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -53,7 +53,7 @@ def evaluate(
     pictures: Annotated[
         int, typer.Option(min=0, help="Frames per condition on the sheet of error maps")
     ] = 2,
-    engine_mode: EngineMode = "local",
+    runner: Runner = "local",
     json: Annotated[bool, typer.Option("--json", help="Print the evaluation as JSON")] = False,
 ) -> None:
     """Score a depth model by condition as md4all does, and on KITTI's protocol.
@@ -63,7 +63,7 @@ def evaluate(
     tables.json for all caps and variants (metric, median-scaled, averaged with the flipped image),
     and error-maps.png.
     """
-    check_mode(engine_mode)
+    check_mode(runner)
     settings = _settings(protocol, split, truth, cap)
     from nightrain.depthmodel.evaluation.results import read_evaluation
     from nightrain.pipelines.depth.evaluation import EvaluationJob, evaluate_model
@@ -80,10 +80,10 @@ def evaluate(
         frames_pictured=pictures,
     )
     stop = Stop()
-    if engine_mode == "prefect" and not json:
+    if runner == "prefect" and not json:
         say_server("evaluate-depth")
     with progress_bar("frames", shown=not json) as bar:
-        if engine_mode == "local":
+        if runner == "local":
             with stop_on_signals(stop):
                 report = evaluate_model(job, stop=stop, on_step=bar.reach)
         else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightrain.flows.cli.console import console, end, exit_code, print_json, print_run, progress_bar
-from nightrain.flows.cli.modes import EngineMode, check_mode, run_flow, run_local, say_server
+from nightrain.flows.cli.modes import Runner, check_mode, run_flow, run_local, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -73,7 +73,7 @@ def preview(
 def generate(
     dataset: Dataset,
     recipe: RecipeName = "weather",
-    engine_mode: EngineMode = "prefect",
+    runner: Runner = "prefect",
     workers: Annotated[int, typer.Option(min=1, help="Shards made side by side")] = 1,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Make only what is in quarantine")
@@ -94,9 +94,9 @@ def generate(
     from nightrain.pipelines.runs.run import generate as run
     from nightrain.pipelines.runs.stop import Stop
 
-    check_mode(engine_mode)
-    if gpu_limit is not None and engine_mode == "local":
-        raise typer.BadParameter("--gpu-limit is kept by a server; it needs --engine-mode prefect")
+    check_mode(runner)
+    if gpu_limit is not None and runner == "local":
+        raise typer.BadParameter("--gpu-limit is kept by a server; it needs --runner prefect")
     job = GenerateJob(
         dataset=dataset.resolve(),
         recipe=recipe,
@@ -106,10 +106,10 @@ def generate(
         gpu_limit=gpu_limit,
     )
     stop = Stop()
-    if engine_mode == "prefect" and not json:
+    if runner == "prefect" and not json:
         say_server("generate-variants")
     with progress_bar("variants", None if retry_failed else _num_left(job), not json) as bar:
-        if engine_mode == "local":
+        if runner == "local":
             report = run_local(partial(run, job), workers, stop, bar.add)
         else:
             report = run_flow(_flow, job, stop, bar.add)
@@ -128,10 +128,10 @@ def _flow() -> Flow[..., Any]:
 
 def _num_left(job: GenerateJob) -> int:
     """Variants of a job that are neither committed nor quarantined."""
-    from nightrain.datasets.shards.manifest import Catalog
+    from nightrain.datasets.shards.manifest import Manifest
 
     plan = job.plan()
-    entries = [Catalog(job.dataset).entry(shard) for shard in plan.shards]
+    entries = [Manifest(job.dataset).entry(shard) for shard in plan.shards]
     done = sum(e.rows.num_rows + sum(e.counts.values()) for e in entries if e is not None)
     return plan.num_variants - done
 

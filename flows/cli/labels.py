@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightrain.flows.cli.console import end, exit_code, one_of, print_json, print_run, progress_bar
-from nightrain.flows.cli.modes import EngineMode, check_mode, run_flow, run_local, say_server
+from nightrain.flows.cli.modes import Runner, check_mode, run_flow, run_local, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -32,7 +32,7 @@ def label(
         str, typer.Option(help="flip, or flip+photometric where neighbours exist")
     ] = "flip+photometric",
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures at once")] = 8,
-    engine_mode: EngineMode = "prefect",
+    runner: Runner = "prefect",
     workers: Annotated[int, typer.Option(min=1, help="Shards labelled side by side")] = 1,
     include_evaluation_scenes: Annotated[
         bool,
@@ -51,7 +51,7 @@ def label(
     from nightrain.pipelines.labels.settings import LabelSettings
     from nightrain.pipelines.runs.stop import Stop
 
-    check_mode(engine_mode)
+    check_mode(runner)
     conditions = [one_of("--condition", c, tuple(Condition)) for c in condition or ["clear"]]
     job = LabelJob(
         dataset=dataset.resolve(),
@@ -68,10 +68,10 @@ def label(
         include_evaluation_scenes=include_evaluation_scenes,
     )
     stop, num_left = Stop(), _num_left(job)  # what is refused is said before a server is started
-    if engine_mode == "prefect" and not json:
+    if runner == "prefect" and not json:
         say_server("label-depth")
     with progress_bar("labels", num_left, not json) as bar:
-        if engine_mode == "local":
+        if runner == "local":
             report = run_local(partial(run, job), job.num_workers, stop, bar.add)
         else:
             report = run_flow(_flow, job, stop, bar.add)
@@ -84,10 +84,10 @@ def label(
 
 def _num_left(job: LabelJob) -> int:
     """Frames of a job whose labels are not committed."""
-    from nightrain.datasets.shards.manifest import Catalog
+    from nightrain.datasets.shards.manifest import Manifest
 
     plan = job.plan()
-    entries = [Catalog(job.dataset).entry(shard) for shard in plan.shards]
+    entries = [Manifest(job.dataset).entry(shard) for shard in plan.shards]
     return plan.num_frames - sum(e.rows.num_rows for e in entries if e is not None)
 
 

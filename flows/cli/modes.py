@@ -17,15 +17,13 @@ if TYPE_CHECKING:
     from nightrain.pipelines.runs.run import RunReport
     from nightrain.pipelines.runs.stop import Stop
 
-EngineMode = Annotated[
-    str, typer.Option(help="prefect: as a flow run; local: the same job, no server")
-]
+Runner = Annotated[str, typer.Option(help="prefect: as a flow run; local: the same job, no server")]
 
 
-def check_mode(engine_mode: str) -> None:
+def check_mode(runner: str) -> None:
     """Raises typer.BadParameter for a mode that there is not."""
-    if engine_mode not in ("prefect", "local"):
-        raise typer.BadParameter(f"--engine-mode is {engine_mode!r}; expected prefect or local")
+    if runner not in ("prefect", "local"):
+        raise typer.BadParameter(f"--runner is {runner!r}; expected prefect or local")
 
 
 def run_local(job: ShardJob, num_workers: int, stop: Stop, on_rows: OnRows) -> RunReport:

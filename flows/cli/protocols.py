@@ -115,10 +115,10 @@ def leakage(
         leakage_report,
         read_set,
     )
-    from nightrain.datasets.shards.manifest import FRAMES, Catalog
+    from nightrain.datasets.shards.manifest import FRAMES, Manifest
     from nightrain.datasets.sources.scene_conditions import SPLITS
 
-    entries = [e for root in datasets for e in Catalog(root).entries(FRAMES)]
+    entries = [e for root in datasets for e in Manifest(root).entries(FRAMES)]
     total = sum(e.rows.num_rows for e in entries if e.about.get("split") in SPLITS)
     with progress_bar("images", total, not json) as bar:
         train, held_out = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nightrain.flows.cli.console import end, print_json, progress_bar
-from nightrain.flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
+from nightrain.flows.cli.modes import Runner, check_mode, run_long_flow, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -48,14 +48,14 @@ def train(
         bool, typer.Option("--tensorboard", help="For TensorBoard, too")
     ] = False,
     device: Annotated[str, typer.Option(help="cpu: stay off a GPU")] = "",
-    engine_mode: EngineMode = "prefect",
+    runner: Runner = "prefect",
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
     """Train a teacher, a student or parts of a network; the same command goes on after a stop."""
     from nightrain.pipelines.depth.training import TrainJob, train_network
     from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
-    check_mode(engine_mode)
+    check_mode(runner)
     job = TrainJob(
         preset=preset,
         dataset=dataset.resolve(),
@@ -73,10 +73,10 @@ def train(
     )
     config, stop = job.config(), Stop()  # what is refused is said before a server is started
     role = _role(config.role)
-    if engine_mode == "prefect" and not json:
+    if runner == "prefect" and not json:
         say_server(f"train-{role}")
     with progress_bar("steps", config.num_steps, not json) as bar:
-        if engine_mode == "local":
+        if runner == "local":
             with stop_on_signals(stop):
                 report = train_network(job, stop=stop, on_step=bar.reach)
         else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from nightrain.flows.cli.console import EXIT_INCOMPLETE, end, print_json, progress_bar
-from nightrain.flows.cli.modes import EngineMode, check_mode, run_long_flow, say_server
+from nightrain.flows.cli.modes import Runner, check_mode, run_long_flow, say_server
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -36,7 +36,7 @@ def usefulness(
     batch_size: Annotated[int | None, typer.Option(min=1, help="Batch; world-student's")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Runs side by side, a thread each")] = 1,
     device: Annotated[str, typer.Option(help="cpu: stay off a GPU")] = "",
-    engine_mode: EngineMode = "prefect",
+    runner: Runner = "prefect",
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
     """Train students with and without variants at equal compute and test them on true weather.
@@ -49,7 +49,7 @@ def usefulness(
     from nightrain.pipelines.usefulness.job import UsefulnessJob, plan_study
     from nightrain.pipelines.usefulness.study import run_usefulness
 
-    check_mode(engine_mode)
+    check_mode(runner)
     chosen = arms_named(_listed("--arms", arms, str), _listed("--dose", dose, float))
     numbers = _listed("--seeds", seeds, int)
     if not numbers or min(numbers) < 0:
@@ -68,11 +68,11 @@ def usefulness(
         device=device or None,
     )
     plan, stop = plan_study(job), Stop()  # what is refused is said before a server is started
-    if engine_mode == "prefect" and not json:
+    if runner == "prefect" and not json:
         say_server("usefulness")
     num_steps = sum(run.config.num_steps for run in plan.runs)
     with _said(not json), progress_bar("steps", num_steps, not json) as bar:
-        if engine_mode == "local":
+        if runner == "local":
             with stop_on_signals(stop):
                 report = run_usefulness(job, stop=stop, on_step=bar.reach)
         else:

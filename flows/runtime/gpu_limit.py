@@ -8,7 +8,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.runs.stop import Stop
 
 SECONDS_PER_TRY = 2.0  # how long a wish to stop may go unheard while waiting for a turn
@@ -16,13 +16,15 @@ LEASE_SECONDS = 60.0  # a killed holder blocks the others for so long, and the l
 
 
 def require_limit(name: str) -> None:
-    """Raises Refused where the server knows no limit of that name, which would hold nobody back."""
+    """Raises InvalidRequest where the server knows no limit of that name, which would hold
+    nobody back.
+    """
     with get_client(sync_client=True) as client:
         try:
             client.read_global_concurrency_limit_by_name(name)
         except ObjectNotFound:
             server = PREFECT_API_URL.value() or "the temporary one"
-            raise Refused(
+            raise InvalidRequest(
                 f"The Prefect server ({server}) has no global concurrency limit {name!r}. Make it "
                 f"with `prefect gcl create {name} --limit 1` (one shard at a time on that GPU), or "
                 "name no GPU limit."

@@ -26,7 +26,7 @@ class Captioner(Protocol):
     def weights(self) -> str:
         """Which weights: "Salesforce/blip2-opt-2.7b@59a1ef6c1e51"; "" without any.
 
-        Raises Refused where that is not known without weights that are missing.
+        Raises InvalidRequest where that is not known without weights that are missing.
         """
         ...
 
@@ -38,13 +38,13 @@ class Captioner(Protocol):
     def caption(self, images: Sequence[np.ndarray], about: Sequence[str]) -> list[str]:
         """One caption per picture (H, W, 3) uint8 sRGB and the source's words about its scene.
 
-        Raises Refused where the weights are missing.
+        Raises InvalidRequest where the weights are missing.
         """
         ...
 
 
 def captions_table(captioner: Captioner) -> str:
-    """Table of a captioner's captions: "captions/blip2-1a2b3c4d"; raises Refused."""
+    """Table of a captioner's captions: "captions/blip2-1a2b3c4d"; raises InvalidRequest."""
     parts = "\n".join((captioner.name, captioner.version, captioner.weights))
     return f"{CAPTIONS}/{captioner.name}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"
 

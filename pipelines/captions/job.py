@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightrain.datasets.shards.manifest import Catalog, Shard
+from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.pipelines.captions.shard import CaptionShard, plan_captions
 from nightrain.pipelines.generate.conditioning import load_captioner
@@ -27,14 +27,18 @@ class CaptionJob(BaseModel):
     )
 
     def plan(self) -> tuple[Shard, ...]:
-        """The shards that the job asks for, committed or not; raises Refused without weights."""
-        return plan_captions(Catalog(self.dataset), load_captioner(self.captioner))
+        """The shards that the job asks for, committed or not.
+
+        Raises InvalidRequest without weights.
+        """
+        return plan_captions(Manifest(self.dataset), load_captioner(self.captioner))
 
 
 def caption(
     job: CaptionJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
 ) -> RunReport:
-    """Make the captions that a job asks for, or what is missing of them; raises Refused, DiskFull.
+    """Make the captions that a job asks for, or what is missing of them; raises InvalidRequest,
+    DiskFull.
 
     They are made in one process: a captioner's weights are loaded once.
     """

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nightrain.datasets.errors import DamagedInput, DiskFull, Reason, Refused
+from nightrain.datasets.errors import DamagedInput, DiskFull, InvalidRequest, Reason
 from nightrain.datasets.io.images import decode_jpeg
-from nightrain.datasets.shards.manifest import FRAMES, Catalog, Shard
+from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.schema import CAPTIONS, SCHEMA_VERSION
 from nightrain.datasets.shards.transaction import (
@@ -35,26 +35,27 @@ ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "conditi
 COLUMNS = ("frame_id", *ORIGIN, "description", "image", "licence", "attribution")
 
 
-def plan_captions(catalog: Catalog, captioner: Captioner) -> tuple[Shard, ...]:
-    """One shard of captions per committed frames shard that holds a row; raises Refused."""
+def plan_captions(manifest: Manifest, captioner: Captioner) -> tuple[Shard, ...]:
+    """One shard of captions per committed frames shard that holds a row; raises InvalidRequest."""
     table = captions_table(captioner)
-    frames = [entry.shard for entry in catalog.entries(FRAMES) if entry.rows.num_rows]
+    frames = [entry.shard for entry in manifest.entries(FRAMES) if entry.rows.num_rows]
     return tuple(shard.model_copy(update={"table": table}) for shard in frames)
 
 
-def captions_of(catalog: Catalog, frames: Shard, captioner: Captioner) -> dict[str, str]:
+def captions_of(manifest: Manifest, frames: Shard, captioner: Captioner) -> dict[str, str]:
     """Captions by frame id of a committed frames shard.
 
-    Frames that are in quarantine are missing. Raises Refused where the shard has no captions yet.
+    Frames that are in quarantine are missing. Raises InvalidRequest where the shard has no
+    captions yet.
     """
     table = captions_table(captioner)
-    entry = catalog.entry(frames.model_copy(update={"table": table}))
+    entry = manifest.entry(frames.model_copy(update={"table": table}))
     if entry is None:
-        raise Refused(
-            f"{catalog.root} has no captions of {frames.name} by {captioner.name!r} ({table}). "
-            f"Run `nightrain caption {catalog.root} --captioner {captioner.name}` first."
+        raise InvalidRequest(
+            f"{manifest.root} has no captions of {frames.name} by {captioner.name!r} ({table}). "
+            f"Run `nightrain caption {manifest.root} --captioner {captioner.name}` first."
         )
-    columns = catalog.reader(entry.rows).table(["frame_id", "caption"]).to_pydict()
+    columns = manifest.reader(entry.rows).table(["frame_id", "caption"]).to_pydict()
     return dict(zip(columns["frame_id"], columns["caption"], strict=True))
 
 
@@ -67,9 +68,9 @@ class CaptionShard:
     batch_size: int = 32  # frames decoded at a time; a captioner makes its own batches of them
 
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
-        """Make the shard; raises Refused without weights, CorruptShard, DiskFull."""
-        catalog = Catalog(self.root)
-        frames = frames_behind(catalog, shard, retry=shard.retry)
+        """Make the shard; raises InvalidRequest without weights, CorruptShard, DiskFull."""
+        manifest = Manifest(self.root)
+        frames = frames_behind(manifest, shard, retry=shard.retry)
         about = {
             "captioner": self.captioner.name,
             "captioner_version": self.captioner.version,
@@ -80,13 +81,13 @@ class CaptionShard:
         }
 
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
-            rows = catalog.reader(frames.rows).rows(COLUMNS)
+            rows = manifest.reader(frames.rows).rows(COLUMNS)
             for batch in in_batches(rows, self.batch_size):
                 if stopping.current().requested:
                     raise StopRequested
                 yield from self._rows_of(batch, kept, about)
 
-        return make_shard(catalog, shard, CAPTIONS, about, produce, on_rows)
+        return make_shard(manifest, shard, CAPTIONS, about, produce, on_rows)
 
     def _rows_of(
         self, batch: Sequence[Row], kept: dict[str, Row], about: dict[str, str]
@@ -121,7 +122,7 @@ class CaptionShard:
         """One caption or failure per row; where a batch fails, its frames are captioned alone."""
         try:
             return list(self._ask(rows, images)) if rows else []
-        except (Refused, DiskFull):  # no other frame would fare better
+        except (InvalidRequest, DiskFull):  # no other frame would fare better
             raise
         except Exception as error:  # some frame's fault: find out whose
             if len(rows) == 1:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.weights import Weights, resolve, weights_name
 from nightrain.pipelines.captions.base import one_line
 
@@ -45,7 +45,7 @@ class _NetworkCaptioner:
 
     @property
     def weights(self) -> str:
-        """Hub id and commit, or name and fingerprint of a folder; raises Refused."""
+        """Hub id and commit, or name and fingerprint of a folder; raises InvalidRequest."""
         return weights_name(self.model, offline=self.offline)
 
     @property
@@ -60,7 +60,7 @@ class _NetworkCaptioner:
     def caption(self, images: Sequence[np.ndarray], about: Sequence[str]) -> list[str]:
         """One caption per picture (H, W, 3) uint8 sRGB, by beam search; `about` is not read.
 
-        Raises Refused where the weights are missing or of another family.
+        Raises InvalidRequest where the weights are missing or of another family.
         """
         if len(images) != len(about):
             raise ValueError(f"{len(images)} images and {len(about)} texts do not match")
@@ -122,14 +122,14 @@ class _Network:
 
 @functools.lru_cache(maxsize=1)
 def _load(settings: _NetworkCaptioner) -> _Network:
-    """Load a network once per process; raises Refused."""
+    """Load a network once per process; raises InvalidRequest."""
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
     found = resolve(settings.model, offline=settings.offline)
     family = AutoConfig.from_pretrained(found.folder, local_files_only=True).model_type
     if family not in FAMILIES[settings.name]:
-        raise Refused(
+        raise InvalidRequest(
             f"{found.name} is of the family {family!r}; captioner {settings.name!r} runs "
             f"{' or '.join(FAMILIES[settings.name])}. Name other weights or another captioner."
         )

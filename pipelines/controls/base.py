@@ -58,7 +58,7 @@ class DepthSource(Protocol):
         ...
 
     def depth(self, scene: Scene) -> RelativeDepth:
-        """Inverse depth at the size of the scene's picture; raises DamagedInput, Refused."""
+        """Inverse depth at the size of the scene's picture; raises DamagedInput, InvalidRequest."""
         ...
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.weights import Weights
 from nightrain.pipelines.controls.base import DepthSource
 from nightrain.pipelines.controls.control_image import Scaling
@@ -63,10 +63,10 @@ def depth_source(settings_json: str) -> DepthSource:
 
 
 def require_makeable(kinds: Iterable[str]) -> None:
-    """Raise Refused for a kind of control whose image cannot be made."""
+    """Raise InvalidRequest for a kind of control whose image cannot be made."""
     unknown = sorted(set(kinds) - set(CONTROL_KINDS))
     if unknown:
-        raise Refused(
+        raise InvalidRequest(
             f"No control image of the kind {unknown[0]!r} can be made yet; the recipe's "
             f"ControlNets can be {', '.join(CONTROL_KINDS[:-1])} or {CONTROL_KINDS[-1]}."
         )

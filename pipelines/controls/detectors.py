@@ -44,7 +44,10 @@ class MidasDepth:
         return f"midas:{Path(FILES['MidasDetector']).stem}:{self.short_side_px}"
 
     def depth(self, scene: Scene) -> RelativeDepth:
-        """Inverse depth (H, W), larger = nearer; raises Refused where the weights are missing."""
+        """Inverse depth (H, W), larger = nearer.
+
+        Raises InvalidRequest where the weights are missing.
+        """
         import torch
 
         detector = self.detector
@@ -81,13 +84,13 @@ def load_edges(
     device: str = "auto",
     offline: bool | None = None,
 ) -> Any:
-    """The HED or PiDi detector; raises Refused where its weights are missing."""
+    """The HED or PiDi detector; raises InvalidRequest where its weights are missing."""
     return load_detector(EDGE_DETECTORS[kind], model, device, offline)
 
 
 @functools.lru_cache(maxsize=4)
 def load_detector(kind: str, model: Weights, device: str, offline: bool | None) -> Any:
-    """A detector of controlnet-aux by its class name, once per process; raises Refused."""
+    """A detector of controlnet-aux by its class name, once per process; raises InvalidRequest."""
     path = resolve_file(model, FILES[kind], offline=offline)
     detector = getattr(import_controlnet_aux(), kind)
     return _load(detector, path).to(_device(device))

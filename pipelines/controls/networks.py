@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.weights import Weights, resolve, weights_name
 from nightrain.pipelines.controls.base import LEAST_DEPTH_M, RelativeDepth, Scene, at_size
 
@@ -37,12 +37,15 @@ class NetworkDepth:
 
     @property
     def name(self) -> str:
-        """Weights and what they are taken to give; raises Refused where that is not known."""
+        """Weights and what they are taken to give.
+
+        Raises InvalidRequest where that is not known.
+        """
         weights = weights_name(self.model, offline=self.offline)
         return f"network:{weights}:{self.gives or 'auto'}:{self.dtype}"
 
     def depth(self, scene: Scene) -> RelativeDepth:
-        """Inverse depth (H, W) of the scene's picture; raises Refused, DamagedInput."""
+        """Inverse depth (H, W) of the scene's picture; raises InvalidRequest, DamagedInput."""
         inverse = _load(self).run(scene.image)
         return RelativeDepth(at_size(inverse, (scene.image.shape[1], scene.image.shape[0])))
 
@@ -99,12 +102,15 @@ def _load(source: NetworkDepth) -> _Network:
 
 
 def _gives(config: Any) -> Gives:
-    """Depth or inverse depth by what the configuration says; raises Refused for other families."""
+    """Depth or inverse depth by what the configuration says.
+
+    Raises InvalidRequest for other families.
+    """
     kind = getattr(config, "depth_estimation_type", None)  # of Depth Anything
     if kind is not None:
         return "metric" if kind == "metric" else "inverse"
     if config.model_type not in FAMILIES:
-        raise Refused(
+        raise InvalidRequest(
             f"Nothing is known of what networks of the family {config.model_type!r} give (known: "
             f"{', '.join(sorted([*FAMILIES, 'depth_anything']))}). Say gives='metric' for depth, "
             "larger = farther, or gives='inverse' for larger = nearer."

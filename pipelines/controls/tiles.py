@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.controls.base import DepthSource, RelativeDepth, Scene, View
 
 LEAST_TILE_PX = 8
@@ -31,7 +31,7 @@ class TiledDepth:
         return f"{self.source.name}:tiled{(2 * self.grid - 1) ** 2}"
 
     def depth(self, scene: Scene) -> RelativeDepth:
-        """Inverse depth in the unit of the whole picture's; raises Refused, DamagedInput."""
+        """Inverse depth in the unit of the whole picture's; raises InvalidRequest, DamagedInput."""
         whole = self.source.depth(scene)
         height, width = whole.inverse_depth.shape
         rows, row_weights = windows(height, self.grid)
@@ -49,11 +49,11 @@ class TiledDepth:
 def windows(length: int, grid: int) -> tuple[list[slice], np.ndarray]:
     """Spans of 2 grid - 1 tiles that overlap by half, and their weights (2 grid - 1, length).
 
-    The weights are squared sines and cosines: smooth, and they sum to 1 everywhere. Raises Refused
-    for a length with tiles of fewer than 8 pixels.
+    The weights are squared sines and cosines: smooth, and they sum to 1 everywhere. Raises
+    InvalidRequest for a length with tiles of fewer than 8 pixels.
     """
     if length < grid * LEAST_TILE_PX:
-        raise Refused(
+        raise InvalidRequest(
             f"A side of {length} pixels is too short for {grid} tiles of {LEAST_TILE_PX}; refine "
             "at the frame's own size, or without tiles."
         )

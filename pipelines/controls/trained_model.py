@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.controls.base import RelativeDepth, Scene, at_size, inverse_of_metric
 
 
@@ -34,11 +34,11 @@ class TeacherDepth:
 
     @property
     def name(self) -> str:
-        """The weights by their digest; raises Refused where the folder is missing."""
+        """The weights by their digest; raises InvalidRequest where the folder is missing."""
         return f"teacher:{self._predictor.digest}"
 
     def depth(self, scene: Scene) -> RelativeDepth:
-        """1/z (H, W) of the scene's picture; raises Refused, DamagedInput."""
+        """1/z (H, W) of the scene's picture; raises InvalidRequest, DamagedInput."""
         (depth_m,) = self._predictor.predict([scene.image])
         size = (scene.image.shape[1], scene.image.shape[0])
         return RelativeDepth(at_size(inverse_of_metric(depth_m), size))
@@ -51,7 +51,7 @@ class TeacherDepth:
 @functools.lru_cache(maxsize=1)
 def _load(folder: str) -> Predictor:
     if not Path(folder).expanduser().is_dir():
-        raise Refused(
+        raise InvalidRequest(
             f"There is no folder {folder}. Give control_depth.teacher the folder of a trained "
             "depth model as DepthModel.save_pretrained writes it."
         )

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import resize_image
 from nightrain.depthmodel.evaluation.baselines import MedianDepth
 from nightrain.depthmodel.evaluation.error_maps import error_panels, error_sheet, telling_frames
@@ -57,7 +57,7 @@ class EvaluationReport(BaseModel):
 
 
 def load_predictor(job: EvaluationJob, progress: Progress | None = None) -> tuple[Predictor, str]:
-    """The model of a job and its digest, "" for the median picture; raises Refused."""
+    """The model of a job and its digest, "" for the median picture; raises InvalidRequest."""
     if job.model == MEDIAN_DEPTH:
         settings = job.settings
         fitted = MedianDepth.fit(
@@ -66,7 +66,7 @@ def load_predictor(job: EvaluationJob, progress: Progress | None = None) -> tupl
         return fitted, ""
     folder = Path(job.model)
     if not folder.is_dir():
-        raise Refused(
+        raise InvalidRequest(
             f"there is no folder {folder}. Name the folder of a trained model, or {MEDIAN_DEPTH!r} "
             "for the train set's median picture."
         )

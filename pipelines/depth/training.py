@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightrain.datasets.errors import Refused
-from nightrain.datasets.shards.manifest import Catalog
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.shards.manifest import Manifest
 from nightrain.pipelines.runs.stop import Stop
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class TrainJob(BaseModel):
     device: str | None = Field(default=None, description="cpu: stay off a GPU")
 
     def config(self) -> "TrainConfig":
-        """The run's configuration; raises Refused for what does not fit together."""
+        """The run's configuration; raises InvalidRequest for what does not fit together."""
         from pydantic import ValidationError
 
         from nightrain.depthmodel.roles.config import RestorerConfig, StudentConfig
@@ -47,7 +47,7 @@ class TrainJob(BaseModel):
 
         if self.preset not in PRESETS:
             known = ", ".join(PRESETS)
-            raise Refused(f"There is no preset {self.preset!r}; choose one of {known}.")
+            raise InvalidRequest(f"There is no preset {self.preset!r}; choose one of {known}.")
         preset = PRESETS[self.preset]()
         asked = {
             "num_steps": self.num_steps,
@@ -61,7 +61,7 @@ class TrainJob(BaseModel):
             config = preset.model_copy(update=changes)
             restores = isinstance(config.role, RestorerConfig)
             if self.base is not None and not restores:
-                raise Refused(
+                raise InvalidRequest(
                     f"The preset {self.preset!r} starts from no base: leave --base out, or name a "
                     "student's teacher with --teacher."
                 )
@@ -73,7 +73,7 @@ class TrainJob(BaseModel):
                     teacher=None if self.teacher is None else self.teacher.resolve(),
                 )
             if self.recipes or self.labels or self.teacher:
-                raise Refused(
+                raise InvalidRequest(
                     f"The preset {self.preset!r} sees clear frames alone, without "
                     "variants, labels or another teacher. Leave these options out."
                 )
@@ -82,13 +82,16 @@ class TrainJob(BaseModel):
             return checked(config)
         except ValidationError as error:
             problems = "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())
-            raise Refused(f"The run does not fit together. {problems}") from error
+            raise InvalidRequest(f"The run does not fit together. {problems}") from error
 
 
 def train_network(
     job: TrainJob, *, stop: Stop, on_step: Callable[[int, int], None] = lambda _done, _total: None
 ) -> "TrainReport":
-    """Train, or go on with what is there; raises Refused, NonFiniteLoss, CorruptShard, DiskFull."""
+    """Train, or go on with what is there.
+
+    Raises InvalidRequest, NonFiniteLoss, CorruptShard, DiskFull.
+    """
     from nightrain.depthmodel.training.loop import train
 
     return train(
@@ -115,11 +118,11 @@ def command_of(job: TrainJob) -> str:
 
 
 def only_labels(dataset: Path) -> str:
-    """The dataset's labels, where there is one set; raises Refused."""
-    names = sorted({t.split("/")[1] for t in Catalog(dataset).tables("labels/")})
+    """The dataset's labels, where there is one set; raises InvalidRequest."""
+    names = sorted({t.split("/")[1] for t in Manifest(dataset).tables("labels/")})
     if len(names) != 1:
         found = f"{', '.join(names)}: name one with --labels" if names else "none"
-        raise Refused(
+        raise InvalidRequest(
             f"{dataset} has labels of {len(names)} teachers ({found}). "
             "`nightrain label DATASET --teacher FOLDER` makes them."
         )
@@ -127,12 +130,12 @@ def only_labels(dataset: Path) -> str:
 
 
 def recipe_folder(dataset: Path, name: str) -> str:
-    """The folder below variants/ of a recipe by its name or folder; raises Refused."""
-    folders = sorted({t.split("/")[1] for t in Catalog(dataset).tables("variants/")})
+    """The folder below variants/ of a recipe by its name or folder; raises InvalidRequest."""
+    folders = sorted({t.split("/")[1] for t in Manifest(dataset).tables("variants/")})
     found = [f for f in folders if f == name or f.rpartition("-")[0] == name]
     if len(found) != 1:
         what = "no variants" if not found else f"variants of {len(found)} recipes"
-        raise Refused(
+        raise InvalidRequest(
             f"{dataset} has {what} called {name!r}; there are: {', '.join(folders) or 'none'}. "
             "Give the folder's name, or run `nightrain generate` first."
         )

@@ -55,7 +55,7 @@ class DeviceEngine(Engine, Protocol):
 
     `embed`, `begin` and `finish` make one batch in three steps, so that the device has the next one
     before the host looks at the last. `embed` may run in another thread than the others, ahead of
-    them; `begin` and `finish` run in one thread. All three raise Refused.
+    them; `begin` and `finish` run in one thread. All three raise InvalidRequest.
     """
 
     def device_id(self) -> str:

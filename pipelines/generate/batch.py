@@ -148,7 +148,7 @@ def make_batch(
 ) -> list[Row | Rejected]:
     """Rows of a batch in order; what an interrupted run had finished is not made again.
 
-    `batch_size` is the settled one of the recipe; None: its limit. Raises Refused.
+    `batch_size` is the settled one of the recipe; None: its limit. Raises InvalidRequest.
     """
     engine, size = engine or load_engine(recipe), batch_size or recipe.batch_size
     maker = BatchMaker(recipe, condition, engine, kept, prepared_frames(), size)

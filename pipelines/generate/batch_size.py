@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 
 from nightrain.datasets.errors import CorruptShard
-from nightrain.datasets.shards.manifest import Catalog
-from nightrain.datasets.shards.pinned import settle, settled
+from nightrain.datasets.shards.manifest import Manifest
+from nightrain.datasets.shards.pinned import pin, pinned
 from nightrain.pipelines.engines.base import DeviceEngine, Request
 from nightrain.pipelines.recipes.recipe import Recipe
 
 
-def settle_batch_size(
-    catalog: Catalog, recipe: Recipe, engine: DeviceEngine, requests: Iterable[Request]
+def pin_batch_size(
+    manifest: Manifest, recipe: Recipe, engine: DeviceEngine, requests: Iterable[Request]
 ) -> int:
     """The batch size that every process and every later run takes; the recipe's is the limit.
 
@@ -19,7 +19,7 @@ def settle_batch_size(
     nothing settled: that is the limit. Raises CorruptShard where the record is damaged.
     """
     name = f"variants/{recipe.folder}"
-    facts = settled(catalog.root, name)
+    facts = pinned(manifest.root, name)
     if facts is None:
         request = next(iter(requests), None)
         if request is None:
@@ -31,7 +31,7 @@ def settle_batch_size(
             "probed_pixels": f"{request.image.shape[1]}x{request.image.shape[0]}",
             "device": engine.device_name(),
         }
-        facts = settle(catalog.root, name, found)
+        facts = pin(manifest.root, name, found)
     size = facts.get("batch_size", "")
     if not (size.isdecimal() and 1 <= int(size) <= recipe.batch_size):
         raise CorruptShard(

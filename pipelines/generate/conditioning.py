@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nightrain.datasets.shards.manifest import Catalog, Entry, Shard
+from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.pipelines.captions.base import Captioner
 from nightrain.pipelines.captions.metadata import MetadataCaptioner
@@ -27,23 +27,26 @@ def load_captioner(name: str) -> Captioner:
     return Blip2Captioner() if name == "blip2" else SmallCaptioner()
 
 
-def read_captions(catalog: Catalog, frames: Shard, recipe: Recipe) -> Mapping[str, str] | None:
+def read_captions(manifest: Manifest, frames: Shard, recipe: Recipe) -> Mapping[str, str] | None:
     """Captions by frame id that a recipe asks for, None where they come from the rows themselves.
 
-    Raises Refused where the shard has no captions yet.
+    Raises InvalidRequest where the shard has no captions yet.
     """
     if recipe.diffusion is None or recipe.captioner == "metadata":
         return None
-    return captions_of(catalog, frames, load_captioner(recipe.captioner))
+    return captions_of(manifest, frames, load_captioner(recipe.captioner))
 
 
 def read_captions_of(
-    catalog: Catalog, frames: Sequence[Entry], recipe: Recipe
+    manifest: Manifest, frames: Sequence[Entry], recipe: Recipe
 ) -> Mapping[str, str] | None:
-    """Captions of several frames shards, as `read_captions` gives those of one; raises Refused."""
+    """Captions of several frames shards, as `read_captions` gives those of one.
+
+    Raises InvalidRequest.
+    """
     found: dict[str, str] = {}
     for entry in frames:
-        captions = read_captions(catalog, entry.shard, recipe)
+        captions = read_captions(manifest, entry.shard, recipe)
         if captions is None:
             return None
         found |= captions
@@ -63,8 +66,8 @@ def caption_of(row: Row, recipe: Recipe, captions: Mapping[str, str] | None) -> 
 def prompted(request: Request, caption: str, recipe: Recipe) -> Request:
     """The request with its prompt and one control image for each ControlNet of the recipe.
 
-    Raises DamagedInput where the frame's depth makes no control, Refused for a kind that none is
-    made of.
+    Raises DamagedInput where the frame's depth makes no control, InvalidRequest for a kind that
+    none is made of.
     """
     assert recipe.diffusion is not None
     require_makeable(c.kind for c in recipe.diffusion.controls)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import free_bytes
-from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS
 from nightrain.datasets.shards.transaction import Rejected
 from nightrain.pipelines.generate.batch import make_batch
@@ -39,12 +39,12 @@ class Estimate(BaseModel):
 
 
 def estimate(root: Path, recipe: Recipe, *, include_evaluation_scenes: bool = False) -> Estimate:
-    """Plan a recipe and time a few of its variants; nothing is written. Raises Refused."""
-    catalog = Catalog(root)
-    plan = plan_generation(catalog, recipe, include_evaluation_scenes=include_evaluation_scenes)
-    done = [entry for shard in plan.shards if (entry := catalog.entry(shard)) is not None]
+    """Plan a recipe and time a few of its variants; nothing is written. Raises InvalidRequest."""
+    manifest = Manifest(root)
+    plan = plan_generation(manifest, recipe, include_evaluation_scenes=include_evaluation_scenes)
+    done = [entry for shard in plan.shards if (entry := manifest.entry(shard)) is not None]
     left = plan.num_variants - sum(e.rows.num_rows + sum(e.counts.values()) for e in done)
-    seconds, num_bytes = _calibrate(catalog, recipe)
+    seconds, num_bytes = _calibrate(manifest, recipe)
     return Estimate(
         recipe=recipe.name,
         recipe_hash=recipe.hash,
@@ -62,11 +62,11 @@ def estimate(root: Path, recipe: Recipe, *, include_evaluation_scenes: bool = Fa
     )
 
 
-def _calibrate(catalog: Catalog, recipe: Recipe) -> tuple[float, float]:
+def _calibrate(manifest: Manifest, recipe: Recipe) -> tuple[float, float]:
     """(seconds, bytes) per variant over a few frames and every condition."""
-    frames = catalog.entries(FRAMES)
-    rows = sample(catalog, frames, CALIBRATION_FRAMES, GENERATION_COLUMNS)
-    captions = read_captions_of(catalog, frames, recipe)
+    frames = manifest.entries(FRAMES)
+    rows = sample(manifest, frames, CALIBRATION_FRAMES, GENERATION_COLUMNS)
+    captions = read_captions_of(manifest, frames, recipe)
     made, seconds = [], 0.0
     for warm in (False, True):  # the first round loads libraries and is not counted
         for condition in recipe.conditions:
@@ -77,5 +77,7 @@ def _calibrate(catalog: Catalog, recipe: Recipe) -> tuple[float, float]:
                 seconds += time.perf_counter() - started
                 made += [r for r in results if not isinstance(r, Rejected)]
     if not made:
-        raise Refused("Not one of the calibration variants could be made; see `nightrain preview`.")
+        raise InvalidRequest(
+            "Not one of the calibration variants could be made; see `nightrain preview`."
+        )
     return seconds / len(made), sum(len(r["image"]["bytes"]) for r in made) / len(made)

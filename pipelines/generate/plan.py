@@ -3,9 +3,9 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
-from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry, Shard
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.pipelines.recipes.recipe import Recipe
 
 EVALUATION_SPLITS = ("val", "test")
@@ -25,7 +25,7 @@ class Selection:
 
 
 def select_frames(
-    catalog: Catalog,
+    manifest: Manifest,
     conditions: Collection[Condition],
     *,
     of_other_conditions: str,
@@ -38,11 +38,11 @@ def select_frames(
 
     What is made of those would leak into training, so it must be asked for in words. The texts say
     what happens to frames: why others are left out, `what` is made ("variants"), what they `may_be`
-    ("labelled"), and what to do beside ingesting the train split. Raises Refused where nothing is
-    left.
+    ("labelled"), and what to do beside ingesting the train split. Raises InvalidRequest where
+    nothing is left.
     """
     selection = Selection([], {})
-    for entry in catalog.entries(FRAMES):
+    for entry in manifest.entries(FRAMES):
         split, condition = entry.about.get("split", "none"), entry.about.get("condition", "clear")
         reason = ""
         if condition not in conditions:
@@ -57,13 +57,14 @@ def select_frames(
     if selection.kept:
         return selection
     if not selection.skipped:
-        raise Refused(
-            f"{catalog.root} holds no committed frames. Run `nightrain ingest ... --out "
-            f"{catalog.root}` first."
+        raise InvalidRequest(
+            f"{manifest.root} holds no committed frames. Run `nightrain ingest ... --out "
+            f"{manifest.root}` first."
         )
     reasons = "; ".join(f"{n} frames of {reason}" for reason, n in selection.skipped.items())
-    raise Refused(
-        f"No frame of {catalog.root} may be {may_be}: {reasons}. Ingest the train split, {or_else} "
+    raise InvalidRequest(
+        f"No frame of {manifest.root} may be {may_be}: {reasons}. Ingest the train split, "
+        f"{or_else} "
         f"if these {what} will never be trained on."
     )
 
@@ -79,15 +80,15 @@ class GenerationPlan:
 
 
 def plan_generation(
-    catalog: Catalog, recipe: Recipe, *, include_evaluation_scenes: bool = False
+    manifest: Manifest, recipe: Recipe, *, include_evaluation_scenes: bool = False
 ) -> GenerationPlan:
     """Plan a recipe on the committed clear frames of a dataset.
 
     Frames of validation and test scenes are left out unless asked for in words: what is generated
-    from them would leak into training. Raises Refused where nothing is left.
+    from them would leak into training. Raises InvalidRequest where nothing is left.
     """
     selection = select_frames(
-        catalog,
+        manifest,
         (Condition.CLEAR,),
         of_other_conditions="only clear frames are turned into variants",
         what="variants",
@@ -107,12 +108,12 @@ def plan_generation(
     )
 
 
-def plan_retry(catalog: Catalog, shards: Sequence[Shard]) -> list[Shard]:
+def plan_retry(manifest: Manifest, shards: Sequence[Shard]) -> list[Shard]:
     """The next retry of every planned shard whose last attempt left rows in quarantine."""
     last_attempts = {
         (entry.shard.table, entry.shard.number): entry
         for table in dict.fromkeys(shard.table for shard in shards)
-        for entry in catalog.entries(table)  # in the order of their attempts
+        for entry in manifest.entries(table)  # in the order of their attempts
     }
     retries = []
     for shard in shards:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nightrain.datasets.errors import DamagedInput, Refused
+from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.images import decode_jpeg
-from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
 from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.generate.conditioning import read_captions_of
@@ -35,7 +35,7 @@ UNITS = (
 def write_preview(
     root: Path, recipe: Recipe, out: Path, num_frames: int = 4, num_columns: int = 8
 ) -> Path:
-    """Write a contact sheet (PNG or JPEG) of evenly spaced clear frames; raises Refused."""
+    """Write a contact sheet (PNG or JPEG) of evenly spaced clear frames; raises InvalidRequest."""
     lines = [
         line[start : start + num_columns]
         for line in preview_lines(root, recipe, num_frames)
@@ -47,15 +47,20 @@ def write_preview(
 
 
 def preview_lines(root: Path, recipe: Recipe, num_frames: int) -> Iterator[list[Tile]]:
-    """One line of tiles per frame: clear, depth or control, each condition; raises Refused."""
-    catalog = Catalog(root)
+    """One line of tiles per frame: clear, depth or control, each condition.
+
+    Raises InvalidRequest.
+    """
+    manifest = Manifest(root)
     entries = [
-        e for e in catalog.entries(FRAMES) if e.about.get("condition", "clear") == Condition.CLEAR
+        e for e in manifest.entries(FRAMES) if e.about.get("condition", "clear") == Condition.CLEAR
     ]
-    rows = sample(catalog, entries, num_frames, GENERATION_COLUMNS)
+    rows = sample(manifest, entries, num_frames, GENERATION_COLUMNS)
     if not rows:
-        raise Refused(f"{root} holds no clear frame to preview. Run `nightrain ingest` first.")
-    captions = read_captions_of(catalog, entries, recipe)
+        raise InvalidRequest(
+            f"{root} holds no clear frame to preview. Run `nightrain ingest` first."
+        )
+    captions = read_captions_of(manifest, entries, recipe)
     for row in rows:
         yield _line(row, recipe, captions)
 

@@ -7,7 +7,7 @@ signs in a caption are characters like any other.
 
 import numpy as np
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.pipelines.captions.weather_words import SENTENCE_STARTS, strip_weather
 
@@ -58,11 +58,11 @@ PROMPT_STREAM = 2  # keeps this draw apart from the other draws of a sample's se
 def prompt(condition: Condition, caption: str, *, varied_by_seed: int | None = None) -> str:
     """ "At night, a man crossing the street" of a condition and a raw caption.
 
-    With the sample's seed the condition's phrase is drawn from `VARIED_PHRASES`. Raises Refused for
-    the clear condition.
+    With the sample's seed the condition's phrase is drawn from `VARIED_PHRASES`. Raises
+    InvalidRequest for the clear condition.
     """
     if condition not in PHRASES:
-        raise Refused(
+        raise InvalidRequest(
             f"No prompt is made for the condition {str(condition)!r}: there are phrases for "
             f"{', '.join(PHRASES)}."
         )

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
-from nightrain.datasets.errors import CorruptShard, Refused
+from nightrain.datasets.errors import CorruptShard, InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.images import decode_jpeg
-from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry, Shard
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS
 from nightrain.datasets.shards.transaction import Rejected
@@ -35,12 +35,13 @@ class Replay(BaseModel):
 def replay(root: Path, sample_id: str) -> Replay:
     """Make one variant again by the recipe that its shard names; nothing is written.
 
-    Raises Refused where no committed variant has that id or its weights are missing, CorruptShard.
+    Raises InvalidRequest where no committed variant has that id or its weights are missing,
+    CorruptShard.
     """
-    catalog = Catalog(root)
-    entry, row = _find(catalog, sample_id)
+    manifest = Manifest(root)
+    entry, row = _find(manifest, sample_id)
     recipe = Recipe.model_validate_json(entry.about["recipe_json"])
-    made = _make(catalog, entry, row, recipe)
+    made = _make(manifest, entry, row, recipe)
     report = Replay(sample_id=sample_id, recipe=recipe.folder, identical=False)
     version, builds = engine_version(recipe), library_builds(recipe.engine)
     if version != recipe.engine_version:
@@ -68,26 +69,26 @@ def psnr_db(a: np.ndarray, b: np.ndarray) -> float | None:
     return None if mean_square == 0 else float(10 * np.log10(255**2 / mean_square))
 
 
-def _find(catalog: Catalog, sample_id: str) -> tuple[Entry, Row]:
-    for table in catalog.tables("variants"):
-        for entry in catalog.entries(table):
-            ids = catalog.reader(entry.rows).table(["sample_id"]).column(0).to_pylist()
+def _find(manifest: Manifest, sample_id: str) -> tuple[Entry, Row]:
+    for table in manifest.tables("variants"):
+        for entry in manifest.entries(table):
+            ids = manifest.reader(entry.rows).table(["sample_id"]).column(0).to_pylist()
             if sample_id in ids:
-                rows = catalog.reader(entry.rows).rows(REPLAY_COLUMNS)
+                rows = manifest.reader(entry.rows).rows(REPLAY_COLUMNS)
                 return entry, next(row for row in rows if row["sample_id"] == sample_id)
-    raise Refused(
-        f"{catalog.root} has no committed variant {sample_id!r:.80}. The column sample_id of a "
+    raise InvalidRequest(
+        f"{manifest.root} has no committed variant {sample_id!r:.80}. The column sample_id of a "
         "variants shard lists them."
     )
 
 
-def _make(catalog: Catalog, entry: Entry, row: Row, recipe: Recipe) -> Row | Rejected:
-    frames = catalog.entry(Shard(table=FRAMES, number=entry.shard.number))
+def _make(manifest: Manifest, entry: Entry, row: Row, recipe: Recipe) -> Row | Rejected:
+    frames = manifest.entry(Shard(table=FRAMES, number=entry.shard.number))
     if frames is None:
         raise CorruptShard(f"{entry.shard.name} was made of a frames shard that is not here now")
     condition = Condition(row["condition"])
-    captions = read_captions(catalog, frames.shard, recipe)
-    rows = catalog.reader(frames.rows).rows(GENERATION_COLUMNS)
+    captions = read_captions(manifest, frames.shard, recipe)
+    rows = manifest.reader(frames.rows).rows(GENERATION_COLUMNS)
     wanted = [r for r in rows if r["frame_id"] == row["frame_id"]]
     tasks = plan_tasks(wanted, recipe, condition, captions)
     task = next((t for t in tasks if t.sample_id == row["sample_id"]), None)

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from nightrain.datasets.errors import DamagedInput, Reason, Refused
+from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.shards.schema import PHYSICAL
 from nightrain.pipelines.engines.base import DeviceEngine, Engine, Request, Variant
 from nightrain.pipelines.runs.device_lock import sole_use
@@ -23,7 +23,7 @@ def run_engine(
     """One variant or failure per request; where a batch fails, its samples are run alone.
 
     An engine with a device has it to itself meanwhile, and makes batches of `batch_size`; None:
-    as many as there are requests. Raises Refused, which is every sample's.
+    as many as there are requests. Raises InvalidRequest, which is every sample's.
     """
     if not requests:
         return []
@@ -41,12 +41,14 @@ def run_engine(
 
 
 def embed_batch(engine: DeviceEngine, requests: Sequence[Request]) -> Any:
-    """The engine's `embed`; None where it fails. Raises Refused."""
+    """The engine's `embed`; None where it fails. Raises InvalidRequest."""
     return _unless_it_fails(lambda: engine.embed(requests)) if requests else None
 
 
 def begin_batch(engine: DeviceEngine, embedded: Any, batch_size: int) -> Any:
-    """The engine's `begin` of what `embed_batch` gave; None where either fails. Raises Refused."""
+    """The engine's `begin` of what `embed_batch` gave; None where either fails. Raises
+    InvalidRequest.
+    """
     if embedded is None:
         return None
     return _unless_it_fails(lambda: engine.begin(embedded, batch_size))
@@ -57,7 +59,7 @@ def finish_batch(
 ) -> Outcomes:
     """The outcomes of what `begin_batch` gave; each sample alone where that is None or fails.
 
-    Raises Refused.
+    Raises InvalidRequest.
     """
     if begun is not None:
         made = _unless_it_fails(lambda: _checked_outcomes(requests, engine.finish(begun)))
@@ -69,7 +71,7 @@ def finish_batch(
 def _unless_it_fails(step: Callable[[], T]) -> T | None:
     try:
         return step()
-    except Refused:  # no sample would fare better
+    except InvalidRequest:  # no sample would fare better
         raise
     except Exception:  # whatever an engine raises concerns some sample: find out which
         return None

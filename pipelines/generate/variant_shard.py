@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from nightrain.datasets.frame import Condition
-from nightrain.datasets.shards.manifest import Catalog, Entry, Shard
+from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS
 from nightrain.datasets.shards.schema import VARIANTS
@@ -22,7 +22,7 @@ from nightrain.datasets.shards.transaction import (
 )
 from nightrain.pipelines.engines.base import DeviceEngine, Engine
 from nightrain.pipelines.generate.batch import Batch, BatchMaker, prepared_frames
-from nightrain.pipelines.generate.batch_size import settle_batch_size
+from nightrain.pipelines.generate.batch_size import pin_batch_size
 from nightrain.pipelines.generate.conditioning import read_captions
 from nightrain.pipelines.generate.requests import Task, plan_tasks
 from nightrain.pipelines.recipes.engine_registry import load_engine
@@ -42,14 +42,14 @@ class GenerateShard:
     engine: Engine | None = None  # None: the recipe's own, built once per process
 
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
-        """Make the shard; raises CorruptShard for damaged frames, Refused, DiskFull.
+        """Make the shard; raises CorruptShard for damaged frames, InvalidRequest, DiskFull.
 
         An engine with a device has it to itself for the whole shard.
         """
         engine = self.engine or load_engine(self.recipe)
-        if not isinstance(engine, DeviceEngine) or Catalog(self.root).entry(shard):
+        if not isinstance(engine, DeviceEngine) or Manifest(self.root).entry(shard):
             return self._make(shard, engine, on_rows)
-        # Before the shard is claimed: who waits for the device keeps nobody from the shard.
+        # Before the shard is leased: who waits for the device keeps nobody from the shard.
         with sole_use(engine.device_id(), give_up=lambda: stopping.current().requested) as held:
             if not held:
                 return ShardReport(shard=shard, status="stopped")
@@ -59,9 +59,9 @@ class GenerateShard:
                 engine.rest()
 
     def _make(self, shard: Shard, engine: Engine, on_rows: OnRows) -> ShardReport:
-        catalog = Catalog(self.root)
+        manifest = Manifest(self.root)
         condition = Condition(shard.table.rpartition("/")[2])
-        frames = frames_behind(catalog, shard, retry=0)
+        frames = frames_behind(manifest, shard, retry=0)
         about = {
             "recipe": self.recipe.name,
             "recipe_hash": self.recipe.hash,
@@ -74,15 +74,15 @@ class GenerateShard:
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
             if stopping.current().requested:
                 raise StopRequested
-            tasks = partial(_tasks, catalog, shard, frames, self.recipe)
+            tasks = partial(_tasks, manifest, shard, frames, self.recipe)
             limit, prepared = self.recipe.batch_size, prepared_frames()
             maker = BatchMaker(self.recipe, condition, engine, kept, prepared, limit)
             if not isinstance(engine, DeviceEngine):
                 return _one_after_the_other(tasks(), maker)
-            size = settle_batch_size(catalog, self.recipe, engine, maker.requests(tasks()))
+            size = pin_batch_size(manifest, self.recipe, engine, maker.requests(tasks()))
             return _side_by_side(tasks(), replace(maker, batch_size=size))
 
-        return make_shard(catalog, shard, VARIANTS, about, produce, on_rows)
+        return make_shard(manifest, shard, VARIANTS, about, produce, on_rows)
 
 
 def _one_after_the_other(tasks: Iterable[Task], maker: BatchMaker) -> Iterator[Row | Rejected]:
@@ -113,20 +113,20 @@ def _side_by_side(tasks: Iterable[Task], maker: BatchMaker) -> Iterator[Row | Re
             yield from rows
 
 
-def _tasks(catalog: Catalog, shard: Shard, frames: Entry, recipe: Recipe) -> Iterable[Task]:
-    rows = catalog.reader(frames.rows).rows(GENERATION_COLUMNS)
-    captions = read_captions(catalog, frames.shard, recipe)
+def _tasks(manifest: Manifest, shard: Shard, frames: Entry, recipe: Recipe) -> Iterable[Task]:
+    rows = manifest.reader(frames.rows).rows(GENERATION_COLUMNS)
+    captions = read_captions(manifest, frames.shard, recipe)
     condition = Condition(shard.table.rpartition("/")[2])
     tasks = plan_tasks(rows, recipe, condition, captions)
     if not shard.retry:
         return tasks
-    failed = failed_samples(catalog, shard)
+    failed = failed_samples(manifest, shard)
     return (task for task in tasks if task.sample_id in failed)
 
 
-def failed_samples(catalog: Catalog, shard: Shard) -> set[str]:
+def failed_samples(manifest: Manifest, shard: Shard) -> set[str]:
     """Sample ids that the attempt before this retry left in quarantine."""
-    before = catalog.entry(shard.model_copy(update={"retry": shard.retry - 1}))
+    before = manifest.entry(shard.model_copy(update={"retry": shard.retry - 1}))
     if before is None or before.quarantine is None:
         return set()
-    return set(catalog.reader(before.quarantine).table(["sample_id"]).column(0).to_pylist())
+    return set(manifest.reader(before.quarantine).table(["sample_id"]).column(0).to_pylist())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.datasets.sources.nuscenes import NuScenesSource
 from nightrain.datasets.world.export.world_presets import PRESETS
@@ -57,9 +57,11 @@ class ReadWorldJob(BaseModel):
 
 
 def render(job: RenderJob, *, stop: Stop, on_step: Callable[[int, int], None]) -> RenderReport:
-    """Render a world unless it is there; raises Refused, DiskFull, NightrainError."""
+    """Render a world unless it is there; raises InvalidRequest, DiskFull, NightrainError."""
     if job.preset not in PRESETS:
-        raise Refused(f"There is no world {job.preset!r}; choose one of {', '.join(PRESETS)}.")
+        raise InvalidRequest(
+            f"There is no world {job.preset!r}; choose one of {', '.join(PRESETS)}."
+        )
     preset, name = PRESETS[job.preset], str(job.world)
     if (job.world / VERSION).is_dir():
         return RenderReport(world=name, already=True)
@@ -90,7 +92,7 @@ def read_world(
 ) -> RunReport:
     """Read all keyframes of a world, with their neighbours, as `nightrain ingest world` does.
 
-    Raises Refused, PlanMismatch, BrokenSource, DiskFull.
+    Raises InvalidRequest, PlanMismatch, BrokenSource, DiskFull.
     """
     source = NuScenesSource(job.world, VERSION, frames="keyframes", neighbours=True)
     options = {

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from nightrain.datasets.errors import DamagedInput, PlanMismatch, Refused
+from nightrain.datasets.errors import DamagedInput, InvalidRequest, PlanMismatch
 from nightrain.datasets.io.atomic import create_exclusively
 from nightrain.datasets.protocols.leakage import describe_scenes
 from nightrain.datasets.protocols.published import has_published_splits
-from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry, Shard
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import frame_to_row, quarantine_row
 from nightrain.datasets.shards.schema import FRAMES as FRAMES_SCHEMA
@@ -82,12 +82,13 @@ def plan_ingest(
 ) -> IngestPlan:
     """The plan of this command: the one on disk if it was given before, else a new one.
 
-    `again` plans frames that an earlier plan has and that ended in quarantine. Raises Refused where
+    `again` plans frames that an earlier plan has and that ended in quarantine. Raises
+    InvalidRequest where
     there is nothing to read, PlanMismatch where some of these frames were planned by another
     command or the source has changed since.
     """
     if not refs:
-        raise Refused(
+        raise InvalidRequest(
             f"The source lists no frame for {options}. Check the split, the cameras and the "
             "version folder; `--split all` takes every frame."
         )
@@ -118,14 +119,14 @@ def bad_frames(root: Path, source: str) -> dict[str, BadFrame]:
 
     Raises CorruptShard.
     """
-    catalog, bad = Catalog(root), {}
+    manifest, bad = Manifest(root), {}
     for plan in read_plans(root):
         for planned in plan.shards if plan.source == source else ():
-            entry = catalog.entry(Shard(table=FRAMES, number=planned.number))
+            entry = manifest.entry(Shard(table=FRAMES, number=planned.number))
             if entry is not None:
                 for frame_id in planned.frame_ids:
                     bad.pop(frame_id, None)
-                bad |= {frame.frame_id: frame for frame in _quarantined(catalog, entry)}
+                bad |= {frame.frame_id: frame for frame in _quarantined(manifest, entry)}
     return bad
 
 
@@ -135,17 +136,17 @@ def read_plans(root: Path) -> list[IngestPlan]:
     return [IngestPlan.model_validate_json(path.read_bytes()) for path in paths]
 
 
-def _quarantined(catalog: Catalog, entry: Entry) -> Iterator[BadFrame]:
+def _quarantined(manifest: Manifest, entry: Entry) -> Iterator[BadFrame]:
     if entry.quarantine is None:
         return
     columns = [name for name in BadFrame.model_fields if name not in ("shard", "earlier")]
-    for row in catalog.reader(entry.quarantine).rows(columns):
+    for row in manifest.reader(entry.quarantine).rows(columns):
         yield BadFrame(**row, shard=entry.shard.name)
 
 
 def _is_finished(root: Path, plan: IngestPlan) -> bool:
-    catalog = Catalog(root)
-    return all(catalog.entry(Shard(table=FRAMES, number=s.number)) for s in plan.shards)
+    manifest = Manifest(root)
+    return all(manifest.entry(Shard(table=FRAMES, number=s.number)) for s in plan.shards)
 
 
 def _plan_path(root: Path, number: int) -> Path:
@@ -198,7 +199,7 @@ class IngestShard:
                     raise StopRequested
                 yield kept.get(ref.frame_id) or self._read(ref)
 
-        return make_shard(Catalog(self.root), shard, FRAMES_SCHEMA, about, produce, on_rows)
+        return make_shard(Manifest(self.root), shard, FRAMES_SCHEMA, about, produce, on_rows)
 
     def _read(self, ref: FrameRef) -> Row | Rejected:
         try:

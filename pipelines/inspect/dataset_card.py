@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from nightrain.datasets.io.atomic import replace_file
-from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.schema import SCHEMA_VERSION
 
 LICENCE_NAMES = {
@@ -17,8 +17,8 @@ LICENCE_NAMES = {
 
 def write_card(root: Path) -> Path:
     """Write DATASET/README.md: what is in it, who may use it for what, how to read it."""
-    catalog = Catalog(root)
-    tables = {name: catalog.entries(name) for name in catalog.tables()}
+    manifest = Manifest(root)
+    tables = {name: manifest.entries(name) for name in manifest.tables()}
     path = root / "README.md"
     replace_file(root, path, _card(tables).encode())
     return path

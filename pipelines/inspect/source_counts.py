@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydantic import BaseModel
 
 from nightrain.datasets.protocols.leakage import scenes_of
-from nightrain.datasets.shards.manifest import Catalog, Entry
+from nightrain.datasets.shards.manifest import Entry, Manifest
 from nightrain.datasets.shards.parquet import Row
 from nightrain.pipelines.ingest.ingest_shard import bad_frames
 
@@ -35,21 +35,23 @@ class SourceStats(BaseModel):
     by_neighbours: dict[str, int]  # "t-1 and t+1 and stereo", ..., "none"
 
 
-def source_stats(catalog: Catalog, entries: Sequence[Entry]) -> dict[str, SourceStats]:
+def source_stats(manifest: Manifest, entries: Sequence[Entry]) -> dict[str, SourceStats]:
     """Statistics of frames shards by source; raises CorruptShard."""
     return {
-        source: _stats(catalog, source, [e for e in entries if e.about.get("source", "") == source])
+        source: _stats(
+            manifest, source, [e for e in entries if e.about.get("source", "") == source]
+        )
         for source in sorted({e.about.get("source", "") for e in entries})
     }
 
 
-def _stats(catalog: Catalog, source: str, entries: Sequence[Entry]) -> SourceStats:
-    rows = [row for entry in entries for row in _rows(catalog, entry)]
-    scenes = {scene for entry in entries for scene in scenes_of(catalog, entry)}
+def _stats(manifest: Manifest, source: str, entries: Sequence[Entry]) -> SourceStats:
+    rows = [row for entry in entries for row in _rows(manifest, entry)]
+    scenes = {scene for entry in entries for scene in scenes_of(manifest, entry)}
     splits = sorted({row["split"] for row in rows})
     return SourceStats(
         num_frames=len(rows),
-        num_quarantined=len(bad_frames(catalog.root, source)),
+        num_quarantined=len(bad_frames(manifest.root, source)),
         num_scenes=len({row["scene_id"] for row in rows}),
         num_logs=len({scene.drive for scene in scenes}),
         by_split=_count(row["split"] for row in rows),
@@ -65,8 +67,8 @@ def _stats(catalog: Catalog, source: str, entries: Sequence[Entry]) -> SourceSta
     )
 
 
-def _rows(catalog: Catalog, entry: Entry) -> Iterator[Row]:
-    reader = catalog.reader(entry.rows)
+def _rows(manifest: Manifest, entry: Entry) -> Iterator[Row]:
+    reader = manifest.reader(entry.rows)
     for index in range(len(entry.rows.row_groups)):
         table = reader.group(index, COLUMNS).flatten()
         yield from table.to_pylist()

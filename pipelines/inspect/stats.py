@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from nightrain.datasets.io.images import decode_depth_png, decode_jpeg
-from nightrain.datasets.shards.manifest import FRAMES, Catalog, Entry
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import Row
 from nightrain.pipelines.inspect.source_counts import SourceStats, source_stats
 
@@ -62,33 +62,33 @@ def dataset_stats(
 
     The sample is evenly spaced, so that the same dataset gives the same numbers.
     """
-    catalog = Catalog(root)
-    entries = {table: catalog.entries(table) for table in catalog.tables()}
+    manifest = Manifest(root)
+    entries = {table: manifest.entries(table) for table in manifest.tables()}
     num_rows = {table: sum(e.rows.num_rows for e in entries[table]) for table in entries}
     total = sum(min(sampled_rows, count) for count in num_rows.values())
     tables: dict[str, TableStats] = {}
     num_decoded = 0
     for table in entries:
-        tables[table] = _table_stats(catalog, entries[table], sampled_rows)
+        tables[table] = _table_stats(manifest, entries[table], sampled_rows)
         num_decoded += min(sampled_rows, num_rows[table])
         if progress is not None:
             progress(num_decoded, total)
     frames = entries.get(FRAMES, [])
     return DatasetStats(
         tables=tables,
-        sources=source_stats(catalog, frames),
-        depth_share=_depth_share(catalog, frames, sampled_rows),
+        sources=source_stats(manifest, frames),
+        depth_share=_depth_share(manifest, frames, sampled_rows),
     )
 
 
-def _table_stats(catalog: Catalog, entries: Sequence[Entry], sampled_rows: int) -> TableStats:
+def _table_stats(manifest: Manifest, entries: Sequence[Entry], sampled_rows: int) -> TableStats:
     scalars = ["condition", "split", "camera", "severity", "physical", "gen_seconds"]
     scalars += ["depth_share", "confident_share"]
-    rows = [r for e in entries for r in catalog.reader(e.rows).table(scalars).to_pylist()]
+    rows = [r for e in entries for r in manifest.reader(e.rows).table(scalars).to_pylist()]
     quarantined: dict[str, int] = {}
     for reason, count in (item for e in entries for item in e.counts.items()):
         quarantined[reason] = quarantined.get(reason, 0) + count
-    images = [r.get("image") for r in sample(catalog, entries, sampled_rows, ["image"])]
+    images = [r.get("image") for r in sample(manifest, entries, sampled_rows, ["image"])]
     luminance = [mean_luminance(decode_jpeg(image["bytes"])) for image in images if image]
     names = sorted({k for r in rows for k, v in (r.get("physical") or {}).items() if v is not None})
     return TableStats(
@@ -109,7 +109,7 @@ def _table_stats(catalog: Catalog, entries: Sequence[Entry], sampled_rows: int) 
 
 
 def sample(
-    catalog: Catalog, entries: Sequence[Entry], num_rows: int, columns: Sequence[str]
+    manifest: Manifest, entries: Sequence[Entry], num_rows: int, columns: Sequence[str]
 ) -> list[Row]:
     """At most `num_rows` rows, evenly spaced over the committed shards."""
     total = sum(entry.rows.num_rows for entry in entries)
@@ -117,7 +117,7 @@ def sample(
     rows, start = [], 0
     for entry in entries:
         end = start + entry.rows.num_rows
-        reader = catalog.reader(entry.rows)
+        reader = manifest.reader(entry.rows)
         rows += [reader.row(i - start, columns) for i in wanted if start <= i < end]
         start = end
     return rows
@@ -129,10 +129,10 @@ def mean_luminance(image: np.ndarray) -> float:
 
 
 def _depth_share(
-    catalog: Catalog, entries: Sequence[Entry], sampled_rows: int
+    manifest: Manifest, entries: Sequence[Entry], sampled_rows: int
 ) -> tuple[float, ...]:
     counts = np.zeros(len(DEPTH_EDGES_M) - 1)
-    for row in sample(catalog, entries, sampled_rows, ["lidar_depth"]):
+    for row in sample(manifest, entries, sampled_rows, ["lidar_depth"]):
         if row["lidar_depth"] is not None:
             depth_m = decode_depth_png(row["lidar_depth"]["bytes"])
             counts += np.histogram(depth_m[depth_m > 0], DEPTH_EDGES_M)[0]

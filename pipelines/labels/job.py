@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightrain.datasets.frame import Condition
-from nightrain.datasets.shards.manifest import Catalog, Shard
+from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.pipelines.generate.plan import select_frames
 from nightrain.pipelines.inspect.dataset_card import write_card
@@ -30,7 +30,7 @@ class LabelPlan:
 
 
 def plan_labels(
-    catalog: Catalog,
+    manifest: Manifest,
     teacher: Teacher,
     settings: LabelSettings | None = None,
     *,
@@ -40,11 +40,11 @@ def plan_labels(
     """One shard of labels per committed frames shard of the conditions.
 
     A teacher is trained on clear days and sees only clear frames; frames of validation and test
-    scenes are left out unless asked for in words. Raises Refused where nothing is left.
+    scenes are left out unless asked for in words. Raises InvalidRequest where nothing is left.
     """
     table = labels_table(teacher, settings or LabelSettings())
     selection = select_frames(
-        catalog,
+        manifest,
         conditions,
         of_other_conditions=f"the teacher labels {', '.join(conditions)} frames",
         what="labels",
@@ -78,9 +78,9 @@ class LabelJob(BaseModel):
     )
 
     def plan(self) -> LabelPlan:
-        """The shards that the job asks for, committed or not; raises Refused."""
+        """The shards that the job asks for, committed or not; raises InvalidRequest."""
         return plan_labels(
-            Catalog(self.dataset),
+            Manifest(self.dataset),
             self.load(),
             self.settings,
             conditions=self.conditions,
@@ -88,7 +88,7 @@ class LabelJob(BaseModel):
         )
 
     def load(self) -> SavedTeacher:
-        """The teacher; raises Refused."""
+        """The teacher; raises InvalidRequest."""
         return load_teacher(self.teacher, self.name, self.device)
 
 
@@ -97,7 +97,7 @@ def label(
 ) -> RunReport:
     """Make the labels that a job asks for, or what is missing of them.
 
-    Raises Refused, DiskFull.
+    Raises InvalidRequest, DiskFull.
     """
     plan = job.plan()
     work = LabelShard(job.dataset, job.load(), job.settings)

@@ -40,7 +40,7 @@ class Labeller:
     def label(self, batch: Sequence[Row], kept: dict[str, Row]) -> list[Row | DamagedInput]:
         """A label's row or a failure per frame's row; those kept by their id are not made again.
 
-        Raises Refused, DiskFull.
+        Raises InvalidRequest, DiskFull.
         """
         started = time.perf_counter()
         made: list[Row | DamagedInput] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from nightrain.depthmodel.network.model import DepthModel
@@ -31,7 +31,7 @@ class Teacher(Protocol):
     def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """Depth (H, W) float32 in metres per picture (H, W, 3) uint8 sRGB.
 
-        Raises Refused where the weights are missing.
+        Raises InvalidRequest where the weights are missing.
         """
         ...
 
@@ -51,7 +51,7 @@ class SavedTeacher:
 
     @property
     def digest(self) -> str:
-        """The model's own digest over its configuration and weights; raises Refused."""
+        """The model's own digest over its configuration and weights; raises InvalidRequest."""
         return _loaded(self)[1]
 
     @property
@@ -60,21 +60,25 @@ class SavedTeacher:
         return self.device.partition(":")[0]
 
     def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        """Depth (H, W) float32 in metres per picture (H, W, 3) uint8; raises Refused."""
+        """Depth (H, W) float32 in metres per picture (H, W, 3) uint8; raises InvalidRequest."""
         return _loaded(self)[0].predict(images, batch_size=len(images))
 
 
 def load_teacher(folder: Path, name: str = "", device: str | None = None) -> SavedTeacher:
     """The teacher of a folder, on the GPU where there is one; its name is the folder's.
 
-    Raises Refused where there is no such folder or no name can be made.
+    Raises InvalidRequest where there is no such folder or no name can be made.
     """
     if not folder.is_dir():
-        raise Refused(f"There is no folder {folder}. Give the folder of a trained depth model.")
+        raise InvalidRequest(
+            f"There is no folder {folder}. Give the folder of a trained depth model."
+        )
     folder = folder.resolve()
     slug = re.sub(r"[^a-z0-9]+", "-", (name or folder.name).lower()).strip("-")
     if not slug:
-        raise Refused(f"{name or folder.name!r} gives no name of letters and digits; say --name.")
+        raise InvalidRequest(
+            f"{name or folder.name!r} gives no name of letters and digits; say --name."
+        )
     times = [path.stat().st_mtime_ns for path in folder.glob("*.safetensors")]
     return SavedTeacher(folder, slug, device or _best_device(), max(times, default=0))
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nightrain.datasets.errors import DamagedInput, DiskFull, Reason, Refused
+from nightrain.datasets.errors import DamagedInput, DiskFull, InvalidRequest, Reason
 from nightrain.pipelines.labels.labelling_model import Teacher
 
 
@@ -15,7 +15,7 @@ def predict_each(
 
     Where a batch fails, its pictures are tried alone. A teacher always gets `batch_size` pictures,
     the last one repeated: what a network gives for a picture depends in the last bits on how many
-    there are, and must not depend on where a run was interrupted. Raises Refused, DiskFull.
+    there are, and must not depend on where a run was interrupted. Raises InvalidRequest, DiskFull.
     """
     if not images:
         return []
@@ -24,7 +24,7 @@ def predict_each(
         found = teacher.predict(padded)
         if len(found) != len(padded):
             raise ValueError(f"{len(padded)} depth maps were asked for, {len(found)} came")
-    except (Refused, DiskFull):  # no other picture would fare better
+    except (InvalidRequest, DiskFull):  # no other picture would fare better
         raise
     except Exception as error:  # some picture's fault: find out whose
         if len(images) == 1:

@@ -27,7 +27,7 @@ class LabelSettings(BaseModel):
 def labels_table(teacher: Teacher, settings: LabelSettings) -> str:
     """Table of a teacher's labels: "labels/ssd-t-1a2b3c4d"; another digest is another table.
 
-    Raises Refused without the teacher's weights.
+    Raises InvalidRequest without the teacher's weights.
     """
     parts = "\n".join((teacher.digest, settings.model_dump_json(), LABELS_VERSION))
     return f"{LABELS}/{teacher.name}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"

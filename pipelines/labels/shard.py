@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightrain.datasets.errors import DamagedInput, NightrainError, PlanMismatch, Reason
-from nightrain.datasets.shards.manifest import Catalog, Entry, Shard
+from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.schema import LABELS
 from nightrain.datasets.shards.transaction import (
@@ -48,21 +48,21 @@ class LabelShard:
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
         """Make the shard.
 
-        Raises PlanMismatch where the table is another teacher's, Refused without weights,
+        Raises PlanMismatch where the table is another teacher's, InvalidRequest without weights,
         NightrainError where the teacher fails at every frame, CorruptShard, DiskFull.
         """
-        catalog = Catalog(self.root)
-        frames = frames_behind(catalog, shard, retry=shard.retry)
+        manifest = Manifest(self.root)
+        frames = frames_behind(manifest, shard, retry=shard.retry)
         labeller = Labeller(self.teacher, self._digest_of(shard), self.settings)
 
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
             photometric = self.settings.confidence == "flip+photometric"
             columns = FRAME_COLUMNS + (NEIGHBOUR_COLUMNS if photometric else ())
             yield from _label_all(
-                labeller, catalog.reader(frames.rows).rows(columns), kept, shard.name
+                labeller, manifest.reader(frames.rows).rows(columns), kept, shard.name
             )
 
-        return make_shard(catalog, shard, LABELS, self._about(frames, labeller), produce, on_rows)
+        return make_shard(manifest, shard, LABELS, self._about(frames, labeller), produce, on_rows)
 
     def _digest_of(self, shard: Shard) -> str:
         """The teacher's digest, if the shard is of this teacher's table; raises PlanMismatch."""

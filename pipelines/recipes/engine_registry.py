@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load_engine(recipe: Recipe) -> Engine:
-    """The engine of a recipe; raises Refused for settings that its models cannot serve."""
+    """The engine of a recipe; raises InvalidRequest for settings that its models cannot serve."""
     settings = recipe.engine_settings
     return _weather() if settings is None else _diffusion(settings.model_dump_json())
 
@@ -37,7 +37,8 @@ def _diffusion(settings_json: str) -> Engine:
 def engine_version(recipe: Recipe) -> str:
     """Version of an engine and digest of the weights it runs; part of the recipe's hash.
 
-    Raises Refused for settings out of reach and for weights that are not here and not pinned.
+    Raises InvalidRequest for settings out of reach and for weights that are not here and not
+    pinned.
     """
     if recipe.diffusion is None:
         return load_engine(recipe).version

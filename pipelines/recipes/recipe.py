@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.pipelines.controls.control_depth import ControlDepth
 from nightrain.pipelines.engines.diffusion.models.families import generation_size
@@ -159,17 +159,17 @@ def built_in_recipes() -> list[str]:
 
 
 def load_recipe(name_or_path: str) -> Recipe:
-    """Load a built-in recipe by name or a YAML file by path; raises Refused."""
+    """Load a built-in recipe by name or a YAML file by path; raises InvalidRequest."""
     from nightrain.pipelines.recipes.engine_registry import engine_version
 
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
-            raise Refused(f"There is no recipe file {path}.")
+            raise InvalidRequest(f"There is no recipe file {path}.")
     elif name_or_path in built_in_recipes():
         path = Path(str(resources.files("nightrain.pipelines.recipes") / f"{name_or_path}.yaml"))
     else:
-        raise Refused(
+        raise InvalidRequest(
             f"There is no recipe {name_or_path!r}. Built in: {', '.join(built_in_recipes())}. "
             "Give one of these or the path of a .yaml file."
         )
@@ -179,14 +179,14 @@ def load_recipe(name_or_path: str) -> Recipe:
 
 def _parse(path: Path) -> Recipe:
     if path.stat().st_size > MAX_RECIPE_BYTES:
-        raise Refused(f"{path} has {path.stat().st_size} bytes; no recipe is that long.")
+        raise InvalidRequest(f"{path} has {path.stat().st_size} bytes; no recipe is that long.")
     try:
         return Recipe.model_validate(yaml.safe_load(path.read_text()))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Refused(f"{path} is no YAML: {error}") from error
+        raise InvalidRequest(f"{path} is no YAML: {error}") from error
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in e['loc']) or 'recipe'}: {e['msg']}"
             for e in error.errors()
         )
-        raise Refused(f"{path} is no recipe. {problems}") from error
+        raise InvalidRequest(f"{path} is no recipe. {problems}") from error

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 
 LOOK_AGAIN_SECONDS = 0.1
 
@@ -21,7 +21,7 @@ def sole_use(device: str, give_up: Callable[[], bool] = lambda: False) -> Iterat
 
     A device is a name that is the same in every process of this machine; an empty one has no lock.
     Processes and threads exclude each other, and so do two blocks of one thread: it is no re-entry.
-    Raises Refused where the folder of the locks belongs to somebody else.
+    Raises InvalidRequest where the folder of the locks belongs to somebody else.
     """
     if not device:
         yield True
@@ -40,7 +40,7 @@ def lock_path(device: str) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
-        raise Refused(
+        raise InvalidRequest(
             f"{folder} holds the locks of this machine's GPUs and belongs to somebody else, or is "
             "no folder. Remove it, or set TMPDIR to a folder of your own for all runs."
         )

@@ -16,7 +16,7 @@ from multiprocessing.synchronize import Event as ProcessEvent
 from typing import Protocol
 
 from nightrain.datasets.errors import DiskFull
-from nightrain.datasets.shards.manifest import Catalog, Shard
+from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ShardWork, ignore_rows
 from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.stop import Stop
@@ -121,7 +121,7 @@ def report_failure(shard: Shard, work: ShardWork, on_rows: OnRows) -> ShardRepor
 
 
 def run_plan(
-    catalog: Catalog,
+    manifest: Manifest,
     plan: Sequence[Shard],
     work: ShardWork,
     executor: Executor,
@@ -132,10 +132,10 @@ def run_plan(
 
     Shards that another process is making are waited for and taken over if it dies.
     """
-    pending = [shard for shard in plan if catalog.entry(shard) is None]
+    pending = [shard for shard in plan if manifest.entry(shard) is None]
     while pending and not stop.requested:
         ended: set[Shard] = set()
-        free = [shard for shard in pending if not catalog.is_claimed(shard)]
+        free = [shard for shard in pending if not manifest.is_leased(shard)]
         for report in executor.run(free, work, on_rows) if free else ():
             if report.status != "elsewhere":
                 ended.add(report.shard)

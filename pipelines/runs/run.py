@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nightrain.datasets.io.atomic import require_free
 from nightrain.datasets.protocols.leakage import read_set, refs_set, require_disjoint
 from nightrain.datasets.protocols.published import has_published_splits
-from nightrain.datasets.shards.manifest import FRAMES, Catalog, Shard
+from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ShardWork, ignore_rows
 from nightrain.datasets.sources.base import FrameRef, FrameSource
 from nightrain.pipelines.generate.depth_polarity_check import require_near_is_white
@@ -90,8 +90,8 @@ def ingest(
     """Read frames of a source into a dataset, or what is missing of them.
 
     With `retry_failed`, frames that are in quarantine are read again, into shards of their own.
-    Raises Refused, also where train and held-out frames share a scene or a log; PlanMismatch,
-    BrokenSource, DiskFull.
+    Raises InvalidRequest, also where train and held-out frames share a scene or a log;
+    PlanMismatch, BrokenSource, DiskFull.
     """
     root.mkdir(parents=True, exist_ok=True)
     report = RunReport(unplaced=list(getattr(source, "unplaced", ())))
@@ -119,7 +119,8 @@ def _check_disjoint(
 ) -> list[str]:
     """Scenes and logs of train and held-out frames, those that are there and those to come.
 
-    Pictures are compared by `nightrain leakage`. Raises Refused; returns what is let through.
+    Pictures are compared by `nightrain leakage`. Raises InvalidRequest; returns what is let
+    through.
     """
     published = has_published_splits(source)
     train, held_out = (
@@ -161,15 +162,15 @@ class GenerateJob(BaseModel):
     )
 
     def held_limit(self) -> str | None:
-        """The named limit, where the recipe's engine draws on a GPU; raises Refused."""
+        """The named limit, where the recipe's engine draws on a GPU; raises InvalidRequest."""
         if self.gpu_limit is None or load_recipe(self.recipe).diffusion is None:
             return None
         return self.gpu_limit
 
     def plan(self) -> GenerationPlan:
-        """The shards that the job asks for, committed or not; raises Refused."""
+        """The shards that the job asks for, committed or not; raises InvalidRequest."""
         return plan_generation(
-            Catalog(self.dataset),
+            Manifest(self.dataset),
             load_recipe(self.recipe),
             include_evaluation_scenes=self.include_evaluation_scenes,
         )
@@ -180,13 +181,13 @@ def generate(
 ) -> RunReport:
     """Make the variants that a job asks for, or what is missing of them.
 
-    Raises Refused, DiskFull, and WrongPolarity for a depth network that is upside down.
+    Raises InvalidRequest, DiskFull, and WrongPolarity for a depth network that is upside down.
     """
     plan = job.plan()
-    catalog, recipe, shards = Catalog(job.dataset), load_recipe(job.recipe), plan.shards
+    manifest, recipe, shards = Manifest(job.dataset), load_recipe(job.recipe), plan.shards
     if job.retry_failed:
-        shards = plan_retry(catalog, shards)
-    require_near_is_white(catalog, shards, recipe)
+        shards = plan_retry(manifest, shards)
+    require_near_is_white(manifest, shards, recipe)
     work = GenerateShard(job.dataset, recipe)
     report = run(job.dataset, shards, work, executor=executor, stop=stop, on_rows=on_rows)
     report.skipped = plan.skipped
@@ -205,14 +206,14 @@ def run(
     report: RunReport | None = None,
 ) -> RunReport:
     """Run a shard plan to its end: sweep leftovers, make what is missing, add it to the report."""
-    catalog = Catalog(root)
-    catalog.sweep()
-    sizes = [entry.rows.num_bytes for entry in catalog.entries(FRAMES)]
+    manifest = Manifest(root)
+    manifest.sweep()
+    sizes = [entry.rows.num_bytes for entry in manifest.entries(FRAMES)]
     require_free(root, 2 * max(sizes, default=0))
     report = report or RunReport()
-    report.num_already += sum(catalog.entry(shard) is not None for shard in shards)
-    for shard_report in run_plan(catalog, shards, work, executor, stop, on_rows):
+    report.num_already += sum(manifest.entry(shard) is not None for shard in shards)
+    for shard_report in run_plan(manifest, shards, work, executor, stop, on_rows):
         report.add(shard_report)
-    catalog.sweep()  # what others left that died while this run went on
+    manifest.sweep()  # what others left that died while this run went on
     report.stopped = stop.requested
     return report

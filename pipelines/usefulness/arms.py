@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.loader.corruptions import Corruptions
 from nightrain.depthmodel.config import DepthConfig
@@ -64,7 +64,7 @@ class Arm(BaseModel):
 
 
 def dose_arm(share: float) -> Arm:
-    """The weather arm with another share of synthetic samples, in (0, 1]; raises Refused."""
+    """The weather arm with another share of synthetic samples, in (0, 1]; raises InvalidRequest."""
     try:
         return Arm(
             name=f"dose-{round(100 * share):02d}",
@@ -73,9 +73,9 @@ def dose_arm(share: float) -> Arm:
             synthetic_share=share,
         )
     except ValidationError as error:
-        raise Refused(f"A dose of {share:g} is no share; expected more than 0, at most 1.") from (
-            error
-        )
+        raise InvalidRequest(
+            f"A dose of {share:g} is no share; expected more than 0, at most 1."
+        ) from (error)
 
 
 ARMS = (
@@ -151,11 +151,11 @@ ARMS = (
 def arms_named(names: tuple[str, ...], doses: tuple[float, ...] = ()) -> tuple[Arm, ...]:
     """Arms by name, all of ARMS where none is named, with those of further doses.
 
-    Raises Refused.
+    Raises InvalidRequest.
     """
     known = {arm.name: arm for arm in (*ARMS, *map(dose_arm, doses))}
     if unknown := [name for name in names if name not in known]:
-        raise Refused(f"There is no arm {unknown[0]!r}; choose of {', '.join(known)}.")
+        raise InvalidRequest(f"There is no arm {unknown[0]!r}; choose of {', '.join(known)}.")
     wanted = {*names, *(dose_arm(share).name for share in doses)} if names else set(known)
     return tuple(arm for name, arm in known.items() if name in wanted)
 
@@ -175,7 +175,7 @@ def student_config(
     """The run of an arm and a seed: `world-student` with the teacher's own network.
 
     `recipe` is the folder below variants/ of this arm, `num_conditions` how many conditions that
-    of the main arm shows. Raises Refused where it does not fit together.
+    of the main arm shows. Raises InvalidRequest where it does not fit together.
     """
     base = world_student()
     assert isinstance(base.role, StudentConfig)
@@ -222,4 +222,4 @@ def student_config(
     try:
         return checked(config)
     except ValidationError as error:
-        raise Refused(f"The arm {arm.name!r} does not fit together: {error}") from error
+        raise InvalidRequest(f"The arm {arm.name!r} does not fit together: {error}") from error

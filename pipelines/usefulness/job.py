@@ -16,12 +16,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from nightrain.datasets.errors import NightrainError, Refused
+from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.loader.index import build_index, read_keys
 from nightrain.datasets.protocols.leakage import scenes_of
-from nightrain.datasets.shards.manifest import FRAMES, LABELS, Catalog
+from nightrain.datasets.shards.manifest import FRAMES, LABELS, Manifest
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.roles.config import TrainConfig
@@ -132,17 +132,19 @@ class Plan:
 def plan_study(job: UsefulnessJob) -> Plan:
     """Check all that a study needs, and write down what it is.
 
-    Raises Refused for missing labels, variants or frames, labels of another teacher, and a folder
-    that holds another study; CorruptShard.
+    Raises InvalidRequest for missing labels, variants or frames, labels of another teacher, and a
+    folder that holds another study; CorruptShard.
     """
     if not job.teacher.is_dir():
-        raise Refused(f"There is no folder {job.teacher}. Give the folder of the teacher's model.")
+        raise InvalidRequest(
+            f"There is no folder {job.teacher}. Give the folder of the teacher's model."
+        )
     teacher = DepthModel.from_pretrained(job.teacher)
-    catalog = Catalog(job.dataset)
+    manifest = Manifest(job.dataset)
     labels = job.labels or only_labels(job.dataset)
-    _require_labels_of(catalog, labels, teacher.digest)
+    _require_labels_of(manifest, labels, teacher.digest)
     recipe = recipe_folder(job.dataset, job.variants)
-    num_conditions = len(catalog.tables(f"variants/{recipe}/"))
+    num_conditions = len(manifest.tables(f"variants/{recipe}/"))
     runs, all_facts = [], []
     for arm in job.arms:
         other = recipe_folder(job.dataset, arm.recipe) if arm.recipe else recipe
@@ -159,7 +161,7 @@ def plan_study(job: UsefulnessJob) -> Plan:
                 batch_size=job.batch_size,
             )
             runs.append(_run(job, arm, config))
-        all_facts.append(_facts(catalog, arm, runs[-1].config))
+        all_facts.append(_facts(manifest, arm, runs[-1].config))
     config, factor = runs[0].config, job.arms[0].num_steps_factor
     study = Study(
         dataset=job.dataset.resolve().name,
@@ -208,19 +210,22 @@ def _run(job: UsefulnessJob, arm: Arm, config: TrainConfig) -> Run:
     )
 
 
-def _facts(catalog: Catalog, arm: Arm, config: TrainConfig) -> ArmFacts:
-    """What an arm is shown; raises Refused, which names the arm, where something is missing."""
+def _facts(manifest: Manifest, arm: Arm, config: TrainConfig) -> ArmFacts:
+    """What an arm is shown.
+
+    Raises InvalidRequest, which names the arm, where something is missing.
+    """
     try:
-        index = build_index(catalog.root, config.data)
-    except Refused as error:
-        raise Refused(f"The arm {arm.name!r} cannot be trained: {error}") from error
+        index = build_index(manifest.root, config.data)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"The arm {arm.name!r} cannot be trained: {error}") from error
     shown = config.data.corruptions.conditions if config.data.corruptions else index.conditions
     scenes = [
         scene
-        for entry in catalog.entries(FRAMES)
+        for entry in manifest.entries(FRAMES)
         if entry.about.get("split") == config.data.split
         and Condition(entry.about["condition"]) in config.data.conditions
-        for scene in scenes_of(catalog, entry)
+        for scene in scenes_of(manifest, entry)
     ]
     return ArmFacts(
         arm=arm,
@@ -232,25 +237,27 @@ def _facts(catalog: Catalog, arm: Arm, config: TrainConfig) -> ArmFacts:
     )
 
 
-def _require_labels_of(catalog: Catalog, labels: str, teacher_digest: str) -> None:
-    """Raise Refused unless all labels were made by the teacher that the students start from."""
-    entries = catalog.entries(f"{LABELS}/{labels}")
+def _require_labels_of(manifest: Manifest, labels: str, teacher_digest: str) -> None:
+    """Raise InvalidRequest unless all labels were made by the teacher that the students
+    start from.
+    """
+    entries = manifest.entries(f"{LABELS}/{labels}")
     if not entries:
-        there = ", ".join(catalog.tables(f"{LABELS}/")) or "none"
-        raise Refused(
-            f"{catalog.root} has no labels {labels!r}; there are: {there}. `nightrain label "
+        there = ", ".join(manifest.tables(f"{LABELS}/")) or "none"
+        raise InvalidRequest(
+            f"{manifest.root} has no labels {labels!r}; there are: {there}. `nightrain label "
             "DATASET --teacher FOLDER` makes them."
         )
-    rows = read_keys(catalog.root, entries, ["frame_id", "teacher_sha256"])
+    rows = read_keys(manifest.root, entries, ["frame_id", "teacher_sha256"])
     if others := sorted({*rows.columns["teacher_sha256"].tolist()} - {teacher_digest}):
-        raise Refused(
+        raise InvalidRequest(
             f"{LABELS}/{labels} were made by a teacher with digest {others[0]}; the one given has "
             f"{teacher_digest}. Give the teacher that made them, or label again with this one."
         )
 
 
 def _keep(path: Path, value: BaseModel) -> None:
-    """Write what a folder is of; raises Refused where it is of something else."""
+    """Write what a folder is of; raises InvalidRequest where it is of something else."""
     asked = value.model_dump(mode="json")
     if not path.exists():
         write_whole(path, json.dumps(asked, indent=1) + "\n")
@@ -259,7 +266,7 @@ def _keep(path: Path, value: BaseModel) -> None:
     with contextlib.suppress(ValidationError):  # what is none today is shown as it is
         before = type(value).model_validate(before).model_dump(mode="json")  # with new fields
     if different := list(_differences(before, asked)):
-        raise Refused(
+        raise InvalidRequest(
             f"{path.parent} holds something else: {'; '.join(different)}. Give another folder, or "
             "remove this one to begin anew."
         )

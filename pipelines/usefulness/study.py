@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
-from nightrain.datasets.shards.leases import Claim
+from nightrain.datasets.shards.leases import Lease
 from nightrain.depthmodel.evaluation.results import Evaluation
 from nightrain.pipelines.depth.evaluation import MEDIAN_DEPTH
 from nightrain.pipelines.runs.stop import Stop
@@ -66,15 +66,16 @@ def run_usefulness(
 ) -> UsefulnessReport:
     """Train and evaluate what is missing of a study, and write its tables as they come.
 
-    A run that failed is shown so, and tried again by the next call. Raises Refused before anything
+    A run that failed is shown so, and tried again by the next call. Raises InvalidRequest before
+    anything
     is trained where something is missing, and where somebody is at it; DiskFull, CorruptShard.
     """
     started = time.perf_counter()
     plan = plan_study(job)
-    claim = Claim.take(job.out, "study")
-    if claim is None:
-        raise Refused(f"Another process is at the study in {job.out}. Wait for it to end.")
-    with claim:
+    lease = Lease.take(job.out, "study")
+    if lease is None:
+        raise InvalidRequest(f"Another process is at the study in {job.out}. Wait for it to end.")
+    with lease:
         baselines = _baselines(plan)
         pending = [run for run in plan.runs if not is_done(run)]
         total = sum(run.config.num_steps for run in plan.runs)
@@ -83,7 +84,7 @@ def run_usefulness(
         def on_steps(count: int) -> None:
             nonlocal done
             done += count
-            claim.renew()
+            lease.renew()
             on_step(done, total)
 
         on_steps(0)
@@ -122,7 +123,10 @@ def write_result(plan: Plan, baselines: dict[str, Evaluation]) -> Usefulness:
 
 
 def _baselines(plan: Plan) -> dict[str, Evaluation]:
-    """What every student must beat; raises Refused where the dataset has nothing to score."""
+    """What every student must beat.
+
+    Raises InvalidRequest where the dataset has nothing to score.
+    """
     job, study = plan.job, plan.study
     named = {MEDIAN_DEPTH: (MEDIAN_DEPTH, ""), TEACHER: (str(job.teacher), study.teacher)}
     logger.info("evaluating %s, where that is not done", " and ".join(named))

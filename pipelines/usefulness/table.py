@@ -108,8 +108,8 @@ def usefulness_table(
 ) -> Usefulness:
     """Put together what runs, by arm and seed, have given so far.
 
-    `seeds` were asked for; runs of others are shown as well. Raises Refused where evaluations are
-    not of the same frames with the same settings.
+    `seeds` were asked for; runs of others are shown as well. Raises InvalidRequest where
+    evaluations are not of the same frames with the same settings.
     """
     groups = {f"{name} seed {seed}": [e] for (name, seed), e in evaluations.items()}
     groups |= {name: [e] for name, e in baselines.items()}

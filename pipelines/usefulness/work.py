@@ -83,7 +83,10 @@ def evaluated(
 
 
 def is_done(run: Run) -> bool:
-    """Whether a run is trained and evaluated; raises Refused for a run with other settings."""
+    """Whether a run is trained and evaluated.
+
+    Raises InvalidRequest for a run with other settings.
+    """
     digest = RunFolder(run.folder, run.config, run.dataset).finished_digest()
     outcome = read_outcome(run.folder)
     ended = outcome is not None and outcome.status == "finished"

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import (
     SIZES,
     BackboneConfig,
@@ -57,17 +57,19 @@ def test_a_wrong_configuration_says_what_is_wrong(fields: dict, message: str) ->
     with pytest.raises(ValidationError, match=message):
         DepthConfig.model_validate(fields)
     found = json.dumps({"model_type": "nightrain-depth"} | fields)
-    with pytest.raises(Refused, match=f"^here is no configuration of a depth model.*{message}"):
+    with pytest.raises(
+        InvalidRequest, match=f"^here is no configuration of a depth model.*{message}"
+    ):
         parse_config(found, "here")
 
 
 def test_another_architecture_is_named() -> None:
-    with pytest.raises(Refused, match="of type 'dinov2', expected 'nightrain-depth'"):
+    with pytest.raises(InvalidRequest, match="of type 'dinov2', expected 'nightrain-depth'"):
         parse_config('{"model_type": "dinov2", "hidden_size": 768}', "here")
     for text, found in (("{}", "None"), ("[]", "'list'")):
-        with pytest.raises(Refused, match=f"of type {found}, expected"):
+        with pytest.raises(InvalidRequest, match=f"of type {found}, expected"):
             parse_config(text, "here")
-    with pytest.raises(Refused, match="no JSON"):
+    with pytest.raises(InvalidRequest, match="no JSON"):
         parse_config(b"\xff\xfe", "here")
 
 

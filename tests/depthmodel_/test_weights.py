@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.weights import Weights, resolve, weights_name
 from support.hub_cache import COMMIT, ONE, cached, model
 
@@ -37,7 +37,7 @@ def test_a_subfolder_is_a_model_of_its_own(tmp_path: Path) -> None:
     model(tmp_path / "sd" / "unet")
     found = resolve(Weights(str(tmp_path / "sd"), subfolder="unet"))
     assert found.folder == tmp_path / "sd" / "unet" and found.name.endswith("/unet")
-    with pytest.raises(Refused, match="no folder 'vae'"):
+    with pytest.raises(InvalidRequest, match="no folder 'vae'"):
         resolve(Weights(str(tmp_path / "sd"), subfolder="vae"))
 
 
@@ -54,18 +54,18 @@ def test_offline_follows_the_environment(cache: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     cached(cache, "owner/model")
     assert resolve(Weights("owner/model")).name.endswith(COMMIT[:12])
-    with pytest.raises(Refused, match="the network is switched off"):
+    with pytest.raises(InvalidRequest, match="the network is switched off"):
         resolve(Weights("owner/other"))
 
 
 def test_a_missing_model_is_one_sentence_with_the_command(cache: Path) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         resolve(Weights("owner/model", COMMIT), offline=True)
     message = str(refused.value)
     assert f"`hf download owner/model --revision {COMMIT}`" in message and "\n" not in message
-    with pytest.raises(Refused, match=r"--include 'unet/\*\.safetensors'"):
+    with pytest.raises(InvalidRequest, match=r"--include 'unet/\*\.safetensors'"):
         resolve(Weights("owner/model", subfolder="unet"), offline=True)
-    with pytest.raises(Refused, match=r"--include a\.safetensors"):
+    with pytest.raises(InvalidRequest, match=r"--include a\.safetensors"):
         resolve(Weights("owner/model"), offline=True, patterns=["a.safetensors"])
 
 
@@ -78,16 +78,16 @@ def test_without_a_commit_nothing_is_fetched(cache: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
     for revision in (None, "main", COMMIT):
-        with pytest.raises(Refused, match="hf download owner/model"):
+        with pytest.raises(InvalidRequest, match="hf download owner/model"):
             resolve(Weights("owner/model", revision), offline=False)
     assert asked == [True, True, False]
-    with pytest.raises(Refused, match="no commit is named, and only a named one is fetched"):
+    with pytest.raises(InvalidRequest, match="no commit is named, and only a named one is fetched"):
         weights_name(Weights("owner/model"), offline=False)
 
 
 def test_a_pinned_model_has_its_name_before_it_is_there(cache: Path) -> None:
     assert weights_name(Weights("owner/model", COMMIT), offline=True) == "owner/model@59a1ef6c1e51"
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidRequest):
         weights_name(Weights("owner/model", "main"), offline=True)
     cached(cache, "owner/model")
     assert weights_name(Weights("owner/model"), offline=True) == "owner/model@59a1ef6c1e51"
@@ -95,16 +95,16 @@ def test_a_pinned_model_has_its_name_before_it_is_there(cache: Path) -> None:
 
 @pytest.mark.parametrize("where", ["/no/such/folder", "./none", "~/none", "a/b/c", "../up"])
 def test_a_missing_folder_is_never_taken_for_a_hub_id(where: str) -> None:
-    with pytest.raises(Refused, match="There is no folder"):
+    with pytest.raises(InvalidRequest, match="There is no folder"):
         resolve(Weights(where), offline=True)
 
 
 def test_pickles_are_not_loaded(tmp_path: Path) -> None:
     folder = model(tmp_path / "old", files=())
-    with pytest.raises(Refused, match="no weights"):
+    with pytest.raises(InvalidRequest, match="no weights"):
         resolve(Weights(str(folder)))
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"weight": 1}))
-    with pytest.raises(Refused, match=r"only pytorch_model\.bin; only \.safetensors"):
+    with pytest.raises(InvalidRequest, match=r"only pytorch_model\.bin; only \.safetensors"):
         resolve(Weights(str(folder)))
 
 
@@ -115,12 +115,12 @@ def test_half_a_model_is_refused(tmp_path: Path) -> None:
     index.write_text(json.dumps({"weight_map": names}))
     assert resolve(Weights(str(folder))).folder == folder
     (folder / "model-2.safetensors").unlink()
-    with pytest.raises(Refused, match=r"names model-2\.safetensors, which is not there"):
+    with pytest.raises(InvalidRequest, match=r"names model-2\.safetensors, which is not there"):
         resolve(Weights(str(folder)))
     (folder / "model-2.safetensors").symlink_to(tmp_path / "a blob that was never fetched")
-    with pytest.raises(Refused, match=r"names model-2\.safetensors, which is not there"):
+    with pytest.raises(InvalidRequest, match=r"names model-2\.safetensors, which is not there"):
         resolve(Weights(str(folder)))
     for damaged in ("[]", "{", '{"weight_map": 3}'):
         index.write_text(damaged)
-        with pytest.raises(Refused, match="no index of a split model"):
+        with pytest.raises(InvalidRequest, match="no index of a split model"):
             resolve(Weights(str(folder)))

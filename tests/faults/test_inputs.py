@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.errors import BrokenSource, DamagedInput
-from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.base import FrameRef
 from nightrain.datasets.sources.nuscenes import NuScenesSource
@@ -245,9 +245,9 @@ def test_500_damaged_inputs(world: Path, good_rows: dict, tmp_path: Path, batch:
 
 
 def quarantine_of(out: Path) -> list[dict]:
-    catalog = Catalog(out)
-    entries = [entry for entry in catalog.entries(FRAMES) if entry.quarantine is not None]
-    return [row for e in entries for row in catalog.reader(e.quarantine).rows()]
+    manifest = Manifest(out)
+    entries = [entry for entry in manifest.entries(FRAMES) if entry.quarantine is not None]
+    return [row for e in entries for row in manifest.reader(e.quarantine).rows()]
 
 
 Break = Callable[[Path, Rng], None]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nightrain.datasets.shards.manifest import Catalog
+from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.run import GenerateJob, generate
@@ -59,7 +59,7 @@ def start(
     root: Path, frames: Path, *options: str, environment: dict[str, str] | None = None
 ) -> subprocess.Popen:
     """The command, in a process of its own."""
-    arguments = [str(root), "--recipe", str(frames / "recipe.yaml"), "--engine-mode", "local"]
+    arguments = [str(root), "--recipe", str(frames / "recipe.yaml"), "--runner", "local"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
     return subprocess.Popen([*COMMAND, *arguments, *options], env=variables, **quiet)
@@ -67,9 +67,9 @@ def start(
 
 def num_visible(root: Path) -> int:
     """Rows that a reader sees now, each checked; nothing half-written may be among them."""
-    catalog = Catalog(root)
-    entries = [e for table in catalog.tables("variants") for e in catalog.entries(table)]
-    return sum(len(list(catalog.reader(e.rows).rows(["sample_id", "image"]))) for e in entries)
+    manifest = Manifest(root)
+    entries = [e for table in manifest.tables("variants") for e in manifest.entries(table)]
+    return sum(len(list(manifest.reader(e.rows).rows(["sample_id", "image"]))) for e in entries)
 
 
 def assert_complete(root: Path, expected: dict, num_variants: int = NUM_VARIANTS) -> None:
@@ -77,7 +77,7 @@ def assert_complete(root: Path, expected: dict, num_variants: int = NUM_VARIANTS
     report = verify(root)
     assert report.accepted and report.orphans == [] and report.num_quarantined == 0
     assert all_rows(root) == expected and len(expected) == num_variants
-    for name in ("_tmp", "_claims", "_partial"):
+    for name in ("_tmp", "_leases", "_partial"):
         assert not [p for p in (root / name).glob("*")], name
 
 
@@ -111,7 +111,7 @@ def begins_to_work(process: subprocess.Popen, root: Path) -> bool:
     """Wait until a process holds a shard; False where it ends without."""
     mine = f"-{process.pid}-"
     while process.poll() is None:
-        for lease in (root / "_claims").glob("*.lease"):
+        for lease in (root / "_leases").glob("*.lease"):
             try:
                 if mine in lease.read_text():
                     return True
@@ -156,7 +156,7 @@ def test_sigterm_ends_in_order(
     wait_for_a_claim(dataset)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 128 + signal.SIGTERM
-    assert not list((dataset / "_tmp").glob("*")) and not list((dataset / "_claims").glob("*"))
+    assert not list((dataset / "_tmp").glob("*")) and not list((dataset / "_leases").glob("*"))
     assert verify(dataset).accepted
     assert start(dataset, frames).wait() == 0
     assert_complete(dataset, uninterrupted)
@@ -203,7 +203,7 @@ def test_a_killed_flow_of_the_diffusion_engine_loses_nothing(tmp_path: Path) -> 
 def kill_a_flow_at_work(root: Path, recipe_folder: Path, prefect_home: Path) -> None:
     """SIGKILL a flow run that holds a shard, and see its temporary server go."""
     environment = {"PREFECT_HOME": str(prefect_home)}
-    process = start(root, recipe_folder, "--engine-mode", "prefect", environment=environment)
+    process = start(root, recipe_folder, "--runner", "prefect", environment=environment)
     wait_for_a_claim(root, seconds=120)
     servers = [pid for pid in children(process.pid) if "-m uvicorn" in command_of(pid)]
     assert servers
@@ -256,7 +256,7 @@ def command_of(pid: int) -> str:
 
 def wait_for_a_claim(root: Path, at_least: int = 1, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
-    while len(list((root / "_claims").glob("*.lease"))) < at_least:
+    while len(list((root / "_leases").glob("*.lease"))) < at_least:
         assert time.monotonic() < deadline, "no work began"
         time.sleep(0.005)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nightrain.datasets.errors import Refused
-from nightrain.datasets.shards.manifest import Catalog
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.shards.manifest import Manifest
 from nightrain.depthmodel.evaluation.tables import ComparisonTable
 from nightrain.flows.cli import app
 from nightrain.pipelines.demo import WholeJob
@@ -56,9 +56,9 @@ def test_one_command_goes_from_an_empty_folder_to_a_table(
     for line in ("16 images in 2 scenes", "step 2 of 2", "accepted: ", "left out  2 night frames"):
         assert line in printed
 
-    catalog = Catalog(job.dataset)
-    assert len(catalog.tables("variants/")) == 5
-    (labels,) = catalog.tables("labels/")
+    manifest = Manifest(job.dataset)
+    assert len(manifest.tables("variants/")) == 5
+    (labels,) = manifest.tables("labels/")
     assert labels.startswith("labels/teacher-")
     for model in ("teacher", "student"):
         assert (job.out / model / "model" / "model.safetensors").exists()
@@ -93,12 +93,12 @@ def test_one_command_goes_from_an_empty_folder_to_a_table(
     assert "committed variants" not in again and (job.out / "table.json").read_text() == before
 
     evaluated = ["evaluate", MEDIAN_DEPTH, str(job.dataset), "--split", "train", "--json"]
-    options = ["--engine-mode", "prefect", "--out", str(tmp_path / "scores")]
+    options = ["--runner", "prefect", "--out", str(tmp_path / "scores")]
     done = CliRunner().invoke(app, [*evaluated, *options], catch_exceptions=False)
     assert done.exit_code == 0 and flow_runs()[-1] == ("evaluate-depth", "COMPLETED")
     assert len(flow_runs()) == 11
     local = CliRunner().invoke(app, [*evaluated, "--out", str(tmp_path / "local")])
     assert done.stdout == local.stdout and len(flow_runs()) == 11
 
-    with pytest.raises(Refused, match="holds a run of another job"):
+    with pytest.raises(InvalidRequest, match="holds a run of another job"):
         run_demo(job.model_copy(update={"seed": 8}), "local")

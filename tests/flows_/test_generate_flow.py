@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nightrain.datasets.errors import DiskFull, NightrainError, Refused
-from nightrain.datasets.shards.manifest import Catalog, Shard
+from nightrain.datasets.errors import DiskFull, InvalidRequest, NightrainError
+from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.runs.executors import SerialExecutor
@@ -88,7 +88,7 @@ def test_sigterm_finishes_the_batch_and_the_run_is_cancelled(
     state = here.run(generate_variants, job)
     assert state.is_cancelled() and here.report is not None and here.report.stopped
     assert 0 < here.report.num_rows < 18 or (job.dataset / "_partial").exists()
-    assert verify(job.dataset).accepted and not list((job.dataset / "_claims").iterdir())
+    assert verify(job.dataset).accepted and not list((job.dataset / "_leases").iterdir())
 
 
 class Fails:
@@ -141,7 +141,7 @@ def test_failed_shards_fail_the_run_and_the_rest_is_there(server: None, job: Gen
     from nightrain.flows.generate import generate_variants
     from nightrain.flows.runtime.session import Session
 
-    path = job.dataset / Catalog(job.dataset).entries("frames")[0].rows.path
+    path = job.dataset / Manifest(job.dataset).entries("frames")[0].rows.path
     data = bytearray(path.read_bytes())
     data[200] ^= 1
     path.write_bytes(data)
@@ -206,7 +206,7 @@ def test_a_limit_that_the_server_does_not_know_is_refused(
     from nightrain.flows.runtime.session import Session
 
     job = diffusion_job.model_copy(update={"gpu_limit": "gpu-b"})
-    with pytest.raises(Refused, match="prefect gcl create gpu-b --limit 1"):
+    with pytest.raises(InvalidRequest, match="prefect gcl create gpu-b --limit 1"):
         run_in_process(job)
     state = Session().run(generate_variants, job)
     assert state.is_failed() and "no global concurrency limit 'gpu-b'" in str(state.message)
@@ -231,7 +231,7 @@ def test_a_shard_waits_for_its_turn_and_hears_the_wish_to_stop(
         state = here.run(generate_variants, diffusion_job.model_copy(update={"gpu_limit": limit}))
     assert state.is_cancelled() and here.report is not None and not here.report.failed
     assert not all_rows(diffusion_job.dataset)
-    assert not list((diffusion_job.dataset / "_claims").iterdir())  # others may take the shard
+    assert not list((diffusion_job.dataset / "_leases").iterdir())  # others may take the shard
 
 
 def test_a_turn_comes_when_the_other_ends(limit: str) -> None:

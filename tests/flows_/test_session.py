@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.runs.stop import Stop
 from support.flow_server import MARKS, artifacts, task_names
 from support.synthetic import all_rows
@@ -91,11 +91,11 @@ def test_a_foreseen_failure_is_its_sentence(server: None) -> None:
     from nightrain.flows.runtime.session import run_in_process
 
     def refuse(_: int) -> None:
-        raise Refused("No labels. Make them first.")
+        raise InvalidRequest("No labels. Make them first.")
 
     state = new_session().run(flow_of(train(1, refuse)), "j")
     assert state.is_failed() and state.message == "No labels. Make them first."
-    with pytest.raises(Refused, match="No labels"):
+    with pytest.raises(InvalidRequest, match="No labels"):
         run_in_process(new_session(), flow_of(train(1, refuse)), "j")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from nightrain.datasets.errors import NightrainError, Refused
+from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.pipelines.demo import WholeJob, clear_to_table
 from nightrain.pipelines.depth.evaluation import EvaluationJob, evaluate_model
@@ -47,11 +47,11 @@ def test_a_folder_of_another_job_is_refused(tmp_path: Path) -> None:
     job, stages = WholeJob(out=tmp_path / "o"), Recorded(render_world=SimpleNamespace(stopped=True))
     clear_to_table(job, stages)
     clear_to_table(job.model_copy(update={"processes": 1}), stages)  # decides no byte
-    with pytest.raises(Refused, match="holds a run of another job"):
+    with pytest.raises(InvalidRequest, match="holds a run of another job"):
         clear_to_table(job.model_copy(update={"seed": 8}), stages)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("keep me")
-    with pytest.raises(Refused, match="holds something else"):
+    with pytest.raises(InvalidRequest, match="holds something else"):
         clear_to_table(WholeJob(out=tmp_path / "mine"), stages)
     assert len(stages.names) == 2 and len(list((tmp_path / "mine").iterdir())) == 1
 
@@ -65,7 +65,9 @@ def test_rendering_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
     stop, on_step = stop_after_one()
     report = render(RenderJob(world=tmp_path / "w", preset="tiny"), stop=stop, on_step=on_step)
     assert report.stopped and not list(tmp_path.iterdir())
-    with pytest.raises(Refused, match="no world 'huge'; choose one of tiny, small, demo, bench"):
+    with pytest.raises(
+        InvalidRequest, match="no world 'huge'; choose one of tiny, small, demo, bench"
+    ):
         render(RenderJob(world=tmp_path / "w", preset="huge"), stop=stop, on_step=on_step)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.loader import TrainingSet
-from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.parquet import Row
 from support.synthetic import SIZE, SyntheticSource, ingest_synthetic, recipe
 from support.training import (
@@ -50,11 +50,11 @@ def joined(root: Path, **changes: Any) -> TrainingSet:
 
 
 def frame_rows(root: Path) -> dict[str, Row]:
-    catalog = Catalog(root)
+    manifest = Manifest(root)
     return {
         row["frame_id"]: row
-        for entry in catalog.entries(FRAMES)
-        for row in catalog.reader(entry.rows).rows()
+        for entry in manifest.entries(FRAMES)
+        for row in manifest.reader(entry.rows).rows()
     }
 
 

@@ -10,7 +10,7 @@ from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.frame import Condition, Frame
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import JpegImage, encode_jpeg
-from nightrain.datasets.shards.manifest import Catalog
+from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.sources.base import FrameRef
 from nightrain.pipelines.engines.base import Request, Variant
@@ -135,10 +135,10 @@ def all_rows(root: Path, prefix: str = "variants") -> dict[str, Row]:
     """Committed rows by key, without timing columns; fails on a key that is there twice."""
     from nightrain.datasets.shards.schema import TIMING_COLUMNS
 
-    catalog, rows = Catalog(root), {}
-    for table in catalog.tables(prefix):
-        for entry in catalog.entries(table):
-            for row in catalog.reader(entry.rows).rows():
+    manifest, rows = Manifest(root), {}
+    for table in manifest.tables(prefix):
+        for entry in manifest.entries(table):
+            for row in manifest.reader(entry.rows).rows():
                 key = next(iter(row.values()))
                 assert key not in rows, f"{key} is there twice"
                 rows[key] = {k: v for k, v in row.items() if k not in TIMING_COLUMNS}

@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.losses.mixtures import StudentLoss
 from nightrain.depthmodel.network.model import DepthModel
@@ -106,5 +106,5 @@ if __name__ == "__main__":
             Path(sys.argv[2]),
             on_step=lambda _done, _total: time.sleep(0.05),
         )
-    except Refused as error:
+    except InvalidRequest as error:
         sys.exit(str(error))

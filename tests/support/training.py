@@ -1,4 +1,4 @@
-"""A small dataset with variants, labels and neighbours, written through the public catalog."""
+"""A small dataset with variants, labels and neighbours, written through the public manifest."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from nightrain.datasets.frame import Frame, Neighbour
 from nightrain.datasets.io.images import JpegImage, encode_depth_png, encode_jpeg
-from nightrain.datasets.shards.manifest import FRAMES, Catalog, Shard, quarantine_table
+from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard, quarantine_table
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.schema import IMAGE, NAME, QUARANTINE
 from nightrain.datasets.sources.base import FrameRef
@@ -97,7 +97,7 @@ def add_variants(root: Path, recipe: Recipe, numbers: tuple[int, ...] | None = N
     shards = [
         Shard(table=recipe.table(c), number=e.shard.number)
         for c in recipe.conditions
-        for e in Catalog(root).entries(FRAMES)
+        for e in Manifest(root).entries(FRAMES)
         if numbers is None or e.shard.number in numbers
     ]
     engine = TintEngine(conditions=tuple(recipe.conditions))
@@ -126,14 +126,14 @@ def add_labels(
     reject: tuple[int, ...] = (),
 ) -> None:
     """Labels row by row as the frames; `change` spoils a shard's rows, `reject` sets some aside."""
-    catalog = Catalog(root)
-    for entry in catalog.entries(FRAMES):
-        table = catalog.reader(entry.rows).table(["frame_id"])
+    manifest = Manifest(root)
+    for entry in manifest.entries(FRAMES):
+        table = manifest.reader(entry.rows).table(["frame_id"])
         rows = [label_row(key) for key in table.column(0).to_pylist()]
         shard = Shard(table=f"labels/{teacher}", number=entry.shard.number)
         with (
-            catalog.writer(shard.table, LABELS, {}) as writer,
-            catalog.writer(quarantine_table(shard.table), QUARANTINE, {}) as rejected,
+            manifest.writer(shard.table, LABELS, {}) as writer,
+            manifest.writer(quarantine_table(shard.table), QUARANTINE, {}) as rejected,
         ):
             for i, row in enumerate(change(entry.shard.number, rows)):
                 if i in reject:
@@ -143,4 +143,4 @@ def add_labels(
                     writer.add(row)
             writer.close()
             rejected.close()
-            catalog.commit(shard, writer, rejected, about={}, counts={}, seconds=0.0)
+            manifest.commit(shard, writer, rejected, about={}, counts={}, seconds=0.0)

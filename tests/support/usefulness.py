@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nightrain.datasets.frame import Condition, Frame
 from nightrain.datasets.io.images import JpegImage, encode_jpeg
-from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.sources.base import FrameRef
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.pipelines.labels.job import plan_labels
@@ -49,7 +49,7 @@ def save_teacher(folder: Path, seed: int = 0) -> Path:
 
 def make_labels(root: Path, teacher: Path) -> None:
     labeller, settings = load_teacher(teacher, device="cpu"), LabelSettings(confidence="flip")
-    shards = plan_labels(Catalog(root), labeller, settings).shards
+    shards = plan_labels(Manifest(root), labeller, settings).shards
     stop = Stop()
     work = LabelShard(root, labeller, settings)
     run(root, shards, work, executor=SerialExecutor(stop), stop=stop)
@@ -58,7 +58,7 @@ def make_labels(root: Path, teacher: Path) -> None:
 def make_study_dataset(root: Path) -> tuple[Path, Path]:
     """A dataset with frames of all conditions, variants and labels of clear ones; its teacher."""
     ingest_synthetic(root, source(NUM_CLEAR, "train", Condition.CLEAR))
-    clear_shards = tuple(entry.shard.number for entry in Catalog(root).entries(FRAMES))
+    clear_shards = tuple(entry.shard.number for entry in Manifest(root).entries(FRAMES))
     for condition in Condition:
         if condition != Condition.CLEAR:
             ingest_synthetic(root, source(NUM_ADVERSE, "train", condition))

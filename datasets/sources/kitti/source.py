@@ -116,7 +116,7 @@ class KittiSource:
         return self._open_again, ()  # to a worker process goes the folder's name, not its listing
 
     def select(self, split: str) -> Sequence[FrameRef]:
-        """Frames by drive, number and camera; raises Refused for an unknown split.
+        """Frames by drive, number and camera; raises InvalidRequest for an unknown split.
 
         "all" has every frame on disk, of which those in no list have the split "none". Frames that
         a list names without improved ground truth are nowhere where that ground truth is in use.

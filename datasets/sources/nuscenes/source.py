@@ -90,7 +90,7 @@ class NuScenesSource:
         return self._open_again, ()  # to a worker process goes the folder's name, not its tables
 
     def select(self, split: str) -> Sequence[FrameRef]:
-        """Frames by scene name, time and camera; raises Refused for an unknown split.
+        """Frames by scene name, time and camera; raises InvalidRequest for an unknown split.
 
         "train" follows md4all: clear days, a moving car, both neighbours there. "val", "test" and
         "all" are never filtered; in "all" each frame carries its own split.

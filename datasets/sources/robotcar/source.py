@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason, Refused
+from nightrain.datasets.errors import BrokenSource, DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.frame import Condition, Frame, Neighbour
 from nightrain.datasets.geometry.projection import invert_rigid, project_points, transform_points
 from nightrain.datasets.ids import frame_id
@@ -46,7 +46,8 @@ class RobotCarSource:
     out: "static" is the odometry's part of md4all's filter, which opens no image; measured
     brightness is kept in the folder `cache`. The world is the ego frame at the first pose of a
     traverse; without odometry and INS every image is a world of its own, T_world_camera is
-    T_ego_camera, and there are no neighbours and no LiDAR depth. Raises BrokenSource, Refused.
+    T_ego_camera, and there are no neighbours and no LiDAR depth. Raises BrokenSource,
+    InvalidRequest.
     """
 
     name = "robotcar"
@@ -102,7 +103,7 @@ class RobotCarSource:
         return self._open_again, ()  # to a worker process go the options, not what was read
 
     def select(self, split: str) -> Sequence[FrameRef]:
-        """Frames by traverse and time; raises Refused for an unknown split.
+        """Frames by traverse and time; raises InvalidRequest for an unknown split.
 
         "train" is md4all's: triplets of clear days, without those where the car stands, where the
         picture is overexposed or where its brightness leaps; what cannot be judged stays, to be
@@ -312,4 +313,4 @@ def _traverse_names(root: Path, splits: Path | None) -> list[str]:
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
-        raise Refused(f"{name} is {value!r}; choose {', '.join(choices)}")
+        raise InvalidRequest(f"{name} is {value!r}; choose {', '.join(choices)}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import no_space_is_disk_full
 
 SUMS = "SHA256SUMS"
@@ -45,7 +45,7 @@ class Folder:
 def new_folder(out: Path) -> Iterator[Folder]:
     """Fill a hidden sibling of `out` and rename it at the end; a failure leaves nothing behind.
 
-    Raises Refused where `out` is a file or holds something, and DiskFull.
+    Raises InvalidRequest where `out` is a file or holds something, and DiskFull.
     """
     check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -63,13 +63,13 @@ def new_folder(out: Path) -> Iterator[Folder]:
 
 
 def check_free(out: Path) -> None:
-    """Raise Refused unless `out` is absent or an empty folder."""
+    """Raise InvalidRequest unless `out` is absent or an empty folder."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise Refused(
+        raise InvalidRequest(
             f"{out} is not a folder; a world needs a new or an empty folder: name another"
         )
     if out.is_dir() and (found := sorted(p.name for p in out.iterdir())):
-        raise Refused(
+        raise InvalidRequest(
             f"{out} already holds {len(found)} entries ({', '.join(found[:3])}, ...); a world is "
             "written into a new or an empty folder: remove it or name another"
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.world.export.folder import Folder, new_folder
 from nightrain.datasets.world.export.nuscenes_tables import new_tables
@@ -63,7 +63,8 @@ def write_world(
     `scenes` are places with their conditions, or a number of places by clear day. What decides the
     bytes of a scene is its place and condition, the seed and how it is recorded: never which
     other scenes there are or how many `processes` render them. `progress` gets (images done,
-    images in all). Raises Refused for arguments out of range and for a folder that is not empty,
+    images in all). Raises InvalidRequest for arguments out of range and for a folder that is not
+    empty,
     DiskFull, and NightrainError where a process is killed; a run that fails leaves nothing at
     `out`.
     """
@@ -135,14 +136,18 @@ def _write_tables(folder: Folder, tables: Tables, plans: Sequence[ScenePlan]) ->
 def _check(specs: Sequence[SceneSpec], recording: Recording) -> None:
     frames, size = recording.num_keyframes, recording.size
     if not specs or frames < 1:
-        raise Refused(f"{len(specs)} scenes of {frames} frames make no world: ask for one or more")
+        raise InvalidRequest(
+            f"{len(specs)} scenes of {frames} frames make no world: ask for one or more"
+        )
     if min(size) < MIN_SIDE_PX:
-        raise Refused(f"size {size} is too small: each side needs at least {MIN_SIDE_PX} pixels")
+        raise InvalidRequest(
+            f"size {size} is too small: each side needs at least {MIN_SIDE_PX} pixels"
+        )
     _check_cameras(recording)
     if recording.sweeps not in get_args(Sweeps):
-        raise Refused(f"sweeps {recording.sweeps!r}: expected 'neighbours' or 'all'")
+        raise InvalidRequest(f"sweeps {recording.sweeps!r}: expected 'neighbours' or 'all'")
     if unknown := set(recording.truth) - set(TRUTHS):
-        raise Refused(f"truth {sorted(unknown)}: choose among {', '.join(TRUTHS)}")
+        raise InvalidRequest(f"truth {sorted(unknown)}: choose among {', '.join(TRUTHS)}")
     _check_scenes(specs)
 
 
@@ -151,10 +156,10 @@ def _check_cameras(recording: Recording) -> None:
     unknown = [camera for camera in cameras if camera not in CAMERAS]
     if unknown or not cameras or len(set(cameras)) < len(cameras):
         known = ", ".join(CAMERAS)
-        raise Refused(f"cameras {list(cameras)}: name one or more of {known}, each once")
+        raise InvalidRequest(f"cameras {list(cameras)}: name one or more of {known}, each once")
     if recording.stereo and not set(cameras) & set(STEREO_OF):
         having = ", ".join(STEREO_OF)
-        raise Refused(f"cameras {list(cameras)} have no stereo partner: add {having}")
+        raise InvalidRequest(f"cameras {list(cameras)} have no stereo partner: add {having}")
 
 
 def _check_scenes(specs: Sequence[SceneSpec]) -> None:
@@ -162,11 +167,13 @@ def _check_scenes(specs: Sequence[SceneSpec]) -> None:
     twice = [s for s, n in Counter((s.place, s.condition) for s in specs).items() if n > 1]
     if twice or min(s.place for s in specs) < 0:
         place, condition = twice[0] if twice else (min(s.place for s in specs), "")
-        raise Refused(f"place {place} {condition}: name each place from 0 on once per condition")
+        raise InvalidRequest(
+            f"place {place} {condition}: name each place from 0 on once per condition"
+        )
     split_of: dict[int, str] = {}
     for spec in specs:
         if spec.split not in SPLITS or split_of.setdefault(spec.place, spec.split) != spec.split:
-            raise Refused(
+            raise InvalidRequest(
                 f"place {spec.place} is in {split_of.get(spec.place)!r} and in {spec.split!r}; "
                 f"all scenes of a place belong to one of {', '.join(SPLITS)}"
             )

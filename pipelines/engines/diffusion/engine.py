@@ -78,7 +78,7 @@ class DiffusionEngine:
 
     @cached_property
     def models(self) -> Models:
-        """The loaded models; raises Refused for what is missing or does not fit."""
+        """The loaded models; raises InvalidRequest for what is missing or does not fit."""
         return load_models(self.settings, self._device, offline=self._offline)
 
     def device_id(self) -> str:
@@ -122,7 +122,7 @@ class DiffusionEngine:
     def embed(self, requests: Sequence[Request]) -> list[Embedded]:
         """Make requests ready for `begin`, beside whatever the device is doing.
 
-        Raises ValueError or Refused for a request that makes no sense.
+        Raises ValueError or InvalidRequest for a request that makes no sense.
         """
         with self._models_in_use:
             _ = self._networks  # they change the models' memory format: not while others embed

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import ADVERSE_CONDITIONS
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.engines.diffusion.batch import Sample
@@ -32,7 +32,7 @@ class SampleMaker:
 
     @torch.no_grad()
     def make(self, request: Request) -> Sample:
-        """Embed what a request asks for and draw its noise; raises Refused, DamagedInput."""
+        """Embed what a request asks for and draw its noise; raises InvalidRequest, DamagedInput."""
         settings, see = self._settings, self._conditioner
         generator = torch.Generator().manual_seed(request.seed)
         steps = self.steps(request)
@@ -105,11 +105,13 @@ def strength_of(request: Request, settings: DiffusionSettings) -> float | None:
 
 
 def check_request(request: Request, settings: DiffusionSettings, multiple: int) -> None:
-    """Raise ValueError for a request that makes no sense, Refused for a size out of reach."""
+    """Raise ValueError for a request that makes no sense, InvalidRequest for a size out of
+    reach.
+    """
     height, width = request.image.shape[:2]
     largest = FAMILIES[settings.family].largest_pixels
     if width % multiple or height % multiple or width * height > largest:
-        raise Refused(
+        raise InvalidRequest(
             f"sample {request.sample_id!r} is {width}x{height}; the family {settings.family!r} "
             f"makes sides divisible by {multiple} and at most {largest} pixels. Give the recipe "
             "such a size (families.generation_size proposes one)."

@@ -15,7 +15,7 @@ from typing import Any
 import diffusers
 import torch
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.engines.diffusion.models.settings import SchedulerName
 
 SCHEDULERS: dict[SchedulerName, tuple[str, dict[str, Any]]] = {
@@ -65,13 +65,13 @@ def make_scheduler(name: SchedulerName, config: Any) -> Any:
 def tabulate(scheduler: Any, num_steps: int, strength: float | None = None) -> Steps:
     """Tabulate a scheduler; `strength` in (0, 1] starts from a noised image, None from noise.
 
-    Raises Refused for a scheduler that is not linear or makes several calls per step.
+    Raises InvalidRequest for a scheduler that is not linear or makes several calls per step.
     """
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(num_steps)
     timesteps = scheduler.timesteps.cpu()
     if len(timesteps) != num_steps:
-        raise Refused(
+        raise InvalidRequest(
             f"{type(scheduler).__name__} makes {len(timesteps)} calls for {num_steps} steps; "
             "only schedulers with one call per step are offered."
         )

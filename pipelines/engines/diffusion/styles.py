@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.images import MAX_FILE_BYTES, decode_jpeg
 from nightrain.datasets.io.untrusted import read_bytes
@@ -22,12 +22,15 @@ class StylePool:
         self._names: dict[Condition, Sequence[str]] = {}
 
     def names(self, condition: Condition) -> Sequence[str]:
-        """Names of a condition's images, sorted, relative to the pool; raises Refused for none."""
+        """Names of a condition's images, sorted, relative to the pool.
+
+        Raises InvalidRequest for none.
+        """
         if condition not in self._names:
             folder = self._root / condition
             found = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
             if not found:
-                raise Refused(
+                raise InvalidRequest(
                     f"The style pool has no JPEG in {folder}. Put real {condition} images there: "
                     "one of them is the image prompt of each variant."
                 )
@@ -35,7 +38,7 @@ class StylePool:
         return self._names[condition]
 
     def draw(self, condition: Condition, seed: int) -> str:
-        """Name of the style image of a sample; raises Refused where there is none."""
+        """Name of the style image of a sample; raises InvalidRequest where there is none."""
         names = self.names(condition)
         # The seed as a second stream: the noise of the picture must not decide its style.
         return names[int(np.random.default_rng([seed, 2]).integers(len(names)))]

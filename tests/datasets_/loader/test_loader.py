@@ -11,7 +11,7 @@ from nightrain.datasets.loader.augment import Augmentation
 from nightrain.datasets.loader.corruptions import Corruptions
 from nightrain.datasets.loader.loader import TrainingSet
 from nightrain.datasets.loader.sampler import Draw
-from nightrain.datasets.shards.manifest import Catalog
+from nightrain.datasets.shards.manifest import Manifest
 from support.loader import (
     CONDITIONS,
     HALF,
@@ -65,9 +65,9 @@ def test_rows_are_joined_by_frame(root: Path) -> None:
     dataset, rows = joined(root, p_clear=0.0, loss_size=SIZE), frame_rows(root)
     variants = {
         row["sample_id"]: row
-        for table in Catalog(root).tables("variants/")
-        for entry in Catalog(root).entries(table)
-        for row in Catalog(root).reader(entry.rows).rows()
+        for table in Manifest(root).tables("variants/")
+        for entry in Manifest(root).entries(table)
+        for row in Manifest(root).reader(entry.rows).rows()
     }
     for index in range(len(dataset)):
         sample = dataset[index]

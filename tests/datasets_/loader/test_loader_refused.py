@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from nightrain.datasets.errors import CorruptShard, Refused
+from nightrain.datasets.errors import CorruptShard, InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.loader.corruptions import Corruptions
 from nightrain.datasets.loader.decode import SampleRows, decode_sample
 from nightrain.datasets.loader.loader import TrainingSet, make_loader
-from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from support.loader import RECIPE, MixedSource, config, frame_rows, joined, make_root
 from support.synthetic import SyntheticSource, ingest_synthetic, recipe
 from support.training import (
@@ -26,16 +26,18 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_empty_condition_is_refused(root: Path) -> None:
-    with pytest.raises(Refused, match=r"no rain frames in split 'train'.*train/clear"):
+    with pytest.raises(InvalidRequest, match=r"no rain frames in split 'train'.*train/clear"):
         TrainingSet(root, config(conditions=("clear", "rain")))
-    with pytest.raises(Refused, match="no clear frames in split 'val'"):
+    with pytest.raises(InvalidRequest, match="no clear frames in split 'val'"):
         TrainingSet(root, config(split="val"))
 
 
 def test_a_recipe_without_variants_is_refused(root: Path) -> None:
-    with pytest.raises(Refused, match=f"no variants of recipe 'other-00000000'.*{RECIPE.folder}"):
+    with pytest.raises(
+        InvalidRequest, match=f"no variants of recipe 'other-00000000'.*{RECIPE.folder}"
+    ):
         TrainingSet(root, config(recipes=("other-00000000",)))
-    with pytest.raises(Refused, match="no snow of recipe"):
+    with pytest.raises(InvalidRequest, match="no snow of recipe"):
         joined(root, variant_conditions=("night", "snow"))
 
 
@@ -43,15 +45,17 @@ def test_variants_of_other_frames_are_refused(tmp_path: Path) -> None:
     ingest_synthetic(tmp_path, MixedSource(8), frames_per_shard=4)
     night = recipe(Condition.FOG)
     shard_of_night = next(
-        e.shard.number for e in Catalog(tmp_path).entries(FRAMES) if e.about["condition"] == "night"
+        e.shard.number
+        for e in Manifest(tmp_path).entries(FRAMES)
+        if e.about["condition"] == "night"
     )
     add_variants(tmp_path, night, numbers=(shard_of_night,))
-    with pytest.raises(Refused, match="holds no variant of the 4 frames"):
+    with pytest.raises(InvalidRequest, match="holds no variant of the 4 frames"):
         TrainingSet(tmp_path, config(recipes=(night.folder,)))
 
 
 def test_missing_labels_are_refused(root: Path) -> None:
-    with pytest.raises(Refused, match="no labels of 'absent'; labels here: labels/tiny"):
+    with pytest.raises(InvalidRequest, match="no labels of 'absent'; labels here: labels/tiny"):
         joined(root, labels="absent")
 
 
@@ -69,7 +73,7 @@ def test_missing_labels_are_refused(root: Path) -> None:
 def test_labels_that_do_not_fit_are_refused(tmp_path: Path, change: Any, message: str) -> None:
     ingest_synthetic(tmp_path, SyntheticSource(4))
     add_labels(tmp_path, change=change)
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(InvalidRequest, match=message):
         TrainingSet(tmp_path, config(labels="tiny"))
 
 
@@ -99,7 +103,7 @@ def test_a_depth_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ingest_synthetic(tmp_path, SyntheticSource(4))
     add_labels(tmp_path, change=lambda n, rows: [r | {"depth": None} for r in rows])
     dataset = TrainingSet(tmp_path, config(labels="tiny"))
-    with pytest.raises(Refused, match="has no depth, which was asked for"):
+    with pytest.raises(InvalidRequest, match="has no depth, which was asked for"):
         dataset[0]
 
 
@@ -151,5 +155,5 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any]) -> Non
 def test_a_shard_of_before_frames_had_partners_is_refused(root: Path) -> None:
     row = next(iter(frame_rows(root).values()))
     old = {name: value for name, value in row.items() if "stereo" not in name}
-    with pytest.raises(Refused, match=r"without stereo_image.* ingest the dataset anew"):
+    with pytest.raises(InvalidRequest, match=r"without stereo_image.* ingest the dataset anew"):
         decode_sample(SampleRows(old, None, None), config(stereo=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg, encode_jpeg, resize_image
 from nightrain.datasets.protocols.leakage import (
     FrameSet,
@@ -23,7 +23,7 @@ from nightrain.datasets.protocols.perceptual_hash import (
     near_pairs,
     perceptual_hash,
 )
-from nightrain.datasets.shards.manifest import Catalog
+from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.sources.base import FrameRef
 from support.synthetic import SyntheticSource, ingest_synthetic, picture
 
@@ -126,7 +126,7 @@ def test_scenes_and_logs_of_both_sides_are_refused(
     overlaps = find_overlaps(train, held_out)
     assert [o.kind for o in overlaps if not o.allowed] == kinds
     if kinds:
-        with pytest.raises(Refused, match=rf"1 by {kinds[0]}.*held out"):
+        with pytest.raises(InvalidRequest, match=rf"1 by {kinds[0]}.*held out"):
             require_disjoint(train, held_out)
     else:
         assert require_disjoint(train, held_out) == overlaps
@@ -134,7 +134,7 @@ def test_scenes_and_logs_of_both_sides_are_refused(
 
 def test_what_is_let_through_is_still_reported() -> None:
     train, held_out = scenes("a", log="1"), scenes("b", log="1")
-    with pytest.raises(Refused, match="--allow-shared-logs lets"):
+    with pytest.raises(InvalidRequest, match="--allow-shared-logs lets"):
         require_disjoint(train, held_out)
     (overlap,) = require_disjoint(train, held_out, allow_shared_logs=True)
     assert overlap.kind == "log" and overlap.allowed and "train: a" in str(overlap)
@@ -152,7 +152,7 @@ def test_near_duplicates_across_the_border_are_refused_and_those_beside_it_are_n
     held_out = pictures("v", [images[5], again])
     (overlap,) = find_overlaps(train, held_out)
     assert overlap.train.startswith("t2") and overlap.held_out.startswith("v1")
-    with pytest.raises(Refused, match=r"1 by near-duplicate.*t2.*v1.*of 256 bits"):
+    with pytest.raises(InvalidRequest, match=r"1 by near-duplicate.*t2.*v1.*of 256 bits"):
         require_disjoint(train, held_out)
     assert [o.kind for o in require_disjoint(train, held_out, allow_near_duplicates=True)] == [
         "near-duplicate"
@@ -161,7 +161,7 @@ def test_near_duplicates_across_the_border_are_refused_and_those_beside_it_are_n
 
 def test_the_message_names_the_first_few() -> None:
     names = [f"scene-{i:02d}" for i in range(9)]
-    with pytest.raises(Refused) as error:
+    with pytest.raises(InvalidRequest) as error:
         require_disjoint(scenes(*names), scenes(*names))
     text = str(error.value)
     assert "9 by scene" in text and "scene-02" in text and "scene-03" not in text
@@ -223,8 +223,8 @@ def test_scenes_are_read_from_rows_where_the_entry_does_not_name_them(tmp_path: 
     from nightrain.datasets.protocols.leakage import LOG_OF_SCENE, scenes_of
 
     ingest_synthetic(tmp_path, OneDrive(6))
-    catalog = Catalog(tmp_path)
-    entry = catalog.entries("frames")[0]
+    manifest = Manifest(tmp_path)
+    entry = manifest.entries("frames")[0]
     about = {key: value for key, value in entry.about.items() if key != LOG_OF_SCENE}
     old = entry.model_copy(update={"about": about})
-    assert {(s.scene_id, s.log_id) for s in scenes_of(catalog, old)} == {("train-0", "")}
+    assert {(s.scene_id, s.log_id) for s in scenes_of(manifest, old)} == {("train-0", "")}

@@ -13,8 +13,8 @@ from nightrain.datasets.errors import CorruptShard, DiskFull, PlanMismatch
 from nightrain.datasets.io import atomic as disk
 from nightrain.datasets.io.atomic import create_exclusively, no_space_is_disk_full, require_free
 from nightrain.datasets.io.process import Owner
-from nightrain.datasets.shards.leases import LEASE_SECONDS, Claim, is_held
-from nightrain.datasets.shards.manifest import Catalog, Entry, Shard, quarantine_table
+from nightrain.datasets.shards.leases import LEASE_SECONDS, Lease, is_held
+from nightrain.datasets.shards.manifest import Entry, Manifest, Shard, quarantine_table
 from nightrain.datasets.shards.parquet import ShardWriter
 from nightrain.datasets.shards.schema import SCHEMA_VERSION, VARIANTS
 from nightrain.datasets.shards.verify import verify
@@ -23,65 +23,65 @@ from support.synthetic import variant_row
 SHARD = Shard(table="variants/r-1/night", number=3)
 
 
-def commit(catalog: Catalog, shard: Shard = SHARD, rows: range = range(5)) -> Entry:
-    with catalog.writer(shard.table, VARIANTS, {"recipe": "r"}) as writer:
+def commit(manifest: Manifest, shard: Shard = SHARD, rows: range = range(5)) -> Entry:
+    with manifest.writer(shard.table, VARIANTS, {"recipe": "r"}) as writer:
         for index in rows:
             writer.add(variant_row(index))
         writer.close()
-        return commit_writer(catalog, shard, writer)
+        return commit_writer(manifest, shard, writer)
 
 
-def commit_writer(catalog: Catalog, shard: Shard, writer: ShardWriter) -> Entry:
-    return catalog.commit(shard, writer, about={"recipe": "r"}, counts={}, seconds=1.0)
+def commit_writer(manifest: Manifest, shard: Shard, writer: ShardWriter) -> Entry:
+    return manifest.commit(shard, writer, about={"recipe": "r"}, counts={}, seconds=1.0)
 
 
 def test_nothing_is_there_before_the_commit(tmp_path: Path) -> None:
-    catalog = Catalog(tmp_path)
-    assert catalog.entry(SHARD) is None and catalog.tables() == []
-    entry = commit(catalog)
-    assert catalog.entry(SHARD) == entry and catalog.tables() == [SHARD.table]
+    manifest = Manifest(tmp_path)
+    assert manifest.entry(SHARD) is None and manifest.tables() == []
+    entry = commit(manifest)
+    assert manifest.entry(SHARD) == entry and manifest.tables() == [SHARD.table]
     assert (tmp_path / "variants/r-1/night/00003.parquet").exists()
     assert not list((tmp_path / "_tmp").iterdir())
     assert verify(tmp_path).accepted
 
 
 def test_the_second_commit_gets_the_first_entry(tmp_path: Path) -> None:
-    catalog = Catalog(tmp_path)
-    first = commit(catalog)
-    again, other = commit(catalog), commit(catalog, rows=range(2))
+    manifest = Manifest(tmp_path)
+    first = commit(manifest)
+    again, other = commit(manifest), commit(manifest, rows=range(2))
     assert again == other == first
-    assert catalog.orphans() == [] and verify(tmp_path).num_rows == 5
+    assert manifest.orphans() == [] and verify(tmp_path).num_rows == 5
 
 
 def test_a_file_whose_owner_died_before_the_entry_is_taken_over(tmp_path: Path) -> None:
-    catalog = Catalog(tmp_path)
-    commit(catalog)
+    manifest = Manifest(tmp_path)
+    commit(manifest)
     entry_path = tmp_path / "_manifest" / f"{SHARD.name}.json"
     entry_path.unlink()
-    assert catalog.orphans() == ["variants/r-1/night/00003.parquet"]
-    assert catalog.sweep() == []  # its owner might be about to commit it
-    assert commit(catalog).rows.path == "variants/r-1/night/00003.parquet"
-    assert verify(tmp_path).accepted and catalog.orphans() == []
+    assert manifest.orphans() == ["variants/r-1/night/00003.parquet"]
+    assert manifest.sweep() == []  # its owner might be about to commit it
+    assert commit(manifest).rows.path == "variants/r-1/night/00003.parquet"
+    assert verify(tmp_path).accepted and manifest.orphans() == []
 
 
 def test_a_damaged_orphan_is_left_aside(tmp_path: Path) -> None:
-    catalog = Catalog(tmp_path)
-    commit(catalog)
+    manifest = Manifest(tmp_path)
+    commit(manifest)
     (tmp_path / "_manifest" / f"{SHARD.name}.json").unlink()
     path = tmp_path / "variants/r-1/night/00003.parquet"
     path.write_bytes(path.read_bytes()[:-100])
-    entry = commit(catalog)
+    entry = commit(manifest)
     assert entry.rows.path != "variants/r-1/night/00003.parquet"
     assert verify(tmp_path).accepted
-    assert catalog.orphans() == ["variants/r-1/night/00003.parquet"]
-    assert catalog.sweep() == [path] and catalog.orphans() == []
+    assert manifest.orphans() == ["variants/r-1/night/00003.parquet"]
+    assert manifest.sweep() == [path] and manifest.orphans() == []
 
 
 def _commit_when_told(root: str, barrier: object, num_rows: int) -> None:
     barrier.wait()  # type: ignore[attr-defined]
     for number in range(8):
         rows = range(100 * number, 100 * number + num_rows)
-        commit(Catalog(Path(root)), Shard(table=SHARD.table, number=number), rows)
+        commit(Manifest(Path(root)), Shard(table=SHARD.table, number=number), rows)
 
 
 def test_processes_that_commit_at_once_commit_once(tmp_path: Path) -> None:
@@ -97,11 +97,11 @@ def test_processes_that_commit_at_once_commit_once(tmp_path: Path) -> None:
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    catalog = Catalog(tmp_path)
-    assert len(catalog.entries(SHARD.table)) == 8
+    manifest = Manifest(tmp_path)
+    assert len(manifest.entries(SHARD.table)) == 8
     assert verify(tmp_path).accepted
-    catalog.sweep()
-    assert catalog.orphans() == []
+    manifest.sweep()
+    assert manifest.orphans() == []
 
 
 def dead_owner() -> Owner:
@@ -119,20 +119,20 @@ def test_an_owner_is_told_from_a_later_process_with_its_number() -> None:
 
 
 def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
-    claim = Claim.take(tmp_path, "a")
-    assert claim is not None and Claim.take(tmp_path, "a") is None
-    assert Claim.take(tmp_path, "b") is not None and is_held(tmp_path, "a")
-    claim.release()
-    assert not is_held(tmp_path, "a") and Claim.take(tmp_path, "a") is not None
+    lease = Lease.take(tmp_path, "a")
+    assert lease is not None and Lease.take(tmp_path, "a") is None
+    assert Lease.take(tmp_path, "b") is not None and is_held(tmp_path, "a")
+    lease.release()
+    assert not is_held(tmp_path, "a") and Lease.take(tmp_path, "a") is not None
 
 
 def test_the_lease_of_a_dead_process_is_free_at_once(tmp_path: Path) -> None:
-    create_exclusively(tmp_path, tmp_path / "_claims" / "a.lease", dead_owner().token().encode())
-    assert not is_held(tmp_path, "a") and Claim.take(tmp_path, "a") is not None
+    create_exclusively(tmp_path, tmp_path / "_leases" / "a.lease", dead_owner().token().encode())
+    assert not is_held(tmp_path, "a") and Lease.take(tmp_path, "a") is not None
 
 
 def test_a_silent_lease_of_another_machine_lapses(tmp_path: Path) -> None:
-    path = tmp_path / "_claims" / "a.lease"
+    path = tmp_path / "_leases" / "a.lease"
     create_exclusively(tmp_path, path, Owner("elsewhere", 1, "1").token().encode())
     assert is_held(tmp_path, "a")
     os.utime(path, (0, path.stat().st_mtime - LEASE_SECONDS - 1))
@@ -140,22 +140,22 @@ def test_a_silent_lease_of_another_machine_lapses(tmp_path: Path) -> None:
 
 
 def test_a_renewed_lease_does_not_lapse(tmp_path: Path) -> None:
-    claim = Claim.take(tmp_path, "a")
-    assert claim is not None
-    os.utime(claim.path, (0, 0))
+    lease = Lease.take(tmp_path, "a")
+    assert lease is not None
+    os.utime(lease.path, (0, 0))
     assert not is_held(tmp_path, "a")
-    claim.renew()
+    lease.renew()
     assert is_held(tmp_path, "a")
 
 
 def test_the_sweep_removes_what_the_dead_left_and_nothing_else(tmp_path: Path) -> None:
-    catalog = Catalog(tmp_path)
-    commit(catalog)
+    manifest = Manifest(tmp_path)
+    commit(manifest)
     dead, mine = tmp_path / "_tmp" / f"{dead_owner().token()}.x.parquet", None
     dead.write_bytes(b"half a shard")
-    with catalog.writer(SHARD.table, VARIANTS, {}) as writer:
+    with manifest.writer(SHARD.table, VARIANTS, {}) as writer:
         mine = writer.path
-        assert catalog.sweep() == [dead]
+        assert manifest.sweep() == [dead]
         assert mine.exists() and not dead.exists()
     assert not mine.exists() and verify(tmp_path).accepted
 
@@ -191,12 +191,12 @@ def test_a_disk_that_fills_at_any_step_of_the_commit_leaves_nothing_visible(
         root.mkdir()
         monkeypatch.setattr(disk.os, "fsync", full)
         try:
-            commit(Catalog(root))
+            commit(Manifest(root))
         except DiskFull:
             fails += 1
         monkeypatch.setattr(disk.os, "fsync", real)
         assert verify(root).accepted and not list((root / "_tmp").iterdir())
-        assert commit(Catalog(root)).rows.num_rows == 5  # space is back: the same command works
+        assert commit(Manifest(root)).rows.num_rows == 5  # space is back: the same command works
         assert verify(root).accepted
     assert 4 <= fails < 20
 
@@ -218,7 +218,7 @@ def test_the_commit_survives_a_power_cut_at_any_step(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "link", link)
-    commit(Catalog(tmp_path))
+    commit(Manifest(tmp_path))
     (data, data_linked), (entry, entry_linked) = [
         (what.split()[0], what.split()[1]) for kind, what in steps if kind == "link"
     ]
@@ -243,8 +243,8 @@ def test_names_of_tables_stay_inside(tmp_path: Path) -> None:
 
 
 def test_an_entry_that_points_outside_is_refused(tmp_path: Path) -> None:
-    catalog = Catalog(tmp_path)
-    entry = commit(catalog)
+    manifest = Manifest(tmp_path)
+    entry = commit(manifest)
     for name in ("../secret.parquet", "/etc/passwd", "variants/../../secret", ".hidden", "a//b"):
         with pytest.raises(ValueError, match="path"):
             type(entry.rows).model_validate(entry.rows.model_dump() | {"path": name})
@@ -254,16 +254,16 @@ def test_another_schema_is_refused_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nightrain.datasets.shards.manifest.SCHEMA_VERSION", 0)
-    commit(Catalog(tmp_path))
+    commit(Manifest(tmp_path))
     monkeypatch.undo()
     with pytest.raises(PlanMismatch, match=rf"version 0.*version {SCHEMA_VERSION}"):
-        Catalog(tmp_path).entries(SHARD.table)
+        Manifest(tmp_path).entries(SHARD.table)
 
 
 def test_a_damaged_entry_says_so(tmp_path: Path) -> None:
-    catalog = Catalog(tmp_path)
-    commit(catalog)
+    manifest = Manifest(tmp_path)
+    commit(manifest)
     path = tmp_path / "_manifest" / f"{SHARD.name}.json"
     path.write_text(path.read_text()[:-20])
     with pytest.raises(CorruptShard, match="no manifest entry"):
-        catalog.entries(SHARD.table)
+        manifest.entries(SHARD.table)

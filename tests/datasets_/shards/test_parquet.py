@@ -13,7 +13,7 @@ import pytest
 
 from nightrain.datasets.errors import CorruptShard
 from nightrain.datasets.frame import Condition
-from nightrain.datasets.shards.manifest import Catalog
+from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.parquet import Row, ShardReader, ShardWriter, describe_shard
 from nightrain.datasets.shards.schema import FRAMES, QUARANTINE, VARIANTS, with_metadata
 from nightrain.datasets.shards.verify import verify
@@ -94,7 +94,7 @@ def test_every_column_is_named_for_hugging_face(schema: pyarrow.Schema) -> None:
 @pytest.fixture
 def generated(dataset: Path) -> Path:
     made = recipe()
-    plan = plan_generation(Catalog(dataset), made)
+    plan = plan_generation(Manifest(dataset), made)
     stop = Stop()
     work = GenerateShard(dataset, made, TintEngine())
     report = run(dataset, plan.shards, work, executor=SerialExecutor(stop), stop=stop)
@@ -120,8 +120,8 @@ def test_other_readers_open_it(generated: Path) -> None:
 
 def test_200_damaged_shards_are_all_found(generated: Path, tmp_path: Path) -> None:
     """Bit flips anywhere in the file, truncations, and files of another shard."""
-    catalog, rng = Catalog(generated), random.Random(0)
-    files = [e.rows for table in catalog.tables() for e in catalog.entries(table)]
+    manifest, rng = Manifest(generated), random.Random(0)
+    files = [e.rows for table in manifest.tables() for e in manifest.entries(table)]
     for trial in range(200):
         file = rng.choice(files)
         path, copy = generated / file.path, tmp_path / "good"
@@ -136,7 +136,7 @@ def test_200_damaged_shards_are_all_found(generated: Path, tmp_path: Path) -> No
             bit = rng.randrange(8 * len(data))
             data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
-        assert read_until_damage(catalog.reader(file)) == [], f"trial {trial} in {file.path}"
+        assert read_until_damage(manifest.reader(file)) == [], f"trial {trial} in {file.path}"
         assert not verify(generated).accepted
         shutil.copy(copy, path)
     assert verify(generated).accepted
@@ -178,8 +178,8 @@ def test_a_changed_manifest_entry_is_found(generated: Path) -> None:
 
 
 def test_conditions_come_back_as_conditions(generated: Path) -> None:
-    for table in Catalog(generated).tables("variants"):
+    for table in Manifest(generated).tables("variants"):
         condition = Condition(table.rpartition("/")[2])
-        for entry in Catalog(generated).entries(table):
-            rows = list(Catalog(generated).reader(entry.rows).rows(["condition"]))
+        for entry in Manifest(generated).entries(table):
+            rows = list(Manifest(generated).reader(entry.rows).rows(["condition"]))
             assert {row["condition"] for row in rows} == {str(condition)}

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import encode_jpeg
@@ -196,5 +196,5 @@ def test_frames_are_listed_in_one_order_and_travel_as_a_folder_name(pristine: Pa
     assert len(data) < 1000 and again.select("all") == refs
     assert again.load(refs[3]).image.data == source.load(refs[3]).image.data
     assert not any(source.select(split) for split in ("train", "val", "test"))
-    with pytest.raises(Refused, match="no split"):
+    with pytest.raises(InvalidRequest, match="no split"):
         source.select("tests")

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason, Refused
+from nightrain.datasets.errors import BrokenSource, DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.sources.base import FrameSource
@@ -67,7 +67,7 @@ def test_without_split_files_every_image_is_listed(pristine: Path) -> None:
     }
     assert refs[0].frame_id == frame_id("robotcar", name_of(0))
     assert not source.select("train") and not source.select("test")
-    with pytest.raises(Refused, match="choose train"):
+    with pytest.raises(InvalidRequest, match="choose train"):
         source.select("minival")
 
 
@@ -290,14 +290,14 @@ def test_a_traverse_that_is_not_there(root: Path) -> None:
 
 
 def test_an_unknown_camera_or_traverse(root: Path) -> None:
-    with pytest.raises(Refused, match="stereo/left, stereo/centre"):
+    with pytest.raises(InvalidRequest, match="stereo/left, stereo/centre"):
         fixture.source(root, camera="stereo/middle")
     with pytest.raises(BrokenSource, match=r"stereo_narrow_left\.txt"):
         fixture.source(root, camera="stereo/centre")  # the SDK's folder lacks its model
     (root / f"sdk/tags/{NIGHT}.yaml").unlink()
     with pytest.raises(BrokenSource, match=f"weather of traverse {NIGHT} is unknown"):
         fixture.source(root)
-    with pytest.raises(Refused, match="choose auto, yes, no"):
+    with pytest.raises(InvalidRequest, match="choose auto, yes, no"):
         fixture.source(root, undistorted="maybe")
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from nightrain.datasets.errors import BrokenSource, Refused
+from nightrain.datasets.errors import BrokenSource, InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.sources import scene_conditions as splits
 from nightrain.datasets.sources.nuscenes import NuScenesSource
@@ -52,7 +52,7 @@ def test_all_is_unfiltered_and_in_order(source: NuScenesSource) -> None:
 
 
 def test_an_unknown_split_is_refused(source: NuScenesSource) -> None:
-    with pytest.raises(Refused, match="choose train, val, test or all"):
+    with pytest.raises(InvalidRequest, match="choose train, val, test or all"):
         source.select("training")
 
 

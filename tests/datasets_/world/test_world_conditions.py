@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.sources import scene_conditions as splits
 from nightrain.datasets.sources.nuscenes import NuScenesSource
@@ -95,7 +95,7 @@ def test_scenes_that_cannot_be_told_apart_or_leak_are_refused(tmp_path: Path) ->
         ([SceneSpec(place=0, split="test")], "belong to one"),
         ([], "0 scenes"),
     ):
-        with pytest.raises(Refused, match=words):
+        with pytest.raises(InvalidRequest, match=words):
             write_world(tmp_path / "w", scenes=specs, frames=1, seed=0)
     assert not list(tmp_path.iterdir())
 

@@ -10,7 +10,7 @@ import pytest
 from nuscenes.nuscenes import NuScenes
 from pyquaternion import Quaternion
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.images import decode_depth_png, decode_jpeg
 from nightrain.datasets.world.export.nuscenes_tables import TABLES, quaternion
@@ -212,17 +212,17 @@ def _digests(world: Path) -> dict[str, str]:
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep me")
-    with pytest.raises(Refused, match=r"already holds 1 entries \(mine.txt"):
+    with pytest.raises(InvalidRequest, match=r"already holds 1 entries \(mine.txt"):
         write_world(tmp_path, scenes=1, frames=1, seed=0, size=(32, 16))
-    with pytest.raises(Refused, match="is not a folder"):
+    with pytest.raises(InvalidRequest, match="is not a folder"):
         write_world(tmp_path / "mine.txt", scenes=1, frames=1, seed=0, size=(32, 16))
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_arguments_out_of_range_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="0 scenes"):
+    with pytest.raises(InvalidRequest, match="0 scenes"):
         write_world(tmp_path / "w", scenes=0, frames=1, seed=0)
-    with pytest.raises(Refused, match="CAM_TOP"):
+    with pytest.raises(InvalidRequest, match="CAM_TOP"):
         write_world(tmp_path / "w", scenes=1, frames=1, seed=0, cameras=("CAM_TOP",))
     assert not list(tmp_path.iterdir())
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightrain.datasets.errors import DamagedInput, Reason, Refused
+from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.io.images import decode_depth_png
-from nightrain.datasets.shards.manifest import Catalog
+from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.rows import frame_from_row, frame_to_row
 from nightrain.datasets.sources.nuscenes import NuScenesSource
 from nightrain.datasets.world.export import truth
@@ -93,8 +93,8 @@ def test_a_frame_keeps_its_partner_as_a_row_and_in_a_shard(
     refs = source.select("all")
     frame = source.load(refs[0])
     ingest(tmp_path, source, refs, {}, executor=SerialExecutor(Stop()), stop=Stop())
-    catalog = Catalog(tmp_path)
-    stored = [r for e in catalog.entries("frames") for r in catalog.reader(e.rows).rows()]
+    manifest = Manifest(tmp_path)
+    stored = [r for e in manifest.entries("frames") for r in manifest.reader(e.rows).rows()]
     row = next(r for r in stored if r["frame_id"] == frame.frame_id)
     for back in (
         frame_from_row(row),
@@ -143,8 +143,8 @@ def test_a_broken_record_of_a_partner_damages_its_frame(world: Path) -> None:
 
 
 def test_only_a_camera_with_a_partner_has_stereo(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="no stereo partner: add CAM_FRONT"):
+    with pytest.raises(InvalidRequest, match="no stereo partner: add CAM_FRONT"):
         write_world(tmp_path / "w", scenes=1, frames=1, seed=0, cameras=("CAM_BACK",), stereo=True)
-    with pytest.raises(Refused, match="truth"):
+    with pytest.raises(InvalidRequest, match="truth"):
         write_world(tmp_path / "w", scenes=1, frames=1, seed=0, truth=("height",))  # type: ignore[arg-type]
     assert truth.truth_file("depth", f"samples/{PARTNER}/a.jpg") == f"truth/depth/{PARTNER}/a.png"

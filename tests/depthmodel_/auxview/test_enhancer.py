@@ -5,7 +5,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.enhancer import AuxView, AuxViewEnhancer, Low, ViewDoubt
 from nightrain.depthmodel.auxview.matching import Match
 from nightrain.depthmodel.auxview.view import view_of
@@ -216,13 +216,13 @@ def test_monocular_depth_is_evidence() -> None:
 @pytest.mark.parametrize("missing", ["K", "K_aux", "T_aux_camera"])
 def test_cameras_that_are_missing_are_refused(alignment: str, missing: str) -> None:
     aux = view(low())._replace(**{missing: None})
-    with pytest.raises(Refused, match=f"without {missing}, expected all three"):
+    with pytest.raises(InvalidRequest, match=f"without {missing}, expected all three"):
         enhancer(alignment)(low(), aux, SIZE)
     enhancer("search")(low(), aux, SIZE)
 
 
 def test_pictures_that_are_missing_are_refused() -> None:
-    with pytest.raises(Refused, match="without its pictures"):
+    with pytest.raises(InvalidRequest, match="without its pictures"):
         enhancer(compare="pictures")(low(), view(low())._replace(pictures=None), SIZE)
 
 
@@ -231,7 +231,7 @@ def test_a_pair_that_is_not_rectified_is_refused() -> None:
     assert aux.T_aux_camera is not None
     ahead = aux.T_aux_camera.clone()
     ahead[:, 2, 3] = 0.5
-    with pytest.raises(Refused, match="expected a rectified pair"):
+    with pytest.raises(InvalidRequest, match="expected a rectified pair"):
         enhancer()(low(), aux._replace(T_aux_camera=ahead), SIZE)
 
 

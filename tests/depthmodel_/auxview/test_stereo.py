@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.matching import Descriptor, Match
 from nightrain.depthmodel.auxview.stereo import RectifiedMatching, check_rectified, correlation
 from nightrain.depthmodel.auxview_config import AuxViewConfig
@@ -148,5 +148,5 @@ def test_a_pair_that_is_not_rectified_is_refused() -> None:
     check_rectified(K, K, RIGHT)
     check_rectified(K, K, LEFT)
     for K_aux, T in ((K, turned), (K, ahead), (K, to_side(0.0)), (other_lens, RIGHT)):
-        with pytest.raises(Refused, match="expected a rectified pair"):
+        with pytest.raises(InvalidRequest, match="expected a rectified pair"):
             check_rectified(K, K_aux, T)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.decoders.bins import (
     LEAST_SHARE,
     BinCentres,
@@ -91,9 +91,9 @@ def test_logits_of_a_wanted_depth(depth_m: float) -> None:
 
 def test_wrong_depths_are_refused() -> None:
     for range_m in ((0.0, 80.0), (5.0, 5.0), (1.0, float("inf")), (float("nan"), 80.0)):
-        with pytest.raises(Refused, match="expected 0 < min < max"):
+        with pytest.raises(InvalidRequest, match="expected 0 < min < max"):
             BinCentres(6, 8, *range_m)
-    with pytest.raises(Refused, match="found 90 m, expected one between"):
+    with pytest.raises(InvalidRequest, match="found 90 m, expected one between"):
         logits_expecting(90, torch.linspace(1, 80, 9))
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.decoders.invertible import (
     InvertibleStages,
     Streams,
@@ -143,7 +143,9 @@ def test_grids_that_do_not_fit_are_refused_or_padded(
     stages = randomised(InvertibleStages(LOW, WIDTH))
     maps = [torch.randn(1, c, *size) for c, size in zip((WIDTH, *LOW), (y, e0, e1), strict=True)]
     low = (maps[1], maps[2])
-    with pytest.raises(Refused, match=rf"a grid of 3 x 5, e1 on {e1[0]} x {e1[1]} and e0 on"):
+    with pytest.raises(
+        InvalidRequest, match=rf"a grid of 3 x 5, e1 on {e1[0]} x {e1[1]} and e0 on"
+    ):
         stages(maps[0], low)
     out = stages.on_any_grid(maps[0], low)
     assert out.shape == (1, WIDTH, *e0) and bool(out.isfinite().all())
@@ -163,11 +165,11 @@ def test_padding_is_zeros_and_a_crop_and_nothing_where_grids_fit() -> None:
 
 
 def test_other_shapes_are_refused() -> None:
-    with pytest.raises(Refused, match="a width of 7, expected an even one: give 8"):
+    with pytest.raises(InvalidRequest, match="a width of 7, expected an even one: give 8"):
         InvertibleStages(LOW, 7)
     stages = InvertibleStages(LOW, WIDTH)
     for shape in ((1, WIDTH, 5, 6), (1, WIDTH, 6, 5), (1, WIDTH + 2, 6, 6)):
-        with pytest.raises(Refused, match=r"expected \(B, 8, h, w\) with even h and w"):
+        with pytest.raises(InvalidRequest, match=r"expected \(B, 8, h, w\) with even h and w"):
             stages.inverse(torch.zeros(shape))
 
 

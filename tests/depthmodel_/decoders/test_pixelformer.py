@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.decoders.invertible import InvertibleStages
 from nightrain.depthmodel.decoders.pixelformer import AttentionStage, PixelFormerDecoder, as_pyramid
 from nightrain.depthmodel.decoders.query_initialiser import QueryInitialiser
@@ -256,7 +256,7 @@ def test_a_wrong_configuration_says_what_is_wrong(fields: dict, message: str) ->
 
 
 def test_a_wrong_range_is_refused() -> None:
-    with pytest.raises(Refused, match="found depths from 5 to 1 m"):
+    with pytest.raises(InvalidRequest, match="found depths from 5 to 1 m"):
         PixelFormerDecoder(CHANNELS, make_config("attention"), 5, 1)
 
 

@@ -17,7 +17,7 @@ from nightrain.benchmarks.lipschitz import (
     random_inputs,
     train_a_little,
 )
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.decoders.haar import haar_synthesis
 from nightrain.depthmodel.decoders.strict import StrictDecoder, inverse_projected_target
 from nightrain.depthmodel.strict_config import StrictConfig
@@ -142,19 +142,19 @@ def test_a_vit_keeps_its_grid_of_any_size() -> None:
 
 def test_sizes_that_sixteen_does_not_divide_are_refused() -> None:
     decoder, (_, low) = fresh(), inputs(1, dtype=torch.float32)
-    with pytest.raises(Refused, match=r"found 191 x 100 pixels.*nearest are 192 x 96"):
+    with pytest.raises(InvalidRequest, match=r"found 191 x 100 pixels.*nearest are 192 x 96"):
         decoder.project(torch.randn(1, 8, 16, 24), (100, 191))
-    with pytest.raises(Refused, match=r"found 40 x 32 pixels.*nearest are"):
+    with pytest.raises(InvalidRequest, match=r"found 40 x 32 pixels.*nearest are"):
         decoder.inverse(torch.randn(1, 1, 32, 40), low)
 
 
 def test_other_shapes_are_refused() -> None:
     decoder, (z, low) = fresh(), inputs(1, dtype=torch.float32)
-    with pytest.raises(Refused, match=r"expected \(B, 256, h, w\)"):
+    with pytest.raises(InvalidRequest, match=r"expected \(B, 256, h, w\)"):
         decoder(z[:, :64], low)
-    with pytest.raises(Refused, match=r"expected \(B, 1, H, W\)"):
+    with pytest.raises(InvalidRequest, match=r"expected \(B, 1, H, W\)"):
         decoder.inverse(z, low)
-    with pytest.raises(Refused, match="expected at least 6 x 4"):
+    with pytest.raises(InvalidRequest, match="expected at least 6 x 4"):
         decoder.project(torch.randn(1, 8, 4, 5), SIZE)
 
 
@@ -234,9 +234,9 @@ def test_projected_target_refuses_depths_that_are_none() -> None:
     for bad in (0.0, -1.0, math.inf, math.nan):
         depth_m = torch.ones_like(u)
         depth_m[0, 0, 3, 3] = bad
-        with pytest.raises(Refused, match="found 1 masked pixels"):
+        with pytest.raises(InvalidRequest, match="found 1 masked pixels"):
             inverse_projected_target(decoder, u, depth_m, every, low)
-    with pytest.raises(Refused, match="expected one shape"):
+    with pytest.raises(InvalidRequest, match="expected one shape"):
         inverse_projected_target(decoder, u, torch.ones(1, 1, 4, 4), every, low)
 
 

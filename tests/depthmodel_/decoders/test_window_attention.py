@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.decoders.window_attention import (
     WindowCrossAttention,
     from_windows,
@@ -92,5 +92,5 @@ def test_gradients_stay_in_their_window_and_are_finite() -> None:
 
 
 def test_heads_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(Refused, match="8 channels for 3 heads"):
+    with pytest.raises(InvalidRequest, match="8 channels for 3 heads"):
         WindowCrossAttention(8, 3)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Frame
 from nightrain.datasets.sources.base import FrameRef
 from nightrain.depthmodel.evaluation.baselines import MedianDepth
@@ -55,6 +55,6 @@ def test_without_depth_there_is_no_median(tmp_path: Path) -> None:
             return replace(super().load(ref), lidar_depth_m=None)
 
     ingest_synthetic(tmp_path / "d", Blind(num_frames=2))
-    with pytest.raises(Refused, match="no frame of train"):
+    with pytest.raises(InvalidRequest, match="no frame of train"):
         MedianDepth.fit(tmp_path / "d")
     assert MedianDepth.fit(tmp_path / "d", truth="exact").depth_m.min() > 0

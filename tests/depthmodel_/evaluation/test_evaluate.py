@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from nightrain.datasets.errors import NightrainError, Refused
+from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.geometry.crops import KB_SIZE, kb_crop, kb_then_garg
 from nightrain.datasets.ids import frame_id
@@ -124,13 +124,15 @@ def test_conditions_are_md4alls() -> None:
 
 
 def test_there_is_nothing_to_score(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"no frame of test; it holds 8 of val CAM_FRONT"):
+    with pytest.raises(InvalidRequest, match=r"no frame of test; it holds 8 of val CAM_FRONT"):
         evaluate(perfect, root, EvaluationSettings(split="test"))
-    with pytest.raises(Refused, match="no frame of val CAM_BACK"):
+    with pytest.raises(InvalidRequest, match="no frame of val CAM_BACK"):
         evaluate(perfect, root, EvaluationSettings(cameras=("CAM_BACK",)))
-    with pytest.raises(Refused, match="nightrain ingest"):
+    with pytest.raises(InvalidRequest, match="nightrain ingest"):
         evaluate(perfect, tmp_path, SETTINGS)
-    with pytest.raises(Refused, match=r"none of the 8 frames .* lidar depth from 0.1 to 0.2 m"):
+    with pytest.raises(
+        InvalidRequest, match=r"none of the 8 frames .* lidar depth from 0.1 to 0.2 m"
+    ):
         evaluate(perfect, root, EvaluationSettings(caps_m=(0.2,)))
 
 
@@ -305,7 +307,7 @@ def test_settings_that_contradict_themselves_are_refused() -> None:
         EvaluationSettings(input_crop="kb", crop="garg")
     with pytest.raises(ValidationError, match="more than 1"):
         EvaluationSettings(min_depth_m=1.0, caps_m=(0.5,))
-    with pytest.raises(Refused, match="cropped already"):
+    with pytest.raises(InvalidRequest, match="cropped already"):
         kitti_eigen("garg_on_full_frame").scored_crop(KB_SIZE)
     assert kitti_eigen().scored_crop(KB_SIZE) == kb_then_garg(KB_SIZE)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.depthmodel.evaluation.metrics import DepthMetrics
 from nightrain.depthmodel.evaluation.results import Evaluation, ImageScore, SkippedImage, summarise
@@ -107,20 +107,20 @@ def test_one_evaluation_by_condition_letter_by_letter() -> None:
 
 def test_what_cannot_be_compared_is_refused() -> None:
     one = evaluation(0.1, 0.2, 0.3)
-    with pytest.raises(Refused, match=r"'a' and 'b'.*frames_sha256 is f00d and beef"):
+    with pytest.raises(InvalidRequest, match=r"'a' and 'b'.*frames_sha256 is f00d and beef"):
         comparison_table({"a": [one], "b": [evaluation(0.1, 0.2, 0.3, sha256="beef")]})
     other = one.model_copy(update={"settings": EvaluationSettings(truth="exact")})
-    with pytest.raises(Refused, match="settings"):
+    with pytest.raises(InvalidRequest, match="settings"):
         comparison_table({"a": [one, other]})
-    with pytest.raises(Refused, match=r"\['b'\] has none"):
+    with pytest.raises(InvalidRequest, match=r"\['b'\] has none"):
         comparison_table({"a": [one], "b": []})
-    with pytest.raises(Refused, match="no arm"):
+    with pytest.raises(InvalidRequest, match="no arm"):
         comparison_table({})
-    with pytest.raises(Refused, match="no metric 'a1'"):
+    with pytest.raises(InvalidRequest, match="no metric 'a1'"):
         comparison_table({"a": [one]}, metrics=["a1"])
-    with pytest.raises(Refused, match="within 50 m"):
+    with pytest.raises(InvalidRequest, match="within 50 m"):
         comparison_table({"a": [one]}, cap_m=50.0)
-    with pytest.raises(Refused, match="'hail'"):
+    with pytest.raises(InvalidRequest, match="'hail'"):
         comparison_table({"a": [one]}, buckets=["hail"])
 
 

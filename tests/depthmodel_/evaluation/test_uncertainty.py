@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.evaluation.uncertainty import (
     calibration,
     log_depth_spread,
@@ -42,7 +42,7 @@ def test_spread_is_the_relative_deviation_over_seeds() -> None:
     np.testing.assert_allclose(spread, logs.std(0, ddof=1), rtol=1e-4)
     torch.testing.assert_close(log_depth_spread([7 * d for d in depths_m]), spread)
     assert not log_depth_spread([depths_m[0]] * 3).any()
-    with pytest.raises(Refused, match="found 1 prediction"):
+    with pytest.raises(InvalidRequest, match="found 1 prediction"):
         log_depth_spread(depths_m[:1])
 
 
@@ -141,8 +141,8 @@ def test_all_of_it_together_and_what_is_refused() -> None:
     assert found.rank_correlation == rank_correlation(spread, error)
     assert found.sparsification.area == sparsification(spread, error).area
     for s, e in ((spread[:3], error[:2]), (np.empty(0), np.empty(0)), (spread[None], error[None])):
-        with pytest.raises(Refused, match="same N > 0"):
+        with pytest.raises(InvalidRequest, match="same N > 0"):
             calibration(s, e)
     for name, wrong in (("spread", (-spread, error)), ("error", (spread, np.nan * error))):
-        with pytest.raises(Refused, match=f"found a {name}"):
+        with pytest.raises(InvalidRequest, match=f"found a {name}"):
             calibration(*wrong)

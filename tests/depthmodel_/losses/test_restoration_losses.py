@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.losses.restoration import (
     deviation_loss,
     residual_loss,
@@ -134,7 +134,7 @@ def test_mistakes_are_refused_and_not_broadcast() -> None:
         lambda: deviation_loss([], STD),
         lambda: residual_loss([], estimate, STD),
     ):
-        with pytest.raises(Refused, match="no step"):
+        with pytest.raises(InvalidRequest, match="no step"):
             nothing()
     with pytest.raises(ValueError, match="one shape"):
         target_loss(estimate, estimate[:1], STD)

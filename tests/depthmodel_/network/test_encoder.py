@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, Dinov2Model, ResNetModel
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import BackboneConfig, Kind
 from nightrain.depthmodel.network.encoder import Backbone
 from nightrain.depthmodel.network.model import DepthModel
@@ -70,11 +70,11 @@ def test_every_published_tensor_arrives_without_a_word(
 
 def test_another_family_or_size_is_refused(tmp_path: Path) -> None:
     resnet = published(tmp_path / "resnet", "resnet")
-    with pytest.raises(Refused, match="a model of type 'resnet', expected 'dinov2'"):
+    with pytest.raises(InvalidRequest, match="a model of type 'resnet', expected 'dinov2'"):
         load(resnet, "dinov2")
-    with pytest.raises(Refused, match=r"resnet@.* is not a resnet of size 'micro'"):
+    with pytest.raises(InvalidRequest, match=r"resnet@.* is not a resnet of size 'micro'"):
         load(resnet, "resnet", "micro")
-    with pytest.raises(Refused, match="There is no folder"):
+    with pytest.raises(InvalidRequest, match="There is no folder"):
         load(tmp_path / "none", "resnet")
 
 
@@ -89,7 +89,7 @@ def test_an_encoder_with_more_or_fewer_blocks_is_refused(tmp_path: Path, change:
     else:
         tensors["encoder.layer.4.norm1.weight"] = torch.ones(32)
     save_file(tensors, file, metadata={"format": "pt"})
-    with pytest.raises(Refused, match=r"the first of them .*layer\.[34]\.norm1\.weight"):
+    with pytest.raises(InvalidRequest, match=r"the first of them .*layer\.[34]\.norm1\.weight"):
         load(folder, "dinov2")
 
 

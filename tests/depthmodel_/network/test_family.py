@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.view import AuxImages
 from nightrain.depthmodel.auxview_config import AuxViewConfig
 from nightrain.depthmodel.config import DepthConfig, Kind
@@ -106,7 +106,7 @@ def test_weights_of_a_plain_network_load_into_every_decoder_but_for_what_is_repl
 
 def test_another_encoder_is_refused() -> None:
     wider = tiny_config("convnext")
-    with pytest.raises(Refused, match=r"tensors of the encoder.*convnext"):
+    with pytest.raises(InvalidRequest, match=r"tensors of the encoder.*convnext"):
         load_shared(DepthModel(wider), tiny_model("resnet").state_dict())
 
 
@@ -159,7 +159,7 @@ def test_frozen_parts_stay_in_eval_mode_and_pass_gradients_on() -> None:
 
 
 def test_a_part_that_is_not_there_cannot_be_frozen() -> None:
-    with pytest.raises(Refused, match=r"no part 'bakcbone'.*expected one of backbone"):
+    with pytest.raises(InvalidRequest, match=r"no part 'bakcbone'.*expected one of backbone"):
         tiny_model().freeze(("bakcbone",))
 
 

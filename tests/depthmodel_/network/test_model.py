@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import resize_image
 from nightrain.depthmodel.config import BackboneConfig, DepthConfig, DptConfig, Kind
 from nightrain.depthmodel.network.model import DepthModel
@@ -134,7 +134,7 @@ def test_per_image_normalisation_forgets_exposure_and_survives_black() -> None:
     ],
 )
 def test_an_image_of_another_shape_is_refused(image: torch.Tensor) -> None:
-    with pytest.raises(Refused, match="expected"):
+    with pytest.raises(InvalidRequest, match="expected"):
         tiny_model()(image)
 
 
@@ -181,7 +181,7 @@ def test_predict_leaves_the_network_as_it_was() -> None:
     ],
 )
 def test_predict_refuses_what_is_no_picture(image: np.ndarray) -> None:
-    with pytest.raises(Refused, match=r"expected \(h, w, 3\) uint8 RGB"):
+    with pytest.raises(InvalidRequest, match=r"expected \(h, w, 3\) uint8 RGB"):
         tiny_model().predict([picture(56, 112), image])
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from nightrain.datasets.errors import DiskFull, Refused
+from nightrain.datasets.errors import DiskFull, InvalidRequest
 from nightrain.depthmodel.auxview_config import AuxViewConfig
 from nightrain.depthmodel.config import Kind
 from nightrain.depthmodel.network import model_folder as storage
@@ -122,7 +122,7 @@ def test_loading_leaves_the_random_state_alone(saved: Path) -> None:
 )
 def test_changed_weights_are_refused(saved: Path, change: str, message: str) -> None:
     edit(saved, change)
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(InvalidRequest, match=message):
         DepthModel.from_pretrained(saved)
 
 
@@ -131,7 +131,7 @@ def test_a_flipped_bit_is_found(saved: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-7] ^= 1
     file.write_bytes(data)
-    with pytest.raises(Refused, match="damaged or changed"):
+    with pytest.raises(InvalidRequest, match="damaged or changed"):
         DepthModel.from_pretrained(saved)
 
 
@@ -139,18 +139,18 @@ def test_half_a_file_is_refused(saved: Path) -> None:
     file = saved / "model.safetensors"
     for size in (len(file.read_bytes()) // 2, 4, 0):
         file.write_bytes(file.read_bytes()[:size])
-        with pytest.raises(Refused, match="cannot be read as safetensors"):
+        with pytest.raises(InvalidRequest, match="cannot be read as safetensors"):
             DepthModel.from_pretrained(saved)
 
 
 def test_the_configuration_of_another_network_is_refused(saved: Path, tmp_path: Path) -> None:
     tiny_model("convnext").save_pretrained(tmp_path / "other", CARD)
     shutil.copy(tmp_path / "other" / "config.json", saved / "config.json")
-    with pytest.raises(Refused, match=r"is not the network of the config\.json beside it"):
+    with pytest.raises(InvalidRequest, match=r"is not the network of the config\.json beside it"):
         DepthModel.from_pretrained(saved)
     fields = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps(fields | {"model_type": "dpt"}))
-    with pytest.raises(Refused, match="of type 'dpt', expected 'nightrain-depth'"):
+    with pytest.raises(InvalidRequest, match="of type 'dpt', expected 'nightrain-depth'"):
         DepthModel.from_pretrained(saved)
 
 
@@ -158,18 +158,20 @@ def test_a_range_changed_by_hand_is_found(saved: Path) -> None:
     """The tensors fit, the depths would be wrong."""
     fields = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps(fields | {"max_depth_m": 100.0}))
-    with pytest.raises(Refused, match="digest"):
+    with pytest.raises(InvalidRequest, match="digest"):
         DepthModel.from_pretrained(saved)
 
 
 def test_what_is_no_model_is_refused(saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="There is no folder"):
+    with pytest.raises(InvalidRequest, match="There is no folder"):
         DepthModel.from_pretrained(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Refused, match="no saved depth model"):
+    with pytest.raises(InvalidRequest, match="no saved depth model"):
         DepthModel.from_pretrained(tmp_path / "empty")
     (saved / "model.safetensors").rename(saved / "pytorch_model.bin")
-    with pytest.raises(Refused, match=r"only pytorch_model\.bin, expected model\.safetensors"):
+    with pytest.raises(
+        InvalidRequest, match=r"only pytorch_model\.bin, expected model\.safetensors"
+    ):
         DepthModel.from_pretrained(saved)
 
 
@@ -177,7 +179,7 @@ def test_what_is_no_model_is_refused(saved: Path, tmp_path: Path) -> None:
 def test_no_file_outside_the_folder_is_read(saved: Path, tmp_path: Path, name: str) -> None:
     (saved / name).rename(tmp_path / name)
     (saved / name).symlink_to(tmp_path / name)
-    with pytest.raises(Refused, match="leads out of"):
+    with pytest.raises(InvalidRequest, match="leads out of"):
         DepthModel.from_pretrained(saved)
 
 
@@ -186,10 +188,10 @@ def test_a_model_replaces_a_model_and_nothing_else(saved: Path, tmp_path: Path) 
     other.save_pretrained(saved, CARD)
     assert DepthModel.from_pretrained(saved).digest == other.digest
     (saved / "notes.txt").write_text("mine")
-    with pytest.raises(Refused, match=r"holds notes\.txt"):
+    with pytest.raises(InvalidRequest, match=r"holds notes\.txt"):
         tiny_model().save_pretrained(saved, CARD)
     assert DepthModel.from_pretrained(saved).digest == other.digest
-    with pytest.raises(Refused, match="is no folder"):
+    with pytest.raises(InvalidRequest, match="is no folder"):
         tiny_model().save_pretrained(saved / "notes.txt", CARD)
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
@@ -214,7 +216,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     model = tiny_model()
     with torch.no_grad():
         model.head.logit.bias.fill_(float("nan"))
-    with pytest.raises(Refused, match=r"NaN or infinity \(head\.logit\.bias\)"):
+    with pytest.raises(InvalidRequest, match=r"NaN or infinity \(head\.logit\.bias\)"):
         model.save_pretrained(tmp_path / "model", CARD)
     assert not list(tmp_path.iterdir())
 
@@ -228,7 +230,7 @@ def test_the_card_is_for_people_and_machines(saved: Path) -> None:
     assert text.count("\n| Digest |") == 1 and "random" in text
     for damaged in ("", "---\n[\n---\n", "---\na: 1\n---\n", "---\nnightrain: 3\n---\n"):
         (saved / "README.md").write_text(damaged or " ")
-        with pytest.raises(Refused, match="no model card of ours"):
+        with pytest.raises(InvalidRequest, match="no model card of ours"):
             read_card(saved)
 
 

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import Kind
 from nightrain.depthmodel.network import onnx as export
 from nightrain.depthmodel.network.onnx import export_onnx
@@ -44,6 +44,6 @@ def test_a_model_too_large_for_one_file_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "MAX_BYTES", 1000)
-    with pytest.raises(Refused, match="smaller encoder"):
+    with pytest.raises(InvalidRequest, match="smaller encoder"):
         export_onnx(tiny_model(), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

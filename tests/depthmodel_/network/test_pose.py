@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.network.pose import PoseConfig, PoseNet, inverse_pose, pose_matrix
 from nightrain.depthmodel.network.presets import paper_pose, world_pose
 
@@ -91,5 +91,5 @@ def test_a_motion_can_be_learnt() -> None:
 
 
 def test_frames_of_two_sizes_are_refused() -> None:
-    with pytest.raises(Refused, match="two of the same"):
+    with pytest.raises(InvalidRequest, match="two of the same"):
         PoseNet(TINY)(torch.rand(1, 3, 64, 96), torch.rand(1, 3, 64, 64))

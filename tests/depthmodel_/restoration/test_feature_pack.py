@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.restoration.feature_pack import FeaturePack
 
 CHANNELS = (8, 32)  # -> 2 + 2 on the grid of 1/8
@@ -71,16 +71,16 @@ def test_one_grid_is_a_concatenation() -> None:
 
 @pytest.mark.parametrize(("channels", "message"), [((6, 32), "level 2"), ((8, 24), "level 3")])
 def test_channels_that_do_not_divide_are_refused(channels: tuple[int, int], message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(InvalidRequest, match=message):
         FeaturePack(channels, one_grid=False)
     assert FeaturePack(channels, one_grid=True).channels == sum(channels)
 
 
 def test_other_maps_are_refused() -> None:
     pack, (e2, e3) = FeaturePack(CHANNELS, one_grid=False), levels((64, 96))
-    with pytest.raises(Refused, match=r"C = \(8, 32\)"):
+    with pytest.raises(InvalidRequest, match=r"C = \(8, 32\)"):
         pack(e3, e2)
-    with pytest.raises(Refused, match=r"expected \(2, 4, 8, 12\)"):
+    with pytest.raises(InvalidRequest, match=r"expected \(2, 4, 8, 12\)"):
         pack.unpack(pack(e2, e3)[:, :, :-1], (e2, e3))
-    with pytest.raises(Refused, match="one_grid=False"):
+    with pytest.raises(InvalidRequest, match="one_grid=False"):
         FeaturePack(CHANNELS, one_grid=True)(e2, e3)

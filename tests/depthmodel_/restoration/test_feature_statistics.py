@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.restoration.feature_statistics import SMALLEST, feature_statistics
 
 
@@ -74,11 +74,11 @@ def test_a_dead_channel_gets_a_floor_and_not_zero() -> None:
 
 
 def test_what_gives_no_statistics_is_refused() -> None:
-    with pytest.raises(Refused, match="no features"):
+    with pytest.raises(InvalidRequest, match="no features"):
         feature_statistics([])
-    with pytest.raises(Refused, match="the same everywhere"):
+    with pytest.raises(InvalidRequest, match="the same everywhere"):
         feature_statistics([torch.ones(1, 3, 2, 2)])
     broken = torch.randn(1, 3, 2, 2)
     broken[0, 1, 0, 0] = torch.nan
-    with pytest.raises(Refused, match="not finite"):
+    with pytest.raises(InvalidRequest, match="not finite"):
         feature_statistics([torch.randn(1, 3, 2, 2), broken])

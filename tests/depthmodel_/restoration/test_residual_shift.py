@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.restoration.residual_shift import (
     deterministic_step,
     noised,
@@ -58,7 +58,7 @@ def test_schedule_is_the_formula_and_increases(num_steps: int, kappa: float, pow
     [(0, 0.5, 0.3, 0.2), (4, -0.1, 0.3, 0.2), (4, 0.5, 0.0, 0.2), (4, 0.5, 0.3, 0.0), (4, 1, 1, 1)],
 )
 def test_values_without_a_schedule_are_refused(wrong: tuple[int, float, float, float]) -> None:
-    with pytest.raises(Refused, match="min_noise < end"):
+    with pytest.raises(InvalidRequest, match="min_noise < end"):
         shift_schedule(*wrong)
 
 

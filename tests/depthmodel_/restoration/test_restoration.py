@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.restoration.residual_shift import noised
 from nightrain.depthmodel.restoration.restoration import FeatureRestoration
 from nightrain.depthmodel.restoration_config import RestorationConfig
@@ -146,7 +146,7 @@ def test_fewer_steps_are_some_of_those_it_was_trained_for() -> None:
         assert steps == sorted(steps, reverse=True)
     assert len(restoration(features(), num_steps=3)) == 3
     for wrong in (0, 9):
-        with pytest.raises(Refused, match="1 to the 8"):
+        with pytest.raises(InvalidRequest, match="1 to the 8"):
             restoration(features(), num_steps=wrong)
 
 
@@ -267,18 +267,18 @@ def test_operations_can_be_counted_without_numbers() -> None:
 
 def test_bad_input_is_refused() -> None:
     restoration, F = calibrated(), features()
-    with pytest.raises(Refused, match=r"\(B, 6, h, w\)"):
+    with pytest.raises(InvalidRequest, match=r"\(B, 6, h, w\)"):
         restoration(F[:, :5])
-    with pytest.raises(Refused, match="found noise"):
+    with pytest.raises(InvalidRequest, match="found noise"):
         restoration(F, noise=F[:1])
-    with pytest.raises(Refused, match="found noise"):
+    with pytest.raises(InvalidRequest, match="found noise"):
         restoration.estimate_from(F, F, 1, F[:1])
-    with pytest.raises(Refused, match="target"):
+    with pytest.raises(InvalidRequest, match="target"):
         restoration.estimate_from(F, F[:1], 1, F)
     for wrong in (0, 5, torch.tensor([1, 5]), torch.tensor([1])):
-        with pytest.raises(Refused, match="1 to 4"):
+        with pytest.raises(InvalidRequest, match="1 to 4"):
             restoration.at(F, F, wrong)
-    with pytest.raises(Refused, match="at most the 6"):
+    with pytest.raises(InvalidRequest, match="at most the 6"):
         FeatureRestoration(CHANNELS, configured(num_components=7))
-    with pytest.raises(Refused, match=r"\(B, 6, h, w\)"):
+    with pytest.raises(InvalidRequest, match=r"\(B, 6, h, w\)"):
         restoration.calibrate([torch.randn(1, 1, 2, 2)])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Frame
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.sources.base import FrameRef
@@ -212,5 +212,5 @@ def test_what_does_not_fit_together_is_refused(root: Path, tmp_path: Path) -> No
         restorer(root, {}, {"target": "exact"})
     wider = tiny_config("convnext", input_size=SIZE)
     other = restorer(root, {}, {}).model_copy(update={"model": wider})
-    with pytest.raises(Refused, match="To start from another network"):
+    with pytest.raises(InvalidRequest, match="To start from another network"):
         begin(other, root, tmp_path / "run")

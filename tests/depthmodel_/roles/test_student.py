@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.losses.mixtures import StudentLoss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
@@ -150,18 +150,20 @@ def test_a_teacher_of_another_architecture_is_refused(
     teacher: Path, role: dict[str, Any], model: dict[str, Any], message: str
 ) -> None:
     config = student({"teacher": teacher} | role, model=tiny_config(input_size=SIZE, **model))
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(InvalidRequest, match=message):
         make_objective(config)
 
 
 def test_a_semantic_loss_without_an_encoder_is_refused() -> None:
-    with pytest.raises(Refused, match="need a frozen encoder"):
+    with pytest.raises(InvalidRequest, match="need a frozen encoder"):
         make_objective(student({"loss": StudentLoss(semantic=0.1)}))
 
 
 def test_labels_of_another_teacher_are_refused(root: Path, tmp_path: Path) -> None:
     tiny_model(seed=6, input_size=SIZE).save_pretrained(tmp_path / "other", CARD)
-    with pytest.raises(Refused, match=r"labels/tiny are of the teacher [0-9a-f]{16}, but .*other"):
+    with pytest.raises(
+        InvalidRequest, match=r"labels/tiny are of the teacher [0-9a-f]{16}, but .*other"
+    ):
         train_tiny(student({"teacher": tmp_path / "other"}), root, tmp_path / "run")
 
 
@@ -172,7 +174,7 @@ def test_a_teacher_that_changed_is_another_run(root: Path, teacher: Path, tmp_pa
     assert train_tiny(student({"teacher": teacher}, num_steps=1), root, run).status == "finished"
     assert train_tiny(student({"teacher": moved}, num_steps=1), root, run).status == "already"
     tiny_model(seed=6, input_size=SIZE).save_pretrained(moved, CARD)
-    with pytest.raises(Refused, match=r"teacher was [0-9a-f]{16}, is [0-9a-f]{16}"):
+    with pytest.raises(InvalidRequest, match=r"teacher was [0-9a-f]{16}, is [0-9a-f]{16}"):
         train_tiny(student({"teacher": moved}, num_steps=1), root, run)
 
 
@@ -185,7 +187,7 @@ def test_labels_that_were_made_again_are_other_data(tmp_path: Path) -> None:
     for path in (root / "_manifest/labels/tiny").rglob("*"):
         path.unlink()
     add_labels(root, change=lambda _, rows: [r | {"teacher_sha256": "def"} for r in rows])
-    with pytest.raises(Refused, match=r"tables\.labels/tiny was"):
+    with pytest.raises(InvalidRequest, match=r"tables\.labels/tiny was"):
         train_tiny(student(num_steps=1), root, tmp_path / "run")
 
 
@@ -282,5 +284,5 @@ def test_the_feature_loss_needs_a_restoring_network_and_a_reference(
         student({"teacher": teacher, "loss": loss})
     config = restoring(teacher, loss)
     role = config.role.model_copy(update={"teacher": None, "start": "configured"})
-    with pytest.raises(Refused, match="need a frozen encoder"):
+    with pytest.raises(InvalidRequest, match="need a frozen encoder"):
         begin(config.model_copy(update={"role": role}), root, tmp_path / "run")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from nightrain.datasets.errors import DiskFull, Refused
+from nightrain.datasets.errors import DiskFull, InvalidRequest
 from nightrain.depthmodel.optimiser import OptimiserConfig, make_optimizer, set_rate
 from nightrain.depthmodel.training import checkpoint as module
 from nightrain.depthmodel.training.checkpoint import (
@@ -65,7 +65,7 @@ def test_damage_is_refused_in_words(tmp_path: Path, damage: str) -> None:
         (path / "state.json").write_text(json.dumps({"step": 3}))
     else:
         (path / "state.json").write_text("{")
-    with pytest.raises(Refused, match="Remove step-0000003"):
+    with pytest.raises(InvalidRequest, match="Remove step-0000003"):
         load_checkpoint(path)
 
 

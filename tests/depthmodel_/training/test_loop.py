@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from nightrain.datasets.errors import Refused
-from nightrain.datasets.shards.leases import Claim
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.shards.leases import Lease
 from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_folder import read_card
@@ -188,7 +188,7 @@ def test_a_damaged_pose_network_is_refused(whole: Path, tmp_path: Path, damage: 
         shutil.copy(tmp_path / "other/config.json", config)
     elif damage == "other config":
         config.write_text(config.read_text().replace("0.01", "0.02", 1))
-    with pytest.raises(Refused, match="pose"):
+    with pytest.raises(InvalidRequest, match="pose"):
         PoseNet.from_pretrained(folder)
 
 
@@ -228,23 +228,25 @@ def test_the_same_folder_with_other_settings_is_refused(
     frames: Path, whole: Path, changes: dict[str, Any], message: str
 ) -> None:
     before = outcome(whole)[1]
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(InvalidRequest, match=message):
         train_tiny(video_teacher(**changes), frames, whole)
     assert outcome(whole)[1] == before
 
 
 def test_the_same_folder_with_other_data_is_refused(whole: Path, tmp_path: Path) -> None:
     other = make_dataset(tmp_path / "dataset", num_frames=9)
-    with pytest.raises(Refused, match=r"other settings or data: tables\.frames was"):
+    with pytest.raises(InvalidRequest, match=r"other settings or data: tables\.frames was"):
         train_tiny(video_teacher(), other, whole)
     other.rename(tmp_path / "other")
-    with pytest.raises(Refused, match="dataset was dataset, is other"):
+    with pytest.raises(InvalidRequest, match="dataset was dataset, is other"):
         train_tiny(video_teacher(), tmp_path / "other", whole)
 
 
 def test_a_run_that_cannot_begin_leaves_its_folder_to_others(frames: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with pytest.raises(Refused, match="10 samples for each of 1 processes make no batch of 11"):
+    with pytest.raises(
+        InvalidRequest, match="10 samples for each of 1 processes make no batch of 11"
+    ):
         train_tiny(video_teacher(batch_size=11), frames, run)
     assert train_tiny(lidar_teacher(num_steps=1), frames, run).status == "finished"
 
@@ -254,12 +256,12 @@ def test_a_second_process_at_the_same_run_is_refused(frames: Path, tmp_path: Pat
 
     def second(done: int, _total: int) -> None:
         tried.append(done)
-        with pytest.raises(Refused, match="another process trains in"):
+        with pytest.raises(InvalidRequest, match="another process trains in"):
             train_tiny(config, frames, run)
 
     assert train_tiny(config, frames, run, on_step=second).status == "finished" and len(tried) == 3
-    claim = Claim.take(run, "run")  # the first one gave it back
-    assert claim is not None
+    lease = Lease.take(run, "run")  # the first one gave it back
+    assert lease is not None
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_goes_on(
@@ -273,7 +275,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_goes_on(
     content = bytearray(file.read_bytes())
     content[-5] ^= 1
     file.write_bytes(content)
-    with pytest.raises(Refused, match="Remove step-0000008, and the run goes on"):
+    with pytest.raises(InvalidRequest, match="Remove step-0000008, and the run goes on"):
         train_tiny(video_teacher(), frames, run)
     shutil.rmtree(last)
     train_tiny(video_teacher(), frames, run)
@@ -286,7 +288,7 @@ def test_a_checkpoint_of_another_network_is_refused(frames: Path, tmp_path: Path
             train_tiny(config, frames, tmp_path / name, on_step=killer(5))
     shutil.rmtree(tmp_path / "a/checkpoints")
     shutil.copytree(tmp_path / "b/checkpoints", tmp_path / "a/checkpoints")
-    with pytest.raises(Refused, match="is a checkpoint of another network"):
+    with pytest.raises(InvalidRequest, match="is a checkpoint of another network"):
         train_tiny(lidar_teacher(), frames, tmp_path / "a")
 
 
@@ -379,5 +381,5 @@ def test_a_run_of_before_a_setting_came_goes_on(frames: Path, tmp_path: Path) ->
     assert train_tiny(config, frames, tmp_path / "run").status == "finished"
     asked["config"]["optimiser"]["clip_norm"] = 2.0
     path.write_text(json.dumps(asked))
-    with pytest.raises(Refused, match=r"config\.optimiser\.clip_norm was 2\.0, is 1\.0"):
+    with pytest.raises(InvalidRequest, match=r"config\.optimiser\.clip_norm was 2\.0, is 1\.0"):
         train_tiny(config, frames, tmp_path / "run")

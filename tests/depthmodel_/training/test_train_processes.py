@@ -52,7 +52,7 @@ def test_sigkill_loses_nothing_that_a_checkpoint_held(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         assert checkpoints(run / "checkpoints") and not (run / "model").exists()
-    assert (run / "_claims/run.lease").exists()  # the dead one's, which keeps nobody out
+    assert (run / "_leases/run.lease").exists()  # the dead one's, which keeps nobody out
     assert train_tiny(config, dataset, run).status == "finished"
     (found, lines), (expected, expected_lines) = outcome(run), outcome(whole)
     assert lines == expected_lines and found.keys() == expected.keys()

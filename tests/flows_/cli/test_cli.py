@@ -42,7 +42,7 @@ def nightrain(*arguments: str | Path, code: int = 0) -> str:
 
 
 def local(dataset: Path, recipe: str) -> tuple[str | Path, ...]:
-    return ("generate", dataset, "--recipe", recipe, "--engine-mode", "local")
+    return ("generate", dataset, "--recipe", recipe, "--runner", "local")
 
 
 def test_the_way_of_a_dataset(dataset: Path, recipe_file: str, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_what_is_refused_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None
     assert "no recipe 'hail'" in nightrain("generate", empty, "--recipe", "hail", code=2)
     ingest_synthetic(tmp_path / "val", SyntheticSource(num_frames=2, split="val"))
     assert "--include-evaluation-scenes" in nightrain("generate", tmp_path / "val", code=2)
-    assert "prefect or local" in nightrain("generate", empty, "--engine-mode", "ray", code=2)
+    assert "prefect or local" in nightrain("generate", empty, "--runner", "ray", code=2)
     nightrain("stats", tmp_path / "absent", code=2)
 
 
@@ -100,17 +100,17 @@ def test_quarantined_variants_are_named_and_retried(tmp_path: Path, recipe_file:
 
 
 def test_captions_are_made_once(dataset: Path) -> None:
-    command = ("caption", dataset, "--captioner", "metadata", "--engine-mode", "local")
+    command = ("caption", dataset, "--captioner", "metadata", "--runner", "local")
     assert "10 captions in 3 shards" in nightrain(*command)
     again = json.loads(nightrain(*command, "--json"))
     assert again["tables"] == {} and again["num_already"] == 3
     assert "blip2" in nightrain("caption", dataset, "--captioner", "parrot", code=2)
-    assert "prefect or local" in nightrain("caption", dataset, "--engine-mode", "ray", code=2)
+    assert "prefect or local" in nightrain("caption", dataset, "--runner", "ray", code=2)
 
 
 def test_a_gpu_limit_needs_a_server(dataset: Path, recipe_file: str) -> None:
     said = nightrain(*local(dataset, recipe_file), "--gpu-limit", "gpu-0", code=2)
-    assert "needs --engine-mode prefect" in said
+    assert "needs --runner prefect" in said
 
 
 def test_doctor_says_what_is_here() -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from nightrain.datasets.errors import NightrainError, Refused
+from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.depthmodel.evaluation.results import read_evaluation
 from nightrain.flows.cli import app
 from support.evaluation import make_dataset
@@ -109,7 +109,7 @@ def test_what_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert "--protocol" in run(model, root, "--protocol", "kitty", code=2)
     assert "caps are" in run(model, root, "--cap", "0.05", code=2)
     run(model, tmp_path / "absent", code=2)
-    with pytest.raises(Refused, match="there is no folder"):
+    with pytest.raises(InvalidRequest, match="there is no folder"):
         run(tmp_path / "nothing", root, "--out", out)
     monkeypatch.setattr(FakeModel, "value_m", float("nan"))
     with pytest.raises(NightrainError, match="not finite and positive"):

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.label_rows import label_from_row, labels_of
-from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.depthmodel.network import model
 from nightrain.flows.cli import app
 from support.synthetic import all_rows
@@ -48,7 +48,7 @@ def test_label_writes_what_the_network_predicts(dataset: Path, teacher: Path) ->
         dataset,
         "--teacher",
         teacher,
-        "--engine-mode",
+        "--runner",
         "local",
         "--device",
         "cpu",
@@ -61,10 +61,10 @@ def test_label_writes_what_the_network_predicts(dataset: Path, teacher: Path) ->
     assert code == 0 and table.startswith("labels/tiny-teacher-")
     assert report["tables"][table]["num_rows"] == 10
     network = model.DepthModel.from_pretrained(teacher)
-    catalog = Catalog(dataset)
+    manifest = Manifest(dataset)
     frames = all_rows(dataset, FRAMES)
-    for entry in catalog.entries(FRAMES):
-        for row in labels_of(catalog, entry.shard, table).rows():
+    for entry in manifest.entries(FRAMES):
+        for row in labels_of(manifest, entry.shard, table).rows():
             image = decode_jpeg(frames[row["frame_id"]]["image"]["bytes"])
             made = label_from_row(row)
             assert made is not None and row["teacher_sha256"] == network.digest
@@ -79,17 +79,17 @@ def test_label_writes_what_the_network_predicts(dataset: Path, teacher: Path) ->
 
 
 def test_a_network_that_was_trained_on_writes_another_table(dataset: Path, teacher: Path) -> None:
-    run("label", dataset, "--teacher", teacher, "--engine-mode", "local", "--device", "cpu")
+    run("label", dataset, "--teacher", teacher, "--runner", "local", "--device", "cpu")
     save_teacher(teacher, seed=1)  # in the same folder
-    run("label", dataset, "--teacher", teacher, "--engine-mode", "local", "--device", "cpu")
-    assert len(Catalog(dataset).tables("labels/")) == 2
+    run("label", dataset, "--teacher", teacher, "--runner", "local", "--device", "cpu")
+    assert len(Manifest(dataset).tables("labels/")) == 2
     digests = {row["teacher_sha256"] for row in _rows_of_both(dataset)}
     assert len(digests) == 2
 
 
 def _rows_of_both(dataset: Path) -> list[dict]:
-    catalog = Catalog(dataset)
-    tables = catalog.tables("labels/")
+    manifest = Manifest(dataset)
+    tables = manifest.tables("labels/")
     return [row for table in tables for row in all_rows(dataset, table).values()]
 
 
@@ -98,7 +98,7 @@ def _rows_of_both(dataset: Path) -> list[dict]:
     [
         (("--condition", "mist"), "--condition is 'mist'"),
         (("--confidence", "guess"), "--confidence is 'guess'"),
-        (("--engine-mode", "cloud"), "--engine-mode is 'cloud'"),
+        (("--runner", "cloud"), "--runner is 'cloud'"),
         (("--size", "big"), "--size is 'big'"),
     ],
 )
@@ -110,7 +110,7 @@ def test_wrong_options_are_named(
         str(dataset),
         "--teacher",
         str(teacher),
-        "--engine-mode",
+        "--runner",
         "local",
         *option,
     ]

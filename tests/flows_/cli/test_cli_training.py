@@ -33,7 +33,7 @@ def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def run(root: Path, out: Path, *options: object, mode: str = "local") -> Result:
-    arguments = ["train", "world-lidar-teacher", root, "--out", out, "--engine-mode", mode]
+    arguments = ["train", "world-lidar-teacher", root, "--out", out, "--runner", mode]
     arguments += ["--device", "cpu", *options]
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
@@ -96,7 +96,7 @@ def test_sigterm_ends_after_the_step_and_the_same_command_goes_on(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--engine-mode", "cloud"), "--engine-mode is 'cloud'"),
+        (("--runner", "cloud"), "--runner is 'cloud'"),
         (("--steps", "0"), "greater than or equal to 1"),
         (("--teacher", "/nowhere"), "does not exist"),
     ],
@@ -121,7 +121,7 @@ def test_refusals_leave_with_two_and_a_sentence(
                 main()
         return int(ended.value.code or 0)
 
-    options = ("--engine-mode", "local", "--device", "cpu", "--out", tmp_path / "run")
+    options = ("--runner", "local", "--device", "cpu", "--out", tmp_path / "run")
     assert code_of("train", "moon-teacher", root, *options) == 2
     assert "There is no preset 'moon-teacher'" in capsys.readouterr().err
     assert code_of("train", "world-lidar-teacher", root, "--steps", 2, *options) == 0

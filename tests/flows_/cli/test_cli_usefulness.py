@@ -23,7 +23,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def usefulness(made: tuple[Path, Path], out: Path, *options: object) -> Result:
     dataset, teacher = made
     given = ["usefulness", dataset, "--teacher", teacher, "--variants", "test", "--out", out]
-    given += ["--steps", 1, "--batch-size", 2, "--device", "cpu", "--engine-mode", "local"]
+    given += ["--steps", 1, "--batch-size", 2, "--device", "cpu", "--runner", "local"]
     return CliRunner().invoke(app, [str(a) for a in (*given, *options)])
 
 
@@ -49,7 +49,7 @@ def test_the_command_trains_says_what_ends_and_prints_the_tables(
         (("--seeds", "1,1"), "names something twice"),
         (("--seeds", "-1"), "--seeds is '-1'"),
         (("--dose", "much"), "--dose is 'much'"),
-        (("--engine-mode", "cloud"), "--engine-mode is 'cloud'"),
+        (("--runner", "cloud"), "--runner is 'cloud'"),
     ],
 )
 def test_wrong_options_are_named(

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightrain.datasets.errors import NightrainError, Refused
-from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.errors import InvalidRequest, NightrainError
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.verify import verify
 from nightrain.depthmodel.weights import Weights
 from nightrain.pipelines.captions.base import Captioner, captions_table
@@ -59,15 +59,15 @@ def caption(
     root: Path, captioner: Captioner, stop: Stop | None = None, batch_size: int = 2
 ) -> RunReport:
     stop = stop or Stop()
-    plan = plan_captions(Catalog(root), captioner)
+    plan = plan_captions(Manifest(root), captioner)
     work = CaptionShard(root, captioner, batch_size)
     return run(root, plan, work, executor=SerialExecutor(stop), stop=stop)
 
 
 def captions(root: Path, captioner: Captioner) -> dict[str, str]:
     found: dict[str, str] = {}
-    for entry in Catalog(root).entries(FRAMES):
-        found |= captions_of(Catalog(root), entry.shard, captioner)
+    for entry in Manifest(root).entries(FRAMES):
+        found |= captions_of(Manifest(root), entry.shard, captioner)
     return found
 
 
@@ -113,9 +113,9 @@ def test_the_defaults_are_the_papers_and_loading_waits_for_the_first_picture(
     assert captioner.weights == "Salesforce/blip2-opt-2.7b@59a1ef6c1e51"  # pinned: known unseen
     assert captions_table(captioner).startswith("captions/blip2-")
     assert pickle.loads(pickle.dumps(captioner)) == captioner
-    with pytest.raises(Refused, match=f"hf download {BLIP2.id_or_folder} --revision"):
+    with pytest.raises(InvalidRequest, match=f"hf download {BLIP2.id_or_folder} --revision"):
         captioner.caption([picture(0)], [""])
-    with pytest.raises(Refused, match=f"hf download {FLORENCE2.id_or_folder}"):
+    with pytest.raises(InvalidRequest, match=f"hf download {FLORENCE2.id_or_folder}"):
         _ = SmallCaptioner(offline=True).weights
 
 
@@ -137,7 +137,7 @@ def test_every_setting_that_changes_words_changes_the_table(tmp_path: Path) -> N
 
 def test_weights_of_another_family_are_refused(tmp_path: Path) -> None:
     folder = save_blip(tmp_path / "net")
-    with pytest.raises(Refused, match="is of the family 'blip'"):
+    with pytest.raises(InvalidRequest, match="is of the family 'blip'"):
         Blip2Captioner(Weights(str(folder))).caption([picture(0)], [""])
 
 
@@ -178,10 +178,10 @@ def test_importing_captions_and_prompts_loads_no_network_library() -> None:
 def test_every_frame_gets_one_caption_in_the_frames_order(dataset: Path) -> None:
     report = caption(dataset, MetadataCaptioner())
     assert report.num_rows == 10 and not report.num_quarantined and verify(dataset).accepted
-    catalog, table = Catalog(dataset), captions_table(MetadataCaptioner())
-    for entry in catalog.entries(FRAMES):
-        made = captions_of(catalog, entry.shard, MetadataCaptioner())
-        ids = catalog.reader(entry.rows).table(["frame_id"]).column(0).to_pylist()
+    manifest, table = Manifest(dataset), captions_table(MetadataCaptioner())
+    for entry in manifest.entries(FRAMES):
+        made = captions_of(manifest, entry.shard, MetadataCaptioner())
+        ids = manifest.reader(entry.rows).table(["frame_id"]).column(0).to_pylist()
         assert list(made) == ids and set(made.values()) == {"a street with synthetic"}
     rows, frames = all_rows(dataset, table), all_rows(dataset, FRAMES)
     for name, row in rows.items():
@@ -209,7 +209,7 @@ def test_running_again_asks_nothing(dataset: Path) -> None:
     report = caption(dataset, again)
     assert report.num_already == 3 and not report.num_rows and not again.calls
     caption(dataset, Echo(version="2"))
-    assert len(Catalog(dataset).tables("captions")) == 2 and verify(dataset).accepted
+    assert len(Manifest(dataset).tables("captions")) == 2 and verify(dataset).accepted
 
 
 def test_a_stopped_run_goes_on_where_it_was(dataset: Path, tmp_path: Path) -> None:
@@ -229,10 +229,10 @@ def test_a_stopped_run_goes_on_where_it_was(dataset: Path, tmp_path: Path) -> No
 
 def test_two_workers_write_what_one_does(dataset: Path, tmp_path: Path) -> None:
     stop, captioner = Stop(), MetadataCaptioner()
-    plan = plan_captions(Catalog(dataset), captioner)
+    plan = plan_captions(Manifest(dataset), captioner)
     executor = ProcessExecutor(2, stop)
     report = run(dataset, plan, CaptionShard(dataset, captioner), executor=executor, stop=stop)
-    assert report.num_rows == 10 and verify(dataset).accepted and not Catalog(dataset).orphans()
+    assert report.num_rows == 10 and verify(dataset).accepted and not Manifest(dataset).orphans()
 
 
 def test_a_picture_that_fails_is_quarantined_alone(dataset: Path) -> None:
@@ -240,9 +240,9 @@ def test_a_picture_that_fails_is_quarantined_alone(dataset: Path) -> None:
     bad = sorted(means)[0]
     report = caption(dataset, Echo(fail_on=frozenset({bad}), version="2"))
     assert report.num_rows == 9 and report.num_quarantined == 1 and not report.failed
-    catalog, table = Catalog(dataset), captions_table(Echo(version="2"))
-    (quarantine,) = [e.quarantine for e in catalog.entries(table) if e.quarantine is not None]
-    (row,) = catalog.reader(quarantine).rows()
+    manifest, table = Manifest(dataset), captions_table(Echo(version="2"))
+    (quarantine,) = [e.quarantine for e in manifest.entries(table) if e.quarantine is not None]
+    (row,) = manifest.reader(quarantine).rows()
     assert row["reason"] == "engine_error" and str(bad) in row["message"]
     assert quarantine.path.startswith(f"quarantine/{table}/") and verify(dataset).accepted
     left = {name: text for name, text in _echo_of(dataset).items() if name != row["frame_id"]}
@@ -257,7 +257,7 @@ def _echo_of(dataset: Path) -> dict[str, str]:
 def test_missing_weights_fail_the_shard_and_quarantine_nothing(dataset: Path) -> None:
     class Absent(Echo):
         def caption(self, images, about):  # type: ignore[no-untyped-def]
-            raise Refused("The model x is not on this machine.")
+            raise InvalidRequest("The model x is not on this machine.")
 
     report = caption(dataset, Absent())
     assert len(report.failed) == 3 and not report.num_rows and not report.num_quarantined
@@ -288,16 +288,16 @@ def test_leftovers_of_a_race_are_swept(dataset: Path) -> None:
     foreign = dataset / "quarantine" / table / "00000.deadbeef.parquet"
     foreign.parent.mkdir(parents=True)
     foreign.write_bytes(b"lost the race")
-    assert len(Catalog(dataset).orphans()) == 2
-    Catalog(dataset).sweep()
-    assert not Catalog(dataset).orphans() and not loser.exists()
+    assert len(Manifest(dataset).orphans()) == 2
+    Manifest(dataset).sweep()
+    assert not Manifest(dataset).orphans() and not loser.exists()
 
 
 def test_captions_that_are_not_there_are_asked_for_in_words(dataset: Path) -> None:
-    (shard, *_) = [entry.shard for entry in Catalog(dataset).entries(FRAMES)]
-    with pytest.raises(Refused, match=f"no captions of {shard.name} by 'echo'"):
-        captions_of(Catalog(dataset), shard, Echo())
-    (planned, *_) = plan_captions(Catalog(dataset), Echo())
+    (shard, *_) = [entry.shard for entry in Manifest(dataset).entries(FRAMES)]
+    with pytest.raises(InvalidRequest, match=f"no captions of {shard.name} by 'echo'"):
+        captions_of(Manifest(dataset), shard, Echo())
+    (planned, *_) = plan_captions(Manifest(dataset), Echo())
     (dataset / "_manifest" / f"{shard.name}.json").unlink()
     with pytest.raises(NightrainError, match="nightrain ingest"):
         CaptionShard(dataset, Echo())(planned)

@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from nightrain.datasets.errors import DamagedInput, NightrainError, Reason, Refused, WrongPolarity
+from nightrain.datasets.errors import (
+    DamagedInput,
+    InvalidRequest,
+    NightrainError,
+    Reason,
+    WrongPolarity,
+)
 from nightrain.datasets.geometry.completion import complete_depth
 from nightrain.datasets.geometry.projection import scatter_min_resize
 from nightrain.datasets.io.images import resize_image
@@ -253,7 +259,7 @@ def test_a_teachers_metres_become_inverse_depth_of_the_pictures_size() -> None:
 
 
 def test_a_teacher_without_a_folder_is_a_sentence() -> None:
-    with pytest.raises(Refused, match="no folder /nowhere/at/all"):
+    with pytest.raises(InvalidRequest, match="no folder /nowhere/at/all"):
         _ = depth_source(
             ControlDepth(source="teacher", teacher="/nowhere/at/all").model_dump_json()
         ).name
@@ -265,7 +271,7 @@ def test_a_teacher_without_a_folder_is_a_sentence() -> None:
 def test_kinds_that_nothing_draws_are_refused() -> None:
     require_makeable(["depth", "canny", "softedge"])
     for kind in ("pose", "normal", "segment"):
-        with pytest.raises(Refused, match=f"kind '{kind}'.*depth, canny or softedge"):
+        with pytest.raises(InvalidRequest, match=f"kind '{kind}'.*depth, canny or softedge"):
             require_makeable(["depth", kind])
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
-from nightrain.datasets.errors import DamagedInput, Refused, WrongPolarity
+from nightrain.datasets.errors import DamagedInput, InvalidRequest, WrongPolarity
 from nightrain.depthmodel.weights import Weights
 from nightrain.pipelines.controls import detectors, networks
 from nightrain.pipelines.controls.base import LEAST_DEPTH_M, View, at_size
@@ -102,7 +102,7 @@ def test_every_known_family_has_its_polarity(config: SimpleNamespace, gives: str
 
 
 def test_an_unknown_family_is_asked_about_and_not_guessed() -> None:
-    with pytest.raises(Refused, match=r"family 'novel'.*gives='metric'"):
+    with pytest.raises(InvalidRequest, match=r"family 'novel'.*gives='metric'"):
         networks._gives(SimpleNamespace(model_type="novel"))
 
 
@@ -146,11 +146,11 @@ def test_networks_are_picklable_tileable_and_loaded_once(
 
 def test_missing_weights_are_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(Refused, match="hf download Intel/dpt-large"):
+    with pytest.raises(InvalidRequest, match="hf download Intel/dpt-large"):
         NetworkDepth(Weights("Intel/dpt-large"), offline=True).depth(SCENE)
-    with pytest.raises(Refused, match=r"--include dpt_hybrid-midas-501f0c75\.pt"):
+    with pytest.raises(InvalidRequest, match=r"--include dpt_hybrid-midas-501f0c75\.pt"):
         MidasDepth(offline=True).depth(SCENE)
-    with pytest.raises(Refused, match=r"has no file ControlNetHED\.pth"):
+    with pytest.raises(InvalidRequest, match=r"has no file ControlNetHED\.pth"):
         detectors.load_edges("hed", Weights(str(tmp_path)))
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.controls.base import RelativeDepth, Scene, View, inverse_of_metric
 from nightrain.pipelines.controls.given import GivenDepth
 from nightrain.pipelines.controls.tiles import (
@@ -149,7 +149,7 @@ def test_a_tile_that_is_flat_or_upside_down_tells_nothing() -> None:
 @given(st.integers(16, 400), st.sampled_from([2, 3, 4]))
 def test_windows_cover_everything_and_sum_to_one(length: int, grid: int) -> None:
     if length < 8 * grid:
-        with pytest.raises(Refused, match="too short"):
+        with pytest.raises(InvalidRequest, match="too short"):
             windows(length, grid)
         return
     spans, weights = windows(length, grid)

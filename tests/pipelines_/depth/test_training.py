@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
-from nightrain.datasets.shards.manifest import Catalog
+from nightrain.datasets.shards.manifest import Manifest
 from nightrain.depthmodel.losses.mixtures import StudentLoss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
@@ -97,18 +97,20 @@ def test_a_job_puts_labels_variants_and_numbers_into_the_preset(root: Path) -> N
 def test_what_does_not_fit_together_is_refused(
     root: Path, changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(InvalidRequest, match=message):
         job(root, **changes).config()
 
 
 def test_labels_of_none_or_two_teachers_must_be_named(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "dataset", num_frames=4)
-    with pytest.raises(Refused, match=r"labels of 0 teachers \(none\).*nightrain label"):
+    with pytest.raises(InvalidRequest, match=r"labels of 0 teachers \(none\).*nightrain label"):
         only_labels(root)
     add_labels(root, "first")
     assert only_labels(root) == "first"
     add_labels(root, "second")
-    with pytest.raises(Refused, match=r"2 teachers \(first, second: name one with --labels\)"):
+    with pytest.raises(
+        InvalidRequest, match=r"2 teachers \(first, second: name one with --labels\)"
+    ):
         only_labels(root)
 
 
@@ -119,7 +121,7 @@ def test_a_recipe_is_found_by_its_name_or_folder(tmp_path: Path) -> None:
     assert recipe_folder(root, "test") == recipe_folder(root, one.folder) == one.folder
     add_variants(root, other)
     assert recipe_folder(root, other.folder) == other.folder != one.folder
-    with pytest.raises(Refused, match="variants of 2 recipes called 'test'"):
+    with pytest.raises(InvalidRequest, match="variants of 2 recipes called 'test'"):
         recipe_folder(root, "test")
 
 
@@ -140,7 +142,7 @@ def test_teacher_labels_student(tmp_path: Path) -> None:
     labelling = LabelJob(dataset=root, teacher=model, device="cpu")
     report = label(labelling, executor=SerialExecutor(stop), stop=stop)
     assert report.num_rows == 10
-    (table,) = Catalog(root).tables("labels/")
+    (table,) = Manifest(root).tables("labels/")
     learning = job(root, run=tmp_path / "student", teacher=model, recipes=("test",), num_steps=6)
     steps: list[tuple[int, int]] = []
     report = train_network(learning, stop=Stop(), on_step=lambda *done: steps.append(done))
@@ -172,9 +174,9 @@ def test_a_restorer_starts_from_a_base_and_nobody_else_does(root: Path, tmp_path
     role = job.config().role
     assert isinstance(role, RestorerConfig) and role.base == base
     assert " --base base " in command_of(job)
-    with pytest.raises(Refused, match="starts from no base"):
+    with pytest.raises(InvalidRequest, match="starts from no base"):
         job.model_copy(update={"preset": "world-lidar-teacher"}).config()
-    with pytest.raises(Refused, match="sees clear frames alone"):
+    with pytest.raises(InvalidRequest, match="sees clear frames alone"):
         job.model_copy(update={"labels": "tiny"}).config()
 
 

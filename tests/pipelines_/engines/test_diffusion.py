@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from nightrain.datasets.errors import DamagedInput, Reason, Refused
+from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.frame import Condition
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
@@ -268,7 +268,7 @@ def test_channels_last_computes_the_same() -> None:
         ({"condition": Condition.CLEAR}, ValueError, "not offered"),
         ({"severity": float("nan")}, ValueError, "severity is nan"),
         ({"seed": -1}, ValueError, "seed is -1"),
-        ({"image": picture(0, 48, 64)[:47]}, Refused, "divisible by 8"),
+        ({"image": picture(0, 48, 64)[:47]}, InvalidRequest, "divisible by 8"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from test_diffusion_shards import make, write_recipe
 
-from nightrain.datasets.errors import Refused, WrongPolarity
+from nightrain.datasets.errors import InvalidRequest, WrongPolarity
 from nightrain.datasets.frame import Condition, Frame
-from nightrain.datasets.shards.manifest import Catalog
+from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.sources.base import FrameRef
 from nightrain.pipelines.controls import trained_model as teachers
 from nightrain.pipelines.engines.base import Request
@@ -155,7 +155,7 @@ def test_a_network_upside_down_fails_the_run_and_not_every_sample(
     path = write_recipe(tmp_path, control_depth=depth)
     with pytest.raises(WrongPolarity, match=r"on 5 frames: the road .* upside down"):
         make(stills, path)
-    assert not Catalog(stills).tables("variants")
+    assert not Manifest(stills).tables("variants")
     assert trained.num_calls == (NUM_FRAMES if source == "teacher" else 0)
 
 
@@ -169,5 +169,5 @@ def test_kinds_that_nothing_draws_are_refused_before_anything_is_looked_for(
         "controls": [{"weights": {"id_or_folder": str(family("sd15"))}}, {"weights": net}],
     }
     diffusion["controls"][1]["kind"] = kind  # type: ignore[index]
-    with pytest.raises(Refused, match=f"No control image of the kind '{kind}'"):
+    with pytest.raises(InvalidRequest, match=f"No control image of the kind '{kind}'"):
         load_recipe(str(write_recipe(tmp_path, diffusion=diffusion)))

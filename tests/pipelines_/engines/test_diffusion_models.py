@@ -13,7 +13,7 @@ from diffusers import AutoencoderTiny
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.weights import Weights
 from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
 from nightrain.pipelines.engines.diffusion.models.families import FAMILIES, generation_size, require
@@ -53,7 +53,7 @@ def test_what_a_family_cannot_do_is_refused_before_loading(
     wanted = DiffusionSettings(
         **({"base": nowhere, "controls": (Control(weights=nowhere),)} | changes)
     )
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(InvalidRequest, match=said):
         DiffusionEngine(wanted, device="cpu", offline=True)
 
 
@@ -64,7 +64,7 @@ def test_a_union_serves_each_kind_once_and_all_with_one_network() -> None:
         "each kind of control once": (Control(weights=one), Control(weights=one)),
     }
     for said, controls in pairs.items():
-        with pytest.raises(Refused, match=said):
+        with pytest.raises(InvalidRequest, match=said):
             require(DiffusionSettings(family="sdxl-union", controls=controls))
 
 
@@ -90,13 +90,15 @@ def test_settings_survive_json() -> None:
 
 
 def test_a_missing_model_is_one_sentence_with_the_command() -> None:
-    with pytest.raises(Refused, match="hf download stable-diffusion-v1-5/stable-diffusion-v1-5"):
+    with pytest.raises(
+        InvalidRequest, match="hf download stable-diffusion-v1-5/stable-diffusion-v1-5"
+    ):
         load(DiffusionSettings())
 
 
 def test_a_missing_part_is_named_before_anything_is_loaded() -> None:
     wanted = settings(controls=(Control(weights=Weights("lllyasviel/nothing", "a" * 40)),))
-    with pytest.raises(Refused, match=r"hf download lllyasviel/nothing --revision a{40}"):
+    with pytest.raises(InvalidRequest, match=r"hf download lllyasviel/nothing --revision a{40}"):
         load(wanted)
 
 
@@ -105,7 +107,7 @@ def test_weights_that_can_run_code_are_refused(tmp_path: Path, part: str) -> Non
     base = copy_of("base", tmp_path)
     for file in (base / part).glob("*.safetensors"):
         file.rename(file.with_suffix(".bin"))
-    with pytest.raises(Refused, match=rf"no .safetensors weights in {part}/"):
+    with pytest.raises(InvalidRequest, match=rf"no .safetensors weights in {part}/"):
         load(settings(base=Weights(str(base))))
 
 
@@ -113,7 +115,7 @@ def test_a_controlnet_without_safetensors_is_refused(tmp_path: Path) -> None:
     net = copy_of("controlnet-depth", tmp_path)
     file = net / "diffusion_pytorch_model.safetensors"
     file.rename(net / "diffusion_pytorch_model.bin")
-    with pytest.raises(Refused, match=r"only \.safetensors files are loaded"):
+    with pytest.raises(InvalidRequest, match=r"only \.safetensors files are loaded"):
         load(settings(controls=(Control(weights=Weights(str(net))),)))
 
 
@@ -123,7 +125,7 @@ def test_a_controlnet_without_safetensors_is_refused(tmp_path: Path) -> None:
 def test_an_ip_adapter_file_that_is_not_there_or_not_safe(file: str) -> None:
     adapter = IpAdapter(**(dict(ip_adapter("sd15")) | {"file": file}))
     with pytest.raises(
-        Refused, match=r"not loaded|has no file 'other\.safetensors'\. There are: ip-"
+        InvalidRequest, match=r"not loaded|has no file 'other\.safetensors'\. There are: ip-"
     ):
         load(settings(ip_adapter=adapter))
 
@@ -138,7 +140,7 @@ def test_an_ip_adapter_file_that_is_not_there_or_not_safe(file: str) -> None:
     ],
 )
 def test_parts_that_do_not_fit_together(wanted: Any, said: str) -> None:
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(InvalidRequest, match=said):
         load(wanted())
 
 
@@ -150,7 +152,7 @@ def test_an_inpainting_unet_is_refused(tmp_path: Path) -> None:
     tensors = load_file(weights)
     tensors["conv_in.weight"] = torch.zeros(8, 9, 3, 3)
     save_file(tensors, weights, metadata={"format": "pt"})
-    with pytest.raises(Refused, match="takes 9 channels"):
+    with pytest.raises(InvalidRequest, match="takes 9 channels"):
         load(settings(base=Weights(str(base))))
 
 
@@ -184,7 +186,9 @@ def test_a_lora_is_added_to_the_weights(tmp_path: Path, style: str) -> None:
 def test_a_lora_of_another_model_is_refused(tmp_path: Path) -> None:
     save_file({"lora_unet_other.lora_down.weight": torch.ones(1, 1)}, tmp_path / "l.safetensors")
     lora = Lora(weights=Weights(str(tmp_path)), file="l.safetensors")
-    with pytest.raises(Refused, match="is no LoRA of this UNet: 0 layers fit, 1 keys fit none"):
+    with pytest.raises(
+        InvalidRequest, match="is no LoRA of this UNet: 0 layers fit, 1 keys fit none"
+    ):
         load(settings(lora=lora))
 
 

@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, HeunDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightrain.datasets.errors import DamagedInput, Refused
+from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.images import encode_jpeg
 from nightrain.pipelines.engines.diffusion.brightness import mean_level, to_mean_level
@@ -71,7 +71,7 @@ def test_the_start_of_image2image_is_the_schedulers_noised_image() -> None:
 
 
 def test_a_scheduler_with_two_calls_per_step_is_refused() -> None:
-    with pytest.raises(Refused, match="19 calls for 10 steps"):
+    with pytest.raises(InvalidRequest, match="19 calls for 10 steps"):
         tabulate(HeunDiscreteScheduler(), 10)
 
 
@@ -199,7 +199,7 @@ def test_the_pools_digest_is_its_contents(tmp_path: Path) -> None:
 
 
 def test_an_empty_or_damaged_pool(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="no JPEG in"):
+    with pytest.raises(InvalidRequest, match="no JPEG in"):
         StylePool(tmp_path).draw(Condition.RAIN, 0)
     styles = pool(tmp_path, 1)
     (tmp_path / "night" / "0.jpg").write_bytes(b"no image")

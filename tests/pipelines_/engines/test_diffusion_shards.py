@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg
-from nightrain.datasets.shards.manifest import FRAMES, Catalog
-from nightrain.datasets.shards.pinned import settle, settled
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
+from nightrain.datasets.shards.pinned import pin, pinned
 from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.nuscenes import NuScenesSource
 from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
@@ -103,7 +103,7 @@ def test_the_probed_batch_size_is_that_of_every_call_row_and_replay(
     unet = engine.models.pipe.unet
     hook = unet.register_forward_pre_hook(lambda _, arguments: rows.append(len(arguments[0])))
     make(root, prepared / "recipe.yaml")
-    assert calls == [3] and (settled(root, f"variants/{recipe.folder}") or {})["batch_size"] == "2"
+    assert calls == [3] and (pinned(root, f"variants/{recipe.folder}") or {})["batch_size"] == "2"
     # Shards of 4 and 3 frames, two conditions: 2 + 2 batches each, of 2 steps and 2 x 2 rows.
     assert rows == [4] * (2 * (2 + 2) * 2)
     assert {row["batch_size"] for row in all_rows(root).values()} == {2}
@@ -121,7 +121,7 @@ def test_a_settled_size_that_does_not_fit_here_splits_and_marks(
     shutil.copytree(prepared / "dataset", root)
     recipe = load_recipe(str(prepared / "recipe.yaml"))
     name = f"variants/{recipe.folder}"
-    settle(root, name, settled(made, name) or {})  # by a larger device, before it was interrupted
+    pin(root, name, pinned(made, name) or {})  # by a larger device, before it was interrupted
     engine = load_engine(recipe)
     assert isinstance(engine, DiffusionEngine)
 
@@ -160,13 +160,13 @@ def test_a_stopped_run_goes_on_and_makes_the_same(
     first = generate(job, executor=SerialExecutor(stop), stop=stop)
     hook.remove()
     assert first.stopped and 0 < len(calls) < 2 * 2 * 4
-    assert not list((root / "_claims").glob("*"))
+    assert not list((root / "_leases").glob("*"))
     make(root, prepared / "recipe.yaml")
     assert all_rows(root) == all_rows(made) and verify(root).accepted
 
 
 def test_replay_knows_only_committed_variants(made: Path) -> None:
-    with pytest.raises(Refused, match="no committed variant 'nobody'"):
+    with pytest.raises(InvalidRequest, match="no committed variant 'nobody'"):
         replay(made, "nobody")
 
 
@@ -210,13 +210,13 @@ def test_pictures_are_stored_at_the_recipes_size(prepared: Path, tmp_path: Path)
 
 def test_what_cannot_be_made_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     missing = write_recipe(tmp_path, diffusion={"base": {"id_or_folder": str(tmp_path / "no")}})
-    with pytest.raises(Refused, match="no"):
+    with pytest.raises(InvalidRequest, match="no"):
         load_recipe(str(missing))
     turbo = write_recipe(tmp_path, diffusion={"family": "sd-turbo", "steps": 30})
-    with pytest.raises(Refused, match="does not offer"):
+    with pytest.raises(InvalidRequest, match="does not offer"):
         load_recipe(str(turbo))
     lost = write_recipe(tmp_path, engine="weather")
-    with pytest.raises(Refused, match="belongs to the engine of that name"):
+    with pytest.raises(InvalidRequest, match="belongs to the engine of that name"):
         load_recipe(str(lost))
 
 
@@ -235,7 +235,7 @@ def test_built_in_recipes_are_whole_and_have_names_of_their_own(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     unpinned = UNPINNED.get(name)
     if unpinned:
-        with pytest.raises(Refused, match=rf"no commit is named.*`hf download {unpinned}`"):
+        with pytest.raises(InvalidRequest, match=rf"no commit is named.*`hf download {unpinned}`"):
             load_recipe(name)
         cached(tmp_path, unpinned)
     recipe = load_recipe(name)
@@ -261,10 +261,10 @@ def test_weights_without_a_commit_are_another_recipe_at_another_commit(
 
 def test_a_control_of_a_network_needs_its_weights(tmp_path: Path) -> None:
     wrong = write_recipe(tmp_path, control_depth={"source": "network"})
-    with pytest.raises(Refused, match="names the weights of source"):
+    with pytest.raises(InvalidRequest, match="names the weights of source"):
         load_recipe(str(wrong))
     lost = {"source": "network", "network": {"id_or_folder": str(tmp_path / "gone")}}
-    with pytest.raises(Refused, match="gone"):
+    with pytest.raises(InvalidRequest, match="gone"):
         load_recipe(str(write_recipe(tmp_path, control_depth=lost)))
 
 
@@ -286,13 +286,13 @@ def test_a_control_by_a_network_in_tiles(prepared: Path, made: Path, tmp_path: P
 def test_sigkills_lose_nothing(prepared: Path, made: Path, tmp_path: Path) -> None:
     root, rng, kills = tmp_path / "dataset", random.Random(1), 0
     shutil.copytree(prepared / "dataset", root)
-    arguments = [str(root), "--recipe", str(prepared / "recipe.yaml"), "--engine-mode", "local"]
+    arguments = [str(root), "--recipe", str(prepared / "recipe.yaml"), "--runner", "local"]
     command = [sys.executable, "-m", "nightrain.flows.cli", "generate", *arguments]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     variables = {**os.environ, "OMP_NUM_THREADS": "1"}
     for _ in range(3):
         process = subprocess.Popen(command, env=variables, **quiet)
-        while process.poll() is None and not list((root / "_claims").glob("*")):
+        while process.poll() is None and not list((root / "_leases").glob("*")):
             time.sleep(0.02)  # until it works on a shard
         time.sleep(rng.uniform(0.5, 3.0))  # loading the models takes about two seconds
         process.kill()
@@ -350,4 +350,4 @@ def test_six_real_cameras_with_completed_depth_as_control(tmp_path: Path) -> Non
         assert decode_jpeg(row["image"]["bytes"]).shape == (176, 320, 3)
         assert row["prompt"].startswith("At night, a street with") and row["prompt"].isascii()
         assert json.loads(row["provenance"])["style"] == "night/a.jpg"
-    assert len(Catalog(root).tables("variants")) == 1
+    assert len(Manifest(root).tables("variants")) == 1

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nightrain.datasets.ids import sample_id
-from nightrain.datasets.shards.manifest import Catalog
-from nightrain.datasets.shards.pinned import settle, settled
+from nightrain.datasets.shards.manifest import Manifest
+from nightrain.datasets.shards.pinned import pin, pinned
 from nightrain.datasets.shards.transaction import ShardReport
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.engines.base import Request, Variant
@@ -87,8 +87,8 @@ def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def generate(
     root: Path, engine: TintEngine, stop: Stop | None = None, *, retry: bool = False
 ) -> RunReport:
-    stop, shards = stop or Stop(), list(plan_generation(Catalog(root), RECIPE).shards)
-    shards = plan_retry(Catalog(root), shards) if retry else shards
+    stop, shards = stop or Stop(), list(plan_generation(Manifest(root), RECIPE).shards)
+    shards = plan_retry(Manifest(root), shards) if retry else shards
     work = GenerateShard(root, RECIPE, engine)
     return run(root, shards, work, executor=SerialExecutor(stop), stop=stop)
 
@@ -113,7 +113,7 @@ def test_the_batch_size_is_probed_once_and_holds_for_all(dataset: Path, tmp_path
     assert engine.probed == [8] and engine.steps[0] == "probe"
     assert {size for _, size in engine.begun} == {3}
     assert len(engine.begun) == 4 * 2 + 2 * 1  # shards of 4, 4 and 2 frames, two conditions
-    facts = settled(dataset, NAME) or {}
+    facts = pinned(dataset, NAME) or {}
     assert facts["batch_size"] == "3" and facts["recipe_hash"] == RECIPE.hash
     assert facts["device"] == "fake" and facts["probed_pixels"] == "64x40"
     assert all_rows(dataset) == plain_rows(tmp_path, batch_size=3) and verify(dataset).accepted
@@ -131,7 +131,7 @@ def test_a_later_run_on_a_larger_device_takes_the_settled_one(dataset: Path) -> 
 def test_of_two_that_probe_the_first_to_record_decides(dataset: Path) -> None:
     def other_is_first(step: str) -> None:
         if step == "probe":
-            settle(dataset, NAME, {"batch_size": "2"})
+            pin(dataset, NAME, {"batch_size": "2"})
 
     engine = FakeDevice(fits=5, on=other_is_first)
     generate(dataset, engine)
@@ -141,7 +141,7 @@ def test_of_two_that_probe_the_first_to_record_decides(dataset: Path) -> None:
 
 @pytest.mark.parametrize("size", ["0", "9", "-1", "many", ""])
 def test_a_settled_size_that_makes_no_sense_fails_the_shards(dataset: Path, size: str) -> None:
-    settle(dataset, NAME, {"batch_size": size})
+    pin(dataset, NAME, {"batch_size": size})
     report = generate(dataset, FakeDevice())
     assert report.num_rows == 0 and len(report.failed) == 6
     assert all("expected 1 to the recipe's 8" in failure for failure in report.failed)
@@ -149,7 +149,7 @@ def test_a_settled_size_that_makes_no_sense_fails_the_shards(dataset: Path, size
 
 def test_an_engine_without_a_device_settles_nothing(dataset: Path) -> None:
     generate(dataset, TintEngine())
-    assert not list((dataset / "_manifest").rglob("*.settled"))
+    assert not list((dataset / "_manifest").rglob("*.pinned"))
     assert {row["batch_size"] for row in all_rows(dataset).values()} == {8}
 
 
@@ -164,7 +164,7 @@ def test_nothing_is_settled_where_no_request_can_be_made(tmp_path: Path) -> None
     engine = FakeDevice()
     report = generate(tmp_path / "blind", engine)
     assert report.num_quarantined == 6 and not engine.probed and not engine.begun
-    assert settled(tmp_path / "blind", NAME) is None
+    assert pinned(tmp_path / "blind", NAME) is None
 
 
 def test_failed_samples_are_quarantined_alone(dataset: Path, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_stopped_run_keeps_what_was_begun(dataset: Path, tmp_path: Path, after
     engine.on = ask
     report = generate(dataset, engine, stop)
     assert report.stopped and engine.steps.count("begin") == after == engine.steps.count("finish")
-    assert not list((dataset / "_claims").iterdir()) and not list((dataset / "_tmp").iterdir())
+    assert not list((dataset / "_leases").iterdir()) and not list((dataset / "_tmp").iterdir())
     second = FakeDevice()
     generate(dataset, second)
     names = [name for made in (engine, second) for call in made.calls for name in call]
@@ -228,7 +228,7 @@ def test_frames_are_prepared_once_for_all_conditions(
 
 
 def make_shards(root: Path, engine: FakeDevice, reports: list[ShardReport]) -> threading.Thread:
-    shard = plan_generation(Catalog(root), RECIPE).shards[0]
+    shard = plan_generation(Manifest(root), RECIPE).shards[0]
     thread = threading.Thread(
         target=lambda: reports.append(GenerateShard(root, RECIPE, engine)(shard))
     )
@@ -244,7 +244,7 @@ def test_a_device_in_use_is_waited_for(dataset: Path, monkeypatch: pytest.Monkey
     with sole_use("fake-0"):
         thread = make_shards(dataset, engine, reports)
         assert looked.wait(20.0)
-        assert not engine.steps and not list((dataset / "_claims").glob("*"))
+        assert not engine.steps and not list((dataset / "_leases").glob("*"))
     thread.join()
     assert [r.status for r in reports] == ["committed"] and engine.steps[-1] == "rest"
 
@@ -284,8 +284,8 @@ def test_a_batch_outside_a_run_holds_the_device_too(dataset: Path) -> None:
         with sole_use("fake-0", give_up=lambda: next(looks)) as held:
             free.append(held)
 
-    catalog = Catalog(dataset)
-    rows = list(catalog.reader(catalog.entries("frames")[0].rows).rows())
+    manifest = Manifest(dataset)
+    rows = list(manifest.reader(manifest.entries("frames")[0].rows).rows())
     tasks = list(plan_tasks(rows, RECIPE, Condition.NIGHT, None))
     engine = FakeDevice(device="fake-0", on=look)
     made = make_batch(tasks, {}, RECIPE, Condition.NIGHT, engine, batch_size=4)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nightrain.datasets.errors import DiskFull, Refused
+from nightrain.datasets.errors import DiskFull, InvalidRequest
 from nightrain.datasets.frame import Condition
-from nightrain.datasets.shards.manifest import FRAMES, Catalog, Shard
+from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
 from nightrain.datasets.shards.transaction import ShardReport
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.generate.plan import plan_generation, plan_retry
@@ -31,9 +31,9 @@ def generate(
     backwards: bool = False,
 ) -> RunReport:
     made, engine, stop = made or recipe(), engine or TintEngine(), stop or Stop()
-    shards = list(plan_generation(Catalog(root), made).shards)
+    shards = list(plan_generation(Manifest(root), made).shards)
     if retry:
-        shards = plan_retry(Catalog(root), shards)
+        shards = plan_retry(Manifest(root), shards)
     shards = shards[::-1] if backwards else shards
     work = GenerateShard(root, made, engine)
     return run(root, shards, work, executor=SerialExecutor(stop), stop=stop)
@@ -65,7 +65,7 @@ def test_running_again_makes_nothing(dataset: Path) -> None:
 def test_a_changed_recipe_has_its_own_folder(dataset: Path) -> None:
     generate(dataset)
     generate(dataset, recipe(jpeg_quality=80))
-    assert len(Catalog(dataset).tables("variants")) == 4 and verify(dataset).accepted
+    assert len(Manifest(dataset).tables("variants")) == 4 and verify(dataset).accepted
 
 
 def test_rows_do_not_depend_on_order_or_shards(dataset: Path, tmp_path: Path) -> None:
@@ -95,13 +95,13 @@ def test_a_poison_item_is_quarantined_alone(dataset: Path) -> None:
     bad = poison(dataset)
     report = generate(dataset, engine=TintEngine(fail_on=bad))
     assert report.num_rows == 18 and report.num_quarantined == 2 and not report.failed
-    catalog = Catalog(dataset)
+    manifest = Manifest(dataset)
     quarantined = [
         row
-        for table in catalog.tables("variants")
-        for entry in catalog.entries(table)
+        for table in manifest.tables("variants")
+        for entry in manifest.entries(table)
         if entry.quarantine is not None
-        for row in catalog.reader(entry.quarantine).rows()
+        for row in manifest.reader(entry.quarantine).rows()
     ]
     assert {row["sample_id"] for row in quarantined} == bad
     assert {(r["reason"], r["error_type"], r["attempts"]) for r in quarantined} == {
@@ -194,7 +194,7 @@ def test_a_stopped_run_finishes_its_batch_and_goes_on_from_there(
     engine.stop, engine.after = Stop(), after
     report = generate(dataset, engine=engine, stop=engine.stop)
     assert report.stopped and len(engine.calls) == after
-    assert not list((dataset / "_claims").iterdir()) and not list((dataset / "_tmp").iterdir())
+    assert not list((dataset / "_leases").iterdir()) and not list((dataset / "_tmp").iterdir())
     second = TintEngine()
     generate(dataset, engine=second)
     first_names = [name for call in engine.calls for name in call]
@@ -218,7 +218,7 @@ def test_a_damaged_head_start_counts_as_none(dataset: Path) -> None:
 
 
 def test_a_damaged_frames_shard_fails_its_variants_and_no_others(dataset: Path) -> None:
-    path = dataset / Catalog(dataset).entries(FRAMES)[1].rows.path
+    path = dataset / Manifest(dataset).entries(FRAMES)[1].rows.path
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -229,24 +229,24 @@ def test_a_damaged_frames_shard_fails_its_variants_and_no_others(dataset: Path) 
 
 def test_evaluation_scenes_are_left_out_unless_asked_for_in_words(tmp_path: Path) -> None:
     ingest_synthetic(tmp_path, SyntheticSource(num_frames=4, split="val"))
-    with pytest.raises(Refused, match=r"val scenes.*--include-evaluation-scenes"):
-        plan_generation(Catalog(tmp_path), recipe())
+    with pytest.raises(InvalidRequest, match=r"val scenes.*--include-evaluation-scenes"):
+        plan_generation(Manifest(tmp_path), recipe())
     ingest_synthetic(tmp_path, SyntheticSource(num_frames=3, split="train"))
-    plan = plan_generation(Catalog(tmp_path), recipe())
+    plan = plan_generation(Manifest(tmp_path), recipe())
     assert plan.num_frames == 3 and sum(plan.skipped.values()) == 4
-    asked = plan_generation(Catalog(tmp_path), recipe(), include_evaluation_scenes=True)
+    asked = plan_generation(Manifest(tmp_path), recipe(), include_evaluation_scenes=True)
     assert asked.num_frames == 7 and asked.num_variants == 14
 
 
 def test_frames_that_are_not_clear_are_no_source(tmp_path: Path) -> None:
     ingest_synthetic(tmp_path, SyntheticSource(num_frames=4, condition=Condition.NIGHT))
-    with pytest.raises(Refused, match="night frames"):
-        plan_generation(Catalog(tmp_path), recipe())
+    with pytest.raises(InvalidRequest, match="night frames"):
+        plan_generation(Manifest(tmp_path), recipe())
 
 
 def test_an_empty_dataset_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="nightrain ingest"):
-        plan_generation(Catalog(tmp_path), recipe())
+    with pytest.raises(InvalidRequest, match="nightrain ingest"):
+        plan_generation(Manifest(tmp_path), recipe())
 
 
 def test_a_full_disk_ends_the_run_and_leaves_nothing_half_written(
@@ -271,20 +271,20 @@ def test_a_full_disk_ends_the_run_and_leaves_nothing_half_written(
 
 
 def test_somebody_elses_shard_is_left_alone(dataset: Path) -> None:
-    shard = plan_generation(Catalog(dataset), recipe()).shards[0]
-    claim = Catalog(dataset).claim(shard)
-    assert claim is not None
+    shard = plan_generation(Manifest(dataset), recipe()).shards[0]
+    lease = Manifest(dataset).lease(shard)
+    assert lease is not None
     engine = TintEngine()
     report = GenerateShard(dataset, recipe(), engine)(shard)
     assert report.status == "elsewhere" and not engine.calls
-    claim.release()
+    lease.release()
     assert GenerateShard(dataset, recipe(), engine)(shard).status == "committed"
     assert GenerateShard(dataset, recipe(), engine)(shard).status == "already"
 
 
 def test_progress_counts_rows_and_reports_are_small(dataset: Path) -> None:
     counts: list[int] = []
-    shard = plan_generation(Catalog(dataset), recipe()).shards[0]
+    shard = plan_generation(Manifest(dataset), recipe()).shards[0]
     report = GenerateShard(dataset, recipe(), TintEngine())(shard, counts.append)
     assert sum(counts) == 4 == report.num_rows
     assert len(report.model_dump_json()) < 1000

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import ADVERSE_CONDITIONS, Condition
 from nightrain.pipelines.captions.weather_words import (
     DANGLING,
@@ -159,5 +159,5 @@ def test_the_negative_prompt_names_no_weather() -> None:
 
 
 def test_the_clear_condition_has_no_prompt() -> None:
-    with pytest.raises(Refused, match="'clear'"):
+    with pytest.raises(InvalidRequest, match="'clear'"):
         prompt(Condition.CLEAR, "a bus")

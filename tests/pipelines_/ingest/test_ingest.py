@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from nightrain.datasets.errors import PlanMismatch, Refused
+from nightrain.datasets.errors import InvalidRequest, PlanMismatch
 from nightrain.datasets.frame import Condition, Frame
-from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.rows import frame_from_row
 from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.base import FrameRef
@@ -105,7 +105,7 @@ def test_a_source_that_changed_is_refused(tmp_path: Path) -> None:
 def test_other_frames_are_added_behind(tmp_path: Path) -> None:
     ingest_synthetic(tmp_path, SyntheticSource(num_frames=6))
     ingest_synthetic(tmp_path, SyntheticSource(num_frames=3, split="val"))
-    entries = Catalog(tmp_path).entries(FRAMES)
+    entries = Manifest(tmp_path).entries(FRAMES)
     assert [e.shard.number for e in entries] == [0, 1, 2]
     assert [e.about["split"] for e in entries] == ["train", "train", "val"]
     assert len(all_rows(tmp_path, FRAMES)) == 9
@@ -128,7 +128,7 @@ def test_shards_never_mix_conditions(tmp_path: Path) -> None:
 
 
 def test_nothing_to_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="--split all"):
+    with pytest.raises(InvalidRequest, match="--split all"):
         run_ingest(tmp_path, SyntheticSource(num_frames=0))
 
 
@@ -141,7 +141,7 @@ def test_bad_frames_of_others_are_not_reported(tmp_path: Path) -> None:
 
 def test_train_and_val_of_one_scene_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     run_ingest(tmp_path, SyntheticSource(num_frames=3))
-    with pytest.raises(Refused, match=r"scene-0000 of synthetic is also held out"):
+    with pytest.raises(InvalidRequest, match=r"scene-0000 of synthetic is also held out"):
         run_ingest(tmp_path, SyntheticSource(num_frames=3, split="val"))
     assert len(read_plans(tmp_path)) == 1 and len(all_rows(tmp_path, FRAMES)) == 3
     run_ingest(tmp_path, SyntheticSource(num_frames=3))  # the same frames again: no overlap
@@ -159,7 +159,7 @@ class OneLog(SyntheticSource):
 
 def test_own_splits_share_a_log_only_where_that_is_said(tmp_path: Path) -> None:
     run_ingest(tmp_path, OneLog(2))
-    with pytest.raises(Refused, match="--allow-shared-logs"):
+    with pytest.raises(InvalidRequest, match="--allow-shared-logs"):
         run_ingest(tmp_path, OneLog(2, split="val"))
     report = run_ingest(tmp_path, OneLog(2, split="val"), allow_shared_logs=True)
     assert report.num_rows == 2 and "shared logs are allowed" in report.warnings[0]
@@ -221,7 +221,7 @@ def test_two_commands_at_once_read_every_frame_once(tmp_path: Path) -> None:
     )
     plan_ingest(tmp_path, SLOW, SLOW.select("all"), {}, frames_per_shard=3)  # 20 shards
     runs = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
-    while len(Catalog(tmp_path).entries(FRAMES)) < 2:
+    while len(Manifest(tmp_path).entries(FRAMES)) < 2:
         assert runs[0].poll() is None
         time.sleep(0.02)
     runs[0].kill()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightrain.datasets.errors import NightrainError, PlanMismatch, Refused
+from nightrain.datasets.errors import InvalidRequest, NightrainError, PlanMismatch
 from nightrain.datasets.frame import Condition, Frame, Neighbour
 from nightrain.datasets.io.images import (
     JpegImage,
@@ -26,7 +26,7 @@ from nightrain.datasets.io.images import (
     encode_jpeg,
 )
 from nightrain.datasets.shards.label_rows import LABEL_COLUMNS, label_from_row, labels_of
-from nightrain.datasets.shards.manifest import FRAMES, Catalog
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.base import FrameRef
 from nightrain.pipelines.inspect.stats import dataset_stats
@@ -87,7 +87,7 @@ def label(
     stop: Stop | None = None,
 ) -> RunReport:
     stop = stop or Stop()
-    plan = plan_labels(Catalog(root), teacher, settings)
+    plan = plan_labels(Manifest(root), teacher, settings)
     work = LabelShard(root, teacher, settings)
     return run(root, plan.shards, work, executor=SerialExecutor(stop), stop=stop)
 
@@ -115,10 +115,10 @@ def test_the_codecs_lose_less_than_half_a_step() -> None:
 def test_labels_match_the_frames_row_by_row(dataset: Path) -> None:
     report = label(dataset, RedTeacher())
     assert report.num_rows == 10 and not report.num_quarantined and verify(dataset).accepted
-    catalog, table = Catalog(dataset), labels_table(RedTeacher(), PLAIN)
-    for entry in catalog.entries(FRAMES):
-        frames = list(catalog.reader(entry.rows).rows())
-        labels = list(labels_of(catalog, entry.shard, table).rows())
+    manifest, table = Manifest(dataset), labels_table(RedTeacher(), PLAIN)
+    for entry in manifest.entries(FRAMES):
+        frames = list(manifest.reader(entry.rows).rows())
+        labels = list(labels_of(manifest, entry.shard, table).rows())
         assert [r["frame_id"] for r in labels] == [r["frame_id"] for r in frames]
         for frame, row in zip(frames, labels, strict=True):
             shared = (set(row) & set(frame)) - {"depth_scale"}
@@ -131,7 +131,7 @@ def test_labels_match_the_frames_row_by_row(dataset: Path) -> None:
             assert made.confidence.min() == 1.0  # this teacher sees no difference in a mirror
             assert (row["teacher"], row["teacher_sha256"]) == ("red", "0123456789abcdef")
             assert row["depth_share"] == row["confident_share"] == 1.0
-    labels_read = labels_of(catalog, catalog.entries(FRAMES)[0].shard, table)
+    labels_read = labels_of(manifest, manifest.entries(FRAMES)[0].shard, table)
     assert set(labels_read.row(0, LABEL_COLUMNS)) == set(LABEL_COLUMNS)
 
 
@@ -157,14 +157,14 @@ def test_another_digest_or_setting_is_another_table(dataset: Path) -> None:
     assert len(tables) == 6
     for teacher in teachers[:2]:
         assert label(dataset, teacher).num_rows == 10
-    assert len(Catalog(dataset).tables("labels/")) == 2 and verify(dataset).accepted
+    assert len(Manifest(dataset).tables("labels/")) == 2 and verify(dataset).accepted
 
 
 def test_a_teacher_that_changed_since_the_plan_writes_nothing(dataset: Path) -> None:
-    (shard, *_) = plan_labels(Catalog(dataset), RedTeacher(), PLAIN).shards
+    (shard, *_) = plan_labels(Manifest(dataset), RedTeacher(), PLAIN).shards
     with pytest.raises(PlanMismatch, match="planned for another teacher: 'red' with digest ffff"):
         LabelShard(dataset, RedTeacher(digest="ffff"), PLAIN)(shard)
-    assert not Catalog(dataset).tables("labels/")
+    assert not Manifest(dataset).tables("labels/")
 
 
 def test_only_clear_frames_outside_the_evaluation_are_labelled_unless_asked(tmp_path: Path) -> None:
@@ -172,16 +172,16 @@ def test_only_clear_frames_outside_the_evaluation_are_labelled_unless_asked(tmp_
     ingest_synthetic(root, SyntheticSource(4))
     ingest_synthetic(root, SyntheticSource(3, condition=Condition.NIGHT, name="dark"))
     ingest_synthetic(root, SyntheticSource(2, split="val", name="held-out"))
-    catalog = Catalog(root)
-    plan = plan_labels(catalog, RedTeacher())
+    manifest = Manifest(root)
+    plan = plan_labels(manifest, RedTeacher())
     assert (plan.num_frames, sorted(plan.skipped.values())) == (4, [2, 3])
     every = (Condition.CLEAR, Condition.NIGHT)
-    assert plan_labels(catalog, RedTeacher(), conditions=every).num_frames == 7
-    assert plan_labels(catalog, RedTeacher(), include_evaluation_scenes=True).num_frames == 6
-    with pytest.raises(Refused, match="name other conditions with --condition"):
-        plan_labels(catalog, RedTeacher(), conditions=(Condition.FOG,))
-    with pytest.raises(Refused, match="nightrain ingest"):
-        plan_labels(Catalog(tmp_path / "empty"), RedTeacher())
+    assert plan_labels(manifest, RedTeacher(), conditions=every).num_frames == 7
+    assert plan_labels(manifest, RedTeacher(), include_evaluation_scenes=True).num_frames == 6
+    with pytest.raises(InvalidRequest, match="name other conditions with --condition"):
+        plan_labels(manifest, RedTeacher(), conditions=(Condition.FOG,))
+    with pytest.raises(InvalidRequest, match="nightrain ingest"):
+        plan_labels(Manifest(tmp_path / "empty"), RedTeacher())
 
 
 def test_labels_have_the_size_and_intrinsics_that_were_asked_for(dataset: Path) -> None:
@@ -250,10 +250,10 @@ def test_a_killed_run_loses_and_repeats_nothing(dataset: Path, tmp_path: Path) -
 
 def test_two_workers_write_what_one_does(dataset: Path) -> None:
     stop, teacher = Stop(), RedTeacher()
-    plan = plan_labels(Catalog(dataset), teacher, PLAIN)
+    plan = plan_labels(Manifest(dataset), teacher, PLAIN)
     work, executor = LabelShard(dataset, teacher, PLAIN), ProcessExecutor(2, stop)
     report = run(dataset, plan.shards, work, executor=executor, stop=stop)
-    assert report.num_rows == 10 and verify(dataset).accepted and not Catalog(dataset).orphans()
+    assert report.num_rows == 10 and verify(dataset).accepted and not Manifest(dataset).orphans()
 
 
 # What fails
@@ -273,11 +273,11 @@ def test_a_frame_that_cannot_be_labelled_is_counted_and_keeps_its_place(
     rows = all_rows(dataset, "labels")
     assert set(rows) == set(ids) and [i for i in ids if rows[i]["depth"] is None] == [broken]
     assert label_from_row(rows[broken]) is None and rows[broken]["confident_share"] == 0
-    catalog = Catalog(dataset)
+    manifest = Manifest(dataset)
     (quarantine,) = [
-        e.quarantine for e in catalog.entries(labels_table(teacher, PLAIN)) if e.quarantine
+        e.quarantine for e in manifest.entries(labels_table(teacher, PLAIN)) if e.quarantine
     ]
-    (row,) = catalog.reader(quarantine).rows()
+    (row,) = manifest.reader(quarantine).rows()
     assert (row["frame_id"], row["reason"]) == (broken, reason) and verify(dataset).accepted
     good = label_from_row(rows[ids[4]])  # asked for in the same batch
     assert good is not None and good.depth_m.min() > 0
@@ -314,14 +314,14 @@ def test_a_teacher_that_fails_at_everything_commits_nothing(dataset: Path, predi
     teacher.predict = predict  # type: ignore[method-assign]
     report = label(dataset, teacher)
     assert len(report.failed) == 3 and "labelled none of the 4 frames" in report.failed[0]
-    assert not report.num_rows and not Catalog(dataset).tables("labels/")
+    assert not report.num_rows and not Manifest(dataset).tables("labels/")
     assert label(dataset, RedTeacher()).num_rows == 10
 
 
 def test_missing_weights_fail_the_shard_and_quarantine_nothing(dataset: Path) -> None:
     class Absent(RedTeacher):
         def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-            raise Refused("The weights are not on this machine.")
+            raise InvalidRequest("The weights are not on this machine.")
 
     report = label(dataset, Absent())
     assert len(report.failed) == 3 and not report.num_rows and not report.num_quarantined
@@ -343,7 +343,7 @@ def test_depth_that_the_file_cannot_hold_is_none_and_not_trusted(dataset: Path) 
 
 
 def test_frames_that_are_gone_are_asked_for(dataset: Path) -> None:
-    (shard, *_) = plan_labels(Catalog(dataset), RedTeacher(), PLAIN).shards
+    (shard, *_) = plan_labels(Manifest(dataset), RedTeacher(), PLAIN).shards
     (dataset / "_manifest" / "frames" / f"{shard.stem}.json").unlink()
     with pytest.raises(NightrainError, match="nightrain ingest"):
         LabelShard(dataset, RedTeacher(), PLAIN)(shard)
@@ -451,10 +451,10 @@ def test_labels_open_as_pictures_in_other_readers(dataset: Path) -> None:
 
 def test_labels_of_other_frames_are_refused(dataset: Path, tmp_path: Path) -> None:
     label(dataset, RedTeacher())
-    table, catalog = labels_table(RedTeacher(), PLAIN), Catalog(dataset)
-    (shard, *_) = [entry.shard for entry in catalog.entries(FRAMES)]
-    with pytest.raises(Refused, match="no labels of frames/00000 in 'labels/none'"):
-        labels_of(catalog, shard, "labels/none")
+    table, manifest = labels_table(RedTeacher(), PLAIN), Manifest(dataset)
+    (shard, *_) = [entry.shard for entry in manifest.entries(FRAMES)]
+    with pytest.raises(InvalidRequest, match="no labels of frames/00000 in 'labels/none'"):
+        labels_of(manifest, shard, "labels/none")
     # The same ids in the same order, other pictures: only the file's digest tells.
     other = tmp_path / "other"
     ingest_synthetic(other, Repainted(10), frames_per_shard=4)
@@ -462,7 +462,7 @@ def test_labels_of_other_frames_are_refused(dataset: Path, tmp_path: Path) -> No
         (other / name).parent.mkdir(parents=True, exist_ok=True)
         (dataset / name).rename(other / name)
     with pytest.raises(PlanMismatch, match="labels of other pictures of frames than frames/00000"):
-        labels_of(Catalog(other), shard, table)
+        labels_of(Manifest(other), shard, table)
     report = verify(other)
     assert len(report.problems) == 3 and "other pictures" in report.problems[0].message
     fewer = tmp_path / "fewer"
@@ -471,7 +471,7 @@ def test_labels_of_other_frames_are_refused(dataset: Path, tmp_path: Path) -> No
         (fewer / name).parent.mkdir(parents=True, exist_ok=True)
         (other / name).rename(fewer / name)
     with pytest.raises(PlanMismatch, match="labels of other rows"):
-        labels_of(Catalog(fewer), shard, table)
+        labels_of(Manifest(fewer), shard, table)
 
 
 class Repainted(SyntheticSource):
@@ -486,11 +486,11 @@ def test_verify_finds_labels_that_lack_a_row_or_were_edited(dataset: Path) -> No
     from nightrain.datasets.shards.manifest import Entry, body_digest
 
     label(dataset, RedTeacher())
-    catalog, table = Catalog(dataset), labels_table(RedTeacher(), PLAIN)
-    entries = catalog.entries(table)
+    manifest, table = Manifest(dataset), labels_table(RedTeacher(), PLAIN)
+    entries = manifest.entries(table)
     # An honest file with one row too few, with an honest entry: only the match tells.
-    with catalog.writer(table, catalog.reader(entries[0].rows).group(0).schema, {}) as short:
-        for row in list(catalog.reader(entries[0].rows).rows())[1:]:
+    with manifest.writer(table, manifest.reader(entries[0].rows).group(0).schema, {}) as short:
+        for row in list(manifest.reader(entries[0].rows).rows())[1:]:
             short.add(row)
         short.close()
         from nightrain.datasets.shards.parquet import describe_shard
@@ -534,7 +534,7 @@ def test_the_teacher_of_a_folder_is_named_after_it(tmp_path: Path) -> None:
     assert (teacher.name, teacher.runs_on) == ("ssd-t-final-1", "cpu")
     assert load_teacher(folder, "Mine", "cpu").name == "mine"
     assert pickle.loads(pickle.dumps(teacher)) == teacher
-    with pytest.raises(Refused, match="no folder"):
+    with pytest.raises(InvalidRequest, match="no folder"):
         load_teacher(tmp_path / "absent")
-    with pytest.raises(Refused, match="say --name"):
+    with pytest.raises(InvalidRequest, match="say --name"):
         load_teacher(folder, "...", "cpu")

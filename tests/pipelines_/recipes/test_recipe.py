@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.pipelines.recipes.recipe import built_in_recipes, load_recipe
 from support.synthetic import recipe
@@ -62,14 +62,14 @@ def test_a_file_and_a_built_in_recipe_load(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_recipe_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
-    with pytest.raises(Refused, match=words):
+    with pytest.raises(InvalidRequest, match=words):
         load_recipe(written(tmp_path, text))
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(Refused, match=r"weathr.*weather"):
+    with pytest.raises(InvalidRequest, match=r"weathr.*weather"):
         load_recipe("weathr")
-    with pytest.raises(Refused, match="no recipe file"):
+    with pytest.raises(InvalidRequest, match="no recipe file"):
         load_recipe("absent.yaml")
 
 

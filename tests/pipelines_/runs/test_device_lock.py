@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.runs.device_lock import lock_path, sole_use
 
 HOLDER = """
@@ -82,5 +82,5 @@ def test_a_killed_process_frees_it() -> None:
 def test_a_folder_that_is_no_folder_of_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / f"nightrain-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(Refused, match="TMPDIR"):
+    with pytest.raises(InvalidRequest, match="TMPDIR"):
         lock_path("gpu-0")

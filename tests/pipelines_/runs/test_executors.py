@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nightrain.datasets.errors import DiskFull
-from nightrain.datasets.shards.manifest import Catalog, Shard
+from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.schema import VARIANTS
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows, make_shard
 from nightrain.pipelines.runs.executors import Executor, ProcessExecutor, SerialExecutor, run_plan
@@ -35,7 +35,7 @@ class Commits:
         def produce(_: object) -> Iterator[dict]:
             yield variant_row(shard.number)
 
-        return make_shard(Catalog(self.root), shard, VARIANTS, {}, produce, on_rows)
+        return make_shard(Manifest(self.root), shard, VARIANTS, {}, produce, on_rows)
 
 
 @pytest.fixture(params=["serial", "processes"])
@@ -44,7 +44,7 @@ def executor(request: pytest.FixtureRequest) -> Executor:
 
 
 def run(root: Path, work: Commits, executor: Executor, counted: list[int]) -> list[ShardReport]:
-    return list(run_plan(Catalog(root), SHARDS, work, executor, Stop(), counted.append))
+    return list(run_plan(Manifest(root), SHARDS, work, executor, Stop(), counted.append))
 
 
 def test_every_shard_is_reported_once(tmp_path: Path, executor: Executor) -> None:
@@ -61,22 +61,22 @@ def test_a_failing_shard_is_reported_and_the_others_are_made(
     reports = run(tmp_path, Commits(tmp_path, fails=2), executor, [])
     failed = [r for r in reports if r.status == "failed"]
     assert [r.shard.number for r in failed] == [2] and "a bad shard" in failed[0].message
-    assert len(Catalog(tmp_path).entries("variants/r/fog")) == 4
+    assert len(Manifest(tmp_path).entries("variants/r/fog")) == 4
 
 
 def test_a_full_disk_ends_the_run_at_once(tmp_path: Path, executor: Executor) -> None:
     work = Commits(tmp_path, fails=0, full=True, seconds=0.2)
     shards = [Shard(table="variants/r/fog", number=number) for number in range(20)]
     with pytest.raises(DiskFull):
-        list(run_plan(Catalog(tmp_path), shards, work, executor, Stop()))
-    assert len(Catalog(tmp_path).entries("variants/r/fog")) < 10  # what was in hand may end
+        list(run_plan(Manifest(tmp_path), shards, work, executor, Stop()))
+    assert len(Manifest(tmp_path).entries("variants/r/fog")) < 10  # what was in hand may end
 
 
 def test_what_somebody_else_holds_is_waited_for_and_taken_over(tmp_path: Path) -> None:
-    claim = Catalog(tmp_path).claim(SHARDS[1])
-    assert claim is not None
-    reports = run_plan(Catalog(tmp_path), SHARDS, Commits(tmp_path), SerialExecutor(), Stop())
+    lease = Manifest(tmp_path).lease(SHARDS[1])
+    assert lease is not None
+    reports = run_plan(Manifest(tmp_path), SHARDS, Commits(tmp_path), SerialExecutor(), Stop())
     first = [next(reports).shard.number for _ in range(4)]
     assert first == [0, 2, 3, 4]
-    claim.release()
+    lease.release()
     assert [r.shard.number for r in reports] == [1]

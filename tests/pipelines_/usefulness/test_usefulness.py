@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
-from nightrain.datasets.shards.leases import Claim
+from nightrain.datasets.shards.leases import Lease
 from nightrain.depthmodel.evaluation.results import read_evaluation
 from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss
 from nightrain.pipelines.runs.stop import Stop
@@ -125,7 +125,7 @@ def test_an_arm_joins_by_a_line(job: UsefulnessJob) -> None:
     plan = plan_study(changed(job, arms=(*ARMS, gated)))
     (run,) = [run for run in plan.runs if run.arm == "gated"]
     assert len(run.config.data.recipes) == 1 and not gated.on_dose_curve
-    with pytest.raises(Refused, match="no variants called 'diffusion'; there are: test-"):
+    with pytest.raises(InvalidRequest, match="no variants called 'diffusion'; there are: test-"):
         plan_study(changed(job, arms=(gated.model_copy(update={"recipe": "diffusion"}),)))
     with pytest.raises(ValueError, match="StudentLoss has no masks"):
         Arm(name="odd", words="", shown="variants", loss={"masks": 1})
@@ -135,9 +135,9 @@ def test_an_arm_joins_by_a_line(job: UsefulnessJob) -> None:
         "dose-50",
         "dose-90",
     ]
-    with pytest.raises(Refused, match="no arm 'wether'; choose of clear, "):
+    with pytest.raises(InvalidRequest, match="no arm 'wether'; choose of clear, "):
         arms_named(("wether",))
-    with pytest.raises(Refused, match=r"dose of 1\.5 is no share"):
+    with pytest.raises(InvalidRequest, match=r"dose of 1\.5 is no share"):
         arms_named((), (1.5,))
 
 
@@ -257,7 +257,7 @@ def copy(made: tuple[Path, Path], tmp_path: Path) -> Path:
 
 
 def refused(job: UsefulnessJob, match: str) -> None:
-    with pytest.raises(Refused, match=match):
+    with pytest.raises(InvalidRequest, match=match):
         study(job)
     assert not list(job.out.rglob("checkpoints")) and not list(job.out.rglob("evaluation.json"))
 
@@ -296,7 +296,7 @@ def test_another_study_does_not_fit_into_the_folder(job: UsefulnessJob) -> None:
 
 def test_two_processes_do_not_share_a_study(job: UsefulnessJob) -> None:
     plan_study(job)
-    claim = Claim.take(job.out, "study")
-    assert claim is not None
-    with claim:
+    lease = Lease.take(job.out, "study")
+    assert lease is not None
+    with lease:
         refused(job, "Another process is at the study")

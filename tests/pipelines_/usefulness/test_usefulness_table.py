@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Condition
 from nightrain.depthmodel.evaluation.metrics import DepthMetrics
 from nightrain.depthmodel.evaluation.results import Evaluation, ImageScore, summarise
@@ -201,7 +201,7 @@ def test_json_says_the_same() -> None:
 def test_other_frames_are_not_compared() -> None:
     key = ("clear", 0)
     outcome = Outcome(arm="clear", seed=0, status="finished")
-    with pytest.raises(Refused, match="frames_sha256"):
+    with pytest.raises(InvalidRequest, match="frames_sha256"):
         usefulness_table(
             STUDY,
             FACTS,

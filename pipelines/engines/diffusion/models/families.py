@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings, Family
 
 
@@ -62,25 +62,25 @@ FAMILIES: dict[Family, Capabilities] = {
 
 
 def require(settings: DiffusionSettings) -> Capabilities:
-    """What the family of these settings can do; raises Refused where they ask for more."""
+    """What the family of these settings can do; raises InvalidRequest where they ask for more."""
     can = FAMILIES[settings.family]
     refused = _lacking(settings, can)
     if refused:
         able = [name for name, other in FAMILIES.items() if not _lacking(settings, other)]
         hint = "" if can.negative_prompt else " Its guidance must be 1 or less."
-        raise Refused(
+        raise InvalidRequest(
             f"The family {settings.family!r} does not offer: {', '.join(refused)}.{hint} "
             f"Families that do: {', '.join(able) or 'none'}."
         )
     if can.one_net and len({c.weights for c in settings.controls}) > 1:
-        raise Refused(
+        raise InvalidRequest(
             "The family 'sdxl-union' serves every control with one network: give the same "
             "weights to each of its controls, or take the family 'sdxl'."
         )
     if can.one_net and len({c.kind for c in settings.controls}) < len(settings.controls):
-        raise Refused("The family 'sdxl-union' takes each kind of control once.")
+        raise InvalidRequest("The family 'sdxl-union' takes each kind of control once.")
     if settings.style_pool and settings.ip_adapter is None:
-        raise Refused("style_pool needs an ip_adapter: nothing else looks at a style image.")
+        raise InvalidRequest("style_pool needs an ip_adapter: nothing else looks at a style image.")
     return can
 
 

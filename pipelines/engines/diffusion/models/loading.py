@@ -15,7 +15,7 @@ from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 from torch import nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.weights import Found, Weights, resolve
 from nightrain.pipelines.engines.diffusion.models.families import Capabilities, require
 from nightrain.pipelines.engines.diffusion.models.lora import add_lora
@@ -73,7 +73,10 @@ class Models:
 def load_models(
     settings: DiffusionSettings, device: torch.device, *, offline: bool | None = None
 ) -> Models:
-    """Load what the settings name; raises Refused for what is missing, unsafe or does not fit."""
+    """Load what the settings name.
+
+    Raises InvalidRequest for what is missing, unsafe or does not fit.
+    """
     can = require(settings)
     found = _find(settings, offline)
     _check_base(found["base"], settings, can)
@@ -127,14 +130,16 @@ def _one_model(weights: Weights, offline: bool | None) -> Found:
 
 def _with_file(weights: Weights, file: str, offline: bool | None) -> Found:
     if not file.endswith(".safetensors") or "/" in file:
-        raise Refused(
+        raise InvalidRequest(
             f"{weights.id_or_folder}: {file!r} is not loaded. Name one .safetensors file without "
             "its folder (that is `subfolder`); other formats can run code."
         )
     found = resolve(weights, offline=offline, patterns=(file,))
     if not (found.folder / file).is_file():
         there = ", ".join(sorted(p.name for p in found.folder.glob("*.safetensors"))[:5])
-        raise Refused(f"{weights.id_or_folder} has no file {file!r}. There are: {there or 'none'}.")
+        raise InvalidRequest(
+            f"{weights.id_or_folder} has no file {file!r}. There are: {there or 'none'}."
+        )
     return found
 
 
@@ -144,19 +149,19 @@ def _check_base(base: Found, settings: DiffusionSettings, can: Capabilities) -> 
         index = json.loads((base.folder / "model_index.json").read_bytes())
         kind = index["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Refused(
+        raise InvalidRequest(
             f"{base.name} has no readable model_index.json ({error}); a base model is a folder as "
             "diffusers' save_pretrained writes it."
         ) from error
     if kind != can.pipeline:
-        raise Refused(
+        raise InvalidRequest(
             f"{base.name} is a {kind}, the family {settings.family!r} is a {can.pipeline}. "
             "Choose the family that fits the base model."
         )
     wanted = [part for part in _PARTS[:4] if part in index]
     for part in [*wanted, *(["safety_checker"] if settings.safety_checker else [])]:
         if not any((base.folder / part).glob("*.safetensors")):
-            raise Refused(
+            raise InvalidRequest(
                 f"{base.name} has no .safetensors weights in {part}/; other formats can run code "
                 "and are not loaded. Take a copy of the model that has them."
             )
@@ -186,7 +191,7 @@ def _load_pipeline(
 
 def _check_unet(unet: Any, name: str) -> None:
     if unet.config.in_channels != 4 or unet.config.time_cond_proj_dim is not None:
-        raise Refused(
+        raise InvalidRequest(
             f"{name}: its UNet takes {unet.config.in_channels} channels"
             f"{' and the guidance as an input' if unet.config.time_cond_proj_dim else ''}; "
             "this engine runs ordinary text-to-image UNets (use an LCM-LoRA for few steps)."
@@ -206,20 +211,24 @@ def _load_controlnets(
         what = found[f"control_{number}"]
         config = json.loads((what.folder / "config.json").read_bytes())
         if config.get("_class_name") != kind.__name__:
-            raise Refused(
+            raise InvalidRequest(
                 f"{what.name} is a {config.get('_class_name')}, the family {settings.family!r} "
                 f"needs a {kind.__name__}."
             )
         if config.get("cross_attention_dim") != unet.config.cross_attention_dim:
-            raise Refused(
+            raise InvalidRequest(
                 f"{what.name} was made for text of width {config.get('cross_attention_dim')}, the "
                 f"base model has {unet.config.cross_attention_dim}. Take the ControlNet of the "
                 f"family {settings.family!r}."
             )
         if config.get("global_pool_conditions"):
-            raise Refused(f"{what.name} pools its condition: it holds no geometry to control.")
+            raise InvalidRequest(
+                f"{what.name} pools its condition: it holds no geometry to control."
+            )
         if config.get("controlnet_conditioning_channel_order", "rgb") != "rgb":
-            raise Refused(f"{what.name} wants its condition in BGR order; only RGB is offered.")
+            raise InvalidRequest(
+                f"{what.name} wants its condition in BGR order; only RGB is offered."
+            )
         nets.append(kind.from_pretrained(what.folder, dtype=dtype, use_safetensors=True))
         if can.one_net:
             keep_samples_apart(nets[-1])

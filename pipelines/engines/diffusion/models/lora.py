@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from nightrain.datasets.errors import Refused
+from nightrain.datasets.errors import InvalidRequest
 
 Tensors = dict[str, torch.Tensor]
 
@@ -19,7 +19,7 @@ Tensors = dict[str, torch.Tensor]
 def add_lora(unet: nn.Module, file: Path, scale: float) -> int:
     """Add a LoRA file to a UNet; returns how many layers changed.
 
-    Raises Refused where the file holds keys that fit no layer of this UNet.
+    Raises InvalidRequest where the file holds keys that fit no layer of this UNet.
     """
     tensors = load_file(file)
     num_changed = 0
@@ -31,7 +31,7 @@ def add_lora(unet: nn.Module, file: Path, scale: float) -> int:
                 num_changed += 1
     if tensors or not num_changed:
         example = next(iter(tensors), "nothing")
-        raise Refused(
+        raise InvalidRequest(
             f"{file.name} is no LoRA of this UNet: {num_changed} layers fit, {len(tensors)} keys "
             f"fit none, such as {example!r}. Take the LoRA that was made for this base model."
         )
@@ -64,7 +64,7 @@ def _add(
     change = up.flatten(1).double() @ down.flatten(1).double()  # (out, rank) @ (rank, in * k * k)
     weight = layer.weight
     if change.numel() != weight.numel() or up.shape[0] != weight.shape[0]:
-        raise Refused(
+        raise InvalidRequest(
             f"{where}: the LoRA makes {tuple(change.shape)}, the layer has {tuple(weight.shape)}. "
             "Take the LoRA that was made for this base model."
         )
