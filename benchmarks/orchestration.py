@@ -22,10 +22,11 @@ from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
 from nightrain.datasets.sources.nuscenes import NuScenesSource
 from nightrain.datasets.world.export.writer import VERSION, write_world
+from nightrain.pipelines.generate.job import GenerateJob, generate
+from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.recipes.engine_registry import load_engine
 from nightrain.pipelines.recipes.recipe import load_recipe
 from nightrain.pipelines.runs.executors import Executor, SerialExecutor, run_plan
-from nightrain.pipelines.runs.run import GenerateJob, generate, ingest
 from nightrain.pipelines.runs.stop import Stop
 
 BATCHES_PER_SHARD = 16

@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightrain.flows.runtime.shard_plan import run_shards
-from nightrain.pipelines.runs.run import GenerateJob, generate
+from nightrain.pipelines.generate.job import GenerateJob, generate
 
 
 @flow(name="generate-variants", persist_result=False)

@@ -21,10 +21,10 @@ from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.evaluation.tables import ComparisonTable, comparison_table
 from nightrain.pipelines.depth.evaluation import MEDIAN_DEPTH, EvaluationJob, evaluate_model
 from nightrain.pipelines.depth.training import TrainJob, train_network
+from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.ingest.built_in_world import ReadWorldJob, RenderJob, read_world, render
 from nightrain.pipelines.labels.job import LabelJob, label
 from nightrain.pipelines.runs.executors import SerialExecutor
-from nightrain.pipelines.runs.run import GenerateJob, generate
 from nightrain.pipelines.runs.stop import Stop, StopRequested
 
 if TYPE_CHECKING:

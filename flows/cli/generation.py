@@ -14,7 +14,7 @@ from nightrain.flows.cli.modes import Runner, check_mode, run_flow, run_local, s
 if TYPE_CHECKING:
     from prefect import Flow
 
-    from nightrain.pipelines.runs.run import GenerateJob
+    from nightrain.pipelines.generate.job import GenerateJob
 
 Dataset = Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)]
 RecipeName = Annotated[str, typer.Option("--recipe", help="Built-in recipe or path of a YAML file")]
@@ -90,8 +90,8 @@ def generate(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
     """Make the variants that a recipe asks for; run it again to go on after any interruption."""
-    from nightrain.pipelines.runs.run import GenerateJob
-    from nightrain.pipelines.runs.run import generate as run
+    from nightrain.pipelines.generate.job import GenerateJob
+    from nightrain.pipelines.generate.job import generate as run
     from nightrain.pipelines.runs.stop import Stop
 
     check_mode(runner)

@@ -244,8 +244,8 @@ def _ingest(
     open_source: Callable[[], FrameSource], options: dict[str, str], how: HowToRead
 ) -> None:
     """Open a source, read the frames of the split, say what became of them, and end."""
+    from nightrain.pipelines.ingest.job import ingest
     from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
-    from nightrain.pipelines.runs.run import ingest
     from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
     source, stop = open_source(), Stop()

@@ -10,8 +10,9 @@ from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.datasets.sources.nuscenes import NuScenesSource
 from nightrain.datasets.world.export.world_presets import PRESETS
 from nightrain.datasets.world.export.writer import VERSION, write_world
+from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import Executor
-from nightrain.pipelines.runs.run import RunReport, ingest
+from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop, StopRequested, unless_stopped
 
 

@@ -20,8 +20,8 @@ from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.base import FrameRef
 from nightrain.datasets.sources.nuscenes import NuScenesSource
 from nightrain.datasets.world.export.writer import write_world
+from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import SerialExecutor
-from nightrain.pipelines.runs.run import ingest
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import all_rows
 

@@ -13,8 +13,8 @@ import pytest
 
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.verify import verify
+from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.runs.executors import SerialExecutor
-from nightrain.pipelines.runs.run import GenerateJob, generate
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
 

@@ -13,8 +13,9 @@ from nightrain.datasets.errors import DiskFull, InvalidRequest, NightrainError
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
 from nightrain.datasets.shards.verify import verify
+from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.runs.executors import SerialExecutor
-from nightrain.pipelines.runs.run import GenerateJob, RunReport, generate
+from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 from support.flow_server import MARKS, artifacts, task_names
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic

@@ -38,8 +38,8 @@ from nightrain.pipelines.depth.evaluation import (
     run_evaluation,
 )
 from nightrain.pipelines.depth.training import TrainJob, train_network
+from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import SerialExecutor
-from nightrain.pipelines.runs.run import ingest
 from nightrain.pipelines.runs.stop import Stop
 from support.paths import REAL_DATA
 

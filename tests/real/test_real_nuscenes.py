@@ -10,9 +10,10 @@ from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES
 from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.pipelines.generate.job import GenerateJob, generate
+from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.inspect.stats import mean_luminance
 from nightrain.pipelines.runs.executors import SerialExecutor
-from nightrain.pipelines.runs.run import GenerateJob, generate, ingest
 from nightrain.pipelines.runs.stop import Stop
 from support.paths import REAL_DATA
 from support.synthetic import all_rows

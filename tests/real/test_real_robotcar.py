@@ -16,8 +16,9 @@ from nightrain.datasets.shards.manifest import FRAMES
 from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.robotcar import RobotCarSource
 from nightrain.datasets.sources.robotcar.camera import T_ego_vehicle, read_camera, read_extrinsics
+from nightrain.pipelines.generate.job import GenerateJob, generate
+from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import SerialExecutor
-from nightrain.pipelines.runs.run import GenerateJob, generate, ingest
 from nightrain.pipelines.runs.stop import Stop
 from support.paths import REAL_DATA
 from support.synthetic import all_rows

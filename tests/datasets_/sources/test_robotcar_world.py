@@ -12,8 +12,9 @@ from nightrain.datasets.shards.manifest import FRAMES
 from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.robotcar import RobotCarSource
 from nightrain.datasets.world.export.robotcar_drive import DAY, NIGHT, export_robotcar
+from nightrain.pipelines.generate.job import GenerateJob, generate
+from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import SerialExecutor
-from nightrain.pipelines.runs.run import GenerateJob, generate, ingest
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import all_rows
 

@@ -15,8 +15,8 @@ from nightrain.datasets.world.export import truth
 from nightrain.datasets.world.export.plan import SceneSpec
 from nightrain.datasets.world.export.writer import VERSION, write_world
 from nightrain.datasets.world.sensors.rig import STEREO_BASELINE_M
+from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import SerialExecutor
-from nightrain.pipelines.runs.run import ingest
 from nightrain.pipelines.runs.stop import Stop
 
 SIZE = (192, 112)

@@ -25,11 +25,13 @@ from nightrain.pipelines.engines.diffusion.models.random_family import (
     IP_ADAPTER_FILE,
     write_tiny_family,
 )
+from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.generate.replay import psnr_db, replay
+from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.recipes.engine_registry import load_engine
 from nightrain.pipelines.recipes.recipe import built_in_recipes, load_recipe
 from nightrain.pipelines.runs.executors import SerialExecutor
-from nightrain.pipelines.runs.run import GenerateJob, RunReport, generate, ingest
+from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 from support.hub_cache import cached
 from support.paths import REAL_DATA

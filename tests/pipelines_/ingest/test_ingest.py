@@ -17,8 +17,9 @@ from nightrain.datasets.shards.rows import frame_from_row
 from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.base import FrameRef
 from nightrain.pipelines.ingest.ingest_shard import bad_frames, plan_ingest, read_plans
+from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
-from nightrain.pipelines.runs.run import RunReport, ingest
+from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
 

@@ -1,0 +1,72 @@
+"""Generation jobs: make the variants of a recipe, or what is missing of them."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nightrain.datasets.shards.manifest import Manifest
+from nightrain.datasets.shards.transaction import OnRows, ignore_rows
+from nightrain.pipelines.generate.depth_polarity_check import require_near_is_white
+from nightrain.pipelines.generate.plan import (
+    GenerationPlan,
+    plan_generation,
+    plan_retry,
+)
+from nightrain.pipelines.generate.variant_shard import GenerateShard
+from nightrain.pipelines.inspect.dataset_card import write_card
+from nightrain.pipelines.recipes.recipe import load_recipe
+from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.run import RunReport, run
+from nightrain.pipelines.runs.stop import Stop
+
+
+class GenerateJob(BaseModel):
+    """What `nightrain generate` and the flow `generate-variants` are asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    dataset: Path = Field(description="Folder of the dataset, with committed frames")
+    recipe: str = Field(default="weather", description="Built-in recipe or path of a YAML file")
+    num_workers: int = Field(default=1, ge=1, description="Shards made side by side")
+    retry_failed: bool = Field(default=False, description="Make only what is in quarantine")
+    include_evaluation_scenes: bool = Field(
+        default=False, description="Also use val and test scenes; never train on their variants"
+    )
+    gpu_limit: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Prefect's global concurrency limit of which each shard of a diffusion recipe "
+        "holds a slot, so that machines and flows take turns on a GPU",
+    )
+
+    def held_limit(self) -> str | None:
+        """The named limit, where the recipe's engine draws on a GPU; raises InvalidRequest."""
+        if self.gpu_limit is None or load_recipe(self.recipe).diffusion is None:
+            return None
+        return self.gpu_limit
+
+    def plan(self) -> GenerationPlan:
+        """The shards that the job asks for, committed or not; raises InvalidRequest."""
+        return plan_generation(
+            Manifest(self.dataset),
+            load_recipe(self.recipe),
+            include_evaluation_scenes=self.include_evaluation_scenes,
+        )
+
+
+def generate(
+    job: GenerateJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
+) -> RunReport:
+    """Make the variants that a job asks for, or what is missing of them.
+
+    Raises InvalidRequest, DiskFull, and WrongPolarity for a depth network that is upside down.
+    """
+    plan = job.plan()
+    manifest, recipe, shards = Manifest(job.dataset), load_recipe(job.recipe), plan.shards
+    if job.retry_failed:
+        shards = plan_retry(manifest, shards)
+    require_near_is_white(manifest, shards, recipe)
+    work = GenerateShard(job.dataset, recipe)
+    report = run(job.dataset, shards, work, executor=executor, stop=stop, on_rows=on_rows)
+    report.skipped = plan.skipped
+    write_card(job.dataset)
+    return report
