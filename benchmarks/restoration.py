@@ -22,7 +22,7 @@ import torch
 from nightrain.benchmarks.restoration_arms import ARMS, VIEWS, WEATHER, Arm, View
 from nightrain.benchmarks.restoration_tables import write_tables
 from nightrain.benchmarks.val_frames import scored, val_batches
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.auxview.view import AuxImages, view_of

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.depthmodel.auxview.view import ViewKind
 from nightrain.depthmodel.training.restoration_presets import SPARSE_SHARE, WORLD_VIEW
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from nightrain.benchmarks.restoration_uncertainty import seeded_depths
 from nightrain.benchmarks.val_frames import scored, val_batches
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.depthmodel.auxview.view import view_of
 from nightrain.depthmodel.evaluation.error_maps import Panel, drawn, error_panels, error_sheet
 from nightrain.depthmodel.evaluation.frames import TruthFrame

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.loader import TrainingSet, make_loader
 from nightrain.depthmodel.auxview.view import ViewKind

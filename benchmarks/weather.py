@@ -20,7 +20,7 @@ import time
 import cv2
 import numpy as np
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.io.images import (
     decode_depth_png,
     decode_jpeg,

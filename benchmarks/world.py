@@ -37,7 +37,8 @@ from nightrain.benchmarks.picture_statistics import (
     reprojected,
     warp,
 )
-from nightrain.datasets.frame import Condition, Frame
+from nightrain.datasets.conditions import Condition
+from nightrain.datasets.frame import Frame
 from nightrain.datasets.io.images import resize_image
 from nightrain.datasets.sources.nuscenes import NuScenesSource
 from nightrain.datasets.world.export.plan import SceneSpec

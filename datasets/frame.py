@@ -1,27 +1,11 @@
 """The record that crosses every border: one camera image with its geometry."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.io.images import JpegImage
-
-
-class Condition(StrEnum):
-    """What the sky and the air are like."""
-
-    CLEAR = "clear"
-    NIGHT = "night"
-    RAIN = "rain"
-    SNOW = "snow"
-    FOG = "fog"
-    NIGHT_RAIN = "night-rain"
-    DUSK = "dusk"
-
-
-# What an engine can be asked for; dusk is only recorded or rendered.
-ADVERSE_CONDITIONS = tuple(c for c in Condition if c not in (Condition.CLEAR, Condition.DUSK))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import CorruptShard, InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import ShardFile, keys_digest

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.untrusted import read_bytes
 from nightrain.datasets.sources import scene_conditions as splits
 from nightrain.datasets.sources.base import FrameRef, FrameSource

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import Reason
-from nightrain.datasets.frame import Condition, Frame, Neighbour
+from nightrain.datasets.frame import Frame, Neighbour
 from nightrain.datasets.io.images import DEPTH_SCALE, JpegImage, decode_depth_png, encode_depth_png
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.schema import SCHEMA_VERSION

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from nightrain.datasets.frame import Condition, Frame
+from nightrain.datasets.conditions import Condition
+from nightrain.datasets.frame import Frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

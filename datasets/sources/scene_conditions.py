@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput, InvalidRequest, Reason
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.untrusted import read_bytes
 
 SPLITS = ("train", "val", "test")

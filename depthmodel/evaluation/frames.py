@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.images import decode_depth_png, decode_jpeg
 from nightrain.datasets.protocols.leakage import scenes_of
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, NightrainError
-from nightrain.datasets.frame import Condition
 from nightrain.depthmodel.evaluation.metrics import METRICS, DepthMetrics
 from nightrain.depthmodel.evaluation.settings import BUCKETS, Bucket, EvaluationSettings, Variant
 

@@ -7,7 +7,7 @@ Data, labels and folders are the user's; `with_student_data` puts them in. Publi
 from dataclasses import replace
 from pathlib import Path
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.network.presets import paper_depth, paper_pose, world_depth, world_pose
 from nightrain.depthmodel.optimiser import OptimiserConfig

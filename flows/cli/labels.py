@@ -44,7 +44,7 @@ def label(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
     """Predict depth of the clear frames, with a confidence, and store it beside them."""
-    from nightrain.datasets.frame import Condition
+    from nightrain.datasets.conditions import Condition
     from nightrain.flows.cli.world import parse_size
     from nightrain.pipelines.labels.job import LabelJob
     from nightrain.pipelines.labels.job import label as run

@@ -80,7 +80,7 @@ def _scenes(
     preset: "Preset", num_places: int | None, conditions: str | None, pairs: str | None
 ) -> "tuple[SceneSpec, ...]":
     """The scenes of a preset, or others where an option asks for them."""
-    from nightrain.datasets.frame import Condition
+    from nightrain.datasets.conditions import Condition
     from nightrain.datasets.world.export.plan import scene_specs
 
     if num_places is None and conditions is None and pairs is None:

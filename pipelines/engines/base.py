@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

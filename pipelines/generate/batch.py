@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.frame import Condition, scaled_intrinsics
+from nightrain.datasets.frame import scaled_intrinsics
 from nightrain.datasets.io.images import encode_jpeg, resize_image
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import quarantine_row

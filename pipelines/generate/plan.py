@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.pipelines.recipes.recipe import Recipe
 

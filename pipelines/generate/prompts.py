@@ -7,8 +7,8 @@ signs in a caption are characters like any other.
 
 import numpy as np
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.pipelines.captions.weather_words import SENTENCE_STARTS, strip_weather
 
 PHRASES = {

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import CorruptShard, InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row

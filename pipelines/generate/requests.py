@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.ids import sample_id, sample_seed
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import ref_from_row

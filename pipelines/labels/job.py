@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.pipelines.generate.plan import select_frames

@@ -10,8 +10,8 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.pipelines.controls.control_depth import ControlDepth
 from nightrain.pipelines.engines.diffusion.models.families import generation_size
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.loader.corruptions import Corruptions
 from nightrain.depthmodel.config import DepthConfig
 from nightrain.depthmodel.losses.mixtures import StudentLoss

@@ -8,7 +8,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.depthmodel.evaluation.results import Evaluation
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, NightrainError
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.loader.index import build_index, read_keys
 from nightrain.datasets.protocols.leakage import scenes_of

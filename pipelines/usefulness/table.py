@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.depthmodel.evaluation.results import Evaluation
 from nightrain.depthmodel.evaluation.tables import BucketCount, comparison_table
 from nightrain.pipelines.usefulness.arms import BASELINE, MAIN

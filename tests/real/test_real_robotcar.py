@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.io.source_files import Files
 from nightrain.datasets.io.untrusted import Checksums

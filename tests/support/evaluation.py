@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nightrain.datasets.frame import Condition, Frame
+from nightrain.datasets.conditions import Condition
+from nightrain.datasets.frame import Frame
 from nightrain.datasets.io.images import JpegImage, decode_depth_png, encode_depth_png, encode_jpeg
 from nightrain.datasets.sources.base import FrameRef
 from support.synthetic import SyntheticSource, ground_depth_m, ingest_synthetic

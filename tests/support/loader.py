@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.loader import TrainingSet
 from nightrain.datasets.shards.manifest import FRAMES, Manifest

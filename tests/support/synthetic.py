@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.frame import Condition, Frame
+from nightrain.datasets.frame import Frame
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import JpegImage, encode_jpeg
 from nightrain.datasets.shards.manifest import Manifest

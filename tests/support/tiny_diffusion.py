@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.depthmodel.weights import Weights
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.engines.diffusion.models.random_family import (

@@ -4,7 +4,8 @@ import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nightrain.datasets.frame import Condition, Frame
+from nightrain.datasets.conditions import Condition
+from nightrain.datasets.frame import Frame
 from nightrain.datasets.io.images import JpegImage, encode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.sources.base import FrameRef

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
-from nightrain.datasets.frame import Condition, Frame, Neighbour
+from nightrain.datasets.frame import Frame, Neighbour
 from nightrain.datasets.geometry.crops import Crop, kb_crop
 from nightrain.datasets.geometry.projection import invert_rigid, project_points, transform_points
 from nightrain.datasets.ids import frame_id

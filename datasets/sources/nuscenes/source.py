@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.frame import Condition, Frame, Neighbour
+from nightrain.datasets.frame import Frame, Neighbour
 from nightrain.datasets.geometry.projection import (
     camera_from_lidar,
     invert_rigid,

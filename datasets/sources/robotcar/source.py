@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput, InvalidRequest, Reason
-from nightrain.datasets.frame import Condition, Frame, Neighbour
+from nightrain.datasets.frame import Frame, Neighbour
 from nightrain.datasets.geometry.projection import invert_rigid, project_points, transform_points
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import JpegImage, encode_jpeg

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.source_files import Files
 from nightrain.datasets.io.untrusted import read_bytes
 from nightrain.datasets.sources.robotcar.poses import Trajectory

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.source_files import Files
 from nightrain.datasets.io.untrusted import safe_join
 from nightrain.datasets.sources.robotcar.lms import LMS, LmsScans, read_times_us

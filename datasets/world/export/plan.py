@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.world.export.nuscenes_tables import token
 from nightrain.datasets.world.sensors.schedule import KEYFRAME_US, Sweeps
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.world.export.plan import SceneSpec, scene_specs
 
 CLEAR, NIGHT, RAIN = Condition.CLEAR, Condition.NIGHT, Condition.RAIN

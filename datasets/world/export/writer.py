@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.world.export.folder import Folder, new_folder
 from nightrain.datasets.world.export.nuscenes_tables import new_tables
 from nightrain.datasets.world.export.plan import (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.world.objects import (
     bridges,
     buildings,

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 
 CLEAR_AIR_M = 12_000.0  # visibility of an ordinary dry day
 

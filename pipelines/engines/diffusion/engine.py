@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from nightrain.datasets.conditions import ADVERSE_CONDITIONS, Condition
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.frame import ADVERSE_CONDITIONS, Condition
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.engines.diffusion.batch import Networks, Sample
 from nightrain.pipelines.engines.diffusion.brightness import to_mean_level

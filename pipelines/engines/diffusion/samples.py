@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nightrain.datasets.conditions import ADVERSE_CONDITIONS
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import ADVERSE_CONDITIONS
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.engines.diffusion.batch import Sample
 from nightrain.pipelines.engines.diffusion.conditioning import Conditioner, Style

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.images import MAX_FILE_BYTES, decode_jpeg
 from nightrain.datasets.io.untrusted import read_bytes
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.pipelines.engines.base import Request
 
 

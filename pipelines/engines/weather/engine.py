@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from nightrain.datasets.frame import ADVERSE_CONDITIONS, Condition
+from nightrain.datasets.conditions import ADVERSE_CONDITIONS, Condition
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.engines.weather.checks import check_request
 from nightrain.pipelines.engines.weather.memory import keep_freed_pages

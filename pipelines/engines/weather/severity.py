@@ -1,6 +1,6 @@
 """One severity axis in [0, 1] per condition, and the physical value it stands for."""
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 
 FOG_VISIBILITY_M = (600.0, 30.0)  # at severity 0 and at severity 1
 RAIN_MM_PER_H = (2.0, 100.0)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from nightrain.datasets.frame import Condition, scaled_intrinsics
+from nightrain.datasets.conditions import Condition
+from nightrain.datasets.frame import scaled_intrinsics
 from nightrain.datasets.loader.augment import Augmentation
 from nightrain.datasets.loader.corruptions import Corruptions
 from nightrain.datasets.loader.loader import TrainingSet

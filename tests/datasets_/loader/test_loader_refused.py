@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import CorruptShard, InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.loader.corruptions import Corruptions
 from nightrain.datasets.loader.decode import SampleRows, decode_sample
 from nightrain.datasets.loader.loader import TrainingSet, make_loader

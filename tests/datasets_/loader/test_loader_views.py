@@ -8,7 +8,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from nightrain.datasets.frame import Condition, scaled_intrinsics
+from nightrain.datasets.conditions import Condition
+from nightrain.datasets.frame import scaled_intrinsics
 from nightrain.datasets.loader.augment import Augmentation
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.decode import most_bytes

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource
-from nightrain.datasets.frame import Condition, Frame
+from nightrain.datasets.frame import Frame
 from nightrain.datasets.protocols.published import (
     KITTI_EIGEN,
     MD4ALL_NUSCENES,

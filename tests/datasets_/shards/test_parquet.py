@@ -11,8 +11,8 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import CorruptShard
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.parquet import Row, ShardReader, ShardWriter, describe_shard
 from nightrain.datasets.shards.schema import FRAMES, QUARANTINE, VARIANTS, with_metadata

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import encode_jpeg
 from nightrain.datasets.sources.kitti import KittiSource

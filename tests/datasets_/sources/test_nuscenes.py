@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.frame import Condition, Frame
+from nightrain.datasets.frame import Frame
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.sources.base import FrameRef, FrameSource
 from nightrain.datasets.sources.nuscenes import NuScenesSource

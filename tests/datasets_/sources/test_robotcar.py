@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput, InvalidRequest, Reason
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.sources.base import FrameSource
 from nightrain.datasets.sources.robotcar import RobotCarSource

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.io.images import decode_depth_png
 from nightrain.datasets.shards.manifest import FRAMES
 from nightrain.datasets.shards.verify import verify

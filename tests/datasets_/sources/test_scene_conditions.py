@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.sources import scene_conditions as splits
 from nightrain.datasets.sources.nuscenes import NuScenesSource
 from support import nuscenes as fixture

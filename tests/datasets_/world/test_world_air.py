@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.world.render import precipitation, spray
 from nightrain.datasets.world.scene.layout import draw_scene
 from nightrain.datasets.world.scene.scene import Scene

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.sources import scene_conditions as splits
 from nightrain.datasets.sources.nuscenes import NuScenesSource
 from nightrain.datasets.world.export.plan import SceneSpec, scene_specs

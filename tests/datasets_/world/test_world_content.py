@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.world.export.nuscenes_tables import CATEGORIES
 from nightrain.datasets.world.objects import cycles
 from nightrain.datasets.world.objects.bridges import overpass

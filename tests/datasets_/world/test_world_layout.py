@@ -10,8 +10,8 @@ import pytest
 from nuscenes.nuscenes import NuScenes
 from pyquaternion import Quaternion
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.images import decode_depth_png, decode_jpeg
 from nightrain.datasets.world.export.nuscenes_tables import TABLES, quaternion
 from nightrain.datasets.world.export.plan import SceneSpec, scene_specs

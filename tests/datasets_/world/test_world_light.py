@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.world.render import atmosphere, lamp_discs, sky
 from nightrain.datasets.world.render.lamplight import Gloss, illuminate
 from nightrain.datasets.world.scene.layout import draw_scene

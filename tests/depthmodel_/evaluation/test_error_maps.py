@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.geometry.crops import Crop
 from nightrain.depthmodel.evaluation.error_maps import (
     BACKGROUND,

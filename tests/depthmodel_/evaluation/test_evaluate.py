@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, NightrainError
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.geometry.crops import KB_SIZE, kb_crop, kb_then_garg
 from nightrain.datasets.ids import frame_id
 from nightrain.depthmodel.evaluation.evaluate import (

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
-from nightrain.datasets.frame import Condition
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
 from support.tiny_diffusion import control, ip_adapter, picture, request, settings

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from test_diffusion_shards import make, write_recipe
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, WrongPolarity
-from nightrain.datasets.frame import Condition, Frame
+from nightrain.datasets.frame import Frame
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.sources.base import FrameRef
 from nightrain.pipelines.controls import trained_model as teachers

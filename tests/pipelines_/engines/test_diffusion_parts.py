@@ -10,8 +10,8 @@ from diffusers import DDIMScheduler, DDPMScheduler, HeunDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.io.images import encode_jpeg
 from nightrain.pipelines.engines.diffusion.brightness import mean_level, to_mean_level
 from nightrain.pipelines.engines.diffusion.conditioning import Latest

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nightrain.datasets.frame import ADVERSE_CONDITIONS, Condition
+from nightrain.datasets.conditions import ADVERSE_CONDITIONS, Condition
 from nightrain.pipelines.engines.base import Engine, Request
 from nightrain.pipelines.engines.weather import WeatherEngine
 from nightrain.pipelines.engines.weather.night import light_up, seen_at_night

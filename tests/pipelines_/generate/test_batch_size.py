@@ -274,7 +274,7 @@ def test_a_device_is_held_while_it_is_used_and_only_then(dataset: Path) -> None:
 
 
 def test_a_batch_outside_a_run_holds_the_device_too(dataset: Path) -> None:
-    from nightrain.datasets.frame import Condition
+    from nightrain.datasets.conditions import Condition
     from nightrain.pipelines.generate.requests import plan_tasks
 
     free: list[bool] = []

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DiskFull, InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
 from nightrain.datasets.shards.transaction import ShardReport
 from nightrain.datasets.shards.verify import verify

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from nightrain.datasets.conditions import ADVERSE_CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import ADVERSE_CONDITIONS, Condition
 from nightrain.pipelines.captions.weather_words import (
     DANGLING,
     DAY,

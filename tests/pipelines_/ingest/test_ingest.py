@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, PlanMismatch
-from nightrain.datasets.frame import Condition, Frame
+from nightrain.datasets.frame import Frame
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.rows import frame_from_row
 from nightrain.datasets.shards.verify import verify

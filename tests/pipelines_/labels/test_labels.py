@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, NightrainError, PlanMismatch
-from nightrain.datasets.frame import Condition, Frame, Neighbour
+from nightrain.datasets.frame import Frame, Neighbour
 from nightrain.datasets.io.images import (
     JpegImage,
     decode_confidence_png,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.pipelines.recipes.recipe import built_in_recipes, load_recipe
 from support.synthetic import recipe
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightrain.datasets.frame import Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.depthmodel.evaluation.metrics import DepthMetrics
 from nightrain.depthmodel.evaluation.results import Evaluation, ImageScore
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings

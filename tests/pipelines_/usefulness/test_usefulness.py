@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.datasets.shards.leases import Lease
 from nightrain.depthmodel.evaluation.results import read_evaluation
 from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss

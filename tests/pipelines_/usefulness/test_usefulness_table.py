@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Condition
 from nightrain.depthmodel.evaluation.metrics import DepthMetrics
 from nightrain.depthmodel.evaluation.results import Evaluation, ImageScore, summarise
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
