@@ -22,12 +22,12 @@ from nightrain.datasets.shards.parquet import Row
 Size = tuple[int, int]  # (width, height)
 Arrays = dict[str, np.ndarray]
 
-SIDES = {"previous": "prev", "next": "next"}  # ours, and the columns'
+SIDES = ("previous", "next")
 FRAME_COLUMNS = ("frame_id", "image", "intrinsics", "width", "height")
 VARIANT_COLUMNS = ("sample_id", "frame_id", "image")
 LABEL_COLUMNS = ("frame_id", "depth", "confidence")
 NEIGHBOUR_COLUMNS = tuple(
-    name for s in SIDES.values() for name in (f"{s}_image", f"{s}_intrinsics", f"T_{s}_camera")
+    name for s in SIDES for name in (f"{s}_image", f"{s}_intrinsics", f"T_{s}_camera")
 )
 STEREO_COLUMNS = ("stereo_image", "stereo_intrinsics", "T_stereo_camera")
 
@@ -88,24 +88,23 @@ def _neighbour(row: Row, side: str, intrinsics: np.ndarray, size: Size) -> Array
     Where there is none: black, unmoved, with the frame's intrinsics, so that no geometry made with
     them divides by zero before it is masked by `has_previous`, `has_next`, `has_stereo`.
     """
-    column = SIDES.get(side, side)
-    if f"{column}_image" not in row:
+    if f"{side}_image" not in row:
         raise InvalidRequest(
-            f"frame {row['frame_id']} lies in a shard without {column}_image, expected one with: "
+            f"frame {row['frame_id']} lies in a shard without {side}_image, expected one with: "
             "it was ingested before frames had it; ingest the dataset anew."
         )
-    if row[f"{column}_image"] is None:
+    if row[f"{side}_image"] is None:
         image, own, transform = np.zeros((size[1], size[0], 3), np.uint8), intrinsics, np.eye(4)
     else:
-        image = decode_jpeg(row[f"{column}_image"]["bytes"])
+        image = decode_jpeg(row[f"{side}_image"]["bytes"])
         native = (image.shape[1], image.shape[0])
-        own = scaled_intrinsics(_matrix(row[f"{column}_intrinsics"], 3), native, size)
-        transform = _matrix(row[f"T_{column}_camera"], 4)
+        own = scaled_intrinsics(_matrix(row[f"{side}_intrinsics"], 3), native, size)
+        transform = _matrix(row[f"T_{side}_camera"], 4)
     return {
         side: resize_image(image, size),
         f"{side}_intrinsics": own,
         f"T_{side}_camera": transform,
-        f"has_{side}": np.array(row[f"{column}_image"] is not None),
+        f"has_{side}": np.array(row[f"{side}_image"] is not None),
     }
 
 

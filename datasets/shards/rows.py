@@ -51,7 +51,7 @@ def frame_to_row(frame: Frame, licence: str, attribution: str) -> Row:
         "lidar_depth": _depth_file(frame.lidar_depth_m, f"{frame.frame_id}.lidar"),
         "exact_depth": _depth_file(frame.exact_depth_m, f"{frame.frame_id}.exact"),
         "depth_scale": DEPTH_SCALE,
-        **_neighbour_to_row(frame.previous, "prev", frame.frame_id),
+        **_neighbour_to_row(frame.previous, "previous", frame.frame_id),
         **_neighbour_to_row(frame.next, "next", frame.frame_id),
         **_neighbour_to_row(frame.stereo, "stereo", frame.frame_id),
         "licence": licence,
@@ -72,7 +72,7 @@ def frame_from_row(row: Row) -> Frame:
         T_ego_camera=_transform_or_none(row.get("T_ego_camera")),
         lidar_depth_m=_depth_from(row.get("lidar_depth")),
         exact_depth_m=_depth_from(row.get("exact_depth")),
-        previous=_neighbour_from_row(row, "prev"),
+        previous=_neighbour_from_row(row, "previous"),
         next=_neighbour_from_row(row, "next"),
         stereo=_neighbour_from_row(row, "stereo"),
     )

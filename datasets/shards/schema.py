@@ -66,7 +66,7 @@ FRAMES = pa.schema(
         pa.field("depth_scale", pa.float32()),
         *(
             field
-            for side in ("prev", "next", "stereo")
+            for side in ("previous", "next", "stereo")
             for field in (
                 pa.field(f"{side}_id", pa.string()),
                 pa.field(f"{side}_timestamp_us", pa.int64()),

@@ -12,7 +12,7 @@ from nightrain.pipelines.ingest.ingest_shard import bad_frames
 
 # Of a depth map only the name beside its bytes is read: it says that there is one.
 LIDAR, EXACT = "lidar_depth.path", "exact_depth.path"
-NEIGHBOURS = {"t-1": "prev_id", "t+1": "next_id", "stereo": "stereo_id"}
+NEIGHBOURS = {"t-1": "previous_id", "t+1": "next_id", "stereo": "stereo_id"}
 COLUMNS = (
     *("source_dataset", "split", "condition", "camera", "scene_id", "width", "height"),
     *(*NEIGHBOURS.values(), LIDAR, EXACT),

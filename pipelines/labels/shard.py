@@ -31,7 +31,7 @@ from nightrain.pipelines.runs.batches import in_batches
 FRAME_COLUMNS = (*NAMED, "description", "image", "width", "height", "intrinsics", "T_world_camera")
 NEIGHBOUR_COLUMNS = tuple(
     name.format(side)
-    for side in ("prev", "next")
+    for side in ("previous", "next")
     for name in ("{}_id", "{}_timestamp_us", "{}_image", "{}_intrinsics", "T_{}_camera")
 )
 TEACHERS_FAULTS = (Reason.BAD_OUTPUT, Reason.ENGINE_ERROR)

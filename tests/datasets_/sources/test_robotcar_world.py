@@ -35,7 +35,7 @@ def test_the_world_is_read_as_robotcar(tmp_path: Path) -> None:
     report = generate(GenerateJob(dataset=dataset), executor=executor, stop=stop)
     assert report.num_rows == 4 and report.num_quarantined == 0 and verify(dataset).accepted
     (row,) = all_rows(dataset, FRAMES).values()
-    assert row["prev_image"] is not None and row["lidar_depth"] is not None
+    assert row["previous_image"] is not None and row["lidar_depth"] is not None
 
 
 def agrees_with_the_truth(source: RobotCarSource, world: Path, time_us: int) -> None:
