@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nightrain.datasets.errors import DamagedInput, DiskFull, InvalidRequest, Reason
+from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
@@ -29,7 +29,7 @@ from nightrain.datasets.shards.transaction import (
 )
 from nightrain.pipelines.captions.base import Captioner, captions_table
 from nightrain.pipelines.runs import stop as stopping
-from nightrain.pipelines.runs.batches import in_batches
+from nightrain.pipelines.runs.batches import in_batches, isolate_failures
 
 ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "condition", "timestamp_us")
 COLUMNS = ("frame_id", *ORIGIN, "description", "image", "licence", "attribution")
@@ -120,22 +120,14 @@ class CaptionShard:
         self, rows: Sequence[Row], images: dict[str, np.ndarray]
     ) -> list[str | Exception]:
         """One caption or failure per row; where a batch fails, its frames are captioned alone."""
-        try:
-            return list(self._ask(rows, images)) if rows else []
-        except (InvalidRequest, DiskFull):  # no other frame would fare better
-            raise
-        except Exception as error:  # some frame's fault: find out whose
-            if len(rows) == 1:
-                return [error]
-            return [caption for row in rows for caption in self._captions([row], images)]
 
-    def _ask(self, rows: Sequence[Row], images: dict[str, np.ndarray]) -> list[str]:
-        captions = self.captioner.caption(
-            [images[row["frame_id"]] for row in rows], [row["description"] or "" for row in rows]
-        )
-        if len(captions) != len(rows):
-            raise ValueError(f"{len(rows)} captions were asked for, {len(captions)} came")
-        return captions
+        def run(rows: Sequence[Row]) -> list[str]:
+            return self.captioner.caption(
+                [images[row["frame_id"]] for row in rows],
+                [row["description"] or "" for row in rows],
+            )
+
+        return isolate_failures(rows, run)
 
 
 def _caption_row(row: Row, caption: str, about: dict[str, str], device: str, seconds: float) -> Row:

@@ -1,11 +1,12 @@
-"""Asking a teacher: one depth map or one failure per picture."""
+"""Depth of a batch of pictures: one depth map or one failure per picture."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from nightrain.datasets.errors import DamagedInput, DiskFull, InvalidRequest, Reason
+from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.pipelines.labels.labelling_model import Teacher
+from nightrain.pipelines.runs.batches import isolate_failures
 
 
 def predict_each(
@@ -13,28 +14,27 @@ def predict_each(
 ) -> list[np.ndarray | DamagedInput]:
     """Depth (H, W) float32 in metres, all finite and positive, or a failure per picture.
 
-    Where a batch fails, its pictures are tried alone. A teacher always gets `batch_size` pictures,
+    Where a batch fails, its pictures are tried alone. The model always gets `batch_size` pictures,
     the last one repeated: what a network gives for a picture depends in the last bits on how many
     there are, and must not depend on where a run was interrupted. Raises InvalidRequest, DiskFull.
     """
-    if not images:
-        return []
-    padded = [*images, *[images[-1]] * (batch_size - len(images))]
-    try:
+
+    def predict(images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        padded = [*images, *[images[-1]] * (batch_size - len(images))]
         found = teacher.predict(padded)
         if len(found) != len(padded):
-            raise ValueError(f"{len(padded)} depth maps were asked for, {len(found)} came")
-    except (InvalidRequest, DiskFull):  # no other picture would fare better
-        raise
-    except Exception as error:  # some picture's fault: find out whose
-        if len(images) == 1:
-            return [DamagedInput(Reason.ENGINE_ERROR, f"{type(error).__name__}: {error}")]
-        return [depth for image in images for depth in predict_each(teacher, [image], batch_size)]
-    return [_checked(np.asarray(found[i]), image) for i, image in enumerate(images)]
+            raise ValueError(f"expected {len(padded)} depth maps, found {len(found)}")
+        return found[: len(images)]
+
+    outcomes = isolate_failures(images, predict)
+    return [_checked(o, image) for o, image in zip(outcomes, images, strict=True)]
 
 
-def _checked(depth_m: np.ndarray, image: np.ndarray) -> np.ndarray | DamagedInput:
-    """The depth as float32, or why it is none."""
+def _checked(outcome: np.ndarray | Exception, image: np.ndarray) -> np.ndarray | DamagedInput:
+    """The depth as float32, or why there is none."""
+    if isinstance(outcome, Exception):
+        return DamagedInput(Reason.ENGINE_ERROR, f"{type(outcome).__name__}: {outcome}")
+    depth_m = np.asarray(outcome)
     if depth_m.shape != image.shape[:2]:
         return DamagedInput(
             Reason.BAD_OUTPUT,
