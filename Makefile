@@ -1,7 +1,7 @@
 # Two commands are all the set-up there is: `make demo` and `make test`. Each prepares .venv by itself
 # with the versions of requirements.lock, and does nothing where it is up to date.
 .POSIX:
-.PHONY: demo test check bench setup lock clean
+.PHONY: demo test check bench docs setup lock clean
 
 VENV = .venv
 BIN = $(VENV)/bin
@@ -28,6 +28,10 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m nightrain.benchmarks.all
+
+# Into site/, without network; a warning is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 setup: $(READY)
 
