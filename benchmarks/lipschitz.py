@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.depthmodel.config import StrictConfig
 from nightrain.depthmodel.decoders.coupling import Coupling, plain_weights
 from nightrain.depthmodel.decoders.strict import CELL, LATENT_CHANNELS, StrictDecoder
-from nightrain.depthmodel.strict_config import StrictConfig
 
 Map = Callable[[Tensor], Tensor]
 Low = tuple[Tensor, Tensor]

@@ -26,10 +26,9 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.auxview.view import AuxImages, view_of
-from nightrain.depthmodel.config import DepthConfig
-from nightrain.depthmodel.losses.restorer_loss import RestorerLoss
+from nightrain.depthmodel.config import DepthConfig, RestorationConfig
+from nightrain.depthmodel.losses.restoration import RestorerLoss
 from nightrain.depthmodel.network.model import DepthModel, Maps
-from nightrain.depthmodel.restoration_config import RestorationConfig
 from nightrain.depthmodel.roles.config import RestorerConfig, TrainConfig
 from nightrain.depthmodel.roles.objective import Batch
 from nightrain.depthmodel.training.loop import train

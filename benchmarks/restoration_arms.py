@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from nightrain.datasets.conditions import Condition
-from nightrain.depthmodel.auxview.view import ViewKind
+from nightrain.depthmodel.config import ViewKind
 from nightrain.depthmodel.training.restoration_presets import SPARSE_SHARE, WORLD_VIEW
 
 Lower = Literal["fusion", "invertible"]

@@ -10,11 +10,15 @@ with DINOv2 ViT-S at 518 x 784 and T = 4.
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nightrain.depthmodel.config import BackboneConfig, DepthConfig, DptConfig
+from nightrain.depthmodel.config import (
+    BackboneConfig,
+    DepthConfig,
+    DptConfig,
+    PixelFormerConfig,
+    RestorationConfig,
+)
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.presets import world_depth
-from nightrain.depthmodel.pixelformer_config import PixelFormerConfig
-from nightrain.depthmodel.restoration_config import RestorationConfig
 from nightrain.depthmodel.training.restoration_presets import world_restoration_network
 
 SMALL_HEAD = DptConfig(reassemble_channels=(48, 96, 192, 384), fusion_channels=64)

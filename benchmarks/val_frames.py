@@ -9,7 +9,7 @@ import torch
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.loader import TrainingSet, make_loader
-from nightrain.depthmodel.auxview.view import ViewKind
+from nightrain.depthmodel.config import ViewKind
 from nightrain.depthmodel.evaluation.metrics import DepthMetrics, score_image
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.roles.objective import Batch

@@ -11,15 +11,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.auxview_config import AuxViewConfig
-from nightrain.depthmodel.pixelformer_config import PixelFormerConfig
-from nightrain.depthmodel.restoration_config import RestorationConfig
-from nightrain.depthmodel.strict_config import StrictConfig
 from nightrain.depthmodel.weights import Weights
 
 Kind = Literal["dinov2", "swin", "resnet", "convnext"]
 Normalisation = Literal["imagenet", "per-image", "none"]
+ViewKind = Literal["stereo", "previous"]
 Channels = Annotated[int, Field(ge=4, le=4096)]
+Cells = Annotated[int, Field(ge=1, le=64)]
 SIZES: dict[Kind, tuple[str, ...]] = {  # their numbers are in depthmodel/network/encoder.py
     "dinov2": ("small", "base", "large", "giant", "mini", "test"),
     "swin": ("tiny", "small", "base", "large", "test"),
@@ -69,6 +67,131 @@ class DptConfig(Frozen):
         if self.lower == "invertible" and self.fusion_channels % 2:
             raise ValueError(
                 f"fusion_channels {self.fusion_channels}: invertible stages need an even number"
+            )
+        return self
+
+
+class PixelFormerConfig(Frozen):
+    """The decoder of PixelFormer; the defaults are the published one's, for a Swin-L.
+
+    The widths of the four stages are 1, 2, 4 and 8 times `embed_dim`, from fine to coarse. With
+    `lower` "invertible" its two finest stages are couplings (depthmodel/decoders/invertible.py).
+    """
+
+    kind: Literal["pixelformer"] = "pixelformer"
+    lower: Literal["attention", "invertible"] = "attention"
+    embed_dim: Channels = 128
+    head_dim: Channels = 32  # of an attention head
+    window: int = Field(default=7, ge=2, le=32)  # side of an attention window, in cells
+    mlp_ratio: int = Field(default=4, ge=1, le=8)
+    num_bins: int = Field(default=256, ge=2, le=1024)
+    num_pairs: int = Field(default=2, ge=1, le=8)  # couplings of an invertible stage
+    scale_bound: float = Field(default=0.5, gt=0, le=2)  # of the logarithm of their scale
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> "PixelFormerConfig":
+        if self.embed_dim % self.head_dim:
+            raise ValueError(
+                f"embed_dim {self.embed_dim} is no multiple of head_dim {self.head_dim}"
+            )
+        if self.embed_dim % 2:
+            raise ValueError(f"embed_dim {self.embed_dim}: pixel shuffling needs an even number")
+        return self
+
+    @property
+    def embed_dims(self) -> tuple[int, int, int, int]:
+        """Channelss of the four stages, fine to coarse."""
+        return self.embed_dim, 2 * self.embed_dim, 4 * self.embed_dim, 8 * self.embed_dim
+
+
+class StrictConfig(Frozen):
+    """The strict decoder: log depth = log(middle_depth_m) + sigma * (isometries and couplings).
+
+    `scale_bound` (a) and `lipschitz` (alpha) decide the provable constants: per half step 1.338 and
+    1.368 at the defaults, and they multiply. `hidden_channels` and `condition_channels` are widths
+    inside the couplings, of which the constants do not depend.
+    """
+
+    kind: Literal["strict"] = "strict"
+    scale_bound: float = Field(default=0.25, ge=0, le=2)  # |log s| <= a
+    lipschitz: float = Field(default=0.25, ge=0, le=2)  # of the shift, in the half it looks at
+    num_half_steps: int = Field(default=2, ge=1, le=8)  # at each of 1/16, 1/8 and 1/4
+    upsampling: Literal["haar", "shuffle"] = "haar"
+    middle_depth_m: float = Field(default=10.0, gt=0, allow_inf_nan=False)
+    # about the standard deviation of log depth on a road
+    sigma: float = Field(default=0.7, gt=0, allow_inf_nan=False)
+    hidden_channels: int = Field(default=64, ge=1, le=1024)
+    condition_channels: int = Field(default=32, ge=1, le=1024)
+
+
+class RestorationConfig(Frozen):
+    """Residual-shift diffusion in feature space, or the one-step control of the same capacity.
+
+    `multipliers` has one entry per resolution of the UNet, `base_channels` wide each. `kappa` is
+    the noise in units of the features' standard deviation; `power` and `min_noise` shape the
+    schedule. `stochastic` steps draw noise where a source of it is given. `full_gradient` lets the
+    gradient through all steps. `num_components` restores inside that many principal components.
+    """
+
+    kind: Literal["diffusion", "one-step"] = "diffusion"
+    base_channels: int = Field(default=64, ge=8, le=512, multiple_of=8)
+    multipliers: tuple[Annotated[int, Field(ge=1, le=8)], ...] = Field(
+        default=(1, 2, 2, 4), min_length=1, max_length=4
+    )
+    num_blocks: int = Field(default=2, ge=1, le=8)  # at each resolution, down and up
+    num_steps: int = Field(default=4, ge=1, le=100)
+    kappa: float = Field(default=0.5, ge=0.0, le=10.0)
+    power: float = Field(default=0.3, gt=0.0, le=10.0)
+    min_noise: float = Field(default=0.2, gt=0.0, lt=0.99)
+    stochastic: bool = False
+    full_gradient: bool = False
+    num_components: int | None = Field(default=None, ge=1, le=4096)
+
+    @property
+    def effective_steps(self) -> int:
+        """Steps that are taken: one for the control, whatever `num_steps` says."""
+        return 1 if self.kind == "one-step" else self.num_steps
+
+    @property
+    def effective_kappa(self) -> float:
+        """Noise that is added: none for the control, whatever `kappa` says."""
+        return 0.0 if self.kind == "one-step" else self.kappa
+
+
+class AuxViewConfig(Frozen):
+    """What the other view is to this one, how far to search it, and the widths of the layers.
+
+    "stereo": a rectified pair; "pose": another camera of known pose, swept by planes; "search":
+    nothing known, windows look for their place. Cells are compared by their features, or by the
+    pictures' own pixels in them, which see shifts of a small part of a cell. Pixels are of the
+    network's input, cells of its feature grids. The defaults are the specification's, for KITTI;
+    they never change.
+    """
+
+    alignment: Literal["stereo", "pose", "search"] = "stereo"
+    compare: Literal["features", "pictures"] = "features"
+    descriptor_channels: int = Field(default=16, ge=1, le=512)
+    refinement_channels: int = Field(default=16, ge=1, le=512)
+    attention_channels: int = Field(default=32, ge=1, le=1024)
+    attention_heads: int = Field(default=2, ge=1, le=64)
+    attention_window: Cells = 7
+    # stereo
+    max_disparity_px: float = Field(default=192.0, gt=0, le=4096)
+    steps_per_cell: int = Field(default=2, ge=1, le=8)
+    # pose
+    num_planes: int = Field(default=32, ge=3, le=256)
+    sweep_ratio: float = Field(default=2.0, gt=1, le=100)  # from monocular depth / 2 to times 2
+    # search
+    window_cells: Cells = 8  # of the coarser grid
+    search_radius_cells: Cells = 8  # of the coarser grid
+    refine_radius_cells: Cells = 2  # of the finer grid
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "AuxViewConfig":
+        if self.attention_channels % self.attention_heads:
+            raise ValueError(
+                f"attention_heads {self.attention_heads} must divide attention_channels "
+                f"{self.attention_channels}"
             )
         return self
 
@@ -127,6 +250,16 @@ class DepthConfig(Frozen):
         """The same network whose encoder's weights come with all the others."""
         backbone = self.backbone.model_copy(update={"pretrained": None})
         return self.model_copy(update={"backbone": backbone})
+
+
+class PoseConfig(Frozen):
+    """A pose network; the scales make its first motions small."""
+
+    size: Literal["18", "50", "mini", "micro", "test"] = "18"  # of the ResNet
+    pretrained: Weights | None = None  # of a ResNet for one image
+    hidden_channels: Channels = 256
+    rotation_scale: float = Field(default=0.01, gt=0)  # radians per unit of output
+    translation_scale_m: float = Field(default=0.01, gt=0)
 
 
 def parse_config(text: str | bytes, where: str) -> DepthConfig:

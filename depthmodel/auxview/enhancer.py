@@ -27,7 +27,7 @@ from nightrain.depthmodel.auxview.matching import Descriptor, Match, on_grid
 from nightrain.depthmodel.auxview.plane_sweep import PlaneSweep, rays_of
 from nightrain.depthmodel.auxview.search import WindowSearch
 from nightrain.depthmodel.auxview.stereo import RectifiedMatching, check_rectified
-from nightrain.depthmodel.auxview_config import AuxViewConfig
+from nightrain.depthmodel.config import AuxViewConfig
 from nightrain.depthmodel.decoders.dpt import resize
 
 ENOUGH, SLOPE = 0.5, 20.0  # mean validity at which a view is half believed, and how suddenly

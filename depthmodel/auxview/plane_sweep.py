@@ -23,7 +23,7 @@ from nightrain.depthmodel.auxview.matching import (
     local_mean,
     sample,
 )
-from nightrain.depthmodel.auxview_config import AuxViewConfig
+from nightrain.depthmodel.config import AuxViewConfig
 from nightrain.depthmodel.decoders.dpt import resize
 
 NEAREST_M, FARTHEST_M = 1.0, 100.0  # of the sweep without a first depth

@@ -24,7 +24,7 @@ from nightrain.depthmodel.auxview.matching import (
     sample,
     vertex,
 )
-from nightrain.depthmodel.auxview_config import AuxViewConfig
+from nightrain.depthmodel.config import AuxViewConfig
 
 
 class WindowSearch(nn.Module):

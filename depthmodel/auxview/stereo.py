@@ -27,7 +27,7 @@ from nightrain.depthmodel.auxview.matching import (
     peak,
     sample,
 )
-from nightrain.depthmodel.auxview_config import AuxViewConfig
+from nightrain.depthmodel.config import AuxViewConfig
 
 MARGIN_CELLS = 1  # of candidates below no disparity
 CONSISTENT_CELLS = 1.0  # how far the two images' disparities may differ

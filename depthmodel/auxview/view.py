@@ -1,15 +1,14 @@
 """Another camera's view of the same moment or the one before, as the network is given it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from nightrain.datasets.frame import scaled_intrinsics
 from nightrain.datasets.io.images import resize_image
-
-ViewKind = Literal["stereo", "previous"]
+from nightrain.depthmodel.config import ViewKind
 
 
 class AuxImages(NamedTuple):

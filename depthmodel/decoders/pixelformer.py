@@ -15,16 +15,40 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from nightrain.depthmodel.config import PixelFormerConfig
 from nightrain.depthmodel.decoders.bins import BinCentres, expected_depth, logits_expecting
 from nightrain.depthmodel.decoders.dpt import resize
 from nightrain.depthmodel.decoders.invertible import InvertibleStages, fit_grid
-from nightrain.depthmodel.decoders.query_initialiser import QueryInitialiser
 from nightrain.depthmodel.decoders.window_attention import WindowCrossAttention
-from nightrain.depthmodel.pixelformer_config import PixelFormerConfig
 from nightrain.depthmodel.precision import at_least_float32, full_precision
 
 ONE_GRID_FACTORS = (4.0, 2.0, 1.0, 0.5)  # by which a ViT's maps become a pyramid, as in DPT
+POOLED = (1, 2, 3, 6)  # cells along a side
+
+
+class QueryInitialiser(nn.Module):
+    """The coarsest encoder map (B, C, h, w) -> queries (B, width, h, w), of any grid."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels, width, 1, bias=False), nn.GroupNorm(1, width), nn.ReLU()
+            )
+            for _ in POOLED
+        )
+        self.merge = nn.Conv2d(channels + len(POOLED) * width, width, 3, padding=1)
+
+    def forward(self, coarsest: torch.Tensor) -> torch.Tensor:
+        """Queries on the same grid."""
+        size = (coarsest.shape[2], coarsest.shape[3])
+        context = [
+            resize(branch(F.adaptive_avg_pool2d(coarsest, cells)), size)
+            for branch, cells in zip(self.branches, POOLED, strict=True)
+        ]
+        return self.merge(torch.cat((coarsest, *context), dim=1))
 
 
 class AttentionStage(nn.Module):

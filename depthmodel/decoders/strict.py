@@ -21,15 +21,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.depthmodel.config import StrictConfig
 from nightrain.depthmodel.decoders.coupling import Coupling
-from nightrain.depthmodel.decoders.haar import haar_analysis, haar_synthesis
 from nightrain.depthmodel.precision import exact_convolutions
-from nightrain.depthmodel.strict_config import StrictConfig
 
 CELL = 16  # values of u per entry of z's grid and axis
 LATENT_CHANNELS = CELL * CELL
 COUPLED_CHANNELS = (256, 64, 16)  # at 1/16, 1/8, 1/4
 PACKED_CELL = 8  # pixels per entry of a pyramid's packed feature, see feature_pack.py
+HADAMARD = ((1, 1, 1, 1), (1, -1, 1, -1), (1, 1, -1, -1), (1, -1, -1, 1))
 
 
 class Condition(nn.Module):
@@ -180,6 +180,26 @@ def inverse_projected_target(
         )
     log_depth = torch.where(mask, depth_m, 1.0).to(u).log()
     return decoder.inverse(torch.where(mask, log_depth, u), low)
+
+
+def haar_synthesis(coefficients: Tensor) -> Tensor:
+    """Pixels (B, C, 2h, 2w) of Haar coefficients (B, 4C, h, w); lengths stay. Haar 1910."""
+    batch, channels, height, width = coefficients.shape
+    kinds = coefficients.view(batch, 4, channels // 4, height, width)
+    pixels = torch.einsum("pk,bkchw->bcphw", _hadamard(kinds), kinds)  # (B, C, 4, h, w)
+    return F.pixel_shuffle(pixels.reshape(batch, channels, height, width), 2)
+
+
+def haar_analysis(pixels: Tensor) -> Tensor:
+    """Haar coefficients (B, 4C, h, w) of pixels (B, C, 2h, 2w): the inverse of the synthesis."""
+    batch, channels, height, width = pixels.shape
+    blocks = F.pixel_unshuffle(pixels, 2).view(batch, channels, 4, height // 2, width // 2)
+    kinds = torch.einsum("kp,bcphw->bkchw", _hadamard(blocks), blocks)  # (B, 4, C, h, w)
+    return kinds.reshape(batch, 4 * channels, height // 2, width // 2)
+
+
+def _hadamard(like: Tensor) -> Tensor:
+    return like.new_tensor(HADAMARD) / 2
 
 
 def check_sixteenths(size: tuple[int, int]) -> None:

@@ -11,7 +11,7 @@ limit, and where teachers disagree the least cost lies on the near side of their
 import torch
 from torch import Tensor
 
-from nightrain.depthmodel.map_shapes import same_shape
+from nightrain.depthmodel.losses.base import same_shape
 
 
 def distillation_loss(

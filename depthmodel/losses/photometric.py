@@ -9,7 +9,7 @@ kornia's SSIM weighs its window by a Gaussian and is another function.
 import torch.nn.functional as F
 from torch import Tensor
 
-from nightrain.depthmodel.map_shapes import same_shape
+from nightrain.depthmodel.losses.base import same_shape
 
 SSIM_WEIGHT = 0.85
 C1, C2 = 0.01**2, 0.03**2  # for images in [0, 1]

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nightrain.depthmodel.map_shapes import same_shape
+from nightrain.depthmodel.losses.base import same_shape
 
 MaskMode = Literal["reliable", "printed", "none"]
 

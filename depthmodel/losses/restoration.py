@@ -12,16 +12,29 @@ not public; the weights a, b and c are chosen where these functions are called.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.depthmodel.losses.base import same_shape
 from nightrain.depthmodel.losses.silog import silog_loss
-from nightrain.depthmodel.map_shapes import same_shape
 
 STEP_DECAY = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorerLoss:
+    """Weights; a part with weight 0 is not computed. The paper's are not public: ours."""
+
+    silog: float = 1.0
+    step_decay: float = STEP_DECAY  # of a step's weight, for each step before the last
+    deviation: float = 0.1  # of the steps' estimates from the last one
+    projected: float = 0.0  # towards depth taken back through a strict decoder
+    residual: float = 1e-3  # size of what is restored
+    max_depth_m: float = 80.0
 
 
 class StepsSiLog(NamedTuple):

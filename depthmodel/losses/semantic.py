@@ -9,7 +9,7 @@ without its margin. f: frozen, of the clear frame; f': of the student, on what i
 import torch.nn.functional as F
 from torch import Tensor
 
-from nightrain.depthmodel.map_shapes import same_shape
+from nightrain.depthmodel.losses.base import same_shape
 
 
 def semantic_loss(student_features: Tensor, frozen_features: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nightrain.depthmodel.map_shapes import same_shape
+from nightrain.depthmodel.losses.base import same_shape
 
 SCALE, VARIANCE_FOCUS = 10.0, 0.85
 EPS = 1e-8  # below the root: its gradient is finite at perfect depth; adds 0.001 at most

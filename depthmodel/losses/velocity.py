@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nightrain.depthmodel.map_shapes import same_shape
+from nightrain.depthmodel.losses.base import same_shape
 
 
 def velocity_loss(

@@ -26,7 +26,7 @@ from transformers import (
 from transformers.utils import logging
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.config import BackboneConfig, Kind
+from nightrain.depthmodel.config import BackboneConfig, Kind, Normalisation
 from nightrain.depthmodel.weights import resolve
 
 # Numbers of the published models (their config.json on the hub); "mini" and "micro" are ours, for
@@ -104,6 +104,10 @@ CLASSES: dict[Kind, tuple[Any, Any]] = {
 NEW = ("hidden_states_norms.", "swin.layernorm.")
 LEFT_OUT = ("classifier.", "pooler", "layernorm.", "mask_token", "relative_position_index")
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+MIN_STD = 1e-3  # of a picture of one colour
+
 
 class Backbone(nn.Module):
     """An encoder: image (B, 3, H, W), normalised -> four maps (B, C_i, h_i, w_i), fine to coarse.
@@ -140,6 +144,18 @@ class Backbone(nn.Module):
             return fine, self.encoder.encoder.stages[1](fine)
         fine, coarse, *_ = self(image)
         return fine, coarse
+
+
+def normalised(image: torch.Tensor, how: Normalisation) -> torch.Tensor:
+    """An image (B, 3, H, W), RGB in [0, 1], as an encoder wants it."""
+    if how == "imagenet":
+        mean, std = (image.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        return (image - mean) / std
+    if how == "per-image":
+        mean = image.mean(dim=(1, 2, 3), keepdim=True)
+        std = (image - mean).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+        return (image - mean) / std.clamp_min(MIN_STD)
+    return image
 
 
 def encoder_config(config: BackboneConfig, in_channels: int = 3) -> PreTrainedConfig:

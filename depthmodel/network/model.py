@@ -24,18 +24,16 @@ from torch import nn
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.enhancer import AuxView, AuxViewEnhancer
 from nightrain.depthmodel.auxview.view import AuxImages, AuxPicture
-from nightrain.depthmodel.config import DepthConfig
+from nightrain.depthmodel.config import DepthConfig, StrictConfig
 from nightrain.depthmodel.decoders.dpt import DptHead, resize
 from nightrain.depthmodel.decoders.pixelformer import PixelFormerDecoder
 from nightrain.depthmodel.decoders.strict import LATENT_CHANNELS, StrictDecoder
 from nightrain.depthmodel.network import model_folder as storage
-from nightrain.depthmodel.network.encoder import Backbone
+from nightrain.depthmodel.network.encoder import Backbone, normalised
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.predict import predict_pictures
-from nightrain.depthmodel.normalisation import normalised
 from nightrain.depthmodel.restoration.feature_pack import FeaturePack
 from nightrain.depthmodel.restoration.restoration import FeatureRestoration
-from nightrain.depthmodel.strict_config import StrictConfig
 
 MIN_SIDE_PIXELS = 32
 

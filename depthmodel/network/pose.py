@@ -5,30 +5,18 @@ other, a few convolutions, and the mean over the image of six small numbers.
 """
 
 from pathlib import Path
-from typing import Literal
 
 import torch
 from kornia.geometry.conversions import axis_angle_to_rotation_matrix
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from torch import nn
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.config import BackboneConfig, Channels, Frozen
+from nightrain.depthmodel.config import BackboneConfig, PoseConfig
 from nightrain.depthmodel.network import pose_folder as pose_storage
 from nightrain.depthmodel.network.encoder import Backbone
-from nightrain.depthmodel.weights import Weights
 
 PIXEL_MEAN, PIXEL_STD = 0.45, 0.225  # of ImageNet over all colours, as in monodepth2
-
-
-class PoseConfig(Frozen):
-    """A pose network; the scales make its first motions small."""
-
-    size: Literal["18", "50", "mini", "micro", "test"] = "18"  # of the ResNet
-    pretrained: Weights | None = None  # of a ResNet for one image
-    hidden_channels: Channels = 256
-    rotation_scale: float = Field(default=0.01, gt=0)  # radians per unit of output
-    translation_scale_m: float = Field(default=0.01, gt=0)
 
 
 class PoseNet(nn.Module):

@@ -6,8 +6,7 @@ ViT-B/14 with a DPT head at 784 x 518, and a pose network on a ResNet-18.
 `world_*` train from scratch on two CPU cores, on the built-in world.
 """
 
-from nightrain.depthmodel.config import BackboneConfig, DepthConfig, DptConfig
-from nightrain.depthmodel.network.pose import PoseConfig
+from nightrain.depthmodel.config import BackboneConfig, DepthConfig, DptConfig, PoseConfig
 from nightrain.depthmodel.weights import Weights
 
 DINOV2_BASE = Weights("facebook/dinov2-base")

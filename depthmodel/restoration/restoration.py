@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.depthmodel.config import RestorationConfig
 from nightrain.depthmodel.restoration.feature_statistics import feature_statistics
 from nightrain.depthmodel.restoration.residual_shift import (
     deterministic_step,
@@ -20,7 +21,6 @@ from nightrain.depthmodel.restoration.residual_shift import (
     stochastic_step,
 )
 from nightrain.depthmodel.restoration.unet import RestorationUNet
-from nightrain.depthmodel.restoration_config import RestorationConfig
 
 
 class FeatureRestoration(nn.Module):

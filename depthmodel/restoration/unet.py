@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nightrain.depthmodel.restoration_config import RestorationConfig
+from nightrain.depthmodel.config import RestorationConfig
 
 HEAD_CHANNELS = 32
 NUM_GROUPS = 32

@@ -6,13 +6,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nightrain.datasets.loader.config import TrainingSetConfig
-from nightrain.depthmodel.auxview.view import ViewKind
-from nightrain.depthmodel.config import DepthConfig
+from nightrain.depthmodel.config import DepthConfig, PoseConfig, StrictConfig, ViewKind
 from nightrain.depthmodel.losses.mixtures import StudentLoss, TeacherLoss
-from nightrain.depthmodel.losses.restorer_loss import RestorerLoss
-from nightrain.depthmodel.network.pose import PoseConfig
+from nightrain.depthmodel.losses.restoration import RestorerLoss
 from nightrain.depthmodel.optimiser import OptimiserConfig
-from nightrain.depthmodel.strict_config import StrictConfig
 from nightrain.depthmodel.weights import Weights
 
 Count = Annotated[int, Field(ge=1)]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.depthmodel.config import RestorationConfig
 from nightrain.depthmodel.network.presets import paper_depth, paper_pose, world_depth, world_pose
 from nightrain.depthmodel.optimiser import OptimiserConfig
-from nightrain.depthmodel.restoration_config import RestorationConfig
 from nightrain.depthmodel.roles.config import (
     LIDAR_LOSS,
     RestorerConfig,

@@ -8,12 +8,15 @@ The paper's settings are not public; sizes are its figure's and PixelFormer's, r
 """
 
 from nightrain.datasets.loader.config import TrainingSetConfig
-from nightrain.depthmodel.auxview_config import AuxViewConfig
-from nightrain.depthmodel.config import BackboneConfig, DepthConfig
+from nightrain.depthmodel.config import (
+    AuxViewConfig,
+    BackboneConfig,
+    DepthConfig,
+    PixelFormerConfig,
+    RestorationConfig,
+)
 from nightrain.depthmodel.network.presets import world_depth
 from nightrain.depthmodel.optimiser import OptimiserConfig
-from nightrain.depthmodel.pixelformer_config import PixelFormerConfig
-from nightrain.depthmodel.restoration_config import RestorationConfig
 from nightrain.depthmodel.roles.config import RestorerConfig, TrainConfig
 from nightrain.depthmodel.weights import Weights
 

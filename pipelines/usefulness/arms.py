@@ -13,9 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.corruptions import Corruptions
-from nightrain.depthmodel.config import DepthConfig
+from nightrain.depthmodel.config import DepthConfig, RestorationConfig
 from nightrain.depthmodel.losses.mixtures import StudentLoss
-from nightrain.depthmodel.restoration_config import RestorationConfig
 from nightrain.depthmodel.roles.config import StudentConfig, TrainConfig
 from nightrain.depthmodel.training.presets import checked, with_restoration, world_student
 from nightrain.depthmodel.training.restoration_presets import world_restoration_network

@@ -1,6 +1,8 @@
 """A configuration is checked where it is made, survives JSON, and its identity is stable."""
 
 import json
+import subprocess
+import sys
 from typing import get_args
 
 import pytest
@@ -13,6 +15,8 @@ from nightrain.depthmodel.config import (
     DepthConfig,
     DptConfig,
     Kind,
+    RestorationConfig,
+    StrictConfig,
     parse_config,
 )
 from nightrain.depthmodel.network.encoder import CLASSES, NUMBERS
@@ -76,3 +80,63 @@ def test_another_architecture_is_named() -> None:
 def test_nothing_is_changed_after_the_fact() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         DptConfig().fusion_channels = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"base_channels": 12},
+        {"multipliers": ()},
+        {"multipliers": (1, 1, 1, 1, 1)},
+        {"num_steps": 0},
+        {"kappa": -1},
+        {"min_noise": 0.99},
+        {"num_components": 0},
+        {"steps": 4},
+    ],
+)
+def test_a_restoration_out_of_range_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        RestorationConfig.model_validate(wrong)
+
+
+def test_control_takes_one_step_without_noise_whatever_else_is_said() -> None:
+    ours = RestorationConfig(num_steps=8, kappa=2.0)
+    control = ours.model_copy(update={"kind": "one-step"})
+    assert (ours.effective_steps, ours.effective_kappa) == (8, 2.0)
+    assert (control.effective_steps, control.effective_kappa) == (1, 0.0)
+
+
+def test_a_restoration_survives_json_and_cannot_be_changed() -> None:
+    config = RestorationConfig(multipliers=(1, 2), num_components=5)
+    assert RestorationConfig.model_validate_json(config.model_dump_json()) == config
+    with pytest.raises(ValidationError):
+        config.kappa = 1.0  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("scale_bound", -0.1),
+        ("lipschitz", float("nan")),
+        ("num_half_steps", 0),
+        ("upsampling", "bilinear"),
+        ("middle_depth_m", 0.0),
+        ("sigma", float("inf")),
+        ("alpha", 0.25),
+    ],
+)
+def test_a_strict_decoder_out_of_range_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=field):
+        StrictConfig.model_validate({field: value})
+
+
+def test_a_strict_decoder_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        StrictConfig().sigma = 1.0
+
+
+def test_reading_it_needs_no_torch() -> None:
+    code = "import sys, nightrain.depthmodel.config; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"

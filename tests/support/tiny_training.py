@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.depthmodel.config import PoseConfig
 from nightrain.depthmodel.losses.mixtures import StudentLoss
 from nightrain.depthmodel.network.model import DepthModel
-from nightrain.depthmodel.network.pose import PoseConfig
 from nightrain.depthmodel.optimiser import OptimiserConfig
 from nightrain.depthmodel.roles.config import (
     LIDAR_LOSS,

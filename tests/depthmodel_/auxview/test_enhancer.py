@@ -9,7 +9,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.enhancer import AuxView, AuxViewEnhancer, Low, ViewDoubt
 from nightrain.depthmodel.auxview.matching import Match
 from nightrain.depthmodel.auxview.view import view_of
-from nightrain.depthmodel.auxview_config import AuxViewConfig
+from nightrain.depthmodel.config import AuxViewConfig
 
 SIZE, CHANNELS, BATCH = (48, 80), (6, 10), 3
 GRIDS = ((12, 20), (6, 10))

@@ -9,7 +9,7 @@ from torch import Tensor
 from nightrain.datasets.frame import scaled_intrinsics
 from nightrain.depthmodel.auxview.matching import Descriptor, Match, cells, sample
 from nightrain.depthmodel.auxview.plane_sweep import PlaneSweep, rays_of
-from nightrain.depthmodel.auxview_config import AuxViewConfig
+from nightrain.depthmodel.config import AuxViewConfig
 
 SIZE, GRID, CHANNELS = (64, 160), (16, 40), 8  # cells of 4 pixels
 K = torch.tensor([[120.0, 0.0, 79.0], [0.0, 130.0, 33.0], [0.0, 0.0, 1.0]])[None]

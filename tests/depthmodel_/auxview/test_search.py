@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nightrain.depthmodel.auxview.matching import Descriptor, Match
 from nightrain.depthmodel.auxview.search import WindowSearch, displacements, square
-from nightrain.depthmodel.auxview_config import AuxViewConfig
+from nightrain.depthmodel.config import AuxViewConfig
 
 FINE, COARSE, CHANNELS = (24, 32), (12, 16), 8
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.matching import Descriptor, Match
 from nightrain.depthmodel.auxview.stereo import RectifiedMatching, check_rectified, correlation
-from nightrain.depthmodel.auxview_config import AuxViewConfig
+from nightrain.depthmodel.config import AuxViewConfig
 
 H, W, CHANNELS, STRIDE = 12, 40, 8, 4
 FOCAL_PX, BASELINE_M = 144.0, 0.54

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from nightrain.depthmodel.decoders.haar import haar_analysis, haar_synthesis
+from nightrain.depthmodel.decoders.strict import haar_analysis, haar_synthesis
 
 
 def noise(*shape: int) -> torch.Tensor:

@@ -18,9 +18,12 @@ from nightrain.benchmarks.lipschitz import (
     train_a_little,
 )
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.decoders.haar import haar_synthesis
-from nightrain.depthmodel.decoders.strict import StrictDecoder, inverse_projected_target
-from nightrain.depthmodel.strict_config import StrictConfig
+from nightrain.depthmodel.config import StrictConfig
+from nightrain.depthmodel.decoders.strict import (
+    StrictDecoder,
+    haar_synthesis,
+    inverse_projected_target,
+)
 
 SIZE = (32, 48)  # height, width
 LOW_CHANNELS = (8, 16)

@@ -23,9 +23,9 @@ from nightrain.benchmarks.lipschitz import (
     stretch_range,
     train_a_little,
 )
+from nightrain.depthmodel.config import StrictConfig
 from nightrain.depthmodel.decoders.coupling import UnitSpectralNorm
 from nightrain.depthmodel.decoders.strict import StrictDecoder
-from nightrain.depthmodel.strict_config import StrictConfig
 
 SIZE = (32, 32)  # height, width
 SMALL = StrictConfig(hidden_channels=16, condition_channels=8)

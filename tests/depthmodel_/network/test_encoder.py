@@ -8,10 +8,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, Dinov2Model, ResNetModel
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.config import BackboneConfig, Kind
+from nightrain.depthmodel.config import BackboneConfig, Kind, PoseConfig
 from nightrain.depthmodel.network.encoder import Backbone
 from nightrain.depthmodel.network.model import DepthModel
-from nightrain.depthmodel.network.pose import PoseConfig, PoseNet
+from nightrain.depthmodel.network.pose import PoseNet
 from nightrain.depthmodel.weights import Weights
 from support.tiny_depth_models import KINDS, published, tiny_config
 

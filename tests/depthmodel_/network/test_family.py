@@ -5,14 +5,17 @@ import torch
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.view import AuxImages
-from nightrain.depthmodel.auxview_config import AuxViewConfig
-from nightrain.depthmodel.config import DepthConfig, Kind
+from nightrain.depthmodel.config import (
+    AuxViewConfig,
+    DepthConfig,
+    Kind,
+    PixelFormerConfig,
+    RestorationConfig,
+    StrictConfig,
+)
 from nightrain.depthmodel.network.family import load_shared
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
-from nightrain.depthmodel.pixelformer_config import PixelFormerConfig
-from nightrain.depthmodel.restoration_config import RestorationConfig
-from nightrain.depthmodel.strict_config import StrictConfig
 from support.tiny_depth_models import KINDS, tiny_config, tiny_model
 
 SMALL = RestorationConfig(base_channels=8, multipliers=(1, 2), num_blocks=1)

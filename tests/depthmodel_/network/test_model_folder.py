@@ -9,14 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nightrain.datasets.errors import DiskFull, InvalidRequest
-from nightrain.depthmodel.auxview_config import AuxViewConfig
-from nightrain.depthmodel.config import Kind
+from nightrain.depthmodel.config import AuxViewConfig, Kind, RestorationConfig, StrictConfig
 from nightrain.depthmodel.network import model_folder as storage
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.model_folder import read_card
-from nightrain.depthmodel.restoration_config import RestorationConfig
-from nightrain.depthmodel.strict_config import StrictConfig
 from nightrain.depthmodel.weights import Weights
 from support.tiny_depth_models import KINDS, published, tiny_config, tiny_model
 

@@ -6,7 +6,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.network.pose import PoseConfig, PoseNet, inverse_pose, pose_matrix
+from nightrain.depthmodel.config import PoseConfig
+from nightrain.depthmodel.network.pose import PoseNet, inverse_pose, pose_matrix
 from nightrain.depthmodel.network.presets import paper_pose, world_pose
 
 TINY = PoseConfig(size="test", hidden_channels=8)

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.depthmodel.config import RestorationConfig
 from nightrain.depthmodel.restoration.residual_shift import noised
 from nightrain.depthmodel.restoration.restoration import FeatureRestoration
-from nightrain.depthmodel.restoration_config import RestorationConfig
 
 CHANNELS, GRID = 6, (5, 7)
 SMALL = RestorationConfig(base_channels=8, multipliers=(1, 2), num_blocks=1)

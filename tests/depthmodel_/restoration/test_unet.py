@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from nightrain.depthmodel.config import RestorationConfig
 from nightrain.depthmodel.restoration.unet import Attention, RestorationUNet
-from nightrain.depthmodel.restoration_config import RestorationConfig
 
 SMALL = RestorationConfig(base_channels=8, multipliers=(1, 2, 2), num_blocks=1)
 

@@ -12,15 +12,13 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Frame
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.sources.base import FrameRef
-from nightrain.depthmodel.auxview_config import AuxViewConfig
-from nightrain.depthmodel.losses.restorer_loss import RestorerLoss
+from nightrain.depthmodel.config import AuxViewConfig, RestorationConfig, StrictConfig
+from nightrain.depthmodel.losses.restoration import RestorerLoss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.optimiser import OptimiserConfig
-from nightrain.depthmodel.restoration_config import RestorationConfig
 from nightrain.depthmodel.roles.config import RestorerConfig, TrainConfig
 from nightrain.depthmodel.roles.restorer import Restorer
-from nightrain.depthmodel.strict_config import StrictConfig
 from nightrain.depthmodel.training.loop import make_accelerator
 from nightrain.depthmodel.training.metrics_log import read_metrics
 from nightrain.depthmodel.training.trainer import Trainer

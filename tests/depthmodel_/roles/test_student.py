@@ -8,11 +8,11 @@ import torch
 from pydantic import ValidationError
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.depthmodel.config import RestorationConfig
 from nightrain.depthmodel.losses.mixtures import StudentLoss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.optimiser import OptimiserConfig
-from nightrain.depthmodel.restoration_config import RestorationConfig
 from nightrain.depthmodel.roles.config import TrainConfig
 from nightrain.depthmodel.roles.student import Student
 from nightrain.depthmodel.training.build import make_objective
