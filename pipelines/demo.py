@@ -25,7 +25,7 @@ from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.ingest.built_in_world import ReadWorldJob, RenderJob, read_world, render
 from nightrain.pipelines.labels.job import LabelJob, label
 from nightrain.pipelines.runs.executors import SerialExecutor
-from nightrain.pipelines.runs.stop import Stop, StopRequested
+from nightrain.pipelines.runs.stop import Stop, WorkCancelled
 
 if TYPE_CHECKING:
     from nightrain.depthmodel.training.loop import TrainReport
@@ -141,7 +141,7 @@ def clear_to_table(job: WholeJob, run_stage: "RunStage") -> WholeReport:
     def run(name: str, stage: BaseModel) -> None:
         report = run_stage(name, stage)
         if report.stopped:
-            raise StopRequested
+            raise WorkCancelled
         if failed := getattr(report, "failed", ()):
             raise NightrainError(f"{name}: {len(failed)} shards failed. {failed[0]}")
 
@@ -154,7 +154,7 @@ def clear_to_table(job: WholeJob, run_stage: "RunStage") -> WholeReport:
         run("train-student", job.student())
         for model in MODELS:
             run("evaluate-depth", job.evaluation(model))
-    except StopRequested:
+    except WorkCancelled:
         return WholeReport(stopped=True)
     return WholeReport(table=written_table(job))
 

@@ -41,8 +41,8 @@ class Rejected:
     row: Row
 
 
-class StopRequested(Exception):
-    """Raised by a producer between two batches when the process was asked to stop."""
+class ShardInterrupted(Exception):
+    """Raised by a producer to end its shard early; the rows finished so far are kept."""
 
 
 class ShardReport(BaseModel):
@@ -109,7 +109,7 @@ def make_shard(
     """Run a producer and commit what it gives, once.
 
     `produce` gets the rows that an interrupted run had finished, by key, and yields every row of
-    the shard in order; when it raises StopRequested the finished rows are kept for the next run.
+    the shard in order; when it raises ShardInterrupted the finished rows are kept for the next run.
     Raises DiskFull, and whatever the producer raises.
     """
     started = time.perf_counter()
@@ -129,7 +129,7 @@ def make_shard(
         ):
             try:
                 counts = _write(produce(partial.rows()), rows, rejected, lease, on_rows)
-            except StopRequested:
+            except ShardInterrupted:
                 partial.keep(rows)
                 return ShardReport(shard=shard, status="stopped", num_rows=rows.num_rows)
             seconds = time.perf_counter() - started

@@ -21,15 +21,14 @@ from nightrain.datasets.shards.transaction import (
     OnRows,
     Rejected,
     ShardReport,
-    StopRequested,
     frames_behind,
     ignore_rows,
     make_shard,
     rejected_frame,
 )
 from nightrain.pipelines.captions.base import Captioner, captions_table
-from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.batches import in_batches, isolate_failures
+from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
 ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "condition", "timestamp_us")
 COLUMNS = ("frame_id", *ORIGIN, "description", "image", "licence", "attribution")
@@ -83,8 +82,7 @@ class CaptionShard:
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
             rows = manifest.reader(frames.rows).rows(COLUMNS)
             for batch in in_batches(rows, self.batch_size):
-                if stopping.current().requested:
-                    raise StopRequested
+                interrupt_if_stopped()
                 yield from self._rows_of(batch, kept, about)
 
         return make_shard(manifest, shard, CAPTIONS, about, produce, on_rows)

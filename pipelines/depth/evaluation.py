@@ -16,7 +16,7 @@ from nightrain.depthmodel.evaluation.frames import EvaluationFrames
 from nightrain.depthmodel.evaluation.results import Evaluation, write_evaluation
 from nightrain.depthmodel.evaluation.settings import BUCKETS, EvaluationSettings, Variant
 from nightrain.depthmodel.evaluation.tables import comparison_table, condition_table
-from nightrain.pipelines.runs.stop import Stop, StopRequested, unless_stopped
+from nightrain.pipelines.runs.stop import Stop, WorkCancelled, unless_stopped
 
 MEDIAN_DEPTH = "median-depth"
 TABLES_FILE, TABLES_JSON_FILE, PICTURE_FILE = "tables.md", "tables.json", "error-maps.png"
@@ -110,7 +110,7 @@ def evaluate_model(
     """
     try:
         evaluation = run_evaluation(job, unless_stopped(stop, on_step))
-    except StopRequested:
+    except WorkCancelled:
         return EvaluationReport(model=job.model, out=str(job.out), stopped=True)
     scores = [evaluation.score(bucket.name) for bucket in BUCKETS]
     return EvaluationReport(

@@ -15,7 +15,6 @@ from nightrain.datasets.shards.transaction import (
     OnRows,
     Rejected,
     ShardReport,
-    StopRequested,
     frames_behind,
     ignore_rows,
     make_shard,
@@ -31,6 +30,7 @@ from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.batches import in_batches
 from nightrain.pipelines.runs.device_lock import sole_use
 from nightrain.pipelines.runs.overlap import overlapped
+from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ class GenerateShard:
         }
 
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
-            if stopping.current().requested:
-                raise StopRequested
+            interrupt_if_stopped()
             tasks = partial(_tasks, manifest, shard, frames, self.recipe)
             limit, prepared = self.recipe.batch_size, prepared_frames()
             maker = BatchMaker(self.recipe, condition, engine, kept, prepared, limit)
@@ -86,10 +85,9 @@ class GenerateShard:
 
 
 def _one_after_the_other(tasks: Iterable[Task], maker: BatchMaker) -> Iterator[Row | Rejected]:
-    """The rows of a shard's tasks in order; raises StopRequested between two batches."""
+    """The rows of a shard's tasks in order; raises ShardInterrupted between two batches."""
     for batch in in_batches(tasks, maker.batch_size):
-        if stopping.current().requested:
-            raise StopRequested
+        interrupt_if_stopped()
         yield from maker.complete(maker.run(maker.prepare(batch)))
 
 
@@ -97,8 +95,7 @@ def _side_by_side(tasks: Iterable[Task], maker: BatchMaker) -> Iterator[Row | Re
     """The same, with several batches on their way; those that were begun are finished."""
 
     def begin(batch: Batch) -> Batch:
-        if stopping.current().requested:
-            raise StopRequested
+        interrupt_if_stopped()
         return maker.begin(batch)
 
     batches = overlapped(

@@ -13,7 +13,7 @@ from nightrain.datasets.world.export.writer import VERSION, write_world
 from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import Executor
 from nightrain.pipelines.runs.run import RunReport
-from nightrain.pipelines.runs.stop import Stop, StopRequested, unless_stopped
+from nightrain.pipelines.runs.stop import Stop, WorkCancelled, unless_stopped
 
 
 class RenderJob(BaseModel):
@@ -78,7 +78,7 @@ def render(job: RenderJob, *, stop: Stop, on_step: Callable[[int, int], None]) -
             processes=job.processes,
             progress=unless_stopped(stop, on_step),
         )
-    except StopRequested:
+    except WorkCancelled:
         return RenderReport(world=name, stopped=True)
     return RenderReport(
         world=name,

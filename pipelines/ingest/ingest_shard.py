@@ -10,13 +10,11 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from nightrain.datasets.errors import DamagedInput, InvalidRequest, PlanMismatch
-from nightrain.datasets.io.atomic import create_exclusively
 from nightrain.datasets.protocols.leakage import describe_scenes
 from nightrain.datasets.protocols.published import has_published_splits
-from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
+from nightrain.datasets.shards.frame_plan import FramePlan, PlannedShard, create_plan, read_plans
+from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import frame_to_row, quarantine_row
 from nightrain.datasets.shards.schema import FRAMES as FRAMES_SCHEMA
@@ -24,51 +22,13 @@ from nightrain.datasets.shards.transaction import (
     OnRows,
     Rejected,
     ShardReport,
-    StopRequested,
     ignore_rows,
     make_shard,
 )
 from nightrain.datasets.sources.base import FrameRef, FrameSource
-from nightrain.pipelines.runs import stop as stopping
+from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
 FRAMES_PER_SHARD = 128
-
-
-class PlannedShard(BaseModel):
-    """The frames of one shard, in order."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    number: int
-    split: str
-    condition: str
-    frame_ids: tuple[str, ...]
-
-
-class IngestPlan(BaseModel):
-    """What one `ingest` command asked for; numbered, never changed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    source: str
-    options: dict[str, str]
-    shards: tuple[PlannedShard, ...]
-
-    @property
-    def frame_ids(self) -> set[str]:
-        """All frames of the plan."""
-        return {frame_id for shard in self.shards for frame_id in shard.frame_ids}
-
-
-class BadFrame(BaseModel):
-    """A frame that the source lists and that could not be read."""
-
-    frame_id: str
-    source_id: str
-    scene_id: str
-    camera: str
-    reason: str
-    message: str
-    shard: str
-    earlier: bool = False  # an earlier run found it; this one did not try again
 
 
 def plan_ingest(
@@ -79,7 +39,7 @@ def plan_ingest(
     *,
     again: bool = False,
     frames_per_shard: int = FRAMES_PER_SHARD,
-) -> IngestPlan:
+) -> FramePlan:
     """The plan of this command: the one on disk if it was given before, else a new one.
 
     `again` plans frames that an earlier plan has and that ended in quarantine. Raises
@@ -96,7 +56,7 @@ def plan_ingest(
     plans = read_plans(root)
     for plan in plans:
         if plan.source == source.name and plan.frame_ids == asked:
-            if not again or not _is_finished(root, plan):
+            if not again or not plan.is_finished(Manifest(root)):
                 return plan
         elif not again and (taken := plan.frame_ids & asked):
             raise PlanMismatch(
@@ -106,51 +66,12 @@ def plan_ingest(
             )
     first = sum(len(plan.shards) for plan in plans)
     shards = tuple(_planned_shards(refs, frames_per_shard, first))
-    plan = IngestPlan(source=source.name, options=options, shards=shards)
-    if not create_exclusively(root, _plan_path(root, len(plans)), plan.model_dump_json().encode()):
+    plan = FramePlan(source=source.name, options=options, shards=shards)
+    if not create_plan(root, len(plans), plan):
         return plan_ingest(  # somebody was faster
             root, source, refs, options, again=again, frames_per_shard=frames_per_shard
         )
     return plan
-
-
-def bad_frames(root: Path, source: str) -> dict[str, BadFrame]:
-    """Frames of a source that are in quarantine now, by id: their last attempt decides.
-
-    Raises CorruptShard.
-    """
-    manifest, bad = Manifest(root), {}
-    for plan in read_plans(root):
-        for planned in plan.shards if plan.source == source else ():
-            entry = manifest.entry(Shard(table=FRAMES, number=planned.number))
-            if entry is not None:
-                for frame_id in planned.frame_ids:
-                    bad.pop(frame_id, None)
-                bad |= {frame.frame_id: frame for frame in _quarantined(manifest, entry)}
-    return bad
-
-
-def read_plans(root: Path) -> list[IngestPlan]:
-    """All plans of a dataset, in their order."""
-    paths = sorted((root / "_plan").glob("*.json"))
-    return [IngestPlan.model_validate_json(path.read_bytes()) for path in paths]
-
-
-def _quarantined(manifest: Manifest, entry: Entry) -> Iterator[BadFrame]:
-    if entry.quarantine is None:
-        return
-    columns = [name for name in BadFrame.model_fields if name not in ("shard", "earlier")]
-    for row in manifest.reader(entry.quarantine).rows(columns):
-        yield BadFrame(**row, shard=entry.shard.name)
-
-
-def _is_finished(root: Path, plan: IngestPlan) -> bool:
-    manifest = Manifest(root)
-    return all(manifest.entry(Shard(table=FRAMES, number=s.number)) for s in plan.shards)
-
-
-def _plan_path(root: Path, number: int) -> Path:
-    return root / "_plan" / f"{number:05d}.json"
 
 
 def _planned_shards(
@@ -195,8 +116,7 @@ class IngestShard:
 
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
             for ref in refs:
-                if stopping.current().requested:
-                    raise StopRequested
+                interrupt_if_stopped()
                 yield kept.get(ref.frame_id) or self._read(ref)
 
         return make_shard(Manifest(self.root), shard, FRAMES_SCHEMA, about, produce, on_rows)
@@ -220,7 +140,7 @@ class IngestShard:
 
 
 def ingest_work(
-    root: Path, source: FrameSource, refs: Sequence[FrameRef], plan: IngestPlan
+    root: Path, source: FrameSource, refs: Sequence[FrameRef], plan: FramePlan
 ) -> tuple[list[Shard], IngestShard]:
     """The shards of a plan and the work that makes them."""
     work = IngestShard(

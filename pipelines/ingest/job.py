@@ -5,16 +5,15 @@ from pathlib import Path
 
 from nightrain.datasets.protocols.leakage import read_set, refs_set, require_disjoint
 from nightrain.datasets.protocols.published import has_published_splits
+from nightrain.datasets.shards.frame_plan import BadFrame, bad_frames
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.datasets.sources.base import FrameRef, FrameSource
-from nightrain.pipelines.generate.plan import (
-    EVALUATION_SPLITS,
-)
-from nightrain.pipelines.ingest.ingest_shard import BadFrame, bad_frames, ingest_work, plan_ingest
+from nightrain.pipelines.ingest.ingest_shard import ingest_work, plan_ingest
 from nightrain.pipelines.ingest.worker_source import spooled
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.runs.executors import Executor
 from nightrain.pipelines.runs.run import RunReport, run
+from nightrain.pipelines.runs.selection import EVALUATION_SPLITS
 from nightrain.pipelines.runs.stop import Stop
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pydantic import BaseModel
 
 from nightrain.datasets.protocols.leakage import scenes_of
+from nightrain.datasets.shards.frame_plan import bad_frames
 from nightrain.datasets.shards.manifest import Entry, Manifest
 from nightrain.datasets.shards.parquet import Row
-from nightrain.pipelines.ingest.ingest_shard import bad_frames
 
 # Of a depth map only the name beside its bytes is read: it says that there is one.
 LIDAR, EXACT = "lidar_depth.path", "exact_depth.path"

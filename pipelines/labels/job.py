@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
-from nightrain.pipelines.generate.plan import select_frames
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.labels.labelling_model import SavedTeacher, Teacher, load_teacher
 from nightrain.pipelines.labels.settings import LabelSettings, labels_table
 from nightrain.pipelines.labels.shard import LabelShard
 from nightrain.pipelines.runs.executors import Executor
 from nightrain.pipelines.runs.run import RunReport, run
+from nightrain.pipelines.runs.selection import select_frames
 from nightrain.pipelines.runs.stop import Stop
 
 

@@ -16,7 +16,6 @@ from nightrain.datasets.shards.transaction import (
     OnRows,
     Rejected,
     ShardReport,
-    StopRequested,
     frames_behind,
     ignore_rows,
     make_shard,
@@ -25,8 +24,8 @@ from nightrain.datasets.shards.transaction import (
 from nightrain.pipelines.labels.labeller import NAMED, Labeller
 from nightrain.pipelines.labels.labelling_model import Teacher
 from nightrain.pipelines.labels.settings import LabelSettings, labels_table
-from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.batches import in_batches
+from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
 FRAME_COLUMNS = (*NAMED, "description", "image", "width", "height", "intrinsics", "T_world_camera")
 NEIGHBOUR_COLUMNS = tuple(
@@ -92,14 +91,13 @@ def _label_all(
 ) -> Iterator[Row | Rejected]:
     """A row per frame, in order; a frame that failed is rejected and keeps its place.
 
-    Raises StopRequested between batches, NightrainError where the teacher failed at every frame:
+    Raises ShardInterrupted between batches, NightrainError where the teacher failed at every frame:
     a shard of empty labels would be committed for good.
     """
     failures: list[DamagedInput] = []
     num_labelled = 0
     for batch in in_batches(rows, labeller.settings.batch_size):
-        if stopping.current().requested:
-            raise StopRequested
+        interrupt_if_stopped()
         for row, made in zip(batch, labeller.label(batch, kept), strict=True):
             if isinstance(made, DamagedInput):
                 failures += [made] if made.reason in TEACHERS_FAULTS else []

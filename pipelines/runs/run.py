@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from nightrain.datasets.io.atomic import require_free
+from nightrain.datasets.shards.frame_plan import BadFrame
 from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ShardWork, ignore_rows
-from nightrain.pipelines.ingest.ingest_shard import BadFrame
 from nightrain.pipelines.runs.executors import Executor, run_plan
 from nightrain.pipelines.runs.stop import Stop
 

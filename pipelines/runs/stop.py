@@ -1,4 +1,4 @@
-"""The wish to stop: set by a signal, asked for between batches."""
+"""Cooperative cancellation: a flag that signals set and that work checks between batches."""
 
 import os
 import signal
@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from multiprocessing.synchronize import Event as ProcessEvent
 from types import FrameType
 
+from nightrain.datasets.shards.transaction import ShardInterrupted
+
 
 class Stop:
-    """A flag that a signal sets and that work looks at between batches."""
+    """A flag that a signal sets and that work checks between batches."""
 
     def __init__(self, event: threading.Event | ProcessEvent | None = None) -> None:
         self._event = event if event is not None else threading.Event()
@@ -18,33 +20,33 @@ class Stop:
 
     @property
     def requested(self) -> bool:
-        """Whether the work in hand should be the last."""
+        """Whether the batch in progress should be the last."""
         return self._event.is_set()
 
     def request(self, signal_number: int | None = None) -> None:
-        """Ask the work to end after the batch in hand."""
+        """Ask the work to end after the batch in progress."""
         self.signal = signal_number
         self._event.set()
 
     @property
     def exit_code(self) -> int:
-        """Exit code of a process that a signal stopped: 128 + its number."""
+        """Exit code of a process that a signal stopped: 128 plus the signal's number."""
         return 128 + (self.signal if self.signal is not None else int(signal.SIGTERM))
 
 
 @contextmanager
 def stop_on_signals(stop: Stop) -> Iterator[Stop]:
-    """Within the block SIGTERM and SIGINT set the flag; a second one ends the process at once."""
+    """Set the flag on SIGTERM and SIGINT within the block; a second signal exits at once."""
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers
         return
 
-    def ask(number: int, _: FrameType | None) -> None:
+    def handle(number: int, _: FrameType | None) -> None:
         if stop.requested:
             os._exit(128 + number)
         stop.request(number)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:
@@ -56,26 +58,32 @@ _current = Stop()
 
 
 def current() -> Stop:
-    """The flag of this process; a worker process has one that its parent sets."""
+    """Return the flag of this process; that of a worker process is set by its parent."""
     return _current
 
 
 def set_current(stop: Stop) -> None:
-    """Make a flag the one of this process."""
+    """Make a flag that of this process."""
     global _current
     _current = stop
 
 
-class StopRequested(Exception):
-    """Work that cannot be left half done was asked to stop; nothing of it is kept."""
+def interrupt_if_stopped() -> None:
+    """Raise ShardInterrupted if this process was asked to stop; call it between two batches."""
+    if _current.requested:
+        raise ShardInterrupted
+
+
+class WorkCancelled(Exception):
+    """Raised to cancel work that cannot be left half done; none of it is kept."""
 
 
 def unless_stopped(stop: Stop, on_step: Callable[[int, int], None]) -> Callable[[int, int], None]:
-    """A progress callback (done, total) that raises StopRequested once the flag is set."""
+    """Wrap a progress callback (done, total): it raises WorkCancelled once the flag is set."""
 
-    def go_on(done: int, total: int) -> None:
+    def checked(done: int, total: int) -> None:
         if stop.requested:
-            raise StopRequested
+            raise WorkCancelled
         on_step(done, total)
 
-    return go_on
+    return checked

@@ -83,8 +83,8 @@ def test_damaged_frames_are_listed_and_decide_the_exit_code(
 def test_only_the_first_twenty_bad_frames_are_printed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from nightrain.datasets.shards.frame_plan import BadFrame
     from nightrain.flows.cli.console import ingest_exit_code, print_bad_frames
-    from nightrain.pipelines.ingest.ingest_shard import BadFrame
     from nightrain.pipelines.runs.run import RunReport
 
     names = {"source_id": "x", "scene_id": "s", "camera": "c", "reason": "r", "shard": "frames/0"}

@@ -1,0 +1,91 @@
+"""Frame plans: which frames each frames shard holds, and which of them could not be read.
+
+    DATASET/_plan/NNNNN.json    one plan per `ingest` command; numbered, never changed
+
+A plan is written once, so that shard NNNNN means the same frames in every later run.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from nightrain.datasets.io.atomic import create_exclusively
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
+
+
+class PlannedShard(BaseModel):
+    """The frames of one shard, in order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    number: int
+    split: str
+    condition: str
+    frame_ids: tuple[str, ...]
+
+
+class FramePlan(BaseModel):
+    """The shards of one `ingest` command."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    source: str
+    options: dict[str, str]
+    shards: tuple[PlannedShard, ...]
+
+    @property
+    def frame_ids(self) -> set[str]:
+        """All frames of the plan."""
+        return {frame_id for shard in self.shards for frame_id in shard.frame_ids}
+
+    def is_finished(self, manifest: Manifest) -> bool:
+        """Whether all its shards are committed."""
+        return all(manifest.entry(Shard(table=FRAMES, number=s.number)) for s in self.shards)
+
+
+class BadFrame(BaseModel):
+    """A frame that the source lists and that could not be read."""
+
+    frame_id: str
+    source_id: str
+    scene_id: str
+    camera: str
+    reason: str
+    message: str
+    shard: str
+    earlier: bool = False  # found by an earlier run; this one did not try again
+
+
+def read_plans(root: Path) -> list[FramePlan]:
+    """All plans of a dataset, in their order."""
+    paths = sorted((root / "_plan").glob("*.json"))
+    return [FramePlan.model_validate_json(path.read_bytes()) for path in paths]
+
+
+def create_plan(root: Path, number: int, plan: FramePlan) -> bool:
+    """Write a plan; False if another process created that number first."""
+    path = root / "_plan" / f"{number:05d}.json"
+    return create_exclusively(root, path, plan.model_dump_json().encode())
+
+
+def bad_frames(root: Path, source: str) -> dict[str, BadFrame]:
+    """Frames of a source that are in quarantine now, by id: their last attempt decides.
+
+    Raises CorruptShard.
+    """
+    manifest, bad = Manifest(root), {}
+    for plan in read_plans(root):
+        for planned in plan.shards if plan.source == source else ():
+            entry = manifest.entry(Shard(table=FRAMES, number=planned.number))
+            if entry is not None:
+                for frame_id in planned.frame_ids:
+                    bad.pop(frame_id, None)
+                bad |= {frame.frame_id: frame for frame in _quarantined(manifest, entry)}
+    return bad
+
+
+def _quarantined(manifest: Manifest, entry: Entry) -> Iterator[BadFrame]:
+    if entry.quarantine is None:
+        return
+    columns = [name for name in BadFrame.model_fields if name not in ("shard", "earlier")]
+    for row in manifest.reader(entry.quarantine).rows(columns):
+        yield BadFrame(**row, shard=entry.shard.name)
