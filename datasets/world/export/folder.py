@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all, with the checksum of every file in it."""
+"""Atomic output folder: it appears complete or not at all, with a checksum per file."""
 
 import hashlib
 import os
@@ -23,7 +23,7 @@ class Folder:
         self.num_bytes = 0
 
     def write(self, relative: str, data: bytes) -> None:
-        """Write one file, making its folders."""
+        """Write one file, creating its folders."""
         path = self.root / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -31,7 +31,7 @@ class Folder:
         self.num_bytes += len(data)
 
     def add(self, other: "Folder") -> None:
-        """Count in what another process wrote under the same root."""
+        """Add the digests of files that another process wrote under the same root."""
         self.digests |= other.digests
         self.num_bytes += other.num_bytes
 

@@ -54,7 +54,7 @@ VISIBILITIES = {  # nuScenes names them by number
 
 
 def token(*parts: object) -> str:
-    """A name of 32 hex digits that depends on what a record is and on nothing else."""
+    """Token of 32 hex digits that depends on what a record is and on nothing else."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:32]
 
 
@@ -79,7 +79,7 @@ def pose_record(T: np.ndarray) -> Record:
 
 
 def link(records: list[Record]) -> list[Record]:
-    """Chain records in order through `prev` and `next`; the ends are empty strings."""
+    """Link records in order through `prev` and `next`; the ends are empty strings."""
     for before, after in itertools.pairwise(records):
         before["next"], after["prev"] = after["token"], before["token"]
     for record in records:

@@ -1,4 +1,4 @@
-"""What is asked of a world: which places under which conditions, and how each is recorded."""
+"""Plan of a world: its places, conditions and recording settings."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -28,20 +28,20 @@ class SceneSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """How every scene of a world is recorded."""
+    """Recording settings of every scene of a world."""
 
     num_keyframes: int
     size: tuple[int, int] = (448, 256)  # width, height
     cameras: tuple[str, ...] = ("CAM_FRONT",)
     sweeps: Sweeps = "neighbours"
-    stereo: bool = False  # keyframes of CAM_FRONT_STEREO beside those of CAM_FRONT
+    stereo: bool = False  # keyframes of CAM_FRONT_STEREO with those of CAM_FRONT
     lidar_sweeps: bool = False  # scans nearest to t-1 and t+1 too
     truth: tuple[Truth, ...] = TRUTHS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenePlan:
-    """What decides the bytes of one scene, and its names."""
+    """Everything that decides the bytes of one scene, and its names."""
 
     seed: int
     spec: SceneSpec
@@ -50,19 +50,19 @@ class ScenePlan:
 
     @property
     def place(self) -> int:
-        """Number of the place; it decides the times of the scene too."""
+        """Number of the place; it also decides the times of the scene."""
         return self.spec.place
 
     @property
     def name(self) -> str:
-        """nuScenes-like name of the scene: world-0003 where it is clear, else world-0003-night."""
+        """Name of the scene as in nuScenes: world-0003 where it is clear, else world-0003-night."""
         name = f"world-{self.place:04d}"
         clear = self.spec.condition is Condition.CLEAR
         return name if clear else f"{name}-{self.spec.condition}"
 
     @property
     def duration_s(self) -> float:
-        """How long the drive is."""
+        """Duration of the drive."""
         return self.recording.num_keyframes * KEYFRAME_US / 1e6
 
     def token(self, *parts: object) -> str:
@@ -74,12 +74,12 @@ class ScenePlan:
         return token("world", self.seed, self.place, *parts)
 
     def rng(self, *parts: object) -> np.random.Generator:
-        """A generator of the place's own, the same under every condition."""
+        """Random generator of the place, the same under every condition."""
         return np.random.Generator(np.random.PCG64(int(self.place_token("rng", *parts), 16)))
 
 
 def clear_places(num: int) -> tuple[SceneSpec, ...]:
-    """Places 0 to num - 1 by clear day."""
+    """Scenes of places 0 to num - 1 on a clear day."""
     return scene_specs(num, (Condition.CLEAR,))
 
 
@@ -100,6 +100,6 @@ def scene_specs(
 
 
 def split_of(place: int, num_places: int) -> str:
-    """Which split a place is in: every fifth one for validation, where there are five."""
+    """Split of a place: every fifth one is for validation, where there are five."""
     is_val = num_places >= VAL_EVERY and place % VAL_EVERY == VAL_EVERY - 1
     return "val" if is_val else "train"

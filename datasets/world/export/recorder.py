@@ -1,4 +1,4 @@
-"""One scene on disk: its images with the truth beside them, LiDAR sweeps, map and records."""
+"""Recorder of one scene: images with exact truth, LiDAR sweeps, map and records."""
 
 from collections.abc import Callable, Iterator
 
@@ -25,7 +25,7 @@ Tables = dict[str, list[Record]]
 
 
 def write_scene(folder: Folder, plan: ScenePlan, on_image: Callable[[], None]) -> Tables:
-    """Render a scene into `folder`; its records by table. `on_image` is called for each image."""
+    """Render a scene into `folder` and return its records by table."""
     recorder = _Recorder(folder, plan)
     for channel, shots in camera_shots(plan).items():
         recorder.record_camera(channel, shots, on_image)
@@ -35,7 +35,7 @@ def write_scene(folder: Folder, plan: ScenePlan, on_image: Callable[[], None]) -
 
 
 def camera_shots(plan: ScenePlan) -> dict[str, list[Shot]]:
-    """The images of every camera, by channel, in order of time."""
+    """Images of every camera, by channel, in order of time."""
     recording, place = plan.recording, plan.place
     count, sweeps = recording.num_keyframes, recording.sweeps
     found = {c: list(schedule.shots(place, c, count, sweeps)) for c in recording.cameras}
@@ -46,19 +46,19 @@ def camera_shots(plan: ScenePlan) -> dict[str, list[Shot]]:
 
 
 class _Recorder:
-    """A scene on its way to the disk."""
+    """State of a scene while it is recorded."""
 
     def __init__(self, folder: Folder, plan: ScenePlan) -> None:
         self.folder, self.plan = folder, plan
         self.scene = draw_scene(plan.rng("layout"), plan.duration_s, plan.spec.condition)
-        solids = self.scene.at(0.0).solids  # whose surfaces and owners never change
+        solids = self.scene.at(0.0).solids  # surfaces and owners never change
         rows = np.append(np.arange(len(solids)), -1)  # the sky's last, as -1 finds it
         self.class_of_row = classes(solids, rows)
         self.value_of_row = np.append(solids.owner + 1, 0).astype(np.uint16)
         self.tables: Tables = {name: [] for name in TABLES}
 
     def record_camera(self, channel: str, shots: list[Shot], on_image: Callable[[], None]) -> None:
-        """Render every image of one camera, with the truth beside the keyframes."""
+        """Render every image of one camera, with the truth of keyframes."""
         self.tables["calibrated_sensor"].append(records.calibration(self.plan, channel))
         found = []
         for shot, following in zip(shots, [*shots[1:], None], strict=True):
@@ -74,7 +74,7 @@ class _Recorder:
         self.tables["sample_data"] += link(found)
 
     def record_lidar(self) -> None:
-        """Scan; what the beams of the keyframes meet decides the annotations."""
+        """Record LiDAR sweeps; the keyframes' hits decide the annotations."""
         plan, found, scans = self.plan, [], []
         self.tables["calibrated_sensor"].append(records.calibration(plan, LIDAR))
         recording = plan.recording
@@ -91,7 +91,7 @@ class _Recorder:
         records.annotate(self.tables, plan, self.scene, scans)
 
     def record_scene(self) -> None:
-        """The scene's own records, its map, and who is who in the masks."""
+        """Write the scene's own records, its map, and the instances of the masks."""
         plan, tables = self.plan, self.tables
         tables["sample"] += records.samples(plan)
         tables["scene"].append(records.scene_record(plan, self.scene.description))
@@ -109,7 +109,7 @@ class _Recorder:
             tables["log"].append(records.log_record(plan))
 
     def _view(self, channel: str, shot: Shot) -> tuple[float, View]:
-        """When a camera fires, in seconds of the scene, and what it looks at."""
+        """Time of a camera's shot, in seconds of the scene, and its view."""
         t_s = schedule.seconds(self.plan.place, shot.timestamp_us)
         mount, size = MOUNTS[channel], self.plan.recording.size
         T_world_camera = self.scene.ego.pose(t_s) @ mount.T_ego_camera()
@@ -129,7 +129,7 @@ class _Recorder:
     def _truths(
         self, channel: str, shot: Shot, following: Shot | None, picture: Picture
     ) -> Iterator[tuple[str, bytes]]:
-        """What is written beside a picture, by kind; beside a stereo partner's its depth alone."""
+        """Truth files of an image, by kind; a stereo partner has its depth alone."""
         kinds = self.plan.recording.truth
         if "depth" in kinds:
             yield "depth", encode_depth_png(picture.depth_m)

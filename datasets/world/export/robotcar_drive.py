@@ -29,18 +29,18 @@ MARGIN_PX = 2
 
 @dataclass(frozen=True)
 class WorldDrive:
-    """The ego vehicle's drive through a scene of the world, see robotcar_export.Drive."""
+    """Drive of the ego vehicle through a scene of the world."""
 
     scene: Scene
 
     def T_world_ego(self, t_s: float) -> np.ndarray:
-        """Pose (4, 4) in metres of the ego: x ahead, y left, z up, on the road."""
+        """Pose (4, 4) of the ego in metres: x ahead, y left, z up, on the road."""
         return self.scene.ego.pose(t_s)
 
     def look(
         self, t_s: float, T_world_sensor: np.ndarray, lens: Lens
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Picture (H, W, 3) uint8 and z-depth (H, W) in metres, 0 = nothing, through a lens.
+        """Image (H, W, 3) uint8 and z-depth (H, W) in metres, 0 = nothing, through a lens.
 
         The world's renderer is a pinhole camera. Through a bent lens, a wider pinhole picture is
         sampled bilinearly (depth: at the nearest pixel), which blurs but does not shift.

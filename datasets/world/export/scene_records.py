@@ -1,4 +1,4 @@
-"""The records of one scene, in nuScenes' words."""
+"""nuScenes records of one scene."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ CYCLES = ("vehicle.bicycle", "vehicle.motorcycle")
 
 
 def scene_record(plan: ScenePlan, description: str) -> Record:
-    """The scene, with its weather in its description as nuScenes' scenes have it."""
+    """Scene record, with its weather in the description as in nuScenes."""
     count = plan.recording.num_keyframes
     return {
         "token": plan.token("scene"),
@@ -37,7 +37,7 @@ def scene_record(plan: ScenePlan, description: str) -> Record:
 
 
 def log_record(plan: ScenePlan) -> Record:
-    """The log of a place: scenes of one place share it, so that no split divides them."""
+    """Log of a place: scenes of one place share it, so that no split divides them."""
     return {
         "token": plan.place_token("log"),
         "logfile": f"world-{plan.place:04d}-seed-{plan.seed}",
@@ -58,7 +58,7 @@ def map_record(plan: ScenePlan, path: str) -> Record:
 
 
 def samples(plan: ScenePlan) -> list[Record]:
-    """The keyframes of a scene."""
+    """Keyframes of a scene."""
     return link(
         [
             {
@@ -72,7 +72,7 @@ def samples(plan: ScenePlan) -> list[Record]:
 
 
 def calibration(plan: ScenePlan, channel: str) -> Record:
-    """Where a sensor sits, and how a camera projects."""
+    """Calibrated sensor: its pose, and a camera's intrinsics."""
     is_camera = channel != LIDAR
     T_ego_sensor = MOUNTS[channel].T_ego_camera() if is_camera else T_ego_lidar()
     size = plan.recording.size
@@ -85,7 +85,7 @@ def calibration(plan: ScenePlan, channel: str) -> Record:
 
 
 def data_record(plan: ScenePlan, channel: str, shot: Shot, path: str) -> Record:
-    """One file of a sensor."""
+    """Sample data record: one file of a sensor."""
     name = plan.token("sample_data", channel, shot.timestamp_us)
     width, height = plan.recording.size if channel != LIDAR else (0, 0)
     return {
@@ -103,7 +103,7 @@ def data_record(plan: ScenePlan, channel: str, shot: Shot, path: str) -> Record:
 
 
 def ego_pose(data: Record, T_world_ego: np.ndarray) -> Record:
-    """Where the vehicle was when a file was recorded."""
+    """Ego pose at the time of a file."""
     return {
         "token": data["ego_pose_token"],
         "timestamp": data["timestamp"],
@@ -161,7 +161,7 @@ def _box(plan: ScenePlan, index: int, actor: Actor, keyframe: int, scan: Sweep) 
 
 
 def attributes(actor: Actor, t_s: float) -> tuple[str, ...]:
-    """What an actor does at time t: nuScenes' attribute of its category, none for objects."""
+    """Attribute of an actor at time t by its nuScenes category; none for objects."""
     moving = actor.is_moving(t_s)
     if actor.category in CYCLES:
         return ("cycle.with_rider" if actor.has_rider else "cycle.without_rider",)

@@ -1,4 +1,4 @@
-"""The truth beside the pictures: for evaluation only, exact, of keyframes.
+"""Exact truth of keyframes, for evaluation only.
 
     truth/depth/CHANNEL/STEM.png     16-bit grey: z-depth in metres x 256; 0 = sky, or farther than
                                      255.99 m
@@ -37,7 +37,7 @@ MAX_FLOW_PX = 511.98
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Whose pixels have a value."""
+    """Object that a value of an instance mask belongs to."""
 
     value: int
     instance_token: str
@@ -47,23 +47,23 @@ class Instance:
 def image_file(
     scene: str, channel: str, timestamp_us: int, group: str = "samples", ending: str = "jpg"
 ) -> str:
-    """Name of a file of a sensor; with a frame's scene_id, camera and timestamp_us, its image."""
+    """File name of a sensor's image, from a frame's scene_id, camera and timestamp_us."""
     return f"{group}/{channel}/{scene}__{channel}__{timestamp_us}.{ending}"
 
 
 def truth_file(kind: str, image_file: str) -> str:
-    """Name of the truth of an image named samples/CHANNEL/STEM.jpg, as sample_data has it."""
+    """File name of the truth of an image named samples/CHANNEL/STEM.jpg, as in sample_data."""
     path = PurePosixPath(image_file)
     return f"truth/{kind}/{path.parent.name}/{path.stem}.png"
 
 
 def instances_file(scene: str) -> str:
-    """Name of the file that says whose values the masks of a scene hold."""
+    """File name of the list of instances of a scene."""
     return f"truth/instance/{scene}.json"
 
 
 def encode_map(values: np.ndarray) -> bytes:
-    """Classes (H, W) uint8 or instance values (H, W) uint16 as a PNG."""
+    """Encode classes (H, W) uint8 or instance values (H, W) uint16 as a PNG."""
     ok, data = cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not ok:
         raise ValueError(f"OpenCV could not encode a map of {values.dtype} {values.shape}")
@@ -71,7 +71,7 @@ def encode_map(values: np.ndarray) -> bytes:
 
 
 def encode_flow(flow: Flow) -> bytes:
-    """Flow as a 16-bit PNG; steps of 1/64 pixel, farther than 511.98 pixels counts as gone."""
+    """Encode flow as a 16-bit PNG in steps of 1/64 pixel; beyond 511.98 pixels it is gone."""
     near = (np.abs(flow.motion_px) <= MAX_FLOW_PX).all(0)
     valid = (flow.fate != Fate.LEFT) & near
     coded = np.rint(np.where(valid, flow.motion_px, -512.0) * FLOW_SCALE + FLOW_ZERO)
@@ -80,22 +80,22 @@ def encode_flow(flow: Flow) -> bytes:
 
 
 def read_depth(root: Path, image_file: str) -> np.ndarray:
-    """True depth (H, W) float32 in metres, 0 = none; raises DamagedInput."""
+    """Read exact depth (H, W) float32 in metres, 0 = none; raises DamagedInput."""
     return decode_depth_png(_bytes(root, truth_file("depth", image_file)))
 
 
 def read_semantic(root: Path, image_file: str) -> np.ndarray:
-    """Cityscapes train ids (H, W) uint8; raises DamagedInput."""
+    """Read Cityscapes train ids (H, W) uint8; raises DamagedInput."""
     return _decode(root, truth_file("semantic", image_file), np.uint8, 1)
 
 
 def read_instance(root: Path, image_file: str) -> np.ndarray:
-    """Values of instances (H, W) uint16, 0 = nobody; raises DamagedInput."""
+    """Read instance values (H, W) uint16, 0 = no instance; raises DamagedInput."""
     return _decode(root, truth_file("instance", image_file), np.uint16, 1)
 
 
 def read_flow(root: Path, image_file: str) -> Flow:
-    """Flow to the next image of the camera, to 1/128 pixel; raises DamagedInput."""
+    """Read flow to the camera's next image, exact to 1/128 pixel; raises DamagedInput."""
     coded = _decode(root, truth_file("flow", image_file), np.uint16, 3)
     fate, v, u = np.moveaxis(coded, -1, 0)  # OpenCV has blue first
     motion = (np.stack([u, v]).astype(np.float64) - FLOW_ZERO) / FLOW_SCALE
@@ -103,14 +103,14 @@ def read_flow(root: Path, image_file: str) -> Flow:
 
 
 def encode_instances(scene_token: str, instances: Sequence[Instance]) -> bytes:
-    """Whose values the masks of a scene hold, as JSON."""
+    """Encode the instances of a scene's masks as JSON."""
     fields = Instance.__dataclass_fields__
     listed = [{name: getattr(i, name) for name in fields} for i in instances]
     return json.dumps({"scene_token": scene_token, "instances": listed}, indent=0).encode()
 
 
 def read_instances(root: Path, scene: str) -> dict[int, Instance]:
-    """The instances of a scene by their value; raises DamagedInput."""
+    """Read the instances of a scene by value; raises DamagedInput."""
     name = instances_file(scene)
     try:
         found = [Instance(**i) for i in json.loads(_bytes(root, name))["instances"]]

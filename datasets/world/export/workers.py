@@ -1,4 +1,4 @@
-"""Scenes rendered side by side; each is the same bytes for any number of processes."""
+"""Parallel rendering of scenes; any number of processes gives the same bytes."""
 
 import multiprocessing
 import os
@@ -25,7 +25,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 def render_scenes(
     folder: Folder, plans: Sequence[ScenePlan], processes: int, on_image: Callable[[int], None]
 ) -> Iterator[Tables]:
-    """Render scenes into `folder`; the tables of each, in the order of the plans.
+    """Render scenes into `folder` and return the tables of each, in the order of the plans.
 
     `on_image` gets the number of images done. Raises what a scene raises, and NightrainError
     where a process was killed; then no other scene is begun.
@@ -74,14 +74,14 @@ def _side_by_side(
 
 
 class _Shared:
-    """What the processes share: images done, and the wish to stop."""
+    """State shared by the processes: the number of images done, and a stop flag."""
 
     def __init__(self, context: SpawnContext) -> None:
         self.done = context.Value("Q")
         self.stop = context.Event()
 
     def count(self) -> None:
-        """One more image is done; raises where nobody waits for more."""
+        """Count one more image; raises when rendering was stopped."""
         with self.done.get_lock():
             self.done.value += 1
         if self.stop.is_set():
@@ -92,7 +92,7 @@ _shared: list[_Shared] = []  # of this process, where it is a worker
 
 
 def _begin(shared: _Shared) -> None:
-    """Prepare a worker: the terminal's signals go to the parent, and no worker outlives it."""
+    """Initialise a worker: the terminal's signals go to the parent, and no worker outlives it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     _shared[:] = [shared]
@@ -112,7 +112,7 @@ def _work(root: Path, plan: ScenePlan) -> tuple[Tables, Folder]:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Let processes that begin here compute on one thread each; they fill the cores themselves."""
+    """Let processes started here compute on one thread each; together they fill the cores."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:

@@ -1,4 +1,4 @@
-"""Worlds that are asked for by name, as plain data."""
+"""Presets of the built-in world, as plain data."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ NIGHT_RAIN, SNOW, FOG, DUSK = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """Which scenes, how long, and how they are recorded."""
+    """Scenes of a world, their length, and how they are recorded."""
 
     words: str
     scenes: tuple[SceneSpec, ...]

@@ -31,7 +31,7 @@ MIN_SIDE_PX = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldReport:
-    """What a world holds."""
+    """Contents of a rendered world."""
 
     num_scenes: int
     num_keyframes: int
@@ -60,13 +60,11 @@ def write_world(
 ) -> WorldReport:
     """Render scenes of `frames` keyframes each, (width, height) pixels, to `out`.
 
-    `scenes` are places with their conditions, or a number of places by clear day. What decides the
-    bytes of a scene is its place and condition, the seed and how it is recorded: never which
-    other scenes there are or how many `processes` render them. `progress` gets (images done,
-    images in all). Raises InvalidRequest for arguments out of range and for a folder that is not
-    empty,
-    DiskFull, and NightrainError where a process is killed; a run that fails leaves nothing at
-    `out`.
+    `scenes` are places with their conditions, or a number of places on a clear day. The bytes of a
+    scene depend on its place and condition, the seed and the recording settings, not on the other
+    scenes or on the number of `processes`. `progress` gets (images done, images in all). Raises
+    InvalidRequest for arguments out of range and for a folder that is not empty, DiskFull, and
+    NightrainError where a process is killed; a failed run leaves nothing at `out`.
     """
     out = Path(out)
     specs = clear_places(scenes) if isinstance(scenes, int) else tuple(scenes)
@@ -115,7 +113,7 @@ def _num_images(plans: Sequence[ScenePlan]) -> int:
 
 
 def _whole(total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None]:
-    """Tell whoever listens how many of all images are done, when it has changed."""
+    """Report the number of images done of all, when it has changed."""
     last = 0
 
     def tell(done: int) -> None:
@@ -137,7 +135,7 @@ def _check(specs: Sequence[SceneSpec], recording: Recording) -> None:
     frames, size = recording.num_keyframes, recording.size
     if not specs or frames < 1:
         raise InvalidRequest(
-            f"{len(specs)} scenes of {frames} frames make no world: ask for one or more"
+            f"{len(specs)} scenes of {frames} frames form no world: ask for at least one of each"
         )
     if min(size) < MIN_SIDE_PX:
         raise InvalidRequest(
@@ -163,7 +161,7 @@ def _check_cameras(recording: Recording) -> None:
 
 
 def _check_scenes(specs: Sequence[SceneSpec]) -> None:
-    """Scenes are told apart by place and condition, and those of one place share a split."""
+    """Require scenes that differ in place or condition, with one split per place."""
     twice = [s for s, n in Counter((s.place, s.condition) for s in specs).items() if n > 1]
     if twice or min(s.place for s in specs) < 0:
         place, condition = twice[0] if twice else (min(s.place for s in specs), "")

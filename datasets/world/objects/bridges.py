@@ -1,4 +1,4 @@
-"""Bridges: one that crosses over the street, and railings where the street crosses a river."""
+"""Bridges over the street, and railings where the street crosses a river."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ STEEL: Colour = (0.10, 0.14, 0.12)
 
 
 def cleared(solids: list[Solid], street: Street, x_m: float, half_x_m: float) -> list[Solid]:
-    """Those of the solids that are not in the way of a bridge at x; the ground stays."""
+    """Drop the solids that are in the way of a bridge at x; the ground stays."""
     x, _ = street.place(x_m, 0.0)
     kept = []
     for solid in solids:
@@ -30,7 +30,7 @@ def cleared(solids: list[Solid], street: Street, x_m: float, half_x_m: float) ->
 def overpass(
     rng: np.random.Generator, street: Street, x_m: float, half_x: float
 ) -> Iterator[Solid]:
-    """A road or a railway that crosses over the street at x, on abutments at both kerbs."""
+    """Road or railway bridge over the street at x, on abutments at both kerbs."""
     railway = chance(rng, 0.5)
     span = street.back_m + 0.4
     deep = 0.55 if not railway else 0.75

@@ -40,7 +40,7 @@ FOOTING_M = 2.0  # how deep walls go on below the pavement: streets are not leve
 
 
 def draw(rng: np.random.Generator, street: Street, *, main: bool) -> Iterator[Solid]:
-    """All buildings of a street; a second row far behind those of a main street."""
+    """Draw all buildings of a street; a main street has a second row far behind the first."""
     for side, kind in zip((-1, 1), street.sides, strict=True):
         for low, high in street.stretches(0.3, built=True):
             if kind == "shops":
@@ -148,7 +148,7 @@ def _house(
 
 
 def _rise_m(street: Street, x_m: float, d_m: float, half_m: float) -> float:
-    """How much higher than its middle the ground is along a front."""
+    """Rise of the ground along a facade above the facade's middle."""
     here = street.foot(x_m, d_m)[2]
     return max(street.foot(x_m + dx, d_m)[2] for dx in (-half_m, 0.0, half_m)) - here
 
@@ -186,7 +186,7 @@ def _balconies(
     storeys: int,
     style: int,
 ) -> Iterator[Solid]:
-    """Slabs with railings before some of the upper windows."""
+    """Balconies: slabs with railings in front of some upper windows."""
     bays = max(round(2 * half_m[0] / (2.3 + 0.25 * (style % 5))), 1)
     pitch = 2 * half_m[0] / bays
     slabs, bars = [], []
@@ -211,7 +211,7 @@ def _balconies(
 def _awning(
     rng: np.random.Generator, street: Street, side: int, x_m: float, width_m: float, back_m: float
 ) -> Solid:
-    """A slanting cloth over a shop window."""
+    """Awning: a slanting cloth over a shop window."""
     half = (0.42 * width_m, 0.65, 0.28)
     inset = (0.0, 0.0, 0.0, 1.2) if side > 0 else (0.0, 0.0, 1.2, 0.0)
     inset = (inset[0], inset[1], inset[3], inset[2])

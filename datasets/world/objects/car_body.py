@@ -1,4 +1,4 @@
-"""The skin of a vehicle: rings of points along it, from a side view and a plan."""
+"""Vehicle body surface: rings of points along it, from a side view and a plan."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +19,7 @@ _MIN_PANE_M = 0.16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
-    """Measures of a body, metres; its side view runs from the rear to the front."""
+    """Dimensions of a body in metres; its side view runs from the rear to the front."""
 
     length_m: float
     width_m: float
@@ -42,7 +42,7 @@ class Shell:
 
 @cache
 def skin(shell: Shell) -> tuple[Mesh, Mesh]:
-    """The painted panels and the panes of a body."""
+    """Painted panels and window panes of a body."""
     share = _stations(shell)
     rings = _rings(shell, share)  # (K, M, 3)
     num, sides = rings.shape[:2]
@@ -67,7 +67,7 @@ def _cap(start: int, sides: int) -> np.ndarray:
 
 
 def _stations(shell: Shell) -> np.ndarray:
-    """Shares of the half length (K,) at which rings lie."""
+    """Positions of rings as shares of the half length (K,)."""
     half = shell.length_m / 2
     found = [s for s, _ in (*shell.roof_line, *shell.belt_line)]
     found += [s for pair in (*shell.screens, *shell.pillars) for s in pair]
@@ -99,7 +99,7 @@ def _rings(shell: Shell, share: np.ndarray) -> np.ndarray:
 
 
 def _sill_m(shell: Shell, x: np.ndarray) -> np.ndarray:
-    """The lower edge (K,): level, with an arch over every wheel."""
+    """Lower edge of the body (K,): level, with an arch over every wheel."""
     edge = np.full_like(x, shell.floor_m)
     radius = 1.16 * shell.wheel_m
     for axle in shell.axles_m:
@@ -110,7 +110,7 @@ def _sill_m(shell: Shell, x: np.ndarray) -> np.ndarray:
 
 
 def _is_glass(shell: Shell, share: np.ndarray, rings: np.ndarray) -> np.ndarray:
-    """Which quads (K - 1, M) between rings are panes."""
+    """Whether quads (K - 1, M) between rings are panes."""
     middle = (share[1:] + share[:-1]) / 2
     sides = rings.shape[1]
     tall = rings[:, _SHOULDER, 2] - rings[:, _BELT, 2]

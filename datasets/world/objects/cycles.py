@@ -19,7 +19,7 @@ _DARK = (0.02, 0.02, 0.022)
 
 
 def bicycle(rng: np.random.Generator, ridden: bool) -> Solids:
-    """A bicycle; z = 0 is the ground, x forward."""
+    """Bicycle, with or without a rider; z = 0 is the ground, x forward."""
     paint = _PAINTS[int(rng.integers(len(_PAINTS)))]
     hubs = [(x, 0.0, 0.34) for x in (-0.52, 0.54)]
     wheels = [_ring(hub, 0.325, 0.02) for hub in hubs] + [_spokes(hub, 0.31) for hub in hubs]
@@ -38,7 +38,7 @@ def bicycle(rng: np.random.Generator, ridden: bool) -> Solids:
 
 
 def motorcycle(rng: np.random.Generator, ridden: bool) -> Solids:
-    """A motorcycle or scooter; z = 0 is the ground, x forward."""
+    """Motorcycle or scooter, with or without a rider; z = 0 is the ground, x forward."""
     paint = _PAINTS[int(rng.integers(len(_PAINTS)))]
     hubs = [(x, 0.0, 0.31) for x in (-0.70, 0.74)]
     tank = _pipe([(-0.15, 0, 0.86), (0.1, 0, 0.92), (0.38, 0, 0.90)], [0.10, 0.17, 0.10])
@@ -65,13 +65,13 @@ def motorcycle(rng: np.random.Generator, ridden: bool) -> Solids:
 
 
 def motorcycle_lamps() -> tuple[Lamp, ...]:
-    """One dipped headlight and one tail lamp."""
+    """Lamps of a motorcycle: one dipped headlight and one tail lamp."""
     head = replace(headlight((1.08, 0.0, 0.86)), intensity_cd=12_000.0)
     return head, _small_lamp(-1.05, 0.86, 5.0, RED, "tail")
 
 
 def bicycle_lamps() -> tuple[Lamp, ...]:
-    """A dim lamp ahead and one behind."""
+    """Lamps of a bicycle: a dim one in front and one behind."""
     return (
         replace(_small_lamp(0.5, 0.9, 40.0, WHITE, "head"), axis=(1.0, 0.0, 0.0)),
         _small_lamp(-0.7, 0.75, 1.0, RED, "tail"),
@@ -89,7 +89,7 @@ def _with_rider(
     rng: np.random.Generator, parts: list[Solid], seat_m: tuple[float, float, float],
     helmet: bool = False,
 ) -> Solids:  # fmt: skip
-    """The parts and somebody whose hips are on the seat, leaning forward."""
+    """Add a rider with hips on the seat, leaning forward."""
     person = draw_person(rng, label=RIDER)
     body = person.riding()
     lean = 0.32

@@ -1,4 +1,4 @@
-"""What stands in the pavement: street lamps, bins, bollards, benches, shelters, boards, poles."""
+"""Street furniture: lamp posts, bins, bollards, benches, shelters, boards, poles."""
 
 from collections.abc import Iterator
 
@@ -25,8 +25,8 @@ HEAD_M = 1.7  # how far the head of a lamp reaches over the road
 GREEN: Colour = (0.05, 0.12, 0.07)
 
 
-class Lighting:
-    """How the street lamps of a scene look: height, spacing, colour, power."""
+class LampPosts:
+    """Street lamps of a scene: height, spacing, colour, power."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.height_m = float(rng.uniform(5.5, 8.5))
@@ -35,7 +35,7 @@ class Lighting:
         self.intensity_cd = float(LAMP_CD * rng.uniform(0.6, 1.6))
 
     def places(self, street: Street, side: int) -> Iterator[float]:
-        """x of the poles on one side."""
+        """x of the posts on one side."""
         first = 10.0 + 0.5 * self.spacing_m * (side > 0)
         for low, high in street.stretches(1.0):
             for x in np.arange(first, street.length_m, self.spacing_m):
@@ -43,8 +43,8 @@ class Lighting:
                     yield float(x)
 
 
-def draw(rng: np.random.Generator, street: Street, lighting: Lighting) -> Iterator[Solid]:
-    """All furniture of both pavements of a street."""
+def draw(rng: np.random.Generator, street: Street, lighting: LampPosts) -> Iterator[Solid]:
+    """Draw the furniture of both pavements of a street."""
     for side, kind in zip((-1, 1), street.sides, strict=True):
         yield from _lamp_posts(street, side, lighting)
         for low, high in street.stretches(3.0):
@@ -55,8 +55,8 @@ def draw(rng: np.random.Generator, street: Street, lighting: Lighting) -> Iterat
         yield from _wires(rng, street)
 
 
-def street_lamps(street: Street, lighting: Lighting) -> Iterator[Lamp]:
-    """The sources of light on the posts of both sides."""
+def street_lamps(street: Street, lighting: LampPosts) -> Iterator[Lamp]:
+    """Light sources of the lamp posts on both sides."""
     for side in (-1, 1):
         for x in lighting.places(street, side):
             px, py = street.place(x, side * (street.half_road_m + 0.45 - HEAD_M))
@@ -70,7 +70,7 @@ def street_lamps(street: Street, lighting: Lighting) -> Iterator[Lamp]:
             )
 
 
-def _lamp_posts(street: Street, side: int, lighting: Lighting) -> Iterator[Solid]:
+def _lamp_posts(street: Street, side: int, lighting: LampPosts) -> Iterator[Solid]:
     top = lighting.height_m
     for x in lighting.places(street, side):
         d = side * (street.half_road_m + 0.45)
@@ -90,7 +90,7 @@ def _lamp_posts(street: Street, side: int, lighting: Lighting) -> Iterator[Solid
 def _small(
     rng: np.random.Generator, street: Street, side: int, low: float, high: float, busy: bool
 ) -> Iterator[Solid]:
-    """Bins, bollards, benches, boxes and boards at the kerb or at the back of the pavement."""
+    """Bins, bollards, benches, boxes and boards at the kerb or the back of the pavement."""
     x = low + float(rng.uniform(1, 10))
     kerb = side * (street.half_road_m + 0.4)
     back = side * (street.back_m - 0.45)
@@ -139,7 +139,7 @@ def _bench(street: Street, x: float, d: float, side: int) -> Iterator[Solid]:
 
 
 def _board(rng: np.random.Generator, street: Street, x: float, d: float) -> Iterator[Solid]:
-    """An advertising board that looks along the street."""
+    """Advertising board that faces along the street."""
     seed = int(rng.integers(256))
     yield body(street, Surface.METAL, x, d, [box((0, 0, 1.15), (0.09, 0.66, 1.15))],
                colour=GREY, label=OTHER)  # fmt: skip
@@ -149,7 +149,7 @@ def _board(rng: np.random.Generator, street: Street, x: float, d: float) -> Iter
 
 
 def _shelter(rng: np.random.Generator, street: Street, side: int, x: float) -> Iterator[Solid]:
-    """A bus shelter: posts, a roof, panes, a board at one end."""
+    """Bus shelter: posts, a roof, panes, a board at one end."""
     if street.pavement_m < 2.4:
         return
     d = side * (street.half_road_m + 1.6)

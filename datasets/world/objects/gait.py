@@ -1,4 +1,4 @@
-"""Walking: limbs that swing with the way walked; the lower foot stays on the ground."""
+"""Walking gait: limbs swing with the distance walked; the lower foot stays on the ground."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ HIP_SWING_RAD, KNEE_BEND_RAD, ARM_SWING_RAD, ELBOW_RAD = 0.45, 0.85, 0.42, 0.35
 
 @dataclass(frozen=True, slots=True)
 class Limb:
-    """Rows that turn together about y at a joint, given in the coordinates of the parent limb."""
+    """Rows that rotate together about y at a joint, given in the parent limb's coordinates."""
 
     rows: tuple[int, ...]
     joint_m: tuple[float, float, float]
@@ -22,7 +22,7 @@ class Limb:
 
 @dataclass(frozen=True, slots=True)
 class Gait:
-    """How the solids of a walker move; those in no limb are the body, which only bobs."""
+    """Motion of a walker's solids; rows in no limb are the body, which only bobs."""
 
     limbs: tuple[Limb, ...]
     sole_m: float  # from the ankle down to the sole
@@ -30,7 +30,7 @@ class Gait:
     phase_rad: float
 
     def pose(self, solids: Solids, way_m: float) -> Solids:
-        """The solids, built about their joints, after a way walked."""
+        """Pose the solids, built about their joints, after walking `way_m`."""
         phase = 2 * np.pi * way_m / self.stride_m + self.phase_rad
         angles = {(b.role, b.side): _angle(b, phase) for b in self.limbs if b.role != "foot"}
         return posed(solids, self.limbs, with_level_feet(self.limbs, angles), self.sole_m)
@@ -39,7 +39,7 @@ class Gait:
 def with_level_feet(
     limbs: tuple[Limb, ...], angles_rad: dict[tuple[str, int], float]
 ) -> list[float]:
-    """Angles of all limbs from those by role and side; feet make up for thigh and shin."""
+    """Complete limb angles given by role and side; feet compensate for thigh and shin."""
     found = []
     for limb in limbs:
         leg = [angles_rad["thigh", limb.side], angles_rad["shin", limb.side]]
@@ -50,7 +50,7 @@ def with_level_feet(
 def posed(
     solids: Solids, limbs: tuple[Limb, ...], angles_rad: list[float], sole_m: float | None
 ) -> Solids:
-    """Solids whose limbs are turned; with `sole_m` the lower sole is put on the ground z = 0."""
+    """Rotate limbs; with `sole_m` the lower sole is put on the ground z = 0."""
     R, centre = solids.R_world_local.copy(), solids.centre_m.copy()
     frames: list[np.ndarray] = []
     soles = []
@@ -69,7 +69,7 @@ def posed(
 
 
 def _angle(limb: Limb, phase_rad: float) -> float:
-    """Angle about y, positive backwards for what hangs down."""
+    """Angle of a limb about y; positive swings a hanging limb backwards."""
     swing = float(np.sin(phase_rad + (np.pi if limb.side < 0 else 0.0)))
     forward = -float(np.cos(phase_rad + (np.pi if limb.side < 0 else 0.0)))  # while it swings ahead
     if limb.role == "thigh":

@@ -1,4 +1,4 @@
-"""What grows and fences along a street: rows of trees, front gardens, parks, yards."""
+"""Plants and fences along a street: rows of trees, front gardens, parks, yards."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -21,7 +21,7 @@ PANEL_M = 2.4
 
 
 def draw(rng: np.random.Generator, street: Street, grove: Grove) -> Iterator[Solid]:
-    """Trees, hedges and fences on both sides of a street."""
+    """Draw trees, hedges and fences on both sides of a street."""
     for side, kind in zip((-1, 1), street.sides, strict=True):
         rows = {"shops": 0.55, "houses": 0.7, "park": 0.6, "yards": 0.35}[kind]
         if street.pavement_m > 2.4 and chance(rng, rows):
@@ -36,7 +36,7 @@ def draw(rng: np.random.Generator, street: Street, grove: Grove) -> Iterator[Sol
 
 
 def _avenue(rng: np.random.Generator, street: Street, side: int, grove: Grove) -> Iterator[Solid]:
-    """A row of like trees in the pavement."""
+    """Row of trees of one kind in the pavement."""
     step, density = float(rng.uniform(9, 17)), float(rng.uniform(0.6, 0.95))
     for low, high in street.stretches(6.0):
         x = low + float(rng.uniform(1, 9))
@@ -85,7 +85,7 @@ def _border(
 
 
 def _fence_style(rng: np.random.Generator) -> tuple[float, float, Colour]:
-    """Height, gap between bars, colour."""
+    """Draw a fence's height, gap between bars and colour."""
     wooden = chance(rng, 0.5)
     height = float(rng.uniform(0.8, 1.2))
     return (height, 0.16, one_of(rng, (WHITE, BROWN))) if wooden else (height, 0.13, BLACK)
@@ -95,7 +95,7 @@ def fence(
     street: Street, start_x_m: float, end_x_m: float, d_m: float, height_m: float,
     gap_m: float, colour: Colour,
 ) -> Iterator[Solid]:  # fmt: skip
-    """Panels of upright bars between two rails; wooden slats where the gaps are wide."""
+    """Fence panels of upright bars between two rails; wooden slats where the gaps are wide."""
     wide = 0.035 if gap_m > 0.15 else 0.009
     panel = _panel(height_m, gap_m, wide)
     surface = Surface.WOOD if gap_m > 0.15 else Surface.METAL
@@ -107,7 +107,7 @@ def fence(
 
 @cache
 def _panel(height_m: float, gap_m: float, wide_m: float) -> Mesh:
-    """One panel about its middle."""
+    """One fence panel about its middle."""
     half = PANEL_M / 2
     rails = [box((0.0, 0.0, share * height_m), (half, 0.02, 0.025)) for share in (0.18, 0.88)]
     bars = [

@@ -1,4 +1,4 @@
-"""People: a body of rounded parts about its joints, in clothes of some colour."""
+"""People: bodies of rounded parts about their joints, in coloured clothes."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ TROUSERS: tuple[Colour, ...] = ((0.03, 0.035, 0.05), (0.05, 0.08, 0.16), (0.025,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """The rows of somebody in rest, about their joints, and the limbs that they make."""
+    """Body at rest, built about its joints, and its limbs."""
 
     height_m: float
     solids: Solids
@@ -34,21 +34,21 @@ class Person:
 
     @property
     def sole_m(self) -> float:
-        """From the ankle down to the sole, metres."""
+        """Height of the ankle above the sole, metres."""
         return 0.035 * self.height_m
 
     def gait(self, phase_rad: float) -> Gait:
-        """How this person walks."""
+        """Walking gait of this person."""
         return Gait(self.limbs, self.sole_m, 0.82 * self.height_m, phase_rad)
 
     def standing(self) -> Solids:
-        """Arms and legs hang down."""
+        """Standing pose: arms and legs hang down."""
         angles = {"thigh": 0.0, "shin": 0.03, "arm": 0.06, "forearm": -0.2}
         both = {(role, side): angle for role, angle in angles.items() for side in (1, -1)}
         return posed(self.solids, self.limbs, with_level_feet(self.limbs, both), self.sole_m)
 
     def riding(self) -> Solids:
-        """Hands ahead, one knee up: for a saddle at hip height; not put on the ground."""
+        """Riding pose: hands forward, one knee up, hips at saddle height; not put on the ground."""
         angles = {
             ("thigh", 1): -1.35, ("thigh", -1): -0.75, ("shin", 1): 1.45, ("shin", -1): 0.75,
             ("arm", 1): -0.95, ("arm", -1): -0.95, ("forearm", 1): -0.35, ("forearm", -1): -0.35,
@@ -57,7 +57,7 @@ class Person:
 
 
 def draw_person(rng: np.random.Generator, *, child: bool = False, label: int = PERSON) -> Person:
-    """Somebody by chance; z = 0 is the ground that they stand on."""
+    """Draw a person; z = 0 is the ground."""
     height = float(rng.uniform(1.05, 1.45) if child else rng.uniform(1.58, 1.88))
     broad = float(rng.uniform(0.9, 1.2))
     skin, hair, top, legs = (
@@ -129,7 +129,7 @@ def _hair(h: float, *, long: bool) -> Mesh:
 
 
 def _hang(length_m: float, top_m: float, low_m: float) -> Mesh:
-    """A limb that hangs down from its joint."""
+    """Limb that hangs down from its joint."""
     axis = np.array([(0, 0, 0.02), (0, 0, -0.45 * length_m), (0, 0, -length_m - 0.015)])
     return tube(axis, np.array([top_m, 0.92 * top_m, low_m]), 6)
 

@@ -1,4 +1,4 @@
-"""A river that the street crosses: its water, its walls, and the houses where it bends away."""
+"""River that the street crosses: its water, its walls, and houses on the far bank."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ WALL_COLOUR = (0.26, 0.25, 0.22)
 
 
 def river(rng: np.random.Generator, street: Street) -> Iterator[Solid]:
-    """The water on both sides of the bridge, walls down to it, a row of houses far off."""
+    """Water on both sides of the bridge, walls down to it, and a distant row of houses."""
     low, high = street.river_m
     x = np.linspace(low, high, 13)
     level = float(street.hills.height_m(street.points_m(x, 0.0)[0]).min()) - DEPTH_M
@@ -43,7 +43,7 @@ def _sheet(street: Street, x: np.ndarray, near: float, far: float, level: float)
 
 
 def _wall(street: Street, x: np.ndarray, d: np.ndarray, level: float) -> Mesh:
-    """From the kerb's height down below the water, along points (K,) of x and d."""
+    """Wall from the kerb's height to below the water, along points (K,) of x and d."""
     px, py = street.points_m(x, d)
     high = street.hills.height_m(px) + KERB_HEIGHT_M
     lines = [np.stack([px, py, z], -1) for z in (np.full_like(px, level - 0.2), high)]

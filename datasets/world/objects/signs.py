@@ -25,7 +25,7 @@ SIGNAL_CD = 200.0
 
 
 def draw(rng: np.random.Generator, street: Street) -> Iterator[Solid]:
-    """The signs of both sides; they face the traffic of their side."""
+    """Draw the signs of both sides; they face the traffic of their side."""
     for side in (-1, 1):
         for low, high in street.stretches(2.0):
             x = low + float(rng.uniform(6, 25))
@@ -50,7 +50,7 @@ def _plates(
 
 
 def _plate(corners: int, half_m: float, z_m: float) -> Mesh:
-    """A flat plate before its post, one side down but for the triangle."""
+    """Flat plate on its post, one side down except for the triangle."""
     angle = np.pi / 2 + 2 * np.pi * np.arange(corners) / corners
     angle += np.pi / corners if corners % 2 == 0 else 0.0
     reach = half_m / np.cos(np.pi / corners) if corners == 4 else half_m
@@ -92,7 +92,7 @@ def signal_lamps(street: Street, green: bool) -> Iterator[Lamp]:
 
 
 def _approaches(street: Street) -> Iterator[tuple[float, float, int]]:
-    """x, d and driving direction at which lights stand before the junction: near side."""
+    """x, d and driving direction of the traffic lights on the near side of the junction."""
     low, high = street.gap_m
     yield low + 0.4, -(street.half_road_m + 0.6), 1
     yield high - 0.4, street.half_road_m + 0.6, -1

@@ -1,4 +1,4 @@
-"""The lamps of street and vehicles: where they sit and how strong they are."""
+"""Lamps of streets and vehicles: positions and intensities."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ HEAD_CD, TAIL_CD, LAMP_CD = 20_000.0, 7.0, 5_500.0
 def vehicle_lamps(
     length_m: float, width_m: float, head_m: float, tail_m: float
 ) -> tuple[Lamp, ...]:
-    """Dipped headlights and tail lamps of a vehicle whose origin is on the ground amidships."""
+    """Dipped headlights and tail lamps of a vehicle with its origin on the ground amidships."""
     x, y = length_m / 2 + 0.02, 0.36 * width_m
     heads = [headlight((x, side * y, head_m)) for side in (1, -1)]
     tails = [
@@ -31,7 +31,7 @@ def vehicle_lamps(
 
 
 def headlight(place_m: tuple[float, float, float]) -> Lamp:
-    """A dipped headlight that looks ahead along x and one degree down."""
+    """Dipped headlight that points ahead along x and one degree down."""
     down = float(np.radians(1.0))
     return Lamp(
         place_m=place_m,
@@ -45,5 +45,5 @@ def headlight(place_m: tuple[float, float, float]) -> Lamp:
 
 
 def ego_lamps() -> tuple[Lamp, ...]:
-    """The ego vehicle's own dipped headlights, in its coordinates (origin under the rear axle)."""
+    """Dipped headlights of the ego vehicle, in its coordinates (origin under the rear axle)."""
     return tuple(headlight((3.6, side * 0.6, 0.65)) for side in (1, -1))

@@ -1,4 +1,4 @@
-"""Trees, bushes and hedges: trunks and branches as pipes, leaves as rhombs in clusters."""
+"""Trees, bushes and hedges: trunks and branches as pipes, leaves as clusters of rhombs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ NUM_PROTOTYPES = 5  # of each kind, the same in all scenes, turned and stretched
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The habit of a tree of height 1: its crown's foot, half width, and how branches rise."""
+    """Habit of a tree of height 1: its crown's foot, half width, and how branches rise."""
 
     foot: float
     width: float
@@ -41,14 +41,14 @@ _SHARES = (0.40, 0.26, 0.12, 0.12, 0.10)
 
 @dataclass(frozen=True, slots=True)
 class Prototype:
-    """A tree of height 1 with leaves for a crown of some metres."""
+    """Tree of height 1 with leaves for a crown of a few metres."""
 
     wood: Mesh
     leaves: Mesh | None
 
 
 class Grove:
-    """What grows in one scene: which trees stand in rows, the colours of leaves."""
+    """Vegetation of one scene: kinds of street trees and colours of leaves."""
 
     def __init__(self, rng: np.random.Generator, autumn: bool, drive_m: np.ndarray) -> None:
         self._drive_m = drive_m  # (K, 2) places of the ego vehicle
@@ -57,14 +57,14 @@ class Grove:
         self._leaves = LEAVES + AUTUMN if autumn else LEAVES
 
     def _is_near(self, foot_m: Place) -> bool:
-        """Whether the ego vehicle comes so near that single leaves are seen."""
+        """Whether the ego vehicle comes near enough to see single leaves."""
         gap = self._drive_m - foot_m[:2]
         return bool((gap * gap).sum(1).min() < DETAIL_M**2)
 
     def tree(
         self, rng: np.random.Generator, foot_m: Place, *, near: bool, avenue: bool = False
     ) -> Iterator[Solid]:
-        """A tree at a place; one far from the road has fewer and larger leaves."""
+        """Tree at a position; one far from the road has fewer and larger leaves."""
         kind = self.avenue_kind if avenue else KINDS[int(rng.choice(len(KINDS), p=_SHARES))]
         height = float(rng.uniform(6.5, 13.0)) * (0.8 if avenue else 1.0)
         near = near and self._is_near(foot_m)
@@ -86,7 +86,7 @@ class Grove:
             )  # fmt: skip
 
     def bush(self, rng: np.random.Generator, foot_m: Place) -> Iterator[Solid]:
-        """A low bush of leaves about a dark heart."""
+        """Low bush of leaves about a dark core."""
         half = np.array([0.0, 0.0, float(rng.uniform(0.35, 0.8))])
         half[:2] = half[2] * rng.uniform(1.0, 1.5, 2)
         leaf = self._leaves[int(rng.integers(4))]
@@ -106,7 +106,7 @@ class Grove:
     def hedge(
         self, rng: np.random.Generator, foot_m: Place, yaw_rad: float, half_m: Place
     ) -> Iterator[Solid]:
-        """A cut hedge: leaves over the faces of a dark block."""
+        """Trimmed hedge: leaves over the faces of a dark block."""
         leaf = self._leaves[int(rng.integers(4))]
         a, b, c = half_m
         x, y, z = foot_m
@@ -130,7 +130,7 @@ class Grove:
 
 @cache
 def _grow(kind: Kind, number: int, near: bool) -> Prototype:
-    """A tree of height 1: a trunk, branches, twigs, and leaves in clusters at their ends."""
+    """Grow a tree of height 1: a trunk, branches, twigs, and clusters of leaves at their ends."""
     rng = np.random.default_rng([20_117, KINDS.index(kind), number])
     bend = rng.normal(0, 0.012, (5, 2)).cumsum(0)
     level = np.linspace(0, 0.9, 5)
@@ -191,7 +191,7 @@ def _crown(rng: np.random.Generator, ends: np.ndarray, kind: Kind, near: bool) -
 
 
 def _in_ball(rng: np.random.Generator, count: int, hollow: float) -> np.ndarray:
-    """Points (N, 3) in a unit ball, none nearer to its middle than `hollow`."""
+    """Random points (N, 3) in a unit ball, none nearer to its centre than `hollow`."""
     way = rng.normal(0, 1, (count, 3))
     way /= np.linalg.norm(way, axis=1, keepdims=True)
     return way * (hollow + (1 - hollow) * rng.random((count, 1)) ** 0.5)

@@ -1,4 +1,4 @@
-"""Measures of the kinds of vehicles, after typical ones on the road; metres."""
+"""Dimensions of the kinds of vehicle, after typical ones on the road; metres."""
 
 from dataclasses import dataclass
 

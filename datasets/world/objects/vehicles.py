@@ -1,4 +1,4 @@
-"""Vehicles in coordinates of their own; x forward, y left, z up, origin on the ground amidships."""
+"""Vehicles in local coordinates: x forward, y left, z up, origin on the ground amidships."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -35,7 +35,7 @@ DARK, RUBBER = (0.025, 0.025, 0.028), (0.02, 0.02, 0.02)
 
 @dataclass(frozen=True, kw_only=True)
 class Vehicle:
-    """A vehicle of some kind, in its paint."""
+    """Painted vehicle of one kind."""
 
     model: Model
     paint: Colour
@@ -44,7 +44,7 @@ class Vehicle:
 
     @property
     def category(self) -> str:
-        """nuScenes' name."""
+        """nuScenes category."""
         return self.model.category
 
     @property
@@ -54,12 +54,12 @@ class Vehicle:
         return shell.length_m, shell.width_m, self.model.height_m
 
     def lamps(self) -> tuple[Lamp, ...]:
-        """What shines when it is driven at night."""
+        """Lamps that are lit when it is driven at night."""
         length, width, _ = self.size_m
         return vehicle_lamps(length, width, self.model.head_m, self.model.tail_m)
 
     def solids(self, driven: bool) -> Solids:
-        """Its solids; the lamps of one that is not driven are off."""
+        """Solids of the vehicle; its lamps are off unless it is driven."""
         parts = [*_body(self), *_lamps(self, driven), *_wheels(self.model, self.seed)]
         if self.model is TRUCK:
             parts += _load(self)
@@ -67,7 +67,7 @@ class Vehicle:
 
 
 def pick(rng: np.random.Generator, large: float, *, bus: bool = True) -> Vehicle:
-    """A vehicle by chance; `large` is the share of vans, trucks and buses."""
+    """Draw a vehicle; `large` is the share of vans, trucks and buses."""
     seed = int(rng.integers(1 << 16))
     paint = PAINTS[int(rng.integers(len(PAINTS)))]
     if rng.random() < large:
@@ -152,7 +152,7 @@ def _lamps(vehicle: Vehicle, driven: bool) -> list[Solid]:
 
 @cache
 def _glasses(model: Model) -> tuple[Mesh, Mesh]:
-    """Glasses of headlights and tail lamps at the corners of the body."""
+    """Lamp glasses at the corners of the body."""
     shell = model.shell
     half_l, half_w = shell.length_m / 2, shell.width_m / 2
     nose, tail = half_w * (1 - shell.nose), half_w * (1 - shell.tail)
@@ -172,7 +172,7 @@ def _glasses(model: Model) -> tuple[Mesh, Mesh]:
 def _lamp(
     x: float, y: float, z: float, side: int, half_m: tuple[float, float], back: float
 ) -> Mesh:
-    """A glass that wraps round the corner: its outer end lies farther back."""
+    """Lamp glass that wraps round the corner: its outer end is farther back."""
     wide, high = half_m
     outer, inner = y + side * wide, y - side * wide
     axis = np.array([(x + 0.02, inner, z), (x, y, z), (x - 1.2 * back - 0.10, outer, z + 0.01)])
@@ -191,7 +191,7 @@ def _wheels(model: Model, seed: int) -> list[Solid]:
 
 
 def _load(vehicle: Vehicle) -> list[Solid]:
-    """The cargo box and the frame of a truck, behind its cab."""
+    """Cargo box and frame of a truck, behind its cab."""
     low, high, front, rear, half_w = TRUCK_LOAD_M
     rng = np.random.default_rng(vehicle.seed)
     cover = ((0.66, 0.66, 0.64), (0.55, 0.56, 0.58), (0.10, 0.16, 0.30), (0.35, 0.06, 0.05))

@@ -1,4 +1,4 @@
-"""What the air does: it takes light away with distance and adds its own."""
+"""Atmosphere: attenuation with distance, and light scattered by the air."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ HALO_WITHIN_M = 70.0
 
 
 def transmission(weather: Weather, distance_m: np.ndarray) -> np.ndarray:
-    """Share (N,) of light that comes through: 5 % at the visibility (Koschmieder 1924)."""
+    """Transmitted share (N,) of light: 5 % at the visibility (Koschmieder 1924)."""
     return np.exp(-weather.extinction_per_m * distance_m).astype(np.float32)
 
 
@@ -24,7 +24,7 @@ def through_air(radiance: np.ndarray, weather: Weather, distance_m: np.ndarray) 
 def halos(
     lamps: Lamps, weather: Weather, eye_m: np.ndarray, ray: np.ndarray, distance_m: np.ndarray
 ) -> np.ndarray:
-    """Luminance (3, N) that the air shows along unit rays (3, N) because lamps light it.
+    """Luminance (3, N) of the lamp-lit air along unit rays (3, N).
 
     Single scattering by the closed form for a point source (Sun et al. 2005, without the loss on
     the way to the ray beyond its nearest point); lamps shine towards that point as they do there.

@@ -1,4 +1,4 @@
-"""The bright discs of lamps in a picture, drawn with all their light although they are small."""
+"""Lamp discs: bright discs of lamps, drawn with all their light although they are small."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def draw(
     path_px: np.ndarray,
     f_px: float,
 ) -> None:
-    """Add to a picture (H, W, 3) in cd/m2 the lamps' discs.
+    """Add the discs of lamps to an image (H, W, 3) in cd/m2.
 
     `pixel_of` (2, L), nan behind the camera; `path_px` (2, L) is how far each moves while the
     shutter is open. A disc gives the camera I / d^2 lux, whatever its size.
@@ -57,7 +57,7 @@ def _inside(shape: tuple[int, ...], pixel: np.ndarray) -> np.ndarray:
 
 
 def _splat(picture: np.ndarray, spot: np.ndarray, radius: float, light: np.ndarray) -> None:
-    """Add a soft disc about a pixel whose sum is `light` (3,), but for what falls outside."""
+    """Add a soft disc about a pixel; it sums to `light` (3,) except for what falls outside."""
     low = np.floor(spot - REACH * radius).astype(int)
     high = np.ceil(spot + REACH * radius).astype(int) + 1
     x, y = np.arange(low[0], high[0]), np.arange(low[1], high[1])

@@ -1,4 +1,4 @@
-"""The light of lamps: inverse square, cone, cosine, shadow, and their highlights on what is glossy.
+"""Lamp light: inverse square, cone, cosine, shadow, and highlights on glossy surfaces.
 
 Points are taken in blocks of consecutive pixels, which lie close together. The lamps that matter
 most to a block are worked out for each of its points, with shadows; what the others give is taken
@@ -28,7 +28,7 @@ NEAREST_M2 = 0.04
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gloss:
-    """How glossy points (N,) are: Fresnel's share at right angles, and GGX's roughness."""
+    """Gloss of points (N,): Fresnel share at normal incidence, and GGX roughness."""
 
     share: np.ndarray
     roughness: np.ndarray
@@ -36,7 +36,7 @@ class Gloss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pairs:
-    """Blocks of points and the lamps that reach them (P); the pairs of a block are neighbours."""
+    """Pairs (P) of a block of points and a lamp that reaches it; a block's pairs are adjacent."""
 
     at: np.ndarray  # (P, 32) indices of the points
     lamp: np.ndarray  # (P,)
@@ -74,7 +74,7 @@ def _parts(num: int, times: int = 1) -> list[slice]:
 
 
 def _pairs(lamps: Lamps, points: Points, row: np.ndarray, light: np.ndarray) -> _Pairs:
-    """Blocks and the lamps that matter to them; what the others give is put into `light`."""
+    """Pair blocks with the lamps that matter to them; the light of the others goes into `light`."""
     num = len(row)
     order = np.argsort((row & 0xFFFF).astype(np.uint16), kind="stable")  # a solid lies together
     at = order[np.minimum(np.arange(-(-num // BLOCK) * BLOCK), num - 1)].reshape(-1, BLOCK)
@@ -100,7 +100,7 @@ def _pairs(lamps: Lamps, points: Points, row: np.ndarray, light: np.ndarray) -> 
 
 
 def _reached(lamps: Lamps, xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Blocks (3, B, 32) and lamps that may reach them, and whether the block looks wide to it."""
+    """Blocks (3, B, 32), lamps that may reach them, and whether a block looks wide from a lamp."""
     centre = xyz.mean(axis=2)  # (3, B)
     offset = xyz - centre[..., None]
     radius = np.sqrt(_dot(offset, offset).max(1))  # (B,)
@@ -132,7 +132,7 @@ def _lux(lamps: Lamps, lamp: np.ndarray, points: Points, at: np.ndarray) -> np.n
 
 
 def _darken(lux: np.ndarray, lamps: Lamps, caster: Caster, points: Points, pairs: _Pairs) -> None:
-    """Take away the light (P, 32) of lamps that something hides; faint lamps throw no shadow."""
+    """Remove the light (P, 32) of lamps that are hidden; faint lamps cast no shadow."""
     total = np.add.reduceat(lux, pairs.first)  # (blocks, 32)
     pair, column = np.nonzero(lux > np.maximum(SHADOW_SHARE * total, SHADOW_LUX)[pairs.group])
     at = pairs.at[pair, column]
@@ -145,7 +145,7 @@ def _darken(lux: np.ndarray, lamps: Lamps, caster: Caster, points: Points, pairs
 def _highlights(
     lamps: Lamps, points: Points, pairs: _Pairs, lux: np.ndarray, gloss: Gloss
 ) -> np.ndarray:
-    """Mirrored luminance (P, 32): GGX (Walter et al. 2007), Schlick's Fresnel, Smith's shadows."""
+    """Specular luminance (P, 32): GGX (Walter et al. 2007), Schlick's Fresnel, Smith shadowing."""
     found = np.zeros(lux.shape, np.float32)
     pair, column = np.nonzero(lux > FAINT_LUX)
     glossy = gloss.share[pairs.at[pair, column]] > 0
@@ -168,7 +168,7 @@ def _lobe(
     at: np.ndarray,
     bulb: np.ndarray,
 ) -> np.ndarray:
-    """Luminance per lux; unit vectors (3, ...) towards the lamp and of the ray that comes in."""
+    """Luminance per lux; unit vectors (3, ...) towards the lamp and of the incoming ray."""
     half = towards - ray
     half *= 1 / np.sqrt(np.maximum(_dot(half, half), 1e-9))
     cos_h, cos_lh = np.clip(_dot(half, normal), 0, 1), np.clip(_dot(half, towards), 0, 1)
@@ -183,7 +183,7 @@ def _lobe(
 
 
 def _gather(into: np.ndarray, pairs: _Pairs, value: np.ndarray, lamps: Lamps) -> None:
-    """Add up the pairs (P, 32) of each block, in colour, into (3, N)."""
+    """Sum the pairs (P, 32) of each block, in colour, into (3, N)."""
     at = pairs.at[pairs.first]
     for channel in range(3):
         coloured = value * lamps.colour[pairs.lamp, channel, None]

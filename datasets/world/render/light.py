@@ -1,4 +1,4 @@
-"""How much light leaves a point towards the camera: sun, sky, lamps, shadows, what surfaces do."""
+"""Surface shading: sun, sky, lamps, shadows and reflection towards the camera."""
 
 from typing import NamedTuple
 
@@ -54,7 +54,7 @@ class Lighting:
         self._sky_up, self._sky_down = sky.skylight(self.weather)
 
     def shade(self, points: Points, row: np.ndarray, disc: int = 0) -> Shaded:
-        """Light from points of the rows (N,); `disc` picks the part of the sun that they see."""
+        """Light from points of the rows (N,); `disc` selects the part of the sun that they see."""
         weather, surface = self.weather, self.moment.solids.surface[row]
         look = materials.look(points, surface, self.moment.scene.street)
         albedo, mirror, paved, water = covered(look, points, surface, self.moment.scene)
@@ -75,11 +75,11 @@ class Lighting:
         return Shaded(radiance, sunlit, share.astype(np.float32), water.roughness)
 
     def airborne(self) -> np.ndarray:
-        """Luminance (3, 1) of fine spray: it scatters the light of sky and ground alike."""
+        """Luminance (3, 1) of fine spray, which scatters the light of sky and ground alike."""
         return np.float32(0.5 / np.pi) * (self._sky_up * CANYON + self._sky_down)
 
     def _daylight(self, points: Points, disc: int) -> tuple[np.ndarray, np.ndarray]:
-        """Illuminance (3, N) by sun and sky, lux, and which points the sun reaches (N,)."""
+        """Illuminance (3, N) by sun and sky, lux, and which points (N,) the sun reaches."""
         share = 0.5 + 0.5 * points.normal[2]
         light = self._sky_down + (self._sky_up - self._sky_down) * share
         light = light * self._openness(points)
@@ -104,7 +104,7 @@ class Lighting:
         return lit
 
     def _openness(self, points: Points) -> np.ndarray:
-        """Share of skylight (N,) left by houses, and on the ground by vehicles that stand on it."""
+        """Share of skylight (N,) left by houses, and under vehicles on the ground."""
         hills = self.moment.scene.street.hills
         z = points.world_m[2] - hills.height_m(points.world_m[0]).astype(np.float32)
         openness = CANYON + (1 - CANYON) * smoothstep(0.0, CANYON_HEIGHT_M, z)
@@ -123,7 +123,7 @@ class Lighting:
         return openness
 
     def _mirrored_sky(self, points: Points, mirror: np.ndarray, sunlit: np.ndarray) -> np.ndarray:
-        """Mirrored sky (3, N) with the sun's glint; houses and ground stand low in it."""
+        """Mirrored sky (3, N) with the sun's glint; houses and ground are low in it."""
         radiance = np.zeros_like(points.ray)
         index = np.flatnonzero(mirror > 0)
         ray, normal = points.ray[:, index], points.normal[:, index]
@@ -150,7 +150,7 @@ def _gloss(mirror: np.ndarray, paved: np.ndarray, water: wet.Water | None) -> Gl
 
 
 def _burning_surfaces(weather: Weather) -> np.ndarray:
-    """Which surfaces (256,) show their own light, 0 or 1."""
+    """Mask (256,) of surfaces that emit light, 0 or 1."""
     burns = np.full(256, weather.street_lit, np.float32)
     burns[[Surface.HEAD_LAMP, Surface.TAIL_LAMP]] = weather.headlights
     burns[Surface.FACADE] = weather.sun_lux < 1  # under clouds rooms and shops have their lamps on
@@ -159,12 +159,12 @@ def _burning_surfaces(weather: Weather) -> np.ndarray:
 
 
 def fresnel(share: np.ndarray | float, facing: np.ndarray) -> np.ndarray:
-    """Mirrored share (N,) at an angle of that cosine, of one at right angles (Schlick 1994)."""
+    """Mirrored share (N,) at an angle of that cosine; `share` is that at 0 (Schlick)."""
     return share + (1 - share) * (1 - facing) ** 5
 
 
 def burning(moment: Moment, eye_m: np.ndarray) -> list[lamp_arrays.Lamp]:
-    """The lamps that burn in this weather and are near enough to the eye (3,) to matter."""
+    """Lamps that are lit in this weather and near enough to the eye (3,) to matter."""
     weather = moment.scene.weather
     if not (weather.street_lit or weather.headlights):
         return []  # by day signals are seen by their glass alone

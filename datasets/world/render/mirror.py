@@ -1,4 +1,4 @@
-"""The wet ground as a mirror: reflected rays on every second pixel, spread by its roughness."""
+"""Wet ground reflections: mirrored rays on every second pixel, blurred by roughness."""
 
 import cv2
 import numpy as np
@@ -57,7 +57,7 @@ def _rippled(normal: np.ndarray, rough: np.ndarray, lighting: Lighting) -> np.nd
 def _filled(
     seen: np.ndarray, v: np.ndarray, u: np.ndarray, shape: tuple[int, int], rough: np.ndarray
 ) -> np.ndarray:
-    """A half-size picture (h, w, 3) of rays (3, N), smoothed within the mirror alone."""
+    """Half-size image (h, w, 3) of rays (3, N), smoothed within the mirror alone."""
     picture = np.zeros((*shape, 4), np.float32)  # colour and whether it is there
     picture[v, u, :3] = seen.T
     picture[v, u, 3] = 1

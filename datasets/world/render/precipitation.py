@@ -1,4 +1,4 @@
-"""Drops and flakes in the air: each a streak, as long as the shutter is open."""
+"""Falling drops and flakes: each is a streak as long as the exposure."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ SCATTERED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Particles:
-    """Drops or flakes (N) before a camera, in its coordinates."""
+    """Drops or flakes (N) in front of a camera, in its coordinates."""
 
     place_m: np.ndarray  # (3, N)
     velocity_mps: np.ndarray  # (3, N), relative to the camera
@@ -36,7 +36,7 @@ class Particles:
 def draw(
     rng: np.random.Generator, weather: Weather, view: View, eye_velocity_mps: np.ndarray
 ) -> Particles:
-    """Those that the camera can tell apart, drawn anew for each picture; far ones if large."""
+    """Draw the particles that the camera resolves, anew for each image; far ones if large."""
     shells = [_shell(rng, weather, view, *shell) for shell in _SHELLS]
     place_m = np.concatenate([s[0] for s in shells], axis=1)
     melted_mm = np.concatenate([s[1] for s in shells])
@@ -61,7 +61,7 @@ def _shell(
     far_m: float,
     times_smallest: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places (3, N) before the camera, in m, and melted diameters (N,), in mm, between depths."""
+    """Positions (3, N), m, and melted diameters (N,), mm, between two depths."""
     f_px, (width, height) = view.intrinsics[0, 0], view.size
     smallest_mm = times_smallest * (MIN_SNOW_MM if weather.snow_mm_per_h > 0 else MIN_RAIN_MM)
     slope, per_m3 = number_per_m3(weather, smallest_mm)
@@ -75,7 +75,7 @@ def _shell(
 
 
 def number_per_m3(weather: Weather, smallest_mm: float) -> tuple[float, float]:
-    """Slope in 1/mm of the sizes, and number per m3 above a size in mm.
+    """Slope in 1/mm of the size distribution, and number per m3 above a size in mm.
 
     Marshall and Palmer 1948 for rain, Gunn and Marshall 1958 for snow (melted diameters).
     """
@@ -101,7 +101,7 @@ def fall_through(
     view: View,
     time_s: float,
 ) -> None:
-    """Draw the streaks of particles into a picture (H, W, 3) in cd/m2 of depths (H, W)."""
+    """Draw the streaks of particles into an image (H, W, 3) in cd/m2 with depths (H, W)."""
     f_px = view.intrinsics[0, 0]
     centre = view.intrinsics[:2, 2:]
     ends = [particles.place_m + s * time_s / 2 * particles.velocity_mps for s in (-1, 1)]
@@ -138,7 +138,7 @@ class _Dabs:
 
 
 def _blend(picture: np.ndarray, depth_m: np.ndarray, dabs: _Dabs, colour: np.ndarray) -> None:
-    """Blend dabs of a colour (3, N) over what lies farther; those that overlap hide in turn."""
+    """Blend dabs of a colour (3, N) over what is farther; overlapping ones hide in turn."""
     height, width = depth_m.shape
     hidden, tinted = np.zeros(height * width), np.zeros((3, height * width))
     half = np.ceil(dabs.width_px / 2).astype(int)
@@ -166,7 +166,7 @@ def _blend(picture: np.ndarray, depth_m: np.ndarray, dabs: _Dabs, colour: np.nda
 
 
 def _shown(place_m: np.ndarray, weather: Weather, lamps: Lamps, view: View) -> np.ndarray:
-    """Luminance (3, N) of drops: the sky's and the street's light, and what lamps throw on them."""
+    """Luminance (3, N) of drops: the light of sky and street, and of lamps."""
     up, down = sky.skylight(weather)
     white = 0.5 * (up + down) / np.pi
     shown = np.repeat(

@@ -1,4 +1,4 @@
-"""What comes along rays that have met the world: its luminance, through the air."""
+"""Luminance along rays that have met the world, seen through the air."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from nightrain.datasets.world.shapes.raycast import Hits
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """What comes along rays (N,): luminance (3, N) in cd/m2 and how much the wet ground mirrors."""
+    """Luminance (3, N) in cd/m2 along rays (N,), and the share that the wet ground mirrors."""
 
     radiance: np.ndarray
     sunlit: np.ndarray
@@ -29,7 +29,7 @@ def trace(
     pixel_rad: float,
     disc: int = 0,
 ) -> Traced:
-    """What comes along rays (3, N) that met `hits`, from an eye (3,) or from eyes (3, N)."""
+    """Trace rays (3, N) that met `hits`, from an eye (3,) or from eyes (3, N)."""
     weather = lighting.weather
     t, row = hits.t.ravel(), hits.row.ravel()
     length = np.sqrt((directions * directions).sum(0))

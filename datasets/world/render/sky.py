@@ -1,4 +1,4 @@
-"""The sky of each weather: its luminance and its light on surfaces. Linear RGB (3, N), cd/m2."""
+"""Sky: its luminance and its light on surfaces, by weather. Linear RGB (3, N), cd/m2."""
 
 import numpy as np
 
@@ -20,12 +20,12 @@ _BLUE_SKY_LUX = 14_500.0  # that the shares of _BLUE and _PALE give at 10,000 cd
 
 
 def sunlight(weather: Weather) -> np.ndarray:
-    """Illuminance (3, 1) of the sun on a plane that faces it, lux."""
+    """Illuminance (3, 1) of the sun on a plane facing it, lux."""
     return _SUNLIGHT * np.float32(weather.sun_lux)
 
 
 def skylight(weather: Weather) -> tuple[np.ndarray, np.ndarray]:
-    """Illuminance (3, 1) in lux on a plane that looks up, and on one that looks down."""
+    """Illuminance (3, 1) in lux on planes that face up and down."""
     tint = _tint(weather)
     up = tint * np.float32(weather.sky_lux)
     send_back = _GROUND_SENDS_BACK + 0.4 * weather.snow_cover
@@ -37,12 +37,12 @@ def skylight(weather: Weather) -> tuple[np.ndarray, np.ndarray]:
 
 
 def air_light(weather: Weather) -> np.ndarray:
-    """Luminance (3, 1) that thick air would have: what a far surface gives way to."""
+    """Luminance (3, 1) of optically thick air: the limit for far surfaces."""
     return radiance(np.array([[1.0], [0.0], [0.05]], np.float32), weather)
 
 
 def radiance(ray: np.ndarray, weather: Weather) -> np.ndarray:
-    """Luminance (3, N) of the sky without its clouds along unit rays (3, N)."""
+    """Luminance (3, N) of the cloudless sky along unit rays (3, N)."""
     up = np.clip(ray[2], 0, 1).astype(np.float32)
     if weather.sky is Sky.NIGHT:
         glow = 0.35 + 1.5 * (1 - up) ** 5
@@ -74,7 +74,7 @@ def _dusk(ray: np.ndarray, up: np.ndarray, weather: Weather) -> np.ndarray:
 
 
 def seen(ray: np.ndarray, weather: Weather, pixel_rad: float) -> np.ndarray:
-    """Luminance (3, N) of the sky as the camera sees it, its clouds fading into thick air."""
+    """Luminance (3, N) of the sky as seen by the camera, clouds fading into thick air."""
     above = cloudy(ray, weather, pixel_rad)
     path_m = _AIR_HEIGHT_M / np.maximum(ray[2], 0.02)
     clear = np.exp(-weather.extinction_per_m * path_m).astype(np.float32)

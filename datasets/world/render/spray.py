@@ -1,4 +1,4 @@
-"""Spray that wheels throw up from a wet road: clouds behind whatever drives."""
+"""Spray from a wet road: clouds behind moving wheels."""
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def thickness(
 
 
 def _chord(start: np.ndarray, rays: np.ndarray, distance_m: np.ndarray) -> np.ndarray:
-    """Length (N,) within the unit ball, weighted 1 - r^2 where the ray is nearest its middle."""
+    """Length (N,) within the unit ball, weighted 1 - r^2 where the ray is nearest its centre."""
     a = (rays * rays).sum(0)
     b = (rays * start[:, None]).sum(0) / a
     nearest2 = float(start @ start) - a * b * b

@@ -1,4 +1,4 @@
-"""A picture before the lens: first hits, outlines from more rays, the wet mirror, spray."""
+"""Tracing an image in front of the lens: first hits, antialiased edges, wet mirror, spray."""
 
 from dataclasses import dataclass
 
@@ -21,14 +21,14 @@ HIGHLIGHT = 4.0  # an outline's rays count at most this much more than their med
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The picture before the lens: luminance (H, W, 3) in cd/m2, and what each pixel meets."""
+    """Image in front of the lens: luminance (H, W, 3) in cd/m2, and the hits of each pixel."""
 
     radiance: np.ndarray
     hits: Hits  # (H, W), through the pixels' centres
 
 
 def look(lighting: Lighting, view: View) -> Seen:
-    """Trace a picture; pixels on outlines and shadow edges are averaged from several rays."""
+    """Trace an image; pixels on outlines and shadow edges are averaged over several rays."""
     width, height = view.size
     v, u = np.mgrid[0.0:height, 0.0:width]
     directions = view.directions(u, v)  # (3, H, W)
@@ -46,7 +46,7 @@ def look(lighting: Lighting, view: View) -> Seen:
 def _veil(
     lighting: Lighting, view: View, directions: np.ndarray, hits: Hits, radiance: np.ndarray
 ) -> None:
-    """Lay the spray behind vehicles over luminances (3, N)."""
+    """Add the spray behind vehicles to luminances (3, N)."""
     length = np.sqrt((directions * directions).sum(0))
     distance_m = np.minimum(hits.t.ravel() * length, 1e6)
     thick = spray.thickness(lighting.moment, view.eye_m, directions / length, distance_m)
@@ -57,7 +57,7 @@ def _veil(
 
 
 def _edges(row: np.ndarray, sunlit: np.ndarray) -> np.ndarray:
-    """Pixels (H, W) bool beside a change of solid or of shadow."""
+    """Mask (H, W) of pixels next to a change of solid or of shadow."""
     edge = np.zeros(row.shape, bool)
     for a in (row, sunlit):
         across, down = a[:, 1:] != a[:, :-1], a[1:] != a[:-1]
@@ -69,7 +69,7 @@ def _edges(row: np.ndarray, sunlit: np.ndarray) -> np.ndarray:
 
 
 def _smooth(lighting: Lighting, view: View, edges: np.ndarray, traced: Traced) -> None:
-    """Average the pixels on edges with further rays, each of which sees its own part of the sun."""
+    """Average edge pixels over further rays, each of which sees its own part of the sun."""
     v, u = np.nonzero(edges)
     if not len(v):
         return

@@ -1,4 +1,4 @@
-"""Nobody drives through anybody: actors that would meet another body are left out."""
+"""Collision filter: actors that would meet another body are left out."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def without_collisions(
     actors: Sequence[Actor],
     duration_s: float,
 ) -> list[Actor]:
-    """The actors that stay clear of the ego vehicle and of those before them in the list.
+    """Keep the actors that stay clear of the ego vehicle and of those before them in the list.
 
     `ego_box_m` is the length and the width of the ego vehicle and how far its middle lies ahead.
     """
@@ -51,7 +51,7 @@ def without_collisions(
 def _discs(
     motion: Motion, times_s: np.ndarray, length: float, width: float, ahead: float, still: bool
 ) -> np.ndarray:
-    """Middles (T, 4, 2) of discs along a body at each time; (1, 4, 2) for one that stands."""
+    """Centres (T, 4, 2) of discs along a body at each time; (1, 4, 2) for one that stands."""
     reach = max(length - width, 0.0) / 2
     along = np.linspace(-reach, reach, _DISCS) + ahead
     found = []

@@ -1,4 +1,4 @@
-"""People and cyclists: on the pavements, waiting, crossing the road, riding along it."""
+"""Pedestrians and cyclists: on the pavements, waiting, crossing and riding."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ ORANGE = (0.62, 0.12, 0.02)
 
 
 def draw(rng: np.random.Generator, place: Place, ego: Motion, duration_s: float) -> Iterator[Actor]:
-    """Everybody on foot or on two wheels, and what stands beside the carriageway for a while."""
+    """Draw pedestrians, cyclists and roadworks."""
     drive_m = ego.way_m(duration_s) - ego.way_m(0.0)
     near = (EGO_START_M + 4.0, EGO_START_M + min(drive_m, 120.0) + 55.0)
     yield from _walkers(rng, place, near)
@@ -35,7 +35,7 @@ def draw(rng: np.random.Generator, place: Place, ego: Motion, duration_s: float)
 
 def walker(rng: np.random.Generator, path: Path, street: Street, way_m: float, lift_m: float,
            speed_mps: float) -> Actor:  # fmt: skip
-    """Somebody who walks along a path."""
+    """Pedestrian who walks along a path."""
     child = bool(rng.random() < CHILD_SHARE)
     person = draw_person(rng, child=child)
     motion = Motion(path=path, hills=street.hills, start_m=way_m, drive=steady(speed_mps),
@@ -54,7 +54,7 @@ def _category(child: bool) -> str:
 
 
 def _walkers(rng: np.random.Generator, place: Place, near: tuple[float, float]) -> Iterator[Actor]:
-    """Along the pavements, both ways, also those of the cross street; some two by two."""
+    """Pedestrians along the pavements, both ways, also of the cross street; some in pairs."""
     for _ in range(min(int(rng.poisson(12 * place.people)), MAX_WALKERS)):
         street = place.streets[-1] if rng.random() < 0.25 else place.street
         side = int(rng.choice([-1, 1]))
@@ -76,7 +76,7 @@ def _walkers(rng: np.random.Generator, place: Place, near: tuple[float, float]) 
 def _walk_ends(
     rng: np.random.Generator, street: Street, within: tuple[float, float]
 ) -> tuple[float, float] | None:
-    """From x to x along a stretch of pavement in a range, in a direction by chance."""
+    """Start and end x of a walk along a stretch of pavement, in a random direction."""
     low, high = within
     cut = [(max(a, low), min(b, high)) for a, b in street.stretches()]
     long = [(a, b) for a, b in cut if b - a > 15]
@@ -87,7 +87,7 @@ def _walk_ends(
 
 
 def _standing(rng: np.random.Generator, place: Place, near: tuple[float, float]) -> Iterator[Actor]:
-    """Talking, waiting for a bus, looking at windows."""
+    """Standing people: talking, waiting for a bus, looking at windows."""
     street = place.street
     for _ in range(min(int(rng.poisson(7 * place.people)), MAX_STANDING)):
         x = float(rng.uniform(*near))
@@ -114,7 +114,7 @@ def _stander(
 
 
 def _crossing(rng: np.random.Generator, place: Place, duration_s: float) -> Iterator[Actor]:
-    """Over the main street at the junction, or between the parked cars far ahead."""
+    """People crossing the main street at the junction or between parked cars far ahead."""
     street = place.street
     low, high = street.gap_m
     num = int(rng.poisson(3 * place.people))
@@ -136,7 +136,7 @@ def _crossing(rng: np.random.Generator, place: Place, duration_s: float) -> Iter
 
 
 def _cyclists(rng: np.random.Generator, place: Place, near: tuple[float, float]) -> Iterator[Actor]:
-    """At the edge of the lane in both directions."""
+    """Cyclists at the edge of the lane in both directions."""
     street = place.street
     for _ in range(min(int(rng.poisson(0.6 + 1.2 * place.people)), MAX_CYCLISTS)):
         with_us = rng.random() < 0.6
@@ -168,7 +168,7 @@ def _cycle(rng: np.random.Generator, motion: Motion, *, motor: bool, ridden: boo
 def _parked_cycles(
     rng: np.random.Generator, place: Place, near: tuple[float, float]
 ) -> Iterator[Actor]:
-    """Bicycles side by side on the pavement; here and there a motorcycle."""
+    """Parked bicycles side by side on the pavement, and the odd motorcycle."""
     street = place.street
     for _ in range(int(rng.poisson(1.6 * place.people))):
         x, side = float(rng.uniform(*near)), int(rng.choice([-1, 1]))
@@ -187,7 +187,7 @@ def _parked_cycles(
 def _roadworks(
     rng: np.random.Generator, street: Street, near: tuple[float, float]
 ) -> Iterator[Actor]:
-    """A row of cones or barriers at the edge of the road."""
+    """Row of cones or barriers at the edge of the road."""
     side = int(rng.choice([-1, 1]))
     x = float(rng.uniform(near[0] + 15, near[1]))
     cones = bool(rng.random() < 0.6)

@@ -1,4 +1,4 @@
-"""Words about a place, in the manner of nuScenes' scene descriptions."""
+"""Scene descriptions in the style of nuScenes."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ _EVENTS = {"stop": "wait at intersection", "left": "turn left", "right": "turn r
 
 
 def words(place: Place, actors: Sequence[Actor]) -> str:
-    """Such as "Shops, parked cars, many peds, bus, turn right, intersection"."""
+    """Describe a scene: "Shops, parked cars, many peds, bus, turn right, intersection"."""
     found = [_THEMES[place.theme]]
     parked = sum(a.category == "vehicle.car" and a.is_parked for a in actors)
     found += ["parked cars"] if parked > 12 else ["few parked cars"] if parked else []

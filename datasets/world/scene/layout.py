@@ -1,4 +1,4 @@
-"""Where everything stands: a scene drawn from a random generator."""
+"""Scene layout: a scene drawn from a random generator."""
 
 import numpy as np
 
@@ -31,13 +31,13 @@ EGO_BOX_M = (traffic.EGO_LENGTH_M, 1.9, traffic.EGO_MIDDLE_M)
 def draw_scene(
     rng: np.random.Generator, duration_s: float, condition: Condition = Condition.CLEAR
 ) -> Scene:
-    """A scene whose street is long enough for a drive of that many seconds.
+    """Draw a scene whose street is long enough for a drive of `duration_s` seconds.
 
     The weather has a generator of its own: under another condition the same place and traffic.
     """
     weather = draw_weather(rng.spawn(1)[0], condition)
     place = places.draw_place(rng, duration_s)
-    lighting = furniture.Lighting(rng)
+    lighting = furniture.LampPosts(rng)
     ego, actors = _moving(rng, place, duration_s)
     drive_m = np.array([ego.pose(t)[:2, 3] for t in np.linspace(0.0, duration_s, 24)])
     solids, lamps = _static(rng, place, lighting, drive_m)
@@ -54,9 +54,9 @@ def draw_scene(
 
 
 def _static(
-    rng: np.random.Generator, place: Place, lighting: furniture.Lighting, drive_m: np.ndarray
+    rng: np.random.Generator, place: Place, lighting: furniture.LampPosts, drive_m: np.ndarray
 ) -> tuple[list[Solid], list[Lamp]]:
-    """Everything that stands still, the ground first, and the lamps of it."""
+    """Static solids, the ground first, and their lamps."""
     street = place.street
     solids = [*ground(street)]
     lamps: list[Lamp] = []
@@ -87,7 +87,7 @@ def _static(
 def _moving(
     rng: np.random.Generator, place: Place, duration_s: float
 ) -> tuple[Motion, list[Actor]]:
-    """The ego vehicle's motion and everybody who stays clear of it."""
+    """Motion of the ego vehicle, and the actors that stay clear of it."""
     street, journey = place.street, place.journey
     lead = vehicles.pick(rng, 0.2) if rng.random() < 0.65 else None
     gap = float(rng.uniform(1.5, 3.0) if journey.event == "stop" else rng.uniform(3, 28))

@@ -1,4 +1,4 @@
-"""A scene: what stands, what moves, what shines, the weather, and how the ego vehicle drives."""
+"""Scene: solids, actors, lamps, weather and the ego vehicle's motion."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ from nightrain.datasets.world.street.street import Street
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """Somebody or something that has a place of its own: a vehicle, a pedestrian, a cyclist."""
+    """Vehicle, pedestrian or cyclist with a motion of its own."""
 
     category: str  # nuScenes' name, such as "vehicle.car"
     size_m: tuple[float, float, float]  # length, width, height
@@ -26,16 +26,16 @@ class Actor:
     has_rider: bool = False  # of a bicycle or motorcycle
 
     def at(self, t_s: float) -> Solids:
-        """Its solids in its own coordinates at time t; the rows are the same at all times."""
+        """Solids in local coordinates at time t; the rows are the same at all times."""
         return self.gait.pose(self.solids, self.motion.way_m(t_s)) if self.gait else self.solids
 
     def is_moving(self, t_s: float) -> bool:
-        """Whether it moves at time t."""
+        """Whether the actor moves at time t."""
         return abs(self.motion.speed_at_mps(t_s)) > 0.05
 
     @property
     def is_parked(self) -> bool:
-        """Whether it stands still for longer than the scene."""
+        """Whether the actor stands still for longer than the scene."""
         return self.motion.is_still() and not self.in_traffic
 
 
@@ -54,17 +54,17 @@ class Scene:
 
     @cached_property
     def static_geometry(self) -> Geometry:
-        """The index over what stands still, built once."""
+        """Index over the static solids, built once."""
         return Geometry(self.static)
 
     @cached_property
     def still_geometry(self) -> Geometry | None:
-        """The index over the actors that never move, built once."""
+        """Index over the actors that never move, built once."""
         bodies = self._bodies(0.0, still=True)
         return Geometry(join(bodies)) if bodies else None
 
     def at(self, t_s: float) -> "Moment":
-        """The scene at time t: rows of what stands, of actors that never move, of the others."""
+        """Scene at time t: rows of static solids, of still actors, then of moving ones."""
         bodies = self._bodies(t_s, still=False)
         moving = Geometry(join(bodies)) if bodies else None
         found = [g for g in (self.static_geometry, self.still_geometry, moving) if g]
@@ -72,7 +72,7 @@ class Scene:
         return Moment(scene=self, t_s=t_s, solids=rows, caster=Caster(found))
 
     def _bodies(self, t_s: float, *, still: bool) -> list[Solids]:
-        """The actors that never move, or the others, in the world."""
+        """Actors that never move, or the moving ones, in the world."""
         return [
             moved(a.at(t_s), a.motion.pose(t_s), k)
             for k, a in enumerate(self.actors)

@@ -1,4 +1,4 @@
-"""The light of shop windows on the pavement: one source before each shop front."""
+"""Light of shop windows on the pavement: one source in front of each shop."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,12 +14,12 @@ _TINTS = ((1.12, 1.0, 0.88), (1.0, 1.0, 1.0), (1.3, 0.98, 0.72))
 
 
 def is_shop(seed: int) -> bool:
-    """Whether a front with this seed has shop windows at street level, as `openings` draws it."""
+    """Whether a facade with this seed has shop windows at street level, as `openings` draws it."""
     return seed % 7 < 3
 
 
 def window_lamps(street: Street, houses: Sequence[Solid]) -> Iterator[Lamp]:
-    """Sources before those of the houses that have shop windows."""
+    """Light sources in front of the houses that have shop windows."""
     for house in houses:
         if house.surface is not Surface.FACADE or not is_shop(house.seed) or house.half_m[0] < 3:
             continue

@@ -1,4 +1,4 @@
-"""The other vehicles: parked, oncoming, ahead and behind, waiting or crossing at the junction."""
+"""Other vehicles: parked, oncoming, ahead and behind, waiting or crossing at the junction."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ BEYOND_M = 120.0  # traffic begins this far outside of the street's ends
 
 
 def actor(vehicle: Vehicle, motion: Motion) -> Actor:
-    """A vehicle on its way; the lamps of one that never moves are off."""
+    """Actor of a vehicle; the lamps of one that never moves are off."""
     driven = not motion.is_still()
     return Actor(
         category=vehicle.category,
@@ -31,7 +31,7 @@ def actor(vehicle: Vehicle, motion: Motion) -> Actor:
 
 
 def at_kerb(rng: np.random.Generator, street: Street, fill: float) -> Iterator[Actor]:
-    """Vehicles parked along both kerbs, at gaps that differ, some places empty."""
+    """Vehicles parked along both kerbs, with varying gaps and some empty spaces."""
     if street.parking_m < 1.9:
         return
     for side in (-1, 1):
@@ -53,7 +53,7 @@ def at_kerb(rng: np.random.Generator, street: Street, fill: float) -> Iterator[A
 
 def convoy(rng: np.random.Generator, street: Street, ego: Motion, lead: Vehicle | None,
            lead_gap_m: float) -> Iterator[Actor]:  # fmt: skip
-    """Those who drive the ego vehicle's way: one ahead, more before that one, one behind."""
+    """Vehicles in the ego lane: one ahead, more before that one, one behind."""
     ahead = EGO_MIDDLE_M + EGO_LENGTH_M / 2
     if lead is not None:
         vehicle, gap = lead, lead_gap_m
@@ -76,7 +76,7 @@ def _with(ego: Motion, ahead_m: float, headway_s: float) -> Motion:
 def oncoming(
     rng: np.random.Generator, street: Street, journey: Journey, ego: Motion
 ) -> Iterator[Actor]:
-    """Traffic in the lanes of the other direction; it stops at the light when we do."""
+    """Oncoming traffic; it stops at the light when the ego vehicle does."""
     high = street.gap_m[1]
     for k in range(street.num_lanes):
         path = paths.lane(street, (k + 0.5) * street.lane_m, street.length_m + BEYOND_M, -BEYOND_M)
@@ -95,7 +95,7 @@ def oncoming(
 
 
 def same_way(rng: np.random.Generator, street: Street, ego: Motion) -> Iterator[Actor]:
-    """Traffic in the other lanes of our direction."""
+    """Traffic in the other lanes of the ego vehicle's direction."""
     x, y, _ = ego.path.at(ego.start_m)
     mine = float(street.coordinates(np.array([x]), np.array([y]))[1][0])
     for k in range(street.num_lanes):
@@ -114,7 +114,7 @@ def same_way(rng: np.random.Generator, street: Street, ego: Motion) -> Iterator[
 def crossing(
     rng: np.random.Generator, street: Street, journey: Journey, duration_s: float
 ) -> Iterator[Actor]:
-    """Vehicles of the cross street: waiting at their lines, or driving while we wait."""
+    """Vehicles of the cross street: waiting at their lines, or driving while the ego waits."""
     cross = street.cross
     if cross is None:
         return
@@ -140,7 +140,7 @@ def crossing(
 
 
 def _waiting(vehicle: Vehicle, path: paths.Path, street: Street, way_m: float) -> Actor:
-    """One that stands at a red light with its lamps on."""
+    """Vehicle that stands at a red light with its lamps on."""
     motion = parked(path, street.hills, way_m)
     return Actor(category=vehicle.category, size_m=vehicle.size_m, solids=vehicle.solids(True),
                  motion=motion, lamps=vehicle.lamps(), in_traffic=True)  # fmt: skip
@@ -149,7 +149,7 @@ def _waiting(vehicle: Vehicle, path: paths.Path, street: Street, way_m: float) -
 def _queue(
     rng: np.random.Generator, street: Street, path: paths.Path, line_m: float, drive: Drive
 ) -> Iterator[Actor]:
-    """A queue whose first vehicle stops with its front at a line; others have passed before."""
+    """Queue whose first vehicle stops with its front at a line; others have passed before."""
     way = line_m
     while way > line_m - 75:
         vehicle = vehicles.pick(rng, 0.15)
@@ -175,7 +175,7 @@ def _never_goes(drive: Drive) -> bool:
 
 
 def _stop_way_m(drive: Drive) -> float:
-    """Way at which a drive stands still, from time 0."""
+    """Way from time 0 at which a drive stands still."""
     still = np.flatnonzero(drive.speeds_mps == 0)
     if not len(still):
         return drive.way_m(float(drive.times_s[np.argmin(drive.speeds_mps)]))

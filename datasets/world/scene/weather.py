@@ -1,4 +1,4 @@
-"""The weather of a scene: light of the sky, what falls, what hangs in the air, what lies around."""
+"""Weather of a scene: skylight, precipitation, air and ground cover."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,7 +11,7 @@ CLEAR_AIR_M = 12_000.0  # visibility of an ordinary dry day
 
 
 class Sky(StrEnum):
-    """What kind of sky it is."""
+    """Kind of sky."""
 
     SUNNY = "sunny"  # blue, a few clouds
     HAZY = "hazy"  # whitish, a weak sun
@@ -23,7 +23,7 @@ class Sky(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Weather:
-    """What the sky, the air and the ground are like; illuminances in lux."""
+    """State of the sky, the air and the ground; illuminances in lux."""
 
     condition: Condition
     words: str  # how nuScenes' descriptions would name it
@@ -47,7 +47,7 @@ class Weather:
 
     @property
     def extinction_per_m(self) -> float:
-        """Of light in the air: ln 20 over the visibility (Koschmieder 1924)."""
+        """Extinction of light in the air: ln 20 over the visibility (Koschmieder 1924)."""
         return float(np.log(20.0)) / self.visibility_m
 
     @property

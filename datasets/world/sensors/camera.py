@@ -1,4 +1,4 @@
-"""From a scene to a picture with exact depth: what a camera on the ego vehicle takes."""
+"""Camera model: from a scene to an image with exact depth."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ HALO_VISIBILITY_M = 4000.0  # clearer air shows none
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """What a camera saw."""
+    """Image of a camera, with its exact depth."""
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     depth_m: np.ndarray  # (H, W) float32, z-depth in metres at the pixels' centres, 0 = sky
@@ -35,7 +35,7 @@ class Picture:
 
 
 def render(scene: Scene, t_s: float, view: View, *, noise_seed: int = 0) -> Picture:
-    """Take a picture of a scene at time t, the middle of the exposure.
+    """Render an image of a scene at time t, the middle of the exposure.
 
     Noise, drops and flakes are drawn from the scene's weather, the time, the camera's place on the
     vehicle and `noise_seed`.
@@ -58,7 +58,7 @@ def render(scene: Scene, t_s: float, view: View, *, noise_seed: int = 0) -> Pict
 
 
 def before_the_lens(scene: Scene, t_s: float, view: View) -> Seen:
-    """The scene's luminance in cd/m2, without lamps' discs, blur, glare, noise."""
+    """Luminance of the scene in cd/m2, without lamp discs, blur, glare and noise."""
     return tracing.look(Lighting(scene.at(t_s), view.eye_m), view)
 
 
@@ -70,7 +70,7 @@ def _through_the_lens(
     camera: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Luminance (H, W, 3) on the sensor: blur, lamps, halos, what falls, drops, glare."""
+    """Luminance (H, W, 3) on the sensor: blur, lamps, halos, precipitation, lens drops, glare."""
     moment, weather = lighting.moment, lighting.weather
     scene, t_s = moment.scene, moment.t_s
     depth_m = np.where(np.isfinite(seen.hits.t), seen.hits.t, 0.0)
@@ -95,7 +95,7 @@ def _through_the_lens(
 
 
 def _add_lamps(radiance: np.ndarray, lighting: Lighting, view: View, exposure: Exposure) -> None:
-    """Draw the discs of all lamps but windows, each along its way while the shutter is open."""
+    """Draw the discs of all lamps but windows, each along its motion during the exposure."""
     moment = lighting.moment
     scene, t_s = moment.scene, moment.t_s
     shown = [lamp for lamp in lighting.burning if lamp.kind != "window"]
@@ -138,7 +138,7 @@ def _halos(lighting: Lighting, view: View, seen: Seen) -> np.ndarray:
 
 
 def _camera_number(scene: Scene, t_s: float, view: View) -> int:
-    """A number of its own for each camera on the vehicle, from where it sits and looks."""
+    """Number of a camera on the vehicle, from its position and direction."""
     T = np.linalg.inv(scene.ego.pose(t_s)) @ view.T_world_camera
     parts = np.rint(np.concatenate([T[:3, 3] * 100, T[:3, 2] * 100])).astype(np.int64)
     number = 0

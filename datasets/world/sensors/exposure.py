@@ -1,4 +1,4 @@
-"""The camera's sensor: automatic exposure, photon and read noise, tone curve, sRGB.
+"""Image sensor: automatic exposure, photon and read noise, tone curve, sRGB.
 
 Figures are those of a global-shutter colour camera of 1600 pixels across at f/1.8, as nuScenes has
 (Caesar et al. 2020: exposure limited to 20 ms): 4.5 um pixels, 8,000 electrons when full. One
@@ -33,19 +33,19 @@ _BALANCE = 0.45  # how far white balance goes towards grey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exposure:
-    """How long and how much amplified."""
+    """Exposure time and gain."""
 
     time_s: float
     gain: float
 
     @property
     def white_cd_m2(self) -> float:
-        """Luminance that just fills the signal."""
+        """Luminance at which the signal is just full."""
         return FULL_WELL_E / (ELECTRONS_PER_CD_M2_S * self.time_s * self.gain)
 
 
 def meter(radiance: np.ndarray) -> Exposure:
-    """Exposure for a picture (H, W, 3) in cd/m2: time first, then gain, both limited."""
+    """Meter the exposure for an image (H, W, 3) in cd/m2: time first, then gain, both limited."""
     height = len(radiance)
     seen = np.sort((radiance[height // 5 :: 3, ::3] @ _LUMINANCE).ravel())
     low, high = np.log(WHITE_CD_M2)
@@ -61,13 +61,13 @@ def meter(radiance: np.ndarray) -> Exposure:
 
 
 def develop(radiance: np.ndarray, exposure: Exposure, rng: np.random.Generator) -> np.ndarray:
-    """sRGB image (H, W, 3) uint8 of a picture in cd/m2, with the sensor's noise."""
+    """sRGB image (H, W, 3) uint8 from luminance in cd/m2, with sensor noise."""
     signal = sense(radiance, exposure, rng)
     return _tone(signal * white_balance(radiance, exposure))
 
 
 def sense(radiance: np.ndarray, exposure: Exposure, rng: np.random.Generator) -> np.ndarray:
-    """Signal (H, W, 3), 1 = full, of a picture in cd/m2: shot, read and pattern noise, clipped."""
+    """Signal (H, W, 3), 1 = full, from luminance in cd/m2: shot, read and pattern noise."""
     electrons = radiance * np.float32(ELECTRONS_PER_CD_M2_S * exposure.time_s)
     electrons = np.minimum(electrons, FULL_WELL_E / exposure.gain)
     noise = rng.standard_normal(radiance.shape, np.float32)
@@ -76,7 +76,7 @@ def sense(radiance: np.ndarray, exposure: Exposure, rng: np.random.Generator) ->
 
 
 def noise_e(electrons: np.ndarray, gain: float, width_px: int) -> np.ndarray:
-    """Standard deviation (..., 3) of electrons per sensor pixel, seen `width_px` pixels across."""
+    """Standard deviation (..., 3) in electrons per sensor pixel, for an image `width_px` wide."""
     averaged = max((SENSOR_WIDTH_PX / width_px) ** 2 / PIXELS_LIKE_ONE, 1.0)
     dark = READ_NOISE_E**2 + (ADC_NOISE_E / gain) ** 2
     variance = electrons / _RAW + (PATTERN_NOISE * electrons) ** 2 + dark / _RAW**2
@@ -84,7 +84,7 @@ def noise_e(electrons: np.ndarray, gain: float, width_px: int) -> np.ndarray:
 
 
 def white_balance(radiance: np.ndarray, exposure: Exposure) -> np.ndarray:
-    """Gains (3,) that go part of the way to a grey picture, as cameras do."""
+    """Gains (3,) that move the image part of the way to grey, as cameras do."""
     seen = np.minimum(radiance[::4, ::4].reshape(-1, 3), exposure.white_cd_m2).mean(0) + 1e-6
     gains = np.clip((seen[1] / seen) ** _BALANCE, 0.7, 1.5)
     return (gains / (gains @ _LUMINANCE)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Where every pixel goes until the next image of its camera: exact optical flow."""
+"""Exact optical flow to the next image of the same camera."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -14,7 +14,7 @@ CLOSE_M, CLOSE_SHARE = 0.03, 1e-3  # what lies this close before a point does no
 
 
 class Fate(IntEnum):
-    """What becomes of a pixel; 0 and not 0 are KITTI's invalid and valid."""
+    """Outcome of a pixel; 0 and nonzero are KITTI's invalid and valid."""
 
     LEFT = 0  # it leaves the image
     SEEN = 1
@@ -23,7 +23,7 @@ class Fate(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Forward flow of an image."""
+    """Forward optical flow of an image."""
 
     motion_px: np.ndarray  # (2, H, W) float64, to the right and down, 0 where it leaves
     fate: np.ndarray  # (H, W) uint8, of `Fate`
@@ -32,7 +32,7 @@ class Flow:
 def forward_flow(
     scene: Scene, picture: Picture, here: View, t_s: float, there: Moment, view: View
 ) -> Flow:
-    """Flow of a picture taken from `here` at time t to the view that the moment `there` has.
+    """Flow of an image taken from `here` at time t to the view at the moment `there`.
 
     A point moves as the solid it lies on; the sky is infinitely far. A point is hidden where a ray
     from the next camera meets something before it.
@@ -60,7 +60,7 @@ def forward_flow(
 def _carry(
     scene: Scene, points_m: np.ndarray, row: np.ndarray, t_s: float, there: Moment
 ) -> np.ndarray:
-    """World points (3, N) on the solids of rows (N,), taken along from time t to the next."""
+    """Move world points (3, N) on the solids of rows (N,) from time t to the next."""
     carried = points_m.copy()
     then, owner = there.solids, there.solids.owner[row]
     for k in np.unique(owner[owner >= 0]):
@@ -82,7 +82,7 @@ def _project(view: View, towards: np.ndarray) -> np.ndarray:
 
 
 def _hidden(there: Moment, view: View, towards: np.ndarray, solid: np.ndarray) -> np.ndarray:
-    """Whether something lies before the ends of rays (3, N), or, of the sky, anywhere."""
+    """Whether rays (3, N) are blocked before their ends or, for the sky, anywhere."""
     length_m = np.sqrt((towards * towards).sum(0))
     reach = np.where(solid, 1 - CLOSE_SHARE - CLOSE_M / np.maximum(length_m, CLOSE_M), FAR)
     return there.caster.blocked(view.T_world_camera[:3, 3], towards, np.maximum(reach, 0))

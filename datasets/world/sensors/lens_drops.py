@@ -1,4 +1,4 @@
-"""Drops on the lens: they stay for seconds, and show the world small, upside down and blurred."""
+"""Drops on the lens: they stay for seconds and show a small, inverted, blurred image."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ TYPICAL_RADIUS = 0.016  # share of the picture's width
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LensDrops:
-    """Drops (N) on the lens; places and radii as shares of the picture's width."""
+    """Drops (N) on the lens; positions and radii as shares of the image width."""
 
     x: np.ndarray
     y: np.ndarray
@@ -24,7 +24,7 @@ class LensDrops:
 
 
 def on_lens(weather: Weather, camera: int, t_s: float, aspect: float) -> LensDrops:
-    """The drops on a camera's lens at time t; `aspect` is the picture's height over its width.
+    """Drops on a camera's lens at time t; `aspect` is image height over width.
 
     Each of a number of places gets one drop after another, drawn from the weather's seed.
     """
@@ -43,7 +43,7 @@ def on_lens(weather: Weather, camera: int, t_s: float, aspect: float) -> LensDro
 
 
 def seen_through(radiance: np.ndarray, drops: LensDrops) -> np.ndarray:
-    """The picture (H, W, 3) as the drops on the lens leave it.
+    """Image (H, W, 3) seen through the drops on the lens.
 
     A drop lies far nearer than the camera's focus: its rim is soft and what it shows is blurred,
     the more the larger it is.
@@ -73,7 +73,7 @@ def _refract(
     radius_px: float,
     squeeze: float,
 ) -> None:
-    """Let the pixels behind one drop come from the other side of it, wide as a small lens shows."""
+    """Refract the pixels behind one drop, inverted and wide as through a small lens."""
     height, width = cover.shape
     x0, x1 = max(int(place[0] - radius_px), 0), min(int(place[0] + radius_px) + 2, width)
     tall = radius_px * squeeze

@@ -1,4 +1,4 @@
-"""Light that the lens scatters about every bright point: bloom, veil and halo."""
+"""Lens glare: light scattered about bright points as bloom, veil and halo."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ def scattered_share(weather: Weather) -> float:
 
 
 def bloom(radiance: np.ndarray, share: float) -> np.ndarray:
-    """The picture (H, W, 3) with a share of its light scattered; its sum stays, but for rims."""
+    """Scatter a share of an image's light (H, W, 3); the sum is kept except at the rims."""
     height, width = radiance.shape[:2]
     found = radiance * np.float32(1 - share)
     picture, step = radiance, 1

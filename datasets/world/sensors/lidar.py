@@ -1,4 +1,4 @@
-"""A 32-beam spinning LiDAR: exact ranges, then noise and losses as a real one has them."""
+"""Spinning 32-beam LiDAR: exact ranges with realistic noise and losses."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ GLASS_LOSS = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One turn, taken as if at one instant."""
+    """One turn, taken at one instant."""
 
     points: np.ndarray  # (N, 5) float32: x, y, z in metres in the LiDAR's frame, intensity, ring
     hits_of_actor: np.ndarray  # (A,) returns on each actor
@@ -95,7 +95,7 @@ def _with_false_returns(
     weather: Weather,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The cloud (N, 5) with the echoes of drops, flakes and fog that hide what lies behind them.
+    """Add false echoes of drops, flakes and fog to the cloud (N, 5).
 
     A beam gives one echo: a false one replaces the true one (the strongest, as most sensors do).
     """
@@ -127,7 +127,7 @@ def _facing(points: Points) -> np.ndarray:
 
 
 def _return_chance(points: Points, surface: np.ndarray, range_m: np.ndarray) -> np.ndarray:
-    """Grazing hits, far hits and glass often send nothing back."""
+    """Probability of an echo; low for grazing and far hits and for glass."""
     grazing = np.clip(_facing(points) / 0.05, 0.15, 1)
     far = 1 - 0.5 * (range_m / MAX_RANGE_M) ** 2
     glass = np.where(surface == Surface.GLASSHOUSE, 1 - GLASS_LOSS, 1.0)
@@ -135,7 +135,7 @@ def _return_chance(points: Points, surface: np.ndarray, range_m: np.ndarray) -> 
 
 
 def _visible_share(moment: Moment, origin_m: np.ndarray) -> np.ndarray:
-    """For each actor, the share of points of its box that nobody else hides from the LiDAR."""
+    """Share of points of each actor's box that no other solid hides from the LiDAR."""
     unit = np.stack(np.meshgrid(*[np.linspace(-0.4, 0.4, 4)] * 3, indexing="ij")).reshape(3, -1)
     share = np.zeros(len(moment.scene.actors))
     places = np.zeros((len(share), 3, unit.shape[1]))

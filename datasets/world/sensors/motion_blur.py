@@ -1,4 +1,4 @@
-"""How far every pixel moves while the shutter is open, and the blur of it."""
+"""Motion blur: image motion during the exposure, and the blur along it."""
 
 import cv2
 import numpy as np
@@ -14,13 +14,13 @@ STILL_PX = 0.4  # less motion than that is not blurred
 
 
 def carried_view(scene: Scene, view: View, t_s: float, dt_s: float) -> View:
-    """The view a while later, carried by the ego vehicle."""
+    """View `dt_s` later, moved with the ego vehicle."""
     T = scene.ego.pose(t_s + dt_s) @ np.linalg.inv(scene.ego.pose(t_s)) @ view.T_world_camera
     return View(T_world_camera=T, intrinsics=view.intrinsics, size=view.size)
 
 
 def image_motion(moment: Moment, view: View, hits: Hits, dt_s: float) -> np.ndarray:
-    """Motion (2, H, W) in pixels of what each pixel sees, over a time about the moment.
+    """Motion (2, H, W) in pixels of each pixel's content, over a time about the moment.
 
     As the ego vehicle and the solids move: from half the time before to half the time after.
     """
@@ -44,7 +44,7 @@ def image_motion(moment: Moment, view: View, hits: Hits, dt_s: float) -> np.ndar
 
 
 def _carried(moment: Moment, points: np.ndarray, row: np.ndarray, dt_s: float) -> np.ndarray:
-    """World points (3, N) on solids of rows (N,), taken along for a while."""
+    """Move world points (3, N) on solids of rows (N,) by `dt_s`."""
     owners, then = moment.solids.owner, moment.t_s + dt_s
     owner = owners[row]
     for k in np.unique(owner[owner >= 0]):
@@ -61,7 +61,7 @@ def _carried(moment: Moment, points: np.ndarray, row: np.ndarray, dt_s: float) -
 
 
 def blur(radiance: np.ndarray, motion_px: np.ndarray) -> np.ndarray:
-    """The picture (H, W, 3) smeared along the motion (2, H, W) of each of its pixels."""
+    """Blur an image (H, W, 3) along the motion (2, H, W) of each pixel."""
     length = np.sqrt((motion_px * motion_px).sum(0))
     most = float(length.max())
     if most < STILL_PX:

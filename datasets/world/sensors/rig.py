@@ -1,4 +1,4 @@
-"""The sensors on the ego vehicle: x forward, y left, z up from the ground under the rear axle."""
+"""Sensor rig of the ego vehicle: x forward, y left, z up, origin under the rear axle."""
 
 from dataclasses import dataclass, replace
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraMount:
-    """Where a camera sits, which way it looks, how wide, and when it fires."""
+    """Mount of a camera: position, direction, field of view and firing time."""
 
     place_m: tuple[float, float, float]
     yaw_deg: float  # to the left
@@ -28,7 +28,7 @@ class CameraMount:
         return T
 
     def intrinsics(self, size: tuple[int, int]) -> np.ndarray:
-        """(3, 3) for a (width, height) image; pixel centres at whole numbers."""
+        """Intrinsics (3, 3) for a (width, height) image; pixel centres at whole numbers."""
         width, height = size
         f_px = self.f_width * width
         return np.array(
@@ -50,7 +50,7 @@ STEREO_OF = {"CAM_FRONT": "CAM_FRONT_STEREO"}  # a camera and its partner to the
 
 
 def _partner(mount: CameraMount) -> CameraMount:
-    """The camera beside it that looks the same way, a baseline to the right, at the same time."""
+    """Stereo partner of a camera: same direction and time, one baseline to the right."""
     place_m = mount.T_ego_camera() @ [STEREO_BASELINE_M, 0.0, 0.0, 1.0]
     x, y, z = (float(v) for v in place_m[:3])
     return replace(mount, place_m=(x, y, z))

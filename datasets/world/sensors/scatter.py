@@ -1,4 +1,4 @@
-"""What rain, snow and fog do to a LiDAR's pulses: echoes lost with range, false ones close by.
+"""LiDAR scattering in rain, snow and fog: echoes lost with range, false ones nearby.
 
 Extinction in rain is that of Marshall and Palmer's drops (1948), each of which takes away twice its
 cross-section: pi N0 / L^3 = 3.65e-4 R^0.63 per metre for R mm/h. In fog, and in mist between the
@@ -20,7 +20,7 @@ FALSE_NEAREST_M, FALSE_FARTHEST_M = 1.0, 22.0
 
 
 def extinction_per_m(weather: Weather) -> float:
-    """Of pulses at 905 nm, by drops, flakes and fog."""
+    """Extinction of 905 nm pulses by drops, flakes and fog."""
     drops = RAIN_PER_M * weather.rain_mm_per_h**RAIN_POWER
     falling = weather.rain_mm_per_h + weather.snow_mm_per_h > 0
     air = weather.extinction_per_m if falling or weather.visibility_m < 1000 else 0.0
@@ -31,7 +31,7 @@ def extinction_per_m(weather: Weather) -> float:
 def found_share(
     weather: Weather, albedo: np.ndarray, facing: np.ndarray, range_m: np.ndarray
 ) -> np.ndarray:
-    """Chance (N,) that an echo is still found, over that in clear air; 1 in clear air."""
+    """Probability (N,) that an echo is detected, relative to clear air."""
     signal = np.maximum(albedo * facing, 1e-4) / range_m**2
     lost = np.exp(-2 * extinction_per_m(weather) * range_m)
     return _found(signal * lost) / _found(signal)
@@ -44,7 +44,7 @@ def _found(signal: np.ndarray) -> np.ndarray:
 def false_ranges(
     weather: Weather, rng: np.random.Generator, num: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Beams (K,) of `num` that drops, flakes or fog answer, and the ranges (K,) of the echoes, m.
+    """Beams (K,) of `num` with a false echo from drops, flakes or fog, and its ranges (K,), m.
 
     Chance and range follow the backscattered power, which falls with the square of the range
     (Hahner et al. 2021): most lie within ten metres.

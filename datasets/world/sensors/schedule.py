@@ -1,4 +1,4 @@
-"""When the sensors of a scene fire; timestamps are whole microseconds."""
+"""Firing times of a scene's sensors; timestamps are whole microseconds."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Shot:
 
 
 def keyframe_us(place: int, keyframe: int) -> int:
-    """When the LiDAR of a keyframe fires; the sample's time."""
+    """Firing time of a keyframe's LiDAR, which is the sample's time."""
     return FIRST_SCENE_US + place * SCENE_SPACING_US + keyframe * KEYFRAME_US
 
 
@@ -36,7 +36,7 @@ def seconds(place: int, timestamp_us: int) -> float:
 
 
 def shots(place: int, camera: str, num_keyframes: int, sweeps: Sweeps) -> Iterator[Shot]:
-    """The images of a camera in order of time; every keyframe has one before and one after it."""
+    """Images of a camera in order of time; every keyframe has one before and one after it."""
     for keyframe in range(num_keyframes):
         last = keyframe == num_keyframes - 1
         steps = [-1, 0, 1] if sweeps == "neighbours" else [*range(-1 if not keyframe else 0, 6)]
@@ -47,13 +47,13 @@ def shots(place: int, camera: str, num_keyframes: int, sweeps: Sweeps) -> Iterat
 
 
 def keyframe_shots(place: int, camera: str, num_keyframes: int) -> Iterator[Shot]:
-    """The images of a camera that fires at keyframes only."""
+    """Images of a camera that fires at keyframes only."""
     for keyframe in range(num_keyframes):
         yield _shot(place, camera, keyframe, 0, False)
 
 
 def turns(place: int, num_keyframes: int, with_sweeps: bool) -> Iterator[Shot]:
-    """The LiDAR's turns in order of time: of keyframes, and those nearest to t-1 and t+1."""
+    """LiDAR turns in order of time: those of keyframes, and the nearest to t-1 and t+1."""
     before, after = NEAREST_TURNS
     for keyframe in range(num_keyframes):
         for step in (before, 0, after) if with_sweeps else (0,):

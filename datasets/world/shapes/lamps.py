@@ -1,4 +1,4 @@
-"""What shines at night: street lamps, headlights, tail lights, lit windows, as point sources."""
+"""Lamps: street lamps, headlights, tail lights and lit windows as point sources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ NADIR_SHARE = 0.3  # of a street lamp straight down: it throws its light along t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lamp:
-    """A small source of light: E = I cos(incidence) / d^2, in lux, within its cone."""
+    """Point light source: E = I cos(incidence) / d^2, in lux, within its cone."""
 
     place_m: tuple[float, float, float]
     intensity_cd: float  # along its axis; of a street lamp, where it is strongest
@@ -24,7 +24,7 @@ class Lamp:
     kind: str = "street"  # "street" | "window" | "head" | "tail" | "signal"
 
     def moved(self, T_world_body: np.ndarray) -> "Lamp":
-        """The lamp of a body that stands at a pose (4, 4) in the world."""
+        """Transform the lamp by a body's pose (4, 4) in the world."""
         R, t = T_world_body[:3, :3], T_world_body[:3, 3]
         place = R @ np.array(self.place_m) + t
         axis = R @ np.array(self.axis)
@@ -33,7 +33,7 @@ class Lamp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lamps:
-    """Many lamps (L) as float32 arrays."""
+    """Arrays of L lamps, float32."""
 
     place_m: np.ndarray  # (L, 3)
     axis: np.ndarray  # (L, 3)
@@ -48,7 +48,7 @@ class Lamps:
         return len(self.place_m)
 
     def take(self, index: np.ndarray) -> "Lamps":
-        """The lamps at `index`."""
+        """Select the lamps at `index`."""
         fields = self.__dataclass_fields__
         return Lamps(**{name: getattr(self, name)[index] for name in fields})
 
@@ -73,7 +73,7 @@ class Lamps:
 
 
 def as_arrays(lamps: Sequence[Lamp]) -> Lamps:
-    """Put lamps into arrays, in order."""
+    """Convert lamps to arrays, in order."""
     half = np.radians([lamp.half_angle_deg for lamp in lamps])
     narrow = np.where(half > 3.14, 0.0, 1 / np.maximum(1 - np.cos(half), 1e-6))
     return Lamps(

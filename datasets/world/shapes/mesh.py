@@ -1,4 +1,4 @@
-"""Triangles of the simple bodies that solids are made of, in the solid's own coordinates."""
+"""Triangle meshes of the simple bodies that solids are made of, in local coordinates."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +18,7 @@ _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """Triangles in local metres; faces turn anticlockwise seen from outside."""
+    """Triangle mesh in local metres; faces are anticlockwise seen from outside."""
 
     vertices_m: np.ndarray  # (V, 3) float64
     faces: np.ndarray  # (F, 3) int
@@ -30,14 +30,14 @@ class Mesh:
 
 
 def join_meshes(meshes: list[Mesh]) -> Mesh:
-    """All triangles of several meshes."""
+    """Concatenate meshes."""
     starts = np.cumsum([0, *(len(m.vertices_m) for m in meshes[:-1])])
     faces = [m.faces + start for m, start in zip(meshes, starts, strict=True)]
     return Mesh(np.concatenate([m.vertices_m for m in meshes]), np.concatenate(faces))
 
 
 def block(half_m: np.ndarray, inset_m: np.ndarray) -> Mesh:
-    """A box of half extents (3,) whose sides +x, -x, +y, -y lean in by insets (4,) at the top."""
+    """Box of half extents (3,) whose sides +x, -x, +y, -y lean in by insets (4,) at the top."""
     corners = _CORNERS * half_m
     top = _CORNERS[:, 2] > 0
     corners[top & (_CORNERS[:, 0] > 0), 0] -= inset_m[0]
@@ -48,19 +48,19 @@ def block(half_m: np.ndarray, inset_m: np.ndarray) -> Mesh:
 
 
 def cylinder(half_m: np.ndarray) -> Mesh:
-    """A prism of 16 sides about local z, its corners on the ellipse of half extents (3,)."""
+    """Prism of 16 sides about local z, its corners on the ellipse of half extents (3,)."""
     unit = _unit_cylinder()
     return Mesh(unit.vertices_m * half_m, unit.faces)
 
 
 def ellipsoid(half_m: np.ndarray) -> Mesh:
-    """An icosahedron divided twice, its corners on the ellipsoid of half extents (3,)."""
+    """Icosahedron subdivided twice, its corners on the ellipsoid of half extents (3,)."""
     unit = _unit_ball(2)
     return Mesh(unit.vertices_m * half_m, unit.faces)
 
 
 def grid(points_m: np.ndarray) -> Mesh:
-    """A surface through a grid of points (I, J, 3), seen from the side where i x j points."""
+    """Surface through a grid of points (I, J, 3), visible from the side of i x j."""
     rows, columns = points_m.shape[:2]
     at = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = at[:-1, :-1].ravel(), at[1:, :-1].ravel(), at[1:, 1:].ravel(), at[:-1, 1:].ravel()
@@ -69,7 +69,7 @@ def grid(points_m: np.ndarray) -> Mesh:
 
 
 def cards(centre_m: np.ndarray, across_m: np.ndarray, along_m: np.ndarray) -> Mesh:
-    """Rhombs, a leaf each: centres, half diagonals across and along, (N, 3) each."""
+    """Rhombs, one per leaf: centres, half diagonals across and along, (N, 3) each."""
     corners = np.stack(
         [centre_m - along_m, centre_m + across_m, centre_m + along_m, centre_m - across_m], 1
     )  # (N, 4, 3)
@@ -79,12 +79,12 @@ def cards(centre_m: np.ndarray, across_m: np.ndarray, along_m: np.ndarray) -> Me
 
 
 def moved_mesh(mesh: Mesh, R: np.ndarray, shift_m: np.ndarray) -> Mesh:
-    """A mesh turned (or stretched) by R (3, 3) and carried by a shift (3,) in metres."""
+    """Rotate or stretch a mesh by R (3, 3) and translate it by a shift (3,) in metres."""
     return Mesh(mesh.vertices_m @ R.T + shift_m, mesh.faces)
 
 
 def tube(axis_m: np.ndarray, radius_m: np.ndarray, sides: int = 6) -> Mesh:
-    """A bent pipe about points (K, 3) with radii (K,), its ends closed."""
+    """Bent pipe with closed ends through points (K, 3) with radii (K,)."""
     steps = np.diff(axis_m, axis=0)
     along = np.concatenate([steps[:1], steps[1:] + steps[:-1], steps[-1:]])
     along = along / np.sqrt((along * along).sum(1, keepdims=True))
@@ -99,7 +99,7 @@ def tube(axis_m: np.ndarray, radius_m: np.ndarray, sides: int = 6) -> Mesh:
 
 
 def loft(rings_m: np.ndarray) -> Mesh:
-    """A skin over closed rings (K, M, 3), anticlockwise seen from the last, with flat ends."""
+    """Surface over closed rings (K, M, 3), anticlockwise seen from the last, with flat ends."""
     count, sides = rings_m.shape[:2]
     ring = np.arange(sides)
     after = (ring + 1) % sides
@@ -118,7 +118,7 @@ def loft(rings_m: np.ndarray) -> Mesh:
 
 
 def box(centre_m: tuple[float, float, float], half_m: tuple[float, float, float]) -> Mesh:
-    """An upright box about a centre."""
+    """Upright box about a centre."""
     return Mesh(_CORNERS * half_m + centre_m, _BOX_FACES)
 
 

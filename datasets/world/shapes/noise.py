@@ -22,13 +22,13 @@ _VALUES, _CORNERS = _lattice()
 
 
 def cell_random(i: np.ndarray, j: np.ndarray, seed: np.ndarray | int) -> np.ndarray:
-    """A number in [0, 1) for every cell (i, j) of a grid: same cell and seed, same number."""
+    """Deterministic random number in [0, 1) per grid cell (i, j) and seed."""
     i, j = i.astype(np.int64), j.astype(np.int64)
     return _VALUES[(i * 73 + j * 19349 + np.asarray(seed) * 8349) & (_SIZE * _SIZE - 1)]
 
 
 def value_noise(x: np.ndarray, y: np.ndarray, seed: np.ndarray | int = 0) -> np.ndarray:
-    """Smooth noise in [0, 1] of coordinates (N,) with lattice spacing 1 (Perlin's value noise)."""
+    """Value noise in [0, 1] at coordinates (N,) with lattice spacing 1."""
     x0, y0 = np.floor(x), np.floor(y)
     fx, fy = (x - x0).astype(np.float32), (y - y0).astype(np.float32)
     fx *= fx * (3 - 2 * fx)
@@ -48,7 +48,7 @@ def fractal(
     octaves: Sequence[tuple[float, float]],
     seed: np.ndarray | int = 0,
 ) -> np.ndarray:
-    """Sum of (wavelength in metres, amplitude) octaves about 0, each faded below its pixel."""
+    """Sum of (wavelength in metres, amplitude) octaves about 0, each faded below pixel size."""
     total = np.zeros(u_m.shape, np.float32)
     width = np.broadcast_to(np.asarray(width_m, np.float32), u_m.shape)
     for k, (wavelength_m, amplitude) in enumerate(octaves):
@@ -86,6 +86,6 @@ def band(
 
 
 def smoothstep(low: float, high: float, x: np.ndarray) -> np.ndarray:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """Smooth step: 0 below `low`, 1 above `high`."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)

@@ -1,4 +1,4 @@
-"""A pinhole camera in the world: pixels to rays and back."""
+"""Pinhole camera in world coordinates: pixels to rays and back."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A pinhole camera in the world."""
+    """Pinhole camera with a pose in the world."""
 
     T_world_camera: np.ndarray  # (4, 4) metres
     intrinsics: np.ndarray  # (3, 3) pixels
@@ -15,16 +15,16 @@ class View:
 
     @property
     def eye_m(self) -> np.ndarray:
-        """Where it stands (3,), metres."""
+        """Camera centre (3,) in metres."""
         return self.T_world_camera[:3, 3]
 
     @property
     def pixel_rad(self) -> float:
-        """Angle of a pixel in the middle."""
+        """Angle subtended by the central pixel."""
         return float(1 / self.intrinsics[0, 0])
 
     def directions(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """World directions (3, ...) through pixels; of z-depth 1, so that t is the z-depth."""
+        """World directions (3, ...) through pixels, of z-depth 1, so that t is the z-depth."""
         pixels = np.stack([u, v, np.ones_like(u)])
         return np.tensordot(self.T_world_camera[:3, :3] @ np.linalg.inv(self.intrinsics), pixels, 1)
 

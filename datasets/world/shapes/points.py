@@ -1,4 +1,4 @@
-"""The points that a camera sees, with what their looks depend on; vectors are (3, N) float32."""
+"""Surface points seen by a camera, with what their appearance depends on; (3, N) float32."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from nightrain.datasets.world.shapes.solids import Shape, Solids
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """Points on surfaces. `local_m` and `normal_local` are in the coordinates of the solid."""
+    """Points on surfaces; `local_m` and `normal_local` are in the coordinates of the solid."""
 
     world_m: np.ndarray  # (3, N)
     local_m: np.ndarray  # (3, N)
@@ -24,12 +24,12 @@ class Points:
     seed: np.ndarray  # (N,) int
 
     def take(self, index: np.ndarray) -> "Points":
-        """The points at `index` (M,)."""
+        """Select the points at `index` (M,)."""
         fields = self.__dataclass_fields__
         return Points(**{name: getattr(self, name)[..., index] for name in fields})
 
     def width_m(self, axis: int | np.ndarray) -> np.ndarray:
-        """Width (N,) of a pixel along a local axis of the surface, longer at grazing angles.
+        """Width (N,) of a pixel along a local axis of the surface; larger at grazing angles.
 
         The pixel's disc, carried along the ray onto the surface, reaches sqrt(1 + (d_u / d_n)^2)
         of its radius along u.
@@ -52,7 +52,7 @@ def surface_points(
     ray: np.ndarray,
     pixel_m: np.ndarray,
 ) -> Points:
-    """Look up the solids of hits: rows (N,), points, triangle normals and unit rays (3, N).
+    """Build points from hits: rows (N,), positions, triangle normals and unit rays (3, N).
 
     `pixel_m` (N,) is the width of a pixel there. Round solids get their true normals.
     """

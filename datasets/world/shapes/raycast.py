@@ -1,4 +1,4 @@
-"""Where rays meet triangles: Embree finds the triangle, its plane gives the exact distance.
+"""Ray casting: Embree finds the triangle, and its plane gives the exact distance.
 
 Rays are o + t d with d scaled by the caller: with d_z = 1 in a camera, t is the z-depth.
 """
@@ -17,7 +17,7 @@ FAR = 1e30  # float32 still holds it; Embree's own infinity is 1e37
 
 
 class Geometry:
-    """Solids with an index over their triangles; rows are those of the solids."""
+    """Solids with an Embree index over their triangles; rows are those of the solids."""
 
     def __init__(self, solids: Solids) -> None:
         self.solids = solids
@@ -31,7 +31,7 @@ class Geometry:
     def nearest(
         self, origins: np.ndarray, directions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """t (N,), inf for none, row (N,), and normal (3, N), not unit, of rays (N, 3)."""
+        """Nearest hits of rays (N, 3): t (N,), inf for none, row (N,), normal (3, N), not unit."""
         if not len(self._normal):
             none = len(directions)
             return np.full(none, np.inf), np.full(none, NO_HIT), np.zeros((3, none))
@@ -47,7 +47,7 @@ class Geometry:
         return t, row, normal.T
 
     def blocks(self, origins: np.ndarray, directions: np.ndarray, reach: np.ndarray) -> np.ndarray:
-        """Whether something lies on rays (N, 3) before t = reach (N,)."""
+        """Whether rays (N, 3) are blocked before t = reach (N,)."""
         if not len(self._normal):
             return np.zeros(len(directions), bool)
         found = self._scene.run(_f32(origins), _f32(directions), _f32(reach), query="OCCLUDED")
@@ -56,7 +56,7 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The nearest hit of each ray: t (...), inf for none; row of the solid, -1 for none."""
+    """Nearest hit of each ray: t (...), inf for none; row of the solid, -1 for none."""
 
     t: np.ndarray
     row: np.ndarray
@@ -64,7 +64,7 @@ class Hits:
 
 
 class Caster:
-    """Several geometries as one; their rows follow each other, as in `join`."""
+    """Several geometries cast as one; their rows are concatenated, as in `join`."""
 
     def __init__(self, geometries: Sequence[Geometry]) -> None:
         self._geometries = geometries
@@ -90,7 +90,7 @@ class Caster:
     def blocked(
         self, origin_m: np.ndarray, directions: np.ndarray, reach: np.ndarray | float = FAR
     ) -> np.ndarray:
-        """Whether something lies on rays (3, ...) before t = reach (...)."""
+        """Whether rays (3, ...) are blocked before t = reach (...)."""
         origins, rays = _as_rows(origin_m, directions)
         limit = np.broadcast_to(reach, directions.shape[1:]).ravel()
         hit = np.zeros(len(rays), bool)

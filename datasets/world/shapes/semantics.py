@@ -1,4 +1,4 @@
-"""What things are, in Cityscapes' train ids (Cordts et al. 2016)."""
+"""Semantic classes of solids: Cityscapes train ids (Cordts et al. 2016)."""
 
 import numpy as np
 
@@ -33,6 +33,6 @@ _TABLE[list(_CLASS)] = list(_CLASS.values())
 
 
 def classes(solids: Solids, row: np.ndarray) -> np.ndarray:
-    """Train ids (...) uint8 of the solids that pixels see, rows (...) with -1 for the sky."""
+    """Train ids (...) uint8 of the solids at rows (...), where -1 is the sky."""
     label = np.where(solids.label >= 0, solids.label, _TABLE[solids.surface]).astype(np.uint8)
     return np.where(row < 0, np.uint8(SKY), label[row])

@@ -1,4 +1,4 @@
-"""What the world is made of: solids as arrays, one row each, with the triangles that rays meet."""
+"""Solids as arrays, one row each, with the triangles that rays meet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from nightrain.datasets.world.shapes.mesh import Mesh
 
 
 class Shape(IntEnum):
-    """The form of a solid, in its own coordinates."""
+    """Form of a solid in its own coordinates."""
 
     BLOCK = 0  # a box whose four sides may lean inwards towards the top
     CYLINDER = 1  # round about its local z
@@ -20,7 +20,7 @@ class Shape(IntEnum):
 
 
 class Surface(IntEnum):
-    """What covers a solid; `materials` gives each its look, `semantics` its class."""
+    """Surface kind of a solid; it selects the material and the semantic class."""
 
     STREET = 0
     PAVEMENT = 1
@@ -54,7 +54,7 @@ class Surface(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solid:
-    """One solid; lengths in metres, colours linear RGB in [0, 1]."""
+    """One solid; lengths in metres, colours in linear RGB in [0, 1]."""
 
     shape: Shape
     surface: Surface
@@ -85,7 +85,7 @@ class Solid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solids:
-    """Many solids (S rows) and their triangles (T), which stay in local coordinates."""
+    """Arrays of S solids and their T triangles, which stay in local coordinates."""
 
     shape: np.ndarray  # (S,) int
     surface: np.ndarray  # (S,) int
@@ -113,7 +113,7 @@ _PER_ROW = tuple(name for name in Solids.__dataclass_fields__ if name not in ("t
 
 
 def pack(solids: Sequence[Solid]) -> Solids:
-    """Put solids (S) into arrays, in order."""
+    """Pack S solids into arrays, in order."""
     triangles = [s.triangles_m() for s in solids]
     return Solids(
         shape=np.array([s.shape for s in solids], np.int64),
@@ -132,7 +132,7 @@ def pack(solids: Sequence[Solid]) -> Solids:
 
 
 def join(parts: Sequence[Solids]) -> Solids:
-    """All rows and triangles of several groups, in order."""
+    """Concatenate the rows and triangles of several groups, in order."""
     starts = np.cumsum([0, *(len(p) for p in parts[:-1])])
     return Solids(
         **_joined_rows(parts),
@@ -142,7 +142,7 @@ def join(parts: Sequence[Solids]) -> Solids:
 
 
 def join_rows(parts: Sequence[Solids]) -> Solids:
-    """All rows of several groups without their triangles: what looking up a hit needs."""
+    """Concatenate rows without triangles: enough to look up a hit."""
     none = {"triangles_m": np.zeros((0, 3, 3), np.float32), "row": np.zeros(0, np.int64)}
     return Solids(**_joined_rows(parts), **none)
 
@@ -152,7 +152,7 @@ def _joined_rows(parts: Sequence[Solids]) -> dict[str, np.ndarray]:
 
 
 def moved(solids: Solids, T_world_body: np.ndarray, owner: int = -1) -> Solids:
-    """The solids of a body carried to its pose (4, 4) in the world, metres."""
+    """Transform the solids of a body by its pose (4, 4) in the world, metres."""
     R, t = T_world_body[:3, :3], T_world_body[:3, 3]
     fields = {name: getattr(solids, name) for name in Solids.__dataclass_fields__}
     fields["R_world_local"] = R @ solids.R_world_local

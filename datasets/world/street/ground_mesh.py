@@ -1,4 +1,4 @@
-"""The ground as triangles: carriageways, kerbs, pavements and what lies beyond, without gaps.
+"""Ground mesh: carriageways, kerbs, pavements and the land beyond, without gaps.
 
 The ground is cut into cells along and across the main street. Each cell has one surface and its
 height above the hills; between cells of different height stands a kerb.
@@ -26,7 +26,7 @@ _ROADS = (Surface.STREET, Surface.CROSS_STREET)
 
 
 def ground(street: Street) -> Iterator[Solid]:
-    """The ground of a street and of its cross street, on their hills."""
+    """Ground of a street and of its cross street, following the hills."""
     x, d = _lines_x(street), _lines_d(street)
     surface = _surfaces(street, x, d)  # (I, J)
     corners = _round_corners(street)
@@ -47,7 +47,7 @@ def ground(street: Street) -> Iterator[Solid]:
 
 
 def far_m(street: Street) -> float:
-    """How far the ground reaches from the centre line of the main street, metres."""
+    """Distance from the main street's centre line to the edge of the ground, metres."""
     return max(FAR_M, street.cross.length_m / 2 + 60.0) if street.cross else FAR_M
 
 
@@ -97,7 +97,7 @@ def _lift_m(surface: int) -> float:
 def _points(
     street: Street, x_m: np.ndarray, d_m: np.ndarray, lift_m: np.ndarray | float
 ) -> np.ndarray:
-    """World points (..., 3) on the hills, raised by a lift."""
+    """World points (..., 3) on the hills, raised by `lift_m`."""
     x_m, d_m = np.broadcast_arrays(x_m, d_m)
     x, y = street.points_m(x_m, d_m)
     return np.stack([x, y, street.hills.height_m(x) + lift_m], -1)
@@ -134,7 +134,7 @@ def _at_corner(x_m: float, d_m: float, corners: dict) -> bool:
 
 
 def _upright(street: Street, line: np.ndarray) -> tuple[int, Mesh]:
-    """A kerb's face along a line (K, 2) of x and d."""
+    """Vertical kerb face along a line (K, 2) of x and d."""
     low = _points(street, line[:, 0], line[:, 1], 0.0)
     high = _points(street, line[:, 0], line[:, 1], KERB_HEIGHT_M)
     return int(Surface.PAVEMENT), grid(np.stack([low, high], 1))
@@ -158,7 +158,7 @@ def _edges(street: Street) -> tuple[float, float]:
 
 
 def _corner_meshes(street: Street, corners: dict) -> Iterator[tuple[int, Mesh]]:
-    """Where two pavements meet, the kerb runs round: a quarter of an ellipse cut off."""
+    """Rounded kerbs where two pavements meet: a quarter of an ellipse cut off."""
     angle = np.linspace(0, np.pi / 2, CORNER_SIDES + 1)
     for (x0, x1, d0, d1), (sx, sd) in corners.items():
         near = np.array([x0 if sx > 0 else x1, d0 if sd > 0 else d1])  # towards the junction

@@ -1,4 +1,4 @@
-"""How the ego vehicle drives through a place: on, stopping at a light, or turning off."""
+"""Ego journeys: driving straight through, stopping at a light, or turning off."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ TURN_MPS = {"right": 2.9, "left": 3.7}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journey:
-    """What is drawn about a drive before its street is known."""
+    """Parameters of a drive, drawn before its street is known."""
 
     event: Event
     speed_mps: float
@@ -32,7 +32,7 @@ class Journey:
 
 
 def draw_journey(rng: np.random.Generator, duration_s: float, junction: bool) -> Journey:
-    """What a drive of that many seconds is like."""
+    """Draw a journey of `duration_s` seconds."""
     events: list[Event] = ["on", "stop", "left", "right"]
     event = events[int(rng.choice(4, p=[0.35, 0.25, 0.2, 0.2]))] if junction else "on"
     speed = float(rng.uniform(5.0, 11.5 if event == "on" else 9.0))
@@ -50,7 +50,7 @@ def ego_motion(
     rng: np.random.Generator, street: Street, journey: Journey, start_x_m: float, duration_s: float,
     stop_short_m: float,
 ) -> Motion:  # fmt: skip
-    """The motion of the ego vehicle's rear axle from x on; it stops that much before a line."""
+    """Motion of the ego vehicle's rear axle from x; it stops `stop_short_m` before a line."""
     outer = street.num_lanes if journey.event == "right" else 1
     if journey.event in ("on", "stop") and street.num_lanes > 1:
         outer = int(rng.integers(1, street.num_lanes + 1))
@@ -83,7 +83,7 @@ def plan(
     stop_m: float | None,
     duration_s: float,
 ) -> Drive:
-    """Speeds over time that keep to limits (from way, to way, speed) and wait at a stop."""
+    """Speed profile that keeps limits (from way, to way, speed) and waits at a stop."""
     share, period, phase = journey.sway
     way, speed, waited = -BEFORE_S * journey.speed_mps, journey.speed_mps, 0.0
     times = np.arange(-BEFORE_S, duration_s + AFTER_S, STEP_S)
@@ -106,7 +106,7 @@ def plan(
 
 
 def _allowed(limit_mps: float, ahead_m: float) -> float:
-    """The speed from which braking reaches a limit in that many metres; v^2 = u^2 + 2 a s."""
+    """Speed from which braking reaches a limit within `ahead_m` metres; v^2 = u^2 + 2 a s."""
     if limit_mps == 0.0 and ahead_m < 0.15:
         return 0.0
     return float(np.sqrt(limit_mps**2 + 2 * BRAKE_MPS2 * max(ahead_m, 0.0)))
@@ -130,7 +130,7 @@ def _path(street: Street, journey: Journey, lane_d: float) -> Path:
 
 
 def _turn_x_m(street: Street, journey: Journey) -> float:
-    """x at which a turn begins, so that it ends in the middle of the cross street's lane."""
+    """x at which a turn begins so that it ends in the middle of the cross street's lane."""
     assert street.cross is not None and journey.event in ("left", "right")
     side = 1 if journey.event == "left" else -1
     return street.cross_at_m + side * 0.5 * street.cross.lane_m - REACH_M[journey.event]

@@ -1,4 +1,4 @@
-"""Paint on the road: lines, parking bays, crossings, stop lines, arrows."""
+"""Road markings: lines, parking bays, crossings, stop lines."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ _MID_BLOCK_M = 90.0  # from one crossing to the next where no street crosses
 def markings(
     s: np.ndarray, d: np.ndarray, long: np.ndarray, wide: np.ndarray, street: Street
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cover (N,) and colour (3, N) of the paint at way s and offset d, metres.
+    """Coverage (N,) and colour (3, N) of paint at way s and offset d, metres.
 
     A pixel is `long` by `wide` metres there.
     """
@@ -28,7 +28,7 @@ def markings(
 def _centre(
     s: np.ndarray, d: np.ndarray, long: np.ndarray, wide: np.ndarray, street: Street
 ) -> np.ndarray:
-    """The line between the two directions: dashed, or double where there are more lanes."""
+    """Centre line: dashed, or double where there are several lanes each way."""
     single = band(d, -LINE_M, LINE_M, wide)
     double = band(np.abs(d), 0.09, 0.09 + 2 * LINE_M, wide)
     style = street.style % 4
@@ -61,7 +61,7 @@ def _along(
 def _junction(
     s: np.ndarray, d: np.ndarray, long: np.ndarray, wide: np.ndarray, street: Street
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where lines go on, and cover by a crossing and by a stop line, (N,) each."""
+    """Masks (N,) of where lines continue, of crossings and of stop lines."""
     low, high = street.gap_m
     if high > low:
         low_s, high_s = street.s_at_m(low), street.s_at_m(high)

@@ -1,4 +1,4 @@
-"""How things move: a way s(t) along a path, and how a body pitches and rolls on its springs."""
+"""Motion along paths: way s(t), and pitch and roll of a body on its springs."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +18,7 @@ _HEAVE = ((8.2, 0.006), (3.1, 0.004))
 
 @dataclass(frozen=True)
 class Drive:
-    """Speed over time: linear between knots, steady before the first and after the last."""
+    """Speed profile: linear between knots, constant before the first and after the last."""
 
     times_s: np.ndarray  # (K,) rising
     speeds_mps: np.ndarray  # (K,)
@@ -38,7 +38,7 @@ class Drive:
         return float(np.interp(t_s, self.times_s, self.speeds_mps))
 
     def way_m(self, t_s: float) -> float:
-        """The integral of the speed from time 0 to t, metres."""
+        """Integral of the speed from time 0 to t, metres."""
         return self._since_first_m(t_s) - self._at_zero_m
 
     def _since_first_m(self, t_s: float) -> float:
@@ -50,13 +50,13 @@ class Drive:
 
 
 def steady(speed_mps: float) -> Drive:
-    """A drive at one speed; 0 stands still."""
+    """Drive at constant speed; 0 stands still."""
     return Drive(np.zeros(1), np.array([speed_mps]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Motion:
-    """A body that follows a path on the hills, with a drift within its lane."""
+    """Motion of a body that follows a path over the hills, with drift within its lane."""
 
     path: Path
     hills: Hills
@@ -78,16 +78,16 @@ class Motion:
         return way + self.headway_s * about
 
     def speed_at_mps(self, t_s: float) -> float:
-        """Speed at time t, of the drive that it follows."""
+        """Speed of its drive at time t."""
         return self.drive.speed_mps(t_s)
 
     @property
     def speed_mps(self) -> float:
-        """The highest speed at any time, 0 of what never moves."""
+        """Highest speed at any time; 0 for a body that never moves."""
         return float(np.abs(self.drive.speeds_mps).max())
 
     def is_still(self) -> bool:
-        """Whether it never moves."""
+        """Whether the body never moves."""
         return self._is_still
 
     def pose(self, t_s: float) -> np.ndarray:
@@ -114,7 +114,7 @@ class Motion:
         return T @ self._spring(t_s, way) if self.springs else T
 
     def _spring(self, t_s: float, way_m: float) -> np.ndarray:
-        """The body (4, 4) on its springs: it dives when it brakes and shakes on bumps."""
+        """Suspension transform (4, 4): the body dives when it brakes and shakes on bumps."""
         before, after = self.speed_at_mps(t_s - _SMOOTH_S), self.speed_at_mps(t_s + _SMOOTH_S)
         dive = -PITCH_PER_MPS2 * (after - before) / (2 * _SMOOTH_S)
         pitch, roll, heave = (
@@ -130,7 +130,7 @@ class Motion:
 
 
 def parked(path: Path, hills: Hills, way_m: float, lift_m: float = 0.0) -> Motion:
-    """What stands on a path at a way and never moves."""
+    """Motion of a body that stands at one way along a path."""
     return Motion(path=path, hills=hills, start_m=way_m, drive=steady(0.0), lift_m=lift_m)
 
 

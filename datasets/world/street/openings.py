@@ -1,4 +1,4 @@
-"""Windows, doors and shop fronts: what each bay of each storey of a front holds."""
+"""Facade openings: windows, doors and shop fronts of each bay of each storey."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ FRAME_M = 0.07
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bay:
-    """Where points (N,) lie on the grid of a front; x counts bays, y storeys."""
+    """Position of points (N,) on the grid of a facade; x counts bays, y storeys."""
 
     x: np.ndarray
     y: np.ndarray
@@ -32,12 +32,12 @@ class Bay:
     seed: np.ndarray
 
     def across(self, margin: float | np.ndarray) -> np.ndarray:
-        """Cover (N,) by the opening's width, less a margin on each side, in bays."""
+        """Coverage (N,) by the opening's width, less a margin on each side, in bays."""
         half = self.half_open - margin
         return band(self.x, self.column + 0.5 - half, self.column + 0.5 + half, self.dx)
 
     def rows(self, start: float | np.ndarray, end: float | np.ndarray) -> np.ndarray:
-        """Cover (N,) by a strip of the storey, in storeys from its floor."""
+        """Coverage (N,) by a strip of the storey, in storeys from its floor."""
         return band(self.y, self.storey + start, self.storey + end, self.dy)
 
 
@@ -50,7 +50,7 @@ def bay_at(
     high_m: np.ndarray,
     seed: np.ndarray,
 ) -> Bay:
-    """The bay of each point u along and v up a front, with pixels of the given size, metres."""
+    """Bay of each point at u along and v up a facade, given pixel sizes in metres."""
     num_bays = np.maximum(np.round(2 * half_u_m / (2.3 + 0.25 * (seed % 5))), 1)
     pitch_m = 2 * half_u_m / num_bays
     x = (u_m + half_u_m) / pitch_m
@@ -79,7 +79,7 @@ def bay_at(
 
 
 def panes(bay: Bay) -> np.ndarray:
-    """Cover (N,) by glass: the opening less its frame and the bar in its middle."""
+    """Coverage (N,) by glass: the opening without its frame and middle bar."""
     frame_u, frame_v = FRAME_M / bay.pitch_m, FRAME_M / STOREY_M
     glass = bay.across(frame_u) * bay.rows(bay.low + frame_v, bay.high - frame_v)
     middle = bay.column + 0.5
@@ -88,7 +88,7 @@ def panes(bay: Bay) -> np.ndarray:
 
 
 def rooms(bay: Bay) -> np.ndarray:
-    """Albedo (3, N) behind the glass: darkness, or curtains and blinds drawn to some height."""
+    """Albedo (3, N) behind the glass: a dark room, or curtains and blinds drawn to some height."""
     chance = cell_random(bay.column, bay.storey, bay.seed % 173 + 200)
     drawn = 0.8 - 0.5 * cell_random(bay.column, bay.storey, bay.seed % 173 + 400)
     blind = (chance > 0.55) & (bay.y - bay.storey > drawn)
@@ -99,7 +99,7 @@ def rooms(bay: Bay) -> np.ndarray:
 
 
 def _goods(bay: Bay) -> np.ndarray:
-    """Albedo (3, N) of what a shop shows: shelves, figures and boxes in a dim room."""
+    """Albedo (3, N) of a shop's display: shelves, figures and boxes in a dim room."""
     seed = bay.seed % 149
     style = cell_random(bay.column * 0, bay.column * 0, seed)
     across = np.where(style < 0.4, 3.0, 7.0)
@@ -115,12 +115,12 @@ def _goods(bay: Bay) -> np.ndarray:
 
 
 def is_open(seed: np.ndarray | int) -> np.ndarray:
-    """Whether the shop of a front is still open at night; a closed one leaves a little light on."""
+    """Whether the shop of a facade is open at night; a closed one leaves a little light on."""
     return np.asarray(seed) // 7 % 5 < 3
 
 
 def window_light(bay: Bay, glass: np.ndarray) -> np.ndarray:
-    """Luminance (3, N) in cd/m2 of the panes whose rooms are lit, and of shop windows."""
+    """Luminance (3, N) in cd/m2 of lit windows and shop windows."""
     chance = cell_random(bay.column, bay.storey, bay.seed % 167 + 800)
     level = cell_random(bay.column, bay.storey, bay.seed % 163 + 900)
     office = bay.seed % 3 == 0
@@ -139,7 +139,7 @@ def window_light(bay: Bay, glass: np.ndarray) -> np.ndarray:
 
 
 def fill(wall: np.ndarray, accent: np.ndarray, bay: Bay) -> tuple[np.ndarray, np.ndarray]:
-    """Put openings into a wall (3, N): its albedo, and the cover (N,) by mirroring glass."""
+    """Add openings to a wall (3, N): its albedo, and the coverage (N,) by mirroring glass."""
     trim = np.where(bay.seed % 2 == 0, np.float32(0.58), np.float32(0.16))
     hole = bay.across(0.0) * bay.rows(bay.low, bay.high) * bay.built
     sill = bay.across(-0.04) * bay.rows(bay.low - 0.045, bay.low) * bay.built * ~bay.door

@@ -1,4 +1,4 @@
-"""The lines that vehicles and people follow: lanes, turns at junctions, ways across the road."""
+"""Paths of vehicles and people: lanes, turns at junctions, ways across the road."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _STEP_M = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A line by its way: places and headings at close steps, straight on beyond both ends."""
+    """Path sampled by way: positions and headings at close steps, straight beyond both ends."""
 
     way_m: np.ndarray  # (K,) rising
     xy_m: np.ndarray  # (K, 2)
@@ -20,11 +20,11 @@ class Path:
 
     @property
     def length_m(self) -> float:
-        """Way at its end."""
+        """Way at the end of the path."""
         return float(self.way_m[-1])
 
     def at(self, way_m: float) -> tuple[float, float, float]:
-        """World x, y and the heading at a way, metres and radians."""
+        """World x, y and heading at a way, metres and radians."""
         inside = min(max(way_m, float(self.way_m[0])), float(self.way_m[-1]))
         heading = float(np.interp(inside, self.way_m, self.heading_rad))
         x, y = (float(np.interp(inside, self.way_m, self.xy_m[:, k])) for k in (0, 1))
@@ -32,13 +32,13 @@ class Path:
         return x + beyond * float(np.cos(heading)), y + beyond * float(np.sin(heading)), heading
 
     def nearest_way_m(self, x_m: float, y_m: float) -> float:
-        """Way of the sample nearest to a place, metres."""
+        """Way of the sample nearest to a position, metres."""
         gap = self.xy_m - (x_m, y_m)
         return float(self.way_m[np.argmin((gap * gap).sum(1))])
 
 
 def lane(street: Street, d_m: float, start_x_m: float, end_x_m: float) -> Path:
-    """The line at offset d of a street from one x to another; backwards where the end is lower."""
+    """Path at offset d along a street from one x to another; reversed where the end is lower."""
     count = max(round(abs(end_x_m - start_x_m) / _STEP_M), 1) + 1
     x = np.linspace(start_x_m, end_x_m, count)
     heading = street.heading_rad(x) + (np.pi if end_x_m < start_x_m else 0.0)
@@ -46,7 +46,7 @@ def lane(street: Street, d_m: float, start_x_m: float, end_x_m: float) -> Path:
 
 
 def straight(start_m: tuple[float, float], end_m: tuple[float, float]) -> Path:
-    """A straight line between two places."""
+    """Straight path between two positions."""
     gap = np.subtract(end_m, start_m)
     heading = float(np.arctan2(gap[1], gap[0]))
     return _path(np.array([start_m, end_m], np.float64), np.full(2, heading))
@@ -55,7 +55,7 @@ def straight(start_m: tuple[float, float], end_m: tuple[float, float]) -> Path:
 def turn(
     start_m: tuple[float, float], heading_rad: float, angle_rad: float, reach_m: float
 ) -> Path:
-    """A bend by an angle whose curvature rises and falls smoothly, `reach_m` forwards.
+    """Bend by an angle with smoothly rising and falling curvature, `reach_m` forwards.
 
     The heading follows 3 u^2 - 2 u^3 over the way, so that the steering angle has no jumps.
     """
@@ -70,7 +70,7 @@ def turn(
 
 
 def join(paths: Sequence[Path]) -> Path:
-    """Paths one after the other; each begins where the one before it ends."""
+    """Concatenate paths; each begins where the one before it ends."""
     xy = np.concatenate([paths[0].xy_m, *(p.xy_m[1:] for p in paths[1:])])
     heading = [paths[0].heading_rad]
     for p in paths[1:]:

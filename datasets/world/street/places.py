@@ -1,4 +1,4 @@
-"""What kind of place a scene is: a canyon of shops, a residential street, a park, an avenue."""
+"""Kinds of place: shop canyon, residential street, park, avenue and others."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -10,7 +10,7 @@ from nightrain.datasets.world.street.markings import STOP_M
 from nightrain.datasets.world.street.street import STREET_Y_M, Hills, Kerbside, Street
 
 EGO_START_M = 60.0
-VIEW_M = 190.0  # how far the street goes on beyond the end of the drive
+VIEW_M = 190.0  # length of the street beyond the end of the drive
 WHITE, YELLOW = (0.62, 0.62, 0.60), (0.60, 0.40, 0.06)
 
 Theme = Literal["canyon", "residential", "park", "avenue", "industrial", "mixed"]
@@ -28,7 +28,7 @@ _SIDES: dict[Theme, tuple[tuple[Kerbside, Kerbside], ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A place and how one drives through it."""
+    """A place and the ego journey through it."""
 
     theme: Theme
     street: Street
@@ -40,13 +40,13 @@ class Place:
 
     @property
     def streets(self) -> tuple[Street, ...]:
-        """The main street, and the one that crosses it if there is one."""
+        """Main street, and the cross street if there is one."""
         cross = self.street.cross
         return (self.street, cross) if cross else (self.street,)
 
 
 def draw_place(rng: np.random.Generator, duration_s: float) -> Place:
-    """A place whose street is long enough for a drive of that many seconds."""
+    """Draw a place whose street is long enough for a drive of `duration_s` seconds."""
     theme = THEMES[int(rng.choice(len(THEMES), p=_SHARES))]
     journey = draw_journey(rng, duration_s, junction=bool(rng.random() < 0.55))
     junction = journey.event != "on" or rng.random() < 0.35
@@ -94,7 +94,7 @@ def _street(rng: np.random.Generator, theme: Theme, length_m: float, straight: b
 
 
 def _hills(rng: np.random.Generator) -> Hills:
-    """Waves of 0.5 to 3 m over 80 to 300 m, never steeper than 6 %; level in some places."""
+    """Hills: waves of 0.5 to 3 m over 80 to 300 m, at most 6 % steep; flat in some places."""
     if rng.random() < 0.3:
         return Hills()
     wavelengths = float(rng.uniform(160, 300)), float(rng.uniform(80, 150))
@@ -108,7 +108,7 @@ def _hills(rng: np.random.Generator) -> Hills:
 def _with_cross(
     rng: np.random.Generator, street: Street, journey: Journey, drive_m: float
 ) -> Street:
-    """The street with another one across, where the journey has its event."""
+    """Add a cross street where the journey has its event."""
     half = max(110.0, drive_m - journey.event_m + 100.0)
     lane = float(rng.uniform(3.2, 3.5))
     cross = Street(

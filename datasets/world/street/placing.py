@@ -1,4 +1,4 @@
-"""Standing things beside a street: blocks, posts and meshes at (x, d) of its course."""
+"""Placement along a street: blocks, posts and meshes at (x, d) of its course."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def block(
     inset_m: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
     label: int = -1,
 ) -> Solid:
-    """A block aligned with the street, its foot `base_m` above the ground at (x, d)."""
+    """Block aligned with the street, its foot `base_m` above the ground at (x, d)."""
     x, y, z = street.foot(x_m, d_m)
     return Solid(
         shape=Shape.BLOCK,
@@ -54,7 +54,7 @@ def post(
     colour: Colour = GREY,
     label: int = -1,
 ) -> Solid:
-    """A round upright post."""
+    """Round upright post."""
     x, y, z = street.foot(x_m, d_m)
     return Solid(
         shape=Shape.CYLINDER,
@@ -80,7 +80,7 @@ def body(
     turn_rad: float = 0.0,
     half_m: Half = (1.0, 1.0, 1.0),
 ) -> Solid:
-    """Meshes in coordinates that stand at (x, d): x along the street, y to the left, z up."""
+    """Meshes placed at (x, d): x along the street, y to the left, z up."""
     return Solid(
         shape=Shape.MESH,
         surface=surface,
@@ -96,10 +96,10 @@ def body(
 
 
 def chance(rng: np.random.Generator, share: float) -> bool:
-    """True in a share of the draws."""
+    """Return True with probability `share`."""
     return bool(rng.random() < share)
 
 
 def one_of(rng: np.random.Generator, stock: Sequence[Colour]) -> Colour:
-    """One of several colours."""
+    """Pick one of several colours."""
     return stock[int(rng.integers(len(stock)))]

@@ -1,4 +1,4 @@
-"""The course, the cross-section and the height of a street: x runs along it, d to the left."""
+"""Street geometry: course, cross-section and height; x runs along it, d to the left."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,7 +14,7 @@ Kerbside = Literal["shops", "houses", "park", "yards"]
 
 @dataclass(frozen=True, slots=True)
 class Hills:
-    """The height of the ground: two waves along the world's x; the same at every y."""
+    """Ground height: two waves along the world's x; constant along y."""
 
     amplitude_m: tuple[float, float] = (0.0, 0.0)
     wavelength_m: tuple[float, float] = (180.0, 90.0)
@@ -36,7 +36,7 @@ class Hills:
         return k * x_m + self.phase_rad[0], m * x_m + self.phase_rad[1]
 
     def stand(self, x_m: float, y_m: float, heading_rad: float) -> np.ndarray:
-        """Pose (4, 4) of a body that stands on the ground and looks along a heading."""
+        """Pose (4, 4) of a body that stands on the ground and faces a heading."""
         slope = float(self.slope(x_m))
         c, s = float(np.cos(heading_rad)), float(np.sin(heading_rad))
         # The ground's slope along and across the heading: forward and left lie on it.
@@ -51,7 +51,7 @@ class Hills:
 
 @dataclass(frozen=True, kw_only=True)
 class Street:
-    """A street from an origin along a yaw; its centre line swings as amplitude sin(2 pi x / w + p).
+    """Street from an origin along a yaw; its centre line swings as amplitude sin(2 pi x / w + p).
 
     A main street may have a cross street, straight and at right angles to it.
     """
@@ -88,33 +88,33 @@ class Street:
 
     @property
     def lanes_m(self) -> float:
-        """From the centre line to the outer edge of the lanes, metres."""
+        """Distance from the centre line to the outer edge of the lanes, metres."""
         return self.lane_m * self.num_lanes
 
     @property
     def half_road_m(self) -> float:
-        """From the centre line to the kerb, metres."""
+        """Distance from the centre line to the kerb, metres."""
         return self.lanes_m + self.parking_m
 
     @property
     def back_m(self) -> float:
-        """From the centre line to the back of the pavement, metres."""
+        """Distance from the centre line to the back of the pavement, metres."""
         return self.half_road_m + self.pavement_m
 
     @property
     def front_m(self) -> float:
-        """From the centre line to the fronts of the buildings, metres."""
+        """Distance from the centre line to the building fronts, metres."""
         return self.back_m + self.setback_m
 
     def stretches(self, margin_m: float = 0.0, *, built: bool = False) -> list[tuple[float, float]]:
-        """From x to x along the street, but for where another street lies across, metres."""
+        """Intervals of x along the street that no other street crosses, metres."""
         low, high = self.built_gap_m if built else self.gap_m
         if low == high:
             return [(0.0, self.length_m)]
         return [(0.0, low - margin_m), (high + margin_m, self.length_m)]
 
     def swing_m(self, x_m: np.ndarray | float) -> np.ndarray:
-        """Sideways place of the centre line at x, metres."""
+        """Lateral position of the centre line at x, metres."""
         wave = np.sin(2 * np.pi * np.asarray(x_m) / self.wavelength_m + self.phase_rad)
         return self.amplitude_m * wave
 
@@ -140,13 +140,13 @@ class Street:
         return float(x), float(y)
 
     def foot(self, x_m: float, d_m: float) -> tuple[float, float, float]:
-        """World (x, y, z) of what stands at (x, d): on the kerb beyond it, metres."""
+        """World (x, y, z) of the ground at (x, d): on the kerb beyond it, metres."""
         x, y = self.place(x_m, d_m)
         lift = KERB_HEIGHT_M if abs(d_m) > self.half_road_m else 0.0
         return x, y, float(self.hills.height_m(x)) + lift
 
     def s_at_m(self, x_m: float) -> float:
-        """The way along the centre line from x = 0, metres."""
+        """Way along the centre line from x = 0, metres."""
         return float(np.interp(x_m, self.grid_x_m, self.grid_s_m))
 
     def coordinates(self, x_m: np.ndarray, y_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +161,7 @@ class Street:
         return np.interp(foot_x, self.grid_x_m, self.grid_s_m), d
 
     def is_road(self, x_m: np.ndarray, y_m: np.ndarray) -> np.ndarray:
-        """Whether world points (...) lie on the carriageway, of the cross street too."""
+        """Whether world points (...) are on the carriageway, of the cross street too."""
         s, d = self.coordinates(x_m, y_m)
         road = (np.abs(d) <= self.half_road_m) & (s >= 0) & (s <= self.grid_s_m[-1])
         return road | self.cross.is_road(x_m, y_m) if self.cross else road

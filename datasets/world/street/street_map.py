@@ -1,4 +1,4 @@
-"""The map mask of a place: where the road is, seen from above."""
+"""Map mask of a place: the drivable area seen from above."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ MAP_HEIGHT_M = 2 * STREET_Y_M
 
 
 def road_png(street: Street) -> bytes:
-    """The drivable area as a PNG of 8 bits: the devkit looks for the value 255."""
+    """Drivable area as an 8-bit PNG; the devkit looks for the value 255."""
     road = _road_mask(street).view(np.uint8) * np.uint8(255)
     ok, data = cv2.imencode(".png", road)
     if not ok:
@@ -19,7 +19,7 @@ def road_png(street: Street) -> bytes:
 
 
 def _road_mask(street: Street) -> np.ndarray:
-    """The drivable area (rows, columns) seen from above; the lowest row is y = 0."""
+    """Drivable area (rows, columns) seen from above; the lowest row is y = 0."""
     x = np.arange(0, street.length_m, MAP_PIXEL_M)
     y = np.arange(round(MAP_HEIGHT_M / MAP_PIXEL_M))[::-1, None] * MAP_PIXEL_M
     half_m = street.half_road_m * np.sqrt(1 + street.slope(x) ** 2)  # measured along y

@@ -1,4 +1,4 @@
-"""The looks of vehicles: paint, windows, tyres, cargo, lamps, number plates."""
+"""Vehicle materials: paint, windows, tyres, cargo, lamps, number plates."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def bodywork_look(points: Points) -> Look:
 
 
 def glasshouse_look(points: Points) -> Look:
-    """Panes with a dark rim, and the seats and heads behind them."""
+    """Window panes with a dark rim, and the seats and heads behind them."""
     x, y, z = points.local_m
     wide = np.maximum(points.width_m(0), points.width_m(2))
     seats = 0.5 + fractal(x + y, z, wide, ((0.7, 0.5), (0.25, 0.4)), points.seed % 89)
@@ -41,7 +41,7 @@ def glasshouse_look(points: Points) -> Look:
 
 
 def lamp_look(level_cd_m2: float, points: Points) -> Look:
-    """The glass of a lamp: a bright figure in it by day, its light by `accent` at night."""
+    """Lamp glass: a bright pattern by day, its light by `accent` at night."""
     y = points.local_m[1]
     fine = 0.75 + 0.25 * pulse(y / 0.05, 0, 0.5, points.pixel_m / 0.05)
     level = np.float32(level_cd_m2) * points.accent
@@ -49,7 +49,7 @@ def lamp_look(level_cd_m2: float, points: Points) -> Look:
 
 
 def plate_look(points: Points) -> Look:
-    """Dark figures on a pale plate."""
+    """Number plate: dark figures on a pale ground."""
     y = points.local_m[1]
     wide, high = points.width_m(1), points.width_m(2)
     ink = pulse(y / 0.075 + 0.1 * (points.seed % 7), 0, 0.5, wide / 0.075)
@@ -59,7 +59,7 @@ def plate_look(points: Points) -> Look:
 
 
 def tyre_look(points: Points) -> Look:
-    """Rubber about a rim with five spokes; local z is the axle."""
+    """Rubber tyre on a rim with five spokes; local z is the axle."""
     x, y, _ = points.local_m
     radius = np.hypot(x, y) / points.half_m[0]
     width = points.pixel_m / points.half_m[0]

@@ -1,4 +1,4 @@
-"""What the weather lays over surfaces: water and snow, by what they are made of."""
+"""Weather cover: water and snow on surfaces, by material."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ _TIGHT = (  # water runs off and does not darken them
 
 
 class Covered(NamedTuple):
-    """Albedo (3, N) and mirror share (N,) under what lies there; the water on paved ground."""
+    """Albedo (3, N) and mirror share (N,) under the cover, and the water on paved ground."""
 
     albedo: np.ndarray
     mirror: np.ndarray
@@ -38,7 +38,7 @@ class Covered(NamedTuple):
 
 
 def covered(look: Look, points: Points, surface: np.ndarray, scene: Scene) -> Covered:
-    """What is seen of points of surfaces (N,) in the scene's weather."""
+    """Apply the scene's weather to points on surfaces (N,)."""
     weather = scene.weather
     albedo, mirror, paved, water = look.albedo, look.mirror, among(surface, _PAVED), None
     if weather.wetness > 0:
@@ -54,7 +54,7 @@ def covered(look: Look, points: Points, surface: np.ndarray, scene: Scene) -> Co
 
 
 def among(surface: np.ndarray, kinds: tuple[Surface, ...]) -> np.ndarray:
-    """Whether surfaces (N,) are among some kinds."""
+    """Whether surfaces (N,) are of the given kinds."""
     table = np.zeros(256, bool)
     table[list(kinds)] = True
     return table[surface]

@@ -1,4 +1,4 @@
-"""The looks of buildings: walls of brick, plaster or panels, windows, doors, shop fronts, roofs."""
+"""Building materials: walls of brick, plaster or panels, windows, doors, shops, roofs."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ _DIRT = ((6.0, 0.5), (1.5, 0.4), (0.4, 0.3))
 
 
 def facade_look(points: Points) -> Look:
-    """A wall in coordinates u along it and v up from the ground; the top is tarred."""
+    """Facade in coordinates u along it and v up from the ground; the top is tarred."""
     side = np.abs(points.normal_local[0]) > 0.5  # a gable wall: u runs along local y
     u_axis = side.astype(np.int64)
     u = np.where(side, points.local_m[1], points.local_m[0])
@@ -53,7 +53,7 @@ def _wall(
 
 
 def _bricks(u: np.ndarray, v: np.ndarray, wide: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Courses of 7.5 cm in running bond with pale joints; single bricks differ."""
+    """Brick courses of 7.5 cm in running bond with pale joints; single bricks differ."""
     course = np.floor(v / 0.075)
     shifted = u / 0.23 + 0.5 * (course % 2)
     clay = 0.55 * (cell_random(np.floor(shifted), course, 71) - 0.5)
@@ -65,13 +65,13 @@ def _bricks(u: np.ndarray, v: np.ndarray, wide: np.ndarray, high: np.ndarray) ->
 
 
 def _cornice(v: np.ndarray, height_m: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """A paler band under the eaves and its shadow on the wall."""
+    """Paler band under the eaves and its shadow on the wall."""
     pale = band(v, height_m - 0.45, height_m, high)
     return 1 + 0.25 * pale - 0.30 * band(v, height_m - 0.75, height_m - 0.45, high)
 
 
 def roof_look(points: Points) -> Look:
-    """Courses of tiles along the slope."""
+    """Roof tiles in courses along the slope."""
     u, v = points.local_m[0], points.local_m[1] * 1.1
     wide, high = points.width_m(0), points.width_m(1)
     course = np.floor(v / 0.3)

@@ -1,4 +1,4 @@
-"""The looks of the street itself: asphalt with its markings, kerbs, pavement, grass."""
+"""Ground materials: asphalt with its markings, kerbs, pavement, grass."""
 
 import numpy as np
 
@@ -24,14 +24,14 @@ def street_look(points: Points, street: Street) -> Look:
 
 
 def lawn_look(points: Points) -> Look:
-    """Grass beside the road."""
+    """Grass next to the road."""
     x, y = points.world_m[0], points.world_m[1]
     width = np.maximum(points.width_m(0), points.width_m(1))
     return Look(_lawn(x, y, width).astype(np.float32), np.zeros_like(x))
 
 
 def yard_look(points: Points) -> Look:
-    """Old concrete and gravel beside the road."""
+    """Old concrete and gravel next to the road."""
     x, y = points.world_m[0], points.world_m[1]
     width = np.maximum(points.width_m(0), points.width_m(1))
     grain = fractal(x, y, width, (*_STAIN, *_GRAIN[2:]), 77)
@@ -63,7 +63,7 @@ def _road(
 
 
 def _tyre_tracks(d: np.ndarray, street: Street, wide: np.ndarray) -> np.ndarray:
-    """Lanes are darker along their middle (oil) and paler where tyres polish them."""
+    """Tyre tracks: lanes are darker along their middle (oil) and paler where tyres polish them."""
     lane = np.minimum(np.floor(np.abs(d) / street.lane_m), street.num_lanes - 1)
     from_middle = np.abs(np.abs(d) - (lane + 0.5) * street.lane_m)
     oil = -0.16 * smoothstep(0.55, 0.1, from_middle)
@@ -73,7 +73,7 @@ def _tyre_tracks(d: np.ndarray, street: Street, wide: np.ndarray) -> np.ndarray:
 
 
 def _patches(s: np.ndarray, d: np.ndarray, long: np.ndarray, wide: np.ndarray) -> np.ndarray:
-    """Repairs: darker rectangles with sealed edges, in some cells of a grid; manhole covers."""
+    """Repairs: darker rectangles with sealed edges in some cells of a grid; manhole covers."""
     i, j = np.floor(s / 5.3), np.floor(d / 2.6)
     chance = cell_random(i, j, 21)
     u, v = s / 5.3 - i, d / 2.6 - j
@@ -90,7 +90,7 @@ def _patches(s: np.ndarray, d: np.ndarray, long: np.ndarray, wide: np.ndarray) -
 
 
 def _cracks(s: np.ndarray, d: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """Thin lines where slow noise crosses zero, in some regions only."""
+    """Cracks: thin lines where slow noise crosses zero, in some regions only."""
     bend = fractal(s, d, width, ((2.7, 0.6), (0.8, 0.25), (0.2, 0.1)), 41)
     region = smoothstep(0.05, 0.35, fractal(s, d, width, ((9.0, 0.8),), 43))
     line = np.clip(0.014 / np.maximum(0.014, np.abs(bend)) - 0.3, 0, 1)
@@ -106,7 +106,7 @@ def _lawn(x: np.ndarray, y: np.ndarray, width: np.ndarray) -> np.ndarray:
 
 
 def pavement_look(points: Points, street: Street) -> Look:
-    """Slabs of 0.6 m on top, kerb stones of 1 m along the edge and on its face."""
+    """Paving slabs of 0.6 m on top, kerb stones of 1 m along the edge and on its face."""
     s, d = _street_coordinates(points, street)
     long, wide = points.width_m(0), points.width_m(1)
     width = np.sqrt(long * wide)

@@ -1,4 +1,4 @@
-"""What a surface does with light."""
+"""Optical properties of a surface."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Look(NamedTuple):
-    """Albedo (3, N), mirror share at right angles (N,), own light (3, N) in cd/m2 when lit."""
+    """Albedo (3, N), mirror share at normal incidence (N,), emission (3, N) in cd/m2 when lit."""
 
     albedo: np.ndarray
     mirror: np.ndarray

@@ -1,4 +1,4 @@
-"""Snow that lies: on everything that looks up, thinner where wheels roll."""
+"""Lying snow: on everything that faces up, thinner in wheel tracks."""
 
 import numpy as np
 
@@ -10,14 +10,14 @@ from nightrain.datasets.world.street.street import Street
 _FRESH = np.array([[0.86], [0.88], [0.92]], np.float32)
 _SLUSH = np.array([[0.30], [0.29], [0.28]], np.float32)
 _PATCHES = ((5.0, 0.4), (1.6, 0.3), (0.5, 0.25), (0.15, 0.2))
-_WHEEL_D_M = 0.75  # wheel tracks lie this far beside the middle of a lane
+_WHEEL_D_M = 0.75  # distance of wheel tracks from the middle of a lane
 _GRAIN = ((0.6, 0.05), (0.15, 0.05), (0.05, 0.05))
 
 
 def snow_on(
     points: Points, on_street: np.ndarray, street: Street, weather: Weather
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cover (N,) of points by snow and its albedo (3, N); `on_street` (N,) bool is driven over."""
+    """Snow coverage (N,) of points and its albedo (3, N); `on_street` (N,) bool is driven over."""
     x, y, z = points.world_m
     noise = fractal(x + 0.3 * z, y + 0.3 * z, points.pixel_m, _PATCHES, weather.seed % 199)
     amount = weather.snow_cover + 0.25 * noise
@@ -34,7 +34,7 @@ def snow_on(
 
 
 def _tracks(x: np.ndarray, y: np.ndarray, street: Street) -> np.ndarray:
-    """How much points of the street are driven over, 0 to 1."""
+    """Degree, 0 to 1, to which points of the street are driven over."""
     _, d = street.coordinates(x.astype(np.float64), y.astype(np.float64))
     beside = np.abs(np.abs(d) % street.lane_m - street.lane_m / 2)  # from the middle of a lane
     wheel = smoothstep(0.50, 0.15, np.abs(beside - _WHEEL_D_M))

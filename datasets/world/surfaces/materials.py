@@ -1,4 +1,4 @@
-"""Which surface has which look."""
+"""Table of surfaces and their materials."""
 
 from collections.abc import Callable
 from functools import partial
@@ -42,7 +42,7 @@ _LOOKS: dict[Surface, Callable[[Points], Look]] = {
 
 
 def look(points: Points, surface: np.ndarray, street: Street) -> Look:
-    """The look of points (N,) whose surfaces (N,) may differ."""
+    """Look of points (N,) on surfaces (N,) of any kinds."""
     albedo = np.zeros((3, len(surface)), np.float32)
     mirror = np.zeros(len(surface), np.float32)
     emission = np.zeros((3, len(surface)), np.float32)

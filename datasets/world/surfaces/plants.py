@@ -1,4 +1,4 @@
-"""The looks of plants: leaves, hedges, bark."""
+"""Plant materials: leaves, hedges, bark."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ _LEAF_M = 0.16
 
 
 def leaves_look(points: Points) -> Look:
-    """Leaves of a crown: light and dark ones, darker towards the heart of the crown."""
+    """Leaves of a crown: light and dark ones, darker towards its centre."""
     x, y, z = points.local_m
     seed = points.seed % 61
     cell = cell_random(
@@ -29,7 +29,7 @@ def leaves_look(points: Points) -> Look:
 
 
 def hedge_look(points: Points) -> Look:
-    """Foliage cut to a block."""
+    """Foliage trimmed to a block."""
     return Look(_foliage(points, points.world_m), np.zeros_like(points.pixel_m))
 
 

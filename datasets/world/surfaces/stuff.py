@@ -1,4 +1,4 @@
-"""The looks of what is made for the street: metal, signs, wood, concrete, cloth, posters, skin."""
+"""Materials of street objects: metal, signs, wood, concrete, cloth, posters, skin."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def metal_look(points: Points) -> Look:
 
 
 def sign_look(points: Points) -> Look:
-    """A plate with a pale border and a figure or words; its back is grey.
+    """Sign plate with a pale border and a figure or words; its back is grey.
 
     `half_m` holds its corners, half its size and the height of its middle.
     """
@@ -43,7 +43,7 @@ def sign_look(points: Points) -> Look:
 
 
 def concrete_look(points: Points) -> Look:
-    """Cast concrete: boards' marks, stains that run down."""
+    """Cast concrete: marks of boards, stains that run down."""
     u, v, wide, high = _on_face(points)
     width = np.maximum(wide, high)
     runs = fractal(u * 2.5, v * 0.35, width, ((1.5, 0.25), (0.5, 0.2)), points.seed % 83)
@@ -53,7 +53,7 @@ def concrete_look(points: Points) -> Look:
 
 
 def wood_look(points: Points) -> Look:
-    """Boards with grain along them."""
+    """Wooden boards with grain along them."""
     u, v, wide, high = _on_face(points)
     grain = fractal(u * 0.6, v * 6, np.maximum(wide, high), ((0.4, 0.25), (0.1, 0.2)), 17)
     return Look(points.colour * np.maximum(1 + grain, 0.2), np.full_like(u, 0.01))
@@ -81,7 +81,7 @@ def skin_look(points: Points) -> Look:
 
 
 def water_look(points: Points) -> Look:
-    """Water of a river: dark, with ripples of light and shade."""
+    """River water: dark, with ripples of light and shade."""
     x, y = points.world_m[0], points.world_m[1]
     width = np.maximum(points.width_m(0), points.width_m(1))
     ripples = fractal(x, y * 0.6, width, ((2.5, 0.2), (0.8, 0.25), (0.25, 0.2)), 29)
@@ -90,13 +90,13 @@ def water_look(points: Points) -> Look:
 
 
 def pane_look(points: Points) -> Look:
-    """A pane that shows little of what is behind it."""
+    """Window pane that shows little of what is behind it."""
     x, _, z = points.local_m
     return Look(points.colour * np.ones_like(x), np.full_like(z, 0.25))
 
 
 def poster_look(points: Points) -> Look:
-    """A picture of coloured fields and lines of print; lit from behind at night."""
+    """Poster of coloured fields and lines of print; lit from behind at night."""
     x, y, z = points.local_m
     u = np.where(points.half_m[0] > points.half_m[1], x, y)
     seed = points.seed % 127
@@ -112,7 +112,7 @@ def poster_look(points: Points) -> Look:
 
 
 def _on_face(points: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Coordinates u along and v up (or across) a face, and a pixel's widths along them."""
+    """Coordinates u along and v up (or across) a face, and pixel widths along them."""
     face = np.abs(points.normal_local).argmax(axis=0)
     u_axis, v_axis = np.where(face == 0, 1, 0), np.where(face == 2, 1, 2)
     at = points.local_m

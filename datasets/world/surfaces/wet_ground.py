@@ -1,4 +1,4 @@
-"""Water on the ground: a darker street, a film that mirrors, puddles."""
+"""Water on the ground: a darker street, a mirroring film, puddles."""
 
 from dataclasses import dataclass
 
@@ -16,14 +16,14 @@ _FILM_ROUGHNESS, _PUDDLE_ROUGHNESS = 0.42, 0.10  # GGX's, before squaring
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Water:
-    """Water on points (N,): cover by a film and by a puddle, each in [0, 1]."""
+    """Water on points (N,): coverage by film and by puddles, each in [0, 1]."""
 
     film: np.ndarray
     puddle: np.ndarray
 
     @property
     def roughness(self) -> np.ndarray:
-        """Of the surface, as GGX counts it."""
+        """GGX roughness of the surface."""
         return _FILM_ROUGHNESS + (_PUDDLE_ROUGHNESS - _FILM_ROUGHNESS) * self.puddle
 
     @property
@@ -32,12 +32,12 @@ class Water:
         return np.maximum(0.5 * self.film, self.puddle)
 
     def under(self, snow: np.ndarray) -> "Water":
-        """What snow of a cover (N,) leaves of it."""
+        """Water that remains visible under snow of a given coverage (N,)."""
         return Water(film=self.film * (1 - snow), puddle=self.puddle * (1 - snow))
 
 
 def water_on(points: Points, paved: np.ndarray, tight: np.ndarray, weather: Weather) -> Water:
-    """Water on points: a film and puddles where it is paved (N,) bool, dampness elsewhere.
+    """Water on points: film and puddles where it is paved (N,) bool, dampness elsewhere.
 
     From what is tight (N,) bool it runs off; walls get half of what falls on roofs.
     """
@@ -55,18 +55,18 @@ def water_on(points: Points, paved: np.ndarray, tight: np.ndarray, weather: Weat
 
 
 def _quantile(share: float) -> float:
-    """Where the noise of the pools, about 0.5 with a spread of 0.16, has that share above it."""
+    """Threshold above which a given share of the pool noise (mean 0.5, deviation 0.16) is."""
     return float(np.clip(0.5 - 0.16 * np.sqrt(2) * _inverse_erf(1 - 2 * share), 0, 1))
 
 
 def _inverse_erf(x: float) -> float:
-    """Winitzki's approximation (2008)."""
+    """Inverse error function by Winitzki's approximation (2008)."""
     log = np.log(1 - min(x * x, 0.999999))
     a = 2 / (np.pi * 0.147) + log / 2
     return float(np.sign(x) * np.sqrt(np.sqrt(a * a - log / 0.147) - a))
 
 
 def darkened(albedo: np.ndarray, water: Water) -> np.ndarray:
-    """Albedo (3, N) under water: light is caught between film and ground (Lekner and Dorf 1988)."""
+    """Albedo (3, N) under water: light trapped between film and ground (Lekner and Dorf 1988)."""
     wet = (1 - WATER_MIRROR) * albedo * (1 - _INSIDE) / (1 - _INSIDE * albedo)
     return albedo + (wet - albedo) * np.maximum(water.film, water.puddle)
