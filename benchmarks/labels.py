@@ -39,7 +39,7 @@ from nightrain.depthmodel.roles.objective import SIDES, Batch
 from nightrain.depthmodel.roles.student import Student
 from nightrain.depthmodel.training.presets import world_student, world_teacher
 from nightrain.depthmodel.training.trainer import batches
-from nightrain.pipelines.depth.training import only_labels, recipe_folder
+from nightrain.pipelines.depth.train_job import only_labels, recipe_folder
 
 SEED = 0
 AFTER_WARM_UP = 1  # epoch from which the mask is on

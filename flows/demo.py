@@ -20,8 +20,9 @@ from nightrain.flows.label import label_depth
 from nightrain.flows.runtime.session import Session, end_of, run_in_process
 from nightrain.flows.train import train_student, train_teacher
 from nightrain.flows.world import ingest_world, render_world
-from nightrain.pipelines import demo as whole
-from nightrain.pipelines.demo import WholeJob, WholeReport
+from nightrain.pipelines import demo
+from nightrain.pipelines.demo import DemoReport
+from nightrain.pipelines.demo_job import DemoJob
 
 if TYPE_CHECKING:
     from nightrain.pipelines.demo import StageReport
@@ -39,11 +40,11 @@ BY_NAME = {subflow.name: subflow for subflow in SUBFLOWS}
 
 
 @flow(name="clear-to-table", persist_result=False)
-def clear_to_table(job: WholeJob) -> State:
+def clear_to_table(job: DemoJob) -> State:
     """From an empty folder to a table by condition; the next run of the same job goes on."""
 
-    def work(here: Session[WholeReport]) -> WholeReport:
-        report = whole.clear_to_table(job, partial(_run_subflow, here))
+    def work(here: Session[DemoReport]) -> DemoReport:
+        report = demo.clear_to_table(job, partial(_run_subflow, here))
         if report.table is not None:
             create_markdown_artifact(report.table.markdown(), key="depth-by-condition")
         return report
@@ -51,7 +52,7 @@ def clear_to_table(job: WholeJob) -> State:
     return end_of(work, _state)
 
 
-def _run_subflow(here: Session[WholeReport], name: str, job: BaseModel) -> "StageReport":
+def _run_subflow(here: Session[DemoReport], name: str, job: BaseModel) -> "StageReport":
     here.on_stage(name, None)
     inner: Session[StageReport] = Session(here.stop, here.on_rows, here.on_step)
     report = run_in_process(inner, BY_NAME[name], job)
@@ -59,11 +60,11 @@ def _run_subflow(here: Session[WholeReport], name: str, job: BaseModel) -> "Stag
     return report
 
 
-def _state(report: WholeReport) -> State:
+def _state(report: DemoReport) -> State:
     if report.stopped:
         return Cancelled(message="Stopped on request; the same job goes on with what is left.")
     return Completed(message="every stage is done")
 
 
 if __name__ == "__main__":
-    clear_to_table(WholeJob(out=Path(sys.argv[1])))
+    clear_to_table(DemoJob(out=Path(sys.argv[1])))

@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightrain.flows.runtime.long_job import run_long_job
-from nightrain.pipelines.depth.evaluation import EvaluationJob, evaluate_model
+from nightrain.pipelines.depth.evaluation_job import EvaluationJob, evaluate_model
 
 
 @flow(name="evaluate-depth", persist_result=False)

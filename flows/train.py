@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightrain.flows.runtime.long_job import run_long_job
-from nightrain.pipelines.depth.training import TrainJob, train_network
+from nightrain.pipelines.depth.train_job import TrainJob, train_network
 
 
 @flow(name="train-teacher", persist_result=False)

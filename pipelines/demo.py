@@ -1,6 +1,6 @@
-"""The whole way, from an empty folder to a table of depth errors by condition.
+"""Demo run: from an empty folder to a table of depth errors by condition.
 
-OUT/job.json    what was asked for; another request does not fit into the same folder
+OUT/job.json    the job; a folder holds the results of one job
 OUT/world/      the rendered world
 OUT/dataset/    its frames, variants and labels in shards
 OUT/teacher/, OUT/student/         runs, with model/ inside
@@ -9,18 +9,17 @@ OUT/table.md, OUT/table.json       all models by condition
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.depthmodel.evaluation.results import read_evaluation
-from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.evaluation.tables import ComparisonTable, comparison_table
-from nightrain.pipelines.depth.evaluation import MEDIAN_DEPTH, EvaluationJob, evaluate_model
-from nightrain.pipelines.depth.training import TrainJob, train_network
+from nightrain.pipelines.demo_job import DemoJob
+from nightrain.pipelines.depth.evaluation_job import MEDIAN_DEPTH, EvaluationJob, evaluate_model
+from nightrain.pipelines.depth.train_job import TrainJob, train_network
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.ingest.built_in_world import ReadWorldJob, RenderJob, read_world, render
 from nightrain.pipelines.labels.job import LabelJob, label
@@ -29,7 +28,7 @@ from nightrain.pipelines.runs.stop import Stop, WorkCancelled
 
 if TYPE_CHECKING:
     from nightrain.depthmodel.training.loop import TrainReport
-    from nightrain.pipelines.depth.evaluation import EvaluationReport
+    from nightrain.pipelines.depth.evaluation_job import EvaluationReport
     from nightrain.pipelines.ingest.built_in_world import RenderReport
     from nightrain.pipelines.runs.run import RunReport
 
@@ -54,84 +53,72 @@ LONG_WORK: dict[str, Callable[..., Any]] = {
 }
 
 
-class WholeJob(BaseModel):
-    """What `nightrain demo` and the flow `clear-to-table` are asked for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    out: Path = Field(description="Folder to make or to go on with")
-    world: str = Field(default="demo", description="Preset of the world")
-    seed: int = Field(default=7, ge=0)
-    processes: int = Field(default=2, ge=1, description="Scenes rendered side by side")
-    recipe: str = Field(default="demo", description="Recipe of the variants")
-    teacher_steps: int | None = Field(default=None, ge=1, description="None: the preset's")
-    student_steps: int | None = Field(default=None, ge=1, description="None: the preset's")
-    batch_size: int | None = Field(default=None, ge=1, description="None: the presets'")
-    split: str = Field(default="val", description="Split that is scored")
-
-    @property
-    def dataset(self) -> Path:
-        """Folder of the dataset."""
-        return self.out / "dataset"
-
-    def rendering(self) -> RenderJob:
-        """The world."""
-        return RenderJob(
-            world=self.out / "world", preset=self.world, seed=self.seed, processes=self.processes
-        )
-
-    def reading(self) -> ReadWorldJob:
-        """Its frames."""
-        return ReadWorldJob(world=self.out / "world", dataset=self.dataset)
-
-    def variants(self) -> GenerateJob:
-        """Their variants."""
-        return GenerateJob(dataset=self.dataset, recipe=self.recipe)
-
-    def teacher(self) -> TrainJob:
-        """A teacher on clear frames and LiDAR, which learns sooner than one on video."""
-        return TrainJob(
-            preset="demo-teacher",
-            dataset=self.dataset,
-            run=self.out / "teacher",
-            num_steps=self.teacher_steps,
-            batch_size=self.batch_size,
-        )
-
-    def labels(self) -> LabelJob:
-        """The teacher's depth of the clear frames."""
-        teacher = self.out / "teacher" / "model"
-        return LabelJob(dataset=self.dataset, teacher=teacher, name="teacher")
-
-    def student(self) -> TrainJob:
-        """A student of these labels, on clear frames and variants."""
-        return TrainJob(
-            preset="demo-student",
-            dataset=self.dataset,
-            run=self.out / "student",
-            recipes=(self.recipe,),
-            teacher=self.out / "teacher" / "model",
-            num_steps=self.student_steps,
-            batch_size=self.batch_size,
-        )
-
-    def evaluation(self, model: str) -> EvaluationJob:
-        """A model's scores against the exact depth, on true conditions."""
-        return EvaluationJob(
-            model=model if model == MEDIAN_DEPTH else str(self.out / model / "model"),
-            dataset=self.dataset,
-            out=self.out / "evaluation" / model,
-            settings=EvaluationSettings(split=self.split, truth="exact"),
-        )
+def render_job(job: DemoJob) -> RenderJob:
+    """Render the world."""
+    return RenderJob(
+        world=job.out / "world", preset=job.world, seed=job.seed, processes=job.processes
+    )
 
 
-class WholeReport(BaseModel):
+def read_job(job: DemoJob) -> ReadWorldJob:
+    """Read its frames into shards."""
+    return ReadWorldJob(world=job.out / "world", dataset=job.dataset)
+
+
+def generate_job(job: DemoJob) -> GenerateJob:
+    """Generate their variants."""
+    return GenerateJob(dataset=job.dataset, recipe=job.recipe)
+
+
+def teacher_job(job: DemoJob) -> TrainJob:
+    """Train a teacher on clear frames and LiDAR, which takes fewer steps than video."""
+    return TrainJob(
+        preset="demo-teacher",
+        dataset=job.dataset,
+        out=job.out / "teacher",
+        steps=job.teacher_steps,
+        batch_size=job.batch_size,
+    )
+
+
+def label_job(job: DemoJob) -> LabelJob:
+    """Label the clear frames with the teacher's depth."""
+    teacher = job.out / "teacher" / "model"
+    return LabelJob(dataset=job.dataset, teacher=teacher, name="teacher")
+
+
+def student_job(job: DemoJob) -> TrainJob:
+    """Train a student on these labels, with clear frames and variants as input."""
+    return TrainJob(
+        preset="demo-student",
+        dataset=job.dataset,
+        out=job.out / "student",
+        variants=(job.recipe,),
+        teacher=job.out / "teacher" / "model",
+        steps=job.student_steps,
+        batch_size=job.batch_size,
+    )
+
+
+def evaluation_job(job: DemoJob, model: str) -> EvaluationJob:
+    """Score a model against exact depth in recorded weather."""
+    return EvaluationJob(
+        model=model if model == MEDIAN_DEPTH else str(job.out / model / "model"),
+        dataset=job.dataset,
+        out=job.out / "evaluation" / model,
+        split=job.split,
+        truth="exact",
+    )
+
+
+class DemoReport(BaseModel):
     """How the whole run ended."""
 
     stopped: bool = False
     table: ComparisonTable | None = None
 
 
-def clear_to_table(job: WholeJob, run_stage: "RunStage") -> WholeReport:
+def clear_to_table(job: DemoJob, run_stage: "RunStage") -> DemoReport:
     """Render, read, make variants, train, label, train, evaluate; what is there is not made again.
 
     Raises InvalidRequest where `out` holds something else, and NightrainError where shards failed.
@@ -146,17 +133,17 @@ def clear_to_table(job: WholeJob, run_stage: "RunStage") -> WholeReport:
             raise NightrainError(f"{name}: {len(failed)} shards failed. {failed[0]}")
 
     try:
-        run("render-world", job.rendering())
-        run("ingest-world", job.reading())
-        run("generate-variants", job.variants())
-        run("train-teacher", job.teacher())
-        run("label-depth", job.labels())
-        run("train-student", job.student())
+        run("render-world", render_job(job))
+        run("ingest-world", read_job(job))
+        run("generate-variants", generate_job(job))
+        run("train-teacher", teacher_job(job))
+        run("label-depth", label_job(job))
+        run("train-student", student_job(job))
         for model in MODELS:
-            run("evaluate-depth", job.evaluation(model))
+            run("evaluate-depth", evaluation_job(job, model))
     except WorkCancelled:
-        return WholeReport(stopped=True)
-    return WholeReport(table=written_table(job))
+        return DemoReport(stopped=True)
+    return DemoReport(table=written_table(job))
 
 
 def run_here(
@@ -173,7 +160,7 @@ def run_here(
     return LONG_WORK[name](job, stop=stop, on_step=on_step)
 
 
-def require_same_job(job: WholeJob) -> None:
+def require_same_job(job: DemoJob) -> None:
     """Note in the folder what is asked of it.
 
     Raises InvalidRequest where that is something else.
@@ -196,9 +183,9 @@ def require_same_job(job: WholeJob) -> None:
     path.write_text(asked)
 
 
-def written_table(job: WholeJob) -> ComparisonTable:
+def written_table(job: DemoJob) -> ComparisonTable:
     """Write the models' errors by condition as one table, and give it; raises NightrainError."""
-    scores = {m: [read_evaluation(job.evaluation(m).out)] for m in MODELS}
+    scores = {m: [read_evaluation(evaluation_job(job, m).folder)] for m in MODELS}
     table = comparison_table(scores, buckets=BUCKETS)
     (job.out / "table.md").write_text(table.markdown() + "\n")
     (job.out / "table.json").write_text(table.model_dump_json(indent=1) + "\n")

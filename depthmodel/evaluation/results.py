@@ -153,30 +153,27 @@ def standard_error(values: np.ndarray, groups: Sequence[str]) -> float | None:
     return float(np.sqrt(len(names) / (len(names) - 1) * np.sum(sums**2)) / len(values))
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation, *, keep_images: bool = True) -> None:
-    """Write evaluation.json and, where images are kept, images.parquet with a row per score."""
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """Write evaluation.json with the means and images.parquet with a row per image and score."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=1) + "\n")
-    if keep_images:
-        rows = [
-            {**i.model_dump(mode="json", exclude={"metrics"}), **i.metrics._asdict()}
-            for i in evaluation.images
-        ]
-        pq.write_table(pa.Table.from_pylist(rows), folder / IMAGES_FILE)
+    rows = [
+        {**i.model_dump(mode="json", exclude={"metrics"}), **i.metrics._asdict()}
+        for i in evaluation.images
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), folder / IMAGES_FILE)
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """Read an evaluation back, with its images where they were kept; raises NightrainError."""
+    """Read an evaluation and the scores of its images; raises NightrainError."""
     try:
         text = (folder / EVALUATION_FILE).read_text()
         evaluation = Evaluation.model_validate_json(text)
-        if not (folder / IMAGES_FILE).exists():
-            return evaluation
         rows = pq.read_table(folder / IMAGES_FILE).to_pylist()
         images = tuple(_image_score(row) for row in rows)
     except (OSError, ValidationError, KeyError, pa.ArrowException) as error:
         raise NightrainError(
-            f"{folder} holds no whole evaluation: {error}. Make it again with `nightrain evaluate`."
+            f"{folder} holds no complete evaluation: {error}. Run `nightrain evaluate` again."
         ) from error
     if summarise(evaluation.settings, images, evaluation.skipped) != evaluation.scores:
         raise NightrainError(

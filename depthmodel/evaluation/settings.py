@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.geometry import crops
-from nightrain.datasets.geometry.crops import Crop
+
+if TYPE_CHECKING:
+    from nightrain.datasets.geometry.crops import Crop, Order
 
 Truth = Literal["lidar", "exact"]
 Variant = Literal["", "_gt", "_pp", "_pp_gt"]
@@ -21,12 +22,6 @@ VARIANT_WORDS: Mapping[Variant, str] = {
     "_gt": "scaled by the median of the truth",
     "_pp": "metric, averaged with the flipped image",
     "_pp_gt": "averaged with the flipped image, scaled by the median of the truth",
-}
-CROPS: Mapping[CropName, Callable[[tuple[int, int]], Crop]] = {
-    "garg": crops.garg_crop,
-    "eigen": crops.eigen_crop,
-    "kb": crops.kb_crop,
-    **crops.ORDERS,
 }
 INSIDE_KB: tuple[CropName, ...] = ("kb", "kb_then_garg", "garg_on_full_frame")
 
@@ -85,7 +80,7 @@ class EvaluationSettings(BaseModel):
             )
         return self
 
-    def scored_crop(self, size: tuple[int, int]) -> Crop | None:
+    def scored_crop(self, size: tuple[int, int]) -> "Crop | None":
         """Where pixels of a frame of `size` = (width, height) are scored; None is everywhere.
 
         Raises InvalidRequest where the order of crops needs a full frame and this one is cropped
@@ -93,12 +88,15 @@ class EvaluationSettings(BaseModel):
         """
         if self.crop == "none":
             return None
+        from nightrain.datasets.geometry import crops  # here: a command's help needs no numpy
+
         if self.crop == "garg_on_full_frame" and size == crops.KB_SIZE:
             raise InvalidRequest(
                 "crop 'garg_on_full_frame' takes fractions of the full frame, and the frames here "
                 "are 1216x352, cropped already. Choose kb_then_garg, or ingest without --kb-crop."
             )
-        return CROPS[self.crop](size)
+        by_name = {"garg": crops.garg_crop, "eigen": crops.eigen_crop, "kb": crops.kb_crop}
+        return (by_name | dict(crops.ORDERS))[self.crop](size)
 
 
 def md4all_nuscenes() -> EvaluationSettings:
@@ -120,7 +118,7 @@ def md4all_robotcar() -> EvaluationSettings:
 
 
 def kitti_eigen(
-    order: crops.Order = "kb_then_garg", input_crop: Literal["none", "kb"] = "none"
+    order: "Order" = "kb_then_garg", input_crop: Literal["none", "kb"] = "none"
 ) -> EvaluationSettings:
     """KITTI Eigen test, 652 images with improved truth: Garg's crop, 0.001 to 80 m (PixelFormer).
 
@@ -129,6 +127,8 @@ def kitti_eigen(
     other order of the crops; they do not score the same pixels). Where the code published with
     PixelFormer repairs a prediction that is not finite, an evaluation here refuses it.
     """
+    from nightrain.datasets.geometry import crops  # here: a command's help needs no numpy
+
     return EvaluationSettings(
         protocol="kitti-eigen" if order == "kb_then_garg" else "kitti-eigen-full",
         split="test",

@@ -20,7 +20,6 @@ from nightrain.depthmodel.roles.config import (
     TrainConfig,
 )
 from nightrain.depthmodel.training.restoration_presets import (
-    RESTORATION_PRESETS,
     world_restoration_network,
 )
 
@@ -170,20 +169,6 @@ def _short(config: TrainConfig, name: str, num_steps: int) -> TrainConfig:
     rates = OptimiserConfig(lr={"backbone": 1e-3, "head": 1e-3, "pose": 2e-4}, num_warmup_steps=30)
     update = {"name": name, "optimiser": rates, "num_steps": num_steps, "pictures_every": 100}
     return config.model_copy(update=update)
-
-
-PRESETS = {
-    "paper-teacher": paper_teacher,
-    "paper-student": paper_student,
-    "world-teacher": world_teacher,
-    "world-lidar-teacher": world_lidar_teacher,
-    "real-overfit": real_overfit,
-    "world-student": world_student,
-    "world-restoring-student": world_restoring_student,
-    "demo-teacher": demo_teacher,
-    "demo-student": demo_student,
-    **RESTORATION_PRESETS,
-}
 
 
 def with_student_data(

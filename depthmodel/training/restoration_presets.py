@@ -144,15 +144,3 @@ def _at_size(config: TrainConfig, name: str, size: tuple[int, int]) -> TrainConf
     model = config.model.model_copy(update={"input_size": size})
     data = config.data.model_copy(update={"input_size": size, "loss_size": size})
     return config.model_copy(update={"name": name, "model": model, "data": data})
-
-
-RESTORATION_PRESETS = {
-    "world-base": world_base,
-    "world-restoration": world_restoration,
-    "world-stereo": world_stereo,
-    "kitti-base": kitti_base,
-    "kitti-restoration": kitti_restoration,
-    "kitti-stereo": kitti_stereo,
-    "nuscenes-restoration": nuscenes_restoration,
-    "robotcar-restoration": robotcar_restoration,
-}

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from nightrain.depthmodel.evaluation.tables import ComparisonTable
-    from nightrain.pipelines.demo import StageReport, WholeJob, WholeReport
+    from nightrain.pipelines.demo import DemoReport, StageReport
+    from nightrain.pipelines.demo_job import DemoJob
     from nightrain.pipelines.runs.stop import Stop
 
 STAGES = {  # by flow: what is said of it, what its bar counts
@@ -45,12 +46,12 @@ def demo(
 
     Run it again to go on after any interruption; what is made is not made again.
     """
-    from nightrain.pipelines.demo import WholeJob
+    from nightrain.pipelines.demo_job import DemoJob
 
-    run_demo(WholeJob(out=out), runner)
+    run_demo(DemoJob(out=out), runner)
 
 
-def run_demo(job: WholeJob, runner: str) -> None:
+def run_demo(job: DemoJob, runner: str) -> None:
     """Run a whole job, say what it does, and show what came out."""
     from nightrain.pipelines.demo import require_same_job
     from nightrain.pipelines.runs.stop import Stop
@@ -129,7 +130,7 @@ def print_table(table: ComparisonTable) -> None:
     )
 
 
-def _run(job: WholeJob, runner: str, stop: Stop, narrator: Narrator) -> WholeReport:
+def _run(job: DemoJob, runner: str, stop: Stop, narrator: Narrator) -> DemoReport:
     from nightrain.pipelines.demo import clear_to_table, run_here
     from nightrain.pipelines.runs.stop import stop_on_signals
 
@@ -155,7 +156,7 @@ def _flow() -> Flow[..., Any]:
     return clear_to_table
 
 
-def _look(job: WholeJob, table: ComparisonTable) -> None:
+def _look(job: DemoJob, table: ComparisonTable) -> None:
     from nightrain.flows.cli import inspection
     from nightrain.pipelines.generate.preview import write_preview
     from nightrain.pipelines.recipes.recipe import load_recipe

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from prefect import Flow
 
     from nightrain.depthmodel.evaluation.results import Evaluation
-    from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 
 TRUTHS = ("lidar", "exact")
 PRINTED_METRICS = ("abs_rel", "sq_rel", "rmse", "silog", "d1")  # fit 80 columns
@@ -64,22 +63,31 @@ def evaluate(
     and error-maps.png.
     """
     check_mode(runner)
-    settings = _settings(protocol, split, truth, cap)
+    from pydantic import ValidationError
+
     from nightrain.depthmodel.evaluation.results import read_evaluation
-    from nightrain.pipelines.depth.evaluation import EvaluationJob, evaluate_model
+    from nightrain.depthmodel.evaluation.settings import PROTOCOLS
+    from nightrain.pipelines.depth.evaluation_job import EvaluationJob, evaluate_model
     from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
-    folder = out or Path(f"evaluation-{Path(model).name}")
-    job = EvaluationJob(
-        model=model,
-        dataset=dataset,
-        out=folder,
-        settings=settings,
-        device=device,
-        batch_size=batch_size,
-        frames_pictured=pictures,
-    )
-    stop = Stop()
+    one_of("--truth", truth or "lidar", TRUTHS)
+    one_of("--protocol", protocol, tuple(PROTOCOLS))
+    try:
+        job = EvaluationJob(
+            model=model,
+            dataset=dataset,
+            protocol=protocol,
+            split=split,
+            truth=cast("Literal['lidar', 'exact'] | None", truth),
+            cap=tuple(cap or ()),
+            out=out,
+            device=device,
+            batch_size=batch_size,
+            pictures=pictures,
+        )
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors()[0]["msg"]) from error
+    folder, stop = job.folder, Stop()
     if runner == "prefect" and not json:
         say_server("evaluate-depth")
     with progress_bar("frames", shown=not json) as bar:
@@ -130,28 +138,3 @@ def _flow() -> Flow[..., Any]:
     from nightrain.flows.evaluate import evaluate_depth
 
     return evaluate_depth
-
-
-def _settings(
-    protocol: str, split: str | None, truth: str | None, caps: list[float] | None
-) -> EvaluationSettings:
-    """The settings of a protocol with what the options change; raises typer.BadParameter."""
-    from pydantic import ValidationError
-
-    from nightrain.depthmodel.evaluation.settings import PROTOCOLS, EvaluationSettings
-
-    chosen = PROTOCOLS[one_of("--protocol", protocol, tuple(PROTOCOLS))]()
-    changed = {
-        "split": split,
-        "truth": one_of("--truth", truth, TRUTHS) if truth is not None else None,
-        "caps_m": tuple(caps) if caps else None,
-    }
-    given = {name: value for name, value in changed.items() if value is not None}
-    if not given:
-        return chosen
-    if protocol != "own":
-        given["protocol"] = f"{protocol} but {', '.join(sorted(given))}"
-    try:
-        return EvaluationSettings.model_validate({**chosen.model_dump(), **given})
-    except ValidationError as error:
-        raise typer.BadParameter(error.errors()[0]["msg"]) from error

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 def train(
     preset: Annotated[
         str,
-        typer.Argument(
-            help="world-teacher, world-lidar-teacher, real-overfit, world-student, "
-            "world-restoring-student, world-base, "
-            "world-restoration, world-stereo, paper-teacher, paper-student, kitti-base, "
-            "kitti-restoration, kitti-stereo, nuscenes-restoration, robotcar-restoration"
-        ),
+        typer.Argument(help="Preset of the run; an unknown name lists them all"),
     ],
     dataset: Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)],
     out: Annotated[Path, typer.Option(help="Folder of the run; the same one goes on with it")],
@@ -52,24 +47,24 @@ def train(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
     """Train a teacher, a student or parts of a network; the same command goes on after a stop."""
-    from nightrain.pipelines.depth.training import TrainJob, train_network
+    from nightrain.pipelines.depth.train_job import TrainJob, train_network
     from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
     check_mode(runner)
     job = TrainJob(
         preset=preset,
         dataset=dataset.resolve(),
-        run=out.resolve(),
-        recipes=tuple(variants or ()),
+        out=out.resolve(),
+        variants=tuple(variants or ()),
         labels=labels or None,
         teacher=teacher,
         base=base,
-        num_steps=steps,
+        steps=steps,
         batch_size=batch_size,
-        num_workers=workers,
+        workers=workers,
         seed=seed,
         tensorboard=tensorboard,
-        device=device or None,
+        device="cpu" if device == "cpu" else "auto",
     )
     config, stop = job.config(), Stop()  # what is refused is said before a server is started
     role = _role(config.role)

@@ -45,12 +45,11 @@ def usefulness(
     any interruption, and further arms and seeds join the same folder.
     """
     from nightrain.pipelines.runs.stop import Stop, stop_on_signals
-    from nightrain.pipelines.usefulness.arms import arms_named
-    from nightrain.pipelines.usefulness.job import UsefulnessJob, plan_study
+    from nightrain.pipelines.usefulness.job import UsefulnessJob
+    from nightrain.pipelines.usefulness.plan import plan_study
     from nightrain.pipelines.usefulness.study import run_usefulness
 
     check_mode(runner)
-    chosen = arms_named(_listed("--arms", arms, str), _listed("--dose", dose, float))
     numbers = _listed("--seeds", seeds, int)
     if not numbers or min(numbers) < 0:
         raise typer.BadParameter(f"--seeds is {seeds!r}; expected numbers from 0 on, like 0,1,2")
@@ -59,13 +58,14 @@ def usefulness(
         teacher=teacher.resolve(),
         variants=variants,
         out=out.resolve(),
-        arms=chosen,
+        arms=_listed("--arms", arms, str),
+        dose=_listed("--dose", dose, float),
         seeds=numbers,
         labels=labels or None,
-        num_steps=steps,
+        steps=steps,
         batch_size=batch_size,
-        num_workers=workers,
-        device=device or None,
+        workers=workers,
+        device="cpu" if device == "cpu" else "auto",
     )
     plan, stop = plan_study(job), Stop()  # what is refused is said before a server is started
     if runner == "prefect" and not json:

@@ -6,7 +6,7 @@ but for the arm that says otherwise. A new arm is one line in ARMS.
 
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,8 +18,8 @@ from nightrain.depthmodel.losses.mixtures import StudentLoss
 from nightrain.depthmodel.roles.config import StudentConfig, TrainConfig
 from nightrain.depthmodel.training.presets import checked, with_restoration, world_student
 from nightrain.depthmodel.training.restoration_presets import world_restoration_network
+from nightrain.pipelines.usefulness.job import Share
 
-Share = Annotated[float, Field(gt=0.0, le=1.0)]
 BASELINE, MAIN, DOUBLE = "clear", "weather", "clear-double"
 
 
@@ -77,7 +77,7 @@ def dose_arm(share: float) -> Arm:
         ) from (error)
 
 
-ARMS = (
+_ALL = (
     Arm(name=BASELINE, words="clear frames only"),
     Arm(name=DOUBLE, words="clear frames only, twice the steps", num_steps_factor=2),
     Arm(name="corruptions", words="+ darkening, blur, loss of contrast", shown="corruptions"),
@@ -145,16 +145,17 @@ ARMS = (
     dose_arm(0.5),
     dose_arm(2 / 3),
 )
+ARMS = {arm.name: arm for arm in _ALL}
 
 
 def arms_named(names: tuple[str, ...], doses: tuple[float, ...] = ()) -> tuple[Arm, ...]:
-    """Arms by name, all of ARMS where none is named, with those of further doses.
+    """Arms by name, all of ARMS where no name is given, and those of further doses.
 
-    Raises InvalidRequest.
+    Raises InvalidRequest for an unknown name.
     """
-    known = {arm.name: arm for arm in (*ARMS, *map(dose_arm, doses))}
+    known = ARMS | {arm.name: arm for arm in map(dose_arm, doses)}
     if unknown := [name for name in names if name not in known]:
-        raise InvalidRequest(f"There is no arm {unknown[0]!r}; choose of {', '.join(known)}.")
+        raise InvalidRequest(f"There is no arm {unknown[0]!r}; choose from {', '.join(known)}.")
     wanted = {*names, *(dose_arm(share).name for share in doses)} if names else set(known)
     return tuple(arm for name, arm in known.items() if name in wanted)
 

@@ -1,7 +1,8 @@
-"""What a condition itself costs: the same places under it and on a clear day, by one model.
+"""Cost of a condition: how much one model loses under it at the places it saw on a clear day.
 
-Conditions of a test are seen at places of their own, so that their scores say little of each other;
-where a drive was recorded under both, they do. What costs nothing leaves nothing to be gained.
+The test frames of two conditions are usually of different places, so their scores hardly compare.
+Drives that were recorded under both do compare. A condition that costs a model nothing leaves
+nothing to gain.
 """
 
 from collections import defaultdict
@@ -13,10 +14,10 @@ from nightrain.depthmodel.evaluation.results import Evaluation
 
 
 def cost_of_conditions(evaluation: Evaluation) -> dict[Condition, float]:
-    """(abs_rel under a condition - abs_rel on clear days) / the latter, over drives that have both.
+    """Relative increase of abs_rel against clear days, over drives that have both.
 
-    Of unscaled depth under the evaluation's first cap, each drive counting alike. Empty where no
-    drive has a clear image and another, or the evaluation was kept without its images.
+    Metric depth under the evaluation's first cap, every drive with equal weight. Empty where no
+    drive has both a clear image and another condition.
     """
     cap_m = evaluation.settings.caps_m[0]
     values: dict[tuple[str, Condition], list[float]] = defaultdict(list)

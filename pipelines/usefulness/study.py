@@ -11,9 +11,10 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.shards.leases import Lease
 from nightrain.depthmodel.evaluation.results import Evaluation
-from nightrain.pipelines.depth.evaluation import MEDIAN_DEPTH
+from nightrain.pipelines.depth.evaluation_job import MEDIAN_DEPTH
 from nightrain.pipelines.runs.stop import Stop
-from nightrain.pipelines.usefulness.job import Plan, UsefulnessJob, known_arms, plan_study
+from nightrain.pipelines.usefulness.job import UsefulnessJob
+from nightrain.pipelines.usefulness.plan import Plan, known_arms, plan_study
 from nightrain.pipelines.usefulness.report import markdown, score_table
 from nightrain.pipelines.usefulness.table import Usefulness, usefulness_table
 from nightrain.pipelines.usefulness.work import (
@@ -89,7 +90,7 @@ def run_usefulness(
 
         on_steps(0)
         found = write_result(plan, baselines)
-        for outcome in do_runs(pending, job.num_workers, stop, on_steps):
+        for outcome in do_runs(pending, job.workers, stop, on_steps):
             found = write_result(plan, baselines)
             _say(plan, outcome, found)
     return _report(plan, found, time.perf_counter() - started, stop)

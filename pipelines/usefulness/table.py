@@ -15,7 +15,7 @@ from nightrain.depthmodel.evaluation.results import Evaluation
 from nightrain.depthmodel.evaluation.tables import BucketCount, comparison_table
 from nightrain.pipelines.usefulness.arms import BASELINE, MAIN
 from nightrain.pipelines.usefulness.condition_cost import cost_of_conditions
-from nightrain.pipelines.usefulness.job import ArmFacts, Study
+from nightrain.pipelines.usefulness.plan import ArmFacts, Study
 from nightrain.pipelines.usefulness.work import Outcome
 
 COLUMNS = ("day-clear", "night", "day-rain", "night-rain", "snow", "fog", "dusk")

@@ -22,9 +22,9 @@ from nightrain.depthmodel.evaluation.results import Evaluation, read_evaluation
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.training.loop import TrainReport, train
 from nightrain.depthmodel.training.run_folder import RunFolder
-from nightrain.pipelines.depth.evaluation import EvaluationJob, run_evaluation
+from nightrain.pipelines.depth.evaluation_folder import evaluate_into
 from nightrain.pipelines.runs.stop import Stop
-from nightrain.pipelines.usefulness.job import Run
+from nightrain.pipelines.usefulness.plan import Run
 
 OUTCOME_FILE = "outcome.json"
 POLL_SECONDS = 0.5
@@ -76,10 +76,7 @@ def evaluated(
     kept = kept_evaluation(folder, settings, digest)
     if kept is not None:
         return kept
-    job = EvaluationJob(
-        model=model, dataset=dataset, out=folder, settings=settings, frames_pictured=0
-    )
-    return run_evaluation(job)
+    return evaluate_into(folder, model, dataset, settings, num_pictured=0)
 
 
 def is_done(run: Run) -> bool:

@@ -10,16 +10,16 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.depthmodel.evaluation.tables import ComparisonTable
 from nightrain.flows.cli import app
-from nightrain.pipelines.demo import WholeJob
-from nightrain.pipelines.depth.evaluation import MEDIAN_DEPTH
+from nightrain.pipelines.demo_job import DemoJob
+from nightrain.pipelines.depth.evaluation_job import MEDIAN_DEPTH
 from support.flow_server import MARKS, artifacts
 
 pytestmark = MARKS
 
 
-def small_job(out: Path) -> WholeJob:
+def small_job(out: Path) -> DemoJob:
     """One place by day and by night, four frames; a step or two of training; no val scenes."""
-    return WholeJob(
+    return DemoJob(
         out=out,
         world="tiny",
         split="train",

@@ -8,9 +8,9 @@ import pytest
 from pydantic import BaseModel
 
 from nightrain.datasets.errors import InvalidRequest, NightrainError
-from nightrain.depthmodel.evaluation.settings import EvaluationSettings
-from nightrain.pipelines.demo import WholeJob, clear_to_table
-from nightrain.pipelines.depth.evaluation import EvaluationJob, evaluate_model
+from nightrain.pipelines.demo import clear_to_table
+from nightrain.pipelines.demo_job import DemoJob
+from nightrain.pipelines.depth.evaluation_job import EvaluationJob, evaluate_model
 from nightrain.pipelines.ingest.built_in_world import RenderJob, render
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import SyntheticSource, ingest_synthetic
@@ -29,7 +29,7 @@ class Recorded:
 
 def test_a_stage_that_was_stopped_ends_the_run(tmp_path: Path) -> None:
     stages = Recorded(generate_variants=SimpleNamespace(stopped=True, failed=["x"]))
-    report = clear_to_table(WholeJob(out=tmp_path / "o"), stages)
+    report = clear_to_table(DemoJob(out=tmp_path / "o"), stages)
     assert report.stopped and report.table is None
     assert stages.names == ["render-world", "ingest-world", "generate-variants"]
 
@@ -39,12 +39,12 @@ def test_failed_shards_end_the_run_before_anything_learns_from_the_rest(tmp_path
     with pytest.raises(
         NightrainError, match=r"ingest-world: 1 shards failed\. frames/00000: broken"
     ):
-        clear_to_table(WholeJob(out=tmp_path / "o"), stages)
+        clear_to_table(DemoJob(out=tmp_path / "o"), stages)
     assert stages.names == ["render-world", "ingest-world"]
 
 
 def test_a_folder_of_another_job_is_refused(tmp_path: Path) -> None:
-    job, stages = WholeJob(out=tmp_path / "o"), Recorded(render_world=SimpleNamespace(stopped=True))
+    job, stages = DemoJob(out=tmp_path / "o"), Recorded(render_world=SimpleNamespace(stopped=True))
     clear_to_table(job, stages)
     clear_to_table(job.model_copy(update={"processes": 1}), stages)  # decides no byte
     with pytest.raises(InvalidRequest, match="holds a run of another job"):
@@ -52,7 +52,7 @@ def test_a_folder_of_another_job_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("keep me")
     with pytest.raises(InvalidRequest, match="holds something else"):
-        clear_to_table(WholeJob(out=tmp_path / "mine"), stages)
+        clear_to_table(DemoJob(out=tmp_path / "mine"), stages)
     assert len(stages.names) == 2 and len(list((tmp_path / "mine").iterdir())) == 1
 
 
@@ -73,13 +73,10 @@ def test_rendering_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
 
 def test_an_evaluation_that_is_stopped_writes_nothing(dataset: Path, tmp_path: Path) -> None:
     ingest_synthetic(dataset, SyntheticSource(num_frames=3, split="val"))
-    settings = EvaluationSettings(truth="exact")
-    job = EvaluationJob(
-        model="median-depth", dataset=dataset, out=tmp_path / "e", settings=settings
-    )
+    job = EvaluationJob(model="median-depth", dataset=dataset, out=tmp_path / "e", truth="exact")
     stop, on_step = stop_after_one()
     report = evaluate_model(job, stop=stop, on_step=on_step)
-    assert report.stopped and not job.out.exists()
+    assert report.stopped and not job.folder.exists()
     report = evaluate_model(job, stop=Stop())
     assert not report.stopped and report.num_images == 3
     assert report.abs_rel["day-clear"] > 0 and "abs_rel day-clear" in report.line

@@ -31,13 +31,9 @@ from nightrain.depthmodel.evaluation.settings import (
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.presets import world_depth
-from nightrain.pipelines.depth.evaluation import (
-    MEDIAN_DEPTH,
-    PICTURE_FILE,
-    EvaluationJob,
-    run_evaluation,
-)
-from nightrain.pipelines.depth.training import TrainJob, train_network
+from nightrain.pipelines.depth.evaluation_folder import ERROR_MAPS_FILE, evaluate_into
+from nightrain.pipelines.depth.evaluation_job import MEDIAN_DEPTH
+from nightrain.pipelines.depth.train_job import TrainJob, train_network
 from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
@@ -102,7 +98,7 @@ def read(folder: Path, source: FrameSource, *, split: str, num_frames: int) -> N
 def train(folder: Path) -> None:
     """The preset's run: LiDAR alone, neither augmentation nor average."""
     job = TrainJob(
-        preset="real-overfit", dataset=folder / "dataset", run=folder / "run", device="cpu"
+        preset="real-overfit", dataset=folder / "dataset", out=folder / "run", device="cpu"
     )
     assert train_network(job, stop=Stop()).status == "finished"
     lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
@@ -117,7 +113,7 @@ def check_scores(folder: Path, settings: EvaluationSettings, *, num_images: int)
     DepthModel(world_depth()).save_pretrained(untrained, card)
     learned = evaluate(folder, str(folder / "run" / "model"), settings)
     assert learned.score("day-clear", 80.0, "").num_images == num_images and not learned.skipped
-    assert (folder / f"scores-{learned.model}" / PICTURE_FILE).exists()
+    assert (folder / f"scores-{learned.model}" / ERROR_MAPS_FILE).exists()
     assert abs_rel(learned) < BY_HEART
     assert abs_rel(evaluate(folder, MEDIAN_DEPTH, settings)) > MEDIAN
     assert abs_rel(evaluate(folder, str(untrained), settings)) > UNTRAINED
@@ -126,9 +122,7 @@ def check_scores(folder: Path, settings: EvaluationSettings, *, num_images: int)
 
 def evaluate(folder: Path, model: str, settings: EvaluationSettings) -> Evaluation:
     out = folder / f"scores-{Path(model).name}"
-    return run_evaluation(
-        EvaluationJob(model=model, dataset=folder / "dataset", out=out, settings=settings)
-    )
+    return evaluate_into(out, model, folder / "dataset", settings)
 
 
 def abs_rel(evaluation: Evaluation) -> float:

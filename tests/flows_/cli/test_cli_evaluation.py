@@ -100,7 +100,7 @@ def test_protocols_come_by_name(model: Path, tmp_path: Path) -> None:
     assert (settings.protocol, settings.caps_m) == ("md4all-nuscenes", (80.0,))
     run(model, root, "--protocol", "md4all-robotcar", "--split", "val", "--out", out)
     settings = read_evaluation(out).settings
-    assert settings.protocol == "md4all-robotcar but split" and settings.caps_m == (50.0,)
+    assert settings.protocol == "md4all-robotcar with other split" and settings.caps_m == (50.0,)
 
 
 def test_what_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_what_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert "--protocol" in run(model, root, "--protocol", "kitty", code=2)
     assert "caps are" in run(model, root, "--cap", "0.05", code=2)
     run(model, tmp_path / "absent", code=2)
-    with pytest.raises(InvalidRequest, match="there is no folder"):
+    with pytest.raises(InvalidRequest, match="There is no folder"):
         run(tmp_path / "nothing", root, "--out", out)
     monkeypatch.setattr(FakeModel, "value_m", float("nan"))
     with pytest.raises(NightrainError, match="not finite and positive"):

@@ -14,7 +14,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from nightrain.depthmodel.network.model import DepthModel
-from nightrain.depthmodel.training.presets import PRESETS
+from nightrain.depthmodel.training.preset_registry import PRESETS
 from nightrain.depthmodel.training.trainer import Trainer
 from nightrain.flows.cli import app
 from support.flow_server import MARKS, artifacts

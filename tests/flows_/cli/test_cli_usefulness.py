@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from nightrain.flows.cli import app
 from nightrain.pipelines.runs.stop import Stop
-from nightrain.pipelines.usefulness.arms import arms_named
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 from support.flow_server import MARKS, artifacts
 from support.usefulness import make_study_dataset
@@ -73,9 +72,9 @@ def test_the_flow_is_the_same_job(made: tuple[Path, Path], tmp_path: Path, serve
         teacher=made[1],
         variants="test",
         out=tmp_path / "out",
-        arms=arms_named(("clear",)),
+        arms=("clear",),
         seeds=(0,),
-        num_steps=1,
+        steps=1,
         batch_size=2,
         device="cpu",
     )

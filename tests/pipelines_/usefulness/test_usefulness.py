@@ -17,13 +17,12 @@ from nightrain.pipelines.runs.stop import Stop
 from nightrain.pipelines.usefulness import study as module
 from nightrain.pipelines.usefulness import work
 from nightrain.pipelines.usefulness.arms import ARMS, Arm, arms_named, dose_arm
-from nightrain.pipelines.usefulness.job import UsefulnessJob, plan_study
+from nightrain.pipelines.usefulness.job import UsefulnessJob
+from nightrain.pipelines.usefulness.plan import plan_study
 from nightrain.pipelines.usefulness.study import UsefulnessReport, run_usefulness
 from support.synthetic import ingest_synthetic, recipe
 from support.training import add_variants
 from support.usefulness import make_labels, make_study_dataset, save_teacher, source
-
-CLEAR, WEATHER = arms_named(("clear", "weather"))
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +37,9 @@ def job(made: tuple[Path, Path], tmp_path: Path) -> UsefulnessJob:
         teacher=made[1],
         variants="test",
         out=tmp_path / "out",
-        arms=(CLEAR, WEATHER),
+        arms=("clear", "weather"),
         seeds=(0,),
-        num_steps=2,
+        steps=2,
         batch_size=2,
         device="cpu",
     )
@@ -73,17 +72,17 @@ def arm_of(job: UsefulnessJob, name: str) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_every_arm_trains_and_stands_in_the_table(job: UsefulnessJob) -> None:
-    job = changed(job, arms=ARMS, num_steps=4)  # the mask begins with the second epoch, step 4
+    job = changed(job, arms=(), steps=4)  # the mask begins with the second epoch, step 4
     report = study(job)
     assert (report.status, report.num_finished) == ("finished", len(ARMS))
     text = (job.out / "usefulness.md").read_text()
-    for arm in ARMS:
+    for arm in ARMS.values():
         assert f"| {arm.name} | 1 | 0." in text and arm_of(job, arm.name)["seeds"] == [0]
     kept = read_evaluation(job.out / "weather" / "seed-0").score("night")
     assert kept.metrics is not None and kept.num_images == 4
     mean = arm_of(job, "weather")["scores"]["night"]["abs_rel"]["mean"]
     assert mean == kept.metrics["abs_rel"].mean
-    digests = {arm.name: digest(job, arm.name) for arm in ARMS}
+    digests = {arm.name: digest(job, arm.name) for arm in ARMS.values()}
     assert digests.pop("dose-67") == digests["weather"]  # two conditions: 2/3 is the default
     # Every other arm learned something else; doses may draw the same few samples in so short a run.
     others = {name: value for name, value in digests.items() if not name.startswith("dose")}
@@ -93,12 +92,12 @@ def test_every_arm_trains_and_stands_in_the_table(job: UsefulnessJob) -> None:
 
 
 def test_arms_differ_in_what_they_say_alone(job: UsefulnessJob) -> None:
-    plan = plan_study(changed(job, arms=ARMS))
+    plan = plan_study(changed(job, arms=()))
     planned = {run.arm: run.config.model_dump(mode="json") for run in plan.runs}
     clear = planned["clear"]
     assert clear["data"]["recipes"] == [] and clear["data"]["corruptions"] is None
     assert (clear["num_steps"], planned["clear-double"]["num_steps"]) == (2, 4)
-    loss = {arm.name: planned[arm.name]["role"]["loss"] for arm in ARMS}
+    loss = {arm.name: planned[arm.name]["role"]["loss"] for arm in ARMS.values()}
     assert loss["no-mask"] == loss["weather"] | {"mask_mode": "none"}
     assert loss["printed-mask"] == loss["weather"] | {"mask_mode": "printed"}
     assert loss["no-semantic"] == loss["weather"] | {"semantic": 0.0}
@@ -109,7 +108,7 @@ def test_arms_differ_in_what_they_say_alone(job: UsefulnessJob) -> None:
     assert planned["corruptions"]["data"]["p_clear"] == pytest.approx(1 / 3)
     assert planned["dose-25"]["data"]["p_clear"] == 0.75
     same = ("optimiser", "batch_size", "model", "seed", "average_decay", "precision")
-    for arm in ARMS:
+    for arm in ARMS.values():
         config = planned[arm.name]
         restores = config["model"].pop("restoration", None) is not None
         assert restores == ("restoration" in config["optimiser"]["lr"])
@@ -120,22 +119,28 @@ def test_arms_differ_in_what_they_say_alone(job: UsefulnessJob) -> None:
         assert config["role"]["teacher"] == str(job.teacher)
 
 
-def test_an_arm_joins_by_a_line(job: UsefulnessJob) -> None:
+def test_an_arm_joins_by_a_line(job: UsefulnessJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = tuple(ARMS.values())
     gated = Arm(name="gated", words="+ gated", shown="variants", recipe="test")
-    plan = plan_study(changed(job, arms=(*ARMS, gated)))
+    with monkeypatch.context() as patch:
+        patch.setitem(ARMS, "gated", gated)
+        plan = plan_study(changed(job, arms=()))
     (run,) = [run for run in plan.runs if run.arm == "gated"]
     assert len(run.config.data.recipes) == 1 and not gated.on_dose_curve
-    with pytest.raises(InvalidRequest, match="no variants called 'diffusion'; there are: test-"):
-        plan_study(changed(job, arms=(gated.model_copy(update={"recipe": "diffusion"}),)))
+    with monkeypatch.context() as patch:
+        patch.setitem(ARMS, "gated", gated.model_copy(update={"recipe": "diffusion"}))
+        message = "no variants called 'diffusion'; there are: test-"
+        with pytest.raises(InvalidRequest, match=message):
+            plan_study(changed(job, arms=("gated",)))
     with pytest.raises(ValueError, match="StudentLoss has no masks"):
         Arm(name="odd", words="", shown="variants", loss={"masks": 1})
-    assert arms_named((), (0.9,)) == (*ARMS, dose_arm(0.9))
+    assert arms_named((), (0.9,)) == (*every, dose_arm(0.9))
     assert [arm.name for arm in arms_named(("weather",), (0.9, 0.5))] == [
         "weather",
         "dose-50",
         "dose-90",
     ]
-    with pytest.raises(InvalidRequest, match="no arm 'wether'; choose of clear, "):
+    with pytest.raises(InvalidRequest, match="no arm 'wether'; choose from clear, "):
         arms_named(("wether",))
     with pytest.raises(InvalidRequest, match=r"dose of 1\.5 is no share"):
         arms_named((), (1.5,))
@@ -173,8 +178,13 @@ def test_what_is_done_is_not_done_again(
     study(job)
     (job.out / "weather" / "seed-0" / "evaluation.json").write_text("{")  # killed while it wrote
     before, again = result(job), []
-    evaluate = work.run_evaluation
-    monkeypatch.setattr(work, "run_evaluation", lambda j: again.append(j.out.parent) or evaluate(j))
+    evaluate = work.evaluate_into
+
+    def evaluate_and_note(folder: Path, *args: Any, **options: Any) -> Any:
+        again.append(folder.parent)
+        return evaluate(folder, *args, **options)
+
+    monkeypatch.setattr(work, "evaluate_into", evaluate_and_note)
     assert study(job).num_finished == 2
     assert again == [job.out / "weather"] and result(job)["arms"] == before["arms"]
     monkeypatch.setattr(module, "do_runs", lambda runs, *_: iter(runs and [1 / 0]))
@@ -183,7 +193,7 @@ def test_what_is_done_is_not_done_again(
 
 def test_seeds_and_arms_join_and_earlier_ones_stay_in_the_table(job: UsefulnessJob) -> None:
     study(job)
-    report = study(changed(job, arms=(WEATHER,), seeds=(1,)))
+    report = study(changed(job, arms=("weather",), seeds=(1,)))
     assert report.num_runs == report.num_finished == 1
     assert arm_of(job, "weather")["seeds"] == [0, 1]
     assert arm_of(job, "clear")["seeds"] == [0] and arm_of(job, "clear")["unfinished"] == [1]
@@ -205,7 +215,7 @@ def test_a_seed_of_all_arms_comes_before_the_next(job: UsefulnessJob) -> None:
 def test_processes_side_by_side_give_the_same(job: UsefulnessJob, tmp_path: Path) -> None:
     seen: list[int] = []
     report = run_usefulness(
-        changed(job, num_workers=2), stop=Stop(), on_step=lambda done, _: seen.append(done)
+        changed(job, workers=2), stop=Stop(), on_step=lambda done, _: seen.append(done)
     )
     assert report.num_finished == 2 and seen[-1] == 4 and seen == sorted(seen)
     other = changed(job, out=tmp_path / "other")
@@ -282,16 +292,20 @@ def test_a_missing_condition_names_its_arm(job: UsefulnessJob, tmp_path: Path) -
     add_variants(root, recipe(Condition.NIGHT))
     make_labels(root, teacher)
     small = changed(job, dataset=root, teacher=teacher)
-    refused(changed(small, arms=ARMS), "arm 'true-adverse' cannot be trained: .* has no night, ")
+    refused(changed(small, arms=()), "arm 'true-adverse' cannot be trained: .* has no night, ")
     refused(small, "holds no frame of val")  # nothing to score: said before training, too
 
 
-def test_another_study_does_not_fit_into_the_folder(job: UsefulnessJob) -> None:
+def test_another_study_does_not_fit_into_the_folder(
+    job: UsefulnessJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan_study(job)
-    refused(changed(job, num_steps=3), "num_steps was 2, is 3")
-    more = WEATHER.model_copy(update={"synthetic_share": 0.5})
-    refused(changed(job, arms=(more,)), "arm was .* is ")
-    plan_study(changed(job, arms=(CLEAR,)))  # the same study, of fewer arms
+    refused(changed(job, steps=3), "num_steps was 2, is 3")
+    more = ARMS["weather"].model_copy(update={"synthetic_share": 0.5})
+    with monkeypatch.context() as patch:
+        patch.setitem(ARMS, "weather", more)
+        refused(changed(job, arms=("weather",)), "arm was .* is ")
+    plan_study(changed(job, arms=("clear",)))  # the same study, of fewer arms
 
 
 def test_two_processes_do_not_share_a_study(job: UsefulnessJob) -> None:

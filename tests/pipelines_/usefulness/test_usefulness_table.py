@@ -10,7 +10,7 @@ from nightrain.depthmodel.evaluation.metrics import DepthMetrics
 from nightrain.depthmodel.evaluation.results import Evaluation, ImageScore, summarise
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.pipelines.usefulness.arms import arms_named
-from nightrain.pipelines.usefulness.job import ArmFacts, Study
+from nightrain.pipelines.usefulness.plan import ArmFacts, Study
 from nightrain.pipelines.usefulness.report import markdown
 from nightrain.pipelines.usefulness.table import Usefulness, usefulness_table
 from nightrain.pipelines.usefulness.work import Outcome

@@ -15,11 +15,9 @@ from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.model_folder import read_card
 from nightrain.depthmodel.roles.config import RestorerConfig, StudentConfig, TeacherConfig
-from nightrain.depthmodel.training.presets import PRESETS
-from nightrain.depthmodel.training.restoration_presets import RESTORATION_PRESETS
-from nightrain.pipelines.depth.training import (
+from nightrain.depthmodel.training.preset_registry import PRESETS, load_preset
+from nightrain.pipelines.depth.train_job import (
     TrainJob,
-    command_of,
     only_labels,
     recipe_folder,
     train_network,
@@ -54,24 +52,24 @@ def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def job(root: Path, preset: str = "world-student", **changes: Any) -> TrainJob:
-    fields = {"preset": preset, "dataset": root, "run": root.parent / "run"} | changes
+    fields = {"preset": preset, "dataset": root, "out": root.parent / "run"} | changes
     return TrainJob(**fields)
 
 
 def test_every_preset_is_a_run_of_its_name() -> None:
     assert set(PRESETS) >= {"world-teacher", "paper-teacher", "paper-student"}
     for name in ("world-teacher", "paper-teacher", "paper-student"):
-        assert PRESETS[name]().name == name
+        assert load_preset(name).name == name
 
 
 def test_a_job_puts_labels_variants_and_numbers_into_the_preset(root: Path) -> None:
     config = job(
         root,
-        recipes=("test",),
+        variants=("test",),
         teacher=root.parent / "teacher",
-        num_steps=3,
+        steps=3,
         batch_size=2,
-        num_workers=1,
+        workers=1,
         seed=9,
     ).config()
     assert config.data.labels == "tiny" and config.data.recipes == (recipe().folder,)
@@ -84,14 +82,14 @@ def test_a_job_puts_labels_variants_and_numbers_into_the_preset(root: Path) -> N
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"preset": "moon-teacher"}, "no preset 'moon-teacher'; choose one of paper-teacher"),
+        ({"preset": "moon-teacher"}, "no preset 'moon-teacher'; choose one of demo-teacher"),
         (
-            {"preset": "world-lidar-teacher", "recipes": ("test",)},
+            {"preset": "world-lidar-teacher", "variants": ("test",)},
             "sees clear frames alone, without",
         ),
         ({"preset": "world-lidar-teacher", "labels": "tiny"}, "sees clear frames alone, without"),
         ({}, "role.teacher: to start from a teacher, name its folder"),
-        ({"recipes": ("fog",)}, "no variants called 'fog'; there are: test-"),
+        ({"variants": ("fog",)}, "no variants called 'fog'; there are: test-"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(
@@ -126,31 +124,31 @@ def test_a_recipe_is_found_by_its_name_or_folder(tmp_path: Path) -> None:
 
 
 def test_a_command_says_all_that_decides_and_no_path_of_this_machine(root: Path) -> None:
-    asked = job(root, recipes=("test",), teacher=root.parent / "t", num_steps=3, batch_size=2)
-    assert command_of(asked) == (
-        "nightrain train world-student dataset --out run --variants test --steps 3 --batch-size 2 "
-        "--teacher t --seed 0"
+    asked = job(root, variants=("test",), teacher=root.parent / "t", steps=3, batch_size=2)
+    assert asked.command == (
+        "nightrain train world-student dataset --out run --variants test --teacher t --steps 3 "
+        "--batch-size 2"
     )
 
 
 def test_teacher_labels_student(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "dataset")
     add_variants(root, recipe())
-    teaching = job(root, "world-lidar-teacher", run=tmp_path / "teacher", num_steps=3)
+    teaching = job(root, "world-lidar-teacher", out=tmp_path / "teacher", steps=3)
     assert train_network(teaching, stop=Stop()).status == "finished"
     model, stop = tmp_path / "teacher/model", Stop()
     labelling = LabelJob(dataset=root, teacher=model, device="cpu")
     report = label(labelling, executor=SerialExecutor(stop), stop=stop)
     assert report.num_rows == 10
     (table,) = Manifest(root).tables("labels/")
-    learning = job(root, run=tmp_path / "student", teacher=model, recipes=("test",), num_steps=6)
+    learning = job(root, out=tmp_path / "student", teacher=model, variants=("test",), steps=6)
     steps: list[tuple[int, int]] = []
     report = train_network(learning, stop=Stop(), on_step=lambda *done: steps.append(done))
     assert report.status == "finished" and steps == [(k, 6) for k in range(1, 7)]
     assert report.digest == DepthModel.from_pretrained(tmp_path / "student/model").digest
     card = read_card(tmp_path / "student/model")
     assert card.recipe == recipe().folder and table.removeprefix("labels/") in card.description
-    assert card.command == command_of(learning) and str(tmp_path) not in card.model_dump_json()
+    assert card.command == learning.command and str(tmp_path) not in card.model_dump_json()
     asked = json.loads((tmp_path / "student/run.json").read_text())
     assert asked["teacher"] == DepthModel.from_pretrained(model).digest
     assert str(tmp_path) not in json.dumps(asked)
@@ -159,7 +157,7 @@ def test_teacher_labels_student(tmp_path: Path) -> None:
 
 
 def test_a_stop_ends_a_run_after_the_step_in_hand(root: Path, tmp_path: Path) -> None:
-    stop, asked = Stop(), job(root, "world-lidar-teacher", run=tmp_path / "run")
+    stop, asked = Stop(), job(root, "world-lidar-teacher", out=tmp_path / "run")
     report = train_network(
         asked, stop=stop, on_step=lambda done, _: stop.request() if done == 5 else None
     )
@@ -170,19 +168,21 @@ def test_a_stop_ends_a_run_after_the_step_in_hand(root: Path, tmp_path: Path) ->
 def test_a_restorer_starts_from_a_base_and_nobody_else_does(root: Path, tmp_path: Path) -> None:
     base = tmp_path / "base"
     tiny_model(seed=5, input_size=SIZE).save_pretrained(base, CARD)
-    job = TrainJob(preset="world-base", dataset=root, run=tmp_path / "run", base=base)
+    job = TrainJob(preset="world-base", dataset=root, out=tmp_path / "run", base=base)
     role = job.config().role
     assert isinstance(role, RestorerConfig) and role.base == base
-    assert " --base base " in command_of(job)
+    assert " --base base" in job.command
     with pytest.raises(InvalidRequest, match="starts from no base"):
         job.model_copy(update={"preset": "world-lidar-teacher"}).config()
     with pytest.raises(InvalidRequest, match="sees clear frames alone"):
         job.model_copy(update={"labels": "tiny"}).config()
 
 
-@pytest.mark.parametrize("name", sorted(RESTORATION_PRESETS))
+@pytest.mark.parametrize(
+    "name", [n for n in PRESETS if n.endswith(("-base", "-restoration", "-stereo"))]
+)
 def test_restoring_presets_are_assembled_at_their_size(name: str) -> None:
-    config = RESTORATION_PRESETS[name]()
+    config = load_preset(name)
     assert config.name == name
     width, height = config.model.input_size
     model = config.model.without_pretrained()

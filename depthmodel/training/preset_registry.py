@@ -1,0 +1,71 @@
+"""Registry of training presets: names, and where each preset's function is defined.
+
+The functions are imported when a preset is loaded, so that a command's help can list the names
+without importing torch. To add a preset, write a function that returns a `TrainConfig` and add a
+line here; a preset of another package is named as `package.module:function`.
+"""
+
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
+from nightrain.datasets.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from nightrain.depthmodel.roles.config import TrainConfig
+
+_PRESETS = "nightrain.depthmodel.training.presets"
+_RESTORATION = "nightrain.depthmodel.training.restoration_presets"
+
+PRESETS: dict[str, "str | Callable[[], TrainConfig]"] = {
+    "demo-teacher": f"{_PRESETS}:demo_teacher",
+    "demo-student": f"{_PRESETS}:demo_student",
+    "world-teacher": f"{_PRESETS}:world_teacher",
+    "world-lidar-teacher": f"{_PRESETS}:world_lidar_teacher",
+    "world-student": f"{_PRESETS}:world_student",
+    "world-restoring-student": f"{_PRESETS}:world_restoring_student",
+    "world-base": f"{_RESTORATION}:world_base",
+    "world-restoration": f"{_RESTORATION}:world_restoration",
+    "world-stereo": f"{_RESTORATION}:world_stereo",
+    "real-overfit": f"{_PRESETS}:real_overfit",
+    "paper-teacher": f"{_PRESETS}:paper_teacher",
+    "paper-student": f"{_PRESETS}:paper_student",
+    "kitti-base": f"{_RESTORATION}:kitti_base",
+    "kitti-restoration": f"{_RESTORATION}:kitti_restoration",
+    "kitti-stereo": f"{_RESTORATION}:kitti_stereo",
+    "nuscenes-restoration": f"{_RESTORATION}:nuscenes_restoration",
+    "robotcar-restoration": f"{_RESTORATION}:robotcar_restoration",
+}
+
+
+def load_preset(name: str) -> "TrainConfig":
+    """Return the run of a preset by its name or as `package.module:function`.
+
+    Raises InvalidRequest for an unknown name and for a function that cannot be imported.
+    """
+    found = PRESETS.get(name, name if ":" in name else "")
+    if not found:
+        known = ", ".join(PRESETS)
+        raise InvalidRequest(
+            f"There is no preset {name!r}; choose one of {known}, or name a function of your own "
+            "as package.module:function."
+        )
+    if isinstance(found, str):
+        found = _imported(found)
+    return found()
+
+
+def _imported(path: str) -> "Callable[[], TrainConfig]":
+    try:
+        function = resolve_name(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidRequest(
+            f"The preset {path!r} cannot be imported: {error}. Expected package.module:function, "
+            "with the package installed."
+        ) from error
+    if not callable(function):
+        raise InvalidRequest(
+            f"The preset {path!r} is {type(function).__name__}; expected a function that returns "
+            "a TrainConfig."
+        )
+    return function

@@ -1,0 +1,36 @@
+"""Demo jobs: the options of `nightrain demo`."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DemoJob(BaseModel):
+    """Options of `nightrain demo`, and parameters of the flow `clear-to-table`.
+
+    The module imports neither torch nor numpy, so that a command's help can be built from it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    out: Path = Field(
+        default=Path("demo"), description="Demo folder; pass an existing one to resume"
+    )
+    world: str = Field(default="demo", description="Preset of the rendered world")
+    seed: int = Field(default=7, ge=0, description="Seed of the rendered world")
+    processes: int = Field(default=2, ge=1, description="Scenes rendered in parallel")
+    recipe: str = Field(default="demo", description="Recipe of the variants")
+    teacher_steps: int | None = Field(
+        default=None, ge=1, description="Steps of the teacher (default: the preset's)"
+    )
+    student_steps: int | None = Field(
+        default=None, ge=1, description="Steps of the student (default: the preset's)"
+    )
+    batch_size: int | None = Field(
+        default=None, ge=1, description="Samples per training step (default: the presets')"
+    )
+    split: str = Field(default="val", description="Split to score")
+
+    @property
+    def dataset(self) -> Path:
+        """Folder of the dataset."""
+        return self.out / "dataset"

@@ -1,0 +1,127 @@
+"""Evaluation folder: scores, tables and error maps of one model on one dataset."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.images import resize_image
+from nightrain.depthmodel.evaluation.baselines import MedianDepth
+from nightrain.depthmodel.evaluation.error_maps import error_panels, error_sheet, telling_frames
+from nightrain.depthmodel.evaluation.evaluate import Predictor, evaluate, predict_maps
+from nightrain.depthmodel.evaluation.frames import EvaluationFrames
+from nightrain.depthmodel.evaluation.results import Evaluation, write_evaluation
+from nightrain.depthmodel.evaluation.settings import EvaluationSettings, Variant
+from nightrain.depthmodel.evaluation.tables import comparison_table, condition_table
+from nightrain.pipelines.depth.evaluation_job import MEDIAN_DEPTH
+
+TABLES_FILE, TABLES_JSON_FILE, ERROR_MAPS_FILE = "tables.md", "tables.json", "error-maps.png"
+
+Progress = Callable[[int, int], None]
+
+
+def evaluate_into(
+    folder: Path,
+    model: str,
+    dataset: Path,
+    settings: EvaluationSettings,
+    *,
+    device: str = "cpu",
+    batch_size: int = 4,
+    num_pictured: int = 2,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate a model and write scores, tables and error maps to a folder.
+
+    `model` is a model folder or "median-depth"; `num_pictured` frames of each condition get error
+    maps, 0 writes no sheet. Raises NightrainError.
+    """
+    predict, digest = load_predictor(model, dataset, settings, device, progress)
+    evaluation = evaluate(
+        predict,
+        dataset,
+        settings,
+        model=Path(model).name,
+        model_digest=digest,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    write_evaluation(folder, evaluation)
+    write_tables(folder, evaluation)
+    if num_pictured:
+        write_error_maps(folder / ERROR_MAPS_FILE, predict, dataset, evaluation, num_pictured)
+    return evaluation
+
+
+def load_predictor(
+    model: str,
+    dataset: Path,
+    settings: EvaluationSettings,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> tuple[Predictor, str]:
+    """Load a model and its digest; the median-depth baseline has none (""); raises InvalidRequest.
+
+    A network predicts depth at its own input size, which the protocol then upsamples.
+    """
+    if model == MEDIAN_DEPTH:
+        truth, cameras = settings.truth, settings.cameras
+        return MedianDepth.fit(dataset, truth=truth, cameras=cameras, progress=progress), ""
+    folder = Path(model)
+    if not folder.is_dir():
+        raise InvalidRequest(
+            f"There is no folder {folder}. Name the folder of a trained model, or {MEDIAN_DEPTH!r} "
+            "for the constant median-depth baseline."
+        )
+    from nightrain.depthmodel.network.model import DepthModel
+
+    network = DepthModel.from_pretrained(folder, device)
+    size = network.config.input_size
+
+    def predict(images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Depth at the network's input size."""
+        return network.predict([resize_image(image, size) for image in images])
+
+    return predict, network.digest
+
+
+def write_tables(folder: Path, evaluation: Evaluation) -> None:
+    """Write the tables of an evaluation under every cap and variant, as Markdown and as JSON."""
+    kinds: list[tuple[float, Variant]] = [
+        (c, v) for c in evaluation.settings.caps_m for v in evaluation.settings.variants
+    ]
+    pages = [condition_table(evaluation, cap_m=cap_m, variant=variant) for cap_m, variant in kinds]
+    (folder / TABLES_FILE).write_text("\n\n".join(pages) + "\n")
+    tables = [
+        comparison_table({evaluation.model: [evaluation]}, cap_m=cap_m, variant=variant)
+        for cap_m, variant in kinds
+    ]
+    texts = ",\n".join(table.model_dump_json(indent=1) for table in tables)
+    (folder / TABLES_JSON_FILE).write_text(f"[\n{texts}\n]\n")
+
+
+def write_error_maps(
+    path: Path, predict: Predictor, dataset: Path, evaluation: Evaluation, num_per_condition: int
+) -> None:
+    """Write a sheet of error maps: frames of each condition from the median error to the worst."""
+    settings = evaluation.settings.model_copy(update={"variants": ("",)})
+    frames = EvaluationFrames(
+        dataset, split=settings.split, truth=settings.truth, cameras=settings.cameras
+    )
+    position = {frame_id: index for index, frame_id in enumerate(frames.frame_ids)}
+    lines = []
+    for frame_id in telling_frames(evaluation, num_per_condition):
+        frame = frames[position[frame_id]]
+        depth_m = predict_maps(predict, [frame], settings)[0][False]
+        lines.append(
+            error_panels(
+                frame,
+                depth_m,
+                min_depth_m=settings.min_depth_m,
+                max_depth_m=settings.caps_m[0],
+                crop=settings.scored_crop((frame.image.shape[1], frame.image.shape[0])),
+            )
+        )
+    Image.fromarray(error_sheet(lines)).save(path)

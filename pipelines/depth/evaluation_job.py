@@ -1,0 +1,141 @@
+"""Evaluation jobs: the options of `nightrain evaluate`, and the settings that they describe."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from nightrain.depthmodel.evaluation.settings import BUCKETS, PROTOCOLS, EvaluationSettings
+from nightrain.pipelines.command_line import Several
+from nightrain.pipelines.runs.stop import Stop, WorkCancelled, unless_stopped
+
+MEDIAN_DEPTH = "median-depth"  # the model of this name is the constant median-depth baseline
+
+
+class EvaluationJob(BaseModel):
+    """Options of `nightrain evaluate`, and parameters of the flow `evaluate-depth`.
+
+    The module imports neither torch nor numpy, so that a command's help can be built from it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    model: str = Field(
+        description=f"Model folder, or {MEDIAN_DEPTH}: the train set's median depth at each pixel, "
+        "a baseline that every model must beat"
+    )
+    dataset: Path = Field(description="Dataset folder")
+    protocol: str = Field(
+        default="own",
+        description=f"Protocol: {', '.join(PROTOCOLS)}; the options below override it",
+    )
+    split: str | None = Field(default=None, description="Split to score (default: the protocol's)")
+    truth: Literal["lidar", "exact"] | None = Field(
+        default=None,
+        description="Ground truth: lidar, or exact in rendered worlds (default: the protocol's)",
+    )
+    cap: Several[float] = Field(
+        default=(),
+        description="Largest ground truth depth that counts, in metres; repeatable "
+        "(default: the protocol's)",
+    )
+    out: Path | None = Field(
+        default=None,
+        description="Folder for scores, tables and error maps (default: evaluation-MODEL)",
+    )
+    device: str = Field(default="cpu", description="Device of the network: cpu, cuda, cuda:1, ...")
+    batch_size: int = Field(default=4, ge=1, description="Images per batch")
+    pictures: int = Field(
+        default=2, ge=0, description="Frames per condition on the sheet of error maps"
+    )
+
+    @property
+    def folder(self) -> Path:
+        """Folder that the evaluation is written to."""
+        return self.out or Path(f"evaluation-{Path(self.model).name}")
+
+    @field_validator("protocol")
+    @classmethod
+    def _known(cls, protocol: str) -> str:
+        if protocol not in PROTOCOLS:
+            known = ", ".join(PROTOCOLS)
+            raise ValueError(f"there is no protocol {protocol!r}; choose one of {known}")
+        return protocol
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "EvaluationJob":
+        try:
+            self.settings()
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"the options do not fit together: {problem}") from error
+        return self
+
+    def settings(self) -> EvaluationSettings:
+        """The settings of the protocol, changed by the options that are given."""
+        settings = PROTOCOLS[self.protocol]()
+        options = {"split": self.split, "truth": self.truth, "caps_m": self.cap or None}
+        given = {name: value for name, value in options.items() if value is not None}
+        if given and self.protocol != "own":
+            given["protocol"] = f"{self.protocol} with other {', '.join(sorted(given))}"
+        return EvaluationSettings.model_validate({**settings.model_dump(), **given})
+
+
+class EvaluationReport(BaseModel):
+    """Result of an evaluation in a few numbers, which a flow can store."""
+
+    model: str
+    out: str
+    stopped: bool = False
+    num_images: int = 0
+    abs_rel: dict[str, float] = {}  # by condition, under the main cap and in the first variant
+
+    @property
+    def line(self) -> str:
+        """Summary in one line."""
+        if self.stopped:
+            return f"{self.model}: stopped; nothing was written"
+        errors = ", ".join(f"{name} {value:.3f}" for name, value in self.abs_rel.items())
+        return f"{self.model} on {self.num_images} images: abs_rel {errors}"
+
+
+def evaluate_model(
+    job: EvaluationJob,
+    *,
+    stop: Stop,
+    on_step: Callable[[int, int], None] = lambda _done, _total: None,
+) -> EvaluationReport:
+    """Evaluate the job's model; an evaluation that is stopped writes nothing.
+
+    Raises NightrainError.
+    """
+    from nightrain.pipelines.depth.evaluation_folder import evaluate_into
+
+    out = str(job.folder)
+    try:
+        evaluation = evaluate_into(
+            job.folder,
+            job.model,
+            job.dataset,
+            job.settings(),
+            device=job.device,
+            batch_size=job.batch_size,
+            num_pictured=job.pictures,
+            progress=unless_stopped(stop, on_step),
+        )
+    except WorkCancelled:
+        return EvaluationReport(model=job.model, out=out, stopped=True)
+    scores = [evaluation.score(bucket.name) for bucket in BUCKETS]
+    return EvaluationReport(
+        model=job.model,
+        out=out,
+        num_images=evaluation.score("all").num_images,
+        abs_rel={s.bucket: s.metrics["abs_rel"].mean for s in scores if s.metrics is not None},
+    )

@@ -1,0 +1,151 @@
+"""Training jobs: the options of `nightrain train`, and the run that they describe."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.depthmodel.training.preset_registry import PRESETS, load_preset
+from nightrain.pipelines.command_line import Several, command_line
+from nightrain.pipelines.runs.stop import Stop
+
+if TYPE_CHECKING:
+    from nightrain.depthmodel.roles.config import TrainConfig
+    from nightrain.depthmodel.training.loop import TrainReport
+
+
+class TrainJob(BaseModel):
+    """Options of `nightrain train`, and parameters of the training flows.
+
+    The module imports neither torch nor numpy, so that a command's help can be built from it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    preset: str = Field(
+        description=f"Preset: {', '.join(PRESETS)}, or your own as package.module:function"
+    )
+    dataset: Path = Field(description="Dataset folder")
+    out: Path = Field(description="Run folder; pass an existing one to resume")
+    variants: Several[str] = Field(
+        default=(), description="Recipes whose variants a student sees, by name or folder"
+    )
+    labels: str | None = Field(
+        default=None,
+        description="Folder below labels/ to learn from (default: the only one in the dataset)",
+    )
+    teacher: Path | None = Field(default=None, description="Model folder of a student's teacher")
+    base: Path | None = Field(
+        default=None, description="Model folder to initialise parts of the same name from"
+    )
+    steps: int | None = Field(
+        default=None, ge=1, description="Number of optimiser steps (default: the preset's)"
+    )
+    batch_size: int | None = Field(
+        default=None, ge=1, description="Samples per step (default: the preset's)"
+    )
+    workers: int | None = Field(
+        default=None, ge=0, description="Data loading processes (default: the preset's)"
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="Seed of weights, sampling and augmentation"
+    )
+    tensorboard: bool = Field(default=False, description="Also write TensorBoard event files")
+    device: Literal["auto", "cpu"] = Field(
+        default="auto", description="auto: use a GPU where there is one; cpu: never use one"
+    )
+
+    @property
+    def command(self) -> str:
+        """The command line of this job, without the folders of this machine."""
+        return command_line("train", self, ("preset", "dataset"))
+
+    def config(self) -> "TrainConfig":
+        """The configuration of the run; raises InvalidRequest where options do not fit together."""
+        from nightrain.depthmodel.roles.config import RestorerConfig, StudentConfig
+        from nightrain.depthmodel.training.presets import checked, with_base, with_student_data
+
+        changes = {
+            "num_steps": self.steps,
+            "batch_size": self.batch_size,
+            "num_workers": self.workers,
+            "seed": self.seed,
+            "tensorboard": self.tensorboard or None,
+        }
+        given = {name: value for name, value in changes.items() if value is not None}
+        try:
+            config = load_preset(self.preset).model_copy(update=given)
+            restores = isinstance(config.role, RestorerConfig)
+            if self.base is not None and not restores:
+                raise InvalidRequest(
+                    f"The preset {self.preset!r} starts from no base: leave --base out, or name a "
+                    "student's teacher with --teacher."
+                )
+            if isinstance(config.role, StudentConfig):
+                return with_student_data(
+                    config,
+                    labels=self.labels or only_labels(self.dataset),
+                    recipes=tuple(recipe_folder(self.dataset, name) for name in self.variants),
+                    teacher=None if self.teacher is None else self.teacher.resolve(),
+                )
+            if self.variants or self.labels or self.teacher:
+                raise InvalidRequest(
+                    f"The preset {self.preset!r} sees clear frames alone, without "
+                    "variants, labels or another teacher. Leave these options out."
+                )
+            if restores:
+                return with_base(config, None if self.base is None else self.base.resolve())
+            return checked(config)
+        except ValidationError as error:
+            problems = "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())
+            raise InvalidRequest(f"The options do not fit together. {problems}") from error
+
+
+def train_network(
+    job: TrainJob, *, stop: Stop, on_step: Callable[[int, int], None] = lambda _done, _total: None
+) -> "TrainReport":
+    """Train a network, or resume the run in the job's folder.
+
+    Raises InvalidRequest, NonFiniteLoss, CorruptShard, DiskFull.
+    """
+    from nightrain.depthmodel.training.loop import train
+
+    return train(
+        job.config(),
+        job.dataset,
+        job.out,
+        command=job.command,
+        device=None if job.device == "auto" else job.device,
+        stopped=lambda: stop.requested,
+        on_step=on_step,
+    )
+
+
+def only_labels(dataset: Path) -> str:
+    """Return the folder of the dataset's labels; raises InvalidRequest unless there is one set."""
+    from nightrain.datasets.shards.manifest import Manifest
+
+    names = sorted({t.split("/")[1] for t in Manifest(dataset).tables("labels/")})
+    if len(names) != 1:
+        found = f"{', '.join(names)}: name one with --labels" if names else "none"
+        raise InvalidRequest(
+            f"{dataset} has labels of {len(names)} teachers ({found}). "
+            "`nightrain label DATASET --teacher FOLDER` makes them."
+        )
+    return names[0]
+
+
+def recipe_folder(dataset: Path, name: str) -> str:
+    """Return a recipe's folder below variants/ by its name or folder; raises InvalidRequest."""
+    from nightrain.datasets.shards.manifest import Manifest
+
+    folders = sorted({t.split("/")[1] for t in Manifest(dataset).tables("variants/")})
+    found = [f for f in folders if f == name or f.rpartition("-")[0] == name]
+    if len(found) != 1:
+        what = "no variants" if not found else f"variants of {len(found)} recipes"
+        raise InvalidRequest(
+            f"{dataset} has {what} called {name!r}; there are: {', '.join(folders) or 'none'}. "
+            "Give the folder's name, or run `nightrain generate` first."
+        )
+    return found[0]

@@ -1,0 +1,239 @@
+"""What a usefulness study is asked for, and everything that can be said before it trains.
+
+OUT/study.json                  what all arms share; another study does not fit into the folder
+OUT/<arm>/arm.json              the arm, and how many images it is shown
+OUT/<arm>/seed-<k>/             a run as `nightrain train` makes it, and its evaluation
+OUT/teacher/, OUT/median-depth/ evaluations of what every student must beat
+OUT/usefulness.md, .json        the result so far
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import InvalidRequest, NightrainError
+from nightrain.datasets.io.atomic import write_whole
+from nightrain.datasets.loader.index import build_index, read_keys
+from nightrain.datasets.protocols.leakage import scenes_of
+from nightrain.datasets.shards.manifest import FRAMES, LABELS, Manifest
+from nightrain.depthmodel.evaluation.settings import EvaluationSettings
+from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.roles.config import TrainConfig
+from nightrain.depthmodel.training.run_folder import RunFolder, table_digests
+from nightrain.pipelines.depth.train_job import only_labels, recipe_folder
+from nightrain.pipelines.usefulness.arms import ARMS, Arm, arms_named, student_config
+from nightrain.pipelines.usefulness.job import UsefulnessJob
+
+STUDY_FILE, ARM_FILE = "study.json", "arm.json"
+# LiDAR sees drops and fog as near points; a rendered world knows better.
+SETTINGS = EvaluationSettings(truth="exact", variants=("", "_gt"))
+
+
+class Study(BaseModel):
+    """What all arms have in common, so that their numbers may stand in one table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    dataset: str
+    frames: str  # digest of the table of frames
+    teacher: str  # digest of its weights
+    labels: str
+    recipe: str
+    num_steps: int
+    batch_size: int
+    input_size: tuple[int, int]
+    settings: EvaluationSettings
+
+
+class ArmFacts(BaseModel):
+    """An arm and what it is shown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    arm: Arm
+    num_steps: int
+    synthetic_share: float  # of the samples, expected
+    num_images: int  # train frames
+    num_scenes: int
+    num_drives: int
+
+
+class Run(BaseModel):
+    """One arm and seed, ready to be trained; picklable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    arm: str
+    config: TrainConfig
+    dataset: Path
+    folder: Path
+    settings: EvaluationSettings
+    command: str
+    device: str | None
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything random in it."""
+        return self.config.seed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study that can be run: everything it needs is there."""
+
+    job: UsefulnessJob
+    study: Study
+    runs: tuple[Run, ...]  # one seed of all arms before the next seed
+
+
+def plan_study(job: UsefulnessJob) -> Plan:
+    """Check all that a study needs, and write down what it is.
+
+    Raises InvalidRequest for missing labels, variants or frames, labels of another teacher, and a
+    folder that holds another study; CorruptShard.
+    """
+    if not job.teacher.is_dir():
+        raise InvalidRequest(
+            f"There is no folder {job.teacher}. Give the folder of the teacher's model."
+        )
+    teacher = DepthModel.from_pretrained(job.teacher)
+    manifest = Manifest(job.dataset)
+    labels = job.labels or only_labels(job.dataset)
+    _require_labels_of(manifest, labels, teacher.digest)
+    recipe = recipe_folder(job.dataset, job.variants)
+    num_conditions = len(manifest.tables(f"variants/{recipe}/"))
+    arms = arms_named(job.arms, job.dose)
+    runs, all_facts = [], []
+    for arm in arms:
+        other = recipe_folder(job.dataset, arm.recipe) if arm.recipe else recipe
+        for seed in job.seeds:
+            config = student_config(
+                arm,
+                seed=seed,
+                teacher=job.teacher.resolve(),
+                network=teacher.config,
+                labels=labels,
+                recipe=other,
+                num_conditions=num_conditions,
+                num_steps=job.steps,
+                batch_size=job.batch_size,
+            )
+            runs.append(_run(job, arm, config))
+        all_facts.append(_facts(manifest, arm, runs[-1].config))
+    config, factor = runs[0].config, arms[0].num_steps_factor
+    study = Study(
+        dataset=job.dataset.resolve().name,
+        frames=table_digests(job.dataset, config)[FRAMES],
+        teacher=teacher.digest,
+        labels=labels,
+        recipe=recipe,
+        num_steps=round(config.num_steps / factor),
+        batch_size=config.batch_size,
+        input_size=config.data.input_size,
+        settings=SETTINGS,
+    )
+    _keep(job.out / STUDY_FILE, study)
+    for facts in all_facts:
+        _keep(job.out / facts.arm.name / ARM_FILE, facts)
+    for run in runs:
+        RunFolder(run.folder, run.config, run.dataset)  # refuses a run with other settings
+    seed_of = {seed: place for place, seed in enumerate(job.seeds)}
+    return Plan(job, study, tuple(sorted(runs, key=lambda run: seed_of[run.seed])))
+
+
+def known_arms(out: Path) -> tuple[ArmFacts, ...]:
+    """All arms of a study, those of earlier commands too: ARMS's order, then others by name.
+
+    Raises NightrainError for a file that does not read.
+    """
+    place = {name: number for number, name in enumerate(ARMS)}
+    found = []
+    for path in out.glob(f"*/{ARM_FILE}"):
+        try:
+            found.append(ArmFacts.model_validate_json(path.read_text()))
+        except ValueError as error:
+            raise NightrainError(f"{path} does not read: {error}. Remove it.") from error
+    return tuple(sorted(found, key=lambda f: (place.get(f.arm.name, len(place)), f.arm.name)))
+
+
+def _run(job: UsefulnessJob, arm: Arm, config: TrainConfig) -> Run:
+    return Run(
+        arm=arm.name,
+        config=config,
+        dataset=job.dataset,
+        folder=job.out / arm.name / f"seed-{config.seed}",
+        settings=SETTINGS,
+        command=job.command,
+        device=None if job.device == "auto" else job.device,
+    )
+
+
+def _facts(manifest: Manifest, arm: Arm, config: TrainConfig) -> ArmFacts:
+    """What an arm is shown.
+
+    Raises InvalidRequest, which names the arm, where something is missing.
+    """
+    try:
+        index = build_index(manifest.root, config.data)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"The arm {arm.name!r} cannot be trained: {error}") from error
+    shown = config.data.corruptions.conditions if config.data.corruptions else index.conditions
+    scenes = [
+        scene
+        for entry in manifest.entries(FRAMES)
+        if entry.about.get("split") == config.data.split
+        and Condition(entry.about["condition"]) in config.data.conditions
+        for scene in scenes_of(manifest, entry)
+    ]
+    return ArmFacts(
+        arm=arm,
+        num_steps=config.num_steps,
+        synthetic_share=1.0 - config.data.probability_of_clear(len(shown)) if shown else 0.0,
+        num_images=len(index.frames),
+        num_scenes=len({scene.scene_id for scene in scenes}),
+        num_drives=len({scene.drive for scene in scenes}),
+    )
+
+
+def _require_labels_of(manifest: Manifest, labels: str, teacher_digest: str) -> None:
+    """Raise InvalidRequest unless all labels were made by the teacher that the students
+    start from.
+    """
+    entries = manifest.entries(f"{LABELS}/{labels}")
+    if not entries:
+        there = ", ".join(manifest.tables(f"{LABELS}/")) or "none"
+        raise InvalidRequest(
+            f"{manifest.root} has no labels {labels!r}; there are: {there}. `nightrain label "
+            "DATASET --teacher FOLDER` makes them."
+        )
+    rows = read_keys(manifest.root, entries, ["frame_id", "teacher_sha256"])
+    if others := sorted({*rows.columns["teacher_sha256"].tolist()} - {teacher_digest}):
+        raise InvalidRequest(
+            f"{LABELS}/{labels} were made by a teacher with digest {others[0]}; the one given has "
+            f"{teacher_digest}. Give the teacher that made them, or label again with this one."
+        )
+
+
+def _keep(path: Path, value: BaseModel) -> None:
+    """Write what a folder is of; raises InvalidRequest where it is of something else."""
+    asked = value.model_dump(mode="json")
+    if not path.exists():
+        write_whole(path, json.dumps(asked, indent=1) + "\n")
+        return
+    before = json.loads(path.read_text())
+    with contextlib.suppress(ValidationError):  # what is none today is shown as it is
+        before = type(value).model_validate(before).model_dump(mode="json")  # with new fields
+    if different := list(_differences(before, asked)):
+        raise InvalidRequest(
+            f"{path.parent} holds something else: {'; '.join(different)}. Give another folder, or "
+            "remove this one to begin anew."
+        )
+
+
+def _differences(before: dict[str, Any], asked: dict[str, Any]) -> Iterator[str]:
+    for key in sorted({*before, *asked}):
+        if before.get(key) != asked.get(key):
+            yield f"{key} was {before.get(key)}, is {asked.get(key)}"
