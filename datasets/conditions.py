@@ -32,14 +32,15 @@ class Quantity:
     name: str
     unit: str
     meaning: str
+    is_weather: bool = True  # False: of lamps or of the camera
 
 
 VISIBILITY = Quantity("visibility_m", "m", "meteorological visibility: 5 % of a contrast is left")
 RAIN_RATE = Quantity("rain_mm_per_h", "mm/h", "rain rate")
 SNOW_RATE = Quantity("snow_mm_per_h", "mm/h", "snow rate, as water")
-AMBIENT_LIGHT = Quantity("ambient_lux", "lx", "illuminance on the ground without any lamp")
-STREET_LAMP = Quantity("street_lamp_cd", "cd", "luminous intensity of a street lamp")
-SENSOR_GAIN = Quantity("sensor_gain", "1", "gain of the camera, which amplifies its noise")
+AMBIENT_LIGHT = Quantity("ambient_lux", "lux", "illuminance on the ground without any lamp")
+STREET_LAMP = Quantity("street_lamp_cd", "cd", "luminous intensity of a street lamp", False)
+SENSOR_GAIN = Quantity("sensor_gain", "1", "gain of the camera, which amplifies its noise", False)
 
 # In the order of the fields of the column `physical`.
 QUANTITIES = (VISIBILITY, RAIN_RATE, SNOW_RATE, AMBIENT_LIGHT, STREET_LAMP, SENSOR_GAIN)

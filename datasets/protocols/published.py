@@ -16,7 +16,7 @@ from nightrain.datasets.sources.base import FrameRef, FrameSource
 from nightrain.datasets.sources.nuscenes.tables import MAX_TABLE_BYTES
 
 ANY_CONDITION = tuple(Condition)
-NIGHTS = (Condition.NIGHT, Condition.NIGHT_RAIN)
+NIGHTS = (Condition.NIGHT, Condition.NIGHT_RAIN)  # as published, whatever nights are added
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

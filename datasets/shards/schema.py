@@ -9,6 +9,8 @@ import json
 
 import pyarrow as pa
 
+from nightrain.datasets.conditions import QUANTITIES
+
 SCHEMA_VERSION = 2  # 2: the stereo partner of a frame
 TIMING_COLUMNS = ("created_at", "gen_seconds")  # all that may differ when a row is made again
 
@@ -18,16 +20,7 @@ MATRIX_3X3 = pa.list_(pa.float64(), 9)
 MATRIX_4X4 = pa.list_(pa.float64(), 16)
 # A matrix that may be absent is a plain list: pyarrow does not read an absent fixed-size one back.
 MATRIX_OR_NONE = pa.list_(pa.float64())
-PHYSICAL = pa.struct(
-    [
-        pa.field("visibility_m", pa.float32()),
-        pa.field("rain_mm_per_h", pa.float32()),
-        pa.field("snow_mm_per_h", pa.float32()),
-        pa.field("ambient_lux", pa.float32()),
-        pa.field("street_lamp_cd", pa.float32()),
-        pa.field("sensor_gain", pa.float32()),
-    ]
-)
+PHYSICAL = pa.struct([pa.field(quantity.name, pa.float32()) for quantity in QUANTITIES])
 
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:

@@ -7,11 +7,10 @@ that the published counts come out (see protocols.py). What is not nuScenes is r
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from nightrain.datasets.conditions import Condition
+from nightrain.datasets.conditions import Condition, condition_named_in
 from nightrain.datasets.errors import BrokenSource, DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.io.untrusted import read_bytes
 
@@ -19,15 +18,6 @@ SPLITS = ("train", "val", "test")
 NO_SPLIT = "none"
 MIN_TRAIN_SPEED_M_S = 0.5
 MAX_SPLITS_BYTES = 16 << 20
-
-# In the order in which they decide.
-CONDITION_WORDS = {
-    Condition.NIGHT: re.compile(r"\bnight(time)?\b", re.IGNORECASE),
-    Condition.RAIN: re.compile(r"\brain(y|ing)?\b", re.IGNORECASE),
-    Condition.SNOW: re.compile(r"\bsnow(y|ing|fall)?\b", re.IGNORECASE),
-    Condition.FOG: re.compile(r"\bfog(gy)?\b", re.IGNORECASE),
-    Condition.DUSK: re.compile(r"\b(dusk|twilight)\b", re.IGNORECASE),
-}
 
 # The official test scenes come without descriptions: md4all's (log, timestamp in us) ranges.
 TEST_RANGES = (
@@ -97,11 +87,8 @@ def condition_by_md4all(description: str) -> Condition:
 
 
 def condition_by_words(description: str) -> Condition:
-    """Condition of a described scene by whole words: night and rain, then snow, fog and dusk."""
-    found = {condition for condition, word in CONDITION_WORDS.items() if word.search(description)}
-    if {Condition.NIGHT, Condition.RAIN} <= found:
-        return Condition.NIGHT_RAIN
-    return next((c for c in CONDITION_WORDS if c in found), Condition.CLEAR)
+    """Condition of a described scene by whole words; a description without any is clear."""
+    return condition_named_in(description) or Condition.CLEAR
 
 
 def condition_from_test_file(file_name: str, timestamp_us: int) -> Condition:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nightrain.datasets.conditions import Condition
+from nightrain.datasets.conditions import CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -37,19 +37,33 @@ class Bucket:
     )
 
 
-# md4all reads conditions as parts of words, so its "night" holds the rainy nights as well and its
-# "day-rain" does not. Its "all" has the first four conditions; ours has whatever the split has.
-BUCKETS = (
-    Bucket("day-clear", (Condition.CLEAR,), "tables"),
-    Bucket("night", (Condition.NIGHT, Condition.NIGHT_RAIN), "tables"),
-    Bucket("day-rain", (Condition.RAIN,), "tables"),
-    Bucket("night-clear", (Condition.NIGHT,), "code"),
-    Bucket("night-rain", (Condition.NIGHT_RAIN,), "code"),
-    Bucket("snow", (Condition.SNOW,)),
-    Bucket("fog", (Condition.FOG,)),
-    Bucket("dusk", (Condition.DUSK,)),
-    Bucket("all", tuple(Condition), "code"),
-)
+# Buckets of md4all, in its order: those of its papers' tables, and those of its code alone. Its
+# "night" includes rainy nights, because it finds conditions as parts of words.
+MD4ALL_BUCKETS: Mapping[str, Literal["tables", "code"]] = {
+    "day-clear": "tables",
+    "night": "tables",
+    "day-rain": "tables",
+    "night-clear": "code",
+    "night-rain": "code",
+}
+
+
+def _buckets() -> tuple[Bucket, ...]:
+    """Return md4all's buckets, then all others of the table of conditions, then "all"."""
+    named = [name for row in CONDITIONS.values() for name in row.buckets]
+    buckets = [
+        Bucket(
+            name,
+            tuple(c for c in Condition if name in CONDITIONS[c].buckets),
+            MD4ALL_BUCKETS.get(name, ""),
+        )
+        for name in dict.fromkeys([*MD4ALL_BUCKETS, *named])
+    ]
+    # md4all's "all" holds the conditions of the first five; here it holds every condition.
+    return (*buckets, Bucket("all", tuple(Condition), "code"))
+
+
+BUCKETS = _buckets()
 
 
 class EvaluationSettings(BaseModel):

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
+from nightrain.datasets.conditions import CONDITIONS
+
 TOKEN = re.compile(r"(\s*)(\w+(?:['’-]\w+)*|[^\w\s])")
 MAX_PASSES = 50
 
@@ -17,18 +19,12 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# Never left in a caption.
-NOUNS = _set(
-    "night nights nighttime nightfall midnight tonight day-time daytime daylight morning mornings "
-    "evening evenings afternoon afternoons noon midday dusk dawn twilight sunrise sunset sunlight "
-    "sunshine moonlight darkness sun rain rains rainstorm rainstorms raindrop raindrops rainfall "
-    "rainwater drizzle downpour snow snowfall snowstorm snowstorms snowflake snowflakes blizzard "
-    "sleet fog mist haze smog storm storms thunderstorm lightning cloud clouds puddle puddles "
-    "slush weather winter summer frost wind"
+# Never left in a caption: the words of every condition, and those that fit several.
+NOUNS = _set("weather summer frost wind storm storms lightning cloud clouds").union(
+    *(_set(row.caption_nouns) for row in CONDITIONS.values())
 )
-ADJECTIVES = _set(
-    "sunny sunlit moonlit cloudy cloudless overcast rainy raining drizzling drizzly snowy snowing "
-    "snowed rained foggy misty hazy smoggy stormy wet slushy icy frosty wintry gloomy windy"
+ADJECTIVES = _set("cloudy overcast stormy gloomy windy icy frosty").union(
+    *(_set(row.caption_adjectives) for row in CONDITIONS.values())
 )
 WEATHER = NOUNS | ADJECTIVES
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nightrain.datasets.conditions import Condition
+from nightrain.datasets.conditions import QUANTITIES, Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
@@ -23,13 +23,6 @@ from nightrain.pipelines.inspect.contact_sheet import Tile, colour_depth, contac
 from nightrain.pipelines.inspect.stats import sample
 from nightrain.pipelines.recipes.engine_registry import load_engine
 from nightrain.pipelines.recipes.recipe import Recipe
-
-UNITS = (
-    ("visibility_m", "m"),
-    ("rain_mm_per_h", "mm/h"),
-    ("snow_mm_per_h", "mm/h"),
-    ("ambient_lux", "lux"),
-)
 
 
 def write_preview(
@@ -95,6 +88,6 @@ def _tile(
 ) -> Tile:
     if isinstance(outcome, Exception):
         return Tile(np.zeros_like(clear), f"{condition}: {outcome}")
-    known = [(outcome.physical[name], unit) for name, unit in UNITS if name in outcome.physical]
-    physical = ", ".join(f"{value:.3g} {unit}" for value, unit in known)
+    known = [q for q in QUANTITIES if q.is_weather and q.name in outcome.physical]
+    physical = ", ".join(f"{outcome.physical[q.name]:.3g} {q.unit}" for q in known)
     return Tile(outcome.image, f"{condition} {task.severity:.2f} ({physical})")

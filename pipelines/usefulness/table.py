@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict
 
 from nightrain.datasets.conditions import Condition
 from nightrain.depthmodel.evaluation.results import Evaluation
+from nightrain.depthmodel.evaluation.settings import BUCKETS
 from nightrain.depthmodel.evaluation.tables import BucketCount, comparison_table
 from nightrain.pipelines.usefulness.arms import BASELINE, MAIN
 from nightrain.pipelines.usefulness.condition_cost import cost_of_conditions
 from nightrain.pipelines.usefulness.plan import ArmFacts, Study
 from nightrain.pipelines.usefulness.work import Outcome
 
-COLUMNS = ("day-clear", "night", "day-rain", "night-rain", "snow", "fog", "dusk")
+COLUMNS = tuple(b.name for b in BUCKETS if b.name not in ("night-clear", "all"))
 METRICS = ("abs_rel", "rmse", "d1")
 MIN_SEEDS = 3  # fewer decide nothing
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from nightrain.datasets.conditions import Condition
+from nightrain.datasets.conditions import CONDITIONS, Condition, condition_named_in
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
 from nightrain.datasets.io.source_files import Files
 from nightrain.datasets.io.untrusted import read_bytes
@@ -95,22 +95,19 @@ def read_condition(sdk: Files, traverse: str) -> tuple[Condition, str]:
     words = [str(tag) for tag in tags] if isinstance(tags, list) else []
     condition = condition_of(words)
     if condition is None:
+        named = [str(c) for c, row in CONDITIONS.items() if row.words]
         raise BrokenSource(
-            f"{name} holds {str(tags)[:80]!r}; expected a list with one of night, rain, snow, "
-            f"dusk, {', '.join(sorted(CLEAR_TAGS))}"
+            f"{name} holds {str(tags)[:80]!r}; expected a list with one of "
+            f"{', '.join([*named, *sorted(CLEAR_TAGS)])}"
         )
     return condition, ", ".join(words)
 
 
 def condition_of(tags: Iterable[str]) -> Condition | None:
-    """Condition that tags name, None where none is of the weather."""
-    found = set(tags)
-    if {"night", "rain"} <= found:
-        return Condition.NIGHT_RAIN
-    for condition in (Condition.NIGHT, Condition.RAIN, Condition.SNOW, Condition.DUSK):
-        if condition.value in found:
-            return condition
-    return Condition.CLEAR if found & CLEAR_TAGS else None
+    """Condition that a traverse's tags name; None: they say nothing of the weather."""
+    found = list(tags)
+    clear = Condition.CLEAR if CLEAR_TAGS & {*found} else None
+    return condition_named_in(", ".join(found)) or clear
 
 
 def is_static(trajectory: Trajectory, triplet_us: tuple[int, int, int]) -> bool:

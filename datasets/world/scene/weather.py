@@ -6,6 +6,7 @@ from enum import StrEnum
 import numpy as np
 
 from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import InvalidRequest
 
 CLEAR_AIR_M = 12_000.0  # visibility of an ordinary dry day
 
@@ -57,7 +58,15 @@ class Weather:
 
 
 def draw_weather(rng: np.random.Generator, condition: Condition) -> Weather:
-    """Weather of a condition, drawn from a generator of its own."""
+    """Weather of a condition, drawn from a generator of its own.
+
+    Raises InvalidRequest for a condition that the world does not render.
+    """
+    if condition not in _DRAW:
+        raise InvalidRequest(
+            f"the world does not render the condition {str(condition)!r}; "
+            f"supported conditions: {', '.join(_DRAW)}"
+        )
     azimuth, height = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(30, 58))
     seeds = {"sky_seed": int(rng.integers(1 << 16)), "seed": int(rng.integers(1 << 31))}
     drawn = _DRAW[condition](rng)

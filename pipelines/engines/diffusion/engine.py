@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nightrain.datasets.conditions import ADVERSE_CONDITIONS, Condition
+from nightrain.datasets.conditions import CONDITIONS, PROMPTED_CONDITIONS, Condition
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.engines.diffusion.batch import Networks, Sample
@@ -22,8 +22,6 @@ from nightrain.pipelines.engines.diffusion.output import Decoded, Picture, decod
 from nightrain.pipelines.engines.diffusion.samples import SampleMaker, check_request, strength_of
 from nightrain.pipelines.engines.diffusion.speed import make_decoder, make_networks
 from nightrain.pipelines.engines.diffusion.transfer import beside_other_work
-
-NIGHTS = (Condition.NIGHT, Condition.NIGHT_RAIN)
 
 Row = tuple[Decoded, int]  # a decoded batch, and which picture of it
 
@@ -61,7 +59,7 @@ class DiffusionEngine:
 
     name: str = "diffusion"
     version: str = VERSION
-    conditions: tuple[Condition, ...] = ADVERSE_CONDITIONS
+    conditions: tuple[Condition, ...] = PROMPTED_CONDITIONS
 
     def __init__(
         self,
@@ -188,7 +186,7 @@ class DiffusionEngine:
         if self.settings.safety_checker:
             flagged = unsafe_flags(self.models.pipe, [image])[0]
             provenance["safety_checker"] = "flagged" if flagged else "passed"
-        if request.condition in NIGHTS and self.settings.night_level is not None:
+        if CONDITIONS[request.condition].is_night and self.settings.night_level is not None:
             image, gamma = to_mean_level(image, self.settings.night_level)
             provenance["brightness_gamma"] = f"{gamma:.6g}"
         return Variant(image=image, provenance=provenance)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from nightrain.datasets.conditions import ADVERSE_CONDITIONS, Condition
+from nightrain.datasets.conditions import SIMULATED_CONDITIONS, Condition, physical_values
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.engines.weather.checks import check_request
 from nightrain.pipelines.engines.weather.memory import keep_freed_pages
@@ -15,7 +15,6 @@ from nightrain.pipelines.engines.weather.optics.optical_scene import Scene, read
 from nightrain.pipelines.engines.weather.optics.photometry import expose, linear_to_srgb
 from nightrain.pipelines.engines.weather.optics.veil import fog
 from nightrain.pipelines.engines.weather.rain import rain
-from nightrain.pipelines.engines.weather.severity import physical_values
 from nightrain.pipelines.engines.weather.snow import snow
 
 
@@ -27,7 +26,7 @@ class WeatherEngine:
 
     name: str = "weather"
     version: str = "1"
-    conditions: tuple[Condition, ...] = ADVERSE_CONDITIONS
+    conditions: tuple[Condition, ...] = SIMULATED_CONDITIONS
 
     def __init__(self) -> None:
         keep_freed_pages()

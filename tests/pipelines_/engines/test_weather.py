@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nightrain.datasets.conditions import ADVERSE_CONDITIONS, Condition
+from nightrain.datasets.conditions import SIMULATED_CONDITIONS, Condition, physical_values
 from nightrain.pipelines.engines.base import Engine, Request
 from nightrain.pipelines.engines.weather import WeatherEngine
 from nightrain.pipelines.engines.weather.night import light_up, seen_at_night
@@ -32,7 +32,6 @@ from nightrain.pipelines.engines.weather.rain import (
     rain_shower,
     size_slope_per_mm,
 )
-from nightrain.pipelines.engines.weather.severity import physical_values
 from nightrain.pipelines.engines.weather.snow import snow_cover, snow_extinction_per_m
 
 SEVERITIES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -163,7 +162,7 @@ STATISTICS = {
 }
 
 
-@pytest.mark.parametrize("condition", ADVERSE_CONDITIONS)
+@pytest.mark.parametrize("condition", SIMULATED_CONDITIONS)
 def test_severity_orders_what_is_seen(condition):
     scene = striped(street())
     seen = [
@@ -456,7 +455,7 @@ def test_lamps_are_mirrored_on_wet_ground_only():
 def test_the_engine_keeps_the_contract():
     engine: Engine = WeatherEngine()
     assert engine.name == "weather"
-    assert engine.conditions == ADVERSE_CONDITIONS
+    assert engine.conditions == SIMULATED_CONDITIONS
     assert engine.generate([]) == []
     made = engine.generate([request(condition=c) for c in engine.conditions])
     for variant, condition in zip(made, engine.conditions, strict=True):
@@ -467,7 +466,7 @@ def test_the_engine_keeps_the_contract():
 
 def test_bytes_depend_on_the_request_alone():
     engine = WeatherEngine()
-    requests = [request(condition=c, seed=i) for i, c in enumerate(ADVERSE_CONDITIONS)]
+    requests = [request(condition=c, seed=i) for i, c in enumerate(SIMULATED_CONDITIONS)]
     together = [v.image.tobytes() for v in engine.generate(requests)]
     backwards = [v.image.tobytes() for v in engine.generate(requests[::-1])][::-1]
     alone = [WeatherEngine().generate([r])[0].image.tobytes() for r in requests]
@@ -477,7 +476,7 @@ def test_bytes_depend_on_the_request_alone():
 
 
 def test_bytes_do_not_depend_on_opencv_threads():
-    requests = [request(condition=c, scene=street(640, 360)) for c in ADVERSE_CONDITIONS]
+    requests = [request(condition=c, scene=street(640, 360)) for c in SIMULATED_CONDITIONS]
     threads, made = cv2.getNumThreads(), []
     try:
         for count in (1, 4):
@@ -494,7 +493,7 @@ def test_requests_are_read_only():
     for array in (image, depth, k):
         array.flags.writeable = False
     WeatherEngine().generate(
-        [request(condition=c, scene=(image, depth, k)) for c in ADVERSE_CONDITIONS]
+        [request(condition=c, scene=(image, depth, k)) for c in SIMULATED_CONDITIONS]
     )
     for array, before in zip((image, depth, k), kept, strict=True):
         np.testing.assert_array_equal(array, before)
@@ -504,7 +503,7 @@ def test_strided_views_are_taken():
     image, depth, k = street()
     view = (image[:, ::-1][:, ::2], depth[:, ::-1][:, ::2], k)
     solid = (view[0].copy(), view[1].copy(), k)
-    for condition in ADVERSE_CONDITIONS:
+    for condition in SIMULATED_CONDITIONS:
         made = picture(condition=condition, scene=view)
         np.testing.assert_array_equal(made, picture(condition=condition, scene=solid))
 
@@ -523,7 +522,7 @@ DEPTHS = {
 def test_any_size_and_depth(size, depth):
     image = rng(4).integers(0, 256, (*size, 3), np.uint8)
     scene = (image, DEPTHS[depth](size), intrinsics(size[1], size[0]))
-    for condition in ADVERSE_CONDITIONS:
+    for condition in SIMULATED_CONDITIONS:
         for severity in (0.0, 1.0):
             made = picture(condition=condition, severity=severity, scene=scene)
             assert made.shape == image.shape
@@ -531,7 +530,7 @@ def test_any_size_and_depth(size, depth):
 
 
 @pytest.mark.parametrize("value", [0, 255])
-@pytest.mark.parametrize("condition", ADVERSE_CONDITIONS)
+@pytest.mark.parametrize("condition", SIMULATED_CONDITIONS)
 def test_black_and_white_pictures(condition, value):
     image, depth, k = street()
     made = picture(condition=condition, severity=0.7, scene=(np.full_like(image, value), depth, k))

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nightrain.datasets.conditions import ADVERSE_CONDITIONS, Condition
+from nightrain.datasets.conditions import (
+    CONDITIONS,
+    PROMPTED_CONDITIONS,
+    SIMULATED_CONDITIONS,
+    Condition,
+)
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.captions.weather_words import (
     DANGLING,
@@ -21,7 +26,7 @@ from nightrain.pipelines.captions.weather_words import (
     strip_weather,
 )
 from nightrain.pipelines.engines.diffusion.models.settings import NEGATIVE_PROMPT
-from nightrain.pipelines.generate.prompts import PHRASES, VARIED_PHRASES, prompt
+from nightrain.pipelines.generate.prompts import prompt
 
 FORBIDDEN = re.compile(
     r"\b(sunny|cloudy|overcast|night|rain|rainy|raining|snow|snowy|snowing|daytime|morning|evening|"
@@ -127,15 +132,24 @@ def test_every_weather_word_alone_is_gone() -> None:
     assert not WEATHER & (DAY | PARTICIPLES)  # those go only beside a weather word
 
 
+PHRASES = {
+    Condition.NIGHT: "At night",
+    Condition.RAIN: "In a rainy day",
+    Condition.SNOW: "In a snowy day",
+    Condition.FOG: "In a foggy day",
+    Condition.NIGHT_RAIN: "In a rainy night",
+}
+
+
 def test_prompts_are_the_papers() -> None:
     caption = "a man crossing the street in front of a building"
     assert prompt(Condition.NIGHT, caption) == f"At night, {caption}"
     assert prompt(Condition.RAIN, caption) == f"In a rainy day, {caption}"
     assert prompt(Condition.SNOW, caption) == f"In a snowy day, {caption}"
-    assert set(PHRASES) == set(ADVERSE_CONDITIONS) == set(VARIED_PHRASES)
+    assert PROMPTED_CONDITIONS == SIMULATED_CONDITIONS == tuple(PHRASES)
 
 
-@pytest.mark.parametrize("condition", ADVERSE_CONDITIONS)
+@pytest.mark.parametrize("condition", PROMPTED_CONDITIONS)
 def test_a_prompt_names_one_condition_and_keeps_the_rest(condition: Condition) -> None:
     made = prompt(condition, "A truck on a sunny day in heavy rain at night.")
     assert made == f"{PHRASES[condition]}, a truck"
@@ -145,12 +159,12 @@ def test_a_prompt_names_one_condition_and_keeps_the_rest(condition: Condition) -
     )
 
 
-@pytest.mark.parametrize("condition", ADVERSE_CONDITIONS)
+@pytest.mark.parametrize("condition", PROMPTED_CONDITIONS)
 def test_varied_prompts_depend_on_the_seed_alone_and_all_come(condition: Condition) -> None:
     made = [prompt(condition, "a bus", varied_by_seed=seed) for seed in range(200)]
     assert made == [prompt(condition, "a bus", varied_by_seed=seed) for seed in range(200)]
-    assert set(made) == {f"{phrase}, a bus" for phrase in VARIED_PHRASES[condition]}
-    assert VARIED_PHRASES[condition][0] == PHRASES[condition]
+    assert set(made) == {f"{phrase}, a bus" for phrase in CONDITIONS[condition].phrases}
+    assert CONDITIONS[condition].phrases[0] == PHRASES[condition]
     assert prompt(condition, "a bus", varied_by_seed=2**63 - 1) in made
 
 
