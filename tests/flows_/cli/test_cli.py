@@ -115,7 +115,7 @@ def test_a_gpu_limit_needs_a_server(dataset: Path, recipe_file: str) -> None:
 
 def test_doctor_says_what_is_here() -> None:
     checks = {c["name"]: c for c in json.loads(nightrain("doctor", "--json"))}
-    assert checks["torch"]["ok"] and checks["prefect"]["ok"] and checks["datasets"]["ok"]
+    assert checks["torch"]["ok"] and checks["prefect"]["ok"] and checks["packages"]["ok"]
 
 
 def test_doctor_names_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
