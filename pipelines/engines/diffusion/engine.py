@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nightrain.datasets.conditions import CONDITIONS, Condition
+from nightrain.datasets.conditions import CONDITIONS
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.engines.diffusion.batch import Networks, Sample
