@@ -1,1 +1,5 @@
-"""Weather engine: published optics of fog, rain, snow and night; no weights."""
+"""The `weather` engine: published optics of fog, rain, snow and night; no weights."""
+
+from nightrain.pipelines.engines.weather.engine import WeatherEngine
+
+__all__ = ["WeatherEngine"]

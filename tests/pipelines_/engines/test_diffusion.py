@@ -18,9 +18,8 @@ from support.tiny_diffusion import control, ip_adapter, picture, request, settin
 
 
 def make(**changes: Any) -> DiffusionEngine:
-    name, size = changes.pop("family", "sd15"), changes.pop("batch_size", 3)
-    wanted = settings(name, **changes)
-    return DiffusionEngine(wanted, device="cpu", offline=True, batch_size=size)
+    name = changes.pop("family", "sd15")
+    return DiffusionEngine(settings(name, **changes), device="cpu", offline=True)
 
 
 def digests(variants: Sequence[Variant]) -> list[str]:
