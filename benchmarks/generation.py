@@ -78,12 +78,12 @@ class Job:
     device: torch.device
 
 
-def stages(batch: int, *, compiled: bool) -> list[tuple[str, dict[str, Any]]]:
+def stages(*, compiled: bool) -> list[tuple[str, dict[str, Any]]]:
     """Names and settings; the exact ones add up, each lossy one is put on top of the last exact.
 
     What a lossy line costs is measured against the first one, which is exact.
     """
-    exact: dict[str, Any] = {"batch_size": batch, "scheduler": "unipc", "steps": 30}
+    exact: dict[str, Any] = {"scheduler": "unipc", "steps": 30}
     lines = [("batches", dict(exact))]
     exact["channels_last"] = True
     lines.append(("+ channels_last", dict(exact)))
@@ -183,7 +183,7 @@ class Generator:
     def embed(self, first: int) -> list[Sample]:
         """The samples of the batch that begins with this number."""
         with beside_other_work(self.job.device):
-            return [self.sample(first + i) for i in range(self.settings.batch_size)]
+            return [self.sample(first + i) for i in range(self.job.batch)]
 
     def begin(self, samples: Sequence[Sample]) -> tuple[Decoded, Sequence[Sample]]:
         """Give the device a batch; the samples are kept until it is done."""
@@ -196,7 +196,7 @@ class Generator:
     def all(self, num_images: int) -> None:
         """Make images in whole batches and wait until the last is encoded."""
         sizes = overlapped(
-            range(0, num_images, self.settings.batch_size),
+            range(0, num_images, self.job.batch),
             prepare=self.embed,
             begin=self.begin,
             finish=lambda begun: begun[0].pictures(),
@@ -218,7 +218,7 @@ def plain_pictures(generator: Generator) -> np.ndarray:
     """Pictures (B, H, W, 3) of one batch of equal seeds for every line; nothing is compiled."""
     plain = generator.settings.model_copy(update={"compile": "off"})
     maker = Generator(generator.models, plain, generator.job)
-    samples = [maker.sample(number) for number in range(plain.batch_size)]
+    samples = [maker.sample(number) for number in range(generator.job.batch)]
     return np.stack([picture.image for picture in maker.begin(samples)[0].pictures()])
 
 
@@ -238,7 +238,7 @@ def measure(name: str, generator: Generator, naive_per_s: float, exact: np.ndarr
     """Time one line; `exact` are the pictures to compare a lossy line with."""
     psnr = float("nan") if exact is None else psnr_db(plain_pictures(generator), exact)
     job = generator.job
-    size = generator.settings.batch_size
+    size = generator.job.batch
     num_images = max(1, job.num_images // size) * size  # whole batches: padding is not measured
     flops = generator.flops_per_image()
     first = seconds(lambda: generator.all(size), job.device)
@@ -266,7 +266,7 @@ def idle_share(generator: Generator, num_images: int) -> float:
     device = generator.job.device
     if device.type != "cuda":
         return float("nan")
-    count = min(num_images, 2 * generator.settings.batch_size)
+    count = min(num_images, 2 * generator.job.batch)
     with profile(activities=[ProfilerActivity.CUDA]) as trace:
         wall_s = seconds(lambda: generator.all(count), device)
     spans: list[tuple[float, float]] = sorted(
@@ -301,7 +301,7 @@ def run(
     show(lines[-1])
     loaded: dict[object, Models] = {}
     exact: np.ndarray | None = None
-    for name, changes in stages(job.batch, compiled=compiled):
+    for name, changes in stages(compiled=compiled):
         wanted = not only or any(part in name for part in only)
         if exact is not None and not wanted:
             continue

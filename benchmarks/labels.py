@@ -33,10 +33,9 @@ from nightrain.datasets.loader.loader import TrainingSet, make_loader
 from nightrain.depthmodel.config import BackboneConfig, DepthConfig, DptConfig
 from nightrain.depthmodel.evaluation.confidence import View, flip_confidence, photometric_confidence
 from nightrain.depthmodel.network.model import DepthModel
-from nightrain.depthmodel.optimiser import make_optimizer
-from nightrain.depthmodel.roles.config import StudentConfig
 from nightrain.depthmodel.roles.objective import SIDES, Batch
-from nightrain.depthmodel.roles.student import Student
+from nightrain.depthmodel.roles.student import StudentObjective, StudentRole
+from nightrain.depthmodel.training.optimiser import make_optimizer
 from nightrain.depthmodel.training.presets import world_student, world_teacher
 from nightrain.depthmodel.training.trainer import batches
 from nightrain.pipelines.depth.train_job import only_labels, recipe_folder
@@ -69,7 +68,7 @@ class Arm:
         self,
         root: Path,
         data: TrainingSetConfig,
-        student: Student,
+        student: StudentObjective,
         batch_size: int,
         label: Callable[[Batch], Batch],
     ) -> None:
@@ -136,7 +135,7 @@ def with_confidence(teacher: DepthModel, batch: Batch) -> Batch:
 def measure(
     root: Path,
     data: TrainingSetConfig,
-    student: StudentConfig,
+    student: StudentRole,
     model: DepthConfig,
     args: argparse.Namespace,
 ) -> list[Figure]:
@@ -147,7 +146,7 @@ def measure(
 
     def arm(data: TrainingSetConfig, label: Callable[[Batch], Batch]) -> Arm:
         reference = teacher if student.loss.semantic else None
-        return Arm(root, data, Student(model, student, reference), args.batch, label)
+        return Arm(root, data, StudentObjective(model, student, reference), args.batch, label)
 
     arms = {
         "from shards": arm(data, lambda batch: batch),
@@ -209,7 +208,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     preset = world_student()
-    assert isinstance(preset.role, StudentConfig)
+    assert isinstance(preset.role, StudentRole)
     model, loss_size = NETWORKS[args.network]
     student = preset.role
     if args.plain:

@@ -22,10 +22,10 @@ from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
 from nightrain.datasets.sources.nuscenes import NuScenesSource
 from nightrain.datasets.world.export.writer import VERSION, write_world
+from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.ingest.job import ingest
-from nightrain.pipelines.recipes.engine_registry import load_engine
-from nightrain.pipelines.recipes.recipe import load_recipe
+from nightrain.pipelines.recipes.recipe_file import load_recipe
 from nightrain.pipelines.runs.executors import Executor, SerialExecutor, run_plan
 from nightrain.pipelines.runs.stop import Stop
 
@@ -153,7 +153,7 @@ if __name__ == "__main__":
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    load_engine(load_recipe("weather"))  # before prefect, as the command does
+    load_engine(load_recipe("weather").engine)  # before prefect, as the command does
     figures = measure_waiting(options.shards, options.seconds, options.repeats)
     figures += measure_generating(options.seconds, options.repeats)
     print_figures("orchestration", figures, options.json)

@@ -29,10 +29,10 @@ from nightrain.depthmodel.auxview.view import AuxImages, view_of
 from nightrain.depthmodel.config import DepthConfig, RestorationConfig
 from nightrain.depthmodel.losses.restoration import RestorerLoss
 from nightrain.depthmodel.network.model import DepthModel, Maps
-from nightrain.depthmodel.roles.config import RestorerConfig, TrainConfig
 from nightrain.depthmodel.roles.objective import Batch
+from nightrain.depthmodel.roles.restorer import RestorerRole
+from nightrain.depthmodel.training.config import TrainConfig, checked
 from nightrain.depthmodel.training.loop import train
-from nightrain.depthmodel.training.presets import with_base
 from nightrain.depthmodel.training.restoration_presets import world_base, world_restoration_network
 
 NOISE_SEED = 11
@@ -57,7 +57,8 @@ def network(arm: Arm, encoder: DepthConfig) -> DepthConfig:
 def run_of(arm: Arm, encoder: DepthConfig, base: Path, seed: int, steps: int) -> TrainConfig:
     """The training of an arm."""
     preset = world_base()
-    role = RestorerConfig(
+    role = RestorerRole(
+        base=base,
         view=arm.view or "stereo",
         frozen=arm.frozen,
         loss=RestorerLoss(deviation=arm.deviation),
@@ -66,7 +67,7 @@ def run_of(arm: Arm, encoder: DepthConfig, base: Path, seed: int, steps: int) ->
     data = _data(arm, encoder, conditions=WEATHER, sparse_share=arm.sparse_share)
     changes = {"name": arm.name, "role": role, "data": data, "seed": seed, "num_steps": steps}
     config = preset.model_copy(update={**changes, "model": network(arm, encoder)})
-    return with_base(config, base)
+    return checked(config)
 
 
 def start_of(arm: Arm, encoder: DepthConfig, folder: Path, seed: int, steps: int) -> TrainConfig:

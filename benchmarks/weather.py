@@ -28,7 +28,8 @@ from nightrain.datasets.io.images import (
     encode_jpeg,
 )
 from nightrain.pipelines.engines.base import Request
-from nightrain.pipelines.engines.weather import WeatherEngine
+from nightrain.pipelines.engines.weather.engine import WeatherEngine
+from nightrain.pipelines.engines.weather.settings import WeatherSettings
 
 SIZE = (768, 448)  # width, height
 INTRINSICS = np.array([[608.0, 0, 383.5], [0, 608.0, 223.5], [0, 0, 1.0]])
@@ -92,7 +93,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    seconds = {str(c): seconds_per_variant(c, arguments.repeats) for c in WeatherEngine.conditions}
+    conditions = WeatherSettings.conditions
+    seconds = {str(c): seconds_per_variant(c, arguments.repeats) for c in conditions}
     seconds["all, in equal parts"] = statistics.fmean(seconds.values())
     if arguments.json:
         rates = {name: round(1 / s, 2) for name, s in seconds.items()}

@@ -16,9 +16,10 @@ from pydantic import BaseModel
 from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.depthmodel.evaluation.results import read_evaluation
+from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
 from nightrain.depthmodel.evaluation.tables import ComparisonTable, comparison_table
 from nightrain.pipelines.demo_job import DemoJob
-from nightrain.pipelines.depth.evaluation_job import MEDIAN_DEPTH, EvaluationJob, evaluate_model
+from nightrain.pipelines.depth.evaluation_job import EvaluationJob, evaluate_model
 from nightrain.pipelines.depth.train_job import TrainJob, train_network
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.ingest.built_in_world import ReadWorldJob, RenderJob, read_world, render

@@ -16,6 +16,7 @@ Truth = Literal["lidar", "exact"]
 Variant = Literal["", "_gt", "_pp", "_pp_gt"]
 CropName = Literal["none", "garg", "eigen", "kb", "kb_then_garg", "garg_on_full_frame"]
 
+MEDIAN_DEPTH = "median-depth"  # name of the constant median-depth baseline
 TRUTH_COLUMN: Mapping[Truth, str] = {"lidar": "lidar_depth", "exact": "exact_depth"}
 VARIANT_WORDS: Mapping[Variant, str] = {
     "": "metric",

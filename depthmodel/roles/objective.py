@@ -1,7 +1,7 @@
-"""What a network is trained for: batches in, a loss and its parts out."""
+"""Objective: the networks of a run and the loss that trains them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +11,35 @@ from torch import nn
 from nightrain.depthmodel.losses.weighted_sum import Loss, Poses, Side
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
-from nightrain.depthmodel.network.pose import PoseNet
 
 Batch = dict[str, Any]  # nightrain.datasets.loader.loader.Sample, collated
 SIDES: tuple[Side, Side] = ("previous", "next")
 
 
 class Objective(nn.Module, ABC):
-    """The networks of a run and the loss that trains them; frozen ones stay out of `trained`."""
+    """Module from a batch to its loss; `trained` holds the networks that the optimiser updates.
+
+    `trained["depth"]` is the depth network. Each further network has a learning rate and a folder
+    of its own name and needs a method `save_pretrained(folder)`. A frozen network stays out of it.
+    """
 
     def __init__(self, trained: Mapping[str, nn.Module]) -> None:
         super().__init__()
-        self.trained = nn.ModuleDict(dict(trained))  # "depth", and "pose" where one is trained
+        self.trained = nn.ModuleDict(dict(trained))
 
     @abstractmethod
     def forward(self, batch: Batch, epoch: int) -> Loss:
-        """Losses of a batch that lies on the networks' device."""
+        """Losses of a batch on the networks' device; `epoch` counts from 0."""
 
     @property
     def model(self) -> DepthModel:
-        """The depth network in training."""
+        """The depth network."""
         model = self.trained["depth"]
         assert isinstance(model, DepthModel)
         return model
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
-        """Set the statistics of a restoration that has none yet, from a few training batches."""
+        """Set the feature statistics of a new restoration from a few training batches."""
         model, restoration = self.model, self.model.restoration
         if restoration is None or restoration.is_calibrated:
             return
@@ -48,22 +51,23 @@ class Objective(nn.Module, ABC):
             )
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters by the name of their learning rate."""
-        parts = {name: list(part.parameters()) for name, part in self.model.named_children()}
-        groups = {name: parameters for name, parameters in parts.items() if parameters}
-        if "pose" in self.trained:
-            groups["pose"] = list(self.trained["pose"].parameters())
-        return groups
+        """Parameters by the name of their learning rate: parts of the depth network, others."""
+        parts = dict(self.model.named_children()) | self._others
+        groups = {name: list(part.parameters()) for name, part in parts.items()}
+        return {name: parameters for name, parameters in groups.items() if parameters}
 
     def save(self, folder: Path, card: ModelCard) -> None:
-        """Write RUN/model, and RUN/pose where a pose network was trained along."""
+        """Write the depth network to RUN/model, and every other trained network to RUN/name."""
         self.model.save_pretrained(folder / "model", card)
-        if "pose" in self.trained:
-            pose = self.trained["pose"]
-            assert isinstance(pose, PoseNet)
-            pose.save_pretrained(folder / "pose")
+        for name, network in self._others.items():
+            save: Callable[[Path], None] = network.save_pretrained
+            save(folder / name)
+
+    @property
+    def _others(self) -> dict[str, nn.Module]:
+        return {name: network for name, network in self.trained.items() if name != "depth"}
 
 
 def recorded_poses(batch: Batch) -> Poses:
-    """T_neighbour_camera (B, 4, 4) of each side, in metres, as the car recorded them."""
+    """T_neighbour_camera (B, 4, 4) of each side, in metres, as recorded."""
     return {side: batch[f"T_{side}_camera"] for side in SIDES}

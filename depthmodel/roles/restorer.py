@@ -1,16 +1,22 @@
-"""Supervised training of some parts of the family on clear frames, the others being frozen.
+"""Restorer: supervised training of some parts of a network on clear frames, the others frozen.
 
-Stage 0 trains a decoder on a frozen encoder, stage 1 the restoration, stage 2 the auxiliary view
-(iid_rdepth.md, 4.6); which it is, the configuration says by what it freezes.
+Stage 0 trains a decoder on a frozen encoder, stage 1 the restoration, stage 2 the auxiliary view;
+the frozen parts decide which (IID-RDepth, section 4.6, docs/papers/iid_rdepth.md).
 """
 
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.auxview.view import view_of
-from nightrain.depthmodel.config import DepthConfig
+from nightrain.depthmodel.config import DepthConfig, StrictConfig, ViewKind
 from nightrain.depthmodel.decoders.strict import CELL, StrictDecoder, inverse_projected_target
 from nightrain.depthmodel.losses.restoration import (
+    RestorerLoss,
     deviation_loss,
     residual_loss,
     step_weights,
@@ -24,29 +30,92 @@ from nightrain.depthmodel.losses.weighted_sum import (
     finite_outputs,
     need,
 )
+from nightrain.depthmodel.network.family import load_shared
 from nightrain.depthmodel.network.model import DepthModel, Maps
-from nightrain.depthmodel.roles.config import RestorerConfig
 from nightrain.depthmodel.roles.objective import Batch, Objective
+from nightrain.depthmodel.roles.role import Option, Role, require
+from nightrain.depthmodel.roles.start import require_same_parts
+
+SAME_AS_BASE = ("backbone", "min_depth_m", "max_depth_m", "normalisation")
 
 
-class Restorer(Objective):
-    """Depth supervision at every step of the restoration, which the deviation loss holds together.
+class RestorerRole(Role):
+    """Settings of a restorer.
 
-    A network without restoration has one step, and the depth loss alone.
+    `base` is a model folder that initialises the parts of the same name. `target` is LiDAR depth,
+    or a rendered world's exact depth, which `data.sparse_share` thins. The auxiliary view is the
+    stereo partner or the previous frame. `aux_dropout` hides it in that share of the samples, so
+    that one network serves with it and without; `aux_wrong` replaces it by another sample's in that
+    share, so that the network learns to doubt it. `supervised_steps` decodes that many steps of
+    the restoration per training step instead of all: the last one and others at random, which
+    halves time and memory.
     """
 
-    def __init__(self, model: DepthConfig, config: RestorerConfig) -> None:
+    name: ClassVar[str] = "restorer"
+    options: ClassVar[frozenset[Option]] = frozenset({"base"})
+    base: Path | None = None
+    frozen: tuple[str, ...] = ("backbone",)
+    target: Literal["lidar", "exact"] = "exact"
+    view: ViewKind = "stereo"
+    aux_dropout: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    aux_wrong: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+    supervised_steps: Annotated[int, Field(ge=1)] | None = None  # of restoration; None: all
+    num_epochs_before_projection: Annotated[int, Field(ge=0)] = 2
+    loss: RestorerLoss = RestorerLoss()
+
+    def check(self, model: DepthConfig, data: TrainingSetConfig) -> None:
+        """Raise ValueError where the target's depth or the auxiliary view's data are missing."""
+        has = {"lidar": data.lidar_depth, "exact": data.exact_depth}
+        require(has[self.target], f"data.{self.target}_depth", "learning from this depth needs it")
+        if model.auxview is not None:
+            self._check_view(data)
+        if self.loss.projected:
+            reason = "only a strict decoder can be inverted"
+            require(isinstance(model.decoder, StrictConfig), "role.loss.projected", reason)
+
+    def _check_view(self, data: TrainingSetConfig) -> None:
+        if self.view == "stereo":
+            require(data.stereo, "data.stereo", "an auxiliary view needs the stereo partners")
+        if self.view == "previous":
+            reason = "the previous frame as a view needs the neighbouring frames"
+            require(data.neighbours, "data.neighbours", reason)
+            reason = f"the previous frame is loaded at this size; expected {data.input_size}"
+            require(data.input_size == data.loss_size, "data.loss_size", reason)
+
+    def objective(self, model: DepthConfig) -> "RestorerObjective":
+        """Build the network, with the base's weights in the parts that both have."""
+        restorer = RestorerObjective(model, self)
+        if self.base is not None:
+            base = DepthModel.from_pretrained(self.base)
+            purpose = "To start from another network"
+            require_same_parts(base.config, model, SAME_AS_BASE, purpose)
+            load_shared(restorer.model, base.state_dict())
+        return restorer
+
+    def card_words(self, data: TrainingSetConfig) -> str:
+        """Describe the training frames, the target and the frozen parts."""
+        shown, frozen = ", ".join(data.conditions), ", ".join(self.frozen) or "nothing"
+        return f"Trained on {shown} frames with {self.target} depth; frozen: {frozen}."
+
+
+class RestorerObjective(Objective):
+    """Depth supervision at every step of the restoration, with the deviation loss between steps.
+
+    A network without restoration has one step and the depth loss alone.
+    """
+
+    def __init__(self, model: DepthConfig, role: RestorerRole) -> None:
         super().__init__({"depth": DepthModel(model)})
-        self.config = config
+        self.role = role
 
     def forward(self, batch: Batch, epoch: int) -> Loss:
         """Losses of a batch of clear frames."""
-        model, weights = self.model, self.config.loss
+        model, weights = self.model, self.role.loss
         image = batch["image"]
         size = image.shape[2], image.shape[3]
-        hidden, wrong = self.config.aux_dropout, self.config.aux_wrong
+        hidden, wrong = self.role.aux_dropout, self.role.aux_wrong
         shares = {"hidden": hidden, "wrong": wrong} if self.training else {}
-        view = view_of(batch, self.config.view, **shares)
+        view = view_of(batch, self.role.view, **shares)
         maps = model.enhanced(image, model.encode(image), view)
         restoration, estimates = model.restoration, list[Tensor]()
         packed = None if restoration is None else model.packed(maps, size)
@@ -57,7 +126,7 @@ class Restorer(Objective):
             estimates, step_weight = self._supervised(estimates)
             steps = [model.unpacked(estimate, maps) for estimate in estimates]
         depths_m = [at_loss_size(model.decode(s, size), batch).reciprocal() for s in steps]
-        truth_m = need(batch, f"{self.config.target}_depth_m")[:, None]  # (B, 1, h, w)
+        truth_m = need(batch, f"{self.role.target}_depth_m")[:, None]  # (B, 1, h, w)
         valid = (truth_m > 0) & (truth_m <= weights.max_depth_m)
         sums = LossSums(finite_outputs(depths_m[-1].reciprocal(), {}))
         silog = steps_silog_loss(depths_m, truth_m, valid, step_weight)
@@ -66,20 +135,20 @@ class Restorer(Objective):
         sums.statistics["last_silog"] = silog.per_step[-1]
         if restoration is not None and packed is not None:
             self._add_restoration(sums, packed, estimates, restoration.std)
-            if weights.projected and epoch >= self.config.num_epochs_before_projection:
+            if weights.projected and epoch >= self.role.num_epochs_before_projection:
                 target, mask = self._projected(estimates[-1], maps, truth_m, valid)
                 errors = [target_loss(e, target, restoration.std, mask) for e in estimates]
                 sums.add("projected", weights.projected, torch.stack(errors).mean())
         return sums.loss()
 
     def _supervised(self, estimates: list[Tensor]) -> tuple[list[Tensor], list[float]]:
-        """The steps whose depth is supervised, the last at the end, and what each counts.
+        """The steps to supervise, the last one at the end, and their weights.
 
-        In training `supervised_steps` of them, the others being drawn: what they count makes up for
-        those left out, so that the expected loss is that of all; where one is kept, it is the last.
+        In training these are `supervised_steps` of them: the last and others at random, whose
+        weights grow so that the expected loss is that of all steps.
         """
-        num, weight = len(estimates), step_weights(len(estimates), self.config.loss.step_decay)
-        count = self.config.supervised_steps
+        num, weight = len(estimates), step_weights(len(estimates), self.role.loss.step_decay)
+        count = self.role.supervised_steps
         if not self.training or count is None or count >= num:
             return estimates, weight
         drawn = sorted(torch.randperm(num - 1)[: count - 1].tolist())
@@ -88,14 +157,14 @@ class Restorer(Objective):
         return kept, [*(more * weight[i] for i in drawn), weight[-1]]
 
     def _noise(self) -> torch.Generator | None:
-        """Noise of torch's generator where it trains; elsewhere none."""
+        """Generator of the chain's noise, seeded by torch's; None outside training: no noise."""
         seed = int(torch.randint(2**62, ()))
         return torch.Generator().manual_seed(seed) if self.training else None
 
     def _add_restoration(
         self, sums: LossSums, packed: Tensor, estimates: list[Tensor], std: Tensor
     ) -> None:
-        weights = self.config.loss
+        weights = self.role.loss
         if weights.deviation:
             sums.add("deviation", weights.deviation, deviation_loss(estimates, std))
         if weights.residual:
@@ -104,7 +173,7 @@ class Restorer(Objective):
     def _projected(
         self, estimate: Tensor, maps: Maps, truth_m: Tensor, valid: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The z (B, 256, h, w) of the measured depth, and where a cell holds any of it."""
+        """The feature z (B, 256, h, w) of the measured depth, and the cells that hold any."""
         decoder, low = self.model.decoder, (maps[0], maps[1])
         assert isinstance(decoder, StrictDecoder)
         with torch.no_grad():

@@ -1,41 +1,144 @@
-"""A student: it sees variants, and learns the labels that a teacher gave the clear frame."""
+"""Student: trained on clear frames and variants with the labels a teacher gave the clear frame."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.datasets.loader.index import TableRows
 from nightrain.depthmodel.config import DepthConfig
-from nightrain.depthmodel.losses.mixtures import reliable_pixels, student_loss
+from nightrain.depthmodel.losses.mixtures import StudentLoss, reliable_pixels, student_loss
 from nightrain.depthmodel.losses.restoration import target_loss
 from nightrain.depthmodel.losses.weighted_sum import Loss
+from nightrain.depthmodel.network.family import load_shared
 from nightrain.depthmodel.network.model import DepthModel, Maps
-from nightrain.depthmodel.roles.config import StudentConfig
+from nightrain.depthmodel.network.model_folder import saved_digest
 from nightrain.depthmodel.roles.objective import Batch, Objective, recorded_poses
+from nightrain.depthmodel.roles.role import Option, Role, require
+from nightrain.depthmodel.roles.start import require_same_parts
+from nightrain.depthmodel.weights import Weights
+
+SAME_AS_TEACHER = ("backbone", "head", "min_depth_m", "max_depth_m", "normalisation")
 
 
-class Student(Objective):
-    """Masked distillation, and features that stay those of the clear day (SSD, section 3.3).
+class StudentRole(Role):
+    """Settings of a student.
 
-    The teacher's depth comes from labels, made once; what the mask needs of it is computed from
-    the labels, too, so no teacher runs. `reference` is the frozen network whose encoder the
-    semantic loss follows.
+    `teacher` is the teacher's model folder: its encoder is the frozen reference of the semantic
+    loss unless `reference` names other weights for the student's own architecture (SSD: the
+    pretrained DINOv2). `start` initialises the student as its model configuration says (SSD), or
+    from the teacher. `target` "exact" learns a rendered world's exact depth instead of labels, an
+    upper bound. The reliability mask needs neighbours and recorded poses; the first
+    `num_unmasked_epochs` train without it.
     """
 
-    def __init__(
-        self, model: DepthConfig, config: StudentConfig, reference: DepthModel | None
-    ) -> None:
+    name: ClassVar[str] = "student"
+    options: ClassVar[frozenset[Option]] = frozenset({"labels", "variants", "teacher"})
+    teacher: Path | None = None
+    reference: Weights | None = None
+    start: Literal["configured", "teacher"] = "configured"
+    target: Literal["labels", "exact"] = "labels"
+    num_unmasked_epochs: Annotated[int, Field(ge=0)] = 1
+    loss: StudentLoss = StudentLoss()
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether labels are the target, and not a rendered world's exact depth."""
+        return self.target == "labels"
+
+    def check(self, model: DepthConfig, data: TrainingSetConfig) -> None:
+        """Raise ValueError where targets, teacher, restoration or neighbours are missing."""
+        if self.target == "labels":
+            reason = "a student learns from labels; name their folder"
+            require(data.labels is not None, "data.labels", reason)
+        else:
+            reason = "learning from the exact depth needs it"
+            require(data.exact_depth, "data.exact_depth", reason)
+        if self.start == "teacher":
+            reason = "to start from a teacher, name its folder"
+            require(self.teacher is not None, "role.teacher", reason)
+        if self.loss.feature:
+            reason = "only a network with restoration has a feature loss"
+            require(model.restoration is not None, "role.loss.feature", reason)
+        if self.loss.mask_mode != "none":
+            reason = "the reliability mask needs the neighbouring frames"
+            require(data.neighbours, "data.neighbours", reason)
+
+    def check_labels(self, folder: str, labels: TableRows) -> None:
+        """Raise InvalidRequest unless the labels were made by the teacher that the role names."""
+        if self.teacher is None:
+            return
+        digest = saved_digest(self.teacher)
+        made_by = set(labels.columns["teacher_sha256"].tolist())
+        if made_by - {digest}:
+            raise InvalidRequest(
+                f"labels/{folder} are of the teacher {', '.join(sorted(made_by))}, but "
+                f"{self.teacher} holds {digest}. Name the teacher that made the labels, or label "
+                "again with `nightrain label`."
+            )
+
+    def objective(self, model: DepthConfig) -> "StudentObjective":
+        """Build the student, initialised from the teacher where `start` says so."""
+        follows = self.loss.semantic > 0 or self.loss.feature > 0
+        student = StudentObjective(model, self, self._reference(model) if follows else None)
+        if self.start == "teacher" and self.teacher is not None:
+            teacher = DepthModel.from_pretrained(self.teacher)
+            require_same_parts(teacher.config, model, SAME_AS_TEACHER, "To start from the teacher")
+            load_shared(student.model, teacher.state_dict())
+        return student
+
+    def card_words(self, data: TrainingSetConfig) -> str:
+        """Describe the training frames and the labels."""
+        shown = ", ".join(data.conditions)
+        return f"A student trained on {shown} frames and their variants; labels: {data.labels}."
+
+    def _reference(self, model: DepthConfig) -> DepthModel:
+        """The frozen network with the encoder that the semantic and the feature loss follow."""
+        if self.reference is not None:
+            backbone = model.backbone.model_copy(update={"pretrained": self.reference})
+            with torch.random.fork_rng(devices=[]):  # the student's own start stays the same
+                return DepthModel(model.model_copy(update={"backbone": backbone}))
+        if self.teacher is None:
+            raise InvalidRequest(
+                "The semantic and the feature loss need a frozen encoder: name a teacher's folder "
+                "or the reference's weights, or set loss.semantic and loss.feature to 0."
+            )
+        teacher = DepthModel.from_pretrained(self.teacher)
+        purpose = "For the semantic and the feature loss"
+        require_same_parts(teacher.config, model, ("backbone",), purpose)
+        return teacher
+
+
+class StudentObjective(Objective):
+    """Masked distillation and the semantic loss (SSD, eq. 8, docs/papers/ssd.md).
+
+    The teacher's depth comes from stored labels, also for the mask, so no teacher runs. `reference`
+    is the frozen network with the encoder that the semantic loss follows.
+    """
+
+    def __init__(self, model: DepthConfig, role: StudentRole, reference: DepthModel | None) -> None:
         super().__init__({"depth": DepthModel(model)})
-        self.config = config
-        # In a list: it is no part of this module, is never trained, saved or set to training.
-        self._reference = [] if reference is None else [reference.eval().requires_grad_(False)]
+        self.role = role
+        # In a list, so that it is not a submodule: never trained, saved or set to training mode.
+        self._frozen = [] if reference is None else [reference.eval().requires_grad_(False)]
+
+    @property
+    def reference(self) -> DepthModel | None:
+        """The frozen network with the clear-day features, where a loss needs it."""
+        return self._frozen[0] if self._frozen else None
 
     def forward(self, batch: Batch, epoch: int) -> Loss:
-        """Losses of a batch of clear and translated frames."""
+        """Losses of a batch of clear frames and variants."""
         prediction = self.trained["depth"](batch["image"])
         clear_maps = self._clear_maps(batch)
-        if self.config.target == "exact":
+        if self.role.target == "exact":
             known = (batch["exact_depth_m"] > 0).float()
             batch = batch | {"label_depth_m": batch["exact_depth_m"], "label_confidence": known}
         return student_loss(
-            self.config.loss,
+            self.role.loss,
             batch,
             prediction.inverse_depth,
             mask=self._mask(batch, prediction.inverse_depth, epoch),
@@ -45,28 +148,28 @@ class Student(Objective):
         )
 
     def _mask(self, batch: Batch, inverse_depth: torch.Tensor, epoch: int) -> torch.Tensor | None:
-        mode = self.config.loss.mask_mode
-        if mode == "none" or epoch < self.config.num_unmasked_epochs:
+        mode = self.role.loss.mask_mode
+        if mode == "none" or epoch < self.role.num_unmasked_epochs:
             return None
         return reliable_pixels(batch, inverse_depth, recorded_poses(batch), mode)
 
     @torch.no_grad()
     def _clear_maps(self, batch: Batch) -> Maps | None:
-        if not self._reference:
+        if self.reference is None:
             return None
         clear = batch["clear_image"]
-        return self._reference[0].to(clear.device).encode(clear)
+        return self.reference.to(clear.device).encode(clear)
 
     def _feature_error(
         self, encoded: Maps, batch: Batch, clear_maps: Maps | None
     ) -> torch.Tensor | None:
-        """How far restoration is from the clear frame's features, from a random step of the chain.
+        """Error of the restored features against the clear frame's, at a random step of the chain.
 
-        The pair (clear, adverse) of one frame is what the paper lacks: a target (iid_rdepth.md,
-        section 7). It needs one frozen encoder for both.
+        The pair (clear, variant) of one frame gives the restoration a target, which IID-RDepth has
+        not (section 7, docs/papers/iid_rdepth.md). It needs one frozen encoder for both.
         """
         model, restoration = self.model, self.model.restoration
-        if not self.config.loss.feature or restoration is None or clear_maps is None:
+        if not self.role.loss.feature or restoration is None or clear_maps is None:
             return None
         image = batch["image"]
         size = image.shape[2], image.shape[3]

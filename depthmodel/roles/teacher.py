@@ -1,37 +1,72 @@
-"""A teacher: trained on clear frames alone, from video (SSD-T) or from LiDAR."""
+"""Teacher: trained on clear frames alone, from video (SSD-T) or from LiDAR."""
+
+from typing import ClassVar, Literal
 
 from torch import nn
 
-from nightrain.depthmodel.config import DepthConfig
-from nightrain.depthmodel.losses.mixtures import teacher_loss
+from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.depthmodel.config import DepthConfig, PoseConfig
+from nightrain.depthmodel.losses.mixtures import TeacherLoss, teacher_loss
 from nightrain.depthmodel.losses.weighted_sum import Loss, Poses
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.pose import PoseNet
-from nightrain.depthmodel.roles.config import TeacherConfig
 from nightrain.depthmodel.roles.objective import SIDES, Batch, Objective, recorded_poses
+from nightrain.depthmodel.roles.role import Role, require
+
+LIDAR_LOSS = TeacherLoss(photometric=0.0, smoothness=0.0, velocity=0.0, silog=1.0)
 
 
-class Teacher(Objective):
-    """Learns that neighbouring frames look alike through its depth, or what LiDAR measured.
+class TeacherRole(Role):
+    """Settings of a teacher; with "lidar" supervision use the loss LIDAR_LOSS.
 
-    From video the motion is the recorded one, or that of a pose network, whose scale the weak
-    velocity loss gives (Mao et al. 2024, section 3.2; md4all).
+    `poses` are the recorded ones, or those of a pose network that is trained as well (SSD-T).
     """
 
-    def __init__(self, model: DepthConfig, config: TeacherConfig) -> None:
+    name: ClassVar[str] = "teacher"
+    supervision: Literal["video", "lidar"] = "video"
+    poses: Literal["recorded", "network"] = "recorded"
+    pose: PoseConfig = PoseConfig()
+    loss: TeacherLoss = TeacherLoss()
+
+    def check(self, model: DepthConfig, data: TrainingSetConfig) -> None:
+        """Raise ValueError unless the data has what the supervision needs."""
+        if self.supervision == "video":
+            reason = "training on video needs the neighbouring frames"
+            require(data.neighbours, "data.neighbours", reason)
+        else:
+            reason = "training on LiDAR needs its depth"
+            require(data.lidar_depth, "data.lidar_depth", reason)
+
+    def objective(self, model: DepthConfig) -> "TeacherObjective":
+        """Build the depth network, and the pose network where poses are learned."""
+        return TeacherObjective(model, self)
+
+    def card_words(self, data: TrainingSetConfig) -> str:
+        """Describe the training frames and the supervision."""
+        return f"A teacher trained on {', '.join(data.conditions)} frames from {self.supervision}."
+
+
+class TeacherObjective(Objective):
+    """Self-supervised loss on neighbouring frames, or supervised loss on LiDAR depth.
+
+    With video the poses are the recorded ones or those of a pose network, whose scale the velocity
+    loss fixes (md4all, eq. 9, docs/papers/md4all.md).
+    """
+
+    def __init__(self, model: DepthConfig, role: TeacherRole) -> None:
         trained: dict[str, nn.Module] = {"depth": DepthModel(model)}
-        if config.supervision == "video" and config.poses == "network":
-            trained["pose"] = PoseNet(config.pose)
+        if role.supervision == "video" and role.poses == "network":
+            trained["pose"] = PoseNet(role.pose)
         super().__init__(trained)
-        self.config = config
+        self.role = role
 
     def forward(self, batch: Batch, epoch: int) -> Loss:
         """Losses of a batch of clear frames."""
         prediction = self.trained["depth"](batch["image"])
-        return teacher_loss(self.config.loss, batch, prediction.inverse_depth, self._poses(batch))
+        return teacher_loss(self.role.loss, batch, prediction.inverse_depth, self._poses(batch))
 
     def _poses(self, batch: Batch) -> Poses | None:
-        if self.config.supervision == "lidar":
+        if self.role.supervision == "lidar":
             return None
         if "pose" not in self.trained:
             return recorded_poses(batch)

@@ -21,7 +21,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from pydantic import BaseModel
 
-from nightrain.depthmodel.roles.config import TrainConfig
+from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.run_folder import RunFolder
 from nightrain.depthmodel.training.trainer import Trainer
 

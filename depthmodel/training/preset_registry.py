@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nightrain.datasets.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from nightrain.depthmodel.roles.config import TrainConfig
+    from nightrain.depthmodel.training.config import TrainConfig
 
 _PRESETS = "nightrain.depthmodel.training.presets"
 _RESTORATION = "nightrain.depthmodel.training.restoration_presets"
@@ -50,22 +50,20 @@ def load_preset(name: str) -> "TrainConfig":
             f"There is no preset {name!r}; choose one of {known}, or name a function of your own "
             "as package.module:function."
         )
-    if isinstance(found, str):
-        found = _imported(found)
-    return found()
+    config = (_imported(found) if isinstance(found, str) else found)()
+    from nightrain.depthmodel.training.config import TrainConfig  # here: it imports torch
+
+    if not isinstance(config, TrainConfig):
+        returned = type(config).__name__
+        raise InvalidRequest(f"The preset {name!r} returned {returned}; expected a TrainConfig.")
+    return config
 
 
 def _imported(path: str) -> "Callable[[], TrainConfig]":
     try:
-        function = resolve_name(path)
-    except (ImportError, AttributeError, ValueError) as error:
+        return resolve_name(path)
+    except Exception as error:  # whatever the module does when it is imported
         raise InvalidRequest(
             f"The preset {path!r} cannot be imported: {error}. Expected package.module:function, "
             "with the package installed."
         ) from error
-    if not callable(function):
-        raise InvalidRequest(
-            f"The preset {path!r} is {type(function).__name__}; expected a function that returns "
-            "a TrainConfig."
-        )
-    return function

@@ -5,20 +5,15 @@ Data, labels and folders are the user's; `with_student_data` puts them in. Publi
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.config import RestorationConfig
 from nightrain.depthmodel.network.presets import paper_depth, paper_pose, world_depth, world_pose
-from nightrain.depthmodel.optimiser import OptimiserConfig
-from nightrain.depthmodel.roles.config import (
-    LIDAR_LOSS,
-    RestorerConfig,
-    StudentConfig,
-    TeacherConfig,
-    TrainConfig,
-)
+from nightrain.depthmodel.roles.student import StudentRole
+from nightrain.depthmodel.roles.teacher import LIDAR_LOSS, TeacherRole
+from nightrain.depthmodel.training.config import TrainConfig
+from nightrain.depthmodel.training.optimiser import OptimiserConfig
 from nightrain.depthmodel.training.restoration_presets import (
     world_restoration_network,
 )
@@ -32,7 +27,7 @@ def paper_teacher() -> TrainConfig:
     """nightrain train paper-teacher DATASET --out RUN   # SSD-T: video, PoseNet, weak velocity."""
     return TrainConfig(
         name="paper-teacher",
-        role=TeacherConfig(poses="network", pose=paper_pose()),
+        role=TeacherRole(poses="network", pose=paper_pose()),
         model=paper_depth(),
         data=TrainingSetConfig(
             input_size=paper_depth().input_size,
@@ -51,7 +46,7 @@ def paper_teacher() -> TrainConfig:
 
 def paper_student() -> TrainConfig:
     """nightrain train paper-student DATASET --labels L --variants R --teacher T --out RUN."""
-    return paper_teacher().model_copy(update={"name": "paper-student", "role": StudentConfig()})
+    return paper_teacher().model_copy(update={"name": "paper-student", "role": StudentRole()})
 
 
 def world_teacher() -> TrainConfig:
@@ -59,7 +54,7 @@ def world_teacher() -> TrainConfig:
     model = world_depth()
     return TrainConfig(
         name="world-teacher",
-        role=TeacherConfig(pose=world_pose()),
+        role=TeacherRole(pose=world_pose()),
         model=model,
         data=TrainingSetConfig(
             input_size=model.input_size,
@@ -81,7 +76,7 @@ def world_lidar_teacher() -> TrainConfig:
     """nightrain train world-lidar-teacher DATASET --out RUN   # the supervised path."""
     video = world_teacher()
     data = video.data.model_copy(update={"neighbours": False, "lidar_depth": True})
-    role = TeacherConfig(supervision="lidar", loss=LIDAR_LOSS)
+    role = TeacherRole(supervision="lidar", loss=LIDAR_LOSS)
     update = {"name": "world-lidar-teacher", "role": role, "data": data, "num_steps": 2000}
     return video.model_copy(update=update)
 
@@ -115,7 +110,7 @@ def world_student() -> TrainConfig:
     Starts from the teacher: a student from nothing would need its whole training again.
     """
     video = world_teacher()
-    role = StudentConfig(start="teacher", num_unmasked_epochs=1)
+    role = StudentRole(start="teacher", num_unmasked_epochs=1)
     return video.model_copy(update={"name": "world-student", "role": role, "num_steps": 1000})
 
 
@@ -126,7 +121,7 @@ def world_restoring_student() -> TrainConfig:
     the clear frame (iid_rdepth.md, section 7).
     """
     student = world_student()
-    assert isinstance(student.role, StudentConfig)
+    assert isinstance(student.role, StudentRole)
     loss = replace(student.role.loss, feature=1.0, semantic=0.0)
     role = student.role.model_copy(update={"frozen": ("backbone",), "loss": loss})
     restoring = with_restoration(student, world_restoration_network())
@@ -169,28 +164,3 @@ def _short(config: TrainConfig, name: str, num_steps: int) -> TrainConfig:
     rates = OptimiserConfig(lr={"backbone": 1e-3, "head": 1e-3, "pose": 2e-4}, num_warmup_steps=30)
     update = {"name": name, "optimiser": rates, "num_steps": num_steps, "pictures_every": 100}
     return config.model_copy(update=update)
-
-
-def with_student_data(
-    config: TrainConfig, *, labels: str, recipes: tuple[str, ...], teacher: Path | None
-) -> TrainConfig:
-    """A student's run on one dataset: labels and variants by their folders, a teacher by its.
-
-    Raises ValueError where they do not fit together.
-    """
-    assert isinstance(config.role, StudentConfig)
-    role = config.role.model_copy(update={"teacher": teacher})
-    data = config.data.model_copy(update={"labels": labels, "recipes": recipes})
-    return checked(config.model_copy(update={"role": role, "data": data}))
-
-
-def with_base(config: TrainConfig, base: Path | None) -> TrainConfig:
-    """A restorer's run that starts from the weights in a model's folder; raises ValueError."""
-    assert isinstance(config.role, RestorerConfig)
-    role = config.role.model_copy(update={"base": base})
-    return checked(config.model_copy(update={"role": role}))
-
-
-def checked(config: TrainConfig) -> TrainConfig:
-    """The configuration, with every check run again; raises ValueError."""
-    return TrainConfig.model_validate(config.model_dump())

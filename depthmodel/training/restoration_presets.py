@@ -16,8 +16,9 @@ from nightrain.depthmodel.config import (
     RestorationConfig,
 )
 from nightrain.depthmodel.network.presets import world_depth
-from nightrain.depthmodel.optimiser import OptimiserConfig
-from nightrain.depthmodel.roles.config import RestorerConfig, TrainConfig
+from nightrain.depthmodel.roles.restorer import RestorerRole
+from nightrain.depthmodel.training.config import TrainConfig
+from nightrain.depthmodel.training.optimiser import OptimiserConfig
 from nightrain.depthmodel.weights import Weights
 
 SPARSE_SHARE = 0.05  # of a rendered depth map, as sparse as a scan
@@ -43,7 +44,7 @@ def world_base() -> TrainConfig:
     model = world_depth()
     return TrainConfig(
         name="world-base",
-        role=RestorerConfig(),
+        role=RestorerRole(),
         model=model,
         data=TrainingSetConfig(
             input_size=model.input_size,
@@ -75,7 +76,7 @@ def world_stereo() -> TrainConfig:
         update={
             "name": "world-stereo",
             "model": model,
-            "role": RestorerConfig(frozen=("backbone", "head", "restoration")),
+            "role": RestorerRole(frozen=("backbone", "head", "restoration")),
             "data": base.data.model_copy(update={"stereo": True}),
         }
     )
@@ -90,7 +91,7 @@ def kitti_base() -> TrainConfig:
     )
     return TrainConfig(
         name="kitti-base",
-        role=RestorerConfig(frozen=(), target="lidar"),
+        role=RestorerRole(frozen=(), target="lidar"),
         model=model,
         data=TrainingSetConfig(input_size=model.input_size, loss_size=model.input_size),
         optimiser=OptimiserConfig(lr=RATES),
@@ -109,7 +110,7 @@ def kitti_restoration() -> TrainConfig:
     model = base.model.model_copy(
         update={"restoration": RestorationConfig(base_channels=128)}  # size M
     )
-    role = RestorerConfig(frozen=UPPER_STAGES, target="lidar")
+    role = RestorerRole(frozen=UPPER_STAGES, target="lidar")
     return base.model_copy(update={"name": "kitti-restoration", "model": model, "role": role})
 
 
@@ -117,7 +118,7 @@ def kitti_stereo() -> TrainConfig:
     """Stage 2 at full size (R3): the rectified partner; half of the epochs."""
     base = kitti_restoration()
     model = base.model.model_copy(update={"auxview": AuxViewConfig()})
-    role = RestorerConfig(frozen=("backbone", "decoder", "restoration"), target="lidar")
+    role = RestorerRole(frozen=("backbone", "decoder", "restoration"), target="lidar")
     data = base.data.model_copy(update={"stereo": True})
     return base.model_copy(
         update={

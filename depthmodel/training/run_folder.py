@@ -1,4 +1,4 @@
-"""A training run's folder: what was asked for, who is at it, and the result."""
+"""Run folder: what the run depends on, the lease of its process, and the finished model."""
 
 import hashlib
 import json
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
@@ -18,89 +17,75 @@ from nightrain.datasets.shards.leases import Lease
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.model_folder import saved_digest
-from nightrain.depthmodel.roles.config import RestorerConfig, StudentConfig, TrainConfig
 from nightrain.depthmodel.roles.objective import Objective
+from nightrain.depthmodel.training.config import TrainConfig
 
-REQUEST, RESULT = "run.json", "result.json"
-ELSEWHERE = ("teacher", "base")  # folders: who lies there counts, and not where
+IDENTITY_FILE, RESULT_FILE = "run.json", "result.json"
 
 
 class RunFolder:
-    """The folder of one run.
+    """Folder of one run.
 
     Raises InvalidRequest where it holds a run with other settings or data.
     """
 
     def __init__(self, folder: Path, config: TrainConfig, dataset: Path) -> None:
         self.folder, self.config, self.dataset = folder, config, dataset
-        self.asked = request(config, dataset)
+        self.identity = identity(config, dataset)
         self._check()
 
     def begin(self) -> None:
-        """Write what is asked for, once it is known to work.
-
-        Raises InvalidRequest as the class does.
-        """
+        """Write run.json, once the run is known to start; raises InvalidRequest as the class."""
         self._check()
-        if not (self.folder / REQUEST).exists() and not _rank():
-            write_whole(self.folder / REQUEST, json.dumps(self.asked, indent=1))
+        if not (self.folder / IDENTITY_FILE).exists() and not _rank():
+            write_whole(self.folder / IDENTITY_FILE, json.dumps(self.identity, indent=1))
 
     @contextmanager
     def leased(self) -> Iterator[Lease]:
-        """Keep other processes off the run; raises InvalidRequest where one is at it.
+        """Hold the run's lease; raises InvalidRequest where another process trains in the folder.
 
-        Each process of one run (torchrun's RANK) holds a lease of its own.
+        Each process of a distributed run (torchrun's RANK) holds a lease of its own.
         """
         lease = Lease.take(self.folder, f"rank-{_rank()}" if _rank() else "run")
         if lease is None:
             raise InvalidRequest(
-                f"another process trains in {self.folder}. Wait for it, or give another folder."
+                f"another process trains in {self.folder}. Wait for it, or name another folder."
             )
         with lease:
             yield lease
 
     def _check(self) -> None:
-        path = self.folder / REQUEST
+        path = self.folder / IDENTITY_FILE
         if not path.exists():
             return
-        before = _with_new_fields(json.loads(path.read_text()), self.config)
-        found = list(_differences(before, self.asked))
+        found = list(_differences(json.loads(path.read_text()), self.identity))
         if found:
             raise InvalidRequest(
                 f"{self.folder} holds a run with other settings or data: "
-                f"{'; '.join(found[:5])}. Give another folder, or remove this one to begin "
-                "anew."
+                f"{'; '.join(found[:5])}. Name another folder, or remove this one to "
+                "start again."
             )
 
     def finished_digest(self) -> str:
-        """Digest of the finished model, "" while there is none."""
-        path = self.folder / RESULT
+        """Digest of the finished model, "" for an unfinished run."""
+        path = self.folder / RESULT_FILE
         return json.loads(path.read_text())["digest"] if path.exists() else ""
 
     def finish(self, objective: Objective, weights: dict[str, torch.Tensor], command: str) -> str:
-        """Write the model and its card, then the result; gives the model's digest."""
+        """Write the model and its card, then result.json; return the model's digest."""
         objective.trained.load_state_dict(weights)
         objective.save(self.folder, self._card(command))
         digest = objective.model.digest
         result = {"digest": digest, "step": self.config.num_steps}
-        write_whole(self.folder / RESULT, json.dumps(result, indent=1))
+        write_whole(self.folder / RESULT_FILE, json.dumps(result, indent=1))
         return digest
 
     def _card(self, command: str) -> ModelCard:
         role, data = self.config.role, self.config.data
-        shown = ", ".join(data.conditions)
-        if isinstance(role, StudentConfig):
-            words = f"A student on {shown} frames and what engines made of them; labels: "
-            words += f"{data.labels}."
-        elif isinstance(role, RestorerConfig):
-            words = f"Trained on {shown} frames with {role.target} depth; not trained: "
-            words += f"{', '.join(role.frozen) or 'nothing'}."
-        else:
-            words = f"A teacher that saw {shown} frames and learned from {role.supervision}."
         return ModelCard(
             title=f"{self.config.name}, seed {self.config.seed}",
-            description=words,
-            data_set=f"{self.dataset.resolve().name}, frames {self.asked['tables'][FRAMES]}",
+            description=role.card_words(data),
+            data_set=f"{self.dataset.resolve().name}, frames {self.identity['tables'][FRAMES]}",
             recipe=", ".join(data.recipes),
             commit=code_commit(),
             seed=self.config.seed,
@@ -108,43 +93,25 @@ class RunFolder:
         )
 
 
-def request(config: TrainConfig, dataset: Path) -> dict[str, Any]:
-    """All that a run's result depends on, as JSON; raises CorruptShard, InvalidRequest for no
-    teacher.
+def identity(config: TrainConfig, dataset: Path) -> dict[str, Any]:
+    """Everything that a run's result depends on, as JSON; raises CorruptShard, InvalidRequest.
 
-    How many processes read, and where the teacher lies, do not matter; who the teacher is does.
+    Not the number of data loading processes. Model folders count by the digest of their weights,
+    not by their path.
     """
-    teacher, base = (getattr(config.role, name, None) for name in ELSEWHERE)
+    settings = config.model_dump(mode="json", exclude={"num_workers": True, "tensorboard": True})
+    for name in config.role.model_folders:
+        del settings["role"][name]
     return {
-        "config": _settings(config),
+        "config": settings,
         "dataset": dataset.resolve().name,
         "tables": table_digests(dataset, config),
-        "teacher": teacher and saved_digest(teacher),
-        **({"base": saved_digest(base)} if base else {}),
+        **{name: saved_digest(folder) for name, folder in config.role.model_folders.items()},
     }
 
 
-def _settings(config: TrainConfig) -> dict[str, Any]:
-    """A request's settings, without what does not matter and without the folders ELSEWHERE."""
-    asked = config.model_dump(mode="json", exclude={"num_workers": True, "tensorboard": True})
-    for name in ELSEWHERE:
-        asked["role"].pop(name, None)
-    return asked
-
-
-def _with_new_fields(before: dict[str, Any], config: TrainConfig) -> dict[str, Any]:
-    """An earlier request, with the defaults of fields that have come since: a run may go on."""
-    folders = {n: getattr(config.role, n) for n in ELSEWHERE if hasattr(config.role, n)}
-    role = before["config"]["role"] | folders
-    try:
-        parsed = TrainConfig.model_validate(before["config"] | {"role": role})
-    except ValidationError:  # of settings that are none today: shown as they are
-        return before
-    return before | {"config": _settings(parsed)}
-
-
 def table_digests(dataset: Path, config: TrainConfig) -> dict[str, str]:
-    """Digest of each table's files of the split that a run reads; raises CorruptShard."""
+    """Digest of every table that a run reads, of its split; raises CorruptShard."""
     manifest, data = Manifest(dataset), config.data
     names = [FRAMES]
     names += [t for recipe in data.recipes for t in manifest.tables(f"variants/{recipe}/")]
@@ -153,7 +120,7 @@ def table_digests(dataset: Path, config: TrainConfig) -> dict[str, str]:
 
 
 def code_commit() -> str:
-    """Commit of this repository, with + where files were changed since; "" outside of git."""
+    """Commit of this repository, with "+" for uncommitted changes; "" outside of git."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
@@ -172,7 +139,7 @@ def _digest(manifest: Manifest, table: str, split: str) -> str:
 
 
 def _differences(before: Any, asked: Any, where: str = "") -> Iterator[str]:
-    """What is not the same, as "config.num_steps was 500, is 600"."""
+    """Differing values, as "config.num_steps was 500, is 600"."""
     if isinstance(before, dict) and isinstance(asked, dict):
         for key in sorted({*before, *asked}):
             yield from _differences(before.get(key), asked.get(key), f"{where}.{key}".strip("."))

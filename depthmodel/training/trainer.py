@@ -17,10 +17,7 @@ from nightrain.datasets.loader.loader import TrainingLoader, TrainingSet, make_l
 from nightrain.datasets.loader.packing import as_float
 from nightrain.datasets.loader.sampler import ResumableSampler
 from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss
-from nightrain.depthmodel.optimiser import make_optimizer, set_rate
-from nightrain.depthmodel.roles.config import TrainConfig
 from nightrain.depthmodel.roles.objective import Batch
-from nightrain.depthmodel.training.build import make_objective, require_labels_of_teacher
 from nightrain.depthmodel.training.checkpoint import (
     Checkpoint,
     checkpoints,
@@ -29,8 +26,10 @@ from nightrain.depthmodel.training.checkpoint import (
     optimizer_tensors,
     save_checkpoint,
 )
+from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.ema import Average
 from nightrain.depthmodel.training.metrics_log import Means, RunLog
+from nightrain.depthmodel.training.optimiser import make_optimizer, set_rate
 from nightrain.depthmodel.training.sample_sheet import write_pictures
 
 NUM_PICTURES = 4
@@ -50,12 +49,13 @@ class Trainer:
         self.step, self._saved_step, self.means = 0, -1, Means()
         self.loss: float | None = None  # of the last step of this process
         seeded(config.seed, 0)
-        self.objective = make_objective(config)
+        self.objective = config.objective()
         groups = self.objective.groups()
         self.optimizer = make_optimizer(groups, config.optimiser)
         self._parameters = [p for group in groups.values() for p in group]
         self.data = data = TrainingSet(dataset, config.data)
-        require_labels_of_teacher(config, data.index.labels)
+        if data.index.labels is not None and config.data.labels is not None:
+            config.role.check_labels(config.data.labels, data.index.labels)
         rank, ranks = accelerator.process_index, accelerator.num_processes
         self.sampler = data.sampler(config.seed, rank=rank, world_size=ranks)
         if len(self.sampler) < config.batch_size:

@@ -159,7 +159,7 @@ def _flow() -> Flow[..., Any]:
 def _look(job: DemoJob, table: ComparisonTable) -> None:
     from nightrain.flows.cli import inspection
     from nightrain.pipelines.generate.preview import write_preview
-    from nightrain.pipelines.recipes.recipe import load_recipe
+    from nightrain.pipelines.recipes.recipe_file import load_recipe
 
     _say()
     inspection.verify(job.dataset, False)

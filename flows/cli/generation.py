@@ -35,7 +35,7 @@ def plan(
 ) -> None:
     """Say what a recipe will cost: images, GB and hours, from a short calibration."""
     from nightrain.pipelines.generate.cost_estimate import estimate
-    from nightrain.pipelines.recipes.recipe import load_recipe
+    from nightrain.pipelines.recipes.recipe_file import load_recipe
 
     e = estimate(dataset, load_recipe(recipe), include_evaluation_scenes=include_evaluation_scenes)
     if json:
@@ -63,7 +63,7 @@ def preview(
 ) -> None:
     """Write a contact sheet: clear, depth and each condition, as `generate` will make them."""
     from nightrain.pipelines.generate.preview import write_preview
-    from nightrain.pipelines.recipes.recipe import load_recipe
+    from nightrain.pipelines.recipes.recipe_file import load_recipe
 
     loaded = load_recipe(recipe)
     path = out or dataset / f"preview-{loaded.folder}.png"

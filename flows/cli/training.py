@@ -67,7 +67,7 @@ def train(
         device="cpu" if device == "cpu" else "auto",
     )
     config, stop = job.config(), Stop()  # what is refused is said before a server is started
-    role = _role(config.role)
+    role = config.role.kind()
     if runner == "prefect" and not json:
         say_server(f"train-{role}")
     with progress_bar("steps", config.num_steps, not json) as bar:
@@ -81,14 +81,6 @@ def train(
     else:
         typer.echo(report.line)
     end(stop.exit_code if report.stopped else 0)
-
-
-def _role(role: object) -> str:
-    from nightrain.depthmodel.roles.config import RestorerConfig, StudentConfig
-
-    if isinstance(role, RestorerConfig):
-        return "restorer"
-    return "student" if isinstance(role, StudentConfig) else "teacher"
 
 
 def _flow(role: str) -> Flow[..., Any]:

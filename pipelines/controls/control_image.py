@@ -1,13 +1,11 @@
 """A depth map to the control image that ControlNet was trained on."""
 
-from typing import Literal
-
 import numpy as np
 
 from nightrain.pipelines.controls.base import DepthSource, RelativeDepth, Scene, at_size
 from nightrain.pipelines.controls.polarity import assert_near_is_white
+from nightrain.pipelines.controls.settings import Scaling
 
-Scaling = Literal["min-max", "percentile"]
 PERCENTILES = (2.0, 98.0)
 
 

@@ -13,9 +13,8 @@ from nightrain.depthmodel.evaluation.error_maps import error_panels, error_sheet
 from nightrain.depthmodel.evaluation.evaluate import Predictor, evaluate, predict_maps
 from nightrain.depthmodel.evaluation.frames import EvaluationFrames
 from nightrain.depthmodel.evaluation.results import Evaluation, write_evaluation
-from nightrain.depthmodel.evaluation.settings import EvaluationSettings, Variant
+from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH, EvaluationSettings, Variant
 from nightrain.depthmodel.evaluation.tables import comparison_table, condition_table
-from nightrain.pipelines.depth.evaluation_job import MEDIAN_DEPTH
 
 TABLES_FILE, TABLES_JSON_FILE, ERROR_MAPS_FILE = "tables.md", "tables.json", "error-maps.png"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import (
     BaseModel,
@@ -13,11 +13,16 @@ from pydantic import (
     model_validator,
 )
 
-from nightrain.depthmodel.evaluation.settings import BUCKETS, PROTOCOLS, EvaluationSettings
+from nightrain.depthmodel.evaluation.settings import (
+    BUCKETS,
+    MEDIAN_DEPTH,
+    PROTOCOLS,
+    EvaluationSettings,
+)
 from nightrain.pipelines.command_line import Several
-from nightrain.pipelines.runs.stop import Stop, WorkCancelled, unless_stopped
 
-MEDIAN_DEPTH = "median-depth"  # the model of this name is the constant median-depth baseline
+if TYPE_CHECKING:
+    from nightrain.pipelines.runs.stop import Stop
 
 
 class EvaluationJob(BaseModel):
@@ -109,7 +114,7 @@ class EvaluationReport(BaseModel):
 def evaluate_model(
     job: EvaluationJob,
     *,
-    stop: Stop,
+    stop: "Stop",
     on_step: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> EvaluationReport:
     """Evaluate the job's model; an evaluation that is stopped writes nothing.
@@ -117,6 +122,7 @@ def evaluate_model(
     Raises NightrainError.
     """
     from nightrain.pipelines.depth.evaluation_folder import evaluate_into
+    from nightrain.pipelines.runs.stop import WorkCancelled, unless_stopped
 
     out = str(job.folder)
     try:

@@ -9,11 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.training.preset_registry import PRESETS, load_preset
 from nightrain.pipelines.command_line import Several, command_line
-from nightrain.pipelines.runs.stop import Stop
 
 if TYPE_CHECKING:
-    from nightrain.depthmodel.roles.config import TrainConfig
+    from nightrain.datasets.loader.config import TrainingSetConfig
+    from nightrain.depthmodel.roles.role import Role
+    from nightrain.depthmodel.training.config import TrainConfig
     from nightrain.depthmodel.training.loop import TrainReport
+    from nightrain.pipelines.runs.stop import Stop
 
 
 class TrainJob(BaseModel):
@@ -63,8 +65,7 @@ class TrainJob(BaseModel):
 
     def config(self) -> "TrainConfig":
         """The configuration of the run; raises InvalidRequest where options do not fit together."""
-        from nightrain.depthmodel.roles.config import RestorerConfig, StudentConfig
-        from nightrain.depthmodel.training.presets import checked, with_base, with_student_data
+        from nightrain.depthmodel.training.config import checked
 
         changes = {
             "num_steps": self.steps,
@@ -76,34 +77,42 @@ class TrainJob(BaseModel):
         given = {name: value for name, value in changes.items() if value is not None}
         try:
             config = load_preset(self.preset).model_copy(update=given)
-            restores = isinstance(config.role, RestorerConfig)
-            if self.base is not None and not restores:
-                raise InvalidRequest(
-                    f"The preset {self.preset!r} starts from no base: leave --base out, or name a "
-                    "student's teacher with --teacher."
+            self._require_accepted(config.role)
+            return checked(
+                config.model_copy(
+                    update={"role": self._role(config.role), "data": self._data(config)}
                 )
-            if isinstance(config.role, StudentConfig):
-                return with_student_data(
-                    config,
-                    labels=self.labels or only_labels(self.dataset),
-                    recipes=tuple(recipe_folder(self.dataset, name) for name in self.variants),
-                    teacher=None if self.teacher is None else self.teacher.resolve(),
-                )
-            if self.variants or self.labels or self.teacher:
-                raise InvalidRequest(
-                    f"The preset {self.preset!r} sees clear frames alone, without "
-                    "variants, labels or another teacher. Leave these options out."
-                )
-            if restores:
-                return with_base(config, None if self.base is None else self.base.resolve())
-            return checked(config)
+            )
         except ValidationError as error:
             problems = "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())
             raise InvalidRequest(f"The options do not fit together. {problems}") from error
 
+    def _require_accepted(self, role: "Role") -> None:
+        names = ("variants", "labels", "teacher", "base")
+        for name in (name for name in names if getattr(self, name) and name not in role.options):
+            accepted = ", ".join(f"--{option}" for option in sorted(role.options))
+            raise InvalidRequest(
+                f"The preset {self.preset!r} trains a {role.kind()}, which does not accept "
+                f"--{name}; it accepts {accepted or 'no data or model options'}. Leave the option "
+                "out, or choose another preset."
+            )
+
+    def _role(self, role: "Role") -> "Role":
+        folders = {"teacher": self.teacher, "base": self.base}
+        given = {n: f.resolve() for n, f in folders.items() if f is not None}
+        return role.model_copy(update=given)
+
+    def _data(self, config: "TrainConfig") -> "TrainingSetConfig":
+        update: dict[str, object] = {}
+        if self.labels or config.role.learns_labels:
+            update["labels"] = self.labels or only_labels(self.dataset)
+        if self.variants:
+            update["recipes"] = tuple(recipe_folder(self.dataset, n) for n in self.variants)
+        return config.data.model_copy(update=update)
+
 
 def train_network(
-    job: TrainJob, *, stop: Stop, on_step: Callable[[int, int], None] = lambda _done, _total: None
+    job: TrainJob, *, stop: "Stop", on_step: Callable[[int, int], None] = lambda _done, _total: None
 ) -> "TrainReport":
     """Train a network, or resume the run in the job's folder.
 

@@ -1,17 +1,21 @@
-"""What every engine takes and gives."""
+"""Engine interface: requests in, variants out, in three steps that can overlap."""
 
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nightrain.datasets.conditions import Condition
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One variant to make: a clear frame at the recipe's size, and what is asked of it."""
+    """Input of an engine for one variant: a clear frame, the condition and the seed."""
 
     sample_id: str
     image: np.ndarray  # (H, W, 3) uint8, sRGB
@@ -20,9 +24,9 @@ class Request:
     intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
     condition: Condition
     severity: float  # [0, 1]
-    seed: int  # decides every random choice of this sample, and nothing else does
+    seed: int  # the only source of randomness of this sample
     T_ego_camera: np.ndarray | None = None  # (4, 4) float64, metres; None: looks straight ahead
-    prompt: str = ""  # the final one: condition's phrase and caption
+    prompt: str = ""  # condition's phrase and caption, ready for the text encoder
     control_images: tuple[np.ndarray, ...] = ()  # each (H, W, 3) uint8 as `image`; near is white
     style_image: np.ndarray | None = None  # (h, w, 3) uint8, sRGB, of any size
     style_id: str = ""  # name of the style image: equal names are equal images
@@ -30,7 +34,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """What an engine made of a request."""
+    """Output of an engine for one request."""
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     physical: dict[str, float] = field(default_factory=dict)  # {"visibility_m": 80.0}
@@ -38,50 +42,81 @@ class Variant:
 
 
 class Engine(Protocol):
-    """Turns a batch of requests into variants; a pure function of each request alone."""
+    """Turns batches of requests into variants; a variant depends on its request alone.
 
-    name: str
-    version: str  # part of the recipe's hash: raised when the same request gives other bytes
-    conditions: tuple[Condition, ...]
-
-    def generate(self, requests: Sequence[Request]) -> list[Variant]:
-        """Make one variant per request, in order."""
-        ...
-
-
-@runtime_checkable
-class DeviceEngine(Engine, Protocol):
-    """An engine with a device of its own, which works on batches of a fixed shape.
-
-    `embed`, `begin` and `finish` make one batch in three steps, so that the device has the next one
-    before the host looks at the last. `embed` may run in another thread than the others, ahead of
-    them; `begin` and `finish` run in one thread. All three raise InvalidRequest.
+    `embed`, `begin` and `finish` are the three steps of one batch, so that a device can start the
+    next batch before the host reads the last one. `embed` may run ahead in another thread; `begin`
+    and `finish` run in one thread. All three raise InvalidRequest for requests that no retry can
+    help. An engine that computes on the host derives from `HostEngine` and writes `generate` only.
     """
 
+    overlaps: bool  # whether batches overlap in threads; pays where the host waits for a device
+
     def device_id(self) -> str:
-        """A name of the device that is the same in every process; empty: nothing to share."""
+        """Return a device name that is the same in every process; "" without a device to lock."""
         ...
 
     def device_name(self) -> str:
-        """What the device is, for people: "cpu", "NVIDIA H200"."""
+        """Return the device's name for people: "cpu", "NVIDIA H200"."""
         ...
 
-    def probe(self, request: Request, limit: int) -> int:
-        """Largest batch size up to `limit` whose memory suffices for such requests."""
+    def probe(self, request: Request, limit: int) -> int | None:
+        """Return the largest batch size up to `limit` that fits into memory for such requests.
+
+        None where neither memory nor the bytes of variants depend on the batch size.
+        """
         ...
 
     def embed(self, requests: Sequence[Request]) -> Any:
-        """What the networks are conditioned on."""
+        """Compute what the networks are conditioned on; the result is the input of `begin`."""
         ...
 
     def begin(self, embedded: Any, batch_size: int) -> Any:
-        """Give the device its work, in batches of exactly `batch_size`, and do not wait for it."""
+        """Start work in batches of exactly `batch_size`, without waiting for the device."""
         ...
 
     def finish(self, begun: Any) -> Sequence[Variant | Exception]:
-        """Wait for one variant or failure per request, in order: a bad one costs only itself."""
+        """Wait for the results: one variant or failure per request, in order."""
         ...
 
     def rest(self) -> None:
-        """Give the device's memory back but for the model, before somebody else uses it."""
+        """Release the device's memory, except for the weights, before another process uses it."""
         ...
+
+
+class HostEngine(ABC):
+    """Base class of engines that compute on the host: `generate` does all the work."""
+
+    overlaps: bool = False  # one core per shard
+
+    @abstractmethod
+    def generate(self, requests: Sequence[Request]) -> Sequence[Variant]:
+        """Return one variant per request, in order."""
+
+    def device_id(self) -> str:
+        """Return "": there is no device to lock."""
+        return ""
+
+    def device_name(self) -> str:
+        """Return "cpu"."""
+        return "cpu"
+
+    def probe(self, request: Request, limit: int) -> int | None:
+        """Return None: any batch size gives the same bytes."""
+        return None
+
+    def embed(self, requests: Sequence[Request]) -> Any:
+        """Return the requests unchanged."""
+        return requests
+
+    def begin(self, embedded: Any, batch_size: int) -> Any:
+        """Generate the variants; `finish` hands them over."""
+        return self.generate(embedded)
+
+    def finish(self, begun: Any) -> Sequence[Variant | Exception]:
+        """Return the variants that `begin` generated."""
+        return begun
+
+    def rest(self) -> None:
+        """Do nothing: no device holds memory."""
+        return None

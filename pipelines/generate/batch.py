@@ -20,7 +20,8 @@ from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import quarantine_row
 from nightrain.datasets.shards.schema import SCHEMA_VERSION
 from nightrain.datasets.shards.transaction import Rejected
-from nightrain.pipelines.engines.base import DeviceEngine, Engine, Request, Variant
+from nightrain.pipelines.engines.base import Engine, Request, Variant
+from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.generate.prepare import PreparedFrame, PreparedFrames
 from nightrain.pipelines.generate.requests import Task, request_for
 from nightrain.pipelines.generate.retry import (
@@ -31,7 +32,6 @@ from nightrain.pipelines.generate.retry import (
     finish_batch,
     run_engine,
 )
-from nightrain.pipelines.recipes.engine_registry import load_engine
 from nightrain.pipelines.recipes.recipe import Recipe
 
 _of_this_thread = threading.local()  # prepared frames are not shared between threads
@@ -104,13 +104,13 @@ class BatchMaker:
     def embed(self, tasks: Sequence[Task]) -> Batch:
         """`prepare`, and the first step of an engine with a device."""
         batch = self.prepare(tasks)
-        batch.under_way = embed_batch(self._device_engine, batch.requests)
+        batch.under_way = embed_batch(self.engine, batch.requests)
         return batch
 
     def begin(self, batch: Batch) -> Batch:
         """Give the device a batch and do not wait for it."""
         started = time.perf_counter()
-        batch.under_way = begin_batch(self._device_engine, batch.under_way, self.batch_size)
+        batch.under_way = begin_batch(self.engine, batch.under_way, self.batch_size)
         batch.seconds += time.perf_counter() - started
         return batch
 
@@ -118,7 +118,7 @@ class BatchMaker:
         """Wait for what was begun."""
         started = time.perf_counter()
         begun, batch.under_way = batch.under_way, None  # holds memory of the device
-        batch.made = finish_batch(self._device_engine, batch.requests, begun, self.batch_size)
+        batch.made = finish_batch(self.engine, batch.requests, begun, self.batch_size)
         batch.seconds += time.perf_counter() - started
         return batch
 
@@ -133,11 +133,6 @@ class BatchMaker:
             )
         return [batch.results[task.sample_id] for task in batch.tasks]
 
-    @property
-    def _device_engine(self) -> DeviceEngine:
-        assert isinstance(self.engine, DeviceEngine)
-        return self.engine
-
 
 def make_batch(
     batch: Sequence[Task],
@@ -151,7 +146,7 @@ def make_batch(
 
     `batch_size` is the settled one of the recipe; None: its limit. Raises InvalidRequest.
     """
-    engine, size = engine or load_engine(recipe), batch_size or recipe.batch_size
+    engine, size = engine or load_engine(recipe.engine), batch_size or recipe.batch_size
     maker = BatchMaker(recipe, condition, engine, kept, prepared_frames(), size)
     return maker.complete(maker.run(maker.prepare(batch)))
 
@@ -199,14 +194,14 @@ def _row(
         "variant_index": task.variant_index,
         "recipe": recipe.name,
         "recipe_hash": recipe.hash,
-        "engine": recipe.engine,
+        "engine": recipe.engine.name,
         "engine_version": recipe.engine_version,
         "depth_source": prepared.depth_source,
         "caption": task.caption if request.prompt else None,
         "prompt": request.prompt or None,
         "provenance": json.dumps(facts, sort_keys=True) if facts else None,
         "batch_size": int(facts.get("batch_size", batch_size)),
-        "builds": library_builds(recipe.engine),
+        "builds": library_builds(recipe.engine.libraries),
         "device": facts.get("device", "cpu"),
         "created_at": datetime.now(UTC),
         "gen_seconds": seconds,
@@ -233,9 +228,7 @@ def _rejected(
 
 
 @functools.cache
-def library_builds(engine: str) -> str:
-    """Versions of what the bytes of an engine's variants depend on."""
-    names = ("nightrain", "numpy", "opencv-python-headless", "simplejpeg")
-    if engine == "diffusion":
-        names += ("torch", "diffusers", "transformers")
+def library_builds(libraries: tuple[str, ...]) -> str:
+    """Return the versions of the libraries that the bytes of an engine's variants depend on."""
+    names = ("nightrain", "numpy", "opencv-python-headless", "simplejpeg", *libraries)
     return ", ".join(f"{name} {version(name)}" for name in names)

@@ -1,22 +1,22 @@
-"""The batch size of a recipe on a dataset: probed once, before anything is made, and kept."""
+"""Batch size of a recipe on a dataset: probed before the first variant, then pinned."""
 
 from collections.abc import Iterable
 
 from nightrain.datasets.errors import CorruptShard
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.pinned import pin, pinned
-from nightrain.pipelines.engines.base import DeviceEngine, Request
+from nightrain.pipelines.engines.base import Engine, Request
 from nightrain.pipelines.recipes.recipe import Recipe
 
 
 def pin_batch_size(
-    manifest: Manifest, recipe: Recipe, engine: DeviceEngine, requests: Iterable[Request]
+    manifest: Manifest, recipe: Recipe, engine: Engine, requests: Iterable[Request]
 ) -> int:
-    """The batch size that every process and every later run takes; the recipe's is the limit.
+    """Return the batch size of this and every later run; the recipe's is the limit.
 
-    The first to come probes it on the first request and records it in the manifest. Of several at
-    once, the first that records it decides. Where there is no request, nothing is made and
-    nothing settled: that is the limit. Raises CorruptShard where the record is damaged.
+    The first process probes it on the first request and pins it in the manifest; of several at the
+    same time, the first to pin decides. Nothing is pinned, and the limit returned, where there is
+    no request or the engine takes any batch size. Raises CorruptShard where the record is damaged.
     """
     name = f"variants/{recipe.folder}"
     facts = pinned(manifest.root, name)
@@ -25,6 +25,8 @@ def pin_batch_size(
         if request is None:
             return recipe.batch_size
         size = engine.probe(request, recipe.batch_size)
+        if size is None:
+            return recipe.batch_size
         found = {
             "recipe_hash": recipe.hash,
             "batch_size": str(size),
@@ -35,7 +37,7 @@ def pin_batch_size(
     size = facts.get("batch_size", "")
     if not (size.isdecimal() and 1 <= int(size) <= recipe.batch_size):
         raise CorruptShard(
-            f"The manifest settles the batch size {size!r:.20} for {name}; expected 1 to the "
+            f"The manifest pins the batch size {size!r:.20} for {name}; expected 1 to the "
             f"recipe's {recipe.batch_size}. Is the dataset of another recipe of that folder's name?"
         )
     return int(size)

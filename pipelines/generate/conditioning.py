@@ -10,9 +10,10 @@ from nightrain.datasets.shards.parquet import Row
 from nightrain.pipelines.captions.base import Captioner
 from nightrain.pipelines.captions.metadata import MetadataCaptioner
 from nightrain.pipelines.captions.shard import captions_of
-from nightrain.pipelines.controls.control_depth import ControlDepth, depth_source, require_makeable
 from nightrain.pipelines.controls.control_image import depth_control
 from nightrain.pipelines.controls.edges import canny_edges, soft_edges
+from nightrain.pipelines.controls.load_source import load_depth_source
+from nightrain.pipelines.controls.settings import ControlDepth, require_control_kinds
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.generate.prompts import prompt
 from nightrain.pipelines.recipes.recipe import Recipe
@@ -32,9 +33,10 @@ def read_captions(manifest: Manifest, frames: Shard, recipe: Recipe) -> Mapping[
 
     Raises InvalidRequest where the shard has no captions yet.
     """
-    if recipe.diffusion is None or recipe.captioner == "metadata":
+    conditioning = recipe.engine.conditioning
+    if conditioning is None or conditioning.captioner == "metadata":
         return None
-    return captions_of(manifest, frames, load_captioner(recipe.captioner))
+    return captions_of(manifest, frames, load_captioner(conditioning.captioner))
 
 
 def read_captions_of(
@@ -55,7 +57,7 @@ def read_captions_of(
 
 def caption_of(row: Row, recipe: Recipe, captions: Mapping[str, str] | None) -> str:
     """The caption of a frame's row; empty for engines that read none and frames without one."""
-    if recipe.diffusion is None:
+    if recipe.engine.conditioning is None:
         return ""
     if captions is not None:
         return captions.get(row["frame_id"], "")
@@ -64,24 +66,26 @@ def caption_of(row: Row, recipe: Recipe, captions: Mapping[str, str] | None) -> 
 
 
 def prompted(request: Request, caption: str, recipe: Recipe) -> Request:
-    """The request with its prompt and one control image for each ControlNet of the recipe.
+    """Return the request with the prompt and control images that the recipe's engine takes.
 
-    Raises DamagedInput where the frame's depth makes no control, InvalidRequest for a kind that
-    none is made of.
+    Raises DamagedInput where the frame's depth gives no control image, InvalidRequest for a kind
+    of control image that cannot be computed.
     """
-    assert recipe.diffusion is not None
-    require_makeable(c.kind for c in recipe.diffusion.controls)
+    conditioning = recipe.engine.conditioning
+    if conditioning is None:
+        return request
+    require_control_kinds(conditioning.controls)
     size = (request.image.shape[1], request.image.shape[0])
-    depth = recipe.depth_settings
-    controls = tuple(_control(c.kind, request, size, depth) for c in recipe.diffusion.controls)
-    seed = request.seed if recipe.varied_prompts else None
+    depth = conditioning.control_depth
+    controls = tuple(_control(kind, request, size, depth) for kind in conditioning.controls)
+    seed = request.seed if conditioning.varied_prompts else None
     text = prompt(request.condition, caption, varied_by_seed=seed)
     return replace(request, prompt=text, control_images=controls)
 
 
 def _control(kind: str, request: Request, size: tuple[int, int], depth: ControlDepth) -> np.ndarray:
     if kind == "depth":
-        return depth_control(depth_source(depth.model_dump_json()), request, size, depth.scaling)
+        return depth_control(load_depth_source(depth), request, size, depth.scaling)
     if kind == "canny":
         return canny_edges(request.image, size)
     return soft_edges(request.image, size)

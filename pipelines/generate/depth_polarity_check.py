@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nightrain.datasets.errors import DamagedInput
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
-from nightrain.pipelines.controls.control_depth import depth_source
+from nightrain.pipelines.controls.load_source import load_depth_source
 from nightrain.pipelines.controls.polarity import assert_source_is_near_white
 from nightrain.pipelines.generate.prepare import PreparedFrame, prepare_frame
 from nightrain.pipelines.inspect.stats import sample
@@ -23,12 +23,12 @@ def require_near_is_white(manifest: Manifest, shards: Sequence[Shard], recipe: R
     Nothing is loaded for depth that is given, nor where every shard is committed. Raises
     WrongPolarity, and InvalidRequest where the network's weights are missing.
     """
-    if not recipe.shows_depth or recipe.depth_settings.source == "given":
+    conditioning = recipe.engine.conditioning
+    if conditioning is None or not conditioning.shows_depth or conditioning.depth_is_given:
         return
     scenes = _scenes(manifest, shards, recipe)
     if scenes:
-        source = depth_source(recipe.depth_settings.model_dump_json())
-        assert_source_is_near_white(source, scenes)
+        assert_source_is_near_white(load_depth_source(conditioning.control_depth), scenes)
 
 
 def _scenes(manifest: Manifest, shards: Sequence[Shard], recipe: Recipe) -> list[PreparedFrame]:

@@ -14,7 +14,7 @@ from nightrain.pipelines.generate.plan import (
 )
 from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.inspect.dataset_card import write_card
-from nightrain.pipelines.recipes.recipe import load_recipe
+from nightrain.pipelines.recipes.recipe_file import load_recipe
 from nightrain.pipelines.runs.executors import Executor
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
@@ -40,15 +40,17 @@ class GenerateJob(BaseModel):
 
     def held_limit(self) -> str | None:
         """The named limit, where the recipe's engine draws on a GPU; raises InvalidRequest."""
-        if self.gpu_limit is None or load_recipe(self.recipe).diffusion is None:
+        if self.gpu_limit is None or not load_recipe(self.recipe).engine.uses_gpu:
             return None
         return self.gpu_limit
 
     def plan(self) -> GenerationPlan:
-        """The shards that the job asks for, committed or not; raises InvalidRequest."""
+        """Plan the job's shards, committed or not; raises InvalidRequest."""
+        recipe = load_recipe(self.recipe)
+        recipe.engine.prepare_process()
         return plan_generation(
             Manifest(self.dataset),
-            load_recipe(self.recipe),
+            recipe,
             include_evaluation_scenes=self.include_evaluation_scenes,
         )
 

@@ -16,7 +16,8 @@ from nightrain.datasets.geometry.road_plane import flat_world_depth
 from nightrain.datasets.io.images import resize_image
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import frame_from_row
-from nightrain.pipelines.controls.control_depth import depth_source
+from nightrain.pipelines.controls.load_source import load_depth_source
+from nightrain.pipelines.controls.settings import ControlDepth
 from nightrain.pipelines.recipes.recipe import Recipe
 
 CACHE_BYTES = 256 * 1024 * 1024
@@ -61,9 +62,11 @@ def _depth(
     frame: Frame, recipe: Recipe, image: np.ndarray, intrinsics: np.ndarray
 ) -> tuple[np.ndarray | None, str]:
     """Dense depth (H, W) at the size of the image, if any is needed, and where depth is from."""
-    if not recipe.needs_depth:
-        settings = recipe.depth_settings.model_dump_json()
-        return None, _source_name(settings, recipe.engine_version) if recipe.shows_depth else "none"
+    if not recipe.engine.needs_depth:
+        conditioning = recipe.engine.conditioning
+        if conditioning is None or not conditioning.shows_depth:
+            return None, "none"
+        return None, _source_name(conditioning.control_depth, recipe.engine_version)
     given = frame.lidar_depth_m if recipe.depth == "lidar" else frame.exact_depth_m
     if given is None and recipe.without_depth != "quarantine" and frame.T_ego_camera is not None:
         return flat_world_depth(image, intrinsics, frame.T_ego_camera), recipe.without_depth
@@ -71,9 +74,9 @@ def _depth(
 
 
 @functools.cache
-def _source_name(settings_json: str, engine_version: str) -> str:
+def _source_name(settings: ControlDepth, engine_version: str) -> str:
     """Name of a depth network; other weights in the same folder are another engine version."""
-    return depth_source(settings_json).name
+    return load_depth_source(settings).name
 
 
 def _dense_depth(frame: Frame, recipe: Recipe, image: np.ndarray) -> np.ndarray:

@@ -15,13 +15,13 @@ from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
 from nightrain.pipelines.engines.base import Variant
+from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.generate.conditioning import read_captions_of
 from nightrain.pipelines.generate.prepare import prepare_frame
 from nightrain.pipelines.generate.requests import Task, plan_tasks, request_for
 from nightrain.pipelines.generate.retry import run_engine
 from nightrain.pipelines.inspect.contact_sheet import Tile, colour_depth, contact_sheet
 from nightrain.pipelines.inspect.stats import sample
-from nightrain.pipelines.recipes.engine_registry import load_engine
 from nightrain.pipelines.recipes.recipe import Recipe
 
 
@@ -78,7 +78,7 @@ def _line(row: dict, recipe: Recipe, captions: Mapping[str, str] | None) -> list
             continue
         if len(tiles) == 1 and request.control_images:
             tiles.append(Tile(request.control_images[0], f"control ({prepared.depth_source})"))
-        outcome = run_engine(load_engine(recipe), [request])[0]
+        outcome = run_engine(load_engine(recipe.engine), [request])[0]
         tiles.append(_tile(task, condition, outcome, prepared.image))
     return tiles
 

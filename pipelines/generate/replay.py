@@ -15,7 +15,6 @@ from nightrain.datasets.shards.transaction import Rejected
 from nightrain.pipelines.generate.batch import library_builds, make_batch
 from nightrain.pipelines.generate.conditioning import read_captions
 from nightrain.pipelines.generate.requests import plan_tasks
-from nightrain.pipelines.recipes.engine_registry import engine_version
 from nightrain.pipelines.recipes.recipe import Recipe
 
 REPLAY_COLUMNS = ("sample_id", "frame_id", "condition", "image", "builds", "device", "batch_size")
@@ -43,7 +42,8 @@ def replay(root: Path, sample_id: str) -> Replay:
     recipe = Recipe.model_validate_json(entry.about["recipe_json"])
     made = _make(manifest, entry, row, recipe)
     report = Replay(sample_id=sample_id, recipe=recipe.folder, identical=False)
-    version, builds = engine_version(recipe), library_builds(recipe.engine)
+    version = recipe.engine.version(tuple(recipe.conditions))
+    builds = library_builds(recipe.engine.libraries)
     if version != recipe.engine_version:
         report.differences.append(f"engine: was {recipe.engine_version}, is {version}")
     if builds != row["builds"]:

@@ -68,4 +68,4 @@ def request_for(
         severity=task.severity,
         seed=task.seed,
     )
-    return request if recipe.diffusion is None else prompted(request, task.caption, recipe)
+    return prompted(request, task.caption, recipe)

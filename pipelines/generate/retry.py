@@ -1,17 +1,18 @@
-"""An engine on a batch, and on each of its samples alone where the batch as a whole fails."""
+"""Retries: run an engine on a batch, and on each sample alone where the batch fails."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
-from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
+from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.shards.schema import PHYSICAL
-from nightrain.pipelines.engines.base import DeviceEngine, Engine, Request, Variant
+from nightrain.pipelines.engines.base import Engine, Request, Variant
+from nightrain.pipelines.runs.batches import ENDS_THE_RUN, isolate_failures
 from nightrain.pipelines.runs.device_lock import sole_use
 
 PHYSICAL_NAMES = {field.name for field in PHYSICAL}
-MAX_ATTEMPTS = 3  # of one sample before it is quarantined
+MAX_ATTEMPTS = 3  # with one sample, before it is quarantined
 
 Outcomes = list[Variant | Exception]
 T = TypeVar("T")
@@ -20,34 +21,31 @@ T = TypeVar("T")
 def run_engine(
     engine: Engine, requests: Sequence[Request], batch_size: int | None = None
 ) -> Outcomes:
-    """One variant or failure per request; where a batch fails, its samples are run alone.
+    """Return one variant or failure per request; samples of a failed batch are retried alone.
 
-    An engine with a device has it to itself meanwhile, and makes batches of `batch_size`; None:
-    as many as there are requests. Raises InvalidRequest, which is every sample's.
+    The engine's device is locked meanwhile. Batches have `batch_size` requests; None: all of them.
+    Raises InvalidRequest, which concerns every sample.
     """
     if not requests:
         return []
-    if not isinstance(engine, DeviceEngine):
-        made = _unless_it_fails(lambda: _checked(requests, engine.generate(requests)))
-        return [_alone(engine, r, 1) for r in requests] if made is None else list(made)
     size = batch_size or len(requests)
     with sole_use(engine.device_id()):
         try:
-            embedded = embed_batch(engine, requests)
-            begun = begin_batch(engine, embedded, size)
+            begun = begin_batch(engine, embed_batch(engine, requests), size)
             return finish_batch(engine, requests, begun, size)
         finally:
             engine.rest()
 
 
-def embed_batch(engine: DeviceEngine, requests: Sequence[Request]) -> Any:
-    """The engine's `embed`; None where it fails. Raises InvalidRequest."""
+def embed_batch(engine: Engine, requests: Sequence[Request]) -> Any:
+    """Run the engine's `embed`; None where it fails. Raises InvalidRequest."""
     return _unless_it_fails(lambda: engine.embed(requests)) if requests else None
 
 
-def begin_batch(engine: DeviceEngine, embedded: Any, batch_size: int) -> Any:
-    """The engine's `begin` of what `embed_batch` gave; None where either fails. Raises
-    InvalidRequest.
+def begin_batch(engine: Engine, embedded: Any, batch_size: int) -> Any:
+    """Run the engine's `begin` on a result of `embed_batch`; None where either failed.
+
+    Raises InvalidRequest.
     """
     if embedded is None:
         return None
@@ -55,72 +53,58 @@ def begin_batch(engine: DeviceEngine, embedded: Any, batch_size: int) -> Any:
 
 
 def finish_batch(
-    engine: DeviceEngine, requests: Sequence[Request], begun: Any, batch_size: int
+    engine: Engine, requests: Sequence[Request], begun: Any, batch_size: int
 ) -> Outcomes:
-    """The outcomes of what `begin_batch` gave; each sample alone where that is None or fails.
+    """Return the outcomes of a result of `begin_batch`; retry samples alone where a step failed.
 
     Raises InvalidRequest.
     """
-    if begun is not None:
-        made = _unless_it_fails(lambda: _checked_outcomes(requests, engine.finish(begun)))
-        if made is not None:
-            return made
-    return [_alone(engine, request, batch_size) for request in requests]
+
+    def run(_: Sequence[Request]) -> Outcomes:
+        if begun is None:
+            raise RuntimeError("the engine failed on the batch")
+        return _checked(requests, engine.finish(begun))
+
+    def run_alone(request: Request) -> Variant:
+        begun = engine.begin(engine.embed([request]), batch_size)
+        (outcome,) = _checked([request], engine.finish(begun))
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return isolate_failures(requests, run, run_alone=run_alone, attempts=MAX_ATTEMPTS)
 
 
 def _unless_it_fails(step: Callable[[], T]) -> T | None:
     try:
         return step()
-    except InvalidRequest:  # no sample would fare better
+    except ENDS_THE_RUN:
         raise
-    except Exception:  # whatever an engine raises concerns some sample: find out which
+    except Exception:  # some sample is at fault: `finish_batch` finds out which
         return None
 
 
-def _alone(engine: Engine, request: Request, batch_size: int) -> Variant | Exception:
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        try:
-            return _checked([request], [_one(engine, request, batch_size)])[0]
-        except Exception as error:
-            if attempt == MAX_ATTEMPTS:
-                return error
-    raise AssertionError("unreachable")
-
-
-def _one(engine: Engine, request: Request, batch_size: int) -> Variant:
-    if not isinstance(engine, DeviceEngine):
-        (made,) = _checked([request], engine.generate([request]))
-        return made
-    (outcome,) = engine.finish(engine.begin(engine.embed([request]), batch_size))
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
-
-
-def _checked_outcomes(
-    requests: Sequence[Request], outcomes: Sequence[Variant | Exception]
-) -> list[Variant | Exception]:
-    """The outcomes; raises DamagedInput where a variant is not what was asked for."""
-    made = [(r, o) for r, o in zip(requests, outcomes, strict=True) if isinstance(o, Variant)]
-    _checked([r for r, _ in made], [o for _, o in made])
+def _checked(requests: Sequence[Request], outcomes: Sequence[Variant | Exception]) -> Outcomes:
+    """Return the outcomes; raises DamagedInput where they do not match the requests."""
+    if len(outcomes) != len(requests):
+        raise DamagedInput(
+            Reason.BAD_OUTPUT,
+            f"the engine returned {len(outcomes)} results for {len(requests)} requests",
+        )
+    for request, outcome in zip(requests, outcomes, strict=True):
+        if isinstance(outcome, Variant):
+            _check_variant(request, outcome)
     return list(outcomes)
 
 
-def _checked(requests: Sequence[Request], variants: Sequence[Variant]) -> Sequence[Variant]:
-    """The variants, if they are what was asked for; raises DamagedInput."""
-    if len(variants) != len(requests):
+def _check_variant(request: Request, variant: Variant) -> None:
+    if unknown := set(variant.physical) - PHYSICAL_NAMES:
         raise DamagedInput(
-            Reason.BAD_OUTPUT, f"{len(requests)} variants were asked for, {len(variants)} came"
+            Reason.BAD_OUTPUT, f"the physical values {sorted(unknown)} have no column"
         )
-    for request, variant in zip(requests, variants, strict=True):
-        if unknown := set(variant.physical) - PHYSICAL_NAMES:
-            raise DamagedInput(
-                Reason.BAD_OUTPUT, f"no column holds the physical values {sorted(unknown)}"
-            )
-        if variant.image.dtype != np.uint8 or variant.image.shape != request.image.shape:
-            raise DamagedInput(
-                Reason.BAD_OUTPUT,
-                f"the engine gave {variant.image.dtype} {variant.image.shape}, expected uint8 "
-                f"{request.image.shape}",
-            )
-    return variants
+    if variant.image.dtype != np.uint8 or variant.image.shape != request.image.shape:
+        raise DamagedInput(
+            Reason.BAD_OUTPUT,
+            f"the engine returned an image of {variant.image.dtype} {variant.image.shape}, "
+            f"expected uint8 {request.image.shape}",
+        )

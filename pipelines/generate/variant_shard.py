@@ -1,10 +1,11 @@
-"""Committed frames to committed variants, shard by shard."""
+"""Variant shards: generate the variants of one shard of frames and one condition."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
@@ -19,12 +20,12 @@ from nightrain.datasets.shards.transaction import (
     ignore_rows,
     make_shard,
 )
-from nightrain.pipelines.engines.base import DeviceEngine, Engine
+from nightrain.pipelines.engines.base import Engine
+from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.generate.batch import Batch, BatchMaker, prepared_frames
 from nightrain.pipelines.generate.batch_size import pin_batch_size
 from nightrain.pipelines.generate.conditioning import read_captions
 from nightrain.pipelines.generate.requests import Task, plan_tasks
-from nightrain.pipelines.recipes.engine_registry import load_engine
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.batches import in_batches
@@ -32,24 +33,27 @@ from nightrain.pipelines.runs.device_lock import sole_use
 from nightrain.pipelines.runs.overlap import overlapped
 from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
+T = TypeVar("T")
+D = TypeVar("D")
+
 
 @dataclass(frozen=True)
 class GenerateShard:
-    """Work that makes one shard of variants from a dataset's root and a recipe."""
+    """Generates one shard of variants; picklable work for an executor."""
 
     root: Path
     recipe: Recipe
     engine: Engine | None = None  # None: the recipe's own, built once per process
 
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
-        """Make the shard; raises CorruptShard for damaged frames, InvalidRequest, DiskFull.
+        """Generate the shard; raises CorruptShard for damaged frames, InvalidRequest, DiskFull.
 
-        An engine with a device has it to itself for the whole shard.
+        The engine's device is locked for the whole shard.
         """
-        engine = self.engine or load_engine(self.recipe)
-        if not isinstance(engine, DeviceEngine) or Manifest(self.root).entry(shard):
+        engine = self.engine or load_engine(self.recipe.engine)
+        if Manifest(self.root).entry(shard):  # committed: no need to wait for the device
             return self._make(shard, engine, on_rows)
-        # Before the shard is leased: who waits for the device keeps nobody from the shard.
+        # Before the shard is leased: another process may take it while this one waits.
         with sole_use(engine.device_id(), give_up=lambda: stopping.current().requested) as held:
             if not held:
                 return ShardReport(shard=shard, status="stopped")
@@ -76,29 +80,24 @@ class GenerateShard:
             tasks = partial(_tasks, manifest, shard, frames, self.recipe)
             limit, prepared = self.recipe.batch_size, prepared_frames()
             maker = BatchMaker(self.recipe, condition, engine, kept, prepared, limit)
-            if not isinstance(engine, DeviceEngine):
-                return _one_after_the_other(tasks(), maker)
             size = pin_batch_size(manifest, self.recipe, engine, maker.requests(tasks()))
-            return _side_by_side(tasks(), replace(maker, batch_size=size))
+            return _rows(tasks(), replace(maker, batch_size=size))
 
         return make_shard(manifest, shard, VARIANTS, about, produce, on_rows)
 
 
-def _one_after_the_other(tasks: Iterable[Task], maker: BatchMaker) -> Iterator[Row | Rejected]:
-    """The rows of a shard's tasks in order; raises ShardInterrupted between two batches."""
-    for batch in in_batches(tasks, maker.batch_size):
-        interrupt_if_stopped()
-        yield from maker.complete(maker.run(maker.prepare(batch)))
+def _rows(tasks: Iterable[Task], maker: BatchMaker) -> Iterator[Row | Rejected]:
+    """Yield the rows of tasks in order; raises ShardInterrupted between batches.
 
-
-def _side_by_side(tasks: Iterable[Task], maker: BatchMaker) -> Iterator[Row | Rejected]:
-    """The same, with several batches on their way; those that were begun are finished."""
+    Batches that were begun are finished first.
+    """
 
     def begin(batch: Batch) -> Batch:
         interrupt_if_stopped()
         return maker.begin(batch)
 
-    batches = overlapped(
+    run = overlapped if maker.engine.overlaps else _in_turn
+    batches = run(
         in_batches(tasks, maker.batch_size),
         prepare=maker.embed,
         begin=begin,
@@ -108,6 +107,19 @@ def _side_by_side(tasks: Iterable[Task], maker: BatchMaker) -> Iterator[Row | Re
     with closing(batches):
         for rows in batches:
             yield from rows
+
+
+def _in_turn(
+    items: Iterable[T],
+    *,
+    prepare: Callable[[T], Any],
+    begin: Callable[[Any], Any],
+    finish: Callable[[Any], Any],
+    complete: Callable[[Any], D],
+) -> Generator[D, None, None]:
+    """Run the four steps as `overlapped` does, but one batch after the other on this thread."""
+    for item in items:
+        yield complete(finish(begin(prepare(item))))
 
 
 def _tasks(manifest: Manifest, shard: Shard, frames: Entry, recipe: Recipe) -> Iterable[Task]:

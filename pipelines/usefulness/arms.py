@@ -15,8 +15,9 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.corruptions import Corruptions
 from nightrain.depthmodel.config import DepthConfig, RestorationConfig
 from nightrain.depthmodel.losses.mixtures import StudentLoss
-from nightrain.depthmodel.roles.config import StudentConfig, TrainConfig
-from nightrain.depthmodel.training.presets import checked, with_restoration, world_student
+from nightrain.depthmodel.roles.student import StudentRole
+from nightrain.depthmodel.training.config import TrainConfig, checked
+from nightrain.depthmodel.training.presets import with_restoration, world_student
 from nightrain.depthmodel.training.restoration_presets import world_restoration_network
 from nightrain.pipelines.usefulness.job import Share
 
@@ -178,7 +179,7 @@ def student_config(
     of the main arm shows. Raises InvalidRequest where it does not fit together.
     """
     base = world_student()
-    assert isinstance(base.role, StudentConfig)
+    assert isinstance(base.role, StudentRole)
     true_frames = arm.shown == "true-frames"
     share = arm.synthetic_share
     role = base.role.model_copy(

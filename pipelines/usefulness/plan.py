@@ -24,7 +24,7 @@ from nightrain.datasets.protocols.leakage import scenes_of
 from nightrain.datasets.shards.manifest import FRAMES, LABELS, Manifest
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.network.model import DepthModel
-from nightrain.depthmodel.roles.config import TrainConfig
+from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.run_folder import RunFolder, table_digests
 from nightrain.pipelines.depth.train_job import only_labels, recipe_folder
 from nightrain.pipelines.usefulness.arms import ARMS, Arm, arms_named, student_config

@@ -11,7 +11,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.shards.leases import Lease
 from nightrain.depthmodel.evaluation.results import Evaluation
-from nightrain.pipelines.depth.evaluation_job import MEDIAN_DEPTH
+from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
 from nightrain.pipelines.runs.stop import Stop
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 from nightrain.pipelines.usefulness.plan import Plan, known_arms, plan_study

@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Manifest
+from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
 from nightrain.depthmodel.evaluation.tables import ComparisonTable
 from nightrain.flows.cli import app
 from nightrain.pipelines.demo_job import DemoJob
-from nightrain.pipelines.depth.evaluation_job import MEDIAN_DEPTH
 from support.flow_server import MARKS, artifacts
 
 pytestmark = MARKS

@@ -80,7 +80,7 @@ def test_trainer_and_recipes_work_from_the_wheel(installed: Path, tmp_path: Path
     code = (
         "from transformers import Trainer\n"
         "from transformers.utils import is_datasets_available\n"
-        "from nightrain.pipelines.recipes.recipe import load_recipe\n"
+        "from nightrain.pipelines.recipes.recipe_file import load_recipe\n"
         "print(is_datasets_available(), load_recipe('weather').name)"
     )
     assert run_python(installed, code, tmp_path) == "True weather"

@@ -24,6 +24,7 @@ from nightrain.datasets.sources.kitti import KittiSource
 from nightrain.datasets.sources.nuscenes import NuScenesSource
 from nightrain.depthmodel.evaluation.results import Evaluation
 from nightrain.depthmodel.evaluation.settings import (
+    MEDIAN_DEPTH,
     EvaluationSettings,
     kitti_eigen,
     md4all_nuscenes,
@@ -32,7 +33,6 @@ from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.presets import world_depth
 from nightrain.pipelines.depth.evaluation_folder import ERROR_MAPS_FILE, evaluate_into
-from nightrain.pipelines.depth.evaluation_job import MEDIAN_DEPTH
 from nightrain.pipelines.depth.train_job import TrainJob, train_network
 from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import SerialExecutor

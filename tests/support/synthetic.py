@@ -14,7 +14,7 @@ from nightrain.datasets.io.images import JpegImage, encode_jpeg
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.sources.base import FrameRef
-from nightrain.pipelines.engines.base import Request, Variant
+from nightrain.pipelines.engines.base import HostEngine, Request, Variant
 from nightrain.pipelines.ingest.ingest_shard import ingest_work, plan_ingest
 from nightrain.pipelines.recipes.recipe import Recipe, SeverityRange
 from nightrain.pipelines.runs.executors import SerialExecutor
@@ -111,12 +111,9 @@ def recipe(*conditions: Condition, **changes: object) -> Recipe:
 
 
 @dataclass
-class TintEngine:
+class TintEngine(HostEngine):
     """An engine whose output is a pure function of the request, and that can be told to fail."""
 
-    name: str = "tint"
-    version: str = "1"
-    conditions: tuple[Condition, ...] = (Condition.NIGHT, Condition.FOG)
     fail_on: set[str] = field(default_factory=set)
     calls: list[list[str]] = field(default_factory=list)
 

@@ -39,25 +39,31 @@ _kept: list[tempfile.TemporaryDirectory] = []
 
 
 def write_recipe(folder: Path, **changes: object) -> Path:
-    """A recipe on the tiny family, in JSON, which is YAML."""
-    tiny = family("sd15")
+    """A recipe on the tiny family, in JSON, which is YAML; `engine` changes the engine's part."""
+    engine = {**tiny_engine(), **changes.pop("engine", {})}  # type: ignore[dict-item]
     values: dict[str, object] = {
         "name": "tiny",
-        "engine": "diffusion",
+        "engine": engine,
         "depth": "exact",
         "batch_size": 3,
-        "generation_width": 64,
         "conditions": {"night": {}, "rain": {}},
-        "diffusion": {
-            "base": {"id_or_folder": str(tiny / "base")},
-            "controls": [{"weights": {"id_or_folder": str(tiny / "controlnet-depth")}}],
-            "scheduler": "ddim",
-            "steps": 2,
-        },
     }
     path = folder / "recipe.yaml"
     path.write_text(json.dumps(values | changes))
     return path
+
+
+def tiny_engine() -> dict[str, object]:
+    """The section `engine` of a recipe on the tiny family."""
+    tiny = family("sd15")
+    return {
+        "name": "diffusion",
+        "generation_width": 64,
+        "base": {"id_or_folder": str(tiny / "base")},
+        "controls": [{"weights": {"id_or_folder": str(tiny / "controlnet-depth")}}],
+        "scheduler": "ddim",
+        "steps": 2,
+    }
 
 
 def weights(name: str, part: str) -> Weights:
@@ -80,14 +86,13 @@ def ip_adapter(name: str) -> IpAdapter:
 
 
 def settings(name: str = "sd15", **changes: Any) -> DiffusionSettings:
-    """Settings of a tiny family: one depth control, four steps, batches of three."""
+    """Settings of a tiny family: one depth control, four steps."""
     given: dict[str, Any] = {
         "family": name,
         "base": weights(name, "base"),
         "controls": (control(name),),
         "scheduler": "ddim",
         "steps": 4,
-        "batch_size": 3,
     }
     return DiffusionSettings(**(given | changes))
 

@@ -15,17 +15,14 @@ from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.config import PoseConfig
 from nightrain.depthmodel.losses.mixtures import StudentLoss
 from nightrain.depthmodel.network.model import DepthModel
-from nightrain.depthmodel.optimiser import OptimiserConfig
-from nightrain.depthmodel.roles.config import (
-    LIDAR_LOSS,
-    RestorerConfig,
-    StudentConfig,
-    TeacherConfig,
-    TrainConfig,
-)
+from nightrain.depthmodel.roles.restorer import RestorerRole
+from nightrain.depthmodel.roles.student import StudentRole
+from nightrain.depthmodel.roles.teacher import LIDAR_LOSS, TeacherRole
 from nightrain.depthmodel.training.checkpoint import checkpoints, load_checkpoint
+from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.loop import TrainReport, train
 from nightrain.depthmodel.training.metrics_log import read_metrics
+from nightrain.depthmodel.training.optimiser import OptimiserConfig
 from support.synthetic import SIZE, ingest_synthetic
 from support.tiny_depth_models import tiny_config
 from support.training import NeighbourSource, add_labels
@@ -44,7 +41,7 @@ def data(**changes: Any) -> TrainingSetConfig:
     return TrainingSetConfig.model_validate(fields)
 
 
-def run_config(role: TeacherConfig | StudentConfig | RestorerConfig, **changes: Any) -> TrainConfig:
+def run_config(role: TeacherRole | StudentRole | RestorerRole, **changes: Any) -> TrainConfig:
     """Ten frames in batches of 3: an epoch has 3 steps, and a run 4 epochs."""
     fields: dict[str, Any] = {
         "name": "tiny",
@@ -63,11 +60,11 @@ def run_config(role: TeacherConfig | StudentConfig | RestorerConfig, **changes: 
 
 
 def video_teacher(**changes: Any) -> TrainConfig:
-    return run_config(TeacherConfig(poses="network", pose=POSE), **changes)
+    return run_config(TeacherRole(poses="network", pose=POSE), **changes)
 
 
 def lidar_teacher(**changes: Any) -> TrainConfig:
-    role = TeacherConfig(supervision="lidar", loss=LIDAR_LOSS)
+    role = TeacherRole(supervision="lidar", loss=LIDAR_LOSS)
     return run_config(role, **{"data": data(lidar_depth=True)} | changes)
 
 
@@ -75,7 +72,7 @@ def student(role: dict[str, Any] | None = None, **changes: Any) -> TrainConfig:
     """A student of labels/tiny without a teacher's network, unless `role` names one."""
     fields = {"loss": StudentLoss(semantic=0.0), "num_unmasked_epochs": 0} | (role or {})
     shown = {"data": data(labels="tiny", neighbours=True)}
-    return run_config(StudentConfig(**fields), **shown | changes)
+    return run_config(StudentRole(**fields), **shown | changes)
 
 
 def train_tiny(config: TrainConfig, dataset: Path, run: Path, **watchers: Any) -> TrainReport:

@@ -100,7 +100,7 @@ def add_variants(root: Path, recipe: Recipe, numbers: tuple[int, ...] | None = N
         for e in Manifest(root).entries(FRAMES)
         if numbers is None or e.shard.number in numbers
     ]
-    engine = TintEngine(conditions=tuple(recipe.conditions))
+    engine = TintEngine()
     stop = Stop()
     run(root, shards, GenerateShard(root, recipe, engine), executor=SerialExecutor(stop), stop=stop)
 

@@ -8,16 +8,15 @@ from typing import Any
 
 import torch
 
-from nightrain.datasets.conditions import CONDITIONS, PROMPTED_CONDITIONS, Condition
+from nightrain.datasets.conditions import CONDITIONS
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.engines.diffusion.batch import Networks, Sample
 from nightrain.pipelines.engines.diffusion.brightness import to_mean_level
 from nightrain.pipelines.engines.diffusion.denoise import denoise
 from nightrain.pipelines.engines.diffusion.memory import largest_that_fits, run_padded
-from nightrain.pipelines.engines.diffusion.models.families import require
 from nightrain.pipelines.engines.diffusion.models.loading import Models, load_models
-from nightrain.pipelines.engines.diffusion.models.settings import VERSION, DiffusionSettings
+from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from nightrain.pipelines.engines.diffusion.output import Decoded, Picture, decode, unsafe_flags
 from nightrain.pipelines.engines.diffusion.samples import SampleMaker, check_request, strength_of
 from nightrain.pipelines.engines.diffusion.speed import make_decoder, make_networks
@@ -57,9 +56,7 @@ class DiffusionEngine:
     refused here; the models are loaded with the first request.
     """
 
-    name: str = "diffusion"
-    version: str = VERSION
-    conditions: tuple[Condition, ...] = PROMPTED_CONDITIONS
+    overlaps: bool = True
 
     def __init__(
         self,
@@ -67,9 +64,11 @@ class DiffusionEngine:
         *,
         device: str | None = None,
         offline: bool | None = None,
+        batch_size: int = 8,
     ) -> None:
-        require(settings)
+        settings.require_family()
         self.settings = settings
+        self.batch_size = batch_size  # of `generate` and `outcomes`
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._offline = offline
         self._models_in_use = threading.Lock()  # embedded with, or in float32 for a while
@@ -90,22 +89,20 @@ class DiffusionEngine:
         return torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
 
     def generate(self, requests: Sequence[Request]) -> list[Variant]:
-        """Make one variant per request, in order; raises DamagedInput for the first bad one."""
+        """Return one variant per request, in order; raises DamagedInput for the first bad one."""
         made = self.outcomes(requests)
         for outcome in made:
             if isinstance(outcome, DamagedInput):
                 raise outcome
         return [outcome for outcome in made if isinstance(outcome, Variant)]
 
-    def outcomes(
-        self, requests: Sequence[Request], batch_size: int | None = None
-    ) -> list[Variant | DamagedInput]:
+    def outcomes(self, requests: Sequence[Request]) -> list[Variant | DamagedInput]:
         """One variant or failure per request, in order: a bad picture costs only itself.
 
-        Raises as `embed` and `begin` do. `batch_size` is that of the settings where none is given.
+        Raises as `embed` and `begin` do.
         """
         embedded = self.embed(requests)
-        return self.finish(self.begin(embedded, batch_size or self.settings.batch_size))
+        return self.finish(self.begin(embedded, self.batch_size))
 
     def probe(self, request: Request, limit: int) -> int:
         """Largest batch size up to `limit` that fits into memory for requests such as this one.

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nightrain.datasets.conditions import PROMPTED_CONDITIONS
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.engines.diffusion.batch import Sample
@@ -122,7 +121,7 @@ def check_request(request: Request, settings: DiffusionSettings, multiple: int) 
 
 
 def _problem(request: Request, settings: DiffusionSettings) -> str:
-    if request.condition not in PROMPTED_CONDITIONS:
+    if request.condition not in settings.conditions:
         return f"condition {request.condition!r} is not offered"
     if not (math.isfinite(request.severity) and 0 <= request.severity <= 1):
         return f"severity is {request.severity}; expected a number in [0, 1]"

@@ -1,43 +1,37 @@
-"""`WeatherEngine`: requests in, variants out."""
+"""Weather engine: dispatches a request to the optics of its condition."""
 
 from collections.abc import Sequence
+from typing import assert_never
 
-import cv2
 import numpy as np
 
-from nightrain.datasets.conditions import SIMULATED_CONDITIONS, Condition, physical_values
-from nightrain.pipelines.engines.base import Request, Variant
+from nightrain.datasets.conditions import Condition, physical_values
+from nightrain.pipelines.engines.base import HostEngine, Request, Variant
 from nightrain.pipelines.engines.weather.checks import check_request
-from nightrain.pipelines.engines.weather.memory import keep_freed_pages
 from nightrain.pipelines.engines.weather.night import night
 from nightrain.pipelines.engines.weather.night_rain import night_rain
 from nightrain.pipelines.engines.weather.optics.optical_scene import Scene, read_scene
 from nightrain.pipelines.engines.weather.optics.photometry import expose, linear_to_srgb
 from nightrain.pipelines.engines.weather.optics.veil import fog
+from nightrain.pipelines.engines.weather.process import set_up_process
 from nightrain.pipelines.engines.weather.rain import rain
+from nightrain.pipelines.engines.weather.settings import WeatherSettings
 from nightrain.pipelines.engines.weather.snow import snow
 
 
-class WeatherEngine:
+class WeatherEngine(HostEngine):
     """Physics of night, rain, snow and fog on one clear frame and its dense depth; no weights.
 
     The bytes of a variant depend on its request alone: one generator per request, seeded by it.
     """
 
-    name: str = "weather"
-    version: str = "1"
-    conditions: tuple[Condition, ...] = SIMULATED_CONDITIONS
-
-    def __init__(self) -> None:
-        keep_freed_pages()
-        # One core per shard: pictures this small gain nothing from OpenCV's threads, which would
-        # wait for a core that another shard, or Prefect, is using.
-        cv2.setNumThreads(1)
+    def __init__(self, settings: WeatherSettings | None = None) -> None:
+        set_up_process()
 
     def generate(self, requests: Sequence[Request]) -> list[Variant]:
-        """Make one variant per request, in order; raises ValueError for a request it cannot."""
+        """Return one variant per request, in order; raises ValueError for an invalid request."""
         for request in requests:
-            check_request(request, self.conditions)
+            check_request(request, WeatherSettings.conditions)
         return [_variant(request) for request in requests]
 
 
@@ -61,5 +55,9 @@ def _picture(
             return linear_to_srgb(snow(scene, physical["snow_mm_per_h"], severity, rng))
         case Condition.NIGHT:
             return expose(night(scene, physical, severity, rng))
-        case _:
+        case Condition.NIGHT_RAIN:
             return expose(night_rain(scene, physical, severity, rng))
+        case Condition.CLEAR | Condition.DUSK:
+            raise ValueError(f"the weather engine does not generate {str(request.condition)!r}")
+        case _:
+            assert_never(request.condition)

@@ -16,11 +16,11 @@ from nightrain.depthmodel.config import AuxViewConfig, RestorationConfig, Strict
 from nightrain.depthmodel.losses.restoration import RestorerLoss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
-from nightrain.depthmodel.optimiser import OptimiserConfig
-from nightrain.depthmodel.roles.config import RestorerConfig, TrainConfig
-from nightrain.depthmodel.roles.restorer import Restorer
+from nightrain.depthmodel.roles.restorer import RestorerObjective, RestorerRole
+from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.loop import make_accelerator
 from nightrain.depthmodel.training.metrics_log import read_metrics
+from nightrain.depthmodel.training.optimiser import OptimiserConfig
 from nightrain.depthmodel.training.trainer import Trainer
 from support.synthetic import INTRINSICS, ingest_synthetic
 from support.tiny_depth_models import tiny_config, tiny_model
@@ -67,16 +67,16 @@ def restorer(
     fields: dict[str, Any] = {"target": "lidar", "base": root.parent / "base"} | role
     shown = {"data": sized(stereo="auxview" in parts)}
     return run_config(
-        RestorerConfig(**fields),
+        RestorerRole(**fields),
         model=tiny_config(input_size=SIZE, **parts),
         optimiser=OptimiserConfig(lr=RATES, num_warmup_steps=2),
         **shown | changes,
     )
 
 
-def begin(config: TrainConfig, root: Path, run: Path) -> tuple[Trainer, Restorer]:
+def begin(config: TrainConfig, root: Path, run: Path) -> tuple[Trainer, RestorerObjective]:
     trainer = Trainer(config, root, run, make_accelerator(config, "cpu"))
-    assert isinstance(trainer.objective, Restorer)
+    assert isinstance(trainer.objective, RestorerObjective)
     return trainer, trainer.objective
 
 

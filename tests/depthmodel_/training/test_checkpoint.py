@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from nightrain.datasets.errors import DiskFull, InvalidRequest
-from nightrain.depthmodel.optimiser import OptimiserConfig, make_optimizer, set_rate
 from nightrain.depthmodel.training import checkpoint as module
 from nightrain.depthmodel.training.checkpoint import (
     Checkpoint,
@@ -20,6 +19,7 @@ from nightrain.depthmodel.training.checkpoint import (
 )
 from nightrain.depthmodel.training.ema import Average
 from nightrain.depthmodel.training.metrics_log import METRICS, RunLog, read_metrics
+from nightrain.depthmodel.training.optimiser import OptimiserConfig, make_optimizer, set_rate
 
 
 def one(step: int) -> Checkpoint:

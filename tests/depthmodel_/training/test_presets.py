@@ -9,11 +9,11 @@ import torch
 from nightrain.depthmodel.config import BackboneConfig, Kind
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.presets import paper_depth, paper_pose
-from nightrain.depthmodel.roles.config import TeacherConfig, TrainConfig
-from nightrain.depthmodel.training.build import make_objective
+from nightrain.depthmodel.roles.teacher import TeacherRole
 from nightrain.depthmodel.training.checkpoint import checkpoints, load_checkpoint
+from nightrain.depthmodel.training.config import TrainConfig, checked
 from nightrain.depthmodel.training.loop import train
-from nightrain.depthmodel.training.presets import checked, paper_teacher
+from nightrain.depthmodel.training.presets import paper_teacher
 from nightrain.depthmodel.training.trainer import seeded
 from support.synthetic import ingest_synthetic
 from support.tiny_depth_models import tiny_config
@@ -23,7 +23,7 @@ from support.training import NeighbourSource
 def from_random_weights() -> TrainConfig:
     """paper_teacher as it is, but for the weights that a hub has."""
     preset = paper_teacher()
-    assert isinstance(preset.role, TeacherConfig)
+    assert isinstance(preset.role, TeacherRole)
     role = preset.role.model_copy(update={"pose": paper_pose(pretrained=False)})
     return preset.model_copy(update={"model": paper_depth(pretrained=False), "role": role})
 
@@ -31,7 +31,7 @@ def from_random_weights() -> TrainConfig:
 def test_the_papers_networks_are_assembled_at_their_size() -> None:
     config = from_random_weights()
     with torch.device("meta"):
-        objective = make_objective(config)
+        objective = config.objective()
         width, height = config.model.input_size
         prediction = objective.model(torch.zeros(1, 3, height, width))
     assert prediction.inverse_depth.shape == (1, 1, 518, 784)
@@ -54,7 +54,7 @@ def test_a_step_of_the_papers_run_in_small(kind: Kind, tmp_path: Path) -> None:
     assert train(config, tmp_path / "dataset", run, device="cpu").status == "finished"
     assert DepthModel.from_pretrained(run / "model").config == config.model
     seeded(config.seed, 0)
-    before = make_objective(config).trained.state_dict()
+    before = config.objective().trained.state_dict()
     after = load_checkpoint(checkpoints(run / "checkpoints")[-1]).parts["networks"]
     moved = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     for part in ("depth.backbone.", "depth.head.", "pose.backbone.", "pose.head."):
@@ -64,7 +64,7 @@ def test_a_step_of_the_papers_run_in_small(kind: Kind, tmp_path: Path) -> None:
 
 
 def in_small(config: TrainConfig, kind: Kind) -> TrainConfig:
-    assert isinstance(config.role, TeacherConfig)
+    assert isinstance(config.role, TeacherRole)
     pose = config.role.pose.model_copy(update={"size": "test", "hidden_channels": 8})
     backbone = BackboneConfig(kind=kind, size="test")
     model = config.model.model_copy(

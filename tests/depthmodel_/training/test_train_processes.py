@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nightrain.depthmodel.roles.config import TrainConfig
 from nightrain.depthmodel.training.checkpoint import checkpoints
+from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.metrics_log import read_metrics
 from support.tiny_depth_models import tiny_config
 from support.tiny_training import (

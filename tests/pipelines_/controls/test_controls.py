@@ -28,15 +28,16 @@ from nightrain.datasets.world.sensors.camera import View as WorldView
 from nightrain.datasets.world.sensors.camera import render
 from nightrain.datasets.world.sensors.rig import CAMERAS
 from nightrain.pipelines.controls.base import RelativeDepth, View, inverse_of_metric
-from nightrain.pipelines.controls.control_depth import ControlDepth, depth_source, require_makeable
 from nightrain.pipelines.controls.control_image import depth_control, depth_image
 from nightrain.pipelines.controls.edges import canny_edges, soft_edges
 from nightrain.pipelines.controls.given import GivenDepth
+from nightrain.pipelines.controls.load_source import load_depth_source
 from nightrain.pipelines.controls.polarity import (
     assert_near_is_white,
     assert_source_is_near_white,
     near_is_white_lead,
 )
+from nightrain.pipelines.controls.settings import ControlDepth, require_control_kinds
 from nightrain.pipelines.controls.trained_model import TeacherDepth
 from support.paths import ROOT
 from support.synthetic import INTRINSICS, SIZE, ground_depth_m, picture
@@ -260,19 +261,17 @@ def test_a_teachers_metres_become_inverse_depth_of_the_pictures_size() -> None:
 
 def test_a_teacher_without_a_folder_is_a_sentence() -> None:
     with pytest.raises(InvalidRequest, match="no folder /nowhere/at/all"):
-        _ = depth_source(
-            ControlDepth(source="teacher", teacher="/nowhere/at/all").model_dump_json()
-        ).name
+        _ = load_depth_source(ControlDepth(source="teacher", teacher="/nowhere/at/all")).name
     for wrong in ({"source": "teacher"}, {"source": "midas", "teacher": "/folder"}):
         with pytest.raises(ValidationError, match="names the folder of source `teacher`"):
             ControlDepth.model_validate(wrong)
 
 
 def test_kinds_that_nothing_draws_are_refused() -> None:
-    require_makeable(["depth", "canny", "softedge"])
+    require_control_kinds(["depth", "canny", "softedge"])
     for kind in ("pose", "normal", "segment"):
-        with pytest.raises(InvalidRequest, match=f"kind '{kind}'.*depth, canny or softedge"):
-            require_makeable(["depth", kind])
+        with pytest.raises(InvalidRequest, match=f"kind '{kind}'.*depth, canny, softedge"):
+            require_control_kinds(["depth", kind])
 
 
 def _road_depth_m(height: int, width: int) -> np.ndarray:

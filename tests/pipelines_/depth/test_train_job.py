@@ -14,7 +14,9 @@ from nightrain.depthmodel.losses.mixtures import StudentLoss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.model_folder import read_card
-from nightrain.depthmodel.roles.config import RestorerConfig, StudentConfig, TeacherConfig
+from nightrain.depthmodel.roles.restorer import RestorerRole
+from nightrain.depthmodel.roles.student import StudentRole
+from nightrain.depthmodel.roles.teacher import TeacherRole
 from nightrain.depthmodel.training.preset_registry import PRESETS, load_preset
 from nightrain.pipelines.depth.train_job import (
     TrainJob,
@@ -43,10 +45,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def tiny_presets(monkeypatch: pytest.MonkeyPatch) -> None:
-    role = StudentConfig(start="teacher", num_unmasked_epochs=0, loss=StudentLoss())
+    role = StudentRole(start="teacher", num_unmasked_epochs=0, loss=StudentLoss())
     neighbours = data(neighbours=True)
     # As a preset has it: checked when labels and folders are put in.
-    tiny = run_config(TeacherConfig(), data=neighbours).model_copy(update={"role": role})
+    tiny = run_config(TeacherRole(), data=neighbours).model_copy(update={"role": role})
     monkeypatch.setitem(PRESETS, "world-student", lambda: tiny)
     monkeypatch.setitem(PRESETS, "world-lidar-teacher", lidar_teacher)
 
@@ -74,7 +76,7 @@ def test_a_job_puts_labels_variants_and_numbers_into_the_preset(root: Path) -> N
     ).config()
     assert config.data.labels == "tiny" and config.data.recipes == (recipe().folder,)
     assert (config.num_steps, config.batch_size, config.num_workers, config.seed) == (3, 2, 1, 9)
-    assert isinstance(config.role, StudentConfig)
+    assert isinstance(config.role, StudentRole)
     assert config.role.teacher == (root.parent / "teacher").resolve()
     assert job(root, "world-lidar-teacher").config().num_steps == lidar_teacher().num_steps
 
@@ -85,9 +87,9 @@ def test_a_job_puts_labels_variants_and_numbers_into_the_preset(root: Path) -> N
         ({"preset": "moon-teacher"}, "no preset 'moon-teacher'; choose one of demo-teacher"),
         (
             {"preset": "world-lidar-teacher", "variants": ("test",)},
-            "sees clear frames alone, without",
+            "trains a teacher, which does not accept --variants",
         ),
-        ({"preset": "world-lidar-teacher", "labels": "tiny"}, "sees clear frames alone, without"),
+        ({"preset": "world-lidar-teacher", "labels": "tiny"}, "does not accept --labels"),
         ({}, "role.teacher: to start from a teacher, name its folder"),
         ({"variants": ("fog",)}, "no variants called 'fog'; there are: test-"),
     ],
@@ -170,11 +172,11 @@ def test_a_restorer_starts_from_a_base_and_nobody_else_does(root: Path, tmp_path
     tiny_model(seed=5, input_size=SIZE).save_pretrained(base, CARD)
     job = TrainJob(preset="world-base", dataset=root, out=tmp_path / "run", base=base)
     role = job.config().role
-    assert isinstance(role, RestorerConfig) and role.base == base
+    assert isinstance(role, RestorerRole) and role.base == base
     assert " --base base" in job.command
-    with pytest.raises(InvalidRequest, match="starts from no base"):
+    with pytest.raises(InvalidRequest, match="does not accept --base"):
         job.model_copy(update={"preset": "world-lidar-teacher"}).config()
-    with pytest.raises(InvalidRequest, match="sees clear frames alone"):
+    with pytest.raises(InvalidRequest, match="does not accept --labels; it accepts --base"):
         job.model_copy(update={"labels": "tiny"}).config()
 
 
@@ -188,7 +190,7 @@ def test_restoring_presets_are_assembled_at_their_size(name: str) -> None:
     model = config.model.without_pretrained()
     with torch.device("meta"):
         network = DepthModel(model)
-        network.freeze(config.role.frozen if isinstance(config.role, RestorerConfig) else ())
+        network.freeze(config.role.frozen if isinstance(config.role, RestorerRole) else ())
         prediction = network.train()(torch.zeros(1, 3, height, width))
     assert prediction.inverse_depth.shape == (1, 1, height, width)
     assert any(parameter.requires_grad for parameter in network.parameters())

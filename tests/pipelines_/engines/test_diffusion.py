@@ -18,8 +18,9 @@ from support.tiny_diffusion import control, ip_adapter, picture, request, settin
 
 
 def make(**changes: Any) -> DiffusionEngine:
-    name = changes.pop("family", "sd15")
-    return DiffusionEngine(settings(name, **changes), device="cpu", offline=True)
+    name, size = changes.pop("family", "sd15"), changes.pop("batch_size", 3)
+    wanted = settings(name, **changes)
+    return DiffusionEngine(wanted, device="cpu", offline=True, batch_size=size)
 
 
 def digests(variants: Sequence[Variant]) -> list[str]:

@@ -23,7 +23,8 @@ WHOLE = [0, 1, 3, 5]  # before 0.3 x 6, from 0.9 x 6 on, and every second step b
 
 
 def engine(name: str = "sd15", **changes: Any) -> DiffusionEngine:
-    return DiffusionEngine(settings(name, **{"steps": STEPS} | changes), device="cpu", offline=True)
+    wanted = settings(name, **{"steps": STEPS} | changes)
+    return DiffusionEngine(wanted, device="cpu", offline=True, batch_size=3)
 
 
 def latents(made_by: DiffusionEngine, wanted: DiffusionSettings | None = None) -> torch.Tensor:
@@ -124,7 +125,7 @@ def test_inner_levels_of_unet_and_controlnet_run_at_whole_steps_only() -> None:
 
 
 def test_a_cached_picture_depends_on_its_request_alone() -> None:
-    cached = engine(feature_cache=CACHE, batch_size=3)
+    cached = engine(feature_cache=CACHE)
     requests = [request(n) for n in range(4)]
     together = [v.image for v in cached.generate(requests)]
     for number in (3, 0):

@@ -15,10 +15,10 @@ from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.sources.base import FrameRef
 from nightrain.pipelines.controls import trained_model as teachers
 from nightrain.pipelines.engines.base import Request
-from nightrain.pipelines.engines.weather import WeatherEngine
+from nightrain.pipelines.engines.weather.engine import WeatherEngine
 from nightrain.pipelines.generate.prepare import prepare_frame
 from nightrain.pipelines.generate.preview import preview_lines
-from nightrain.pipelines.recipes.recipe import load_recipe
+from nightrain.pipelines.recipes.recipe_file import load_recipe
 from nightrain.pipelines.runs.run import RunReport
 from support.synthetic import (
     INTRINSICS,
@@ -81,7 +81,7 @@ def only(report: RunReport) -> dict[str, int]:
 def test_a_network_finds_the_depth_of_frames_that_have_none(
     stills: Path, road: dict[str, Any], tmp_path: Path
 ) -> None:
-    path = write_recipe(tmp_path, control_depth=road)
+    path = write_recipe(tmp_path, engine={"control_depth": road})
     report = make(stills, path)
     assert report.num_rows == 2 * NUM_FRAMES and not report.num_quarantined
     names = {row["depth_source"] for row in all_rows(stills).values()}
@@ -115,13 +115,13 @@ def test_depth_is_made_dense_only_where_it_is_looked_at(road: dict[str, Any]) ->
     source = SyntheticSource(1)
     frame = source.load(source.ref(0))
     assert prepare_frame(frame, recipe()).depth_source == "exact"
-    tiny: dict[str, Any] = {"engine": "diffusion", "generation_width": 64}
-    given = prepare_frame(frame, recipe(**tiny, diffusion={}))
+    tiny: dict[str, Any] = {"name": "diffusion", "generation_width": 64}
+    given = prepare_frame(frame, recipe(engine=tiny))
     assert given.depth_m is not None and given.depth_source == "exact"
-    seen = prepare_frame(frame, recipe(**tiny, diffusion={}, control_depth=road))
+    seen = prepare_frame(frame, recipe(engine={**tiny, "control_depth": road}))
     assert seen.depth_m is None and seen.depth_source.startswith("network:road@")
     canny = {"controls": [{"weights": {"id_or_folder": "a/b"}, "kind": "canny"}]}
-    edges = prepare_frame(frame, recipe(**tiny, diffusion=canny))
+    edges = prepare_frame(frame, recipe(engine={**tiny, **canny}))
     assert edges.depth_m is None and edges.depth_source == "none"
 
 
@@ -130,7 +130,9 @@ def test_a_control_by_a_teacher_of_ours(
 ) -> None:
     trained = Trained()
     monkeypatch.setattr(teachers, "_load", lambda folder: trained)
-    path = write_recipe(tmp_path, control_depth={"source": "teacher", "teacher": "/models/ours"})
+    path = write_recipe(
+        tmp_path, engine={"control_depth": {"source": "teacher", "teacher": "/models/ours"}}
+    )
     report = make(stills, path)
     assert report.num_rows == 2 * NUM_FRAMES
     rows = all_rows(stills).values()
@@ -153,7 +155,7 @@ def test_a_network_upside_down_fails_the_run_and_not_every_sample(
         folder = save_road_dpt(tmp_path / "flipped", upside_down=True)
         depth = {"source": "network", "network": {"id_or_folder": str(folder)}}
         depth |= {"tile_grid": 2} if source == "tiles" else {}
-    path = write_recipe(tmp_path, control_depth=depth)
+    path = write_recipe(tmp_path, engine={"control_depth": depth})
     with pytest.raises(WrongPolarity, match=r"on 5 frames: the road .* upside down"):
         make(stills, path)
     assert not Manifest(stills).tables("variants")
@@ -170,5 +172,5 @@ def test_kinds_that_nothing_draws_are_refused_before_anything_is_looked_for(
         "controls": [{"weights": {"id_or_folder": str(family("sd15"))}}, {"weights": net}],
     }
     diffusion["controls"][1]["kind"] = kind  # type: ignore[index]
-    with pytest.raises(InvalidRequest, match=f"No control image of the kind '{kind}'"):
-        load_recipe(str(write_recipe(tmp_path, diffusion=diffusion)))
+    with pytest.raises(InvalidRequest, match=f"Control images of the kind '{kind}' cannot"):
+        load_recipe(str(write_recipe(tmp_path, engine=diffusion)))

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.weights import Weights
 from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
-from nightrain.pipelines.engines.diffusion.models.families import FAMILIES, generation_size, require
+from nightrain.pipelines.engines.diffusion.models.families import FAMILIES, generation_size
 from nightrain.pipelines.engines.diffusion.models.loading import load_models
 from nightrain.pipelines.engines.diffusion.models.settings import (
     Control,
@@ -65,7 +65,7 @@ def test_a_union_serves_each_kind_once_and_all_with_one_network() -> None:
     }
     for said, controls in pairs.items():
         with pytest.raises(InvalidRequest, match=said):
-            require(DiffusionSettings(family="sdxl-union", controls=controls))
+            DiffusionSettings(family="sdxl-union", controls=controls).require_family()
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_tiny_decoder_takes_the_place_of_the_vae(tmp_path: Path) -> None:
 def test_generation_sizes_keep_the_aspect(
     native: tuple[int, int], name: str, expected: tuple[int, int] | None
 ) -> None:
-    width, height = generation_size(native, DiffusionSettings(family=name))  # type: ignore
+    width, height = generation_size(native, name)  # type: ignore
     assert width % 8 == 0 and height % 8 == 0
     assert width / height == pytest.approx(native[0] / native[1], rel=0.01)
     assert width * height <= FAMILIES[name].largest_pixels  # type: ignore[index]
@@ -226,6 +226,6 @@ def test_generation_sizes_keep_the_aspect(
 
 
 def test_settings_and_capabilities_are_light_to_import() -> None:
-    code = "import sys, nightrain.pipelines.engines.diffusion.models.families; print(*sys.modules)"
+    code = "import sys, nightrain.pipelines.engines.diffusion.models.settings; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "diffusers", "transformers", "cv2", "numpy"} & set(run.stdout.split())

@@ -25,11 +25,12 @@ from nightrain.pipelines.engines.diffusion.models.random_family import (
     IP_ADAPTER_FILE,
     write_tiny_family,
 )
+from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
+from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.generate.replay import psnr_db, replay
 from nightrain.pipelines.ingest.job import ingest
-from nightrain.pipelines.recipes.engine_registry import load_engine
-from nightrain.pipelines.recipes.recipe import built_in_recipes, load_recipe
+from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
@@ -97,7 +98,7 @@ def test_the_probed_batch_size_is_that_of_every_call_row_and_replay(
     root, calls, rows = tmp_path / "dataset", [], []
     shutil.copytree(prepared / "dataset", root)
     recipe = load_recipe(str(prepared / "recipe.yaml"))
-    engine = load_engine(recipe)
+    engine = load_engine(recipe.engine)
     assert isinstance(engine, DiffusionEngine)
     monkeypatch.setattr(
         DiffusionEngine, "probe", lambda _, request, limit: calls.append(limit) or 2
@@ -124,7 +125,7 @@ def test_a_settled_size_that_does_not_fit_here_splits_and_marks(
     recipe = load_recipe(str(prepared / "recipe.yaml"))
     name = f"variants/{recipe.folder}"
     pin(root, name, pinned(made, name) or {})  # by a larger device, before it was interrupted
-    engine = load_engine(recipe)
+    engine = load_engine(recipe.engine)
     assert isinstance(engine, DiffusionEngine)
 
     def too_small(_: object, arguments: tuple) -> None:
@@ -149,7 +150,7 @@ def test_a_stopped_run_goes_on_and_makes_the_same(
 ) -> None:
     root, stop, calls = tmp_path / "dataset", Stop(), []
     shutil.copytree(prepared / "dataset", root)
-    engine = load_engine(load_recipe(str(prepared / "recipe.yaml")))
+    engine = load_engine(load_recipe(str(prepared / "recipe.yaml")).engine)
     assert isinstance(engine, DiffusionEngine)
 
     def signal_at_third(*_: object) -> None:
@@ -180,7 +181,7 @@ def test_other_weights_are_another_recipe_and_replay_says_so(made: Path, tmp_pat
         "scheduler": "ddim",
         "steps": 2,
     }
-    recipe = write_recipe(tmp_path, diffusion=diffusion)
+    recipe = write_recipe(tmp_path, engine=diffusion)
     shutil.copytree(family("sd15") / "base", tmp_path / "base")
     first = load_recipe(str(recipe))
     root = tmp_path / "dataset"
@@ -202,7 +203,7 @@ def test_psnr_of_known_pictures() -> None:
 def test_pictures_are_stored_at_the_recipes_size(prepared: Path, tmp_path: Path) -> None:
     root = tmp_path / "dataset"
     shutil.copytree(prepared / "dataset", root)
-    recipe = write_recipe(tmp_path, size=[32, 20], generation_width=64)
+    recipe = write_recipe(tmp_path, size=[32, 20], engine={"generation_width": 64})
     make(root, recipe)
     frame = next(iter(all_rows(root, FRAMES).values()))
     for row in all_rows(root).values():
@@ -211,19 +212,19 @@ def test_pictures_are_stored_at_the_recipes_size(prepared: Path, tmp_path: Path)
 
 
 def test_what_cannot_be_made_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    missing = write_recipe(tmp_path, diffusion={"base": {"id_or_folder": str(tmp_path / "no")}})
+    missing = write_recipe(tmp_path, engine={"base": {"id_or_folder": str(tmp_path / "no")}})
     with pytest.raises(InvalidRequest, match="no"):
         load_recipe(str(missing))
-    turbo = write_recipe(tmp_path, diffusion={"family": "sd-turbo", "steps": 30})
+    turbo = write_recipe(tmp_path, engine={"family": "sd-turbo", "steps": 30})
     with pytest.raises(InvalidRequest, match="does not offer"):
         load_recipe(str(turbo))
-    lost = write_recipe(tmp_path, engine="weather")
-    with pytest.raises(InvalidRequest, match="belongs to the engine of that name"):
+    lost = write_recipe(tmp_path, engine={"name": "weather"})
+    with pytest.raises(InvalidRequest, match=r"engine\.base: Extra inputs are not permitted"):
         load_recipe(str(lost))
 
 
 def test_a_recipe_that_needs_captions_says_how_to_make_them(prepared: Path, tmp_path: Path) -> None:
-    recipe = write_recipe(tmp_path, captioner="blip2")
+    recipe = write_recipe(tmp_path, engine={"captioner": "blip2"})
     report = make(prepared / "dataset", recipe)
     assert report.num_rows == 0 and report.failed
     assert all("nightrain caption" in failure for failure in report.failed)
@@ -243,8 +244,8 @@ def test_built_in_recipes_are_whole_and_have_names_of_their_own(
     recipe = load_recipe(name)
     assert recipe.folder.startswith(f"{name}-") and recipe.engine_version.startswith("1-")
     assert recipe.working_size((1600, 900)) == recipe.size_for((1600, 900)) == (768, 432)
-    assert recipe.diffusion is not None
-    loose = [w.id_or_folder for w in recipe.diffusion.all_weights() if not w.is_pinned]
+    assert isinstance(recipe.engine, DiffusionSettings)
+    loose = [w.id_or_folder for w in recipe.engine.all_weights() if not w.is_pinned]
     assert loose == ([unpinned] if unpinned else [])
 
 
@@ -262,12 +263,12 @@ def test_weights_without_a_commit_are_another_recipe_at_another_commit(
 
 
 def test_a_control_of_a_network_needs_its_weights(tmp_path: Path) -> None:
-    wrong = write_recipe(tmp_path, control_depth={"source": "network"})
+    wrong = write_recipe(tmp_path, engine={"control_depth": {"source": "network"}})
     with pytest.raises(InvalidRequest, match="names the weights of source"):
         load_recipe(str(wrong))
     lost = {"source": "network", "network": {"id_or_folder": str(tmp_path / "gone")}}
     with pytest.raises(InvalidRequest, match="gone"):
-        load_recipe(str(write_recipe(tmp_path, control_depth=lost)))
+        load_recipe(str(write_recipe(tmp_path, engine={"control_depth": lost})))
 
 
 def test_a_control_by_a_network_in_tiles(prepared: Path, made: Path, tmp_path: Path) -> None:
@@ -275,7 +276,7 @@ def test_a_control_by_a_network_in_tiles(prepared: Path, made: Path, tmp_path: P
     depth = {"source": "network", "network": {"id_or_folder": str(network)}, "tile_grid": 2}
     root = tmp_path / "dataset"
     shutil.copytree(prepared / "dataset", root)
-    report = make(root, write_recipe(tmp_path, control_depth=depth))
+    report = make(root, write_recipe(tmp_path, engine={"control_depth": depth}))
     assert report.num_rows == 2 * NUM_FRAMES and not report.failed
     before = {r["frame_id"] + r["condition"]: r["image_sha256"] for r in all_rows(made).values()}
     for row in all_rows(root).values():
@@ -340,9 +341,8 @@ def test_six_real_cameras_with_completed_depth_as_control(tmp_path: Path) -> Non
         tmp_path,
         depth="lidar",
         size=320,
-        generation_width=256,
         conditions={"night": {}},
-        diffusion=diffusion,
+        engine={**diffusion, "generation_width": 256},
     )
     report = make(root, recipe, include_evaluation_scenes=True)
     assert report.num_rows == 6 and not report.failed and verify(root).accepted

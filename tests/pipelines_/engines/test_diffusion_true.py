@@ -68,11 +68,11 @@ def test_one_image_by_the_true_architecture(tmp_path: Path) -> None:
             ),
             steps=1,
             guidance=1.0,
-            batch_size=1,
             dtype="bfloat16",
         ),
         device="cpu",
         offline=True,
+        batch_size=1,
     )
     pipe, nets = engine.models.pipe, engine.models.controlnets
     embedder = engine.models.condition_embedders[0]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.conditions import SIMULATED_CONDITIONS, Condition, physical_values
-from nightrain.pipelines.engines.base import Engine, Request
-from nightrain.pipelines.engines.weather import WeatherEngine
+from nightrain.pipelines.engines.base import Engine, Request, Variant
+from nightrain.pipelines.engines.weather.engine import WeatherEngine
 from nightrain.pipelines.engines.weather.night import light_up, seen_at_night
 from nightrain.pipelines.engines.weather.optics import veil as air
 from nightrain.pipelines.engines.weather.optics.ground import fit_ground, surface_normals
@@ -32,6 +32,7 @@ from nightrain.pipelines.engines.weather.rain import (
     rain_shower,
     size_slope_per_mm,
 )
+from nightrain.pipelines.engines.weather.settings import WeatherSettings
 from nightrain.pipelines.engines.weather.snow import snow_cover, snow_extinction_per_m
 
 SEVERITIES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -453,12 +454,14 @@ def test_lamps_are_mirrored_on_wet_ground_only():
 
 
 def test_the_engine_keeps_the_contract():
-    engine: Engine = WeatherEngine()
-    assert engine.name == "weather"
-    assert engine.conditions == SIMULATED_CONDITIONS
-    assert engine.generate([]) == []
-    made = engine.generate([request(condition=c) for c in engine.conditions])
-    for variant, condition in zip(made, engine.conditions, strict=True):
+    settings = WeatherSettings()
+    engine: Engine = settings.build()
+    assert settings.conditions == SIMULATED_CONDITIONS
+    assert engine.finish(engine.begin(engine.embed([]), 8)) == []
+    requests = [request(condition=c) for c in settings.conditions]
+    made = engine.finish(engine.begin(engine.embed(requests), 8))
+    for variant, condition in zip(made, settings.conditions, strict=True):
+        assert isinstance(variant, Variant)
         assert variant.image.dtype == np.uint8
         assert variant.image.shape == (180, 320, 3)
         assert variant.physical == physical_values(condition, 0.5)

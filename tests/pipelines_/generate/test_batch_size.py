@@ -32,6 +32,7 @@ NAME = f"variants/{RECIPE.folder}"
 class FakeDevice(TintEngine):
     """The tint engine with a device; a batch that holds a sample of `fail_on` fails to begin."""
 
+    overlaps: bool = True
     fits: int = 3
     device: str = ""
     on: Callable[[str], None] = lambda step: None

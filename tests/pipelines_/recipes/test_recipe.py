@@ -6,7 +6,7 @@ import pytest
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.pipelines.recipes.recipe import built_in_recipes, load_recipe
+from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
 from support.synthetic import recipe
 
 GOOD = "name: mine\nengine: weather\nconditions:\n  fog: {lowest: 0.1, highest: 0.2}\n"
@@ -49,16 +49,17 @@ def test_a_file_and_a_built_in_recipe_load(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("name: [", "no YAML"),
+        ("name: [", "not valid YAML"),
         ("name: mine", "conditions"),
         (GOOD.replace("fog", "hail"), "hail"),
-        (GOOD.replace("fog", "clear"), "clear"),
+        (GOOD.replace("fog", "clear"), "'weather' does not generate 'clear'"),
+        (GOOD.replace("fog", "dusk"), "'weather' does not generate 'dusk'; it generates night"),
         (GOOD.replace("0.2", "1.2"), "less than or equal to 1"),
         (GOOD.replace("0.1", "0.3"), "above highest"),
         (GOOD.replace("mine", "../mine"), "name"),
         (GOOD + "colour: red\n", "colour"),
         (GOOD + "size: [8, 8]\n", "16 to 8192"),
-        ("!!python/object/apply:os.system [echo]", "no YAML"),
+        ("!!python/object/apply:os.system [echo]", "not valid YAML"),
     ],
 )
 def test_a_bad_recipe_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:

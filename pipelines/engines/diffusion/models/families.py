@@ -1,14 +1,14 @@
-"""What each family of models can do; settings that ask for more are refused before loading."""
+"""Model families: what each can do, and the image sizes that it was trained for."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from nightrain.datasets.errors import InvalidRequest
-from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings, Family
+Family = Literal["sd15", "sd21", "sd-turbo", "sdxl", "sdxl-turbo", "sdxl-union"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a family can do, with the classes and sizes that go with it."""
+    """Capabilities of a family, with its pipeline class and image sizes."""
 
     pipeline: str  # class that model_index.json must name
     controlnet: bool = True
@@ -61,52 +61,13 @@ FAMILIES: dict[Family, Capabilities] = {
 }
 
 
-def require(settings: DiffusionSettings) -> Capabilities:
-    """What the family of these settings can do; raises InvalidRequest where they ask for more."""
-    can = FAMILIES[settings.family]
-    refused = _lacking(settings, can)
-    if refused:
-        able = [name for name, other in FAMILIES.items() if not _lacking(settings, other)]
-        hint = "" if can.negative_prompt else " Its guidance must be 1 or less."
-        raise InvalidRequest(
-            f"The family {settings.family!r} does not offer: {', '.join(refused)}.{hint} "
-            f"Families that do: {', '.join(able) or 'none'}."
-        )
-    if can.one_net and len({c.weights for c in settings.controls}) > 1:
-        raise InvalidRequest(
-            "The family 'sdxl-union' serves every control with one network: give the same "
-            "weights to each of its controls, or take the family 'sdxl'."
-        )
-    if can.one_net and len({c.kind for c in settings.controls}) < len(settings.controls):
-        raise InvalidRequest("The family 'sdxl-union' takes each kind of control once.")
-    if settings.style_pool and settings.ip_adapter is None:
-        raise InvalidRequest("style_pool needs an ip_adapter: nothing else looks at a style image.")
-    return can
+def generation_size(native: tuple[int, int], family: Family, multiple: int = 8) -> tuple[int, int]:
+    """Return (width, height) divisible by `multiple`, of about the family's default area.
 
-
-def _lacking(settings: DiffusionSettings, can: Capabilities) -> list[str]:
-    """What the settings ask for and a family cannot do."""
-    wishes = {
-        "a ControlNet": (bool(settings.controls), can.controlnet),
-        "several controls": (len(settings.controls) > 1, can.several_controls),
-        "image2image with a strength": (settings.mode == "image2image", can.strength),
-        "an IP-Adapter": (settings.ip_adapter is not None, can.ip_adapter),
-        "a safety checker": (settings.safety_checker, can.safety_checker),
-        "guidance with a negative prompt": (settings.guided, can.negative_prompt),
-        f"{settings.steps} steps": (settings.steps > can.most_steps, False),
-    }
-    return [wish for wish, (asked, offered) in wishes.items() if asked and not offered]
-
-
-def generation_size(
-    native: tuple[int, int], settings: DiffusionSettings, multiple: int = 8
-) -> tuple[int, int]:
-    """(width, height) divisible by `multiple`, of about the family's default area.
-
-    Among the sizes near that area, the one whose aspect is nearest to the frame's: nuScenes'
+    Of the sizes near that area it is the one with the aspect nearest to the frame's: nuScenes'
     1600x900 gives exactly 16:9, RobotCar's 1280x960 exactly 4:3.
     """
-    width, height = FAMILIES[settings.family].default_size
+    width, height = FAMILIES[family].default_size
     area, aspect = width * height, native[0] / native[1]
 
     def misfit(size: tuple[int, int]) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.weights import Found, Weights, resolve
-from nightrain.pipelines.engines.diffusion.models.families import Capabilities, require
+from nightrain.pipelines.engines.diffusion.models.families import Capabilities
 from nightrain.pipelines.engines.diffusion.models.lora import add_lora
 from nightrain.pipelines.engines.diffusion.models.quiet import without_progress_bars
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings, IpAdapter
@@ -77,7 +77,7 @@ def load_models(
 
     Raises InvalidRequest for what is missing, unsafe or does not fit.
     """
-    can = require(settings)
+    can = settings.require_family()
     found = _find(settings, offline)
     _check_base(found["base"], settings, can)
     dtype = getattr(torch, settings.dtype)

@@ -1,14 +1,31 @@
-"""What a recipe says to the diffusion engine: models, guidance, scheduler, precision."""
+"""Settings of the diffusion engine: models, controls, guidance, scheduler, precision."""
 
-from typing import Annotated, Literal
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nightrain.depthmodel.weights import Weights
+from nightrain.datasets.conditions import PROMPTED_CONDITIONS, Condition
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.depthmodel.weights import Weights, weights_name
+from nightrain.pipelines.controls.settings import ControlDepth, require_control_kinds
+from nightrain.pipelines.engines.diffusion.models.families import (
+    FAMILIES,
+    Capabilities,
+    Family,
+    generation_size,
+)
+from nightrain.pipelines.engines.engine_settings import (
+    ConditioningInputs,
+    EngineSettings,
+    Size,
+    at_width,
+)
 
 NEGATIVE_PROMPT = "lowres, blurry, distorted, cartoon, painting, text, watermark"
 VERSION = "1"  # raised when the same request and settings give other bytes
-Family = Literal["sd15", "sd21", "sd-turbo", "sdxl", "sdxl-turbo", "sdxl-union"]
 SchedulerName = Literal[
     "ddim",
     "ddim-trailing",
@@ -81,8 +98,14 @@ class FeatureCache(_Part):
         return self
 
 
-class DiffusionSettings(_Part):
-    """Everything that decides a picture of this engine beside the request itself."""
+class DiffusionSettings(EngineSettings):
+    """Settings of the diffusion engine: with the request, they decide an image."""
+
+    name: Literal["diffusion"] = "diffusion"
+    engine_class: ClassVar[str] = "nightrain.pipelines.engines.diffusion.engine:DiffusionEngine"
+    conditions: ClassVar[tuple[Condition, ...]] = PROMPTED_CONDITIONS
+    uses_gpu: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "diffusers", "transformers")
 
     family: Family = "sd15"
     base: Weights = Weights(
@@ -106,12 +129,16 @@ class DiffusionSettings(_Part):
     style_pool: str | None = None  # folder of real images: <style_pool>/night/*.jpg
     night_level: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None  # mean of a night image
     safety_checker: bool = False
-    batch_size: Annotated[int, Field(ge=1, le=256)] = 8
     decode_batch_size: Annotated[int, Field(ge=1, le=256)] = 4
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     channels_last: bool = False
     compile: Literal["off", "default", "max-autotune"] = "off"
-    # Lossy: faster, and other pictures.
+    # Width of the generated image, with the frame's aspect; None: the family's own size
+    generation_width: Annotated[int, Field(ge=16, le=8192)] | None = None
+    control_depth: ControlDepth = ControlDepth()
+    captioner: Literal["metadata", "blip2", "small"] = "metadata"
+    varied_prompts: bool = False  # draw the condition's phrase by the sample's seed
+    # Faster, at the price of other images:
     guidance_until: Share = 1.0  # of the whole schedule; no guidance after it
     tiny_decoder: Weights | None = None
     feature_cache: FeatureCache | None = None
@@ -152,3 +179,77 @@ class DiffusionSettings(_Part):
     def guided(self) -> bool:
         """Whether any step uses classifier-free guidance."""
         return self.guidance > 1.0 and self.guidance_until > 0.0
+
+    @property
+    def needs_depth(self) -> bool:
+        """Whether a control image shows the frame's own depth."""
+        return self.conditioning.depth_is_given
+
+    @property
+    def conditioning(self) -> ConditioningInputs:
+        """One control image per ControlNet, and a prompt."""
+        return ConditioningInputs(
+            controls=tuple(control.kind for control in self.controls),
+            control_depth=self.control_depth,
+            captioner=self.captioner,
+            varied_prompts=self.varied_prompts,
+        )
+
+    def working_size(self, frame_size: Size) -> Size:
+        """Return the size of generated images: `generation_width`, or the family's own size."""
+        if self.generation_width is not None:
+            return at_width(self.generation_width, frame_size)
+        return generation_size(frame_size, self.family)
+
+    def version(self, conditions: Collection[Condition]) -> str:
+        """Return the engine's version with a digest of weights, depth source and style images.
+
+        Raises InvalidRequest for settings that the family cannot serve and for weights that are
+        neither here nor pinned.
+        """
+        from nightrain.pipelines.controls.load_source import load_depth_source
+        from nightrain.pipelines.engines.diffusion.styles import StylePool
+
+        self.require_family()
+        require_control_kinds(control.kind for control in self.controls)
+        names = [weights_name(weights) for weights in self.all_weights()]
+        names.append(load_depth_source(self.control_depth).name)
+        if self.style_pool is not None:
+            pool = StylePool(Path(self.style_pool))
+            names += [pool.digest(condition) for condition in conditions]
+        return f"{VERSION}-{hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:12]}"
+
+    def require_family(self) -> Capabilities:
+        """Return the family's capabilities; raises InvalidRequest for settings beyond them."""
+        can = FAMILIES[self.family]
+        lacking = self._lacking(can)
+        if lacking:
+            able = [name for name, other in FAMILIES.items() if not self._lacking(other)]
+            hint = "" if can.negative_prompt else " Its guidance must be 1 or less."
+            raise InvalidRequest(
+                f"The family {self.family!r} does not offer: {', '.join(lacking)}.{hint} "
+                f"Families that do: {', '.join(able) or 'none'}."
+            )
+        if can.one_net and len({c.weights for c in self.controls}) > 1:
+            raise InvalidRequest(
+                "The family 'sdxl-union' serves every control with one network: give the same "
+                "weights to each of its controls, or use the family 'sdxl'."
+            )
+        if can.one_net and len({c.kind for c in self.controls}) < len(self.controls):
+            raise InvalidRequest("The family 'sdxl-union' takes each kind of control once.")
+        if self.style_pool and self.ip_adapter is None:
+            raise InvalidRequest("style_pool needs an ip_adapter, which encodes the style images.")
+        return can
+
+    def _lacking(self, can: Capabilities) -> list[str]:
+        """Features that the settings use and a family does not have."""
+        features = {
+            "a ControlNet": (bool(self.controls), can.controlnet),
+            "several controls": (len(self.controls) > 1, can.several_controls),
+            "image2image with a strength": (self.mode == "image2image", can.strength),
+            "an IP-Adapter": (self.ip_adapter is not None, can.ip_adapter),
+            "a safety checker": (self.safety_checker, can.safety_checker),
+            "guidance with a negative prompt": (self.guided, can.negative_prompt),
+            f"{self.steps} steps": (self.steps > can.most_steps, False),
+        }
+        return [name for name, (used, offered) in features.items() if used and not offered]

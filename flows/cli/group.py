@@ -1,0 +1,34 @@
+"""Command groups that import a command only when it runs or shows its help."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are named in a table: where each is defined, and its one-line help."""
+
+    def __init__(
+        self, *args: Any, commands_at: Mapping[str, tuple[str, str]], **kwargs: Any
+    ) -> None:
+        settings = {"max_content_width": 100}
+        super().__init__(*args, no_args_is_help=True, context_settings=settings, **kwargs)
+        self.commands_at = commands_at
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(self.commands_at)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command: `leakage` of a module is its attribute of that name."""
+        if cmd_name not in self.commands_at:
+            return None
+        module, _ = self.commands_at[cmd_name]
+        return getattr(import_module(module), cmd_name.replace("-", "_"))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table; nothing is imported for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in self.commands_at.items()])

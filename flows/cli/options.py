@@ -1,0 +1,205 @@
+"""Commands from pydantic models: one field is one option, with its help, default and bounds.
+
+    @command
+    def caption(job: CaptionJob, options: FlowOptions) -> None:
+        \"\"\"Describe each frame in a sentence.\"\"\"
+
+Every parameter of the function is a model, and their fields are the command's options (see
+pipelines/runs/command_line.py for names). Click splits the command line, pydantic converts and
+checks the values, and what it refuses is one sentence that names the option.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import click
+from pydantic import BaseModel, ValidationError
+
+from nightrain.pipelines.runs.command_line import (
+    JobField,
+    extra,
+    is_many,
+    is_size,
+    job_fields,
+    value_type,
+)
+
+Given = Mapping[str, Any]  # by click's name of the parameter: text, texts or a flag; None if absent
+
+PLACEHOLDERS = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
+LONGEST_CHOICE = 30  # characters of "a|b|c" that stand in the first column of the help
+BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+
+
+def command(function: Callable[..., None]) -> click.Command:
+    """Make a command of a function of models; its docstring is the help page."""
+    hints = get_type_hints(function)
+    models = {name: hints[name] for name in inspect.signature(function).parameters}
+    return model_command(function, models)
+
+
+def model_command(
+    function: Callable[..., None], models: Mapping[str, type[BaseModel]], help: str | None = None
+) -> click.Command:
+    """Make a command of a function of models that its annotations do not name.
+
+    Raises TypeError where two fields have the same option.
+    """
+    fields = {
+        "__".join((name, *field.path)): field
+        for name, model in models.items()
+        for field in job_fields(model)
+    }
+    labels = [field.label for field in fields.values()]
+    if twice := {label for label in labels if labels.count(label) > 1}:
+        raise TypeError(f"{function.__name__}: several fields have the option {min(twice)}")
+
+    def run(**given: Any) -> None:
+        function(**{name: parse(model, name, given) for name, model in models.items()})
+
+    return click.Command(
+        function.__name__.replace("_", "-"),
+        callback=run,
+        params=[_parameter(name, field) for name, field in fields.items()],
+        help=help or inspect.getdoc(function),
+        context_settings={"max_content_width": 100, "help_option_names": ["--help"]},
+    )
+
+
+# Fields to click's parameters
+
+
+def _parameter(name: str, field: JobField) -> click.Parameter:
+    kind, required = value_type(field.info.annotation), field.info.is_required()
+    shared: dict[str, Any] = {"help": _help(field), "required": required, "default": None}
+    if field.is_argument:
+        return click.Argument(
+            [name], nargs=-1 if is_many(kind) else 1, metavar=field.label, **shared
+        )
+    if kind is bool:
+        off = "" if field.info.default is False else f"/--no-{field.label.removeprefix('--')}"
+        return click.Option([f"{field.label}{off}", name], is_flag=True, type=bool, **shared)
+    return click.Option(
+        [field.label, name], multiple=is_many(kind), metavar=_placeholder(kind), type=str, **shared
+    )
+
+
+def _placeholder(kind: Any) -> str:
+    if is_size(kind):
+        return "WIDTHxHEIGHT"
+    if names := "|".join(choices(kind)):
+        return names if len(names) <= LONGEST_CHOICE else "NAME"
+    return PLACEHOLDERS.get(_item(kind), "TEXT")
+
+
+def _help(field: JobField) -> str:
+    info, notes = field.info, list(bounds(field))
+    default = None if info.is_required() else info.get_default(call_default_factory=True)
+    if default not in (None, False, "", (), []) and value_type(info.annotation) is not bool:
+        notes.insert(0, f"default: {_shown(default)}")
+    if len("|".join(names := choices(value_type(info.annotation)))) > LONGEST_CHOICE:
+        notes.append(f"one of: {', '.join(names)}")
+    if info.examples:
+        notes.append(f"available: {', '.join(map(str, info.examples))}")
+    return (info.description or "") + (f"  [{'; '.join(notes)}]" if notes else "")
+
+
+def bounds(field: JobField) -> Iterator[str]:
+    """Yield the bounds of a field's value in words: "at least 1"."""
+    for constraint in field.info.metadata:
+        for name, words in BOUNDS.items():
+            if (limit := getattr(constraint, name, None)) is not None:
+                yield f"{words} {limit}"
+
+
+def choices(kind: Any) -> tuple[str, ...]:
+    """The values of a `Literal` or an enum, or of a sequence of them; else none."""
+    kind = _item(kind)
+    if get_origin(kind) is Literal:
+        return tuple(map(str, get_args(kind)))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return tuple(str(member.value) for member in kind)
+    return ()
+
+
+def _item(kind: Any) -> Any:
+    return get_args(kind)[0] if is_many(kind) else kind
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return ",".join(map(_shown, value))
+    return str(value.value) if isinstance(value, Enum) else str(value)
+
+
+# Values to models
+
+
+def parse(model: type[BaseModel], prefix: str, given: Given) -> Any:
+    """The model of what was given on the command line; raises click.UsageError."""
+    values: dict[str, Any] = {}
+    fields = {field.path: field for field in job_fields(model)}
+    for path, field in fields.items():
+        value = _value(field, given["__".join((prefix, *path))])
+        if value is not None:
+            inner = values
+            for name in path[:-1]:
+                inner = inner.setdefault(name, {})
+            inner[path[-1]] = value
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise click.UsageError(sentence(fields, error)) from None
+
+
+def _value(field: JobField, given: Any) -> Any:
+    """A value for pydantic to convert, or None where the option was not given."""
+    kind = value_type(field.info.annotation)
+    if given is None or (is_many(kind) and not given):
+        return None
+    if is_many(kind) and _item(kind) is not Path:
+        given = tuple(part.strip() for text in given for part in text.split(",") if part.strip())
+    if is_size(kind):
+        width, _, height = given.partition("x")
+        if not (width.isdigit() and height.isdigit()):
+            raise click.UsageError(
+                f"{field.label} is {given!r}; expected WIDTHxHEIGHT in pixels, such as 448x256."
+            )
+        return int(width), int(height)
+    if extra(field.info, "must_exist"):
+        return (
+            tuple(_existing(field, p) for p in given) if is_many(kind) else _existing(field, given)
+        )
+    return given
+
+
+def _existing(field: JobField, text: str) -> Path:
+    if not Path(text).exists():
+        raise click.UsageError(f"{field.label} is {text!r}, which does not exist.")
+    return Path(text).resolve()
+
+
+def sentence(fields: Mapping[tuple[str, ...], JobField], error: ValidationError) -> str:
+    """What is wrong with the first refused value: the option, what was found, what is expected."""
+    problem = error.errors()[0]
+    message, limits = problem["msg"], problem.get("ctx", {})
+    field = next((f for path, f in fields.items() if problem["loc"][: len(path)] == path), None)
+    if field is None or problem["type"] == "value_error":
+        text = message.removeprefix("Value error, ")
+        text = text if field is None else f"{field.label}: {text}"
+    elif problem["type"] == "missing":
+        text = f"{field.label} is missing"
+    else:
+        limit = next((f"{words} {limits[k]}" for k, words in BOUNDS.items() if k in limits), "")
+        expected = limits.get("expected") or limit or _expected(message)
+        text = f"{field.label} is {str(problem['input'])!r}; expected {expected}"
+    return text if text.endswith(".") else f"{text}."
+
+
+def _expected(message: str) -> str:
+    """Pydantic's "Input should be a valid integer, unable to parse ..." as "a valid integer"."""
+    return re.sub(r"^\w+ should (be|have) ", "", message).partition(", unable")[0]

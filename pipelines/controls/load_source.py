@@ -1,0 +1,30 @@
+"""Depth sources by their settings."""
+
+import functools
+
+from nightrain.pipelines.controls.base import DepthSource
+from nightrain.pipelines.controls.given import GivenDepth
+from nightrain.pipelines.controls.settings import ControlDepth
+
+
+@functools.cache
+def load_depth_source(settings: ControlDepth) -> DepthSource:
+    """Return the depth source of settings; a network is loaded with its first image."""
+    source: DepthSource = GivenDepth()
+    if settings.source == "midas":
+        from nightrain.pipelines.controls.detectors import MidasDepth
+
+        source = MidasDepth()
+    elif settings.network is not None:
+        from nightrain.pipelines.controls.networks import NetworkDepth
+
+        source = NetworkDepth(settings.network, gives=settings.gives)
+    elif settings.teacher is not None:
+        from nightrain.pipelines.controls.trained_model import TeacherDepth
+
+        source = TeacherDepth(settings.teacher)
+    if settings.tile_grid > 1:
+        from nightrain.pipelines.controls.tiles import TiledDepth
+
+        source = TiledDepth(source, settings.tile_grid)
+    return source

@@ -1,0 +1,47 @@
+"""Settings of control images: kinds, and where the depth that they show comes from."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.depthmodel.weights import Weights
+
+Scaling = Literal["min-max", "percentile"]
+CONTROL_KINDS = ("depth", "canny", "softedge")  # kinds that can be computed
+
+
+class ControlDepth(BaseModel):
+    """Depth of a control image: its source, and how it is scaled to grey levels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    # given: the recipe's `depth`; the others estimate depth from the image
+    source: Literal["given", "midas", "network", "teacher"] = "given"
+    network: Weights | None = None  # a depth-estimation model of transformers
+    teacher: str | None = None  # folder of a depth model trained with nightrain
+    gives: Literal["inverse", "metric"] | None = None  # None: by the network's family
+    tile_grid: int = Field(default=1, ge=1, le=8)  # 4: 49 overlapping tiles; 1: none
+    scaling: Scaling = "min-max"
+
+    @model_validator(mode="after")
+    def _checks(self) -> "ControlDepth":
+        if (self.source == "network") != (self.network is not None):
+            raise ValueError(
+                "`network` names the weights of source `network`: give both or neither"
+            )
+        if (self.source == "teacher") != (self.teacher is not None):
+            raise ValueError("`teacher` names the folder of source `teacher`: give both or neither")
+        if self.source == "given" and self.tile_grid > 1:
+            raise ValueError("tile_grid has no effect on given depth: leave it out")
+        return self
+
+
+def require_control_kinds(kinds: Iterable[str]) -> None:
+    """Raise InvalidRequest for a kind of control image that cannot be computed."""
+    unknown = sorted(set(kinds) - set(CONTROL_KINDS))
+    if unknown:
+        raise InvalidRequest(
+            f"Control images of the kind {unknown[0]!r} cannot be computed; a recipe's ControlNets "
+            f"can be of the kinds {', '.join(CONTROL_KINDS)}."
+        )

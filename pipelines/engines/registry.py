@@ -1,0 +1,24 @@
+"""Engine registry: built-in engines, and those of entry points in the group nightrain.engines."""
+
+from nightrain.pipelines.engines.base import Engine
+from nightrain.pipelines.engines.engine_settings import EngineSettings
+from nightrain.pipelines.plugins import PluginGroup
+
+ENGINES = PluginGroup(
+    group="nightrain.engines",
+    kind="engine",
+    base=EngineSettings,
+    built_in={
+        "weather": "nightrain.pipelines.engines.weather.settings:WeatherSettings",
+        "diffusion": "nightrain.pipelines.engines.diffusion.models.settings:DiffusionSettings",
+    },
+)
+_built: dict[tuple[type[EngineSettings], str], Engine] = {}
+
+
+def load_engine(settings: EngineSettings) -> Engine:
+    """Return the engine of settings, built once per process; raises InvalidRequest."""
+    key = (type(settings), settings.model_dump_json())
+    if key not in _built:
+        _built[key] = settings.build()
+    return _built[key]

@@ -1,0 +1,27 @@
+"""Settings of the weather engine."""
+
+from collections.abc import Collection
+from typing import ClassVar, Literal
+
+from nightrain.datasets.conditions import SIMULATED_CONDITIONS, Condition
+from nightrain.pipelines.engines.engine_settings import EngineSettings
+
+VERSION = "1"  # raised when equal requests give other bytes
+
+
+class WeatherSettings(EngineSettings):
+    """Settings of the weather engine; it has no options and needs dense depth."""
+
+    name: Literal["weather"] = "weather"
+    engine_class: ClassVar[str] = "nightrain.pipelines.engines.weather.engine:WeatherEngine"
+    conditions: ClassVar[tuple[Condition, ...]] = SIMULATED_CONDITIONS
+
+    def version(self, conditions: Collection[Condition]) -> str:
+        """Return the engine's version; there are no weights."""
+        return VERSION
+
+    def prepare_process(self) -> None:
+        """Set up memory and threads of this process, as `set_up_process` says."""
+        from nightrain.pipelines.engines.weather.process import set_up_process
+
+        set_up_process()
