@@ -18,7 +18,10 @@ demo: $(READY)
 	$(BIN)/nightrain demo
 
 test: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2
+
+campaign: $(READY)
+	$(BIN)/pytest -n 2 -m campaign --hypothesis-profile campaign
 
 check: $(READY)
 	$(BIN)/ruff format --check .

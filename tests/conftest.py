@@ -1,19 +1,56 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share, and how files are spread over processes."""
 
 import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
 
 from support.synthetic import SyntheticSource
+from support.waiting import DEADLINE_S
 
 TESTS = Path(__file__).parent
+ON_SERVER = "tests/flows_/server/"
 # Processes that tests start import tests/support and the test file itself as this one does.
 _test_folders = sorted({str(path.parent) for path in TESTS.rglob("test_*.py")})
 _inherited = [path for path in (os.environ.get("PYTHONPATH"),) if path]
 os.environ["PYTHONPATH"] = os.pathsep.join([*_inherited, str(TESTS), *_test_folders])
+
+hypothesis.settings.register_profile("test", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("campaign", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile("test")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` deselects
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order files so that the longest start first and short ones fill the gaps at the end.
+
+    Tests of random examples belong to a campaign, too, which draws more of them.
+    """
+    in_campaign = config.getoption("--hypothesis-profile") == "campaign"
+    num_slow: dict[Path, int] = {}
+    for item in items:
+        if in_campaign and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("campaign")
+        is_slow = item.get_closest_marker("slow") is not None
+        num_slow[item.path] = num_slow.get(item.path, 0) + is_slow
+    items.sort(key=lambda item: (not item.nodeid.startswith(ON_SERVER), -num_slow[item.path]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A process takes whole files, and all files that use the Prefect server."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduler(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return ON_SERVER if nodeid.startswith(ON_SERVER) else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False
+    return Scheduler(config, log)
 
 
 @pytest.fixture
@@ -26,12 +63,12 @@ def dataset(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server() -> Iterator[None]:
-    """A real Prefect server on loopback with a database of its own."""
+    """A real Prefect server on loopback with a database of its own, for tests/flows_/server."""
     import nightrain.flows  # noqa: F401, I001  (its settings must be there before prefect is imported)
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=int(DEADLINE_S)):
         logging.getLogger("prefect").setLevel(logging.ERROR)
         yield

@@ -27,7 +27,6 @@ from support.synthetic import all_rows
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(180),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 NUM_ROUNDS, PER_ROUND = 25, 20  # 500 damaged inputs

@@ -82,7 +82,6 @@ def assert_complete(root: Path, expected: dict, num_variants: int = NUM_VARIANTS
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_twenty_sigkills(tmp_path: Path, frames: Path, uninterrupted: dict) -> None:
     """Each run is killed at a random moment of its work and followed by the same command.
 
@@ -122,7 +121,6 @@ def begins_to_work(process: subprocess.Popen, root: Path) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("num_processes", [2, 4])
 def test_processes_that_generate_the_same_plan_at_once(
     dataset: Path, frames: Path, uninterrupted: dict, num_processes: int
@@ -133,7 +131,6 @@ def test_processes_that_generate_the_same_plan_at_once(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_process_takes_over_from_one_that_was_killed(
     dataset: Path, frames: Path, uninterrupted: dict
 ) -> None:
@@ -147,7 +144,6 @@ def test_a_process_takes_over_from_one_that_was_killed(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["serial", "workers"])
 def test_sigterm_ends_in_order(
     dataset: Path, frames: Path, uninterrupted: dict, options: list[str]
@@ -163,7 +159,6 @@ def test_sigterm_ends_in_order(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_a_killed_parent_leaves_no_worker_behind(dataset: Path, frames: Path) -> None:
     process = start(dataset, frames, "--workers", "2")
     wait_for_a_claim(dataset)
@@ -175,7 +170,6 @@ def test_a_killed_parent_leaves_no_worker_behind(dataset: Path, frames: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_a_killed_flow_leaves_no_server_behind(
     dataset: Path, frames: Path, uninterrupted: dict, tmp_path: Path
 ) -> None:
@@ -185,7 +179,6 @@ def test_a_killed_flow_leaves_no_server_behind(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_a_killed_flow_of_the_diffusion_engine_loses_nothing(tmp_path: Path) -> None:
     from support.tiny_diffusion import write_recipe
 
@@ -213,7 +206,6 @@ def kill_a_flow_at_work(root: Path, recipe_folder: Path, prefect_home: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
 def test_a_full_disk_is_exit_code_4_and_the_same_command_goes_on(
     dataset: Path, frames: Path, uninterrupted: dict, tmp_path: Path

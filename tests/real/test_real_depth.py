@@ -49,7 +49,6 @@ BY_HEART, MEDIAN, UNTRAINED = 0.1, 0.12, 0.3
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(
         not (NUSCENES.exists() and KITTI.exists()), reason="no real frames beside this checkout"
     ),

@@ -93,7 +93,6 @@ def test_altered_copies_of_real_frames_are_found() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_streets_of_the_world_are_not_taken_for_one_another(tmp_path: Path) -> None:
     write_world(tmp_path / "w", scenes=12, frames=1, seed=2, size=(128, 80))
     paths = sorted((tmp_path / "w" / "samples" / "CAM_FRONT").glob("*.jpg"))

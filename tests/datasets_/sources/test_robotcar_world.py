@@ -18,7 +18,7 @@ from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import all_rows
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow]
 
 
 def test_the_world_is_read_as_robotcar(tmp_path: Path) -> None:

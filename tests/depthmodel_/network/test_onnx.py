@@ -17,7 +17,6 @@ from support.tiny_depth_models import tiny_model
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["dinov2", "resnet"])
 @pytest.mark.filterwarnings("default")  # torch's exporter uses what torch itself has deprecated
 def test_onnxruntime_agrees(tmp_path: Path, kind: Kind) -> None:

@@ -23,7 +23,7 @@ from support.tiny_training import (
     video_teacher,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 

@@ -196,7 +196,6 @@ def test_a_flipped_midas_is_caught() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_controlnet_aux_loads_midas_and_hed_from_a_folder(tmp_path: Path) -> None:
     """The true DPT-Hybrid (123 M) and HED with random weights, through their own loader."""
     import warnings

@@ -285,7 +285,6 @@ def test_a_control_by_a_network_in_tiles(prepared: Path, made: Path, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_sigkills_lose_nothing(prepared: Path, made: Path, tmp_path: Path) -> None:
     root, rng, kills = tmp_path / "dataset", random.Random(1), 0
     shutil.copytree(prepared / "dataset", root)
@@ -307,7 +306,6 @@ def test_sigkills_lose_nothing(prepared: Path, made: Path, tmp_path: Path) -> No
 
 @pytest.mark.skipif(not REAL.exists(), reason="no real keyframe beside this checkout")
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_six_real_cameras_with_completed_depth_as_control(tmp_path: Path) -> None:
     source, stop = NuScenesSource(REAL, "v1.0-mini"), Stop()
     root = tmp_path / "dataset"

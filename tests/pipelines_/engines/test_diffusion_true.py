@@ -50,7 +50,6 @@ def num_weights(module: torch.nn.Module) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.skipif(not VOCABULARY.is_file(), reason="no CLIP vocabulary beside this checkout")
 def test_one_image_by_the_true_architecture(tmp_path: Path) -> None:
     root = write_random_family(

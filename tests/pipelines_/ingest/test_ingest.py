@@ -215,7 +215,6 @@ def test_a_source_that_a_worker_cannot_open_fails_its_shards_and_no_more(tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_two_commands_at_once_read_every_frame_once(tmp_path: Path) -> None:
     """Two processes with two workers each on one dataset; one is killed on the way."""
     code = (

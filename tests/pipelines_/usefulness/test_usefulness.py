@@ -70,7 +70,6 @@ def arm_of(job: UsefulnessJob, name: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_every_arm_trains_and_stands_in_the_table(job: UsefulnessJob) -> None:
     job = changed(job, arms=(), steps=4)  # the mask begins with the second epoch, step 4
     report = study(job)
@@ -211,7 +210,6 @@ def test_a_seed_of_all_arms_comes_before_the_next(job: UsefulnessJob) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_processes_side_by_side_give_the_same(job: UsefulnessJob, tmp_path: Path) -> None:
     seen: list[int] = []
     report = run_usefulness(

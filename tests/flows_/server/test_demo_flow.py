@@ -43,7 +43,6 @@ def flow_runs() -> list[tuple[str, str]]:
     return [(flows[run["flow_id"]], run["state_type"]) for run in runs]
 
 
-@pytest.mark.timeout(420)  # the nearest mark counts
 def test_one_command_goes_from_an_empty_folder_to_a_table(
     server: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,7 +61,6 @@ def test_wrong_options_are_named(
 
 @pytest.mark.filterwarnings(*(str(m.args[0]) for m in MARKS if m.name == "filterwarnings"))
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_the_flow_is_the_same_job(made: tuple[Path, Path], tmp_path: Path, server: None) -> None:
     from nightrain.flows.runtime.session import Session, run_in_process
     from nightrain.flows.usefulness import usefulness as flow
