@@ -1,23 +1,27 @@
-"""AdamW with a rate per group of parameters, a warm-up and a linear decay, as SSD trains."""
+"""AdamW with a learning rate per group, warm-up and linear decay, and an average of the weights.
+
+SSD trains with AdamW and a linear decay; the warm-up is ours (docs/papers/ssd.md).
+"""
 
 from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 class OptimiserConfig(BaseModel):
-    """Rates are those after the warm-up; the papers give no numbers beyond md4all's."""
+    """Settings of AdamW; `lr` are the learning rates after the warm-up, by group of parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    lr: dict[str, float] = {"backbone": 1e-5, "head": 1e-4, "pose": 1e-4}  # by group
+    lr: dict[str, float] = {"backbone": 1e-5, "head": 1e-4, "pose": 1e-4}
     weight_decay: float = Field(default=0.01, ge=0.0)
     num_warmup_steps: int = Field(default=500, ge=0)
     clip_norm: float = Field(default=1.0, gt=0.0)
 
     def rate(self, step: int, num_steps: int) -> float:
-        """Factor in [0, 1] of the rates at a step, counted from 0: warm-up, then linear to 0."""
+        """Factor in [0, 1] of the learning rates at a step from 0: warm-up, then linearly to 0."""
         warm = min(1.0, (step + 1) / max(1, self.num_warmup_steps))
         return warm * max(0.0, 1.0 - step / num_steps)
 
@@ -25,7 +29,10 @@ class OptimiserConfig(BaseModel):
 def make_optimizer(
     groups: Mapping[str, Sequence[nn.Parameter]], config: OptimiserConfig
 ) -> torch.optim.AdamW:
-    """AdamW over named groups; biases and norms are not decayed. Raises KeyError for no rate."""
+    """Build AdamW over named groups; biases and norms have no weight decay.
+
+    Raises KeyError for a group without a learning rate.
+    """
     parts = []
     for name, parameters in groups.items():
         trained = [p for p in parameters if p.requires_grad]
@@ -39,6 +46,22 @@ def make_optimizer(
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set every group's rate to a factor of its full one."""
+    """Set the learning rate of every group to a factor of its full one."""
     for group in optimizer.param_groups:
         group["lr"] = factor * group["full_lr"]
+
+
+def make_average(networks: nn.Module, decay: float) -> AveragedModel:
+    """Build the exponential moving average of a module's weights, starting from them.
+
+    Update n computes avg <- d avg + (1 - d) weights with d = min(decay, (1 + n) / (10 + n)), so
+    that a short run forgets its random start (Polyak and Juditsky 1992). Buffers are copied.
+    """
+
+    def average(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
+        n = int(num_averaged)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, num_averaged)
+
+    averaged = AveragedModel(networks, multi_avg_fn=average)
+    averaged.update_parameters(networks)  # the first update copies; those of the steps follow
+    return averaged

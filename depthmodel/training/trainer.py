@@ -27,9 +27,8 @@ from nightrain.depthmodel.training.checkpoint import (
     save_checkpoint,
 )
 from nightrain.depthmodel.training.config import TrainConfig
-from nightrain.depthmodel.training.ema import Average
 from nightrain.depthmodel.training.metrics_log import Means, RunLog
-from nightrain.depthmodel.training.optimiser import make_optimizer, set_rate
+from nightrain.depthmodel.training.optimiser import make_average, make_optimizer, set_rate
 from nightrain.depthmodel.training.sample_sheet import write_pictures
 
 NUM_PICTURES = 4
@@ -74,9 +73,8 @@ class Trainer:
         self.objective.to(accelerator.device)
         if not checkpoints(run / "checkpoints"):
             self.objective.eval().calibrate(self._first_batches())
-        self.average = (
-            Average(self.objective.trained, config.average_decay) if config.average_decay else None
-        )
+        trained, decay = self.objective.trained, config.average_decay
+        self.average = None if decay is None else make_average(trained, decay)
         self._resume()
         self._module, self.optimizer = self._prepared()
         main = accelerator.is_main_process
@@ -107,7 +105,7 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         if self.average is not None:
-            self.average.update(self.objective.trained, self.step)
+            self.average.update_parameters(self.objective.trained)
         self.means.add(values)
         self.loss = values["loss"]
         if self.step % config.report_every == 0 or self.step == config.num_steps:
@@ -131,7 +129,7 @@ class Trainer:
             "optimizer": optimizer_tensors(self.optimizer),
         }
         if self.average is not None:
-            parts["average"] = self.average.tensors
+            parts["average"] = dict(self.average.state_dict())
         facts: dict[str, Any] = {
             "sampler": self.sampler.state_dict(),
             "means": self.means.state_dict(),
@@ -142,7 +140,7 @@ class Trainer:
     def weights(self) -> dict[str, torch.Tensor]:
         """What the run ends with: the averaged weights where an average is kept."""
         if self.average is not None:
-            return self.average.tensors
+            return dict(self.average.module.state_dict())
         return dict(self.objective.trained.state_dict())
 
     @property
@@ -165,7 +163,7 @@ class Trainer:
             self.objective.trained.load_state_dict(before.parts["networks"])
             load_optimizer_tensors(self.optimizer, before.parts["optimizer"])
             if self.average is not None:
-                self.average.load(before.parts["average"])
+                self.average.load_state_dict(before.parts["average"])
             self.sampler.load_state_dict(before.facts["sampler"])
             self.means = Means(before.facts["means"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:

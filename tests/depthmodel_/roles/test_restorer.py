@@ -171,6 +171,30 @@ def test_steps_drawn_for_supervision_make_up_for_those_left_out(root: Path, tmp_
 
 
 @torch.no_grad()
+def test_restoration_trains_with_noise_and_predicts_without(root: Path, tmp_path: Path) -> None:
+    config = restorer(root, {"restoration": SMALL}, {})
+    trainer, objective = begin(config, root, tmp_path / "run")
+    restoration = objective.model.restoration
+    assert restoration is not None and restoration.config.effective_kappa > 0
+    torch.manual_seed(2)
+    for parameter in restoration.unet.parameters():  # the untrained one ignores its input
+        torch.nn.init.normal_(parameter, std=0.1)
+    batch = next(trainer._batches)
+
+    def losses(*seeds: int) -> set[float]:
+        found = set()
+        for seed in seeds:
+            torch.manual_seed(seed)
+            found.add(float(objective(batch, 0).total))
+        return found
+
+    objective.train()
+    assert len(losses(0, 1, 2)) == 3 and len(losses(1, 1)) == 1
+    objective.eval()
+    assert len(losses(0, 1, 2)) == 1
+
+
+@torch.no_grad()
 def test_views_are_hidden_as_often_as_asked(root: Path, tmp_path: Path) -> None:
     for hidden in (0.0, 1.0):
         config = restorer(root, {"auxview": VIEW}, {"aux_dropout": hidden})

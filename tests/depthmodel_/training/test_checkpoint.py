@@ -1,11 +1,13 @@
 """Checkpoints: whole or absent, digests, the optimiser's state bit for bit, the average."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from nightrain.datasets.errors import DiskFull, InvalidRequest
 from nightrain.depthmodel.training import checkpoint as module
@@ -17,9 +19,13 @@ from nightrain.depthmodel.training.checkpoint import (
     optimizer_tensors,
     save_checkpoint,
 )
-from nightrain.depthmodel.training.ema import Average
 from nightrain.depthmodel.training.metrics_log import METRICS, RunLog, read_metrics
-from nightrain.depthmodel.training.optimiser import OptimiserConfig, make_optimizer, set_rate
+from nightrain.depthmodel.training.optimiser import (
+    OptimiserConfig,
+    make_average,
+    make_optimizer,
+    set_rate,
+)
 
 
 def one(step: int) -> Checkpoint:
@@ -49,6 +55,32 @@ def test_a_checkpoint_that_fails_half_way_leaves_the_one_before(
         save_checkpoint(tmp_path, one(2))
     assert [p.name for p in tmp_path.iterdir()] == ["step-0000001"]
     assert load_checkpoint(tmp_path / "step-0000001").step == 1
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files and their folder are synced before the rename, the parent folder after it."""
+    events: list[str] = []
+    sync, rename = os.fsync, os.rename
+
+    def note_sync(descriptor: int) -> None:
+        events.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        sync(descriptor)
+
+    def note_rename(source: Path, target: Path) -> None:
+        events.append(f"rename to {Path(target).name}")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    parts = {name: {"a": torch.zeros(2)} for name in ("networks", "average", "optimizer")}
+    save_checkpoint(tmp_path / "checkpoints", Checkpoint(7, {}, parts))
+    at = events.index("rename to step-0000007")
+    draft = f".step-0000007.{os.getpid()}"
+    files = {f"{name}.safetensors" for name in parts} | {"state.json"}
+    assert set(events[:at]) == files | {draft} and events[at - 1] == draft
+    assert events[at + 1 :] == ["checkpoints"]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "no state", "no JSON"])
@@ -110,19 +142,43 @@ def test_rates_warm_up_and_fall_to_zero_and_biases_do_not_decay() -> None:
     assert all(g["lr"] == 0.025 for g in groups.values())
 
 
-def test_the_average_follows_its_formula_and_copies_buffers() -> None:
+def test_the_average_follows_its_closed_form_and_copies_buffers() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    average = Average(net, 0.9)
+    average = make_average(net, 0.9)
     expected = net[0].weight.detach().clone()
+    torch.testing.assert_close(average.module[0].weight, expected)
     for step in range(1, 40):
         with torch.no_grad():
             net[0].weight.fill_(float(step))
             net[1].running_mean.fill_(float(step))  # type: ignore[union-attr]
-        average.update(net, step)
+        average.update_parameters(net)
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
-    torch.testing.assert_close(average.tensors["0.weight"], expected)
-    assert torch.equal(average.tensors["1.running_mean"], torch.full((2,), 39.0))
+        torch.testing.assert_close(average.module[0].weight, expected)
+    assert torch.equal(average.module[1].running_mean, torch.full((2,), 39.0))
+
+
+def test_an_average_resumes_bit_for_bit(tmp_path: Path) -> None:
+    def step(net: nn.Linear, average: AveragedModel, number: int) -> None:
+        with torch.no_grad():
+            net.weight.fill_(1.0 / number)
+        average.update_parameters(net)
+
+    torch.manual_seed(0)
+    net = nn.Linear(2, 2)
+    whole = make_average(net, 0.9)
+    for number in range(1, 9):
+        step(net, whole, number)
+        if number == 5:
+            parts = {"average": dict(whole.state_dict())}
+            path = save_checkpoint(tmp_path, Checkpoint(5, {}, parts))
+    resumed = make_average(nn.Linear(2, 2), 0.9)
+    resumed.load_state_dict(load_checkpoint(path).parts["average"])
+    for number in range(6, 9):
+        step(net, resumed, number)
+    assert torch.equal(whole.module.weight, resumed.module.weight)
+    with pytest.raises(RuntimeError):
+        make_average(nn.Linear(3, 2), 0.9).load_state_dict(parts["average"])
 
 
 def test_a_log_goes_on_behind_the_checkpoint_and_holds_no_nan(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_the_model_is_the_average_and_its_card_says_what_made_it(frames: Path, w
     last = load_checkpoint(checkpoints(whole / "checkpoints")[-1])
     model = DepthModel.from_pretrained(whole / "model")
     for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, last.parts["average"][f"depth.{name}"])
+        assert torch.equal(tensor, last.parts["average"][f"module.depth.{name}"])
     assert not torch.equal(
         model.head.logit.weight, last.parts["networks"]["depth.head.logit.weight"]
     )
@@ -169,7 +169,7 @@ def test_the_pose_network_lies_beside_the_model_and_loads(whole: Path) -> None:
     assert torch.equal(torch.get_rng_state(), random_state) and not pose.training
     assert pose.config == POSE
     for name, tensor in pose.state_dict().items():
-        assert torch.equal(tensor, last.parts["average"][f"pose.{name}"])
+        assert torch.equal(tensor, last.parts["average"][f"module.pose.{name}"])
 
 
 @pytest.mark.parametrize("damage", ["no folder", "no weights", "cut", "other size", "other config"])
