@@ -30,6 +30,8 @@ class Reason(StrEnum):
     NO_DEPTH = "no_depth"
     BAD_OUTPUT = "bad_output"
     ENGINE_ERROR = "engine_error"
+    GATE_REJECTED = "gate_rejected"
+    GATE_ERROR = "gate_error"
 
 
 class NightrainError(Exception):

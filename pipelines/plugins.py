@@ -6,17 +6,49 @@ A package offers a class through an entry point, whose name is the one that reci
     haze = "my_package.haze:HazeSettings"
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.registry import Registry
 
-T = TypeVar("T", bound=BaseModel)
+
+class PluginSettings(BaseModel):
+    """Base class of settings that a recipe selects by `name`.
+
+    A subclass declares `name: Literal["..."] = "..."` and its own fields. Keep it light to import:
+    what it builds, which may need torch, is imported by `build`. Settings without fields of their
+    own are written as their bare name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+
+    @abstractmethod
+    def build(self) -> Any:
+        """Build what the settings describe; raises InvalidRequest. See `build_once`."""
+
+    @model_serializer(mode="wrap")
+    def _dump(self, dump: SerializerFunctionWrapHandler) -> Any:
+        fields = dump(self)
+        return self.name if fields.keys() == {"name"} else fields
+
+
+T = TypeVar("T", bound=PluginSettings)
+_built: dict[tuple[type[PluginSettings], str], Any] = {}
+
+
+def build_once(settings: PluginSettings) -> Any:
+    """Return what settings build; equal settings are built once per process."""
+    key = (type(settings), settings.model_dump_json())
+    if key not in _built:
+        _built[key] = settings.build()
+    return _built[key]
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,12 @@ from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, ClassVar
-
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from typing import ClassVar
 
 from nightrain.datasets.conditions import Condition
 from nightrain.pipelines.controls.settings import ControlDepth
 from nightrain.pipelines.engines.base import Engine
+from nightrain.pipelines.plugins import PluginSettings
 
 Size = tuple[int, int]  # (width, height), pixels
 
@@ -37,15 +36,12 @@ class ConditioningInputs:
         return self.shows_depth and self.control_depth.source == "given"
 
 
-class EngineSettings(BaseModel):
+class EngineSettings(PluginSettings):
     """Base class of engine settings; answers everything that generation must know of an engine.
 
-    A subclass declares `name: Literal["..."] = "..."` and its own fields. Keep it light to import:
-    the engine, which may need torch, is a class of its own, named by `engine_class`.
+    The engine itself is another class, which `engine_class` names.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str
     engine_class: ClassVar[str]  # "package.module:Class", called with the settings
     conditions: ClassVar[tuple[Condition, ...]]  # that the engine generates
     uses_gpu: ClassVar[bool] = False
@@ -81,11 +77,6 @@ class EngineSettings(BaseModel):
 
     def prepare_process(self) -> None:
         """Apply process-wide settings that must precede threads; called before a run."""
-
-    @model_serializer(mode="wrap")
-    def _dump(self, dump: SerializerFunctionWrapHandler) -> Any:
-        fields = dump(self)
-        return self.name if fields.keys() == {"name"} else fields
 
 
 def at_width(width: int, frame_size: Size) -> Size:

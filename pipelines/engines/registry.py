@@ -2,7 +2,7 @@
 
 from nightrain.pipelines.engines.base import Engine
 from nightrain.pipelines.engines.engine_settings import EngineSettings
-from nightrain.pipelines.plugins import PluginGroup
+from nightrain.pipelines.plugins import PluginGroup, build_once
 
 ENGINES = PluginGroup(
     group="nightrain.engines",
@@ -13,12 +13,8 @@ ENGINES = PluginGroup(
         "diffusion": "nightrain.pipelines.engines.diffusion.models.settings:DiffusionSettings",
     },
 )
-_built: dict[tuple[type[EngineSettings], str], Engine] = {}
 
 
 def load_engine(settings: EngineSettings) -> Engine:
     """Return the engine of settings, built once per process; raises InvalidRequest."""
-    key = (type(settings), settings.model_dump_json())
-    if key not in _built:
-        _built[key] = settings.build()
-    return _built[key]
+    return build_once(settings)

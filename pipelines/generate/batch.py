@@ -22,6 +22,8 @@ from nightrain.datasets.shards.schema import SCHEMA_VERSION
 from nightrain.datasets.shards.transaction import Rejected
 from nightrain.pipelines.engines.base import Engine, Request, Variant
 from nightrain.pipelines.engines.registry import load_engine
+from nightrain.pipelines.gates.apply import GATE_REASONS, apply_gates
+from nightrain.pipelines.gates.registry import load_gates
 from nightrain.pipelines.generate.prepare import PreparedFrame, PreparedFrames
 from nightrain.pipelines.generate.requests import Task, request_for
 from nightrain.pipelines.generate.retry import (
@@ -125,7 +127,9 @@ class BatchMaker:
     def complete(self, batch: Batch) -> list[Row | Rejected]:
         """Resize and encode the pictures; one row per task, in order."""
         seconds = batch.seconds / max(1, len(batch.made))
+        gates = load_gates(self.recipe.gates)
         for (task, prepared, request), outcome in zip(batch.asked, batch.made, strict=True):
+            outcome = apply_gates(gates, request, outcome)
             batch.results[task.sample_id] = (
                 _failed(task, self.condition, outcome)
                 if isinstance(outcome, Exception)
@@ -160,7 +164,8 @@ def prepared_frames() -> PreparedFrames:
 
 def _failed(task: Task, condition: Condition, error: Exception) -> Rejected:
     reason = error.reason if isinstance(error, DamagedInput) else Reason.ENGINE_ERROR
-    return _rejected(task, condition, reason, error, MAX_ATTEMPTS)
+    attempts = 1 if reason in GATE_REASONS else MAX_ATTEMPTS
+    return _rejected(task, condition, reason, error, attempts)
 
 
 def _row(

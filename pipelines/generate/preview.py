@@ -16,6 +16,8 @@ from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
 from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.engines.registry import load_engine
+from nightrain.pipelines.gates.apply import apply_gates
+from nightrain.pipelines.gates.registry import load_gates
 from nightrain.pipelines.generate.conditioning import read_captions_of
 from nightrain.pipelines.generate.prepare import prepare_frame
 from nightrain.pipelines.generate.requests import Task, plan_tasks, request_for
@@ -79,6 +81,7 @@ def _line(row: dict, recipe: Recipe, captions: Mapping[str, str] | None) -> list
         if len(tiles) == 1 and request.control_images:
             tiles.append(Tile(request.control_images[0], f"control ({prepared.depth_source})"))
         outcome = run_engine(load_engine(recipe.engine), [request])[0]
+        outcome = apply_gates(load_gates(recipe.gates), request, outcome)
         tiles.append(_tile(task, condition, outcome, prepared.image))
     return tiles
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import operator
 from typing import Annotated, Literal
 
 import numpy as np
@@ -17,6 +18,8 @@ from pydantic import (
 from nightrain.datasets.conditions import Condition
 from nightrain.pipelines.engines.engine_settings import EngineSettings, Size, at_width
 from nightrain.pipelines.engines.registry import ENGINES
+from nightrain.pipelines.gates.base import GateSettings
+from nightrain.pipelines.gates.registry import GATES
 
 Severity = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -57,6 +60,11 @@ class Recipe(BaseModel):
     variants_per_frame: int = Field(default=1, ge=1, le=100)
     batch_size: int = Field(default=8, ge=1, le=256)
     jpeg_quality: int = Field(default=95, ge=50, le=100)
+    # Checks of each variant, in order: names, or mappings with a `name` and settings
+    gates: tuple[Annotated[SerializeAsAny[GateSettings], BeforeValidator(GATES.parse)], ...] = (
+        Field(default=(), exclude_if=operator.not_)
+    )
+    gate_versions: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)  # as above
 
     @model_validator(mode="after")
     def _checks(self) -> "Recipe":
@@ -66,6 +74,9 @@ class Recipe(BaseModel):
                 f"{', '.join(repr(str(c)) for c in missing)}; it generates "
                 f"{', '.join(self.engine.conditions)}. Remove the others, or use another engine"
             )
+        names = [gate.name for gate in self.gates]
+        if len(set(names)) < len(names):
+            raise ValueError(f"gates: found {', '.join(names)}; name each gate once")
         sides = () if self.size is None else np.atleast_1d(self.size).tolist()
         if not all(16 <= side <= 8192 for side in sides):
             raise ValueError(f"size {self.size}: width and height must be 16 to 8192 pixels")

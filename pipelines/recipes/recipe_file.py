@@ -21,7 +21,7 @@ def built_in_recipes() -> list[str]:
 def load_recipe(name_or_path: str) -> Recipe:
     """Load a built-in recipe by name or a YAML file by path; raises InvalidRequest.
 
-    The recipe's `engine_version` is that of the installed engine and of its weights.
+    `engine_version` and `gate_versions` are those of the installed engine and gates.
     """
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
@@ -35,8 +35,11 @@ def load_recipe(name_or_path: str) -> Recipe:
             "Give one of these or the path of a .yaml file."
         )
     recipe = _parse(path)
-    version = recipe.engine.version(tuple(recipe.conditions))
-    return recipe.model_copy(update={"engine_version": version})
+    versions = {
+        "engine_version": recipe.engine.version(tuple(recipe.conditions)),
+        "gate_versions": tuple(gate.version() for gate in recipe.gates),
+    }
+    return recipe.model_copy(update=versions)
 
 
 def _parse(path: Path) -> Recipe:

@@ -1,0 +1,1 @@
+"""Gates: checks of generated variants; rejected ones are quarantined."""

@@ -1,0 +1,53 @@
+"""Gate interface: a check of one variant, accepted with a confidence or rejected with a reason."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from nightrain.pipelines.engines.base import Request
+from nightrain.pipelines.plugins import PluginSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class GateAccepted:
+    """Verdict: the variant is kept; its row's provenance holds the confidence."""
+
+    confidence: float = 1.0  # [0, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class GateRejected:
+    """Verdict: the variant is quarantined."""
+
+    reason: str  # a sentence: what was found, what was expected
+
+
+class Gate(Protocol):
+    """Checks variants; the verdict must depend on request and image alone."""
+
+    def __call__(self, request: Request, image: np.ndarray) -> GateAccepted | GateRejected:
+        """Judge a variant (H, W, 3) uint8 sRGB of a request; raises InvalidRequest.
+
+        Any other exception quarantines the variant.
+        """
+        ...
+
+
+class GateSettings(PluginSettings):
+    """Base class of gate settings: an entry of the recipe's list `gates`."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """Return the version of the gate and its weights; part of recipe hashes.
+
+        It changes whenever an equal variant gets another verdict. Raises InvalidRequest.
+        """
+
+    @abstractmethod
+    def build(self) -> Gate:
+        """Build the gate; raises InvalidRequest."""
