@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 from nightrain.datasets.io.images import decode_depth_png
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.depthmodel.evaluation.confidence import photometric_confidence, reprojection_error
-from nightrain.pipelines.labels.teacher_view import neighbour_views, picture_of
+from nightrain.pipelines.labels.label_input import label_input, neighbour_views
 
 SKY_M = 80.0
 PATCHES, PATCH_SHARE = 12, 0.11  # per frame; of the width and of the height
@@ -42,7 +42,7 @@ def main() -> None:
     )
     confidences, errors, rights, truths, seconds = [], [], [], [], []
     for row in islice(rows, options.frames):
-        picture = picture_of(row, None)
+        picture = label_input(row, None)
         views = neighbour_views(picture)
         exact_m = decode_depth_png(row["exact_depth"]["bytes"])
         depth_m = np.where(exact_m > 0, exact_m, np.float32(SKY_M))

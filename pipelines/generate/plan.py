@@ -30,10 +30,7 @@ def plan_generation(
     selection = select_frames(
         manifest,
         (Condition.CLEAR,),
-        of_other_conditions="only clear frames are turned into variants",
-        what="variants",
-        may_be="turned into variants",
-        or_else="or say --include-evaluation-scenes",
+        product="variants",
         include_evaluation_scenes=include_evaluation_scenes,
     )
     shards = tuple(

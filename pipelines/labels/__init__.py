@@ -1,1 +1,1 @@
-"""A teacher's depth of the clear frames, beside them."""
+"""Labels: depth and confidence that a trained model predicts for clear frames."""

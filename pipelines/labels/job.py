@@ -1,4 +1,4 @@
-"""Labelling a dataset: which shards, and the whole run."""
+"""Label job: labels the frames of a dataset with a trained depth model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,11 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.pipelines.inspect.dataset_card import write_card
-from nightrain.pipelines.labels.labelling_model import SavedTeacher, Teacher, load_teacher
+from nightrain.pipelines.labels.labelling_model import (
+    LabellingModel,
+    SavedLabellingModel,
+    load_labelling_model,
+)
 from nightrain.pipelines.labels.settings import LabelSettings, labels_table
 from nightrain.pipelines.labels.shard import LabelShard
 from nightrain.pipelines.runs.executors import Executor
@@ -21,36 +25,35 @@ from nightrain.pipelines.runs.stop import Stop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelPlan:
-    """The shards to label, and what was left out on purpose."""
+    """The shards to label, and the frames that were left out on purpose."""
 
     table: str  # "labels/<teacher>-<digest>"
     shards: tuple[Shard, ...]
     num_frames: int
-    skipped: dict[str, int]  # frames left out, by the reason in words
+    skipped: dict[str, int]  # number of frames left out, by reason
 
 
 def plan_labels(
     manifest: Manifest,
-    teacher: Teacher,
+    model: LabellingModel,
     settings: LabelSettings | None = None,
     *,
     conditions: Sequence[Condition] = (Condition.CLEAR,),
     include_evaluation_scenes: bool = False,
 ) -> LabelPlan:
-    """One shard of labels per committed frames shard of the conditions.
+    """Plan one shard of labels per committed frames shard of the conditions.
 
-    A teacher is trained on clear days and sees only clear frames; frames of validation and test
-    scenes are left out unless asked for in words. Raises InvalidRequest where nothing is left.
+    A teacher is trained on clear days and labels only clear frames; frames of validation and test
+    scenes are left out unless they are included explicitly. Raises InvalidRequest if no frame is
+    left.
     """
-    table = labels_table(teacher, settings or LabelSettings())
+    table = labels_table(model, settings or LabelSettings())
     selection = select_frames(
         manifest,
         conditions,
-        of_other_conditions=f"the teacher labels {', '.join(conditions)} frames",
-        what="labels",
-        may_be="labelled",
-        or_else="name other conditions with --condition, or say --include-evaluation-scenes",
+        product="labels",
         include_evaluation_scenes=include_evaluation_scenes,
+        other_conditions="choose other frames with --conditions",
     )
     return LabelPlan(
         table=table,
@@ -61,24 +64,31 @@ def plan_labels(
 
 
 class LabelJob(BaseModel):
-    """What `nightrain label` is asked for."""
+    """Options of `nightrain label`, and the parameter of the flow `label-depth`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    dataset: Path = Field(description="Folder of the dataset, with committed frames")
-    teacher: Path = Field(description="Folder of a trained depth model")
-    name: str = Field(default="", description="Name of the teacher; the folder's by default")
-    device: str | None = Field(default=None, description="cpu, cuda; the GPU where there is one")
+    dataset: Path = Field(
+        description="Dataset with committed frames",
+        json_schema_extra={"cli": "argument", "must_exist": True},
+    )
+    teacher: Path = Field(description="Folder of a trained depth model, such as RUN/model")
+    name: str = Field(
+        default="", max_length=40, description="Name of the labels (default: the model folder's)"
+    )
+    device: str | None = Field(
+        default=None, description="Device: cpu or cuda (default: the GPU if there is one)"
+    )
     settings: LabelSettings = LabelSettings()
     conditions: tuple[Condition, ...] = Field(
-        default=(Condition.CLEAR,), description="Of the frames that the teacher sees"
+        default=(Condition.CLEAR,), min_length=1, description="Conditions of the frames to label"
     )
-    num_workers: int = Field(default=1, ge=1, description="Shards labelled side by side")
+    num_workers: int = Field(default=1, ge=1, le=256, description="Shards labelled in parallel")
     include_evaluation_scenes: bool = Field(
         default=False, description="Also label val and test scenes; never train on these labels"
     )
 
     def plan(self) -> LabelPlan:
-        """The shards that the job asks for, committed or not; raises InvalidRequest."""
+        """The shards of the job, committed or not; raises InvalidRequest."""
         return plan_labels(
             Manifest(self.dataset),
             self.load(),
@@ -87,18 +97,15 @@ class LabelJob(BaseModel):
             include_evaluation_scenes=self.include_evaluation_scenes,
         )
 
-    def load(self) -> SavedTeacher:
-        """The teacher; raises InvalidRequest."""
-        return load_teacher(self.teacher, self.name, self.device)
+    def load(self) -> SavedLabellingModel:
+        """The labelling model; raises InvalidRequest."""
+        return load_labelling_model(self.teacher, self.name, self.device)
 
 
 def label(
     job: LabelJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
 ) -> RunReport:
-    """Make the labels that a job asks for, or what is missing of them.
-
-    Raises InvalidRequest, DiskFull.
-    """
+    """Make the labels of a job that are not committed yet; raises InvalidRequest, DiskFull."""
     plan = job.plan()
     work = LabelShard(job.dataset, job.load(), job.settings)
     report = run(job.dataset, plan.shards, work, executor=executor, stop=stop, on_rows=on_rows)

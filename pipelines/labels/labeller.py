@@ -1,4 +1,4 @@
-"""Rows of frames to rows of labels, a batch at a time."""
+"""Labeller: turns rows of frames into rows of labels, a batch at a time."""
 
 import functools
 import time
@@ -19,55 +19,56 @@ from nightrain.datasets.io.images import (
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.schema import SCHEMA_VERSION
 from nightrain.depthmodel.evaluation.confidence import flip_confidence, photometric_confidence
-from nightrain.pipelines.labels.labelling_model import Teacher
+from nightrain.pipelines.labels.label_input import LabelInput, label_input, neighbour_views
+from nightrain.pipelines.labels.labelling_model import LabellingModel
 from nightrain.pipelines.labels.predict_batch import predict_each
 from nightrain.pipelines.labels.settings import LabelSettings
-from nightrain.pipelines.labels.teacher_view import Picture, neighbour_views, picture_of
 
 ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "condition", "timestamp_us")
-NAMED = ("frame_id", *ORIGIN, "licence", "attribution")
+COPIED_COLUMNS = ("frame_id", *ORIGIN, "licence", "attribution")
 CONFIDENT = 0.5  # confidence from which a pixel counts in the column confident_share
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """Labels frames with one teacher; `teacher_sha256` is its digest, asked for once."""
+    """Labels frames with one model; `model_sha256` is its digest, computed once."""
 
-    teacher: Teacher
-    teacher_sha256: str
+    model: LabellingModel
+    model_sha256: str
     settings: LabelSettings
 
     def label(self, batch: Sequence[Row], kept: dict[str, Row]) -> list[Row | DamagedInput]:
-        """A label's row or a failure per frame's row; those kept by their id are not made again.
+        """Return the row of a label, or a failure, for the row of each frame.
 
-        Raises InvalidRequest, DiskFull.
+        `kept` holds rows by frame id that an interrupted run had finished; those are returned as
+        they are. Raises InvalidRequest, DiskFull.
         """
         started = time.perf_counter()
-        made: list[Row | DamagedInput] = []
-        pictures: dict[int, Picture] = {}
+        results: list[Row | DamagedInput] = []
+        inputs: dict[int, LabelInput] = {}
         for index, row in enumerate(batch):
             before = kept.get(row["frame_id"])
             if before is not None and before["depth"] is not None:
-                made.append(before)
+                results.append(before)
                 continue
-            made.append(self.empty_row(row))
+            results.append(self.empty_row(row))
             try:
-                pictures[index] = picture_of(row, self.settings.size)
+                inputs[index] = label_input(row, self.settings.size)
             except DamagedInput as error:
-                made[index] = error
-        depths, mirrored = self._predict([p.image for p in pictures.values()])
-        for index, depth_m, mirrored_m in zip(pictures, depths, mirrored, strict=True):
-            made[index] = self._row(batch[index], pictures[index], depth_m, mirrored_m)
-        seconds = (time.perf_counter() - started) / max(1, len(pictures))
-        for index in pictures:
-            if isinstance(row := made[index], dict):
+                results[index] = error
+        depths, mirrored = self._predict([given.image for given in inputs.values()])
+        for index, depth_m, mirrored_m in zip(inputs, depths, mirrored, strict=True):
+            results[index] = self._row(batch[index], inputs[index], depth_m, mirrored_m)
+        seconds = (time.perf_counter() - started) / max(1, len(inputs))
+        for index in inputs:
+            if isinstance(row := results[index], dict):
                 row["gen_seconds"] = seconds
-        return made
+        return results
 
     def empty_row(self, row: Row) -> Row:
-        """What keeps the place of a frame that could not be labelled."""
+        """Return a row without depth, which keeps the place of a frame that failed."""
         return {
-            **self._named(row),
+            **self._common_columns(row),
             "width": row["width"],
             "height": row["height"],
             "intrinsics": row["intrinsics"],
@@ -82,29 +83,29 @@ class Labeller:
     def _predict(
         self, images: Sequence[np.ndarray]
     ) -> tuple[list[np.ndarray | DamagedInput], list[np.ndarray | DamagedInput]]:
-        """Depth or failure of the pictures, and of their mirror images."""
+        """Depth or failure of the images, and of their mirror images."""
         mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in images]
         size = self.settings.batch_size
-        return predict_each(self.teacher, images, size), predict_each(self.teacher, mirrored, size)
+        return predict_each(self.model, images, size), predict_each(self.model, mirrored, size)
 
     def _row(
         self,
         row: Row,
-        picture: Picture,
+        given: LabelInput,
         depth_m: np.ndarray | DamagedInput,
         mirrored_m: np.ndarray | DamagedInput,
     ) -> Row | DamagedInput:
         if isinstance(depth_m, DamagedInput):
             return depth_m
         if isinstance(mirrored_m, DamagedInput):
-            return DamagedInput(mirrored_m.reason, f"of the mirrored picture: {mirrored_m}")
-        confidence, source = self._confidence(picture, depth_m, mirrored_m)
+            return DamagedInput(mirrored_m.reason, f"of the mirrored image: {mirrored_m}")
+        confidence, source = self._confidence(given, depth_m, mirrored_m)
         name = row["frame_id"]
         return {
-            **self._named(row),
+            **self._common_columns(row),
             "width": depth_m.shape[1],
             "height": depth_m.shape[0],
-            "intrinsics": [float(x) for x in picture.intrinsics.ravel()],
+            "intrinsics": [float(x) for x in given.intrinsics.ravel()],
             "depth": _png(encode_depth_png(depth_m), f"{name}.depth"),
             "confidence": _png(encode_confidence_png(confidence), f"{name}.confidence"),
             "confidence_source": source,
@@ -113,28 +114,28 @@ class Labeller:
         }
 
     def _confidence(
-        self, picture: Picture, depth_m: np.ndarray, mirrored_m: np.ndarray
+        self, given: LabelInput, depth_m: np.ndarray, mirrored_m: np.ndarray
     ) -> tuple[np.ndarray, str]:
-        """Confidence (H, W) in [0, 1] and what it was judged by."""
+        """Confidence (H, W) in [0, 1], and the checks it comes from."""
         settings, source = self.settings, "flip"
         confidence = flip_confidence(depth_m, mirrored_m, settings.flip_scale)
-        views = neighbour_views(picture) if settings.confidence == "flip+photometric" else []
+        views = neighbour_views(given) if settings.confidence == "flip+photometric" else []
         if views:
             source = "flip+photometric"
             confidence *= photometric_confidence(
-                picture.image, depth_m, picture.intrinsics, views, settings.photometric_scale
+                given.image, depth_m, given.intrinsics, views, settings.photometric_scale
             )
         return np.where(depth_m <= MAX_DEPTH_M, confidence, np.float32(0)), source
 
-    def _named(self, row: Row) -> Row:
+    def _common_columns(self, row: Row) -> Row:
         return {
-            **{name: row[name] for name in NAMED},
+            **{name: row[name] for name in COPIED_COLUMNS},
             "depth_scale": DEPTH_SCALE,
-            "teacher": self.teacher.name,
-            "teacher_sha256": self.teacher_sha256,
+            "teacher": self.model.name,
+            "teacher_sha256": self.model_sha256,
             "batch_size": self.settings.batch_size,
             "builds": _builds(),
-            "device": getattr(self.teacher, "runs_on", "cpu"),
+            "device": self.model.runs_on,
             "created_at": datetime.now(UTC),
             "schema_version": SCHEMA_VERSION,
         }
@@ -146,6 +147,6 @@ def _png(data: bytes, name: str) -> Row:
 
 @functools.cache
 def _builds() -> str:
-    """Versions of what the bytes of a label depend on."""
+    """Versions of the libraries that the bytes of a label depend on."""
     names = ("nightrain", "numpy", "opencv-python-headless", "simplejpeg", "torch", "transformers")
     return ", ".join(f"{name} {version(name)}" for name in names)

@@ -1,4 +1,4 @@
-"""Who labels: anything with a name, a digest of what decides its output, and `predict`."""
+"""Labelling model: anything with a name, a digest of what decides its output, and `predict`."""
 
 import functools
 import re
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from nightrain.depthmodel.network.model import DepthModel
 
 
-class Teacher(Protocol):
-    """Predicts depth from clear pictures; picklable, and loads nothing until it is asked."""
+class LabellingModel(Protocol):
+    """Predicts the depth of clear images; picklable, and loads its weights on first use."""
 
     @property
     def name(self) -> str:
@@ -25,23 +25,28 @@ class Teacher(Protocol):
 
     @property
     def digest(self) -> str:
-        """Hexadecimal digest of weights and settings: another one where other depth may come."""
+        """Hexadecimal digest of weights and settings; it changes whenever the output may change."""
+        ...
+
+    @property
+    def runs_on(self) -> str:
+        """Kind of device that predicts: "cpu", "cuda"."""
         ...
 
     def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        """Depth (H, W) float32 in metres per picture (H, W, 3) uint8 sRGB.
+        """Predict depth (H, W) float32 in metres for each image (H, W, 3) uint8 sRGB.
 
-        Raises InvalidRequest where the weights are missing.
+        Raises InvalidRequest if the weights are missing.
         """
         ...
 
 
 @dataclass(frozen=True)
-class SavedTeacher:
+class SavedLabellingModel:
     """A depth model in a folder that `save_pretrained` wrote; loaded once per process.
 
-    `saved_ns` says which: where another model was saved there since, one that is loaded already
-    goes on with its own weights and digest, and one loaded now has another digest.
+    `saved_ns` identifies the saved weights: if the folder is overwritten later, a model that is
+    already loaded keeps its own weights and digest, and one that is loaded then has another digest.
     """
 
     folder: Path
@@ -60,36 +65,41 @@ class SavedTeacher:
         return self.device.partition(":")[0]
 
     def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        """Depth (H, W) float32 in metres per picture (H, W, 3) uint8; raises InvalidRequest."""
+        """Predict depth (H, W) float32 in metres per image (H, W, 3); raises InvalidRequest."""
         return _loaded(self)[0].predict(images, batch_size=len(images))
 
 
-def load_teacher(folder: Path, name: str = "", device: str | None = None) -> SavedTeacher:
-    """The teacher of a folder, on the GPU where there is one; its name is the folder's.
+def load_labelling_model(
+    folder: Path, name: str = "", device: str | None = None
+) -> SavedLabellingModel:
+    """Return the depth model of a folder, on the GPU if there is one; weights load on first use.
 
-    Raises InvalidRequest where there is no such folder or no name can be made.
+    The name defaults to the folder's. Raises InvalidRequest if the folder is missing or the name
+    holds no letter and no digit.
     """
     if not folder.is_dir():
         raise InvalidRequest(
-            f"There is no folder {folder}. Give the folder of a trained depth model."
+            f"{folder} is not a folder; expected the folder of a trained depth model, such as "
+            "RUN/model."
         )
     folder = folder.resolve()
     slug = re.sub(r"[^a-z0-9]+", "-", (name or folder.name).lower()).strip("-")
     if not slug:
         raise InvalidRequest(
-            f"{name or folder.name!r} gives no name of letters and digits; say --name."
+            f"The name {name or folder.name!r} holds no letter and no digit; set another one with "
+            "--name."
         )
     times = [path.stat().st_mtime_ns for path in folder.glob("*.safetensors")]
-    return SavedTeacher(folder, slug, device or _best_device(), max(times, default=0))
+    return SavedLabellingModel(folder, slug, device or _best_device(), max(times, default=0))
 
 
 @functools.cache
-def _loaded(teacher: SavedTeacher) -> tuple["DepthModel", str]:
-    """The model and its digest, which reads all weights."""
+def _loaded(model: SavedLabellingModel) -> tuple["DepthModel", str]:
+    """The network and its digest, which reads all weights."""
     from nightrain.depthmodel.network.model import DepthModel
 
-    model = DepthModel.from_pretrained(teacher.folder, teacher.device)
-    return model, model.digest
+    network = DepthModel.from_pretrained(model.folder, model.device)
+    return network, network.digest
 
 
 def _best_device() -> str:

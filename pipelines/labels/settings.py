@@ -1,4 +1,4 @@
-"""What decides the bytes of a label, beside the teacher and the picture."""
+"""Label settings: what decides the bytes of a label, besides the model and the image."""
 
 import hashlib
 from typing import Literal
@@ -6,28 +6,39 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from nightrain.datasets.shards.manifest import LABELS
-from nightrain.pipelines.labels.labelling_model import Teacher
+from nightrain.pipelines.labels.labelling_model import LabellingModel
 
-LABELS_VERSION = "1"  # raised when the same teacher and settings give other labels
+LABELS_VERSION = "1"  # increased when the same model and settings give other labels
 
 
 class LabelSettings(BaseModel):
-    """Size of the labels and how their confidence is judged."""
+    """Size of the labels and how their confidence is computed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     size: tuple[PositiveInt, PositiveInt] | None = Field(
-        default=None, description="(width, height) of the labels; None: of the frame's picture"
+        default=None, description="Width and height of the labels (default: those of the frame)"
     )
-    confidence: Literal["flip", "flip+photometric"] = "flip+photometric"
-    flip_scale: float = Field(default=0.1, gt=0, description="|ln d - ln d'| of confidence 1/e")
-    photometric_scale: float = Field(default=0.005, gt=0, description="error that counts")
-    batch_size: int = Field(default=8, ge=1, le=1024, description="pictures a teacher gets at once")
+    confidence: Literal["flip", "flip+photometric"] = Field(
+        default="flip+photometric",
+        description="Check against the mirrored image, and against the neighbours if there are any",
+    )
+    flip_scale: float = Field(
+        default=0.1,
+        gt=0,
+        description="Difference of log depth to the mirrored image at which confidence is 1/e",
+    )
+    photometric_scale: float = Field(
+        default=0.005,
+        gt=0,
+        description="Difference of photometric errors that counts as evidence against a depth",
+    )
+    batch_size: int = Field(default=8, ge=1, le=1024, description="Images per batch")
 
 
-def labels_table(teacher: Teacher, settings: LabelSettings) -> str:
-    """Table of a teacher's labels: "labels/ssd-t-1a2b3c4d"; another digest is another table.
+def labels_table(model: LabellingModel, settings: LabelSettings) -> str:
+    """Table of a model's labels: "labels/ssd-t-1a2b3c4d"; another digest is another table.
 
-    Raises InvalidRequest without the teacher's weights.
+    Raises InvalidRequest if the weights are missing.
     """
-    parts = "\n".join((teacher.digest, settings.model_dump_json(), LABELS_VERSION))
-    return f"{LABELS}/{teacher.name}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"
+    parts = "\n".join((model.digest, settings.model_dump_json(), LABELS_VERSION))
+    return f"{LABELS}/{model.name}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"

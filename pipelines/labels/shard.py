@@ -1,7 +1,7 @@
-"""Committed frames to a teacher's labels, shard by shard: labels/<teacher>/NNNNN.parquet.
+"""Label shards: labels/<teacher>/NNNNN.parquet holds the labels of frames/NNNNN, row by row.
 
-Row by row as frames/NNNNN: a frame that cannot be labelled is in quarantine with its reason and
-keeps its place here, in a row without depth.
+A frame that cannot be labelled is in quarantine with its reason, and keeps its place in the table
+as a row without depth.
 """
 
 from collections.abc import Iterator
@@ -21,38 +21,46 @@ from nightrain.datasets.shards.transaction import (
     make_shard,
     rejected_frame,
 )
-from nightrain.pipelines.labels.labeller import NAMED, Labeller
-from nightrain.pipelines.labels.labelling_model import Teacher
+from nightrain.pipelines.labels.labeller import COPIED_COLUMNS, Labeller
+from nightrain.pipelines.labels.labelling_model import LabellingModel
 from nightrain.pipelines.labels.settings import LabelSettings, labels_table
 from nightrain.pipelines.runs.batches import in_batches
 from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
-FRAME_COLUMNS = (*NAMED, "description", "image", "width", "height", "intrinsics", "T_world_camera")
+FRAME_COLUMNS = (
+    *COPIED_COLUMNS,
+    "description",
+    "image",
+    "width",
+    "height",
+    "intrinsics",
+    "T_world_camera",
+)
 NEIGHBOUR_COLUMNS = tuple(
     name.format(side)
     for side in ("previous", "next")
     for name in ("{}_id", "{}_timestamp_us", "{}_image", "{}_intrinsics", "T_{}_camera")
 )
-TEACHERS_FAULTS = (Reason.BAD_OUTPUT, Reason.ENGINE_ERROR)
+MODEL_FAULTS = (Reason.BAD_OUTPUT, Reason.ENGINE_ERROR)
 
 
 @dataclass(frozen=True)
 class LabelShard:
-    """Work that makes one shard of labels from a dataset's root and a teacher."""
+    """Labels the frames of one shard with a model."""
 
     root: Path
-    teacher: Teacher
+    model: LabellingModel
     settings: LabelSettings
 
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
         """Make the shard.
 
-        Raises PlanMismatch where the table is another teacher's, InvalidRequest without weights,
-        NightrainError where the teacher fails at every frame, CorruptShard, DiskFull.
+        Raises PlanMismatch if the table belongs to another model, InvalidRequest without weights,
+        NightrainError if the model fails on every frame, CorruptShard, DiskFull.
         """
         manifest = Manifest(self.root)
         frames = frames_behind(manifest, shard, retry=shard.retry)
-        labeller = Labeller(self.teacher, self._digest_of(shard), self.settings)
+        labeller = Labeller(self.model, self._digest_for(shard), self.settings)
 
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
             photometric = self.settings.confidence == "flip+photometric"
@@ -63,21 +71,21 @@ class LabelShard:
 
         return make_shard(manifest, shard, LABELS, self._about(frames, labeller), produce, on_rows)
 
-    def _digest_of(self, shard: Shard) -> str:
-        """The teacher's digest, if the shard is of this teacher's table; raises PlanMismatch."""
-        digest, table = self.teacher.digest, labels_table(self.teacher, self.settings)
+    def _digest_for(self, shard: Shard) -> str:
+        """The model's digest; raises PlanMismatch if the shard belongs to another model's table."""
+        digest, table = self.model.digest, labels_table(self.model, self.settings)
         if table != shard.table:
             raise PlanMismatch(
-                f"{shard.table} was planned for another teacher: {self.teacher.name!r} with digest "
-                f"{digest[:12]} and these settings writes {table}. The weights or settings changed "
-                "in between; run `nightrain label` again to label with what is there now."
+                f"{shard.table} was planned for another teacher: {self.model.name!r} with digest "
+                f"{digest[:12]} and these settings writes {table}. The weights or settings have "
+                "changed since; run `nightrain label` again to label with the current ones."
             )
         return digest
 
     def _about(self, frames: Entry, labeller: Labeller) -> dict[str, str]:
         return {
-            "teacher": self.teacher.name,
-            "teacher_sha256": labeller.teacher_sha256,
+            "teacher": self.model.name,
+            "teacher_sha256": labeller.model_sha256,
             "settings": self.settings.model_dump_json(),
             "split": frames.about.get("split", "none"),
             "condition": frames.about.get("condition", "clear"),
@@ -89,25 +97,25 @@ class LabelShard:
 def _label_all(
     labeller: Labeller, rows: Iterator[Row], kept: dict[str, Row], name: str
 ) -> Iterator[Row | Rejected]:
-    """A row per frame, in order; a frame that failed is rejected and keeps its place.
+    """Yield a row per frame, in order; a frame that failed is rejected and keeps its place.
 
-    Raises ShardInterrupted between batches, NightrainError where the teacher failed at every frame:
-    a shard of empty labels would be committed for good.
+    Raises ShardInterrupted between batches, and NightrainError if the model failed on every frame:
+    otherwise a shard of empty labels would be committed for good.
     """
     failures: list[DamagedInput] = []
     num_labelled = 0
     for batch in in_batches(rows, labeller.settings.batch_size):
         interrupt_if_stopped()
-        for row, made in zip(batch, labeller.label(batch, kept), strict=True):
-            if isinstance(made, DamagedInput):
-                failures += [made] if made.reason in TEACHERS_FAULTS else []
-                yield rejected_frame(row, made.reason, made)
+        for row, result in zip(batch, labeller.label(batch, kept), strict=True):
+            if isinstance(result, DamagedInput):
+                failures += [result] if result.reason in MODEL_FAULTS else []
+                yield rejected_frame(row, result.reason, result)
                 yield labeller.empty_row(row)
             else:
                 num_labelled += 1
-                yield made
+                yield result
     if failures and not num_labelled:
         raise NightrainError(
-            f"the teacher {labeller.teacher.name!r} labelled none of the {len(failures)} frames of "
+            f"the teacher {labeller.model.name!r} labelled none of the {len(failures)} frames of "
             f"{name}, so nothing was committed. The first failure: {failures[0]}"
         )

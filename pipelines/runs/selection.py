@@ -1,4 +1,4 @@
-"""Selection of committed frames: those that something may be made of."""
+"""Frame selection: the committed frames shards that a run may use."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ EVALUATION_SPLITS = ("val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Frames shards to make something of, and what was left out on purpose."""
+    """The selected frames shards, and the frames that were left out on purpose."""
 
     kept: list[Entry]
-    skipped: dict[str, int]  # frames left out, by the reason in words
+    skipped: dict[str, int]  # number of frames left out, by reason
 
     @property
     def num_frames(self) -> int:
-        """Frames of the kept shards."""
+        """Number of selected frames."""
         return sum(entry.rows.num_rows for entry in self.kept)
 
 
@@ -27,28 +27,20 @@ def select_frames(
     manifest: Manifest,
     conditions: Collection[Condition],
     *,
-    of_other_conditions: str,
-    what: str,
-    may_be: str,
-    or_else: str,
+    product: str,
     include_evaluation_scenes: bool,
+    other_conditions: str = "",
 ) -> Selection:
-    """The committed frames shards of some conditions, without those of val and test scenes.
+    """Select committed frames shards by condition, without those of val and test scenes.
 
-    What is made of those would leak into training, so it must be asked for in words. The texts say
-    what happens to frames: why others are left out, `what` is made ("variants"), what they `may_be`
-    ("labelled"), and what to do beside ingesting the train split. Raises InvalidRequest where
-    nothing is left.
+    What is made from val and test scenes would leak into training, so they must be included
+    explicitly. `product` names what will be made ("variants"); `other_conditions` says in errors
+    how to use frames of other conditions, if there is a way. Raises InvalidRequest if no frame is
+    left.
     """
     selection = Selection([], {})
     for entry in manifest.entries(FRAMES):
-        split, condition = entry.about.get("split", "none"), entry.about.get("condition", "clear")
-        reason = ""
-        if condition not in conditions:
-            reason = f"{condition} frames: {of_other_conditions}"
-        elif split in EVALUATION_SPLITS and not include_evaluation_scenes:
-            reason = f"{split} scenes: training on their {what} would leak the evaluation"
-        if reason:
+        if reason := _reason_to_skip(entry, conditions, product, include_evaluation_scenes):
             count = selection.skipped.get(reason, 0) + entry.rows.num_rows
             selection.skipped[reason] = count
         elif entry.rows.num_rows:
@@ -62,7 +54,19 @@ def select_frames(
         )
     reasons = "; ".join(f"{n} frames of {reason}" for reason, n in selection.skipped.items())
     raise InvalidRequest(
-        f"No frame of {manifest.root} may be {may_be}: {reasons}. Ingest the train split, "
-        f"{or_else} "
-        f"if these {what} will never be trained on."
+        f"No frame of {manifest.root} is available for {product}: {reasons}. Ingest the train "
+        f"split, {other_conditions and f'{other_conditions}, '}or pass "
+        f"--include-evaluation-scenes if these {product} will never be used for training."
     )
+
+
+def _reason_to_skip(
+    entry: Entry, conditions: Collection[Condition], product: str, include_evaluation_scenes: bool
+) -> str:
+    """The reason to leave out a frames shard; "" if it may be used."""
+    split, condition = entry.about.get("split", "none"), entry.about.get("condition", "clear")
+    if condition not in conditions:
+        return f"{condition} frames: {product} are made from {', '.join(conditions)} frames"
+    if split in EVALUATION_SPLITS and not include_evaluation_scenes:
+        return f"{split} scenes: training on their {product} would leak the evaluation"
+    return ""

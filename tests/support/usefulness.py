@@ -11,7 +11,7 @@ from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.sources.base import FrameRef
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.pipelines.labels.job import plan_labels
-from nightrain.pipelines.labels.labelling_model import load_teacher
+from nightrain.pipelines.labels.labelling_model import load_labelling_model
 from nightrain.pipelines.labels.settings import LabelSettings
 from nightrain.pipelines.labels.shard import LabelShard
 from nightrain.pipelines.runs.executors import SerialExecutor
@@ -49,7 +49,10 @@ def save_teacher(folder: Path, seed: int = 0) -> Path:
 
 
 def make_labels(root: Path, teacher: Path) -> None:
-    labeller, settings = load_teacher(teacher, device="cpu"), LabelSettings(confidence="flip")
+    labeller, settings = (
+        load_labelling_model(teacher, device="cpu"),
+        LabelSettings(confidence="flip"),
+    )
     shards = plan_labels(Manifest(root), labeller, settings).shards
     stop = Stop()
     work = LabelShard(root, labeller, settings)

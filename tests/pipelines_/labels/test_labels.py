@@ -32,7 +32,7 @@ from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.base import FrameRef
 from nightrain.pipelines.inspect.stats import dataset_stats
 from nightrain.pipelines.labels.job import plan_labels
-from nightrain.pipelines.labels.labelling_model import Teacher, load_teacher
+from nightrain.pipelines.labels.labelling_model import LabellingModel, load_labelling_model
 from nightrain.pipelines.labels.settings import LabelSettings, labels_table
 from nightrain.pipelines.labels.shard import LabelShard
 from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
@@ -57,6 +57,7 @@ class RedTeacher:
 
     name: str = "red"
     digest: str = "0123456789abcdef"
+    runs_on: str = "cpu"
     bad: frozenset[int] = frozenset()  # means of pictures whose depth has a NaN
     fail_on: frozenset[int] = frozenset()
     stop: Stop | None = None
@@ -83,7 +84,7 @@ def key(image: np.ndarray) -> int:
 
 def label(
     root: Path,
-    teacher: Teacher,
+    teacher: LabellingModel,
     settings: LabelSettings = PLAIN,
     stop: Stop | None = None,
 ) -> RunReport:
@@ -531,11 +532,11 @@ def test_statistics_and_card_know_labels(dataset: Path) -> None:
 def test_the_teacher_of_a_folder_is_named_after_it(tmp_path: Path) -> None:
     folder = tmp_path / "SSD-T final_1"
     folder.mkdir()
-    teacher = load_teacher(folder, device="cpu")
+    teacher = load_labelling_model(folder, device="cpu")
     assert (teacher.name, teacher.runs_on) == ("ssd-t-final-1", "cpu")
-    assert load_teacher(folder, "Mine", "cpu").name == "mine"
+    assert load_labelling_model(folder, "Mine", "cpu").name == "mine"
     assert pickle.loads(pickle.dumps(teacher)) == teacher
     with pytest.raises(InvalidRequest, match="no folder"):
-        load_teacher(tmp_path / "absent")
+        load_labelling_model(tmp_path / "absent")
     with pytest.raises(InvalidRequest, match="say --name"):
-        load_teacher(folder, "...", "cpu")
+        load_labelling_model(folder, "...", "cpu")

@@ -1,4 +1,4 @@
-"""A frame as a teacher sees it, and its neighbours for the photometric check."""
+"""Label input: a clear frame at the size of its label, and its neighbours for the photometric check."""
 
 from dataclasses import dataclass
 
@@ -13,26 +13,26 @@ from nightrain.depthmodel.evaluation.confidence import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """The clear picture of a frame at the size of its label."""
+class LabelInput:
+    """The clear image of a frame at the size of its label."""
 
     frame: Frame
     image: np.ndarray  # (H, W, 3) uint8
     intrinsics: np.ndarray  # (3, 3), pixels of `image`
 
 
-def picture_of(row: Row, size: tuple[int, int] | None) -> Picture:
-    """The picture of a frame's row at (width, height) or its own size; raises DamagedInput."""
+def label_input(row: Row, size: tuple[int, int] | None) -> LabelInput:
+    """Return the input of a frame's row, at (width, height) or its own size; raises DamagedInput."""
     frame = frame_from_row(row)
     image, intrinsics = _at_size(frame.image, frame.intrinsics, size)
-    return Picture(frame=frame, image=image, intrinsics=intrinsics)
+    return LabelInput(frame=frame, image=image, intrinsics=intrinsics)
 
 
-def neighbour_views(picture: Picture) -> list[View]:
-    """Both neighbours at the picture's size, less those that are absent or do not decode."""
-    size = (picture.image.shape[1], picture.image.shape[0])
+def neighbour_views(given: LabelInput) -> list[View]:
+    """Return both neighbours at the input's size, without those that are absent or damaged."""
+    size = (given.image.shape[1], given.image.shape[0])
     views = []
-    for neighbour in (picture.frame.previous, picture.frame.next):
+    for neighbour in (given.frame.previous, given.frame.next):
         if neighbour is None:
             continue
         try:
