@@ -1,4 +1,4 @@
-"""Label input: a clear frame at the size of its label, and its neighbours for the photometric check."""
+"""Label input: a clear frame at the size of its label, and the neighbours that check its depth."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class LabelInput:
 
 
 def label_input(row: Row, size: tuple[int, int] | None) -> LabelInput:
-    """Return the input of a frame's row, at (width, height) or its own size; raises DamagedInput."""
+    """Return the input of a frame's row, at (width, height) or its own; raises DamagedInput."""
     frame = frame_from_row(row)
     image, intrinsics = _at_size(frame.image, frame.intrinsics, size)
     return LabelInput(frame=frame, image=image, intrinsics=intrinsics)

@@ -52,7 +52,7 @@ def select_frames(
             f"{manifest.root} holds no committed frames. Run `nightrain ingest ... --out "
             f"{manifest.root}` first."
         )
-    reasons = "; ".join(f"{n} frames of {reason}" for reason, n in selection.skipped.items())
+    reasons = "; ".join(f"{n} {reason}" for reason, n in selection.skipped.items())
     raise InvalidRequest(
         f"No frame of {manifest.root} is available for {product}: {reasons}. Ingest the train "
         f"split, {other_conditions and f'{other_conditions}, '}or pass "
@@ -68,5 +68,5 @@ def _reason_to_skip(
     if condition not in conditions:
         return f"{condition} frames: {product} are made from {', '.join(conditions)} frames"
     if split in EVALUATION_SPLITS and not include_evaluation_scenes:
-        return f"{split} scenes: training on their {product} would leak the evaluation"
+        return f"frames of {split} scenes: training on their {product} would leak the evaluation"
     return ""

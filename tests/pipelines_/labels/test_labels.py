@@ -180,7 +180,7 @@ def test_only_clear_frames_outside_the_evaluation_are_labelled_unless_asked(tmp_
     every = (Condition.CLEAR, Condition.NIGHT)
     assert plan_labels(manifest, RedTeacher(), conditions=every).num_frames == 7
     assert plan_labels(manifest, RedTeacher(), include_evaluation_scenes=True).num_frames == 6
-    with pytest.raises(InvalidRequest, match="name other conditions with --condition"):
+    with pytest.raises(InvalidRequest, match="choose other frames with --conditions"):
         plan_labels(manifest, RedTeacher(), conditions=(Condition.FOG,))
     with pytest.raises(InvalidRequest, match="nightrain ingest"):
         plan_labels(Manifest(tmp_path / "empty"), RedTeacher())
@@ -536,7 +536,7 @@ def test_the_teacher_of_a_folder_is_named_after_it(tmp_path: Path) -> None:
     assert (teacher.name, teacher.runs_on) == ("ssd-t-final-1", "cpu")
     assert load_labelling_model(folder, "Mine", "cpu").name == "mine"
     assert pickle.loads(pickle.dumps(teacher)) == teacher
-    with pytest.raises(InvalidRequest, match="no folder"):
+    with pytest.raises(InvalidRequest, match="not a folder"):
         load_labelling_model(tmp_path / "absent")
-    with pytest.raises(InvalidRequest, match="say --name"):
+    with pytest.raises(InvalidRequest, match="with --name"):
         load_labelling_model(folder, "...", "cpu")
