@@ -19,7 +19,6 @@ from nightrain.depthmodel.evaluation.settings import (
     PROTOCOLS,
     EvaluationSettings,
 )
-from nightrain.pipelines.command_line import Several
 
 if TYPE_CHECKING:
     from nightrain.pipelines.runs.stop import Stop
@@ -34,19 +33,23 @@ class EvaluationJob(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     model: str = Field(
         description=f"Model folder, or {MEDIAN_DEPTH}: the train set's median depth at each pixel, "
-        "a baseline that every model must beat"
+        "a baseline that every model must beat",
+        json_schema_extra={"cli": "argument"},
     )
-    dataset: Path = Field(description="Dataset folder")
+    dataset: Path = Field(
+        description="Dataset folder", json_schema_extra={"cli": "argument", "must_exist": True}
+    )
     protocol: str = Field(
         default="own",
-        description=f"Protocol: {', '.join(PROTOCOLS)}; the options below override it",
+        description="Protocol; the options below override it",
+        examples=list(PROTOCOLS),
     )
     split: str | None = Field(default=None, description="Split to score (default: the protocol's)")
     truth: Literal["lidar", "exact"] | None = Field(
         default=None,
         description="Ground truth: lidar, or exact in rendered worlds (default: the protocol's)",
     )
-    cap: Several[float] = Field(
+    cap: tuple[float, ...] = Field(
         default=(),
         description="Largest ground truth depth that counts, in metres; repeatable "
         "(default: the protocol's)",

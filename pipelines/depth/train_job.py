@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.training.preset_registry import PRESETS, load_preset
-from nightrain.pipelines.command_line import Several, command_line
+from nightrain.pipelines.runs.command_line import command_line
 
 if TYPE_CHECKING:
     from nightrain.datasets.loader.config import TrainingSetConfig
@@ -26,20 +26,30 @@ class TrainJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     preset: str = Field(
-        description=f"Preset: {', '.join(PRESETS)}, or your own as package.module:function"
+        description="Preset of the run, or a function of yours as package.module:function",
+        examples=list(PRESETS),
+        json_schema_extra={"cli": "argument"},
     )
-    dataset: Path = Field(description="Dataset folder")
+    dataset: Path = Field(
+        description="Dataset folder", json_schema_extra={"cli": "argument", "must_exist": True}
+    )
     out: Path = Field(description="Run folder; pass an existing one to resume")
-    variants: Several[str] = Field(
+    variants: tuple[str, ...] = Field(
         default=(), description="Recipes whose variants a student sees, by name or folder"
     )
     labels: str | None = Field(
         default=None,
         description="Folder below labels/ to learn from (default: the only one in the dataset)",
     )
-    teacher: Path | None = Field(default=None, description="Model folder of a student's teacher")
+    teacher: Path | None = Field(
+        default=None,
+        description="Model folder of a student's teacher",
+        json_schema_extra={"must_exist": True},
+    )
     base: Path | None = Field(
-        default=None, description="Model folder to initialise parts of the same name from"
+        default=None,
+        description="Model folder to initialise parts of the same name from",
+        json_schema_extra={"must_exist": True},
     )
     steps: int | None = Field(
         default=None, ge=1, description="Number of optimiser steps (default: the preset's)"
@@ -61,7 +71,7 @@ class TrainJob(BaseModel):
     @property
     def command(self) -> str:
         """The command line of this job, without the folders of this machine."""
-        return command_line("train", self, ("preset", "dataset"))
+        return command_line("train", self)
 
     def config(self) -> "TrainConfig":
         """The configuration of the run; raises InvalidRequest where options do not fit together."""

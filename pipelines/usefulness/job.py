@@ -1,11 +1,11 @@
 """Usefulness jobs: the options of `nightrain usefulness`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from nightrain.pipelines.command_line import Several, command_line
+from nightrain.pipelines.runs.command_line import command_line
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -18,20 +18,25 @@ class UsefulnessJob(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    dataset: Path = Field(description="Dataset folder, with frames, variants and labels")
-    teacher: Path = Field(description="Model folder of the teacher that made the labels")
+    dataset: Path = Field(
+        description="Dataset folder, with frames, variants and labels",
+        json_schema_extra={"cli": "argument", "must_exist": True},
+    )
+    teacher: Path = Field(
+        description="Model folder of the teacher that made the labels",
+        json_schema_extra={"must_exist": True},
+    )
     variants: str = Field(description="Recipe of the variants, by name or folder")
     out: Path = Field(description="Study folder; pass an existing one to resume or extend it")
-    arms: Several[str] = Field(
-        default=(), description="Arms to train, separated by commas (default: all)"
-    )
-    seeds: Several[Seed] = Field(
+    arms: tuple[str, ...] = Field(default=(), description="Arms to train (default: all)")
+    seeds: tuple[Seed, ...] = Field(
         default=(0, 1, 2),
         min_length=1,
-        description="Seeds, separated by commas. Use at least 3 seeds; fewer are not conclusive.",
+        description="Seeds. Use at least 3; fewer are not conclusive.",
     )
-    dose: Several[Share] = Field(
-        default=(), description="Further shares of synthetic samples, each an arm: 0.1,0.9"
+    dose: tuple[Share, ...] = Field(
+        default=(),
+        description="Further shares of synthetic samples, each an arm of its own, as 0.1,0.9",
     )
     labels: str | None = Field(
         default=None,
@@ -48,7 +53,14 @@ class UsefulnessJob(BaseModel):
         default="auto", description="auto: use a GPU where there is one; cpu: never use one"
     )
 
+    @field_validator("arms", "seeds", "dose")
+    @classmethod
+    def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(values)) != len(values):
+            raise ValueError(f"{', '.join(map(str, values))} names something twice")
+        return values
+
     @property
     def command(self) -> str:
         """The command line of this job, without the folders of this machine."""
-        return command_line("usefulness", self, ("dataset",))
+        return command_line("usefulness", self)
