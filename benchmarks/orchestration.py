@@ -20,7 +20,8 @@ import nightrain.flows  # noqa: F401  (its settings must be there before prefect
 from nightrain.benchmarks.report import Figure, print_figures
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.datasets.world.export.writer import VERSION, write_world
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.generate.job import GenerateJob, generate
@@ -99,7 +100,7 @@ def measure_generating(seconds: float, repeats: int) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_world(root / "world", scenes=1, frames=NUM_FRAMES, seed=0)
-        source, stop = NuScenesSource(root / "world", VERSION), Stop()
+        source, stop = NuScenesSource(NuScenesConfig(root=root / "world", version=VERSION)), Stop()
         refs, executor = source.select("all"), SerialExecutor(stop)
         ingest(root / "frames", source, refs, {}, executor=executor, stop=stop)
         count = max(1, round(seconds * VARIANTS_PER_SECOND / NUM_FRAMES))

@@ -40,7 +40,8 @@ from nightrain.benchmarks.picture_statistics import (
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.frame import Frame
 from nightrain.datasets.io.images import resize_image
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.datasets.world.export.plan import SceneSpec
 from nightrain.datasets.world.export.writer import VERSION, write_world
 
@@ -79,7 +80,7 @@ def record(condition: Condition, num_places: int, seed: int) -> tuple[Row, list[
         started = time.process_time()
         report = write_world(out, scenes=scenes, frames=KEYFRAMES, seed=seed, size=SIZE)
         seconds = time.process_time() - started
-        source = NuScenesSource(out, VERSION)
+        source = NuScenesSource(NuScenesConfig(root=out, version=VERSION))
         frames = [source.load(ref) for ref in source.select("all")]
         points = [p.stat().st_size / 20 for p in out.glob("samples/LIDAR_TOP/*")]
         sweep_s = _sweep_seconds(condition, seed)

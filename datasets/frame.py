@@ -49,6 +49,20 @@ class Frame:
     stereo: Neighbour | None = None  # the rectified partner, to the left or right at the same time
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRef:
+    """Entry of a source's listing: names and places a frame before any image is opened."""
+
+    frame_id: str
+    source_id: str
+    split: str  # "train" | "val" | "test" | "none" (the source's protocol does not name the scene)
+    scene_id: str
+    camera: str
+    condition: Condition
+    timestamp_us: int
+    log_id: str = ""  # drive that the scene was cut out of; "": the scene is a drive of its own
+
+
 def scaled_intrinsics(
     intrinsics: np.ndarray, size_from: tuple[int, int], size_to: tuple[int, int]
 ) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.protocols.perceptual_hash import (
     NEAR_DUPLICATE_BITS,
@@ -22,7 +23,6 @@ from nightrain.datasets.protocols.perceptual_hash import (
     perceptual_hash,
 )
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
-from nightrain.datasets.sources.base import FrameRef
 
 NAMED_IN_MESSAGE = 3
 LOG_OF_SCENE = "log_of_scene"  # keys of Entry.about

@@ -10,9 +10,10 @@ from pydantic import BaseModel
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput
+from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.io.untrusted import read_bytes
 from nightrain.datasets.sources import scene_conditions as splits
-from nightrain.datasets.sources.base import FrameRef, FrameSource
+from nightrain.datasets.sources.base import FrameSource
 from nightrain.datasets.sources.nuscenes.tables import MAX_TABLE_BYTES
 
 ANY_CONDITION = tuple(Condition)
@@ -117,7 +118,7 @@ PROTOCOLS = (MD4ALL_NUSCENES, MD4ALL_ROBOTCAR, KITTI_EIGEN, KITTI_EIGEN_IMPROVED
 def has_published_splits(source: FrameSource) -> bool:
     """Whether a source's splits are those of a publication, and not its owner's own."""
     published = any(protocol.source == source.name for protocol in PROTOCOLS)
-    return published and not getattr(source, "own_splits", False)
+    return published and not source.own_splits
 
 
 class Counted(BaseModel):
@@ -160,8 +161,7 @@ def count_protocol(protocol: Protocol, source: FrameSource) -> ProtocolReport:
         Counted(name=c.name, published=c.published, here=c.of(refs[c.select]))
         for c in protocol.counts
     ]
-    absent: frozenset[str] = getattr(source, "absent", frozenset())
-    num_absent = len(absent & {r.source_id for found in refs.values() for r in found})
+    num_absent = len(source.absent & {r.source_id for found in refs.values() for r in found})
     num_scenes = len({r.scene_id for r in refs.get("all", ()) if r.split in ("train", "val")})
     return ProtocolReport(
         protocol=protocol.name,

@@ -7,11 +7,10 @@ import numpy as np
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import Reason
-from nightrain.datasets.frame import Frame, Neighbour
+from nightrain.datasets.frame import Frame, FrameRef, Neighbour
 from nightrain.datasets.io.images import DEPTH_SCALE, JpegImage, decode_depth_png, encode_depth_png
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.schema import SCHEMA_VERSION
-from nightrain.datasets.sources.base import FrameRef
 
 GENERATION_COLUMNS = (  # what an engine needs of a frame: no neighbours, no second copy of a depth
     "frame_id",

@@ -1,42 +1,107 @@
-"""What every reader of a published data set offers to ingestion."""
+"""Sources: data sets on disk that ingestion reads frame by frame.
 
+A source is a folder with a config model and a class, and a line in registry.py; or an entry point
+of an installed package in the group "nightrain.sources", which names the config model.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
 
-from nightrain.datasets.conditions import Condition
-from nightrain.datasets.frame import Frame
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrameRef:
-    """One frame that a source lists: enough to plan with, before any image is opened."""
-
-    frame_id: str
-    source_id: str
-    split: str  # "train" | "val" | "test" | "none" (the source's protocol does not name the scene)
-    scene_id: str
-    camera: str
-    condition: Condition
-    timestamp_us: int
-    log_id: str = ""  # the drive that the scene was cut out of; "": the scene is a drive of its own
+from nightrain.datasets.frame import Frame, FrameRef
 
 
-class FrameSource(Protocol):
-    """A data set on disk, read frame by frame."""
+class FrameSource(ABC):
+    """A data set on disk, read frame by frame.
+
+    Worker processes unpickle the source. One that reads tables when it is opened defines
+    `__reduce__` as a callable and its arguments, such as `(MySource, (config,))`; ingestion then
+    opens it once per process, not once per shard.
+    """
 
     name: str  # "nuscenes"; becomes Frame.source_dataset
     licence: str  # SPDX-like: "CC-BY-NC-SA-4.0"
     attribution: str  # one sentence
+    own_splits: bool = False  # the splits replace the published ones of this data set
+    notes: Sequence[str] = ()  # sentences about what was found, shown before ingestion
 
+    @abstractmethod
     def select(self, split: str) -> Sequence[FrameRef]:
-        """The frames of a split, in an order that depends on the source alone.
+        """Frames of a split ("train", "val", "test" or "all"), in an order that never changes.
 
-        A record that is listed but broken keeps its place here and fails in `load`.
-        Raises BrokenSource where the source as a whole cannot be read.
+        A record that is listed but broken keeps its place here and fails in `load`. Raises
+        InvalidRequest for an unknown split, BrokenSource where the source cannot be read.
         """
-        ...
 
+    @abstractmethod
     def load(self, ref: FrameRef) -> Frame:
         """Read one frame; raises DamagedInput with a reason code."""
-        ...
+
+    @property
+    def unplaced(self) -> Sequence[str]:
+        """Names of records so damaged that they cannot be listed as frames."""
+        return ()
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Source ids of frames that are listed but not on disk."""
+        return frozenset()
+
+
+def split_at_commas(value: Any) -> Any:
+    """Split a text at its commas; return anything else unchanged."""
+    return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(split_at_commas)]  # "a,b" or ("a", "b")
+ALL: tuple[str, ...] = ("all",)
+
+
+class SourceConfig(BaseModel, ABC):
+    """Options of a source. Each field is an option of `nightrain ingest NAME`.
+
+    `json_schema_extra` follows the command line's convention: {"cli": "argument"} is positional,
+    {"cli": "none"} is for Python alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    summary: ClassVar[str]  # one sentence, the help of the command
+    split_help: ClassVar[str] = "train, val, test, or all, unfiltered"
+    not_recorded: ClassVar[frozenset[str]] = frozenset({"root", "skip_bad"})
+
+    root: Path = Field(description="Folder of the data set", json_schema_extra={"cli": "argument"})
+    neighbours: bool = Field(
+        default=True, description="Store the previous and the next image with each frame"
+    )
+    skip_bad: bool = Field(
+        default=False, description="Report damaged or absent frames and succeed with the rest"
+    )
+
+    @abstractmethod
+    def open(self) -> FrameSource:
+        """Open the source; raises BrokenSource, InvalidRequest."""
+
+    @property
+    def default_split(self) -> str:
+        """Split to read where none is given."""
+        return "all"
+
+    def for_dataset(self, dataset: Path) -> Self:
+        """Return the config with its caches in the folder of the dataset that is being made."""
+        return self
+
+    def record(self) -> dict[str, str]:
+        """Options as texts for the plan of an ingestion; paths only as "given" or "none"."""
+        recorded = (name for name in type(self).model_fields if name not in self.not_recorded)
+        return {name: _as_text(getattr(self, name)) for name in recorded}
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or isinstance(value, Path):
+        return "none" if value is None else "given"
+    return ",".join(value) if isinstance(value, tuple) else str(value)

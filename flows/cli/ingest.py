@@ -82,7 +82,8 @@ def nuscenes(
     allow_shared_logs: SharedLogs = False,
 ) -> None:
     """Read nuScenes, or anything else in its layout."""
-    from nightrain.datasets.sources.nuscenes import NuScenesSource
+    from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+    from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 
     how = HowToRead(out, split, retry_failed, json, skip_bad, workers, allow_shared_logs)
     options = {
@@ -93,11 +94,13 @@ def nuscenes(
     }
     _ingest(
         lambda: NuScenesSource(
-            root,
-            version,
-            cameras=None if cameras == "all" else _names(cameras),
-            frames=one_of("--frames", frames, FRAME_KINDS),
-            neighbours=neighbours,
+            NuScenesConfig(
+                root=root,
+                version=version,
+                cameras=_names(cameras),
+                frames=one_of("--frames", frames, FRAME_KINDS),
+                neighbours=neighbours,
+            )
         ),
         options,
         how,
@@ -158,7 +161,8 @@ def robotcar(
     workers: Workers = 1,
 ) -> None:
     """Read Oxford RobotCar."""
-    from nightrain.datasets.sources.robotcar import RobotCarSource
+    from nightrain.datasets.sources.robotcar.config import RobotCarConfig
+    from nightrain.datasets.sources.robotcar.source import RobotCarSource
 
     split = split or ("train" if splits else "all")
     how = HowToRead(out, split, retry_failed, json, skip_bad, workers)
@@ -173,17 +177,19 @@ def robotcar(
     }
     _ingest(
         lambda: RobotCarSource(
-            root,
-            sdk=sdk,
-            splits=splits,
-            traverses=None if traverses == "all" else _names(traverses),
-            camera=camera,
-            neighbours=neighbours,
-            undistorted=one_of("--undistorted", undistorted, UNDISTORTED),
-            crop_bonnet=crop_bonnet,
-            skip_bad=skip_bad,
-            lms_window_s=lms_window_s,
-            cache=out / "_brightness",
+            RobotCarConfig(
+                root=root,
+                sdk=sdk,
+                splits=splits,
+                traverses=_names(traverses),
+                camera=camera,
+                neighbours=neighbours,
+                undistorted=one_of("--undistorted", undistorted, UNDISTORTED),
+                crop_bonnet=crop_bonnet,
+                skip_bad=skip_bad,
+                lms_window_s=lms_window_s,
+                cache=out / "_brightness",
+            )
         ),
         options,
         how,
@@ -210,7 +216,8 @@ def kitti(
     workers: Workers = 1,
 ) -> None:
     """Read KITTI: raw drives, or the layout of its depth benchmark."""
-    from nightrain.datasets.sources.kitti import KittiSource
+    from nightrain.datasets.sources.kitti.config import KittiConfig
+    from nightrain.datasets.sources.kitti.source import KittiSource
 
     split = split or ("train" if split_files else "all")
     how = HowToRead(out, split, retry_failed, json, skip_bad, workers)
@@ -225,15 +232,17 @@ def kitti(
     }
     _ingest(
         lambda: KittiSource(
-            root,
-            layout=one_of("--layout", layout, LAYOUTS),
-            split_files=split_files,
-            cameras=_names(cameras),
-            neighbours=neighbours,
-            stereo=stereo,
-            ground_truth=one_of("--ground-truth", ground_truth, GROUND_TRUTHS),
-            kb_crop=kb_crop,
-            skip_bad=skip_bad,
+            KittiConfig(
+                root=root,
+                layout=one_of("--layout", layout, LAYOUTS),
+                split_files=split_files,
+                cameras=_names(cameras),
+                neighbours=neighbours,
+                stereo=stereo,
+                ground_truth=one_of("--ground-truth", ground_truth, GROUND_TRUTHS),
+                kb_crop=kb_crop,
+                skip_bad=skip_bad,
+            )
         ),
         options,
         how,
@@ -249,7 +258,7 @@ def _ingest(
     from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
     source, stop = open_source(), Stop()
-    for note in getattr(source, "notes", ()) if not how.json else ():
+    for note in source.notes if not how.json else ():
         console().print(f"[yellow]note[/yellow]      {note}")
     refs = source.select(how.split)
     executor = SerialExecutor(stop) if how.workers == 1 else ProcessExecutor(how.workers, stop)

@@ -43,10 +43,13 @@ def nuscenes(
         count_protocol,
         doubtful_scenes,
     )
-    from nightrain.datasets.sources.nuscenes import NuScenesSource
+    from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+    from nightrain.datasets.sources.nuscenes.source import NuScenesSource
     from nightrain.datasets.sources.scene_conditions import official_scene_splits
 
-    source = NuScenesSource(root, version, cameras=("CAM_FRONT",), neighbours=False)
+    source = NuScenesSource(
+        NuScenesConfig(root=root, version=version, cameras=("CAM_FRONT",), neighbours=False)
+    )
     report = count_protocol(MD4ALL_NUSCENES, source)
     if source.name == MD4ALL_NUSCENES.source:
         report.doubtful_scenes = doubtful_scenes(root, version, official_scene_splits())
@@ -62,9 +65,10 @@ def robotcar(
 ) -> None:
     """md4all's split of RobotCar: test 702 and 709, 17,790 triplets, 16,563 after the filter."""
     from nightrain.datasets.protocols.published import MD4ALL_ROBOTCAR, count_protocol
-    from nightrain.datasets.sources.robotcar import RobotCarSource
+    from nightrain.datasets.sources.robotcar.config import RobotCarConfig
+    from nightrain.datasets.sources.robotcar.source import RobotCarSource
 
-    source = RobotCarSource(root, sdk=sdk, splits=splits, skip_bad=True)
+    source = RobotCarSource(RobotCarConfig(root=root, sdk=sdk, splits=splits, skip_bad=True))
     _print_protocol(count_protocol(MD4ALL_ROBOTCAR, source), json)
 
 
@@ -81,13 +85,16 @@ def kitti(
         KITTI_EIGEN_IMPROVED,
         count_protocol,
     )
-    from nightrain.datasets.sources.kitti import KittiSource
+    from nightrain.datasets.sources.kitti.config import KittiConfig
+    from nightrain.datasets.sources.kitti.source import KittiSource
 
     source = KittiSource(
-        root,
-        split_files=split_files,
-        ground_truth="improved" if improved else "velodyne",
-        skip_bad=True,
+        KittiConfig(
+            root=root,
+            split_files=split_files,
+            ground_truth="improved" if improved else "velodyne",
+            skip_bad=True,
+        )
     )
     protocol = KITTI_EIGEN_IMPROVED if improved else KITTI_EIGEN
     _print_protocol(count_protocol(protocol, source), json)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightrain.datasets.conditions import Condition
+from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.ids import sample_id, sample_seed
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import ref_from_row
-from nightrain.datasets.sources.base import FrameRef
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.generate.conditioning import caption_of, prompted
 from nightrain.pipelines.generate.prepare import PreparedFrame

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.datasets.world.export.world_presets import PRESETS
 from nightrain.datasets.world.export.writer import VERSION, write_world
 from nightrain.pipelines.ingest.job import ingest
@@ -95,7 +96,9 @@ def read_world(
 
     Raises InvalidRequest, PlanMismatch, BrokenSource, DiskFull.
     """
-    source = NuScenesSource(job.world, VERSION, frames="keyframes", neighbours=True)
+    source = NuScenesSource(
+        NuScenesConfig(root=job.world, version=VERSION, frames="keyframes", neighbours=True)
+    )
     options = {
         "version": VERSION,
         "cameras": "all",

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from nightrain.datasets.errors import DamagedInput, InvalidRequest, PlanMismatch
+from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.protocols.leakage import describe_scenes
 from nightrain.datasets.protocols.published import has_published_splits
 from nightrain.datasets.shards.frame_plan import FramePlan, PlannedShard, create_plan, read_plans
@@ -25,7 +26,7 @@ from nightrain.datasets.shards.transaction import (
     ignore_rows,
     make_shard,
 )
-from nightrain.datasets.sources.base import FrameRef, FrameSource
+from nightrain.datasets.sources.base import FrameSource
 from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
 FRAMES_PER_SHARD = 128

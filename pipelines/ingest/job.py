@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.protocols.leakage import read_set, refs_set, require_disjoint
 from nightrain.datasets.protocols.published import has_published_splits
 from nightrain.datasets.shards.frame_plan import BadFrame, bad_frames
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
-from nightrain.datasets.sources.base import FrameRef, FrameSource
+from nightrain.datasets.sources.base import FrameSource
 from nightrain.pipelines.ingest.ingest_shard import ingest_work, plan_ingest
 from nightrain.pipelines.ingest.worker_source import spooled
 from nightrain.pipelines.inspect.dataset_card import write_card
@@ -36,7 +37,7 @@ def ingest(
     PlanMismatch, BrokenSource, DiskFull.
     """
     root.mkdir(parents=True, exist_ok=True)
-    report = RunReport(unplaced=list(getattr(source, "unplaced", ())))
+    report = RunReport(unplaced=list(source.unplaced))
     report.warnings = _check_disjoint(root, source, refs, allow_shared_logs)
     before = bad_frames(root, source.name)
 

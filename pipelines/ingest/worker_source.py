@@ -12,11 +12,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.io.atomic import no_space_is_disk_full, temporary_path
 from nightrain.datasets.shards.frame_plan import PlannedShard
 from nightrain.datasets.shards.manifest import Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
-from nightrain.datasets.sources.base import FrameRef, FrameSource
+from nightrain.datasets.sources.base import FrameSource
 from nightrain.pipelines.ingest.ingest_shard import IngestShard
 
 Opening = tuple[Callable[..., FrameSource], tuple[Any, ...]]

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.errors import BrokenSource, DamagedInput
+from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.verify import verify
-from nightrain.datasets.sources.base import FrameRef
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.datasets.world.export.writer import write_world
 from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import SerialExecutor
@@ -54,7 +55,7 @@ def good_rows(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 def read(world: Path, out: Path) -> None:
     stop = Stop()
-    source = NuScenesSource(world, VERSION)
+    source = NuScenesSource(NuScenesConfig(root=world, version=VERSION))
     ingest(out, source, source.select("all"), {}, executor=SerialExecutor(stop), stop=stop)
 
 
@@ -225,7 +226,7 @@ def test_500_damaged_inputs(world: Path, good_rows: dict, tmp_path: Path, batch:
         rng, root, out = Rng(number), tmp_path / f"world-{number}", tmp_path / f"out-{number}"
         shutil.copytree(world, root)
         without_table_sums(root)
-        refs = list(NuScenesSource(root, VERSION).select("all"))
+        refs = list(NuScenesSource(NuScenesConfig(root=root, version=VERSION)).select("all"))
         bad = damage_some_frames(root, rng.sample(refs, PER_ROUND), rng)
         with opened_files() as names:
             read(root, out)
@@ -262,7 +263,7 @@ def test_a_broken_table_is_one_clear_error(
     without_table_sums(root)
     damage(root / VERSION / f"{table}.json", Rng(1))
     with opened_files() as names, pytest.raises(BrokenSource, match=table):
-        NuScenesSource(root, VERSION).select("all")
+        NuScenesSource(NuScenesConfig(root=root, version=VERSION)).select("all")
     assert_nothing_outside_was_opened(names, root)
 
 
@@ -272,4 +273,4 @@ def test_a_changed_table_is_found_by_its_checksum(world: Path, tmp_path: Path) -
     path = root / VERSION / "ego_pose.json"
     path.write_text(path.read_text().replace("1", "2", 1))
     with pytest.raises((BrokenSource, DamagedInput), match=r"(?i)sha256|checksum"):
-        NuScenesSource(root, VERSION).select("all")
+        NuScenesSource(NuScenesConfig(root=root, version=VERSION)).select("all")

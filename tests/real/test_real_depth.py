@@ -20,8 +20,10 @@ import pytest
 import torch
 
 from nightrain.datasets.sources.base import FrameSource
-from nightrain.datasets.sources.kitti import KittiSource
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.kitti.config import KittiConfig
+from nightrain.datasets.sources.kitti.source import KittiSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.depthmodel.evaluation.results import Evaluation
 from nightrain.depthmodel.evaluation.settings import (
     MEDIAN_DEPTH,
@@ -62,7 +64,12 @@ def one_thread() -> None:
 
 def test_nuscenes_is_learned_by_heart(tmp_path: Path) -> None:
     """Six cameras; md4all's protocol scores the front one, here all six are scored with it."""
-    read(tmp_path, NuScenesSource(NUSCENES, "v1.0-mini"), split="all", num_frames=6)
+    read(
+        tmp_path,
+        NuScenesSource(NuScenesConfig(root=NUSCENES, version="v1.0-mini")),
+        split="all",
+        num_frames=6,
+    )
     settings = md4all_nuscenes().model_copy(update={"split": "train"})
     every_camera = settings.model_copy(update={"cameras": ()})
     train(tmp_path)
@@ -80,7 +87,12 @@ def test_kitti_is_learned_by_heart(tmp_path: Path) -> None:
     lists.mkdir()
     lines = [f"{DRIVE} {number:010d} l" for number in range(0, 25, 3)]
     (lists / "train_files.txt").write_text("\n".join(lines))
-    read(tmp_path, KittiSource(KITTI, split_files=lists), split="train", num_frames=9)
+    read(
+        tmp_path,
+        KittiSource(KittiConfig(root=KITTI, split_files=lists)),
+        split="train",
+        num_frames=9,
+    )
     train(tmp_path)
     settings = kitti_eigen().model_copy(update={"split": "train"})
     check_scores(tmp_path, settings, num_images=9)

@@ -11,7 +11,8 @@ from nightrain.datasets.geometry.ground_plane import fit_ground
 from nightrain.datasets.geometry.projection import transform_points, unproject_depth
 from nightrain.datasets.shards.manifest import FRAMES
 from nightrain.datasets.shards.verify import verify
-from nightrain.datasets.sources.kitti import KittiSource
+from nightrain.datasets.sources.kitti.config import KittiConfig
+from nightrain.datasets.sources.kitti.source import KittiSource
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import SerialExecutor
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.skipif(not KITTI.exists(), reason="no KITTI frames besi
 
 @pytest.fixture(scope="module")
 def frames() -> list[Frame]:
-    source = KittiSource(KITTI)
+    source = KittiSource(KittiConfig(root=KITTI))
     assert any("poses unknown" in note for note in source.notes)
     return [source.load(ref) for ref in source.select("all")]
 
@@ -100,7 +101,7 @@ def test_depth_edges_lie_on_image_edges(scanned: list[Frame]) -> None:
 
 
 def test_real_frames_pass_through_ingest_generate_and_verify(tmp_path: Path) -> None:
-    source, stop = KittiSource(KITTI), Stop()
+    source, stop = KittiSource(KittiConfig(root=KITTI)), Stop()
     refs = source.select("all")[:4]  # two with a scan, two without
     executor = SerialExecutor(stop)
     report = ingest(tmp_path, source, refs, {}, executor=executor, stop=stop)

@@ -9,7 +9,8 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES
 from nightrain.datasets.shards.verify import verify
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.inspect.stats import mean_luminance
@@ -27,7 +28,7 @@ pytestmark = [
 
 
 def test_six_cameras_give_24_variants(tmp_path: Path) -> None:
-    source, stop = NuScenesSource(KEYFRAME, "v1.0-mini"), Stop()
+    source, stop = NuScenesSource(NuScenesConfig(root=KEYFRAME, version="v1.0-mini")), Stop()
     executor = SerialExecutor(stop)
     ingest(tmp_path, source, source.select("all"), {}, executor=executor, stop=stop)
     report = generate(GenerateJob(dataset=tmp_path), executor=executor, stop=stop)

@@ -14,8 +14,9 @@ from nightrain.datasets.io.untrusted import Checksums
 from nightrain.datasets.protocols.published import MD4ALL_ROBOTCAR, count_protocol
 from nightrain.datasets.shards.manifest import FRAMES
 from nightrain.datasets.shards.verify import verify
-from nightrain.datasets.sources.robotcar import RobotCarSource
 from nightrain.datasets.sources.robotcar.camera import T_ego_vehicle, read_camera, read_extrinsics
+from nightrain.datasets.sources.robotcar.config import RobotCarConfig
+from nightrain.datasets.sources.robotcar.source import RobotCarSource
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import SerialExecutor
@@ -31,17 +32,19 @@ pytestmark = pytest.mark.skipif(not ROOT.exists(), reason="no RobotCar data besi
 
 def test_the_published_split_files_have_the_published_counts() -> None:
     """The images are not here, so nothing can be filtered and 17,790 of 17,790 triplets stay."""
-    source = RobotCarSource(ROOT, sdk=ROOT / "sdk", splits=ROOT / "splits", skip_bad=True)
+    source = RobotCarSource(
+        RobotCarConfig(root=ROOT, sdk=ROOT / "sdk", splits=ROOT / "splits", skip_bad=True)
+    )
     report = count_protocol(MD4ALL_ROBOTCAR, source)
     assert [c.here for c in report.counts] == [702, 709, 17_790, 17_790]
     assert [c.published for c in report.counts] == [702, 709, 17_790, 16_563]
-    strict = RobotCarSource(ROOT, sdk=ROOT / "sdk", splits=ROOT / "splits")
+    strict = RobotCarSource(RobotCarConfig(root=ROOT, sdk=ROOT / "sdk", splits=ROOT / "splits"))
     with pytest.raises(BrokenSource, match="1411 frames are listed and have no image"):
         strict.select("test")
 
 
 def test_the_still_is_read_as_it_is() -> None:
-    source = RobotCarSource(ROOT, sdk=ROOT / "sdk")
+    source = RobotCarSource(RobotCarConfig(root=ROOT, sdk=ROOT / "sdk"))
     (ref,) = source.select("all")
     frame = source.load(ref)
     assert ref.source_id == STILL and frame.condition is Condition.CLEAR
@@ -78,7 +81,7 @@ def test_the_published_extrinsics_point_where_the_cameras_names_say(
 @pytest.mark.slow
 def test_the_still_goes_through_ingest_generate_and_verify(tmp_path: Path) -> None:
     """Without a laser there is no depth: quarantined, or made on the guess of a flat road."""
-    source, stop = RobotCarSource(ROOT, sdk=ROOT / "sdk"), Stop()
+    source, stop = RobotCarSource(RobotCarConfig(root=ROOT, sdk=ROOT / "sdk")), Stop()
     executor = SerialExecutor(stop)
     ingest(tmp_path, source, source.select("all"), {}, executor=executor, stop=stop)
     report = generate(GenerateJob(dataset=tmp_path), executor=executor, stop=stop)

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.frame import Frame
+from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.io.images import JpegImage, decode_depth_png, encode_depth_png, encode_jpeg
-from nightrain.datasets.sources.base import FrameRef
 from support.synthetic import SyntheticSource, ground_depth_m, ingest_synthetic
 
 CLEAR, NIGHT, RAIN = Condition.CLEAR, Condition.NIGHT, Condition.RAIN

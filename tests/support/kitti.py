@@ -10,9 +10,9 @@ import numpy as np
 from pyquaternion import Quaternion
 
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.frame import Frame
+from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.io.images import encode_depth_png
-from nightrain.datasets.sources.base import FrameRef, FrameSource
+from nightrain.datasets.sources.base import FrameSource
 
 DATE = "2011_09_26"
 DRIVE = f"{DATE}_drive_0001_sync"

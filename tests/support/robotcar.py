@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from nightrain.datasets.sources.robotcar import RobotCarSource
+from nightrain.datasets.sources.robotcar.config import RobotCarConfig
+from nightrain.datasets.sources.robotcar.source import RobotCarSource
 from nightrain.datasets.sources.robotcar.writer import (
     STEP_US,
     Bent,
@@ -137,4 +138,4 @@ def write_grey(root: Path, step: int, level: int = 100, name: str = DAY) -> None
 
 
 def source(root: Path, **options: object) -> RobotCarSource:
-    return RobotCarSource(root, sdk=root / "sdk", **options)  # type: ignore[arg-type]
+    return RobotCarSource(RobotCarConfig(root=root, sdk=root / "sdk", **options))  # type: ignore[arg-type]

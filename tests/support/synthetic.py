@@ -8,12 +8,12 @@ import numpy as np
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.frame import Frame
+from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import JpegImage, encode_jpeg
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.parquet import Row
-from nightrain.datasets.sources.base import FrameRef
+from nightrain.datasets.sources.base import FrameSource
 from nightrain.pipelines.engines.base import HostEngine, Request, Variant
 from nightrain.pipelines.ingest.ingest_shard import ingest_work, plan_ingest
 from nightrain.pipelines.recipes.recipe import Recipe, SeverityRange
@@ -26,7 +26,7 @@ INTRINSICS = np.array([[50.0, 0.0, 31.5], [0.0, 50.0, 19.5], [0.0, 0.0, 1.0]])
 
 
 @dataclass(frozen=True)
-class SyntheticSource:
+class SyntheticSource(FrameSource):
     """Frames of a ground plane before a sky; `damaged` ones raise as a broken file would."""
 
     num_frames: int

@@ -9,12 +9,11 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
-from nightrain.datasets.frame import Frame, Neighbour
+from nightrain.datasets.frame import Frame, FrameRef, Neighbour
 from nightrain.datasets.io.images import JpegImage, encode_depth_png, encode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard, quarantine_table
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.schema import IMAGE, NAME, QUARANTINE
-from nightrain.datasets.sources.base import FrameRef
 from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.runs.executors import SerialExecutor

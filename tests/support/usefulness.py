@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.frame import Frame
+from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.io.images import JpegImage, encode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
-from nightrain.datasets.sources.base import FrameRef
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.pipelines.labels.job import plan_labels
 from nightrain.pipelines.labels.labelling_model import load_labelling_model

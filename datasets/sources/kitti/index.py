@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 from nightrain.datasets.errors import BrokenSource
 from nightrain.datasets.io.source_files import Files
+from nightrain.datasets.sources.kitti.config import GroundTruth, KittiConfig, Layout
 from nightrain.datasets.sources.kitti.drives import (
     FrameName,
     find_depth_maps,
@@ -18,8 +17,6 @@ from nightrain.datasets.sources.kitti.drives import (
 )
 from nightrain.datasets.sources.kitti.splits import EigenCounts, Listed, read_lists
 
-Layout = Literal["raw", "depth"]
-GroundTruth = Literal["velodyne", "improved"]
 DEPTH_MAP_KIND = {"velodyne": "velodyne_raw", "improved": "groundtruth"}
 
 
@@ -53,15 +50,9 @@ class Index:
         return EigenCounts(len(test), len(set(test) - self.left_out)) if test else None
 
 
-def read_index(
-    files: Files,
-    *,
-    layout: Layout,
-    split_files: Path | None,
-    cameras: Sequence[str],
-    ground_truth: GroundTruth,
-) -> Index:
+def read_index(files: Files, config: KittiConfig) -> Index:
     """List the frames below files.root; raises BrokenSource where there is no KITTI at all."""
+    cameras, layout, ground_truth = config.cameras, config.layout, config.ground_truth
     drives = find_drives(files.root)
     if not drives:
         raise BrokenSource(
@@ -77,7 +68,7 @@ def read_index(
             f"no depth map below {files.root}; expected "
             f"{{train,val}}/<drive>/proj_depth/{kind}/{cameras[0]}/*.png, of KITTI-depth"
         )
-    lists = read_lists(split_files) if split_files is not None else {}
+    lists = read_lists(config.split_files) if config.split_files is not None else {}
     listed = {name: frame for name, frame in lists.items() if name.camera in cameras}
     left_out = frozenset(_without_improved(listed, maps) if ground_truth == "improved" else ())
     expected = _expected(layout, times, maps, listed)

@@ -1,14 +1,12 @@
 """KITTI raw recordings and KITTI-depth ground truth (Geiger et al. 2013, Uhrig et al. 2017)."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
-from nightrain.datasets.frame import Frame, Neighbour
+from nightrain.datasets.frame import Frame, FrameRef, Neighbour
 from nightrain.datasets.geometry.crops import Crop, kb_crop
 from nightrain.datasets.geometry.projection import invert_rigid, project_points, transform_points
 from nightrain.datasets.ids import frame_id
@@ -16,13 +14,13 @@ from nightrain.datasets.io.images import JpegImage
 from nightrain.datasets.io.source_files import Files
 from nightrain.datasets.io.untrusted import Checksums
 from nightrain.datasets.sources import scene_conditions as splits
-from nightrain.datasets.sources.base import FrameRef
+from nightrain.datasets.sources.base import FrameSource
 from nightrain.datasets.sources.kitti.calibration import (
-    CAMERAS,
     Calibration,
     CameraCalibration,
     read_calibration,
 )
+from nightrain.datasets.sources.kitti.config import KittiConfig
 from nightrain.datasets.sources.kitti.drives import (
     FrameName,
     find_image,
@@ -30,7 +28,7 @@ from nightrain.datasets.sources.kitti.drives import (
     read_timestamps,
 )
 from nightrain.datasets.sources.kitti.files import read_depth_map, read_image, read_velodyne
-from nightrain.datasets.sources.kitti.index import GroundTruth, Layout, notes, read_index
+from nightrain.datasets.sources.kitti.index import notes, read_index
 from nightrain.datasets.sources.kitti.oxts import ImuPoses
 from nightrain.datasets.sources.kitti.splits import EigenCounts
 
@@ -42,14 +40,14 @@ STEREO_PARTNER = {
 }
 
 
-class KittiSource:
-    """Frames of KITTI's synchronised drives; raises BrokenSource where a folder holds none.
+class KittiSource(FrameSource):
+    """Frames of KITTI's synchronised drives.
 
     Layout "raw" lists the images below <date>/<drive>; "depth" lists what has a depth map of
-    KITTI-depth below {train,val}/<drive>, with the raw drives beside. LiDAR depth is the projected
-    scan (of layout "depth": velodyne_raw), or KITTI-depth's "improved" ground truth. Splits are
-    those of `split_files`, a folder with lists (see kitti_splits.py), else of the depth layout's
-    parts, else "none". All of KITTI is day and clear.
+    KITTI-depth below {train,val}/<drive>, next to the raw drives. LiDAR depth is the projected
+    scan (in layout "depth": velodyne_raw), or KITTI-depth's "improved" ground truth. Splits come
+    from `split_files`, a folder of lists (see splits.py), else from the parts of the depth layout,
+    else they are "none". All of KITTI is day and clear.
 
     World: x east, y north, z up, 0 at a drive's first OXTS packet. A drive without OXTS has no
     poses: T_world_camera is then the identity, the description says so, and there are no
@@ -67,54 +65,23 @@ class KittiSource:
         "Geiger, Lenz, Stiller, Urtasun, IJRR 2013."
     )
 
-    def __init__(
-        self,
-        root: Path,
-        *,
-        layout: Layout = "raw",
-        split_files: Path | None = None,
-        cameras: Sequence[str] = ("image_02",),
-        neighbours: bool = True,
-        stereo: bool = False,
-        ground_truth: GroundTruth = "velodyne",
-        kb_crop: bool = False,
-        skip_bad: bool = False,
-    ) -> None:
-        _check_options(layout, ground_truth, cameras)
-        self._open_again = partial(
-            KittiSource,
-            root,
-            layout=layout,
-            split_files=split_files,
-            cameras=cameras,
-            neighbours=neighbours,
-            stereo=stereo,
-            ground_truth=ground_truth,
-            kb_crop=kb_crop,
-            skip_bad=skip_bad,
-        )
-        self._neighbours, self._stereo, self._kb_crop = neighbours, stereo, kb_crop
-        self._from_maps = layout == "depth" or ground_truth == "improved"
-        self._files = Files(root.resolve(), Checksums(root))
-        self._index = read_index(
-            self._files,
-            layout=layout,
-            split_files=split_files,
-            cameras=cameras,
-            ground_truth=ground_truth,
-        )
+    def __init__(self, config: KittiConfig) -> None:
+        self.config = config
+        self._from_maps = config.layout == "depth" or config.ground_truth == "improved"
+        self._files = Files(config.root.resolve(), Checksums(config.root))
+        self._index = read_index(self._files, config)
         self._calibrations = {
             date: self._read_calibration(date) for date in {n.date for n in self._index.frames}
         }
         self._poses = ImuPoses(self._files)
         self._times = dict(self._index.times)
-        self.notes: Sequence[str] = notes(self._files, self._index, ground_truth)
-        self.eigen_counts: EigenCounts | None = self._index.eigen_counts(ground_truth)
-        if not skip_bad:
+        self.notes = notes(self._files, self._index, config.ground_truth)
+        self.eigen_counts: EigenCounts | None = self._index.eigen_counts(config.ground_truth)
+        if not config.skip_bad:
             self._refuse_problems()
 
-    def __reduce__(self) -> tuple[Callable[[], "KittiSource"], tuple[()]]:
-        return self._open_again, ()  # to a worker process goes the folder's name, not its listing
+    def __reduce__(self) -> tuple[type["KittiSource"], tuple[KittiConfig]]:
+        return KittiSource, (self.config,)  # a worker process gets the options, not the listing
 
     def select(self, split: str) -> Sequence[FrameRef]:
         """Frames by drive, number and camera; raises InvalidRequest for an unknown split.
@@ -151,7 +118,7 @@ class KittiSource:
             lidar_depth_m=self._lidar_depth_m(name, camera),
             previous=self._neighbour(name, -1),
             next=self._neighbour(name, +1),
-            stereo=self.stereo_pair(ref) if self._stereo else None,
+            stereo=self.stereo_pair(ref) if self.config.stereo else None,
         )
 
     @property
@@ -231,7 +198,7 @@ class KittiSource:
 
     def _crop(self, camera: CameraCalibration) -> Crop | None:
         try:
-            return kb_crop(camera.size) if self._kb_crop else None
+            return kb_crop(camera.size) if self.config.kb_crop else None
         except ValueError as error:
             raise DamagedInput(
                 Reason.SIZE_MISMATCH, f"S_rect of its calibration: {error}"
@@ -310,7 +277,7 @@ class KittiSource:
     def _neighbour(self, name: FrameName, step: int) -> Neighbour | None:
         other = name.moved(step)
         known = other in self._index.images or other in self._index.absent
-        if not self._neighbours or not known or not self._poses.known(name.drive):
+        if not self.config.neighbours or not known or not self._poses.known(name.drive):
             return None
         try:
             T_other_camera = invert_rigid(self._T_world_camera(other)) @ self._T_world_camera(name)
@@ -337,12 +304,3 @@ def _missing(name: FrameName, problem: str) -> DamagedInput:
     return DamagedInput(
         Reason.MISSING_FILE, f"{name.source_id}: {problem}. Copy the file from the original"
     )
-
-
-def _check_options(layout: str, ground_truth: str, cameras: Sequence[str]) -> None:
-    if layout not in ("raw", "depth"):
-        raise ValueError(f"layout is {layout!r}; choose raw or depth")
-    if ground_truth not in ("velodyne", "improved"):
-        raise ValueError(f"ground_truth is {ground_truth!r}; choose velodyne or improved")
-    if not cameras or not set(cameras) <= set(CAMERAS):
-        raise ValueError(f"cameras are {list(cameras)}; choose from {', '.join(CAMERAS)}")

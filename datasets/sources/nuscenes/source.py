@@ -1,15 +1,14 @@
 """nuScenes, and anything else in its layout, read through nuscenes-devkit's tables."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.frame import Frame, Neighbour
+from nightrain.datasets.frame import Frame, FrameRef, Neighbour
 from nightrain.datasets.geometry.projection import (
     camera_from_lidar,
     invert_rigid,
@@ -20,7 +19,8 @@ from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.source_files import Files
 from nightrain.datasets.io.untrusted import Checksums
 from nightrain.datasets.sources import scene_conditions as splits
-from nightrain.datasets.sources.base import FrameRef
+from nightrain.datasets.sources.base import ALL, FrameSource
+from nightrain.datasets.sources.nuscenes.config import WORLD_VERSION, NuScenesConfig
 from nightrain.datasets.sources.nuscenes.records import (
     Record,
     camera_intrinsics,
@@ -37,42 +37,31 @@ from nightrain.datasets.sources.nuscenes.tables import (
     read_tables,
 )
 
-WORLD_VERSION = "v1.0-world"
 STEREO_OF = {"CAM_FRONT": "CAM_FRONT_STEREO"}  # the world's; a partner is no frame of its own
 NO_SCENE: dict[str, Any] = {}
 
 
-class NuScenesSource:
-    """Frames of a version folder in nuScenes' layout; raises BrokenSource where it is none.
+class NuScenesSource(FrameSource):
+    """Frames of a version folder in nuScenes' layout.
 
-    `cameras` None = all. `frames` chooses keyframes (2 Hz, with LiDAR), the sweeps between them
-    (about 12 Hz in all, without), or both. With `neighbours`, a frame carries the same camera's
-    images before and after it, and that of its stereo partner; where one is damaged, so is the
-    frame, as a training sample.
+    `frames` of the config selects keyframes (2 Hz, with LiDAR), the sweeps between them (about
+    12 Hz in all, without), or both. With `neighbours`, a frame carries the same camera's previous
+    and next image, and that of its stereo partner; if one of them is damaged, so is the frame.
+
+    Raises BrokenSource where the tables cannot be read.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        version: str,
-        *,
-        cameras: Sequence[str] | None = None,
-        frames: Literal["keyframes", "sweeps", "all"] = "keyframes",
-        neighbours: bool = True,
-    ) -> None:
-        if frames not in ("keyframes", "sweeps", "all"):
-            raise ValueError(f"frames is {frames!r}; choose keyframes, sweeps or all")
-        self._open_again = partial(
-            NuScenesSource, root, version, cameras=cameras, frames=frames, neighbours=neighbours
-        )
+    def __init__(self, config: NuScenesConfig) -> None:
+        self.config = config
+        root, version = config.root, config.version
         world = version == WORLD_VERSION
         self.name = "world" if world else "nuscenes"
         self.licence = "Apache-2.0" if world else "CC-BY-NC-SA-4.0"
         self.attribution = WORLD_ATTRIBUTION if world else NUSCENES_ATTRIBUTION
-        self._frames, self._neighbours = frames, neighbours
-        self._cameras = None if cameras is None else frozenset(cameras)
+        self._cameras = None if config.cameras == ALL else frozenset(config.cameras)
         self._files = Files(root.resolve(), Checksums(root))
-        channels = {*(cameras or ()), *(STEREO_OF.get(c, c) for c in cameras or ())}
+        chosen = self._cameras or ()
+        channels = {*chosen, *(STEREO_OF.get(c, c) for c in chosen)}
         tables = read_tables(self._files.root, version, channels, self._files.sums)
         self._rejected = tables.rejected
         self._devkit = open_devkit(self._files.root, version, tables)
@@ -87,8 +76,8 @@ class NuScenesSource:
         self._split_of_scene = splits.official_scene_splits() if own is None else own
         self._log_of = {log["token"]: _log_name(log) for log in self._devkit.log}
 
-    def __reduce__(self) -> tuple[Callable[[], "NuScenesSource"], tuple[()]]:
-        return self._open_again, ()  # to a worker process goes the folder's name, not its tables
+    def __reduce__(self) -> tuple[type["NuScenesSource"], tuple[NuScenesConfig]]:
+        return NuScenesSource, (self.config,)  # a worker process gets the options, not the tables
 
     def select(self, split: str) -> Sequence[FrameRef]:
         """Frames by scene name, time and camera; raises InvalidRequest for an unknown split.
@@ -145,7 +134,10 @@ class NuScenesSource:
             return False
         key = record.get("is_key_frame") is not False
         modality = record.get("sensor_modality", "camera" if channel.startswith("CAM") else "")
-        return modality == "camera" and self._frames in ("all", "keyframes" if key else "sweeps")
+        return modality == "camera" and self.config.frames in (
+            "all",
+            "keyframes" if key else "sweeps",
+        )
 
     def _ref(self, record: Record) -> FrameRef:
         scene = self._scene(record)
@@ -242,7 +234,7 @@ class NuScenesSource:
         return read_exact_depth(self._files, name, size)
 
     def _neighbour(self, record: Record, side: Literal["prev", "next"]) -> Neighbour | None:
-        if not self._neighbours or record.get(side) == "":
+        if not self.config.neighbours or record.get(side) == "":
             return None
         try:
             return self._view_of(self._adjacent(record, side), record)
@@ -252,7 +244,7 @@ class NuScenesSource:
     def _stereo(self, record: Record) -> Neighbour | None:
         """The partner's image of a keyframe, where its camera has a partner."""
         partner = STEREO_OF.get(self._channel(record))
-        if not self._neighbours or partner is None or not record["is_key_frame"]:
+        if not self.config.neighbours or partner is None or not record["is_key_frame"]:
             return None
         try:
             other = self._beside(record, partner)

@@ -1,31 +1,30 @@
 """Oxford RobotCar, read as its SDK documents it and split as md4all does."""
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.errors import BrokenSource, DamagedInput, InvalidRequest, Reason
-from nightrain.datasets.frame import Frame, Neighbour
+from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
+from nightrain.datasets.frame import Frame, FrameRef, Neighbour
 from nightrain.datasets.geometry.projection import invert_rigid, project_points, transform_points
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import JpegImage, encode_jpeg
 from nightrain.datasets.io.source_files import Files
 from nightrain.datasets.io.untrusted import Checksums
-from nightrain.datasets.sources.base import FrameRef
+from nightrain.datasets.sources.base import ALL, FrameSource
 from nightrain.datasets.sources.robotcar import splits as protocol
 from nightrain.datasets.sources.robotcar.brightness import Brightness
 from nightrain.datasets.sources.robotcar.camera import (
-    CAMERAS,
     T_ego_vehicle,
     is_grey_png,
     read_camera,
     read_extrinsics,
     read_png,
 )
+from nightrain.datasets.sources.robotcar.config import RobotCarConfig
 from nightrain.datasets.sources.robotcar.lms import LMS
 from nightrain.datasets.sources.robotcar.splits import Place
 from nightrain.datasets.sources.robotcar.traverse import NAME, Traverse
@@ -34,21 +33,17 @@ from nightrain.datasets.sources.scene_conditions import check_split
 JPEG_QUALITY = 97
 CACHED_IMAGES = 8  # a frame's image is its neighbours' neighbour
 
-Undistorted = Literal["auto", "yes", "no"]
-TrainFilter = Literal["md4all", "static", "none"]
+RAW = {"auto": None, "yes": False, "no": True}  # by the option `undistorted`
 
 
-class RobotCarSource:
-    """Frames of traverse folders below `root`, with calibration and tags of the SDK's folder.
+class RobotCarSource(FrameSource):
+    """Frames of traverse folders, with calibration and tags of the SDK's folder.
 
-    `splits`: the folder of md4all's split files; None lists every image, with the split "none".
-    `traverses` None: those at the root and those with a split file. `undistorted` "auto" takes a
-    grey PNG as raw and a coloured one as undistorted. `train_filter` decides what "train" leaves
-    out: "static" is the odometry's part of md4all's filter, which opens no image; measured
-    brightness is kept in the folder `cache`. The world is the ego frame at the first pose of a
-    traverse; without odometry and INS every image is a world of its own, T_world_camera is
-    T_ego_camera, and there are no neighbours and no LiDAR depth. Raises BrokenSource,
-    InvalidRequest.
+    Without `splits` in the config, every image is listed, with the split "none". The world is the
+    ego frame at the first pose of a traverse. Without odometry and INS every image is a world of
+    its own: T_world_camera is T_ego_camera, and there are no neighbours and no LiDAR depth.
+
+    Raises BrokenSource where a folder, the calibration or the tags cannot be read.
     """
 
     name = "robotcar"
@@ -58,50 +53,33 @@ class RobotCarSource:
         "CC BY-NC-SA 4.0; Maddern, Pascoe, Linegar and Newman, IJRR 2017."
     )
 
-    def __init__(
-        self,
-        root: Path,
-        *,
-        sdk: Path,
-        splits: Path | None = None,
-        traverses: Sequence[str] | None = None,
-        camera: str = "stereo/left",
-        neighbours: bool = True,
-        undistorted: Undistorted = "auto",
-        crop_bonnet: bool = True,
-        skip_bad: bool = False,
-        lms_window_s: float = 4.0,
-        train_filter: TrainFilter = "md4all",
-        cache: Path | None = None,
-    ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "root")}
-        self._open_again = partial(RobotCarSource, root, **options)
-        _check_choice("undistorted", undistorted, ("auto", "yes", "no"))
-        _check_choice("train_filter", train_filter, ("md4all", "static", "none"))
-        _check_choice("camera", camera, tuple(CAMERAS))
+    def __init__(self, config: RobotCarConfig) -> None:
+        self.config = config
+        root, sdk, splits, camera = config.root, config.sdk, config.splits, config.camera
         for folder in (root, sdk):
             if not folder.is_dir():
-                raise BrokenSource(f"{folder} is no folder; expected RobotCar's data or its SDK")
-        self._root, self._camera_name = root.resolve(), camera
-        self._skip_bad, self._with_neighbours = skip_bad, neighbours
-        self._lms_window_s, self._train_filter = lms_window_s, train_filter
-        self._raw = {"auto": None, "yes": False, "no": True}[undistorted]
+                raise BrokenSource(
+                    f"{folder} is not a folder; expected the traverses or the SDK of RobotCar"
+                )
+        self._root = root.resolve()
+        self._raw = RAW[config.undistorted]
         self._files = Files(self._root, Checksums(self._root))
         self._sdk = Files(sdk.resolve(), Checksums(sdk))
         try:
-            self._camera = read_camera(self._sdk, camera, crop_bonnet=crop_bonnet)
+            self._camera = read_camera(self._sdk, camera, crop_bonnet=config.crop_bonnet)
             self._T_vehicle_ins = read_extrinsics(self._sdk, "ins")
             self._T_vehicle_laser = read_extrinsics(self._sdk, LMS)
         except DamagedInput as error:
             raise BrokenSource(f"the calibration of {camera} cannot be read: {error}") from error
         self._T_ego_vehicle = T_ego_vehicle(self._T_vehicle_ins)
-        names = _traverse_names(self._root, splits) if traverses is None else traverses
+        every = config.traverses == ALL
+        names = _traverse_names(self._root, splits) if every else config.traverses
         self._traverses = {name: self._traverse(name, splits) for name in names}
-        self._brightness = Brightness(cache, self._pixels)
+        self._brightness = Brightness(config.cache, self._pixels)
         self._image = lru_cache(maxsize=CACHED_IMAGES)(self._read_image)
 
-    def __reduce__(self) -> tuple[Callable[[], "RobotCarSource"], tuple[()]]:
-        return self._open_again, ()  # to a worker process go the options, not what was read
+    def __reduce__(self) -> tuple[type["RobotCarSource"], tuple[RobotCarConfig]]:
+        return RobotCarSource, (self.config,)  # a worker process gets the options, not the tables
 
     def select(self, split: str) -> Sequence[FrameRef]:
         """Frames by traverse and time; raises InvalidRequest for an unknown split.
@@ -118,7 +96,7 @@ class RobotCarSource:
             if split == "train" and traverse.condition is not Condition.CLEAR:
                 wanted = []
             listed += [(traverse, time_us) for time_us in sorted(wanted)]
-        if not self._skip_bad:
+        if not self.config.skip_bad:
             self._check_present(listed)
         if split == "train":
             listed = [(traverse, t) for traverse, t in listed if self._is_train(traverse, t)]
@@ -165,7 +143,7 @@ class RobotCarSource:
         traverse = Traverse(
             files=self._files,
             name=name,
-            camera=self._camera_name,
+            camera=self.config.camera,
             times_name=self._camera.kind.extrinsics,
             condition=condition,
             description=f"Oxford RobotCar, {tags}",
@@ -185,7 +163,7 @@ class RobotCarSource:
         missing = {
             self._source_id(traverse, time_us): problem
             for traverse, time_us in listed
-            if (problem := traverse.missing(time_us, neighbours=self._with_neighbours))
+            if (problem := traverse.missing(time_us, neighbours=self.config.neighbours))
         }
         if missing:
             raise BrokenSource(protocol.missing_message(missing, str(self._root)))
@@ -195,7 +173,7 @@ class RobotCarSource:
     def _check_needs(self, traverse: Traverse) -> None:
         """Raise BrokenSource where what all images of a traverse need is absent."""
         triplets = any(place.previous_us for place in traverse.listed.values())
-        if triplets and self._with_neighbours and _odometry(traverse) is None:
+        if triplets and self.config.neighbours and _odometry(traverse) is None:
             raise BrokenSource(f"traverse {traverse.name}: {NO_ODOMETRY}")
         if self._raw is False or not self._is_raw(traverse, int(traverse.images_us[0])):
             return
@@ -217,24 +195,24 @@ class RobotCarSource:
             source_id=source_id,
             split=traverse.listed[time_us].split,
             scene_id=traverse.name,
-            camera=self._camera_name,
+            camera=self.config.camera,
             condition=traverse.condition,
             timestamp_us=time_us,
         )
 
     def _source_id(self, traverse: Traverse, time_us: int) -> str:
-        return f"{traverse.name}/{self._camera_name}/{time_us}"
+        return f"{traverse.name}/{self.config.camera}/{time_us}"
 
     def _is_train(self, traverse: Traverse, time_us: int) -> bool:
         place = traverse.listed[time_us]
-        if self._train_filter == "none" or place.previous_us is None or place.next_us is None:
+        if self.config.train_filter == "none" or place.previous_us is None or place.next_us is None:
             return True
         triplet_us = (place.previous_us, time_us, place.next_us)
         try:
             trajectory = traverse.trajectory
             if trajectory is not None and protocol.is_static(trajectory, triplet_us):
                 return False
-            if self._train_filter == "static":
+            if self.config.train_filter == "static":
                 return True
             means = self._brightness.of(traverse.name, triplet_us)
         except DamagedInput:
@@ -261,14 +239,14 @@ class RobotCarSource:
         """Depth (H, W) of the scans around an image, in its camera at its time."""
         if traverse.scans is None or traverse.trajectory is None:
             return None
-        vehicle_m = traverse.scans.points(traverse.trajectory, time_us, self._lms_window_s)
+        vehicle_m = traverse.scans.points(traverse.trajectory, time_us, self.config.lms_window_s)
         points_m = transform_points(invert_rigid(self._camera.T_vehicle_camera), vehicle_m)
         return project_points(points_m, self._camera.intrinsics, self._camera.size)
 
     def _neighbour(
         self, traverse: Traverse, place: Place, time_us: int | None, ref: FrameRef, side: str
     ) -> Neighbour | None:
-        if not self._with_neighbours or time_us is None:
+        if not self.config.neighbours or time_us is None:
             return None
         if traverse.trajectory is None:
             if traverse.listed[ref.timestamp_us].previous_us is None:
@@ -310,8 +288,3 @@ def _traverse_names(root: Path, splits: Path | None) -> list[str]:
             "folder that the downloaded archives were unpacked in"
         )
     return sorted(names)
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise InvalidRequest(f"{name} is {value!r}; choose {', '.join(choices)}")

@@ -10,7 +10,8 @@ from nightrain.datasets.geometry.ground_plane import fit_ground, on_plane, plane
 from nightrain.datasets.geometry.projection import scatter_min_resize
 from nightrain.datasets.geometry.sky_mask import sky_mask
 from nightrain.datasets.io.images import resize_image
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from support.paths import REAL_DATA
 
 REAL = REAL_DATA / "nuscenes"
@@ -158,7 +159,9 @@ def test_a_wall_that_looks_like_sky_is_none() -> None:
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real keyframe is not here")
 def test_real_frames_keep_their_returns_and_their_sky() -> None:
     sky_share = {}
-    for ref in (source := NuScenesSource(REAL, "v1.0-mini")).select("all"):
+    for ref in (source := NuScenesSource(NuScenesConfig(root=REAL, version="v1.0-mini"))).select(
+        "all"
+    ):
         frame = source.load(ref)
         assert frame.lidar_depth_m is not None
         sparse_m = scatter_min_resize(frame.lidar_depth_m, (WIDTH, HEIGHT))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.io.images import decode_jpeg, encode_jpeg, resize_image
 from nightrain.datasets.protocols.leakage import (
     FrameSet,
@@ -24,7 +25,6 @@ from nightrain.datasets.protocols.perceptual_hash import (
     perceptual_hash,
 )
 from nightrain.datasets.shards.manifest import Manifest
-from nightrain.datasets.sources.base import FrameRef
 from support.synthetic import SyntheticSource, ingest_synthetic, picture
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource
-from nightrain.datasets.frame import Frame
+from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.protocols.published import (
     KITTI_EIGEN,
     MD4ALL_NUSCENES,
@@ -20,8 +20,9 @@ from nightrain.datasets.protocols.published import (
     has_published_splits,
 )
 from nightrain.datasets.sources import scene_conditions as splits
-from nightrain.datasets.sources.base import FrameRef
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.base import FrameSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from support import nuscenes as fixture
 from support.paths import REAL_DATA
 
@@ -119,7 +120,7 @@ def add_keyframes(tables: dict[str, list], plan: Plan, calibration: str) -> None
 
 
 def front(root: Path) -> NuScenesSource:
-    return NuScenesSource(root, VERSION, cameras=("CAM_FRONT",))
+    return NuScenesSource(NuScenesConfig(root=root, version=VERSION, cameras=("CAM_FRONT",)))
 
 
 def here(root: Path) -> dict[str, int]:
@@ -166,7 +167,7 @@ def test_a_word_that_holds_rain_moves_a_scene_and_is_named(tmp_path: Path) -> No
 
 
 @dataclass(frozen=True)
-class Listing:
+class Listing(FrameSource):
     """A source that lists so many frames by (split, condition); `dropped` fail the train filter."""
 
     name: str
@@ -253,7 +254,9 @@ def test_own_splits_are_not_published_ones() -> None:
     not (REAL / "nuscenes").exists(), reason="no real keyframe beside this checkout"
 )
 def test_one_real_scene_is_one_of_850() -> None:
-    source = NuScenesSource(REAL / "nuscenes", "v1.0-mini", cameras=("CAM_FRONT",))
+    source = NuScenesSource(
+        NuScenesConfig(root=REAL / "nuscenes", version="v1.0-mini", cameras=("CAM_FRONT",))
+    )
     report = count_protocol(MD4ALL_NUSCENES, source)
     counts = {c.name: c.here for c in report.counts if c.here}
     assert counts == {"train day-clear scenes": 1}  # its keyframe has no neighbours: not trained on

@@ -11,7 +11,8 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import encode_jpeg
-from nightrain.datasets.sources.kitti import KittiSource
+from nightrain.datasets.sources.kitti.config import KittiConfig
+from nightrain.datasets.sources.kitti.source import KittiSource
 from support import kitti as fixture
 from support.kitti import CAMERAS, DRIVE, load, raw, ref_of, source_id
 
@@ -31,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_frame_holds_what_the_files_say(pristine: Path) -> None:
-    source = KittiSource(pristine)
+    source = KittiSource(KittiConfig(root=pristine))
     assert not source.notes
     frame = load(source, 2)
     assert frame.frame_id == frame_id("kitti", source_id(2))
@@ -47,7 +48,7 @@ def test_a_frame_holds_what_the_files_say(pristine: Path) -> None:
 
 @pytest.mark.parametrize("camera", CAMERAS, ids=lambda c: c.name)
 def test_the_pose_is_true_to_a_millimetre(pristine: Path, camera: fixture.Camera) -> None:
-    source = KittiSource(pristine, cameras=BOTH, neighbours=False)
+    source = KittiSource(KittiConfig(root=pristine, cameras=BOTH, neighbours=False))
     for number in range(fixture.NUM_FRAMES):
         T = load(source, number, camera.name).T_world_camera
         expected = np.linalg.inv(
@@ -62,7 +63,7 @@ def test_the_pose_is_true_to_a_millimetre(pristine: Path, camera: fixture.Camera
 @pytest.mark.parametrize("camera", CAMERAS, ids=lambda c: c.name)
 def test_static_landmarks_land_on_their_pixels(pristine: Path, camera: fixture.Camera) -> None:
     """Every landmark within rounding of where the truth puts it, and to the millimetre."""
-    source = KittiSource(pristine, cameras=BOTH)
+    source = KittiSource(KittiConfig(root=pristine, cameras=BOTH))
     for number in (0, 3):
         frame = load(source, number, camera.name)
         points_m = fixture.to_camera(camera, number, fixture.landmarks())
@@ -81,11 +82,11 @@ def test_static_landmarks_land_on_their_pixels(pristine: Path, camera: fixture.C
 
 
 def test_a_frame_without_a_scan_has_no_depth(pristine: Path) -> None:
-    assert load(KittiSource(pristine), fixture.NUM_SCANS).lidar_depth_m is None
+    assert load(KittiSource(KittiConfig(root=pristine)), fixture.NUM_SCANS).lidar_depth_m is None
 
 
 def test_neighbours_are_adjacent_and_static_points_agree(pristine: Path) -> None:
-    source = KittiSource(pristine)
+    source = KittiSource(KittiConfig(root=pristine))
     frame = load(source, 2)
     here_m = fixture.to_camera(LEFT, 2, fixture.landmarks())
     for neighbour, number in ((frame.previous, 1), (frame.next, 3)):
@@ -96,11 +97,11 @@ def test_neighbours_are_adjacent_and_static_points_agree(pristine: Path) -> None
         np.testing.assert_allclose(here_m @ T[:3, :3].T + T[:3, 3], there_m, atol=2e-3)
         assert neighbour.image.data == load(source, number).image.data
     assert load(source, 0).previous is None and load(source, 4).next is None
-    assert load(KittiSource(pristine, neighbours=False), 2).previous is None
+    assert load(KittiSource(KittiConfig(root=pristine, neighbours=False)), 2).previous is None
 
 
 def test_the_stereo_pair_is_a_shift_by_the_baseline(pristine: Path) -> None:
-    source = KittiSource(pristine)  # the partner need not be asked for
+    source = KittiSource(KittiConfig(root=pristine))  # the partner need not be asked for
     pair = source.stereo_pair(ref_of(source, source_id(1)))
     assert pair is not None and pair.source_id == source_id(1, "image_03")
     assert pair.timestamp_us == fixture.START_US + fixture.STEP_US
@@ -108,25 +109,25 @@ def test_the_stereo_pair_is_a_shift_by_the_baseline(pristine: Path) -> None:
     expected[:3, 3] = np.array(RIGHT.shift_m) - LEFT.shift_m
     np.testing.assert_allclose(pair.T_neighbour_camera, expected, atol=1e-7)
     assert pair.T_neighbour_camera[0, 3] == pytest.approx(-0.5328)
-    both = KittiSource(pristine, cameras=BOTH)
+    both = KittiSource(KittiConfig(root=pristine, cameras=BOTH))
     back = both.stereo_pair(ref_of(both, source_id(1, "image_03")))
     assert back is not None and back.T_neighbour_camera[0, 3] == pytest.approx(0.5328)
     assert pair.image.data == load(both, 1, "image_03").image.data
 
 
 def test_a_frame_carries_its_pair_where_it_is_asked_for(pristine: Path) -> None:
-    source = KittiSource(pristine, stereo=True)
+    source = KittiSource(KittiConfig(root=pristine, stereo=True))
     ref = ref_of(source, source_id(1))
     pair, carried = source.stereo_pair(ref), source.load(ref).stereo
     assert pair is not None and carried is not None
     assert carried.image.data == pair.image.data
     assert np.array_equal(carried.T_neighbour_camera, pair.T_neighbour_camera)
-    assert KittiSource(pristine).load(ref).stereo is None
+    assert KittiSource(KittiConfig(root=pristine)).load(ref).stereo is None
 
 
 def test_without_its_partner_there_is_no_stereo_pair(folder: Path) -> None:
     raw(folder, "image_03/data/0000000001.png").unlink()
-    source = KittiSource(folder)
+    source = KittiSource(KittiConfig(root=folder))
     assert source.stereo_pair(ref_of(source, source_id(1))) is None
     assert source.stereo_pair(ref_of(source, source_id(2))) is not None
 
@@ -134,7 +135,7 @@ def test_without_its_partner_there_is_no_stereo_pair(folder: Path) -> None:
 def test_without_oxts_no_pose_is_made_up(folder: Path) -> None:
     for file in raw(folder, "oxts/data").iterdir():
         file.unlink()
-    source = KittiSource(folder)
+    source = KittiSource(KittiConfig(root=folder))
     frame = load(source, 2)
     np.testing.assert_array_equal(frame.T_world_camera, np.eye(4))
     assert frame.previous is None and frame.next is None
@@ -144,7 +145,7 @@ def test_without_oxts_no_pose_is_made_up(folder: Path) -> None:
 
 def test_without_timestamps_times_are_nominal(folder: Path) -> None:
     raw(folder, "image_02/timestamps.txt").unlink()
-    source = KittiSource(folder)
+    source = KittiSource(KittiConfig(root=folder))
     times_us = [ref.timestamp_us for ref in source.select("all")]
     assert set(np.diff(times_us)) == {100_000} and "nominal" in source.notes[0]
     assert times_us[0] == np.datetime64("2011-09-26T00:00:00", "us").astype(int)
@@ -154,20 +155,23 @@ def test_a_jpeg_keeps_its_bytes(folder: Path) -> None:
     data = encode_jpeg(fixture.picture(DRIVE, "image_02", 1), 90)
     raw(folder, "image_02/data/0000000001.png").unlink()
     raw(folder, "image_02/data/0000000001.jpg").write_bytes(data)
-    assert load(KittiSource(folder), 1).image.data == data
+    assert load(KittiSource(KittiConfig(root=folder)), 1).image.data == data
 
 
 def test_the_grey_camera_is_read_as_colour(folder: Path) -> None:
     grey = fixture.picture(DRIVE, "image_02", 0)[..., 0]
     data = cv2.imencode(".png", grey)[1].tobytes()
     raw(folder, "image_02/data/0000000000.png").write_bytes(data)
-    pixels = load(KittiSource(folder), 0).image.pixels()
+    pixels = load(KittiSource(KittiConfig(root=folder)), 0).image.pixels()
     assert np.ptp(pixels.astype(int), axis=2).max() <= 2
 
 
 def test_the_kb_crop_moves_image_depth_and_principal_point_alike(tmp_path: Path) -> None:
     root = fixture.build(tmp_path, size=fixture.FULL_SIZE)
-    whole, cropped = load(KittiSource(root), 1), load(KittiSource(root, kb_crop=True), 1)
+    whole, cropped = (
+        load(KittiSource(KittiConfig(root=root)), 1),
+        load(KittiSource(KittiConfig(root=root, kb_crop=True)), 1),
+    )
     assert cropped.image.size() == (1216, 352)
     around = {
         (dx, dy): np.roll(whole.image.pixels(), (dy, dx), (0, 1))[23:, 13:1229].astype(int)
@@ -187,7 +191,7 @@ def test_the_kb_crop_moves_image_depth_and_principal_point_alike(tmp_path: Path)
 
 
 def test_frames_are_listed_in_one_order_and_travel_as_a_folder_name(pristine: Path) -> None:
-    source = KittiSource(pristine, cameras=BOTH)
+    source = KittiSource(KittiConfig(root=pristine, cameras=BOTH))
     refs = source.select("all")
     ids = [source_id(n, c) for n in range(fixture.NUM_FRAMES) for c in BOTH]
     assert [ref.source_id for ref in refs] == ids

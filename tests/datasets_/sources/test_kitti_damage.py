@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
-from nightrain.datasets.sources.kitti import KittiSource
+from nightrain.datasets.sources.kitti.config import KittiConfig
+from nightrain.datasets.sources.kitti.source import KittiSource
 from support import kitti as fixture
 from support.kitti import DATE, DRIVE, failures, load, raw, source_id
 
@@ -68,7 +69,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], Reason]] = {
 def test_damage_to_one_file_costs_one_frame(folder: Path, what: str) -> None:
     file, damage, reason = DAMAGE[what]
     damage(raw(folder, file))
-    source = KittiSource(folder, neighbours=False)
+    source = KittiSource(KittiConfig(root=folder, neighbours=False))
     assert failures(source) == {source_id(2): reason}
     with pytest.raises(DamagedInput, match="0000000002"):
         load(source, 2)
@@ -77,15 +78,18 @@ def test_damage_to_one_file_costs_one_frame(folder: Path, what: str) -> None:
 def test_a_damaged_neighbour_damages_the_triplet(folder: Path) -> None:
     _cut(raw(folder, "image_02/data/0000000000.png"))
     reason = Reason.UNDECODABLE_IMAGE
-    assert failures(KittiSource(folder)) == {source_id(0): reason, source_id(1): reason}
+    assert failures(KittiSource(KittiConfig(root=folder))) == {
+        source_id(0): reason,
+        source_id(1): reason,
+    }
 
 
 def test_damage_to_the_first_packet_leaves_the_others_their_poses(folder: Path) -> None:
-    before = load(KittiSource(folder), 3).next
+    before = load(KittiSource(KittiConfig(root=folder)), 3).next
     _words(raw(folder, "oxts/data/0000000000.txt"))
-    source = KittiSource(folder, neighbours=False)
+    source = KittiSource(KittiConfig(root=folder, neighbours=False))
     assert failures(source) == {source_id(0): Reason.BAD_POSE}
-    after = load(KittiSource(folder), 3).next
+    after = load(KittiSource(KittiConfig(root=folder)), 3).next
     assert before is not None and after is not None  # the world has moved, the motion has not
     np.testing.assert_allclose(after.T_neighbour_camera, before.T_neighbour_camera, atol=1e-4)
 
@@ -94,7 +98,7 @@ def test_a_bad_line_of_timestamps_costs_its_frame(folder: Path) -> None:
     path = raw(folder, "image_02/timestamps.txt")
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], "2011-13-26 13:02:26", *lines[2:4]]))
-    source = KittiSource(folder, neighbours=False)
+    source = KittiSource(KittiConfig(root=folder, neighbours=False))
     assert failures(source) == {source_id(1): Reason.BAD_RECORD, source_id(4): Reason.BAD_RECORD}
     with pytest.raises(DamagedInput, match="line 2"):
         load(source, 1)
@@ -104,26 +108,26 @@ def test_times_that_go_back_cost_the_triplets(folder: Path) -> None:
     path = raw(folder, "image_02/timestamps.txt")
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], lines[2], lines[1], *lines[3:]]))
-    failed = failures(KittiSource(folder))
+    failed = failures(KittiSource(KittiConfig(root=folder)))
     assert failed == dict.fromkeys([source_id(1), source_id(2)], Reason.BAD_RECORD)
 
 
 def test_a_timestamp_without_an_image_is_told_or_listed(folder: Path) -> None:
     raw(folder, "image_02/data/0000000003.png").unlink()
     with pytest.raises(BrokenSource, match=r"timestamps.txt.* for 1 of 5 frames: .*0000000003"):
-        KittiSource(folder)
-    source = KittiSource(folder, neighbours=False, skip_bad=True)
+        KittiSource(KittiConfig(root=folder))
+    source = KittiSource(KittiConfig(root=folder, neighbours=False, skip_bad=True))
     assert failures(source) == {source_id(3): Reason.MISSING_FILE}
     with pytest.raises(DamagedInput, match="Copy the file from the original"):
         load(source, 3)
-    triplets = KittiSource(folder, skip_bad=True)
+    triplets = KittiSource(KittiConfig(root=folder, skip_bad=True))
     assert failures(triplets).keys() == {source_id(n) for n in (2, 3, 4)}
 
 
 def test_a_camera_that_a_drive_lacks_is_told(folder: Path) -> None:
     with pytest.raises(BrokenSource, match=f"{DRIVE}/image_00 is not there.*--skip-bad"):
-        KittiSource(folder, cameras=("image_00", "image_02"))
-    source = KittiSource(folder, cameras=("image_00", "image_02"), skip_bad=True)
+        KittiSource(KittiConfig(root=folder, cameras=("image_00", "image_02")))
+    source = KittiSource(KittiConfig(root=folder, cameras=("image_00", "image_02"), skip_bad=True))
     assert len(source.select("all")) == fixture.NUM_FRAMES
 
 
@@ -132,15 +136,15 @@ def test_a_damaged_calibration_is_told_or_costs_its_date(folder: Path, name: str
     path = folder / DATE / f"{name}.txt"
     path.write_text(path.read_text().replace("R", "Q"))
     with pytest.raises(BrokenSource, match=f"calibration of {DATE}.*{name}.*expected 9"):
-        KittiSource(folder)
-    reasons = set(failures(KittiSource(folder, skip_bad=True)).values())
+        KittiSource(KittiConfig(root=folder))
+    reasons = set(failures(KittiSource(KittiConfig(root=folder, skip_bad=True))).values())
     assert reasons == {Reason.BAD_CALIBRATION}
 
 
 def test_without_the_imus_place_there_are_no_poses(folder: Path) -> None:
     (folder / DATE / "calib_imu_to_velo.txt").unlink()
     with pytest.raises(DamagedInput, match="calib_imu_to_velo") as caught:
-        load(KittiSource(folder), 0)
+        load(KittiSource(KittiConfig(root=folder)), 0)
     assert caught.value.reason is Reason.BAD_CALIBRATION
 
 
@@ -148,7 +152,7 @@ def test_no_file_outside_the_root_is_opened(folder: Path, tmp_path: Path) -> Non
     image = raw(folder, "image_02/data/0000000002.png")
     image.rename(tmp_path / "outside.png")
     image.symlink_to(tmp_path / "outside.png")
-    source = KittiSource(folder, neighbours=False)
+    source = KittiSource(KittiConfig(root=folder, neighbours=False))
     assert failures(source) == {source_id(2): Reason.UNSAFE_PATH}
 
 
@@ -162,7 +166,7 @@ def test_no_file_outside_the_root_is_opened(folder: Path, tmp_path: Path) -> Non
     ],
 )
 def test_a_frame_that_was_never_listed_is_refused(folder: Path, name: str, reason: Reason) -> None:
-    source = KittiSource(folder)
+    source = KittiSource(KittiConfig(root=folder))
     with pytest.raises(DamagedInput) as caught:
         source.load(replace(source.select("all")[0], source_id=name))
     assert caught.value.reason is reason and len(str(caught.value)) < 400
@@ -172,29 +176,31 @@ def test_a_flipped_bit_is_found_by_the_checksums(folder: Path) -> None:
     scan = raw(folder, "velodyne_points/data/0000000002.bin")
     name = scan.relative_to(folder)
     (folder / "SHA256SUMS").write_text(f"{sha256(scan.read_bytes()).hexdigest()}  {name}\n")
-    assert not failures(KittiSource(folder))
+    assert not failures(KittiSource(KittiConfig(root=folder)))
     data = bytearray(scan.read_bytes())
     data[1] ^= 1
     scan.write_bytes(data)
-    assert failures(KittiSource(folder)) == {source_id(2): Reason.CHECKSUM_MISMATCH}
+    assert failures(KittiSource(KittiConfig(root=folder))) == {
+        source_id(2): Reason.CHECKSUM_MISMATCH
+    }
 
 
 def test_what_is_no_kitti_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BrokenSource, match="no KITTI drive"):
-        KittiSource(tmp_path)
+        KittiSource(KittiConfig(root=tmp_path))
     with pytest.raises(BrokenSource, match="no KITTI drive"):
-        KittiSource(tmp_path / "nowhere")
-    wrong: tuple[dict[str, Any], ...] = (
-        {"layout": "odometry"},
-        {"ground_truth": "sgm"},
-        {"cameras": ["CAM_FRONT"]},
-        {"cameras": []},
+        KittiSource(KittiConfig(root=tmp_path / "nowhere"))
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"layout": "odometry"}, "'raw' or 'depth'"),
+        ({"ground_truth": "sgm"}, "'velodyne' or 'improved'"),
+        ({"cameras": ["CAM_FRONT"]}, "'image_00', 'image_01', 'image_02' or 'image_03'"),
+        ({"cameras": []}, "at least 1 item"),
     )
-    for options in wrong:
-        with pytest.raises(ValueError, match="choose"):
-            KittiSource(tmp_path, **options)
+    for options, words in wrong:
+        with pytest.raises(ValueError, match=words):
+            KittiConfig(root=tmp_path, **options)
 
 
 def test_images_too_small_for_the_kb_crop_fail_one_by_one(folder: Path) -> None:
-    failed = failures(KittiSource(folder, kb_crop=True))
+    failed = failures(KittiSource(KittiConfig(root=folder, kb_crop=True)))
     assert len(failed) == fixture.NUM_FRAMES and set(failed.values()) == {Reason.SIZE_MISMATCH}

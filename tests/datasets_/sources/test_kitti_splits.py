@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
-from nightrain.datasets.sources.base import FrameRef
-from nightrain.datasets.sources.kitti import KittiSource
+from nightrain.datasets.frame import FrameRef
+from nightrain.datasets.sources.kitti.config import KittiConfig
 from nightrain.datasets.sources.kitti.drives import FrameName
+from nightrain.datasets.sources.kitti.source import KittiSource
 from nightrain.datasets.sources.kitti.splits import EigenCounts, Listed, read_lists
 from support import kitti as fixture
 from support.kitti import DATE, DRIVE, OTHER_DRIVE, failures, source_id
@@ -96,23 +97,25 @@ def test_a_frame_has_one_split(lists: Path) -> None:
 def test_a_folder_without_lists_is_told(lists: Path, folder: Path) -> None:
     write(lists, "readme.txt", ["nothing"])
     with pytest.raises(BrokenSource, match="no split file"):
-        KittiSource(folder, split_files=lists)
+        KittiSource(KittiConfig(root=folder, split_files=lists))
     (lists / "train_files.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(BrokenSource, match=r"train_files\.txt cannot be read"):
-        KittiSource(folder, split_files=lists)
+        KittiSource(KittiConfig(root=folder, split_files=lists))
 
 
 def test_splits_are_those_of_the_lists(folder: Path, lists: Path) -> None:
     write(lists, "train_files.txt", [line(0), line(3), line(2, side="r")])
     write(lists, "val_files.txt", [line(2)])
     write(lists, "test_files.txt", [line(1, OTHER_DRIVE)])
-    source = KittiSource(folder, split_files=lists)
+    source = KittiSource(KittiConfig(root=folder, split_files=lists))
     assert [numbers(source, split) for split in ("train", "val", "test")] == [[0, 3], [2], [1]]
     assert {ref.scene_id for ref in source.select("test")} == {OTHER_DRIVE}
     everything = source.select("all")
     assert len(everything) == 10
     assert [ref.split for ref in everything[:5]] == ["train", "none", "val", "train", "none"]
-    both = KittiSource(folder, split_files=lists, cameras=("image_02", "image_03"))
+    both = KittiSource(
+        KittiConfig(root=folder, split_files=lists, cameras=("image_02", "image_03"))
+    )
     assert [r.source_id[-19:] for r in both.select("train")][1] == "image_03/0000000002"
 
 
@@ -121,15 +124,19 @@ def test_lines_that_name_absent_frames_are_told_or_listed(folder: Path, lists: P
     write(lists, "train_files.txt", [line(0), line(70), line(71)])
     write(lists, "test_files.txt", [line(3, f"{DATE}_drive_0099_sync")])
     with pytest.raises(BrokenSource, match=r"split file names an image.* 3 of 13 .*0000000070"):
-        KittiSource(folder, split_files=lists)
-    source = KittiSource(folder, split_files=lists, skip_bad=True, neighbours=False)
+        KittiSource(KittiConfig(root=folder, split_files=lists))
+    source = KittiSource(
+        KittiConfig(root=folder, split_files=lists, skip_bad=True, neighbours=False)
+    )
     assert numbers(source, "train") == [0, 70, 71] and numbers(source, "test") == [3]
     assert failures(source) == dict.fromkeys(absent, Reason.MISSING_FILE)
 
 
 def test_a_frame_of_a_date_without_calibration_fails_alone(folder: Path, lists: Path) -> None:
     write(lists, "test_files.txt", ["2011_10_03/2011_10_03_drive_0027_sync 5 l"])
-    source = KittiSource(folder, split_files=lists, skip_bad=True, neighbours=False)
+    source = KittiSource(
+        KittiConfig(root=folder, split_files=lists, skip_bad=True, neighbours=False)
+    )
     assert len(failures(source)) == 1
 
 
@@ -140,7 +147,7 @@ def test_improved_ground_truth_is_exact_and_leaves_out_what_has_none(
     fixture.write_depth_maps(folder, [2, 3], part="train")
     lines = [line_with_depth(0, False), *(line_with_depth(n, True) for n in (1, 3))]
     write(lists, "eigen_test_files_with_gt.txt", lines)
-    source = KittiSource(folder, split_files=lists, ground_truth="improved")
+    source = KittiSource(KittiConfig(root=folder, split_files=lists, ground_truth="improved"))
     assert numbers(source, "test") == [1, 3]
     assert numbers(source, "all")[:4] == [1, 2, 3, 4]  # 0 is nowhere
     assert source.eigen_counts == EigenCounts(3, 2) and not EigenCounts(3, 2).as_published
@@ -150,19 +157,21 @@ def test_improved_ground_truth_is_exact_and_leaves_out_what_has_none(
         expected_m = fixture.exact_depth_m(int(ref.source_id[-10:]), fixture.SIZE)
         np.testing.assert_array_equal(lidar_m(source, ref), expected_m)
     assert source.load(source.select("all")[3]).lidar_depth_m is None
-    plain = KittiSource(folder, split_files=lists)
+    plain = KittiSource(KittiConfig(root=folder, split_files=lists))
     assert numbers(plain, "test") == [0, 1, 3] and plain.eigen_counts == EigenCounts(3, None)
 
 
 @pytest.mark.parametrize("part", ["train", "val", "", DATE])
 def test_depth_maps_are_found_where_copies_were_merged_too(folder: Path, part: str) -> None:
     fixture.write_depth_maps(folder, [2], part=part)
-    source = KittiSource(folder, ground_truth="improved")
+    source = KittiSource(KittiConfig(root=folder, ground_truth="improved"))
     expected_m = fixture.exact_depth_m(2, fixture.SIZE)
     np.testing.assert_array_equal(lidar_m(source, source.select("all")[2]), expected_m)
     assert {
         ref.split
-        for ref in KittiSource(folder, layout="depth", ground_truth="improved").select("all")
+        for ref in KittiSource(
+            KittiConfig(root=folder, layout="depth", ground_truth="improved")
+        ).select("all")
     } == {part if part in ("train", "val") else "none"}
 
 
@@ -171,11 +180,11 @@ def test_a_list_without_that_column_leaves_out_what_its_drive_lacks(
 ) -> None:
     fixture.write_depth_maps(folder, [1, 2])
     write(lists, "test_files.txt", [line(n) for n in range(4)])
-    source = KittiSource(folder, split_files=lists, ground_truth="improved")
+    source = KittiSource(KittiConfig(root=folder, split_files=lists, ground_truth="improved"))
     assert numbers(source, "test") == [1, 2] and source.eigen_counts == EigenCounts(4, 2)
     write(lists, "val_files.txt", [line(1, OTHER_DRIVE)])  # a drive without any depth map
     with pytest.raises(BrokenSource, match="no depth map for 1 of"):
-        KittiSource(folder, split_files=lists, ground_truth="improved")
+        KittiSource(KittiConfig(root=folder, split_files=lists, ground_truth="improved"))
 
 
 def test_named_ground_truth_that_is_absent_is_told_or_listed(folder: Path, lists: Path) -> None:
@@ -183,8 +192,10 @@ def test_named_ground_truth_that_is_absent_is_told_or_listed(folder: Path, lists
     lines = [line_with_depth(1, True), line_with_depth(2, True)]
     write(lists, "eigen_test_files_with_gt.txt", lines)
     with pytest.raises(BrokenSource, match=r"no depth map for 1 of 10 frames: .*0000000002"):
-        KittiSource(folder, split_files=lists, ground_truth="improved")
-    source = KittiSource(folder, split_files=lists, ground_truth="improved", skip_bad=True)
+        KittiSource(KittiConfig(root=folder, split_files=lists, ground_truth="improved"))
+    source = KittiSource(
+        KittiConfig(root=folder, split_files=lists, ground_truth="improved", skip_bad=True)
+    )
     assert failures(source) == {source_id(2): Reason.MISSING_FILE}  # its neighbours are whole
 
 
@@ -193,7 +204,9 @@ def test_the_published_counts_are_recognised(folder: Path, lists: Path) -> None:
     named = [(number, drive) for number in range(25) for drive in drives][:697]
     lines = [line_with_depth(number, i >= 45, drive) for i, (number, drive) in enumerate(named)]
     write(lists, "eigen_test_files_with_gt.txt", lines)
-    source = KittiSource(folder, split_files=lists, ground_truth="improved", skip_bad=True)
+    source = KittiSource(
+        KittiConfig(root=folder, split_files=lists, ground_truth="improved", skip_bad=True)
+    )
     assert source.eigen_counts == EigenCounts(697, 652) and EigenCounts(697, 652).as_published
     assert len(source.select("test")) == 652
     assert not any("Eigen" in note for note in source.notes)
@@ -204,7 +217,7 @@ def test_the_depth_layout_lists_what_has_a_depth_map(folder: Path, ground_truth:
     kind = {"improved": "groundtruth", "velodyne": "velodyne_raw"}[ground_truth]
     fixture.write_depth_maps(folder, [1, 2], kind, "train")
     fixture.write_depth_maps(folder, [3], kind, "val")
-    source = KittiSource(folder, layout="depth", ground_truth=ground_truth)
+    source = KittiSource(KittiConfig(root=folder, layout="depth", ground_truth=ground_truth))
     assert [numbers(source, split) for split in ("train", "val", "test")] == [[1, 2], [3], []]
     assert numbers(source, "all") == [1, 2, 3]
     ref = source.select("val")[0]
@@ -216,12 +229,14 @@ def test_the_depth_layout_lists_what_has_a_depth_map(folder: Path, ground_truth:
 
 def test_the_depth_layout_names_what_it_misses(folder: Path) -> None:
     with pytest.raises(BrokenSource, match="no depth map below"):
-        KittiSource(folder, layout="depth", ground_truth="improved")
+        KittiSource(KittiConfig(root=folder, layout="depth", ground_truth="improved"))
     fixture.write_depth_maps(folder, [2, 40])
     with pytest.raises(BrokenSource, match="depth map, and no image for 1 of 2 frames"):
-        KittiSource(folder, layout="depth", ground_truth="improved")
+        KittiSource(KittiConfig(root=folder, layout="depth", ground_truth="improved"))
     options: dict[str, Any] = {"layout": "depth", "ground_truth": "improved", "skip_bad": True}
-    assert failures(KittiSource(folder, **options)) == {source_id(40): Reason.MISSING_FILE}
+    assert failures(KittiSource(KittiConfig(root=folder, **options))) == {
+        source_id(40): Reason.MISSING_FILE
+    }
 
 
 def test_a_damaged_depth_map_costs_its_frame(folder: Path) -> None:
@@ -230,7 +245,7 @@ def test_a_damaged_depth_map_costs_its_frame(folder: Path) -> None:
     (maps / "0000000001.png").write_bytes((maps / "0000000001.png").read_bytes()[:-20])
     small = fixture.encode_depth_png(np.ones((4, 4), np.float32))
     (maps / "0000000002.png").write_bytes(small)
-    source = KittiSource(folder, layout="depth", ground_truth="improved")
+    source = KittiSource(KittiConfig(root=folder, layout="depth", ground_truth="improved"))
     expected = {source_id(1): Reason.UNDECODABLE_IMAGE, source_id(2): Reason.SIZE_MISMATCH}
     assert failures(source) == expected
     with pytest.raises(DamagedInput, match=r"depth map .*0000000001\.png"):

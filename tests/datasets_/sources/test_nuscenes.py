@@ -9,10 +9,11 @@ import pytest
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.frame import Frame
+from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.ids import frame_id
-from nightrain.datasets.sources.base import FrameRef, FrameSource
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.base import FrameSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from support import nuscenes as fixture
 from support.nuscenes import NuScenesFolder, failures, token_of
 from support.paths import REAL_DATA
@@ -41,7 +42,9 @@ def folder(pristine: NuScenesFolder, tmp_path: Path) -> NuScenesFolder:
 
 def open_front(folder: NuScenesFolder, *, neighbours: bool = False) -> NuScenesSource:
     source = NuScenesSource(
-        folder.root, folder.version, cameras=["CAM_FRONT"], neighbours=neighbours
+        NuScenesConfig(
+            root=folder.root, version=folder.version, cameras=["CAM_FRONT"], neighbours=neighbours
+        )
     )
     contract: FrameSource = source  # the type checker's proof that it is one
     assert contract.select("all")
@@ -83,7 +86,9 @@ def test_the_camera_stands_where_the_car_and_its_mount_put_it(pristine: NuScenes
 
 @pytest.mark.parametrize("camera", list(fixture.CAMERAS))
 def test_static_landmarks_land_on_their_pixels(pristine: NuScenesFolder, camera: str) -> None:
-    source = NuScenesSource(pristine.root, pristine.version, cameras=[camera])
+    source = NuScenesSource(
+        NuScenesConfig(root=pristine.root, version=pristine.version, cameras=[camera])
+    )
     frame = load(source, token_of("scene-0061", camera, 3))
     mount = fixture.CAMERAS[camera]
     world_m = fixture.landmarks(TWO_SCENES[0], 3)
@@ -127,15 +132,19 @@ def test_the_ends_of_a_scene_have_one_neighbour(pristine: NuScenesFolder) -> Non
 
 def test_keyframes_sweeps_and_all(pristine: NuScenesFolder) -> None:
     def tokens(frames: str) -> list[str]:
-        source = NuScenesSource(pristine.root, pristine.version, frames=frames)  # type: ignore[arg-type]
+        source = NuScenesSource(
+            NuScenesConfig(root=pristine.root, version=pristine.version, frames=frames)  # type: ignore[arg-type]
+        )
         return [ref.source_id for ref in source.select("all")]
 
     keyframes, sweeps = tokens("keyframes"), tokens("sweeps")
     assert len(keyframes) == 2 * 2 * 3 and len(sweeps) == 2 * 2 * 4
     assert set(tokens("all")) == {*keyframes, *sweeps}
-    source = NuScenesSource(pristine.root, pristine.version, frames="all")
+    source = NuScenesSource(
+        NuScenesConfig(root=pristine.root, version=pristine.version, frames="all")
+    )
     assert load(source, token_of("scene-0061", "CAM_FRONT", 4)).lidar_depth_m is None
-    with pytest.raises(ValueError, match="choose keyframes"):
+    with pytest.raises(ValueError, match="'keyframes', 'sweeps' or 'all'"):
         tokens("some")
 
 
@@ -144,7 +153,9 @@ def test_rendered_depth_is_read_in_the_world(tmp_path: Path) -> None:
         return np.full(fixture.SIZE[::-1], 10.0 + number, np.float32)
 
     fixture.build(tmp_path, "v1.0-world", TWO_SCENES[:1], exact_depth=depth_m)
-    source = NuScenesSource(tmp_path, "v1.0-world", cameras=["CAM_FRONT"])
+    source = NuScenesSource(
+        NuScenesConfig(root=tmp_path, version="v1.0-world", cameras=["CAM_FRONT"])
+    )
     assert (source.name, source.licence) == ("world", "Apache-2.0")
     frame = load(source)
     assert frame.exact_depth_m is not None and np.all(frame.exact_depth_m == 13.0)
@@ -339,7 +350,7 @@ def test_an_unknown_frame_is_an_error(pristine: NuScenesFolder) -> None:
 
 @pytest.fixture(scope="module")
 def real() -> NuScenesSource:
-    return NuScenesSource(REAL, "v1.0-mini")
+    return NuScenesSource(NuScenesConfig(root=REAL, version="v1.0-mini"))
 
 
 @needs_real

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from nightrain.datasets.errors import BrokenSource, Reason
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from support import nuscenes as fixture
 from support.nuscenes import NuScenesFolder, failures
 
@@ -44,25 +45,25 @@ def test_a_table_that_is_none_breaks_the_source(
 ) -> None:
     (folder.root / folder.version / "sample.json").write_bytes(content)
     with pytest.raises(BrokenSource, match=message):
-        NuScenesSource(folder.root, folder.version)
+        NuScenesSource(NuScenesConfig(root=folder.root, version=folder.version))
 
 
 def test_missing_tables_are_named(folder: NuScenesFolder) -> None:
     for table in ("visibility", "map"):
         (folder.root / folder.version / f"{table}.json").unlink()
     with pytest.raises(BrokenSource, match=r"lacks visibility.json, map.json"):
-        NuScenesSource(folder.root, folder.version)
+        NuScenesSource(NuScenesConfig(root=folder.root, version=folder.version))
 
 
 @pytest.mark.parametrize("version", ["", ".", "..", "../data", "v1.0-none", "/etc", "samples/x"])
 def test_a_version_is_a_plain_folder_inside(folder: NuScenesFolder, version: str) -> None:
     with pytest.raises(BrokenSource, match=r"found versions: .'v1.0-trainval'."):
-        NuScenesSource(folder.root, version)
+        NuScenesSource(NuScenesConfig(root=folder.root, version=version))
 
 
 def test_a_missing_root_is_named(tmp_path: Path) -> None:
     with pytest.raises(BrokenSource, match="there is no folder"):
-        NuScenesSource(tmp_path / "nowhere", "v1.0-mini")
+        NuScenesSource(NuScenesConfig(root=tmp_path / "nowhere", version="v1.0-mini"))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_a_bad_map_breaks_the_source(folder: NuScenesFolder, changes: dict[str, 
     folder.tables["map"][0].update(changes)
     folder.write_tables()
     with pytest.raises(BrokenSource, match=r"table map\.json"):
-        NuScenesSource(folder.root, folder.version)
+        NuScenesSource(NuScenesConfig(root=folder.root, version=folder.version))
 
 
 # ---------------------------------------------------------------- nothing outside is opened
@@ -122,10 +123,14 @@ def hostile(folder: NuScenesFolder, tmp_path: Path) -> Iterator[NuScenesFolder]:
 
 
 def test_no_hostile_name_opens_a_file_outside(hostile: NuScenesFolder, opened: OpenedFiles) -> None:
-    NuScenesSource(hostile.root, hostile.version)  # imports what is imported late
+    NuScenesSource(
+        NuScenesConfig(root=hostile.root, version=hostile.version)
+    )  # imports what is imported late
     opened.paths = []
     try:
-        failed = failures(NuScenesSource(hostile.root, hostile.version))
+        failed = failures(
+            NuScenesSource(NuScenesConfig(root=hostile.root, version=hostile.version))
+        )
         paths = opened.paths
     finally:
         opened.paths = None
@@ -144,7 +149,7 @@ def test_a_table_that_leads_out_breaks_the_source(
     (tmp_path / "outside.json").write_text("[]")
     path.symlink_to(tmp_path / "outside.json")
     with pytest.raises(BrokenSource, match="leads out"):
-        NuScenesSource(folder.root, folder.version)
+        NuScenesSource(NuScenesConfig(root=folder.root, version=folder.version))
 
 
 def test_a_table_that_is_a_fifo_breaks_the_source(folder: NuScenesFolder) -> None:
@@ -152,4 +157,4 @@ def test_a_table_that_is_a_fifo_breaks_the_source(folder: NuScenesFolder) -> Non
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(BrokenSource, match="no regular file"):
-        NuScenesSource(folder.root, folder.version)
+        NuScenesSource(NuScenesConfig(root=folder.root, version=folder.version))

@@ -13,8 +13,9 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.sources.base import FrameSource
-from nightrain.datasets.sources.robotcar import RobotCarSource
 from nightrain.datasets.sources.robotcar import splits as robotcar_splits
+from nightrain.datasets.sources.robotcar.config import RobotCarConfig
+from nightrain.datasets.sources.robotcar.source import RobotCarSource
 from support import robotcar as fixture
 from support.nuscenes import failures
 from support.robotcar import DAY, NIGHT, time_us, write_grey
@@ -284,20 +285,20 @@ def test_a_traverse_that_is_not_there(root: Path) -> None:
     with pytest.raises(BrokenSource, match="neither images"):
         fixture.source(root, traverses=[NIGHT])
     with pytest.raises(BrokenSource, match="no traverse"):
-        RobotCarSource(root / "sdk", sdk=root / "sdk")
-    with pytest.raises(BrokenSource, match="no folder"):
+        RobotCarSource(RobotCarConfig(root=root / "sdk", sdk=root / "sdk"))
+    with pytest.raises(BrokenSource, match="not a folder"):
         fixture.source(root / "nowhere")
 
 
 def test_an_unknown_camera_or_traverse(root: Path) -> None:
-    with pytest.raises(InvalidRequest, match="stereo/left, stereo/centre"):
+    with pytest.raises(ValueError, match="'stereo/left', 'stereo/centre'"):
         fixture.source(root, camera="stereo/middle")
     with pytest.raises(BrokenSource, match=r"stereo_narrow_left\.txt"):
         fixture.source(root, camera="stereo/centre")  # the SDK's folder lacks its model
     (root / f"sdk/tags/{NIGHT}.yaml").unlink()
     with pytest.raises(BrokenSource, match=f"weather of traverse {NIGHT} is unknown"):
         fixture.source(root)
-    with pytest.raises(InvalidRequest, match="choose auto, yes, no"):
+    with pytest.raises(ValueError, match="'auto', 'yes' or 'no'"):
         fixture.source(root, undistorted="maybe")
 
 

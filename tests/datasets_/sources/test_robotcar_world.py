@@ -10,7 +10,8 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.io.images import decode_depth_png
 from nightrain.datasets.shards.manifest import FRAMES
 from nightrain.datasets.shards.verify import verify
-from nightrain.datasets.sources.robotcar import RobotCarSource
+from nightrain.datasets.sources.robotcar.config import RobotCarConfig
+from nightrain.datasets.sources.robotcar.source import RobotCarSource
 from nightrain.datasets.world.export.robotcar_drive import DAY, NIGHT, export_robotcar
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.ingest.job import ingest
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.slow]
 def test_the_world_is_read_as_robotcar(tmp_path: Path) -> None:
     world, dataset = tmp_path / "world", tmp_path / "dataset"
     export_robotcar(world, seed=3, seconds=1.0, num_images=3, drives=[DAY])
-    source = RobotCarSource(world, sdk=world / "sdk", splits=world / "splits")
+    source = RobotCarSource(RobotCarConfig(root=world, sdk=world / "sdk", splits=world / "splits"))
     (train,) = source.select("train")
     assert train.scene_id == DAY and source.select("all") == [train]
     agrees_with_the_truth(source, world, train.timestamp_us)
@@ -57,7 +58,9 @@ def agrees_with_the_truth(source: RobotCarSource, world: Path, time_us: int) -> 
 
 def test_the_night_drive_is_for_the_test_and_dark(tmp_path: Path) -> None:
     export_robotcar(tmp_path, seed=5, seconds=1.0, num_images=3, drives=[NIGHT])
-    source = RobotCarSource(tmp_path, sdk=tmp_path / "sdk", splits=tmp_path / "splits")
+    source = RobotCarSource(
+        RobotCarConfig(root=tmp_path, sdk=tmp_path / "sdk", splits=tmp_path / "splits")
+    )
     refs = source.select("test")
     assert len(refs) == 3 and {ref.condition for ref in refs} == {Condition.NIGHT}
     assert source.select("train") == []

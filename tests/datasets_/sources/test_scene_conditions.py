@@ -6,7 +6,8 @@ import pytest
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, InvalidRequest
 from nightrain.datasets.sources import scene_conditions as splits
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from support import nuscenes as fixture
 from support.nuscenes import NuScenesFolder, Scene, token_of
 
@@ -18,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> NuScenesFolder:
 
 @pytest.fixture(scope="module")
 def source(folder: NuScenesFolder) -> NuScenesSource:
-    return NuScenesSource(folder.root, folder.version)
+    return NuScenesSource(NuScenesConfig(root=folder.root, version=folder.version))
 
 
 def test_train_is_day_clear_moving_and_has_both_neighbours(source: NuScenesSource) -> None:
@@ -61,7 +62,9 @@ def test_the_speed_limit_is_half_a_metre_per_second(
     tmp_path: Path, speed_m_s: float, kept: bool
 ) -> None:
     fixture.build(tmp_path, scenes=[Scene("scene-0061", "", speed_m_s)])
-    source = NuScenesSource(tmp_path, fixture.VERSION, cameras=["CAM_BACK"])
+    source = NuScenesSource(
+        NuScenesConfig(root=tmp_path, version=fixture.VERSION, cameras=["CAM_BACK"])
+    )
     assert bool(source.select("train")) is kept
 
 
@@ -74,14 +77,17 @@ def test_own_splits_take_the_place_of_the_official_ones(tmp_path: Path) -> None:
     folder = fixture.build(tmp_path, scenes=fixture.SCENES[:2])
     path = tmp_path / folder.version / "splits.json"
     path.write_text(json.dumps({"val": ["scene-0061"]}))
-    source = NuScenesSource(tmp_path, folder.version)
+    source = NuScenesSource(NuScenesConfig(root=tmp_path, version=folder.version))
     assert {(r.scene_id, r.split) for r in source.select("all")} == {
         ("scene-0061", "val"),
         ("scene-0002", "none"),
     }
     assert source.own_splits
     path.write_text(json.dumps({"mini_custom": ["scene-0061"]}))  # a subset, no protocol
-    assert len(NuScenesSource(tmp_path, folder.version).select("train")) == 2
+    assert (
+        len(NuScenesSource(NuScenesConfig(root=tmp_path, version=folder.version)).select("train"))
+        == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +132,9 @@ def test_nuscenes_is_read_as_md4all_and_the_world_by_words(tmp_path: Path) -> No
     scenes = [Scene("scene-0061", "Dusk, snow, a train")]
     for version, condition in ((fixture.VERSION, Condition.RAIN), ("v1.0-world", Condition.SNOW)):
         fixture.build(tmp_path / version, version, scenes)
-        refs = NuScenesSource(tmp_path / version, version).select("all")
+        refs = NuScenesSource(NuScenesConfig(root=tmp_path / version, version=version)).select(
+            "all"
+        )
         assert {ref.condition for ref in refs} == {condition}
 
 
@@ -135,7 +143,7 @@ def test_the_log_of_a_scene_is_named(tmp_path: Path) -> None:
     folder.record("scene", "token-scene-0002")["log_token"] = "gone"
     folder.record("scene", "token-scene-0103")["log_token"] = 7
     folder.write_tables()
-    refs = NuScenesSource(tmp_path, folder.version).select("all")
+    refs = NuScenesSource(NuScenesConfig(root=tmp_path, version=folder.version)).select("all")
     assert {(r.scene_id, r.log_id) for r in refs} == {
         ("scene-0061", "n015"),
         ("scene-0002", "gone"),
@@ -168,6 +176,6 @@ def test_the_test_set_is_told_apart_by_its_blank_descriptions(tmp_path: Path) ->
     record["timestamp"] = 1542196000000000
     record["filename"] = "samples/CAM_FRONT/n015-2018-11-14-19-45-36+0800__CAM_FRONT__1.jpg"
     folder.write_tables()
-    refs = NuScenesSource(tmp_path, "v1.0-test").select("test")
+    refs = NuScenesSource(NuScenesConfig(root=tmp_path, version="v1.0-test")).select("test")
     assert [r.condition for r in refs if r.source_id == record["token"]] == [Condition.NIGHT]
     assert {r.condition for r in refs if r.source_id != record["token"]} == {Condition.CLEAR}

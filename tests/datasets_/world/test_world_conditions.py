@@ -11,7 +11,8 @@ import pytest
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.sources import scene_conditions as splits
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.datasets.world.export.plan import SceneSpec, scene_specs
 from nightrain.datasets.world.export.world_presets import PRESETS
 from nightrain.datasets.world.export.writer import VERSION, write_world
@@ -41,7 +42,7 @@ def test_twins_share_place_log_map_and_drive(world: Path) -> None:
     (log,), (drawn,) = table(world, "log"), table(world, "map")
     assert log["token"] == day["log_token"] and drawn["log_tokens"] == [log["token"]]
     assert len(list((world / "maps").iterdir())) == 1
-    source = NuScenesSource(world, VERSION)
+    source = NuScenesSource(NuScenesConfig(root=world, version=VERSION))
     frames = [source.load(ref) for ref in source.select("all")]
     assert [f.scene_id for f in frames] == ["world-0000", "world-0000-night"]
     assert frames[0].timestamp_us == frames[1].timestamp_us
@@ -116,7 +117,7 @@ def test_the_description_says_the_condition(
     (tmp_path / "w" / "SHA256SUMS").unlink()
     path = tmp_path / "w" / VERSION / "scene.json"
     path.write_text(json.dumps([{**s, "description": words} for s in table(world, "scene")]))
-    refs = NuScenesSource(tmp_path / "w", VERSION).select("all")
+    refs = NuScenesSource(NuScenesConfig(root=tmp_path / "w", version=VERSION)).select("all")
     assert {ref.condition for ref in refs} == {condition}
 
 
@@ -175,5 +176,5 @@ def test_turns_of_the_lidar_nearest_to_the_neighbours(tmp_path: Path) -> None:
     for image in images:
         if not image["is_key_frame"]:
             assert min(abs(t["timestamp"] - image["timestamp"]) for t in turns) <= 25_000
-    source = NuScenesSource(tmp_path / "w", VERSION)
+    source = NuScenesSource(NuScenesConfig(root=tmp_path / "w", version=VERSION))
     assert source.load(source.select("all")[0]).lidar_depth_m is not None

@@ -10,7 +10,8 @@ from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.io.images import decode_depth_png
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.rows import frame_from_row, frame_to_row
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.datasets.world.export import truth
 from nightrain.datasets.world.export.plan import SceneSpec
 from nightrain.datasets.world.export.writer import VERSION, write_world
@@ -45,7 +46,7 @@ def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_partner_is_a_view_of_a_frame_and_no_frame(
     shared_world: Path, cameras: list[str] | None
 ) -> None:
-    source = NuScenesSource(shared_world, VERSION, cameras=cameras)
+    source = NuScenesSource(NuScenesConfig(root=shared_world, version=VERSION, cameras=cameras))
     refs = source.select("all")
     assert [ref.camera for ref in refs] == ["CAM_FRONT"] * 2
     for ref in refs:
@@ -61,7 +62,7 @@ def test_the_partner_is_a_view_of_a_frame_and_no_frame(
 
 
 def test_disparity_is_focal_length_times_baseline_over_depth(shared_world: Path) -> None:
-    source = NuScenesSource(shared_world, VERSION)
+    source = NuScenesSource(NuScenesConfig(root=shared_world, version=VERSION))
     for ref in source.select("all"):
         frame = source.load(ref)
         assert frame.exact_depth_m is not None and frame.stereo is not None
@@ -89,7 +90,7 @@ def test_the_partner_has_depth_as_its_only_truth(tmp_path: Path) -> None:
 def test_a_frame_keeps_its_partner_as_a_row_and_in_a_shard(
     shared_world: Path, tmp_path: Path
 ) -> None:
-    source = NuScenesSource(shared_world, VERSION)
+    source = NuScenesSource(NuScenesConfig(root=shared_world, version=VERSION))
     refs = source.select("all")
     frame = source.load(refs[0])
     ingest(tmp_path, source, refs, {}, executor=SerialExecutor(Stop()), stop=Stop())
@@ -109,11 +110,11 @@ def test_a_frame_keeps_its_partner_as_a_row_and_in_a_shard(
 
 
 def test_a_frame_without_a_partner_has_none(world: Path) -> None:
-    source = NuScenesSource(world, VERSION, neighbours=False)
+    source = NuScenesSource(NuScenesConfig(root=world, version=VERSION, neighbours=False))
     frame = source.load(source.select("all")[0])
     assert frame.stereo is None and frame.previous is None
     assert frame_from_row(frame_to_row(frame, "", "")).stereo is None
-    sweeps = NuScenesSource(world, VERSION, frames="sweeps")
+    sweeps = NuScenesSource(NuScenesConfig(root=world, version=VERSION, frames="sweeps"))
     assert len(sweeps.select("all")) == 4
     assert sweeps.load(sweeps.select("all")[0]).stereo is None
 
@@ -121,7 +122,7 @@ def test_a_frame_without_a_partner_has_none(world: Path) -> None:
 def test_a_damaged_partner_damages_its_frame(world: Path) -> None:
     first = min((world / "samples" / PARTNER).iterdir())
     first.write_bytes(first.read_bytes()[:-200])
-    source = NuScenesSource(world, VERSION)
+    source = NuScenesSource(NuScenesConfig(root=world, version=VERSION))
     bad, good = source.select("all")
     with pytest.raises(DamagedInput, match="its stereo image"):
         source.load(bad)
@@ -135,7 +136,7 @@ def test_a_broken_record_of_a_partner_damages_its_frame(world: Path) -> None:
     broken = next(r for r in records if PARTNER in r["filename"])
     broken["ego_pose_token"] = "none"
     path.write_text(json.dumps(records))
-    source = NuScenesSource(world, VERSION)
+    source = NuScenesSource(NuScenesConfig(root=world, version=VERSION))
     with pytest.raises(DamagedInput, match="its stereo image") as caught:
         source.load(source.select("all")[0])
     assert caught.value.reason is Reason.BAD_POSE

@@ -10,7 +10,8 @@ import pytest
 from nightrain.datasets.errors import DamagedInput
 from nightrain.datasets.geometry.projection import invert_rigid, rigid_transform
 from nightrain.datasets.io.images import decode_depth_png, encode_depth_png
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.datasets.world.export import truth
 from nightrain.datasets.world.export.plan import SceneSpec
 from nightrain.datasets.world.export.writer import VERSION, write_world
@@ -52,7 +53,7 @@ def rays(intrinsics: np.ndarray) -> np.ndarray:
 
 
 def test_depth_and_poses_give_the_flow_of_what_stands_still(world: Path) -> None:
-    source = NuScenesSource(world, VERSION)
+    source = NuScenesSource(NuScenesConfig(root=world, version=VERSION))
     for ref in source.select("all"):
         frame = source.load(ref)
         name = truth.image_file(frame.scene_id, frame.camera, frame.timestamp_us)
@@ -71,7 +72,7 @@ def test_depth_and_poses_give_the_flow_of_what_stands_still(world: Path) -> None
 
 
 def test_an_instance_lies_within_its_box(world: Path) -> None:
-    source = NuScenesSource(world, VERSION)
+    source = NuScenesSource(NuScenesConfig(root=world, version=VERSION))
     named = truth.read_instances(world, "world-0003")
     instances, categories = table(world, "instance"), table(world, "category")
     checked = 0

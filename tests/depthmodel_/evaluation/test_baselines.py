@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Frame
-from nightrain.datasets.sources.base import FrameRef
+from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.depthmodel.evaluation.baselines import MedianDepth
 from nightrain.depthmodel.evaluation.evaluate import evaluate
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from nightrain.datasets.frame import Frame
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.datasets.world.export.truth import image_file, read_instance
 from nightrain.datasets.world.export.writer import VERSION, write_world
 from nightrain.depthmodel.losses.reprojection import (
@@ -26,7 +27,7 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Frame, np.nda
     """Clear keyframes that have both neighbours, and whose pixels (H, W) are of what moves."""
     root: Path = tmp_path_factory.mktemp("worlds") / "world"
     write_world(root, scenes=1, frames=1, seed=3, size=SIZE, truth=("depth", "instance"))
-    source = NuScenesSource(root, VERSION)
+    source = NuScenesSource(NuScenesConfig(root=root, version=VERSION))
     loaded = [source.load(ref) for ref in source.select("all")]
     return [
         (f, read_instance(root, image_file(f.scene_id, f.camera, f.timestamp_us)) > 0)

@@ -9,9 +9,8 @@ import torch
 from pydantic import ValidationError
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Frame
+from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.loader.config import TrainingSetConfig
-from nightrain.datasets.sources.base import FrameRef
 from nightrain.depthmodel.config import AuxViewConfig, RestorationConfig, StrictConfig
 from nightrain.depthmodel.losses.restoration import RestorerLoss
 from nightrain.depthmodel.network.model import DepthModel

@@ -22,7 +22,8 @@ from nightrain.datasets.errors import (
 from nightrain.datasets.geometry.completion import complete_depth
 from nightrain.datasets.geometry.projection import scatter_min_resize
 from nightrain.datasets.io.images import resize_image
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.datasets.world.scene.layout import draw_scene
 from nightrain.datasets.world.sensors.camera import View as WorldView
 from nightrain.datasets.world.sensors.camera import render
@@ -123,7 +124,7 @@ def test_a_source_is_judged_by_most_of_its_scenes() -> None:
 
 @pytest.mark.skipif(not KEYFRAME.exists(), reason="no real keyframe beside this checkout")
 def test_polarity_of_completed_lidar_on_six_real_cameras() -> None:
-    source = NuScenesSource(KEYFRAME, "v1.0-mini")
+    source = NuScenesSource(NuScenesConfig(root=KEYFRAME, version="v1.0-mini"))
     refs = source.select("all")
     assert len(refs) == 6
     for ref in refs:

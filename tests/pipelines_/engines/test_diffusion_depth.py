@@ -10,9 +10,8 @@ from test_diffusion_shards import make, write_recipe
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, WrongPolarity
-from nightrain.datasets.frame import Frame
+from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.shards.manifest import Manifest
-from nightrain.datasets.sources.base import FrameRef
 from nightrain.pipelines.controls import trained_model as teachers
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.engines.weather.engine import WeatherEngine

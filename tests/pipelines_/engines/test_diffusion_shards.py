@@ -19,7 +19,8 @@ from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.pinned import pin, pinned
 from nightrain.datasets.shards.verify import verify
-from nightrain.datasets.sources.nuscenes import NuScenesSource
+from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
+from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
 from nightrain.pipelines.engines.diffusion.models.random_family import (
     IP_ADAPTER_FILE,
@@ -307,7 +308,7 @@ def test_sigkills_lose_nothing(prepared: Path, made: Path, tmp_path: Path) -> No
 @pytest.mark.skipif(not REAL.exists(), reason="no real keyframe beside this checkout")
 @pytest.mark.slow
 def test_six_real_cameras_with_completed_depth_as_control(tmp_path: Path) -> None:
-    source, stop = NuScenesSource(REAL, "v1.0-mini"), Stop()
+    source, stop = NuScenesSource(NuScenesConfig(root=REAL, version="v1.0-mini")), Stop()
     root = tmp_path / "dataset"
     executor = SerialExecutor(stop)
     ingest(root, source, source.select("all"), {}, executor=executor, stop=stop)

@@ -12,12 +12,11 @@ import pytest
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, PlanMismatch
-from nightrain.datasets.frame import Frame
+from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.shards.frame_plan import bad_frames, read_plans
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.rows import frame_from_row
 from nightrain.datasets.shards.verify import verify
-from nightrain.datasets.sources.base import FrameRef
 from nightrain.pipelines.ingest.ingest_shard import plan_ingest
 from nightrain.pipelines.ingest.job import ingest
 from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor

@@ -16,7 +16,7 @@ import pytest
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, NightrainError, PlanMismatch
-from nightrain.datasets.frame import Frame, Neighbour
+from nightrain.datasets.frame import Frame, FrameRef, Neighbour
 from nightrain.datasets.io.images import (
     JpegImage,
     decode_confidence_png,
@@ -29,7 +29,6 @@ from nightrain.datasets.io.images import (
 from nightrain.datasets.shards.label_rows import LABEL_COLUMNS, label_from_row, labels_of
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.verify import verify
-from nightrain.datasets.sources.base import FrameRef
 from nightrain.pipelines.inspect.stats import dataset_stats
 from nightrain.pipelines.labels.job import plan_labels
 from nightrain.pipelines.labels.labelling_model import LabellingModel, load_labelling_model

@@ -1,0 +1,46 @@
+"""Options of the KITTI reader."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from nightrain.datasets.sources.base import FrameSource, SourceConfig, split_at_commas
+
+CameraName = Literal["image_00", "image_01", "image_02", "image_03"]
+Layout = Literal["raw", "depth"]
+GroundTruth = Literal["velodyne", "improved"]
+
+
+class KittiConfig(SourceConfig):
+    """Options of KITTI's raw drives or of the layout of its depth benchmark."""
+
+    summary: ClassVar[str] = "Read KITTI: raw drives, or the layout of its depth benchmark."
+    split_help: ClassVar[str] = (
+        "train, val, test or all (default: train with --split-files, all without)"
+    )
+
+    root: Path = Field(
+        description="Folder of the dates, 2011_09_26/...", json_schema_extra={"cli": "argument"}
+    )
+    split_files: Path | None = Field(default=None, description="Folder of the split files")
+    layout: Layout = Field(default="raw", description="Raw drives, or KITTI's depth benchmark")
+    cameras: Annotated[tuple[CameraName, ...], BeforeValidator(split_at_commas)] = Field(
+        default=("image_02",), min_length=1, description="Comma-separated cameras"
+    )
+    ground_truth: GroundTruth = Field(
+        default="velodyne", description="LiDAR depth of one scan, or KITTI's improved ground truth"
+    )
+    kb_crop: bool = Field(default=False, description="Crop to 1216x352, bottom centre")
+    stereo: bool = Field(default=False, description="Store the other image of the pair")
+
+    @property
+    def default_split(self) -> str:
+        """The listed train frames with split files, else every frame."""
+        return "train" if self.split_files else "all"
+
+    def open(self) -> FrameSource:
+        """Open a KittiSource; raises BrokenSource."""
+        from nightrain.datasets.sources.kitti.source import KittiSource
+
+        return KittiSource(self)

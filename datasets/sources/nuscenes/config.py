@@ -1,0 +1,50 @@
+"""Options of the nuScenes reader, and of the built-in world in the same layout."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from nightrain.datasets.sources.base import ALL, FrameSource, Names, SourceConfig
+
+WORLD_VERSION = "v1.0-world"
+
+
+class NuScenesConfig(SourceConfig):
+    """Options of a version folder in nuScenes' layout."""
+
+    summary: ClassVar[str] = "Read nuScenes, or anything else in its layout."
+    split_help: ClassVar[str] = "train and val by md4all's rules, test, or all, unfiltered"
+
+    version: str = Field(default="v1.0-trainval", description="Folder of the tables")
+    cameras: Names = Field(default=ALL, description="Comma-separated channels, or all")
+    frames: Literal["keyframes", "sweeps", "all"] = Field(
+        default="keyframes",
+        description="Keyframes (2 Hz, with LiDAR), the sweeps between them (without), or all",
+    )
+
+    @property
+    def default_split(self) -> str:
+        """md4all's train frames."""
+        return "train"
+
+    def open(self) -> FrameSource:
+        """Open a NuScenesSource; raises BrokenSource."""
+        from nightrain.datasets.sources.nuscenes.source import NuScenesSource
+
+        return NuScenesSource(self)
+
+
+class WorldConfig(NuScenesConfig):
+    """Options of a world that `nightrain world` rendered."""
+
+    summary: ClassVar[str] = "Read the built-in world."
+    split_help: ClassVar[str] = "train, val, or all, unfiltered"
+
+    version: str = Field(
+        default=WORLD_VERSION, description="Folder of the tables", json_schema_extra={"cli": "none"}
+    )
+
+    @property
+    def default_split(self) -> str:
+        """Every frame."""
+        return "all"

@@ -1,0 +1,16 @@
+"""Registry of sources: names to config models, built in or of installed packages."""
+
+from nightrain.datasets.plugins import PluginGroup
+from nightrain.datasets.sources.base import SourceConfig
+
+SOURCES = PluginGroup(
+    group="nightrain.sources",
+    kind="source",
+    base=SourceConfig,
+    built_in={
+        "nuscenes": "nightrain.datasets.sources.nuscenes.config:NuScenesConfig",
+        "world": "nightrain.datasets.sources.nuscenes.config:WorldConfig",
+        "robotcar": "nightrain.datasets.sources.robotcar.config:RobotCarConfig",
+        "kitti": "nightrain.datasets.sources.kitti.config:KittiConfig",
+    },
+)

@@ -1,0 +1,71 @@
+"""Options of the Oxford RobotCar reader."""
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
+
+from nightrain.datasets.sources.base import ALL, FrameSource, Names, SourceConfig
+
+CameraName = Literal[
+    "stereo/left", "stereo/centre", "stereo/right", "mono_left", "mono_right", "mono_rear"
+]
+Undistorted = Literal["auto", "yes", "no"]
+TrainFilter = Literal["md4all", "static", "none"]
+
+
+class RobotCarConfig(SourceConfig):
+    """Options of traverse folders and the SDK's folder with calibration and tags."""
+
+    summary: ClassVar[str] = "Read Oxford RobotCar."
+    split_help: ClassVar[str] = (
+        "train (md4all's filter), val, test or all (default: train with --splits, all without)"
+    )
+    not_recorded: ClassVar[frozenset[str]] = SourceConfig.not_recorded | {"sdk", "cache"}
+
+    root: Path = Field(
+        description="Folder of the traverses, 2014-12-09-13-21-02/...",
+        json_schema_extra={"cli": "argument"},
+    )
+    sdk: Path = Field(description="Folder with models/, extrinsics/ and tags/")
+    splits: Path | None = Field(
+        default=None, description="Folder of md4all's split files; without, every image is listed"
+    )
+    traverses: Names = Field(
+        default=ALL,
+        description="Comma-separated traverses, or all: those in the folder or with a split file",
+    )
+    camera: CameraName = Field(default="stereo/left", description="Folder of the camera")
+    undistorted: Undistorted = Field(
+        default="auto",
+        description="Whether images are undistorted already; auto: grey PNGs are not",
+    )
+    crop_bonnet: bool = Field(default=True, description="Keep the top 768 of 960 rows")
+    lms_window_s: float = Field(
+        default=4.0, description="Time before and after an image whose laser scans are kept, in s"
+    )
+    train_filter: TrainFilter = Field(
+        default="md4all",
+        description="What train leaves out; static: only frames of a standing car, by odometry",
+        json_schema_extra={"cli": "none"},
+    )
+    cache: Path | None = Field(
+        default=None,
+        description="Folder in which measured brightness is kept",
+        json_schema_extra={"cli": "none"},
+    )
+
+    @property
+    def default_split(self) -> str:
+        """md4all's train frames with split files, else every frame."""
+        return "train" if self.splits else "all"
+
+    def for_dataset(self, dataset: Path) -> Self:
+        """Return the config with measured brightness kept in the dataset's folder."""
+        return self.model_copy(update={"cache": dataset / "_brightness"})
+
+    def open(self) -> FrameSource:
+        """Open a RobotCarSource; raises BrokenSource."""
+        from nightrain.datasets.sources.robotcar.source import RobotCarSource
+
+        return RobotCarSource(self)
