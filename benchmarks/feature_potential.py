@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from nightrain.benchmarks.val_frames import scored, val_batches
-from nightrain.depthmodel.network.model import DepthModel, Maps
+from nightrain.depthmodel.decoders.base import Maps
+from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.roles.objective import Batch
 
 LEVELS = {

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from nightrain.benchmarks.report import Figure, print_figures
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.loader import TrainingSet, make_loader
-from nightrain.depthmodel.config import BackboneConfig, DepthConfig, DptConfig
+from nightrain.depthmodel.config import DepthConfig, DptConfig, EncoderConfig
 from nightrain.depthmodel.evaluation.confidence import View, flip_confidence, photometric_confidence
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.roles.objective import SIDES, Batch
@@ -47,11 +47,11 @@ LabelOnLine = Callable[[DepthModel, Batch], Batch]
 
 def dinov2_small() -> DepthConfig:
     """ViT-S/14 with the DPT head of Depth Anything's ViT-S."""
-    head = DptConfig(
+    decoder = DptConfig(
         reassemble_channels=(48, 96, 192, 384), fusion_channels=64, head_channels=32, detail="full"
     )
-    backbone = BackboneConfig(kind="dinov2", size="small")
-    return DepthConfig(backbone=backbone, head=head, input_size=(518, 518))
+    encoder = EncoderConfig(kind="dinov2", size="small")
+    return DepthConfig(encoder=encoder, decoder=decoder, input_size=(518, 518))
 
 
 # By name: the network and the size (width, height) of the losses.

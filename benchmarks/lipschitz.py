@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import StrictConfig
+from nightrain.depthmodel.decoders.base import DepthRange, EncoderShape
 from nightrain.depthmodel.decoders.coupling import Coupling, plain_weights
 from nightrain.depthmodel.decoders.strict import CELL, LATENT_CHANNELS, StrictDecoder
 
@@ -129,9 +130,9 @@ def adversarial_ratios(f: Map, x: Tensor, num_steps: int = 100) -> Range:
 @torch.no_grad()
 def inverse_errors(decoder: StrictDecoder, z: Tensor, low: Low) -> Range:
     """Largest error relative to the largest value: of z from its u, and of u from its z."""
-    u = decoder(z, low)
+    u = decoder.log_depth(z, low)
     again = decoder.inverse(u, low)
-    return _relative(again, z), _relative(decoder(again, low), u)
+    return _relative(again, z), _relative(decoder.log_depth(again, low), u)
 
 
 def random_decoder(
@@ -142,7 +143,9 @@ def random_decoder(
     `std` is relative to 1 / sqrt(number of inputs).
     """
     torch.manual_seed(seed)
-    decoder = StrictDecoder(8, LOW_CHANNELS, config or StrictConfig(), None).double()
+    shape = EncoderShape((*LOW_CHANNELS, 16, 64))  # packed: 8 channels at 1/8
+    depths = DepthRange(0.1, 80.0, 10.0)
+    decoder = StrictDecoder(shape, depths, config or StrictConfig()).double()
     for weight in decoder.parameters():
         nn.init.normal_(weight, std=std / math.sqrt(max(1, weight[0].numel())))
     return decoder
@@ -166,7 +169,7 @@ def train_a_little(decoder: StrictDecoder, size: tuple[int, int], num_steps: int
     optimiser = torch.optim.Adam(decoder.parameters(), lr=1e-2)
     for _ in range(num_steps):
         optimiser.zero_grad()
-        (decoder(z, low) - wanted).abs().mean().backward()
+        (decoder.log_depth(z, low) - wanted).abs().mean().backward()
         optimiser.step()
 
 
@@ -192,7 +195,10 @@ def _observations(decoder: StrictDecoder, z: Tensor, low: Low) -> Iterator[tuple
     one, one_low = z[:1], (low[0][:1], low[1][:1])
     far, control = far_point(decoder, one), negative_control(decoder)
     for distance in DISTANCES:
-        yield f"pairs at {distance:g}", pair_ratios(lambda x: decoder(x, low), z, distance)
+        yield (
+            f"pairs at {distance:g}",
+            pair_ratios(lambda x: decoder.log_depth(x, low), z, distance),
+        )
     f, inverse = _of(decoder, one_low), (lambda u: decoder.inverse(u, one_low))
     yield "power iteration", stretch_range(f, inverse, one)
     yield f"power iteration, one half x{CONTROL_SCALE:g}", stretch_range(f, inverse, far)
@@ -203,7 +209,7 @@ def _observations(decoder: StrictDecoder, z: Tensor, low: Low) -> Iterator[tuple
 
 
 def _of(decoder: StrictDecoder, low: Low) -> Map:
-    return lambda x: decoder(x, low)
+    return lambda x: decoder.log_depth(x, low)
 
 
 def _lengths(x: Tensor) -> Tensor:
@@ -219,7 +225,7 @@ def _trained(folder: Path, size: tuple[int, int]) -> tuple[StrictDecoder, Tensor
     from nightrain.depthmodel.network.model import DepthModel  # slow to import, and seldom needed
 
     model = DepthModel.from_pretrained(folder).double()
-    decoder = getattr(model, "decoder", None)
+    decoder = model.decoder
     if not isinstance(decoder, StrictDecoder):
         raise InvalidRequest(f"the model in {folder} has no strict decoder: give one that has")
     features = model.encode(torch.rand(4, 3, *size, dtype=torch.float64))

@@ -27,8 +27,9 @@ from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.auxview.view import AuxImages, view_of
 from nightrain.depthmodel.config import DepthConfig, RestorationConfig
+from nightrain.depthmodel.decoders.base import Maps
 from nightrain.depthmodel.losses.restoration import RestorerLoss
-from nightrain.depthmodel.network.model import DepthModel, Maps
+from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.roles.objective import Batch
 from nightrain.depthmodel.roles.restorer import RestorerRole
 from nightrain.depthmodel.training.config import TrainConfig, checked
@@ -47,7 +48,7 @@ def network(arm: Arm, encoder: DepthConfig) -> DepthConfig:
         restoration = RestorationConfig.model_validate(fields)
     return encoder.model_copy(
         update={
-            "head": encoder.head.model_copy(update={"lower": arm.lower}),
+            "decoder": encoder.decoder.model_copy(update={"lower": arm.lower}),
             "restoration": restoration,
             "auxview": VIEWS[arm.view] if arm.view else None,
         }
@@ -124,7 +125,7 @@ def _rows(model: DepthModel, arm: Arm, batch: Batch, view: View) -> Iterator[dic
     generator = torch.Generator().manual_seed(NOISE_SEED)
     chain = model.restored(maps, size, generator=generator)
     steps_m = [1 / model.decode(step, size) for step in chain]
-    deviation = _deviation(model, maps, chain)
+    deviation = _deviation(model, maps, chain, size)
     for index, truth_m in enumerate(batch["exact_depth_m"]):
         metrics, *steps = (scored(d[index, 0], truth_m) for d in (depths_m, *steps_m))
         yield {
@@ -140,13 +141,13 @@ def _turned(aux: AuxImages | None) -> AuxImages | None:
     return aux and aux._replace(image=aux.image.roll(1, dims=0))
 
 
-def _deviation(model: DepthModel, maps: Maps, chain: list[Maps]) -> float:
+def _deviation(model: DepthModel, maps: Maps, chain: list[Maps], size: tuple[int, int]) -> float:
     """Mean over steps of |x^(t) - x^(1)| / |f| of a chain that started from noise (T9)."""
-    if model.restoration is None or model.pack is None or len(chain) < 2:
+    if model.restoration is None or len(chain) < 2:
         return 0.0
     std = model.restoration.std[:, None, None]
-    *earlier, last = (model.pack(step[2], step[3]) for step in chain)
-    features = model.pack(maps[2], maps[3])
+    *earlier, last = (model.packed(step, size) for step in chain)
+    features = model.packed(maps, size)
     scale = float(model.restoration.standardise(features).norm())
     return statistics.fmean(float(((x - last) / std).norm()) / scale for x in earlier)
 

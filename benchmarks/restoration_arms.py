@@ -27,7 +27,7 @@ class Arm:
     deviation: float = 0.0
     view: ViewKind | None = None
     sparse_share: float | None = SPARSE_SHARE
-    frozen: tuple[str, ...] = ("backbone",)
+    frozen: tuple[str, ...] = ("encoder",)
     clear_start: bool = False
     trained: bool = True
     scored: tuple[View, ...] = ("none",)
@@ -48,7 +48,7 @@ CLEAR = Arm(
     clear_start=True,
     trained=False,
 )
-SAME_HEAD = replace(CLEAR, trained=True, frozen=("backbone", "head"))  # only features may change
+SAME_HEAD = replace(CLEAR, trained=True, frozen=("encoder", "decoder"))  # only features may change
 ARMS = (
     Arm(name="base", words="R0, trained as long as the others"),
     Arm(

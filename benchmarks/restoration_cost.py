@@ -11,9 +11,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from nightrain.depthmodel.config import (
-    BackboneConfig,
     DepthConfig,
     DptConfig,
+    EncoderConfig,
     PixelFormerConfig,
     RestorationConfig,
 )
@@ -23,10 +23,10 @@ from nightrain.depthmodel.training.restoration_presets import world_restoration_
 
 SMALL_HEAD = DptConfig(reassemble_channels=(48, 96, 192, 384), fusion_channels=64)
 VIT_S = DepthConfig(
-    backbone=BackboneConfig(kind="dinov2", size="small"), head=SMALL_HEAD, input_size=(784, 518)
+    encoder=EncoderConfig(kind="dinov2", size="small"), decoder=SMALL_HEAD, input_size=(784, 518)
 )
 SWIN_L = DepthConfig(
-    backbone=BackboneConfig(kind="swin", size="large"),
+    encoder=EncoderConfig(kind="swin", size="large"),
     decoder=PixelFormerConfig(lower="attention"),
     input_size=(1120, 352),
 )
@@ -52,8 +52,8 @@ def members() -> dict[str, tuple[DepthConfig, str]]:
             restoration = RestorationConfig(base_channels=channels, num_steps=steps)
             config = VIT_S.model_copy(update={"restoration": restoration})
             found[f"+ restoration {size}, T = {steps} (R1)"] = config, "ViT-S, DPT (R0)"
-    lower = VIT_S.head.model_copy(update={"lower": "invertible"})
-    both = {"restoration": RestorationConfig(), "head": lower}
+    lower = VIT_S.decoder.model_copy(update={"lower": "invertible"})
+    both = {"restoration": RestorationConfig(), "decoder": lower}
     found["+ restoration S, invertible stages (R2)"] = (
         VIT_S.model_copy(update=both),
         "ViT-S, DPT (R0)",

@@ -1,16 +1,28 @@
-"""What a depth network is: its encoder, its head, its depth range and its input.
+"""Network configurations: encoder, decoder, restoration, auxiliary view and pose; without torch.
 
 A configuration decides the architecture and nothing else; which bytes the weights are is said by
-`DepthModel.digest`. Fields may be added with a default that changes nothing; a default, once
-released, never changes, because what equals the default is not part of the digest.
+`DepthModel.digest`. What equals its default is not part of the digest, so a new field with a
+default changes no digest, and the default of a field must not change.
 """
 
 import json
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.depthmodel.registry import Registry, is_reference
 from nightrain.depthmodel.weights import Weights
 
 Kind = Literal["dinov2", "swin", "resnet", "convnext"]
@@ -18,44 +30,76 @@ Normalisation = Literal["imagenet", "per-image", "none"]
 ViewKind = Literal["stereo", "previous"]
 Channels = Annotated[int, Field(ge=4, le=4096)]
 Cells = Annotated[int, Field(ge=1, le=64)]
-SIZES: dict[Kind, tuple[str, ...]] = {  # their numbers are in depthmodel/network/encoder.py
+SIZES: dict[str, tuple[str, ...]] = {  # their numbers are in depthmodel/network/encoder.py
     "dinov2": ("small", "base", "large", "giant", "mini", "test"),
     "swin": ("tiny", "small", "base", "large", "test"),
     "resnet": ("18", "50", "mini", "micro", "test"),
     "convnext": ("tiny", "small", "base", "mini", "test"),
 }
 PATCH_PIXELS = 14  # of DINOv2
+ENCODERS = Registry(
+    what="encoder",
+    base="nightrain.depthmodel.network.encoder:Encoder",
+    classes=dict.fromkeys(SIZES, "nightrain.depthmodel.network.encoder:TransformersEncoder"),
+)
+DECODERS = Registry(
+    what="decoder",
+    base="nightrain.depthmodel.decoders.base:Decoder",
+    classes={
+        "dpt": "nightrain.depthmodel.decoders.dpt:DptDecoder",
+        "pixelformer": "nightrain.depthmodel.decoders.pixelformer:PixelFormerDecoder",
+        "strict": "nightrain.depthmodel.decoders.strict:StrictDecoder",
+    },
+)
 
 
 class Frozen(BaseModel):
-    """Unchangeable, and no field that nobody reads."""
+    """Immutable settings that refuse unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class BackboneConfig(Frozen):
-    """An encoder by family and size; `pretrained` None starts it at random."""
+class EncoderConfig(Frozen):
+    """Encoder: one of `ENCODERS` with its size, or your own class "package.module:Class".
 
-    kind: Kind = "dinov2"
+    `pretrained` None starts it at random. `options` are the keyword arguments of your own class,
+    to which size, pretrained and drop_path do not apply.
+    """
+
+    kind: str = "dinov2"
     size: str = "base"
     pretrained: Weights | None = None  # a hub id or a folder, as transformers saves it
     drop_path: float = Field(default=0.0, ge=0.0, lt=1.0)  # stochastic depth; not of ResNet
+    options: dict[str, JsonValue] = {}
 
     @model_validator(mode="after")
-    def _known_size(self) -> "BackboneConfig":
+    def _known(self) -> "EncoderConfig":
+        ENCODERS.check(self.kind, self.options)
+        if is_reference(self.kind):
+            if self.pretrained is not None:
+                raise ValueError(f"pretrained: {self.kind} loads its own weights; use options")
+            return self
+        if self.options:
+            raise ValueError(f"options: {self.kind} has none; they belong to a class of your own")
         if self.size not in SIZES[self.kind]:
             raise ValueError(f"no {self.kind} of size {self.size!r}: {', '.join(SIZES[self.kind])}")
         if self.kind == "resnet" and self.drop_path:
             raise ValueError(f"drop_path {self.drop_path}: a ResNet has none; leave it at 0")
         return self
 
+    @property
+    def label(self) -> str:
+        """Kind and size, as a model card names them."""
+        return self.kind if is_reference(self.kind) else f"{self.kind} {self.size}"
+
 
 class DptConfig(Frozen):
-    """The DPT head; `detail` is the resolution of its last layers relative to the image.
+    """DPT decoder; `detail` is the resolution of its last layers relative to the image.
 
     `lower` "invertible" makes its two finest stages couplings with an exact inverse.
     """
 
+    kind: Literal["dpt"] = "dpt"
     reassemble_channels: tuple[Channels, Channels, Channels, Channels] = (96, 192, 384, 768)
     fusion_channels: Channels = 128
     head_channels: Channels = 32
@@ -72,7 +116,7 @@ class DptConfig(Frozen):
 
 
 class PixelFormerConfig(Frozen):
-    """The decoder of PixelFormer; the defaults are the published one's, for a Swin-L.
+    """PixelFormer decoder; the defaults are the published ones, for a Swin-L.
 
     The widths of the four stages are 1, 2, 4 and 8 times `embed_dim`, from fine to coarse. With
     `lower` "invertible" its two finest stages are couplings (depthmodel/decoders/invertible.py).
@@ -92,7 +136,7 @@ class PixelFormerConfig(Frozen):
     def _whole_heads(self) -> "PixelFormerConfig":
         if self.embed_dim % self.head_dim:
             raise ValueError(
-                f"embed_dim {self.embed_dim} is no multiple of head_dim {self.head_dim}"
+                f"embed_dim {self.embed_dim} is not a multiple of head_dim {self.head_dim}"
             )
         if self.embed_dim % 2:
             raise ValueError(f"embed_dim {self.embed_dim}: pixel shuffling needs an even number")
@@ -100,21 +144,21 @@ class PixelFormerConfig(Frozen):
 
     @property
     def embed_dims(self) -> tuple[int, int, int, int]:
-        """Channelss of the four stages, fine to coarse."""
+        """Widths of the four stages, fine to coarse."""
         return self.embed_dim, 2 * self.embed_dim, 4 * self.embed_dim, 8 * self.embed_dim
 
 
 class StrictConfig(Frozen):
-    """The strict decoder: log depth = log(middle_depth_m) + sigma * (isometries and couplings).
+    """Strict decoder: log depth = log(middle_depth_m) + sigma * (isometries and couplings).
 
     `scale_bound` (a) and `lipschitz` (alpha) decide the provable constants: per half step 1.338 and
     1.368 at the defaults, and they multiply. `hidden_channels` and `condition_channels` are widths
-    inside the couplings, of which the constants do not depend.
+    inside the couplings; the constants do not depend on them.
     """
 
     kind: Literal["strict"] = "strict"
     scale_bound: float = Field(default=0.25, ge=0, le=2)  # |log s| <= a
-    lipschitz: float = Field(default=0.25, ge=0, le=2)  # of the shift, in the half it looks at
+    lipschitz: float = Field(default=0.25, ge=0, le=2)  # of the shift, in the unchanged half
     num_half_steps: int = Field(default=2, ge=1, le=8)  # at each of 1/16, 1/8 and 1/4
     upsampling: Literal["haar", "shuffle"] = "haar"
     middle_depth_m: float = Field(default=10.0, gt=0, allow_inf_nan=False)
@@ -124,12 +168,39 @@ class StrictConfig(Frozen):
     condition_channels: int = Field(default=32, ge=1, le=1024)
 
 
+class CustomDecoderConfig(Frozen):
+    """Decoder class of another package; `options` are its keyword arguments."""
+
+    kind: str  # "package.module:Class"
+    options: dict[str, JsonValue] = {}
+
+    @model_validator(mode="after")
+    def _importable(self) -> "CustomDecoderConfig":
+        DECODERS.check(self.kind, self.options)
+        return self
+
+
+def _decoder_tag(value: Any) -> str:
+    fields = value if isinstance(value, Mapping) else {"kind": getattr(value, "kind", "")}
+    kind = str(fields.get("kind", "dpt"))
+    return kind if kind in DECODERS.classes else "custom"
+
+
+DecoderConfig = Annotated[
+    Annotated[DptConfig, Tag("dpt")]
+    | Annotated[PixelFormerConfig, Tag("pixelformer")]
+    | Annotated[StrictConfig, Tag("strict")]
+    | Annotated[CustomDecoderConfig, Tag("custom")],
+    Discriminator(_decoder_tag),
+]
+
+
 class RestorationConfig(Frozen):
-    """Residual-shift diffusion in feature space, or the one-step control of the same capacity.
+    """Feature restoration: residual-shift diffusion, or a one-step control of the same capacity.
 
     `multipliers` has one entry per resolution of the UNet, `base_channels` wide each. `kappa` is
     the noise in units of the features' standard deviation; `power` and `min_noise` shape the
-    schedule. `stochastic` steps draw noise where a source of it is given. `full_gradient` lets the
+    schedule. `stochastic` steps draw noise when given a generator. `full_gradient` lets the
     gradient through all steps. `num_components` restores inside that many principal components.
     """
 
@@ -149,7 +220,7 @@ class RestorationConfig(Frozen):
 
     @property
     def effective_steps(self) -> int:
-        """Steps that are taken: one for the control, whatever `num_steps` says."""
+        """Number of steps taken: one for the control, whatever `num_steps` says."""
         return 1 if self.kind == "one-step" else self.num_steps
 
     @property
@@ -159,17 +230,17 @@ class RestorationConfig(Frozen):
 
 
 class AuxViewConfig(Frozen):
-    """What the other view is to this one, how far to search it, and the widths of the layers.
+    """Auxiliary view: how it is aligned and compared, the search range and the layer widths.
 
-    "stereo": a rectified pair; "pose": another camera of known pose, swept by planes; "search":
-    nothing known, windows look for their place. Cells are compared by their features, or by the
-    pictures' own pixels in them, which see shifts of a small part of a cell. Pixels are of the
-    network's input, cells of its feature grids. The defaults are the specification's, for KITTI;
-    they never change.
+    `alignment` "stereo": a rectified pair; "pose": another camera of known pose, swept by planes;
+    "search": nothing known, windows are searched for their displacement. `compare` "features"
+    compares feature cells, "images" the pixels of each cell, which resolves shifts of a small part
+    of a cell. Pixels are of the network's input, cells of its feature grids. The defaults are for
+    KITTI.
     """
 
     alignment: Literal["stereo", "pose", "search"] = "stereo"
-    compare: Literal["features", "pictures"] = "features"
+    compare: Literal["features", "images"] = "features"
     descriptor_channels: int = Field(default=16, ge=1, le=512)
     refinement_channels: int = Field(default=16, ge=1, le=512)
     attention_channels: int = Field(default=32, ge=1, le=1024)
@@ -197,21 +268,19 @@ class AuxViewConfig(Frozen):
 
 
 class DepthConfig(Frozen):
-    """A depth network; `input_size` is (width, height) in pixels, the depths are in metres.
+    """Depth network; `input_size` is (width, height) in pixels, depths are in metres.
 
-    `decoder` None is the DPT head of `head`; another stands in its place. `restoration` and
-    `auxview` are added where they are given.
+    `restoration` and `auxview` are added where they are given.
     """
 
     model_type: Literal["nightrain-depth"] = "nightrain-depth"
-    backbone: BackboneConfig = BackboneConfig()
-    head: DptConfig = DptConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    decoder: DecoderConfig = DptConfig()
     min_depth_m: float = Field(default=0.1, gt=0)
     max_depth_m: float = Field(default=80.0, gt=0)
     initial_depth_m: float = Field(default=10.0, gt=0)  # what an untrained network predicts
     input_size: tuple[int, int] = (784, 518)
     normalisation: Normalisation = "imagenet"
-    decoder: PixelFormerConfig | StrictConfig | None = None
     restoration: RestorationConfig | None = None
     auxview: AuxViewConfig | None = None
 
@@ -226,11 +295,11 @@ class DepthConfig(Frozen):
     def _checks(self) -> "DepthConfig":
         if not self.min_depth_m < self.initial_depth_m < self.max_depth_m:
             raise ValueError(
-                f"initial_depth_m {self.initial_depth_m} must lie between min_depth_m "
+                f"initial_depth_m {self.initial_depth_m} must be between min_depth_m "
                 f"{self.min_depth_m} and max_depth_m {self.max_depth_m}"
             )
         width, height = self.input_size
-        if self.backbone.kind == "dinov2" and (width % PATCH_PIXELS or height % PATCH_PIXELS):
+        if self.encoder.kind == "dinov2" and (width % PATCH_PIXELS or height % PATCH_PIXELS):
             raise ValueError(
                 f"input_size {self.input_size}: the sides must be multiples of DINOv2's patch of "
                 f"{PATCH_PIXELS} pixels, as {_whole_patches(width)} x {_whole_patches(height)}"
@@ -239,21 +308,26 @@ class DepthConfig(Frozen):
 
     @property
     def identity(self) -> str:
-        """JSON of what is not at its default; where the encoder came from is not part of it."""
+        """JSON of all fields that differ from their defaults, without the encoder's origin."""
         plain = self.without_pretrained()
         fields = plain.model_dump(mode="json", exclude_defaults=True)
-        if plain.decoder is not None:  # two kinds at their defaults are not the same
+        if "decoder" in fields:  # two kinds at their defaults are not the same
             fields["decoder"] = {"kind": plain.decoder.kind, **fields["decoder"]}
         return json.dumps(fields, sort_keys=True)
 
+    @property
+    def inverts_depth(self) -> bool:
+        """Whether the decoder can map depth back to features; imports the decoder's class."""
+        return DECODERS.load(self.decoder.kind).inverts_depth
+
     def without_pretrained(self) -> "DepthConfig":
-        """The same network whose encoder's weights come with all the others."""
-        backbone = self.backbone.model_copy(update={"pretrained": None})
-        return self.model_copy(update={"backbone": backbone})
+        """The same network with an encoder that is loaded together with all other weights."""
+        encoder = self.encoder.model_copy(update={"pretrained": None})
+        return self.model_copy(update={"encoder": encoder})
 
 
 class PoseConfig(Frozen):
-    """A pose network; the scales make its first motions small."""
+    """Pose network; the scales make its first motions small."""
 
     size: Literal["18", "50", "mini", "micro", "test"] = "18"  # of the ResNet
     pretrained: Weights | None = None  # of a ResNet for one image
@@ -263,11 +337,11 @@ class PoseConfig(Frozen):
 
 
 def parse_config(text: str | bytes, where: str) -> DepthConfig:
-    """Read a configuration's JSON; raises InvalidRequest, which says `where` it was found."""
+    """Read a configuration from JSON; raises InvalidRequest, naming `where` it was found."""
     try:
         fields = json.loads(text)
     except ValueError as error:
-        raise InvalidRequest(f"{where} is no JSON: {error}") from error
+        raise InvalidRequest(f"{where} is not valid JSON: {error}") from error
     expected = DepthConfig().model_type
     found = fields.get("model_type") if isinstance(fields, dict) else type(fields).__name__
     if found != expected:
@@ -280,8 +354,8 @@ def parse_config(text: str | bytes, where: str) -> DepthConfig:
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InvalidRequest(
-            f"{where} is no configuration of a depth model. {'; '.join(problems)}"
-        ) from (error)
+            f"{where} is not a valid configuration of a depth model. {'; '.join(problems)}"
+        ) from error
 
 
 def _whole_patches(side: int) -> int:

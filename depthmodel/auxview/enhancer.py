@@ -28,7 +28,7 @@ from nightrain.depthmodel.auxview.plane_sweep import PlaneSweep, rays_of
 from nightrain.depthmodel.auxview.search import WindowSearch
 from nightrain.depthmodel.auxview.stereo import RectifiedMatching, check_rectified
 from nightrain.depthmodel.config import AuxViewConfig
-from nightrain.depthmodel.decoders.dpt import resize
+from nightrain.depthmodel.decoders.base import resize
 
 ENOUGH, SLOPE = 0.5, 20.0  # mean validity at which a view is half believed, and how suddenly
 PIXELS_PER_CELL = 4  # of a picture that is compared by its pixels
@@ -44,7 +44,7 @@ class AuxView(NamedTuple):
     K_aux: Tensor | None = None  # (B, 3, 3) pixels, likewise
     T_aux_camera: Tensor | None = None  # (B, 4, 4) metres
     inverse_depth: Tensor | None = None  # (B, 1, H, W) 1/m, monocular; no gradient goes there
-    pictures: tuple[Tensor, Tensor] | None = None  # the image and the other, (B, 3, H, W) in [0, 1]
+    images: tuple[Tensor, Tensor] | None = None  # the image and the other, (B, 3, H, W) in [0, 1]
 
     def select(self, index: Tensor) -> "AuxView":
         """The samples of an index (n,)."""
@@ -55,7 +55,7 @@ class AuxView(NamedTuple):
             K_aux=_at(self.K_aux, index),
             T_aux_camera=_at(self.T_aux_camera, index),
             inverse_depth=_at(self.inverse_depth, index),
-            pictures=self.pictures and (self.pictures[0][index], self.pictures[1][index]),
+            images=self.images and (self.images[0][index], self.images[1][index]),
         )
 
 
@@ -83,7 +83,7 @@ class AuxViewEnhancer(nn.Module):
     def __init__(self, channels: tuple[int, int], config: AuxViewConfig) -> None:
         super().__init__()
         self.config = config
-        by_pixels = config.compare == "pictures"
+        by_pixels = config.compare == "images"
         self.descriptor = Descriptor(
             3 if by_pixels else channels[0],
             config.descriptor_channels,
@@ -144,14 +144,14 @@ class AuxViewEnhancer(nn.Module):
         wide = torch.promote_types(low[0].dtype, torch.float32)
         if self.config.compare == "features":
             return low[0].to(wide), aux.features[0].to(wide)
-        if aux.pictures is None:
+        if aux.images is None:
             raise InvalidRequest(
-                "found an auxiliary view without its pictures, expected both images to compare by "
+                "found an auxiliary view without its images, expected both images to compare by "
                 'pixels: give them, or set compare "features".'
             )
         height, width = low[0].shape[2:]
         size = (PIXELS_PER_CELL * height, PIXELS_PER_CELL * width)
-        return resize(aux.pictures[0].to(wide), size), resize(aux.pictures[1].to(wide), size)
+        return resize(aux.images[0].to(wide), size), resize(aux.images[1].to(wide), size)
 
     def fuse(self, low: Low, aux: AuxView, match: Match) -> Low:
         """Sample the other view's maps where `match`, on the grid of e0, found them, and fuse."""

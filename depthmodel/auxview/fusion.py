@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nightrain.depthmodel.auxview.matching import Match
-from nightrain.depthmodel.decoders.dpt import resize
+from nightrain.depthmodel.decoders.base import resize
 from nightrain.depthmodel.decoders.window_attention import from_windows, to_windows
 
 EVIDENCE_CHANNELS = 4

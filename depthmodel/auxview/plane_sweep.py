@@ -24,7 +24,7 @@ from nightrain.depthmodel.auxview.matching import (
     sample,
 )
 from nightrain.depthmodel.config import AuxViewConfig
-from nightrain.depthmodel.decoders.dpt import resize
+from nightrain.depthmodel.decoders.base import resize
 
 NEAREST_M, FARTHEST_M = 1.0, 100.0  # of the sweep without a first depth
 MIN_Z_M = 0.01  # nearer to the other camera, or behind it, nothing is seen

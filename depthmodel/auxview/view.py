@@ -20,10 +20,10 @@ class AuxImages(NamedTuple):
     K_aux: torch.Tensor | None = None  # (B, 3, 3) of the view
     T_aux_camera: torch.Tensor | None = None  # (B, 4, 4) metres
     # (B, 3, H, W) what `image` is compared with, where the batch's images are augmented and it not
-    beside: torch.Tensor | None = None
+    reference: torch.Tensor | None = None
 
 
-class AuxPicture(NamedTuple):
+class AuxImage(NamedTuple):
     """One view beside one picture, at the sizes that they were taken in."""
 
     image: np.ndarray  # (h, w, 3) uint8 RGB
@@ -39,7 +39,7 @@ def view_of(
 
     Each is hidden with the probability `hidden` (iid_rdepth.md, 4.4), and shows what another
     sample's shows with the probability `wrong`, drawn from torch's generator. Of the frame before,
-    the batch's pictures must be of one size.
+    the batch's images must be of one size.
     """
     if kind not in batch:
         return None
@@ -56,17 +56,17 @@ def view_of(
         K=batch["shown_intrinsics" if kind == "stereo" else "intrinsics"],
         K_aux=batch[f"{kind}_intrinsics"],
         T_aux_camera=batch[f"T_{kind}_camera"],
-        beside=batch["clear_image"],
+        reference=batch["clear_image"],
     )
 
 
 def stacked(
-    views: Sequence[AuxPicture | None],
-    pictures: Sequence[np.ndarray],
+    views: Sequence[AuxImage | None],
+    images: Sequence[np.ndarray],
     size: tuple[int, int],
     device: torch.device,
 ) -> AuxImages | None:
-    """Views beside `pictures` as a batch at `size` (width, height); None where there is none.
+    """Views beside `images` as a batch at `size` (width, height); None where there is none.
 
     Geometry is given for all views or for none: a batch with less has none.
     """
@@ -74,8 +74,8 @@ def stacked(
     if not there:
         return None
     blank = np.zeros((size[1], size[0], 3), np.uint8)
-    images = [blank if view is None else resize_image(view.image, size) for view in views]
-    batch = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2).float() / 255
+    resized = [blank if view is None else resize_image(view.image, size) for view in views]
+    batch = torch.from_numpy(np.stack(resized)).to(device).permute(0, 3, 1, 2).float() / 255
     present = torch.tensor([view is not None for view in views], device=device)
     if any(v.K is None or v.K_aux is None or v.T_aux_camera is None for v in there):
         return AuxImages(batch, present)
@@ -84,7 +84,7 @@ def stacked(
     return AuxImages(
         batch,
         present,
-        K=_scaled([v.K for v in full], pictures, size, device),
+        K=_scaled([v.K for v in full], images, size, device),
         K_aux=_scaled([v.K_aux for v in full], [v.image for v in full], size, device),
         T_aux_camera=_tensor([v.T_aux_camera for v in full], device),
     )
@@ -92,11 +92,11 @@ def stacked(
 
 def _scaled(
     intrinsics: Sequence[np.ndarray | None],
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     size: tuple[int, int],
     device: torch.device,
 ) -> torch.Tensor:
-    pairs = zip(intrinsics, pictures, strict=True)
+    pairs = zip(intrinsics, images, strict=True)
     return _tensor(
         [scaled_intrinsics(np.asarray(K), (p.shape[1], p.shape[0]), size) for K, p in pairs], device
     )

@@ -6,14 +6,14 @@ and 1/2. Fusion: from coarse to fine, residual convolutional units add the next 
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from nightrain.depthmodel.config import DptConfig
-from nightrain.depthmodel.decoders.invertible import InvertibleStages
+from nightrain.depthmodel.decoders.base import Decoder, DepthRange, EncoderShape, Maps, resize
+from nightrain.depthmodel.decoders.invertible import COUPLINGS, InvertibleStages
 from nightrain.depthmodel.precision import at_least_float32, full_precision
 
 DETAIL_PIXELS = {"full": 1, "half": 2, "quarter": 4}
@@ -51,23 +51,29 @@ class Fusion(nn.Module):
         return resize(self.project(self.refine(path)), size)
 
 
-class DptHead(nn.Module):
-    """Four encoder maps (B, C_i, h_i, w_i) -> logits (B, 1, H', W') at the configured detail."""
+class DptDecoder(Decoder):
+    """DPT decoder: four encoder maps to s = 1/d_max + (1/d_min - 1/d_max) sigmoid(logit), in 1/m.
 
-    def __init__(self, channels: Sequence[int], config: DptConfig, *, one_grid: bool) -> None:
-        super().__init__()
+    The last step is monodepth2's (Godard et al., ICCV 2019, section 3).
+    """
+
+    def __init__(self, encoder: EncoderShape, depths: DepthRange, config: DptConfig) -> None:
+        super().__init__(encoder, depths)
+        one_grid = encoder.patch is not None
         self.detail = DETAIL_PIXELS[config.detail]
         width = config.fusion_channels
         self.reassemble = nn.ModuleList(
             _reassemble(c, out, level if one_grid else None)
-            for level, (c, out) in enumerate(zip(channels, config.reassemble_channels, strict=True))
+            for level, (c, out) in enumerate(
+                zip(encoder.channels, config.reassemble_channels, strict=True)
+            )
         )
         self.adapt = nn.ModuleList(
             nn.Conv2d(c, width, 3, padding=1, bias=False) for c in config.reassemble_channels
         )
         invertible = config.lower == "invertible"
         self.fusion = nn.ModuleList(
-            # Names count from the finest level, so what is left keeps the name it has in R0.
+            # Numbered from the finest level: the others keep their names without couplings.
             nn.Identity() if invertible and level < 2 else Fusion(width, joins=level < 3)
             for level in range(4)
         )
@@ -76,13 +82,16 @@ class DptHead(nn.Module):
         self.last_hidden = nn.Conv2d(width // 2, config.head_channels, 3, padding=1)
         self.logit = nn.Conv2d(config.head_channels, 1, 1)
 
-    def start_at(self, logit: float) -> None:
-        """Let the untrained head predict nearly this logit everywhere."""
-        nn.init.normal_(self.logit.weight, std=0.1 / math.sqrt(self.logit.in_channels))
-        nn.init.constant_(_bias(self.logit), logit)
+        nn.init.normal_(self.logit.weight, std=0.1 / math.sqrt(config.head_channels))
+        nn.init.constant_(_bias(self.logit), self._initial_logit())
 
-    def forward(self, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-        """Logits, at least float32, of maps of an image whose (height, width) is `size`."""
+    def forward(self, maps: Maps, size: tuple[int, int]) -> torch.Tensor:
+        """Inverse depth (B, 1, h, w) in 1/m at the configured detail of an image of `size`."""
+        farthest, nearest = 1 / self.depths.max_m, 1 / self.depths.min_m
+        return farthest + (nearest - farthest) * torch.sigmoid(self.logits(maps, size))
+
+    def logits(self, features: Maps, size: tuple[int, int]) -> torch.Tensor:
+        """Logits (B, 1, h, w), at least float32, of maps of an image of `size` (height, width)."""
         maps = [
             adapt(reassemble(feature))
             for feature, reassemble, adapt in zip(
@@ -99,15 +108,16 @@ class DptHead(nn.Module):
         with full_precision(hidden.device.type):
             return self.logit(at_least_float32(hidden))
 
-    def frozen_parts(self) -> list[nn.Module]:
-        """Layers above the two finest levels: fixed while restoration and lower stages learn."""
-        return [*self.reassemble[2:], *self.adapt[2:], *self.fusion[2:]]
+    @classmethod
+    def provenance(cls, config: DptConfig) -> dict[str, str]:
+        """Rows of the model card."""
+        rows = {"decoder": "published: DPT (Ranftl et al. 2021)"}
+        return rows | (COUPLINGS if config.lower == "invertible" else {})
 
-    def trainable_parts(self) -> list[nn.Module]:
-        """All the others, the last layers among them."""
-        lower = [*self.fusion[:2]] if self.stages is None else [self.stages]
-        low = [*self.reassemble[:2], *self.adapt[:2]]
-        return [*low, *lower, self.hidden, self.last_hidden, self.logit]
+    def _initial_logit(self) -> float:
+        farthest, nearest = 1 / self.depths.max_m, 1 / self.depths.min_m
+        share = (1 / self.depths.initial_m - farthest) / (nearest - farthest)
+        return math.log(share / (1 - share))
 
     def _lower(self, path: torch.Tensor, finest: torch.Tensor, finer: torch.Tensor) -> torch.Tensor:
         """Path at the finest map's size, or at twice that for more detail, from the path so far."""
@@ -116,13 +126,6 @@ class DptHead(nn.Module):
             return resize(self.stages.on_any_grid(path, (finest, finer)), wanted)
         path = self.fusion[1](path, finer, _size(finest))
         return self.fusion[0](path, finest, wanted)
-
-
-def resize(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Bilinear resizing of (B, C, h, w) to (height, width); pixels are areas, centres at + 1/2."""
-    if _size(x) == size:
-        return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 def _reassemble(channels: int, out: int, level: int | None) -> nn.Module:

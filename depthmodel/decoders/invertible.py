@@ -20,6 +20,10 @@ from torch.nn import functional as F
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.precision import at_least_float32, exact_convolutions
 
+COUPLINGS = {  # row of a model card
+    "lower stages": "IID-RDepth (Bai et al. 2026): invertible lower stages; reconstructed: which "
+    "streams they couple"
+}
 NUM_PAIRS = 2  # couplings of a stage
 SCALE_BOUND = 0.5  # a: a half step scales by a factor in [exp(-a), exp(a)]
 

@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from nightrain.depthmodel.config import PixelFormerConfig
+from nightrain.depthmodel.decoders.base import Decoder, DepthRange, EncoderShape, Maps, resize
 from nightrain.depthmodel.decoders.bins import BinCentres, expected_depth, logits_expecting
-from nightrain.depthmodel.decoders.dpt import resize
-from nightrain.depthmodel.decoders.invertible import InvertibleStages, fit_grid
+from nightrain.depthmodel.decoders.invertible import COUPLINGS, InvertibleStages, fit_grid
 from nightrain.depthmodel.decoders.window_attention import WindowCrossAttention
 from nightrain.depthmodel.precision import at_least_float32, full_precision
 
@@ -115,24 +115,20 @@ class AttentionStages(nn.Module):
         return self.stage1(self.finer(self.stage2(y, low[1])), low[0])
 
 
-class PixelFormerDecoder(nn.Module):
-    """Four encoder maps (B, C_i, h_i, w_i), fine to coarse -> depth (B, 1, H, W) in metres.
+class PixelFormerDecoder(Decoder):
+    """PixelFormer decoder: four encoder maps to depth as an expectation over adaptive bins.
 
-    Grids need not be each other's half: queries are cropped or continued. Maps of one grid (a ViT)
-    are first resized to a pyramid. Raises InvalidRequest unless 0 < min_depth_m < max_depth_m.
+    Grids need not be each other's half: queries are cropped or padded. Maps of one grid (a ViT)
+    are first resized to a pyramid. Raises InvalidRequest unless 0 < min_m < max_m.
     """
 
     def __init__(
-        self,
-        channels: Sequence[int],
-        config: PixelFormerConfig,
-        min_depth_m: float,
-        max_depth_m: float,
+        self, encoder: EncoderShape, depths: DepthRange, config: PixelFormerConfig
     ) -> None:
-        super().__init__()
-        c0, c1, c2, c3 = channels
+        super().__init__(encoder, depths)
+        c0, c1, c2, c3 = encoder.channels
         width = config.embed_dim
-        self.upper = UpperStages((c2, c3), config, min_depth_m, max_depth_m)
+        self.upper = UpperStages((c2, c3), config, depths.min_m, depths.max_m)
         self.lower: AttentionStages | InvertibleStages
         if config.lower == "attention":
             self.lower = AttentionStages((c0, c1), config)
@@ -140,9 +136,14 @@ class PixelFormerDecoder(nn.Module):
             pairs, bound = config.num_pairs, config.scale_bound
             self.lower = InvertibleStages((c0, c1), width, num_pairs=pairs, scale_bound=bound)
         self.logits = nn.Conv2d(width, config.num_bins, 3, padding=1)
+        self._start_at(depths.initial_m)
 
-    def forward(self, features: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-        """Depth in metres, float32 at least, at `size` (H, W) and inside the range."""
+    def forward(self, maps: Maps, size: tuple[int, int]) -> torch.Tensor:
+        """Inverse depth (B, 1, H, W) in 1/m, float32 at least, at `size` (H, W)."""
+        return self.depth_m(maps, size).reciprocal()
+
+    def depth_m(self, features: Maps, size: tuple[int, int]) -> torch.Tensor:
+        """Depth (B, 1, H, W) in metres, float32 at least, at `size` (H, W) and inside the range."""
         e0, e1, e2, e3 = as_pyramid(features)
         y, centres_m = self.upper(e2, e3)
         finest = self.lower.on_any_grid(y, (e0, e1))  # (B, embed_dim, h0, w0)
@@ -151,8 +152,8 @@ class PixelFormerDecoder(nn.Module):
             return resize(expected_depth(logits, centres_m), size)
 
     @torch.no_grad()
-    def start_at(self, depth_m: float) -> None:
-        """Let the untrained decoder predict nearly this depth everywhere; raises InvalidRequest."""
+    def _start_at(self, depth_m: float) -> None:
+        """Start by predicting nearly this depth everywhere; raises InvalidRequest."""
         if self.logits.weight.is_meta:  # shapes alone, on which operations are counted
             return
         centres_m = self.upper.bins.start_even_in_log_depth()
@@ -161,13 +162,11 @@ class PixelFormerDecoder(nn.Module):
         assert self.logits.bias is not None
         self.logits.bias.copy_(logits_expecting(depth_m, centres_m))
 
-    def frozen_parts(self) -> list[nn.Module]:
-        """What the paper freezes: queries, bin centres and the two upper stages."""
-        return [self.upper]
-
-    def trainable_parts(self) -> list[nn.Module]:
-        """All the others."""
-        return [self.lower, self.logits]
+    @classmethod
+    def provenance(cls, config: PixelFormerConfig) -> dict[str, str]:
+        """Rows of the model card."""
+        rows = {"decoder": "published: PixelFormer's wiring, written from its description"}
+        return rows | (COUPLINGS if config.lower == "invertible" else {})
 
 
 def as_pyramid(features: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import StrictConfig
+from nightrain.depthmodel.decoders.base import Decoder, DepthRange, EncoderShape, Maps
 from nightrain.depthmodel.decoders.coupling import Coupling
 from nightrain.depthmodel.precision import exact_convolutions
 
@@ -32,7 +33,7 @@ PACKED_CELL = 8  # pixels per entry of a pyramid's packed feature, see feature_p
 HADAMARD = ((1, 1, 1, 1), (1, -1, 1, -1), (1, 1, -1, -1), (1, -1, -1, 1))
 
 
-class Condition(nn.Module):
+class LevelCondition(nn.Module):
     """What the couplings of one level see of the low-level maps: (B, channels, *size)."""
 
     def __init__(self, low_channels: tuple[int, int], channels: int) -> None:
@@ -46,31 +47,28 @@ class Condition(nn.Module):
         return F.silu(self.mix(F.silu(fine + coarse)))
 
 
-class StrictDecoder(nn.Module):
-    """Decoder by isometries and couplings (specification 4.3, II; ours after Glow and IRN).
+class StrictDecoder(Decoder):
+    """Strict decoder: isometries and couplings between a feature z and log depth.
 
-    `channels` are those of the packed feature F, `low_channels` those of the two finest maps;
-    `patch` is the size in pixels of a ViT's patch, and None for a pyramid, whose F is at 1/8.
+    A pyramid's packed feature is at 1/8 of the image, a ViT's on its patches. The construction is
+    ours, after Glow (Kingma and Dhariwal 2018) and IRN (Xiao et al. 2020).
     """
 
-    def __init__(
-        self,
-        channels: int,
-        low_channels: tuple[int, int],
-        config: StrictConfig,
-        patch: int | None,
-    ) -> None:
-        super().__init__()
-        self.config, self.patch = config, patch
+    inverts_depth = True
+
+    def __init__(self, encoder: EncoderShape, depths: DepthRange, config: StrictConfig) -> None:
+        super().__init__(encoder, depths)
+        self.config, self.patch = config, encoder.patch
+        channels = super().packed_channels
         self.middle = math.log(config.middle_depth_m)
         self.conditions = nn.ModuleList(
-            Condition(low_channels, config.condition_channels) for _ in COUPLED_CHANNELS
+            LevelCondition(encoder.low, config.condition_channels) for _ in COUPLED_CHANNELS
         )
         self.levels = nn.ModuleList(
             nn.ModuleList(_coupling(width, config) for _ in range(config.num_half_steps))
             for width in COUPLED_CHANNELS
         )
-        packed = channels if patch is not None else 4 * channels
+        packed = channels if self.patch is not None else 4 * channels
         self.projection = nn.Conv2d(packed, LATENT_CHANNELS, 1)
         nn.init.normal_(self.projection.weight, std=0.1 / math.sqrt(packed))
         nn.init.zeros_(self.projection.bias)  # pyright: ignore[reportArgumentType]
@@ -89,7 +87,29 @@ class StrictDecoder(nn.Module):
                 feature = F.pixel_unshuffle(_cropped(feature, size), 2)  # (B, 4C, H/16, W/16)
             return self.gain * self.projection(feature)
 
-    def forward(self, z: Tensor, low: tuple[Tensor, Tensor]) -> Tensor:
+    @property
+    def packed_channels(self) -> int:
+        """Channels of z."""
+        return LATENT_CHANNELS
+
+    def packed(self, maps: Maps, size: tuple[int, int]) -> Tensor:
+        """Start z (B, 256, h, w) of encoder maps of an image of `size`; raises InvalidRequest."""
+        return self.project(super().packed(maps, size), size)
+
+    def unpacked(self, packed: Tensor, maps: Maps) -> Maps:
+        """(e0, e1, z)."""
+        return maps[0], maps[1], packed
+
+    def forward(self, maps: Maps, size: tuple[int, int]) -> Tensor:
+        """Inverse depth (B, 1, h, w) in 1/m, not bounded, of four encoder maps or of (e0, e1, z).
+
+        Raises InvalidRequest where 16 does not divide the sides of a pyramid's image.
+        """
+        if len(maps) > 3:
+            maps = self.unpacked(self.packed(maps, size), maps)
+        return torch.exp(-self.log_depth(maps[2], (maps[0], maps[1])))
+
+    def log_depth(self, z: Tensor, low: tuple[Tensor, Tensor]) -> Tensor:
         """Log depth u (B, 1, 16h, 16w) of z (B, 256, h, w), not bounded; raises InvalidRequest."""
         if z.ndim != 4 or z.shape[1] != LATENT_CHANNELS:
             raise InvalidRequest(
@@ -126,6 +146,27 @@ class StrictDecoder(nn.Module):
                 for coupling in reversed(couplings):
                     v = coupling.inverse(v, c)
             return v
+
+    def packed_target(self, maps: Maps, depth_m: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Target z (B, 256, h, w) of measured depth and its weight; maps are (e0, e1, z)."""
+        low, z = (maps[0], maps[1]), maps[2]
+        with torch.no_grad():
+            u = self.log_depth(z, low)
+        target = inverse_projected_target(self, u, depth_m, mask, low)
+        return target, F.max_pool2d(mask.float(), CELL)
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raise InvalidRequest where 16 does not divide the sides of a pyramid's image."""
+        if self.patch is None:
+            check_sixteenths(size)
+
+    @classmethod
+    def provenance(cls, config: StrictConfig) -> dict[str, str]:
+        """Rows of the model card."""
+        return {
+            "decoder": "new: isometries and couplings from a feature to log depth, invertible end "
+            "to end with stated constants; IID-RDepth (Bai et al. 2026) asks for the property"
+        }
 
     def steps(self) -> list[list[Coupling]]:
         """The couplings of each level, in the order of the forward pass."""

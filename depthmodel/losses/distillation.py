@@ -1,17 +1,34 @@
-"""The student's depth is drawn to the teacher's, where and as much as that is to be trusted.
+"""Distillation loss: relative difference of the student's inverse depth to the teacher's.
 
     L = sum w |d_S - d_T| / d_S  /  max(sum w, 1)       d: inverse depth, w: mask times confidence
 
-Gasperini et al. 2023 (md4all), as their public code has it; SSD (Mao et al. 2024), eq. 6, masks it.
-The student stands below the line: with D = 1 / d the term is |D_S - D_T| / D_T, AbsRel with the
-teacher as truth. So it is not symmetric: a depth too near costs at most 1, one too far without
-limit, and where teachers disagree the least cost lies on the near side of their median.
+SSD, eq. 6 (docs/papers/ssd.md), in the form of md4all, eq. 10 (docs/papers/md4all.md). With
+D = 1 / d the term is |D_S - D_T| / D_T, the absolute relative error with the teacher as truth. It
+is not symmetric: a depth that is too near costs at most 1, one that is too far has no limit, and
+where teachers disagree the optimum is on the near side of their median.
 """
 
 import torch
 from torch import Tensor
 
-from nightrain.depthmodel.losses.base import same_shape
+from nightrain.depthmodel.losses.base import LossInputs, LossTerm, TermValue, need, same_shape
+
+
+class DistillationTerm(LossTerm):
+    """Distillation from the batch's labels, under the inputs' mask and the labels' confidence."""
+
+    def __call__(self, inputs: LossInputs) -> TermValue:
+        """Value of the term; raises ValueError where the batch has no labels."""
+        label_m = need(inputs.batch, "label_depth_m")[:, None]  # (B, 1, h, w), 0 = no label
+        weight = (label_m > 0).float()
+        statistics = {"images_without_label": (weight.flatten(1).sum(1) == 0).sum()}
+        if inputs.mask is not None:
+            weight = weight * inputs.mask
+        statistics["supervised"] = weight.mean()
+        if inputs.use_confidence:
+            weight = weight * need(inputs.batch, "label_confidence")[:, None]
+        loss = distillation_loss(inputs.inverse_depth, label_m.reciprocal(), weight)
+        return TermValue(loss, statistics)
 
 
 def distillation_loss(
@@ -19,9 +36,9 @@ def distillation_loss(
 ) -> Tensor:
     """Weighted mean of |d_S - d_T| / d_S on inverse depth (B, 1, H, W) in 1/m; a scalar.
 
-    `weight` (B, 1, H, W) in [0, 1] is mask times confidence, 1 by default; where it is 0, neither
-    map is looked at. No gradient reaches teacher or weight. Source: md4all; SSD, eq. 6. Raises
-    ValueError where the shapes differ.
+    `weight` (B, 1, H, W) in [0, 1] is mask times confidence, 1 by default; both maps may hold
+    anything where it is 0. No gradient reaches teacher or weight. Source: SSD, eq. 6
+    (docs/papers/ssd.md). Raises ValueError where the shapes differ.
     """
     student, teacher = student_inverse_depth, teacher_inverse_depth.detach()
     weight = torch.ones_like(student) if weight is None else weight.detach().to(student.dtype)

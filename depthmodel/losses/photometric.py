@@ -1,9 +1,9 @@
-"""How unlike two images are at each pixel: structure and colour.
+"""Photometric error: difference of two images at each pixel, in structure (SSIM) and colour (L1).
 
     pe(a, b) = 0.85 mean_c clamp((1 - SSIM(a, b)) / 2, 0, 1) + 0.15 mean_c |a - b|
 
-SSIM: Wang et al. 2004, eq. 13; as a loss with 3x3 means: Godard et al. 2017 and 2019, sect. 3.
-kornia's SSIM weighs its window by a Gaussian and is another function.
+md4all, eqs. 3 and 4 (docs/papers/md4all.md), after Godard et al. 2019, section 3, and Wang et al.
+2004, eq. 13. kornia's SSIM weights its window by a Gaussian and is another function.
 """
 
 import torch.nn.functional as F
@@ -18,8 +18,8 @@ C1, C2 = 0.01**2, 0.03**2  # for images in [0, 1]
 def ssim_error(a: Tensor, b: Tensor) -> Tensor:
     """(1 - SSIM) / 2 of images (B, 3, H, W) in [0, 1], per channel and pixel, in [0, 1].
 
-    Means, variances and covariance are of 3x3 windows; borders are reflected. Source: Wang et al.
-    2004, eq. 13. Raises ValueError where the shapes differ.
+    Means, variances and covariance are of 3x3 windows; borders are reflected. Source: md4all, eq. 4
+    (docs/papers/md4all.md). Raises ValueError where the shapes differ.
     """
     same_shape(a=a, b=b)
     a, b = (F.pad(image, (1, 1, 1, 1), mode="reflect") for image in (a, b))  # (B, 3, H+2, W+2)
@@ -35,8 +35,7 @@ def ssim_error(a: Tensor, b: Tensor) -> Tensor:
 def photometric_error(a: Tensor, b: Tensor) -> Tensor:
     """0.85 SSIM error + 0.15 L1 of images (B, 3, H, W) in [0, 1]: a map (B, 1, H, W) in [0, 1].
 
-    Source: Godard et al. 2019 ("Digging into self-supervised monocular depth"), sect. 3. Raises
-    ValueError where the shapes differ.
+    Source: md4all, eq. 3 (docs/papers/md4all.md). Raises ValueError where the shapes differ.
     """
     structure = ssim_error(a, b).mean(1, keepdim=True)
     colour = (a - b).abs().mean(1, keepdim=True)

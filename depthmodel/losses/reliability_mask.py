@@ -1,10 +1,10 @@
-"""Where the teacher may be believed: its depth and the student's are tried on the clear frames.
+"""Reliability mask: pixels where the teacher's photometric error is not larger than the student's.
 
     reliable: M = [pe_T <= pe_S]     printed: M = [pe_T > pe_S]     none: M = 1
 
-SSD (Mao et al. 2024), eq. 5, prints the second and says the first in words: pixels are to be left
-out where the teacher is unreliable. With `reliable`, a pixel is supervised only while the student
-is the worse one, so a student needs some time with M = 1 before.
+SSD, eq. 5 (docs/papers/ssd.md). The paper prints the second form and describes the first: pixels
+with an unreliable teacher are left out. With "reliable", a pixel is supervised only while the
+student is worse, so training starts with some epochs of M = 1.
 """
 
 from typing import Literal
@@ -18,11 +18,11 @@ MaskMode = Literal["reliable", "printed", "none"]
 
 
 def reliability_mask(pe_teacher: Tensor, pe_student: Tensor, mode: MaskMode) -> Tensor:
-    """Pixels (B, 1, H, W) bool at which the teacher supervises.
+    """Reliability mask (B, 1, H, W) bool: pixels where the teacher supervises the student.
 
     `pe_teacher`, `pe_student` (B, 1, H, W) are errors of `min_reprojection_error` with either
-    depth. Where one of them is not finite, no source sees the pixel, nothing can be compared and
-    the pixel is kept. A comparison has no gradient. Source: SSD, eq. 5. Raises ValueError for
+    depth. A pixel where one of them is not finite is seen by no source, cannot be compared and is
+    kept. There is no gradient. Source: SSD, eq. 5 (docs/papers/ssd.md). Raises ValueError for
     another mode and where the shapes differ.
     """
     same_shape(pe_teacher=pe_teacher, pe_student=pe_student)

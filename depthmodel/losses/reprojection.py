@@ -1,11 +1,11 @@
-"""A neighbouring image as the target camera would see it, given depth and pose, and its error.
+"""Minimum reprojection: warp source images into the target camera by depth and pose, and compare.
 
     x' ~ K_source (R D(x) K_target^-1 x + t),   I'(x) = I_source(x')
     L = mean mu(x) min_s pe(I, I'_s),   mu = [min_s pe(I, I'_s) < min_s pe(I, I_s)]
 
-Zhou et al. 2017, eq. 2; Godard et al. 2019, sect. 3. Pixel centres lie at integer
-coordinates. kornia's warp_frame_depth is this warp without a word on what is behind the camera or
-outside the image; it makes points of all pixels first and takes four times as long, so the
+md4all, eqs. 2, 5 and 6 (docs/papers/md4all.md), after Zhou et al. 2017, eq. 2, and Godard et al.
+2019, section 3. Pixel centres are at integer coordinates. kornia's warp_frame_depth does not report
+which points are behind the camera or outside the image and takes four times as long, so the
 projection is written out here and compared with kornia's in a test.
 """
 
@@ -17,9 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nightrain.depthmodel.losses.base import (
+    Batch,
+    LossInputs,
+    LossTerm,
+    Poses,
+    TermValue,
+    need,
+)
 from nightrain.depthmodel.losses.photometric import photometric_error
 
-MIN_Z_M = 0.01  # nearer to the source's camera, or behind it, nothing is seen
+MIN_Z_M = 0.01  # points nearer to the source's camera, or behind it, are not seen
 
 
 class Warped(NamedTuple):
@@ -30,7 +38,7 @@ class Warped(NamedTuple):
 
 
 class Reprojection(NamedTuple):
-    """The loss over the sources, and what it is made of."""
+    """Minimum reprojection loss, with its per-pixel error and masks."""
 
     loss: Tensor  # ()
     error: Tensor  # (B, 1, H, W) the least over the sources; inf where none sees the pixel
@@ -38,16 +46,33 @@ class Reprojection(NamedTuple):
     active: Tensor  # (B, 1, H, W) bool: seen, and better than no motion at all
 
 
+class PhotometricTerm(LossTerm):
+    """Minimum reprojection loss of the batch's target against its neighbours."""
+
+    def __call__(self, inputs: LossInputs) -> TermValue:
+        """Value of the term; raises ValueError where the batch lacks a neighbour."""
+        batch, sides = inputs.batch, list(inputs.poses)
+        found = min_reprojection(
+            need(batch, "target"),
+            [need(batch, side) for side in sides],
+            warp_sides(batch, inputs.inverse_depth, inputs.poses),
+            [need(batch, f"has_{side}") for side in sides],
+            automask=inputs.automask,
+        )
+        statistics = {"seen": found.seen.float().mean(), "active": found.active.float().mean()}
+        return TermValue(found.loss, statistics)
+
+
 def warp(
     source: Tensor, depth_m: Tensor, T_source_target: Tensor, K_target: Tensor, K_source: Tensor
 ) -> Warped:
-    """Sample `source` (B, 3, h, w) where the target's pixels of `depth_m` (B, 1, H, W) lie in it.
+    """Warp `source` (B, 3, h, w) into the target camera by the target's `depth_m` (B, 1, H, W).
 
     `T_source_target` (B, 4, 4) takes points in metres from the target's to the source's camera
     (`Neighbour.T_neighbour_camera`); `K_target`, `K_source` (B, 3, 3) in pixels of
-    the target at (H, W) and of the source at (h, w). Bilinear, the border goes on; no gradient
-    comes from pixels that are not valid. Under autocast, too, geometry is in float32 at least.
-    Source: Zhou et al. 2017, eq. 2.
+    the target at (H, W) and of the source at (h, w). Bilinear, with the border repeated; pixels
+    that are not valid have no gradient. Geometry is in float32 at least, under autocast too.
+    Source: md4all, eq. 2 (docs/papers/md4all.md).
     """
     size = depth_m.shape[-2:]
     dtype = torch.promote_types(depth_m.dtype, torch.float32)
@@ -72,6 +97,18 @@ def warp(
     return Warped(image, valid.unflatten(1, size).unsqueeze(1))
 
 
+def warp_sides(batch: Batch, inverse_depth: Tensor, poses: Poses) -> list[Warped]:
+    """Warp the batch's neighbours into its target camera by inverse depth (B, 1, H, W) in 1/m.
+
+    Raises ValueError where the batch lacks an image or its intrinsics.
+    """
+    depth_m, K = inverse_depth.reciprocal(), need(batch, "intrinsics")
+    return [
+        warp(need(batch, side), depth_m, pose, K, need(batch, f"{side}_intrinsics"))
+        for side, pose in poses.items()
+    ]
+
+
 def _pixels(size: torch.Size, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Homogeneous coordinates (3, HW) of all pixel centres."""
     v, u = torch.meshgrid(
@@ -85,7 +122,7 @@ def _pixels(size: torch.Size, device: torch.device, dtype: torch.dtype) -> Tenso
 def _where_seen(points: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
     """Pixel coordinates u, v (B, N) of homogeneous points (B, 3, N) and whether they are seen.
 
-    The division is by 1 where nothing is seen, and the result is 0: its gradient is 0 as well.
+    Points that are not seen are divided by 1 and give 0, so that their gradient is 0 as well.
     """
     x, y, z = points.unbind(1)
     ahead = z > MIN_Z_M
@@ -100,10 +137,10 @@ def _where_seen(points: Tensor, height: int, width: int) -> tuple[Tensor, Tensor
 def min_reprojection_error(
     target: Tensor, warped: Sequence[Warped], present: Sequence[Tensor] | None = None
 ) -> Tensor:
-    """The least photometric error (B, 1, H, W) over the sources; inf where none sees the pixel.
+    """Minimum photometric error (B, 1, H, W) over the sources; inf where none sees the pixel.
 
-    `target` (B, 3, H, W) in [0, 1]; `present` holds a (B,) bool for each source. Source: Godard et
-    al. 2019, sect. 3.2. Raises ValueError where there are no sources.
+    `target` (B, 3, H, W) in [0, 1]; `present` has a (B,) bool for each source. Source: md4all,
+    eq. 5 (docs/papers/md4all.md). Raises ValueError where there are no sources.
     """
     errors = [photometric_error(target, w.image) for w in warped]
     seen = [_here(w.valid, present, index) for index, w in enumerate(warped)]
@@ -118,13 +155,13 @@ def min_reprojection(
     *,
     automask: bool = True,
 ) -> Reprojection:
-    """Minimum re-projection loss of `target` (B, 3, H, W) against sources (B, 3, H, W).
+    """Minimum reprojection loss of `target` (B, 3, H, W) against sources (B, 3, H, W).
 
     The mean is over the pixels that a source sees; those where an unmoved source is at least as
-    good count as 0 (auto-mask: what stands still relative to the camera). At a tie nothing is
-    learnt, so no noise is needed to break it. `present` holds a (B,) bool for each source; a batch
-    that no source sees has loss 0. Source: Godard et al. 2019, sect. 3.2. Raises ValueError
-    where there are no sources.
+    good count as 0 (auto-mask: objects that stand still relative to the camera). Ties count as
+    unmoved, so no noise is needed to break them. `present` has a (B,) bool for each source; a batch
+    that no source sees has loss 0. Source: md4all, eqs. 5 and 6 (docs/papers/md4all.md). Raises
+    ValueError where there are no sources.
     """
     error = min_reprojection_error(target, warped, present)
     seen = active = error.detach() != torch.inf  # so written that NaN stays in the loss
@@ -138,7 +175,7 @@ def min_reprojection(
 def _unmoved_error(
     target: Tensor, sources: Sequence[Tensor], present: Sequence[Tensor] | None
 ) -> Tensor:
-    """The least photometric error (B, 1, H, W) of sources that are not warped."""
+    """Minimum photometric error (B, 1, H, W) of sources that are not warped."""
     errors = [photometric_error(target, source) for source in sources]
     everywhere = torch.ones_like(errors[0], dtype=torch.bool)
     here = [_here(everywhere, present, index) for index in range(len(errors))]

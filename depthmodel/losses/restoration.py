@@ -1,25 +1,31 @@
-"""What trains a feature restoration, when nobody knows the right features.
+"""Restoration losses: train a feature restoration without ground-truth features.
 
     L = sum_t 0.8^(t-1) SILog(D(x^(t)))         sparse depth, at every step
-      + a mean_t |x^(t) - sg(x^(1))|^2 / C      the steps' estimates shall not drift apart
-      + b |x^(t) - z|^2 / C                     z: a known target, or the depth taken back through
-                                                an invertible decoder
-      + c mean_t |x^(t) - F|^2 / C              nothing is changed without evidence
+      + a mean_t |x^(t) - sg(x^(1))|^2 / C      deviation: keeps the steps' estimates together
+      + b |x^(t) - z|^2 / C                     z: a known target, or depth mapped back through an
+                                                invertible decoder
+      + c mean_t |x^(t) - F|^2 / C              residual: keeps the restoration small
 
 x^(t): estimates in the order of the chain, T .. 1; |.|^2 / C is a mean over channels and places, of
-differences divided by the features' deviation. After IID-RDepth (Bai et al. 2026), whose losses are
-not public; the weights a, b and c are chosen where these functions are called.
+differences divided by the features' standard deviation. IID-RDepth, eqs. 12, 24 and 25
+(docs/papers/iid_rdepth.md), reconstructed: the paper's losses are not public.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.losses.base import same_shape
+from nightrain.depthmodel.losses.base import (
+    LOSSES,
+    LossInputs,
+    LossTerm,
+    TermValue,
+    same_shape,
+)
 from nightrain.depthmodel.losses.silog import silog_loss
 
 STEP_DECAY = 0.8
@@ -27,18 +33,37 @@ STEP_DECAY = 0.8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestorerLoss:
-    """Weights; a part with weight 0 is not computed. The paper's are not public: ours."""
+    """Weights of the restorer's loss terms; a term with weight 0 is not computed.
+
+    IID-RDepth, eq. 25 (docs/papers/iid_rdepth.md); the weights are ours. `extra` adds terms of
+    `LOSSES` or of your own ("package.module:Class") with their weights.
+    """
 
     silog: float = 1.0
     step_decay: float = STEP_DECAY  # of a step's weight, for each step before the last
     deviation: float = 0.1  # of the steps' estimates from the last one
-    projected: float = 0.0  # towards depth taken back through a strict decoder
-    residual: float = 1e-3  # size of what is restored
+    projected: float = 0.0  # towards depth mapped back through a strict decoder
+    residual: float = 1e-3  # size of the restoration
     max_depth_m: float = 80.0
+    extra: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in self.extra:
+            LOSSES.check(name)
+
+
+class FeatureTerm(LossTerm):
+    """Error of a restoration with a known target, which the role has computed."""
+
+    def __call__(self, inputs: LossInputs) -> TermValue:
+        """Value of the term; raises ValueError for a network without restoration."""
+        if inputs.feature_error is None:
+            raise ValueError("the feature loss needs feature_error, of a network that restores")
+        return TermValue(inputs.feature_error)
 
 
 class StepsSiLog(NamedTuple):
-    """The weighted sum over steps, its parts, and how many images had no depth."""
+    """Weighted SILog over steps, its terms, and how many images had no depth."""
 
     loss: Tensor  # ()
     per_step: Tensor  # (T,) unweighted and without gradient, in the order of the chain
@@ -51,10 +76,11 @@ def steps_silog_loss(
     valid: Tensor | None = None,
     weights: Sequence[float] | None = None,
 ) -> StepsSiLog:
-    """Weighted sum of SILog over depths (B, 1, H, W) in metres of some steps, the last at the end.
+    """Weighted sum of SILog over depths (B, 1, H, W) in metres, one per step, the last at the end.
 
-    `weights`: those of `step_weights` where none are given. `valid` as in `silog_loss`; 0 where no
-    pixel is valid. Raises InvalidRequest without a step, ValueError where the shapes differ.
+    `weights` default to `step_weights`. `valid` is as in `silog_loss`; 0 where no pixel is valid.
+    Source: IID-RDepth, eq. 24 (docs/papers/iid_rdepth.md). Raises InvalidRequest without a step,
+    ValueError where the shapes differ.
     """
     _some(depths_m)
     weights = step_weights(len(depths_m)) if weights is None else weights
@@ -65,15 +91,16 @@ def steps_silog_loss(
 
 
 def step_weights(num_steps: int, decay: float = STEP_DECAY) -> list[float]:
-    """decay^(t-1) of the steps T .. 1: the last counts in full."""
+    """Weights decay^(t-1) of the steps T .. 1; the last step has weight 1."""
     return [decay**t for t in reversed(range(num_steps))]
 
 
 def deviation_loss(estimates: Sequence[Tensor], std: Tensor) -> Tensor:
-    """Mean over T .. 1 of the squared distance of an estimate (B, C, h, w) to the last one.
+    """Deviation loss: mean squared distance of a chain's estimates (B, C, h, w) to the last one.
 
-    `std` (C,) are the features' deviations. No gradient reaches the last one, so a chain of one
-    step has loss 0. Raises InvalidRequest without an estimate.
+    `std` (C,) are the features' standard deviations. No gradient reaches the last estimate, so a
+    chain of one step has loss 0. Source: IID-RDepth, eq. 25 (docs/papers/iid_rdepth.md). Raises
+    InvalidRequest without an estimate.
     """
     _some(estimates)
     return _mean_square(estimates, estimates[-1].detach(), std)
@@ -82,12 +109,12 @@ def deviation_loss(estimates: Sequence[Tensor], std: Tensor) -> Tensor:
 def target_loss(
     estimate: Tensor, target: Tensor, std: Tensor, weight: Tensor | None = None
 ) -> Tensor:
-    """Mean square of estimate - target (B, C, h, w) in units of `std` (C,), where `weight` says.
+    """Weighted mean square of estimate - target (B, C, h, w) in units of `std` (C,).
 
     `weight` >= 0 broadcasts to (B, 1, h, w): a confidence or a mask; all 0 gives 0. The target, of
-    a cleaner picture or of `inverse_projected_target`, may be anything where the weight is 0, and
-    gets no gradient. Source: ResShift (Yue et al., NeurIPS 2023), section 2.1, its
-    objective without weights in t. Raises ValueError where the shapes differ.
+    a clear frame or of `inverse_projected_target`, may hold anything where the weight is 0, and
+    gets no gradient. Source: IID-RDepth, eq. 12 (docs/papers/iid_rdepth.md). Raises ValueError
+    where the shapes differ.
     """
     same_shape(estimate=estimate, target=target)
     if weight is None:
@@ -100,9 +127,10 @@ def target_loss(
 
 
 def residual_loss(estimates: Sequence[Tensor], features: Tensor, std: Tensor) -> Tensor:
-    """Mean over steps of the squared size of what is added to F (B, C, h, w), in units of `std`.
+    """Residual loss: mean square of what the steps add to F (B, C, h, w), in units of `std` (C,).
 
-    No gradient reaches F through it. Raises InvalidRequest without an estimate.
+    No gradient reaches F through it. Source: IID-RDepth, eq. 25 (docs/papers/iid_rdepth.md).
+    Raises InvalidRequest without an estimate.
     """
     _some(estimates)
     return _mean_square(estimates, features.detach(), std)
@@ -117,4 +145,4 @@ def _mean_square(estimates: Sequence[Tensor], reference: Tensor, std: Tensor) ->
 
 def _some(steps: Sequence[Tensor]) -> None:
     if not steps:
-        raise InvalidRequest("found no step, expected those of a chain, from T to 1")
+        raise InvalidRequest("found no steps, expected those of a chain, from T to 1")

@@ -1,10 +1,10 @@
-"""Scale-invariant logarithmic loss on measured depth.
+"""SILog: scale-invariant logarithmic loss against measured depth.
 
     g = ln D - ln D*,   L = 10 sqrt(mean g^2 - 0.85 mean(g)^2)
 
-Eigen et al. 2014, eq. 4; the root, 10 and 0.85 after Lee et al. 2019 (BTS). Means are over
-the valid pixels of the whole batch, as BTS, AdaBins and PixelFormer have it, so an image counts by
-how many it has.
+md4all, eq. 11 (docs/papers/md4all.md), after Eigen et al. 2014, eq. 4, and Lee et al. 2019 (BTS).
+Means are over the valid pixels of the whole batch, as in BTS, AdaBins and PixelFormer, so an image
+counts by how many it has.
 """
 
 from typing import NamedTuple
@@ -12,25 +12,36 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nightrain.depthmodel.losses.base import same_shape
+from nightrain.depthmodel.losses.base import LossInputs, LossTerm, TermValue, need, same_shape
 
 SCALE, VARIANCE_FOCUS = 10.0, 0.85
 EPS = 1e-8  # below the root: its gradient is finite at perfect depth; adds 0.001 at most
 
 
 class SiLog(NamedTuple):
-    """The loss, and how many images it could not use."""
+    """SILog of a batch, and how many images had no valid pixel."""
 
     loss: Tensor  # ()
     images_without_depth: Tensor  # () int64
 
 
+class SiLogTerm(LossTerm):
+    """SILog of the predicted depth on the batch's LiDAR depth, up to `max_depth_m`."""
+
+    def __call__(self, inputs: LossInputs) -> TermValue:
+        """Value of the term; raises ValueError where the batch has no LiDAR depth."""
+        true_m = need(inputs.batch, "lidar_depth_m")[:, None]  # (B, 1, h, w), 0 = no return
+        valid = true_m <= inputs.max_depth_m
+        silog = silog_loss(inputs.inverse_depth.reciprocal(), true_m, valid)
+        return TermValue(silog.loss, {"images_without_depth": silog.images_without_depth})
+
+
 def silog_loss(depth_m: Tensor, true_depth_m: Tensor, valid: Tensor | None = None) -> SiLog:
-    """Scale-invariant log loss of depth (B, 1, H, W) in metres against measured depth.
+    """SILog of depth (B, 1, H, W) in metres against measured depth; a scalar and a count.
 
     `valid` (B, 1, H, W) bool, by default where `true_depth_m` > 0 (0 = no return). An image
-    without a valid pixel is skipped and counted; a batch of such has loss 0. Source: Lee et al.
-    2019 (BTS). Raises ValueError where the shapes differ.
+    without a valid pixel is skipped and counted; a batch without any has loss 0. Source: md4all,
+    eq. 11 (docs/papers/md4all.md). Raises ValueError where the shapes differ.
     """
     same_shape(depth_m=depth_m, true_depth_m=true_depth_m)
     measured = true_depth_m > 0

@@ -1,39 +1,37 @@
-"""A loss with its parts, as a log wants them, and the sums that make one."""
+"""Weighted sum of loss terms: the total to minimise, with its terms for the log."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from math import isfinite
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nightrain.datasets.errors import NightrainError
+from nightrain.depthmodel.losses.base import LOSSES, Batch, LossInputs, LossTerm, Side
 
-Side = Literal["previous", "next"]
-Batch = Mapping[str, Tensor]
-Poses = Mapping[Side, Tensor]  # T_source_target (B, 4, 4), metres, as the pose network has them
 SIZED = ("target", "label_depth_m", "lidar_depth_m", "exact_depth_m")  # all of one size
 
 
 class NonFiniteLoss(NightrainError):
-    """A part of a loss, or the depth it is of, is NaN or infinite; no step must be taken."""
+    """A loss term, or the depth it is computed from, is NaN or infinite; no step must be taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The sum to minimise and what it is made of."""
+    """Total to minimise, its terms and their statistics."""
 
     total: Tensor  # ()
     parts: dict[str, Tensor]  # () each, before weighting, without gradient
     statistics: dict[str, Tensor]  # () each: shares of pixels, images that were skipped
-    finite: Tensor  # (B,) bool: the sample's inverse depth and poses are numbers
+    finite: Tensor  # (B,) bool: the sample's inverse depth and poses are finite
 
     def values(self, sample_ids: Sequence[str]) -> dict[str, float]:
-        """Total, parts and statistics as floats, for a log; call it before the step is taken.
+        """Total, terms and statistics as floats, for the log; call it before the step is taken.
 
-        Waits for the device once. Raises NonFiniteLoss with the parts and the samples at fault.
+        Waits for the device once. Raises NonFiniteLoss with the terms and the samples at fault.
         """
         named = {"loss": self.total.detach(), **self.parts, **self.statistics}
         numbers = torch.stack([*(n.float() for n in named.values()), self.finite.all().float()])
@@ -58,7 +56,7 @@ class Loss:
 
 @dataclass(slots=True)
 class LossSums:
-    """Parts as they come, each with its weight."""
+    """Collects loss terms with their weights."""
 
     finite: Tensor
     weighted: list[Tensor] = field(default_factory=list)
@@ -66,21 +64,39 @@ class LossSums:
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, name: str, weight: float, loss: Tensor) -> None:
-        """Take in a part () with its weight."""
+        """Add a term () with its weight."""
         self.weighted.append(weight * loss)
         self.parts[name] = loss.detach()
 
+    def add_terms(self, weights: Mapping[str, float], inputs: LossInputs) -> None:
+        """Add terms by their names in `LOSSES` or references; those with weight 0 are skipped.
+
+        Raises ValueError where the inputs lack what a term needs.
+        """
+        for name, weight in weights.items():
+            if weight:
+                value = _term(name)(inputs)
+                self.add(name, weight, value.loss)
+                self.statistics.update(value.statistics)
+
     def loss(self) -> Loss:
-        """The sum of all parts; raises ValueError where there is none."""
+        """Sum of all terms; raises ValueError where there is none."""
         if not self.weighted:
-            raise ValueError("every weight is 0; give at least one part a weight")
+            raise ValueError("every weight is 0; give at least one term a weight")
         return Loss(torch.stack(self.weighted).sum(), self.parts, self.statistics, self.finite)
 
 
-def at_loss_size(inverse_depth: Tensor, batch: Batch) -> Tensor:
-    """Inverse depth (B, 1, h, w) float32 at the size of the batch's images or depth maps.
+def weighted_sum(weights: Mapping[str, float], inputs: LossInputs) -> Loss:
+    """Weighted sum of terms by name; raises ValueError where a term lacks its input."""
+    sums = LossSums(finite_outputs(inputs.inverse_depth, inputs.poses))
+    sums.add_terms(weights, inputs)
+    return sums.loss()
 
-    Bilinear, corners of pixels aligned: pixel centres move as `scaled_intrinsics` has them.
+
+def at_loss_size(inverse_depth: Tensor, batch: Batch) -> Tensor:
+    """Resize inverse depth (B, 1, h, w) in 1/m to the batch's images or depth maps, in float32.
+
+    Bilinear, with pixels as areas, as in `scaled_intrinsics`.
     """
     inverse_depth = inverse_depth.float()
     maps = [batch[key] for key in SIZED if key in batch]
@@ -91,13 +107,11 @@ def at_loss_size(inverse_depth: Tensor, batch: Batch) -> Tensor:
 
 
 def finite_outputs(inverse_depth: Tensor, poses: Mapping[Side, Tensor]) -> Tensor:
-    """Whether a sample's inverse depth (B, 1, H, W) and poses are numbers: (B,) bool."""
+    """Samples with finite inverse depth (B, 1, H, W) and poses: (B,) bool."""
     outputs = [inverse_depth, *poses.values()]
     return torch.stack([torch.isfinite(o).flatten(1).all(1) for o in outputs]).all(0)  # (B,)
 
 
-def need(batch: Batch, key: str) -> Tensor:
-    """An entry of the batch; raises ValueError, which says what is there."""
-    if key not in batch:
-        raise ValueError(f"the batch has no {key!r}, only {sorted(batch)}; ask the loader for it")
-    return batch[key]
+@cache
+def _term(name: str) -> LossTerm:
+    return LOSSES.load(name)()

@@ -4,6 +4,7 @@ DINOv2 gives the final-norm patch tokens after the last block of each quarter, a
 14-pixel patches; Swin, ResNet and ConvNeXt give their stages at 1/4, 1/8, 1/16 and 1/32.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,12 +27,14 @@ from transformers import (
 from transformers.utils import logging
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.config import BackboneConfig, Kind, Normalisation
+from nightrain.depthmodel.config import ENCODERS, EncoderConfig, Normalisation
+from nightrain.depthmodel.registry import is_reference
 from nightrain.depthmodel.weights import resolve
 
 # Numbers of the published models (their config.json on the hub); "mini" and "micro" are ours, for
 # training from scratch on a CPU, and "test" is for tests.
-NUMBERS: dict[tuple[Kind, str], dict[str, Any]] = {
+NUM_MAPS = 4
+NUMBERS: dict[tuple[str, str], dict[str, Any]] = {
     ("dinov2", "small"): {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6},
     ("dinov2", "base"): {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
     ("dinov2", "large"): {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16},
@@ -94,14 +97,14 @@ NUMBERS: dict[tuple[Kind, str], dict[str, Any]] = {
     ("convnext", "test"): {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]},
 }
 # Not AutoBackbone: it asks the hub whether a local folder is one of its models.
-CLASSES: dict[Kind, tuple[Any, Any]] = {
+CLASSES: dict[str, tuple[Any, Any]] = {
     "dinov2": (Dinov2Config, Dinov2Backbone),
     "swin": (SwinConfig, SwinBackbone),
     "resnet": (ResNetConfig, ResNetBackbone),
     "convnext": (ConvNextConfig, ConvNextBackbone),
 }
-# What a published model may lack, being the backbone's own, and what it may have that we leave out.
-NEW = ("hidden_states_norms.", "swin.layernorm.")
+# Tensors that a published model may lack, and those of it that are not used here.
+NOT_PUBLISHED = ("hidden_states_norms.", "swin.layernorm.")
 LEFT_OUT = ("classifier.", "pooler", "layernorm.", "mask_token", "relative_position_index")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -109,41 +112,75 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 MIN_STD = 1e-3  # of a picture of one colour
 
 
-class Backbone(nn.Module):
-    """An encoder: image (B, 3, H, W), normalised -> four maps (B, C_i, h_i, w_i), fine to coarse.
+class Encoder(nn.Module, ABC):
+    """Encoder: an image to four feature maps, fine to coarse.
 
-    `channels` are C_i; `patch` is the size in pixels of a ViT's patch, of which H and W must be
-    multiples, and None for a pyramid, which takes any size. `name` says which bytes were loaded.
+    A class of your own is constructed with the `options` of its configuration. It sets `channels`
+    (C_0 .. C_3), `patch` (pixels along a ViT's patch; images are resized to multiples of it; None
+    for a pyramid at 1/4, 1/8, 1/16 and 1/32, which takes any size) and `name` (which bytes were
+    loaded).
+    """
+
+    channels: tuple[int, ...]
+    patch: int | None = None
+    name: str = "random"
+
+    @abstractmethod
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Four feature maps (B, C_i, h_i, w_i) of a normalised image (B, 3, H, W)."""
+
+    def low(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The two finer maps of a normalised image (B, 3, H, W)."""
+        fine, coarse, *_ = self(image)
+        return fine, coarse
+
+
+class TransformersEncoder(Encoder):
+    """DINOv2, Swin, ResNet or ConvNeXt of transformers.
+
     Raises InvalidRequest where the pretrained weights are missing or of another network.
     """
 
-    def __init__(self, config: BackboneConfig, in_channels: int = 3) -> None:
+    def __init__(self, config: EncoderConfig, in_channels: int = 3) -> None:
         super().__init__()
         wanted = encoder_config(config, in_channels)
         if config.pretrained is None:
-            self.name = "random"
-            self.encoder: Any = CLASSES[config.kind][1](wanted)
+            self.network: Any = CLASSES[config.kind][1](wanted)
         else:
             found = resolve(config.pretrained)
             self.name = found.name
-            self.encoder = _load(found.folder, found.name, config, in_channels)
+            self.network = _load(found.folder, found.name, config, in_channels)
         if config.kind == "swin":
-            _use_the_final_norm(self.encoder)
-        self.patch: int | None = wanted.patch_size if config.kind == "dinov2" else None
-        self.channels: tuple[int, ...] = tuple(self.encoder.channels)
+            _use_the_final_norm(self.network)
+        self.patch = wanted.patch_size if config.kind == "dinov2" else None
+        self.channels = tuple(self.network.channels)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Four feature maps of a normalised image (B, 3, H, W)."""
-        return tuple(self.encoder(image).feature_maps)
+        return tuple(self.network(image).feature_maps)
 
     def low(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The two finer maps alone; a ResNet computes no more than these."""
-        if isinstance(self.encoder, ResNetBackbone):
-            stem: torch.Tensor = self.encoder.embedder(image)
-            fine = self.encoder.encoder.stages[0](stem)
-            return fine, self.encoder.encoder.stages[1](fine)
-        fine, coarse, *_ = self(image)
-        return fine, coarse
+        if isinstance(self.network, ResNetBackbone):
+            stem: torch.Tensor = self.network.embedder(image)
+            fine = self.network.encoder.stages[0](stem)
+            return fine, self.network.encoder.stages[1](fine)
+        return super().low(image)
+
+
+def make_encoder(config: EncoderConfig) -> Encoder:
+    """Construct the encoder of a configuration, for RGB images; raises InvalidRequest."""
+    found = ENCODERS.load(config.kind)
+    if not is_reference(config.kind):
+        return found(config)
+    encoder = found(**config.options)
+    channels = getattr(encoder, "channels", ())
+    if len(channels) != NUM_MAPS:
+        raise InvalidRequest(
+            f"encoder {config.kind!r} has channels {tuple(channels)}, expected {NUM_MAPS} maps, "
+            "fine to coarse: set its attribute channels."
+        )
+    return encoder
 
 
 def normalised(image: torch.Tensor, how: Normalisation) -> torch.Tensor:
@@ -158,7 +195,7 @@ def normalised(image: torch.Tensor, how: Normalisation) -> torch.Tensor:
     return image
 
 
-def encoder_config(config: BackboneConfig, in_channels: int = 3) -> PreTrainedConfig:
+def encoder_config(config: EncoderConfig, in_channels: int = 3) -> PreTrainedConfig:
     """The configuration of transformers for an encoder, with its four taps."""
     numbers = dict(NUMBERS[config.kind, config.size])
     if config.kind == "dinov2":
@@ -171,13 +208,13 @@ def encoder_config(config: BackboneConfig, in_channels: int = 3) -> PreTrainedCo
     return CLASSES[config.kind][0](num_channels=in_channels, out_features=taps, **numbers)
 
 
-def _load(folder: Path, name: str, config: BackboneConfig, in_channels: int) -> Any:
+def _load(folder: Path, name: str, config: EncoderConfig, in_channels: int) -> Any:
     """Load a published encoder; its tensors must be exactly those of the configuration."""
     found = AutoConfig.from_pretrained(str(folder), local_files_only=True)
     if found.model_type != config.kind:
         raise InvalidRequest(
             f"{name} is a model of type {found.model_type!r}, expected {config.kind!r}: give "
-            "weights of that family, or change the backbone's kind."
+            "weights of that kind, or change the encoder's kind."
         )
     try:
         with _without_report():
@@ -190,8 +227,8 @@ def _load(folder: Path, name: str, config: BackboneConfig, in_channels: int) -> 
             )
     except RuntimeError as error:  # of another size
         raise InvalidRequest(_other_size(name, config, "its tensors have other shapes")) from error
-    missing = _beside(report["missing_keys"], NEW)
-    extra = _beside(report["unexpected_keys"], LEFT_OUT)
+    missing = _other_than(NOT_PUBLISHED, report["missing_keys"])
+    extra = _other_than(LEFT_OUT, report["unexpected_keys"])
     if missing or extra:
         found_text = f"{len(missing)} tensors are missing and {len(extra)} are too many"
         first = (missing + extra)[0]
@@ -215,15 +252,15 @@ def _without_report() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _beside(keys: Iterable[str], known: tuple[str, ...]) -> list[str]:
+def _other_than(known: tuple[str, ...], keys: Iterable[str]) -> list[str]:
     """Names of tensors that are not among the known ones, with or without the model's prefix."""
     names = sorted(keys)
     return [k for k in names if not any(k.startswith(x) or f".{x}" in k for x in known)]
 
 
-def _other_size(name: str, config: BackboneConfig, found: str) -> str:
+def _other_size(name: str, config: EncoderConfig, found: str) -> str:
     return (
-        f"{name} is not a {config.kind} of size {config.size!r}: {found}. Change the backbone's "
+        f"{name} is not a {config.kind} of size {config.size!r}: {found}. Change the encoder's "
         "size, or give the weights of that size."
     )
 

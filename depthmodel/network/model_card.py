@@ -4,7 +4,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.config import DepthConfig, StrictConfig
+from nightrain.depthmodel.config import DECODERS, DepthConfig
+from nightrain.depthmodel.registry import is_reference
 
 FENCE = "---\n"
 OURS = "nightrain"
@@ -53,7 +54,7 @@ class ModelCard(BaseModel):
     def _body(self, config: DepthConfig, digest: str, encoder: str) -> str:
         width, height = config.input_size
         rows = {
-            "Network": f"{config.backbone.kind} {config.backbone.size}",
+            "Network": config.encoder.label,
             "Encoder started from": encoder,
             "Input": f"{width} x {height} RGB, normalisation {config.normalisation}",
             "Output": f"depth in metres, {config.min_depth_m:g} to {config.max_depth_m:g}",
@@ -78,10 +79,11 @@ class ModelCard(BaseModel):
             "",
             "```python",
             "from nightrain.depthmodel.network.model import DepthModel",
+            "from nightrain.depthmodel.network.predict import predict",
             "",
         ]
         lines += ['model = DepthModel.from_pretrained("this folder", device="cpu")']
-        lines += ["depth_m = model.predict([image])[0]  # (h, w, 3) uint8 RGB -> (h, w) metres"]
+        lines += ["depth_m = predict(model, [image])[0]  # (h, w, 3) uint8 RGB -> (h, w) metres"]
         return "\n".join([*lines, "```", ""])
 
 
@@ -89,8 +91,8 @@ def provenance(config: DepthConfig) -> dict[str, str]:
     """Each part of a network, with what of it is whose; the text and code of IID-RDepth are not
     public, so that what is said to be its is what its abstract and figure show.
     """
-    rows = {"encoder": f"published: {config.backbone.kind} as transformers has it"}
-    rows |= _decoder(config)
+    rows = {"encoder": _encoder(config)}
+    rows |= DECODERS.load(config.decoder.kind).provenance(config.decoder)
     if restoration := config.restoration:
         rows["restoration"] = (
             f"the paper's ({PAPER}): a diffusion from degraded features under depth supervision; "
@@ -110,20 +112,9 @@ def provenance(config: DepthConfig) -> dict[str, str]:
     return rows
 
 
-def _decoder(config: DepthConfig) -> dict[str, str]:
-    if isinstance(config.decoder, StrictConfig):
-        return {
-            "decoder": "new: isometries and couplings from a feature to log depth, invertible end "
-            "to end with stated constants; the paper asks for the property"
-        }
-    couplings = (
-        f"the paper's ({PAPER}): invertible lower stages; reconstructed: which streams they couple"
-    )
-    if config.decoder is not None:
-        rows = {"decoder": "published: PixelFormer's wiring, written from its description"}
-        return rows | ({"lower stages": couplings} if config.decoder.lower == "invertible" else {})
-    rows = {"decoder": "published: DPT (Ranftl et al. 2021)"}
-    return rows | ({"lower stages": couplings} if config.head.lower == "invertible" else {})
+def _encoder(config: DepthConfig) -> str:
+    kind = config.encoder.kind
+    return f"custom: {kind}" if is_reference(kind) else f"published: {kind} of transformers"
 
 
 def _table(head: tuple[str, str], rows: dict[str, str]) -> list[str]:

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.config import BackboneConfig, PoseConfig
+from nightrain.depthmodel.config import EncoderConfig, PoseConfig
 from nightrain.depthmodel.network import pose_folder as pose_storage
-from nightrain.depthmodel.network.encoder import Backbone
+from nightrain.depthmodel.network.encoder import TransformersEncoder
 
 PIXEL_MEAN, PIXEL_STD = 0.45, 0.225  # of ImageNet over all colours, as in monodepth2
 
@@ -30,11 +30,11 @@ class PoseNet(nn.Module):
     def __init__(self, config: PoseConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or PoseConfig()
-        resnet = BackboneConfig(kind="resnet", size=config.size, pretrained=config.pretrained)
-        self.backbone = Backbone(resnet, in_channels=6)
+        resnet = EncoderConfig(kind="resnet", size=config.size, pretrained=config.pretrained)
+        self.encoder = TransformersEncoder(resnet, in_channels=6)
         hidden = config.hidden_channels
         self.head = nn.Sequential(
-            nn.Conv2d(self.backbone.channels[-1], hidden, 1),
+            nn.Conv2d(self.encoder.channels[-1], hidden, 1),
             nn.ReLU(),
             nn.Conv2d(hidden, hidden, 3, padding=1),
             nn.ReLU(),
@@ -54,7 +54,7 @@ class PoseNet(nn.Module):
                 "two of the same (B, 3, H, W)"
             )
         pair = torch.cat((target, source), dim=1)  # (B, 6, H, W)
-        coarsest = self.backbone((pair - PIXEL_MEAN) / PIXEL_STD)[-1]
+        coarsest = self.encoder((pair - PIXEL_MEAN) / PIXEL_STD)[-1]
         motion = self.head(coarsest).float().mean(dim=(2, 3))  # (B, 6)
         return pose_matrix(
             motion[:, :3] * self.config.rotation_scale,

@@ -1,34 +1,37 @@
-"""Depth of pictures of any size, by a network that wants one size."""
+"""Prediction for images of any size: resize, run the network, resize the depth back."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import resize_image
-from nightrain.depthmodel.auxview.view import AuxPicture, stacked
-from nightrain.depthmodel.decoders.dpt import resize
-
-if TYPE_CHECKING:
-    from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.auxview.view import AuxImage, stacked
+from nightrain.depthmodel.decoders.base import resize
+from nightrain.depthmodel.network.model import DepthModel
 
 
-def predict_pictures(
-    model: "DepthModel",
+@torch.no_grad()
+def predict(
+    model: DepthModel,
     images: Sequence[np.ndarray],
-    batch_size: int,
-    aux: Sequence[AuxPicture | None] | None,
+    batch_size: int = 8,
+    aux: Sequence[AuxImage | None] | None = None,
 ) -> list[np.ndarray]:
-    """What `DepthModel.predict` says; raises InvalidRequest."""
+    """Predict depth (h, w) float32 in metres for each (h, w, 3) uint8 RGB image, of any sizes.
+
+    Images are resized to `model.config.input_size`, the inverse depth is resized back. `aux` has
+    an auxiliary image, or None, for each image. Runs in eval mode and restores the mode. Raises
+    InvalidRequest for images of another shape or dtype.
+    """
     views = [None] * len(images) if aux is None else list(aux)
     if len(views) != len(images):
         raise InvalidRequest(
             f"found {len(views)} views for {len(images)} images, expected one or None each"
         )
     for image in [*images, *(view.image for view in views if view is not None)]:
-        _check_picture(image)
+        _check_image(image)
     was_training = model.training
     model.eval()
     try:
@@ -39,7 +42,7 @@ def predict_pictures(
 
 
 def _predict_batch(
-    model: "DepthModel", images: Sequence[np.ndarray], views: Sequence[AuxPicture | None]
+    model: DepthModel, images: Sequence[np.ndarray], views: Sequence[AuxImage | None]
 ) -> list[np.ndarray]:
     config, device = model.config, next(model.parameters()).device
     resized = np.stack([resize_image(image, config.input_size) for image in images])
@@ -52,7 +55,7 @@ def _predict_batch(
     return depths
 
 
-def _check_picture(image: np.ndarray) -> None:
+def _check_image(image: np.ndarray) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise InvalidRequest(
             f"found an image of shape {image.shape} and {image.dtype}, expected (h, w, 3) uint8 RGB"

@@ -6,7 +6,7 @@ ViT-B/14 with a DPT head at 784 x 518, and a pose network on a ResNet-18.
 `world_*` train from scratch on two CPU cores, on the built-in world.
 """
 
-from nightrain.depthmodel.config import BackboneConfig, DepthConfig, DptConfig, PoseConfig
+from nightrain.depthmodel.config import DepthConfig, DptConfig, EncoderConfig, PoseConfig
 from nightrain.depthmodel.weights import Weights
 
 DINOV2_BASE = Weights("facebook/dinov2-base")
@@ -16,7 +16,7 @@ RESNET_18 = Weights("microsoft/resnet-18")
 def paper_depth(*, pretrained: bool = True) -> DepthConfig:
     """ViT-B/14 with a DPT head of the layout of Depth Anything's ViT-B; input 784 x 518."""
     weights = DINOV2_BASE if pretrained else None
-    return DepthConfig(backbone=BackboneConfig(kind="dinov2", size="base", pretrained=weights))
+    return DepthConfig(encoder=EncoderConfig(kind="dinov2", size="base", pretrained=weights))
 
 
 def paper_pose(*, pretrained: bool = True) -> PoseConfig:
@@ -26,11 +26,11 @@ def paper_pose(*, pretrained: bool = True) -> PoseConfig:
 
 def world_depth() -> DepthConfig:
     """A ResNet of 3 million weights with a light DPT head; input 192 x 112."""
-    head = DptConfig(
+    decoder = DptConfig(
         reassemble_channels=(32, 32, 32, 32), fusion_channels=32, head_channels=16, detail="half"
     )
     return DepthConfig(
-        backbone=BackboneConfig(kind="resnet", size="mini"), head=head, input_size=(192, 112)
+        encoder=EncoderConfig(kind="resnet", size="mini"), decoder=decoder, input_size=(192, 112)
     )
 
 

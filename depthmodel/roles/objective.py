@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from nightrain.depthmodel.losses.weighted_sum import Loss, Poses, Side
+from nightrain.depthmodel.losses.base import Poses, Side
+from nightrain.depthmodel.losses.weighted_sum import Loss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
 

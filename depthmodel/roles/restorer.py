@@ -13,8 +13,9 @@ from torch import Tensor
 
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.auxview.view import view_of
-from nightrain.depthmodel.config import DepthConfig, StrictConfig, ViewKind
-from nightrain.depthmodel.decoders.strict import CELL, StrictDecoder, inverse_projected_target
+from nightrain.depthmodel.config import DepthConfig, ViewKind
+from nightrain.depthmodel.decoders.base import Maps
+from nightrain.depthmodel.losses.base import LossInputs, need
 from nightrain.depthmodel.losses.restoration import (
     RestorerLoss,
     deviation_loss,
@@ -28,15 +29,14 @@ from nightrain.depthmodel.losses.weighted_sum import (
     LossSums,
     at_loss_size,
     finite_outputs,
-    need,
 )
-from nightrain.depthmodel.network.family import load_shared
-from nightrain.depthmodel.network.model import DepthModel, Maps
+from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.network.shared_weights import load_shared
 from nightrain.depthmodel.roles.objective import Batch, Objective
 from nightrain.depthmodel.roles.role import Option, Role, require
 from nightrain.depthmodel.roles.start import require_same_parts
 
-SAME_AS_BASE = ("backbone", "min_depth_m", "max_depth_m", "normalisation")
+SAME_AS_BASE = ("encoder", "min_depth_m", "max_depth_m", "normalisation")
 
 
 class RestorerRole(Role):
@@ -54,7 +54,7 @@ class RestorerRole(Role):
     name: ClassVar[str] = "restorer"
     options: ClassVar[frozenset[Option]] = frozenset({"base"})
     base: Path | None = None
-    frozen: tuple[str, ...] = ("backbone",)
+    frozen: tuple[str, ...] = ("encoder",)
     target: Literal["lidar", "exact"] = "exact"
     view: ViewKind = "stereo"
     aux_dropout: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
@@ -71,7 +71,7 @@ class RestorerRole(Role):
             self._check_view(data)
         if self.loss.projected:
             reason = "only a strict decoder can be inverted"
-            require(isinstance(model.decoder, StrictConfig), "role.loss.projected", reason)
+            require(model.inverts_depth, "role.loss.projected", reason)
 
     def _check_view(self, data: TrainingSetConfig) -> None:
         if self.view == "stereo":
@@ -133,6 +133,8 @@ class RestorerObjective(Objective):
         sums.add("silog", weights.silog, silog.loss)
         sums.statistics["images_without_depth"] = silog.images_without_depth
         sums.statistics["last_silog"] = silog.per_step[-1]
+        inputs = LossInputs(batch=batch, inverse_depth=depths_m[-1].reciprocal())
+        sums.add_terms(weights.extra, inputs)
         if restoration is not None and packed is not None:
             self._add_restoration(sums, packed, estimates, restoration.std)
             if weights.projected and epoch >= self.role.num_epochs_before_projection:
@@ -174,9 +176,5 @@ class RestorerObjective(Objective):
         self, estimate: Tensor, maps: Maps, truth_m: Tensor, valid: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The feature z (B, 256, h, w) of the measured depth, and the cells that hold any."""
-        decoder, low = self.model.decoder, (maps[0], maps[1])
-        assert isinstance(decoder, StrictDecoder)
-        with torch.no_grad():
-            u = decoder(estimate, low)
-        target = inverse_projected_target(decoder, u, truth_m, valid, low)
-        return target, torch.nn.functional.max_pool2d(valid.float(), CELL)
+        decoder = self.model.decoder
+        return decoder.packed_target(decoder.unpacked(estimate, maps), truth_m, valid)

@@ -31,7 +31,7 @@ class Role(BaseModel, ABC):
     name: ClassVar[str] = ""  # of a built-in role
     options: ClassVar[frozenset[Option]] = frozenset()  # options of `nightrain train` it accepts
     frozen: Annotated[
-        tuple[str, ...], Field(description='Modules that are not trained, as "backbone"')
+        tuple[str, ...], Field(description='Modules that are not trained, as "encoder"')
     ] = ()
 
     @abstractmethod

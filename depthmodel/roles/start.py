@@ -28,5 +28,5 @@ def require_same_parts(
 
 def _architecture(config: DepthConfig) -> dict[str, object]:
     fields = config.without_pretrained().model_dump(mode="json")
-    del fields["backbone"]["drop_path"]  # a setting of training, without weights
+    del fields["encoder"]["drop_path"]  # a setting of training, without weights
     return fields

@@ -10,18 +10,19 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.index import TableRows
 from nightrain.depthmodel.config import DepthConfig
+from nightrain.depthmodel.decoders.base import Maps
 from nightrain.depthmodel.losses.mixtures import StudentLoss, reliable_pixels, student_loss
 from nightrain.depthmodel.losses.restoration import target_loss
 from nightrain.depthmodel.losses.weighted_sum import Loss
-from nightrain.depthmodel.network.family import load_shared
-from nightrain.depthmodel.network.model import DepthModel, Maps
+from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_folder import saved_digest
+from nightrain.depthmodel.network.shared_weights import load_shared
 from nightrain.depthmodel.roles.objective import Batch, Objective, recorded_poses
 from nightrain.depthmodel.roles.role import Option, Role, require
 from nightrain.depthmodel.roles.start import require_same_parts
 from nightrain.depthmodel.weights import Weights
 
-SAME_AS_TEACHER = ("backbone", "head", "min_depth_m", "max_depth_m", "normalisation")
+SAME_AS_TEACHER = ("encoder", "decoder", "min_depth_m", "max_depth_m", "normalisation")
 
 
 class StudentRole(Role):
@@ -98,9 +99,9 @@ class StudentRole(Role):
     def _reference(self, model: DepthConfig) -> DepthModel:
         """The frozen network with the encoder that the semantic and the feature loss follow."""
         if self.reference is not None:
-            backbone = model.backbone.model_copy(update={"pretrained": self.reference})
+            encoder = model.encoder.model_copy(update={"pretrained": self.reference})
             with torch.random.fork_rng(devices=[]):  # the student's own start stays the same
-                return DepthModel(model.model_copy(update={"backbone": backbone}))
+                return DepthModel(model.model_copy(update={"encoder": encoder}))
         if self.teacher is None:
             raise InvalidRequest(
                 "The semantic and the feature loss need a frozen encoder: name a teacher's folder "
@@ -108,7 +109,7 @@ class StudentRole(Role):
             )
         teacher = DepthModel.from_pretrained(self.teacher)
         purpose = "For the semantic and the feature loss"
-        require_same_parts(teacher.config, model, ("backbone",), purpose)
+        require_same_parts(teacher.config, model, ("encoder",), purpose)
         return teacher
 
 

@@ -6,8 +6,9 @@ from torch import nn
 
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.config import DepthConfig, PoseConfig
+from nightrain.depthmodel.losses.base import Poses
 from nightrain.depthmodel.losses.mixtures import TeacherLoss, teacher_loss
-from nightrain.depthmodel.losses.weighted_sum import Loss, Poses
+from nightrain.depthmodel.losses.weighted_sum import Loss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.pose import PoseNet
 from nightrain.depthmodel.roles.objective import SIDES, Batch, Objective, recorded_poses

@@ -63,7 +63,7 @@ def world_teacher() -> TrainConfig:
             lidar_depth=False,
         ),
         optimiser=OptimiserConfig(
-            lr={"backbone": 5e-4, "head": 5e-4, "pose": 2e-4}, num_warmup_steps=200
+            lr={"encoder": 5e-4, "decoder": 5e-4, "pose": 2e-4}, num_warmup_steps=200
         ),
         num_steps=4000,
         batch_size=8,
@@ -89,7 +89,7 @@ def real_overfit() -> TrainConfig:
     learned, in half a minute of a core; it says nothing about other frames.
     """
     teacher = world_lidar_teacher()
-    rates = {"backbone": 1e-3, "head": 1e-3, "pose": 1e-3}
+    rates = {"encoder": 1e-3, "decoder": 1e-3, "pose": 1e-3}
     return teacher.model_copy(
         update={
             "name": "real-overfit",
@@ -123,7 +123,7 @@ def world_restoring_student() -> TrainConfig:
     student = world_student()
     assert isinstance(student.role, StudentRole)
     loss = replace(student.role.loss, feature=1.0, semantic=0.0)
-    role = student.role.model_copy(update={"frozen": ("backbone",), "loss": loss})
+    role = student.role.model_copy(update={"frozen": ("encoder",), "loss": loss})
     restoring = with_restoration(student, world_restoration_network())
     return restoring.model_copy(update={"name": "world-restoring-student", "role": role})
 
@@ -131,7 +131,7 @@ def world_restoring_student() -> TrainConfig:
 def with_restoration(config: TrainConfig, restoration: RestorationConfig) -> TrainConfig:
     """The run of a network that restores features, too, at the rate of its encoder."""
     optimiser = config.optimiser
-    rates = optimiser.lr | {"restoration": optimiser.lr["backbone"]}
+    rates = optimiser.lr | {"restoration": optimiser.lr["encoder"]}
     return config.model_copy(
         update={
             "model": config.model.model_copy(update={"restoration": restoration}),
@@ -161,6 +161,8 @@ def demo_student() -> TrainConfig:
 
 def _short(config: TrainConfig, name: str, num_steps: int) -> TrainConfig:
     """A run of a few hundred steps, which cannot spend two hundred on its warm-up."""
-    rates = OptimiserConfig(lr={"backbone": 1e-3, "head": 1e-3, "pose": 2e-4}, num_warmup_steps=30)
+    rates = OptimiserConfig(
+        lr={"encoder": 1e-3, "decoder": 1e-3, "pose": 2e-4}, num_warmup_steps=30
+    )
     update = {"name": name, "optimiser": rates, "num_steps": num_steps, "pictures_every": 100}
     return config.model_copy(update=update)

@@ -10,8 +10,8 @@ The paper's settings are not public; sizes are its figure's and PixelFormer's, r
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.config import (
     AuxViewConfig,
-    BackboneConfig,
     DepthConfig,
+    EncoderConfig,
     PixelFormerConfig,
     RestorationConfig,
 )
@@ -23,14 +23,14 @@ from nightrain.depthmodel.weights import Weights
 
 SPARSE_SHARE = 0.05  # of a rendered depth map, as sparse as a scan
 SWIN_LARGE = Weights("microsoft/swin-large-patch4-window7-224-in22k")
-RATES = {"backbone": 1e-5, "head": 4e-5, "decoder": 4e-5, "restoration": 1e-4, "auxview": 1e-4}
-WORLD_RATES = {"backbone": 5e-4, "head": 5e-4, "decoder": 5e-4} | {
+RATES = {"encoder": 1e-5, "decoder": 4e-5, "restoration": 1e-4, "auxview": 1e-4}
+WORLD_RATES = {"encoder": 5e-4, "decoder": 5e-4} | {
     "restoration": 5e-4,
     "auxview": 1e-3,
 }
 # Pictures, for at this size features see shifts of parts of a cell badly (auxview.py).
-WORLD_VIEW = AuxViewConfig(compare="pictures", max_disparity_px=40.0)
-UPPER_STAGES = ("backbone", "decoder.upper")
+WORLD_VIEW = AuxViewConfig(compare="images", max_disparity_px=40.0)
+UPPER_STAGES = ("encoder", "decoder.upper")
 KITTI_STEPS = 20 * 23_158 // 8  # 20 epochs of Eigen's train list in batches of 8
 
 
@@ -76,7 +76,7 @@ def world_stereo() -> TrainConfig:
         update={
             "name": "world-stereo",
             "model": model,
-            "role": RestorerRole(frozen=("backbone", "head", "restoration")),
+            "role": RestorerRole(frozen=("encoder", "decoder", "restoration")),
             "data": base.data.model_copy(update={"stereo": True}),
         }
     )
@@ -85,7 +85,7 @@ def world_stereo() -> TrainConfig:
 def kitti_base() -> TrainConfig:
     """Stage 0 at full size: PixelFormer's wiring on Swin-L, its lower stages invertible."""
     model = DepthConfig(
-        backbone=BackboneConfig(kind="swin", size="large", pretrained=SWIN_LARGE, drop_path=0.3),
+        encoder=EncoderConfig(kind="swin", size="large", pretrained=SWIN_LARGE, drop_path=0.3),
         decoder=PixelFormerConfig(lower="invertible"),
         input_size=(1120, 352),
     )
@@ -118,7 +118,7 @@ def kitti_stereo() -> TrainConfig:
     """Stage 2 at full size (R3): the rectified partner; half of the epochs."""
     base = kitti_restoration()
     model = base.model.model_copy(update={"auxview": AuxViewConfig()})
-    role = RestorerRole(frozen=("backbone", "decoder", "restoration"), target="lidar")
+    role = RestorerRole(frozen=("encoder", "decoder", "restoration"), target="lidar")
     data = base.data.model_copy(update={"stereo": True})
     return base.model_copy(
         update={

@@ -4,16 +4,19 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.controls.base import RelativeDepth, Scene, at_size, inverse_of_metric
 
+if TYPE_CHECKING:
+    from nightrain.depthmodel.network.model import DepthModel
+
 
 class Predictor(Protocol):
-    """What a trained network must do; nightrain.depthmodel.network.model.DepthModel is one."""
+    """A trained depth network."""
 
     @property
     def digest(self) -> str:
@@ -48,6 +51,24 @@ class TeacherDepth:
         return self.model or _load(self.folder)
 
 
+@dataclass(frozen=True)
+class SavedModel:
+    """A loaded DepthModel."""
+
+    model: "DepthModel"
+
+    @property
+    def digest(self) -> str:
+        """Digest of its configuration and weights."""
+        return self.model.digest
+
+    def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        """Depth in metres (h, w) float32 of each image (h, w, 3) uint8; raises InvalidRequest."""
+        from nightrain.depthmodel.network.predict import predict
+
+        return predict(self.model, images)
+
+
 @functools.lru_cache(maxsize=1)
 def _load(folder: str) -> Predictor:
     if not Path(folder).expanduser().is_dir():
@@ -60,4 +81,4 @@ def _load(folder: str) -> Predictor:
     from nightrain.depthmodel.network.model import DepthModel
 
     model = DepthModel.from_pretrained(Path(folder).expanduser())
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return SavedModel(model.to("cuda" if torch.cuda.is_available() else "cpu"))

@@ -75,13 +75,14 @@ def load_predictor(
             "for the constant median-depth baseline."
         )
     from nightrain.depthmodel.network.model import DepthModel
+    from nightrain.depthmodel.network.predict import predict as predict_depth
 
     network = DepthModel.from_pretrained(folder, device)
     size = network.config.input_size
 
     def predict(images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """Depth at the network's input size."""
-        return network.predict([resize_image(image, size) for image in images])
+        return predict_depth(network, [resize_image(image, size) for image in images])
 
     return predict, network.digest
 

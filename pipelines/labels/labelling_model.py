@@ -66,7 +66,9 @@ class SavedLabellingModel:
 
     def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """Predict depth (H, W) float32 in metres per image (H, W, 3); raises InvalidRequest."""
-        return _loaded(self)[0].predict(images, batch_size=len(images))
+        from nightrain.depthmodel.network.predict import predict
+
+        return predict(_loaded(self)[0], images, batch_size=len(images))
 
 
 def load_labelling_model(

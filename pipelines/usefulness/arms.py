@@ -131,7 +131,7 @@ _ALL = (
         name="frozen",
         words=f"as {MAIN}, on the teacher's own encoder: the head alone learns",
         shown="variants",
-        frozen=("backbone",),
+        frozen=("encoder",),
         loss={"semantic": 0.0},
     ),
     Arm(
@@ -139,7 +139,7 @@ _ALL = (
         words=f"as {MAIN}, features of the teacher's own encoder restored (R1)",
         shown="variants",
         restoration=world_restoration_network(),
-        frozen=("backbone",),
+        frozen=("encoder",),
         loss={"feature": 1.0, "semantic": 0.0},
     ),
     dose_arm(0.25),
@@ -206,13 +206,13 @@ def student_config(
     if arm.shown == "corruptions" and share is None:
         data = data.model_copy(update={"p_clear": 1 / (num_conditions + 1)})
     # The teacher's weights follow, so those that its encoder once started from are not needed.
-    backbone = network.backbone.model_copy(update={"pretrained": None})
+    encoder = network.encoder.model_copy(update={"pretrained": None})
     config = base.model_copy(
         update={
             "name": arm.name,
             "role": role,
             "data": data,
-            "model": network.model_copy(update={"backbone": backbone}),
+            "model": network.model_copy(update={"encoder": encoder}),
             "num_steps": round((num_steps or base.num_steps) * arm.num_steps_factor),
             "batch_size": batch_size or base.batch_size,
             "seed": seed,

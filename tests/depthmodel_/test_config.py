@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import (
     SIZES,
-    BackboneConfig,
     DepthConfig,
     DptConfig,
+    EncoderConfig,
     Kind,
     RestorationConfig,
     StrictConfig,
@@ -36,10 +36,10 @@ def test_every_size_has_its_numbers() -> None:
 
 def test_identity_leaves_out_defaults_and_the_origin_of_the_encoder() -> None:
     assert DepthConfig().identity == "{}"  # so that a field which comes later changes no digest
-    pretrained = BackboneConfig(pretrained=Weights("/models/dinov2"))
-    assert DepthConfig(backbone=pretrained).identity == "{}"
+    pretrained = EncoderConfig(pretrained=Weights("/models/dinov2"))
+    assert DepthConfig(encoder=pretrained).identity == "{}"
     assert DepthConfig(max_depth_m=50).identity == '{"max_depth_m": 50.0}'
-    assert "/models" not in DepthConfig(backbone=pretrained).without_pretrained().model_dump_json()
+    assert "/models" not in DepthConfig(encoder=pretrained).without_pretrained().model_dump_json()
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,13 @@ def test_identity_leaves_out_defaults_and_the_origin_of_the_encoder() -> None:
     [
         ({"input_size": (784, 520)}, r"multiples of DINOv2's patch .* as 784 x 518"),
         ({"input_size": (16, 518)}, "32 to 8192 pixels"),
-        ({"min_depth_m": 20.0}, "initial_depth_m 10.0 must lie between"),
+        ({"min_depth_m": 20.0}, "initial_depth_m 10.0 must be between"),
         ({"min_depth_m": 0.0}, "greater than 0"),
         ({"max_depth": 80}, "Extra inputs"),
-        ({"backbone": {"kind": "dinov2", "size": "huge"}}, "no dinov2 of size 'huge': small, base"),
-        ({"backbone": {"kind": "resnet", "size": "18", "drop_path": 0.1}}, "a ResNet has none"),
-        ({"backbone": {"kind": "vgg"}}, "kind"),
-        ({"head": {"fusion_channels": 0}}, "greater than or equal to 4"),
+        ({"encoder": {"kind": "dinov2", "size": "huge"}}, "no dinov2 of size 'huge': small, base"),
+        ({"encoder": {"kind": "resnet", "size": "18", "drop_path": 0.1}}, "a ResNet has none"),
+        ({"encoder": {"kind": "vgg"}}, "found encoder 'vgg', expected one of dinov2, swin"),
+        ({"decoder": {"fusion_channels": 0}}, "greater than or equal to 4"),
         ({"normalisation": "daytime"}, "normalisation"),
     ],
 )
@@ -62,7 +62,7 @@ def test_a_wrong_configuration_says_what_is_wrong(fields: dict, message: str) ->
         DepthConfig.model_validate(fields)
     found = json.dumps({"model_type": "nightrain-depth"} | fields)
     with pytest.raises(
-        InvalidRequest, match=f"^here is no configuration of a depth model.*{message}"
+        InvalidRequest, match=f"^here is not a valid configuration of a depth model.*{message}"
     ):
         parse_config(found, "here")
 
@@ -73,7 +73,7 @@ def test_another_architecture_is_named() -> None:
     for text, found in (("{}", "None"), ("[]", "'list'")):
         with pytest.raises(InvalidRequest, match=f"of type {found}, expected"):
             parse_config(text, "here")
-    with pytest.raises(InvalidRequest, match="no JSON"):
+    with pytest.raises(InvalidRequest, match="not valid JSON"):
         parse_config(b"\xff\xfe", "here")
 
 

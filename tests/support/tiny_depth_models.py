@@ -13,7 +13,7 @@ from transformers import (
     SwinForImageClassification,
 )
 
-from nightrain.depthmodel.config import BackboneConfig, DepthConfig, DptConfig, Kind
+from nightrain.depthmodel.config import DepthConfig, DptConfig, EncoderConfig, Kind
 from nightrain.depthmodel.network.encoder import NUMBERS, encoder_config
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.weights import Weights
@@ -31,24 +31,24 @@ def tiny_config(
     kind: Kind = "resnet", pretrained: Weights | None = None, **changes: Any
 ) -> DepthConfig:
     """A configuration whose input is 112 x 56."""
-    head = DptConfig(reassemble_channels=(8, 8, 8, 8), fusion_channels=8, head_channels=8)
-    fields = {"head": head, "input_size": (112, 56)} | changes
-    backbone = BackboneConfig(kind=kind, size="test", pretrained=pretrained)
-    return DepthConfig(backbone=backbone, **fields)
+    decoder = DptConfig(reassemble_channels=(8, 8, 8, 8), fusion_channels=8, head_channels=8)
+    fields = {"decoder": decoder, "input_size": (112, 56)} | changes
+    encoder = EncoderConfig(kind=kind, size="test", pretrained=pretrained)
+    return DepthConfig(encoder=encoder, **fields)
 
 
 def tiny_model(kind: Kind = "resnet", seed: int = 0, **changes: Any) -> DepthModel:
     """A random network whose depth varies over the image, in eval mode."""
     torch.manual_seed(seed)
     model = DepthModel(tiny_config(kind, **changes)).eval()
-    torch.nn.init.normal_(model.head.logit.weight, std=1.0)
+    torch.nn.init.normal_(model.decoder.logit.weight, std=1.0)
     return model
 
 
 def published(folder: Path, kind: Kind, size: str = "test") -> Path:
     """An encoder in the layout of the hub, with random weights and, for DINOv2, its mask token."""
     torch.manual_seed(1)
-    config = encoder_config(BackboneConfig(kind=kind, size=size))
+    config = encoder_config(EncoderConfig(kind=kind, size=size))
     if kind == "dinov2":
         config = Dinov2Config(**NUMBERS[kind, size], patch_size=14)
         assert config.use_mask_token

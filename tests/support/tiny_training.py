@@ -28,7 +28,7 @@ from support.tiny_depth_models import tiny_config
 from support.training import NeighbourSource, add_labels
 
 POSE = PoseConfig(size="test", hidden_channels=4)
-RATES = OptimiserConfig(lr={"backbone": 1e-3, "head": 1e-3, "pose": 1e-3}, num_warmup_steps=2)
+RATES = OptimiserConfig(lr={"encoder": 1e-3, "decoder": 1e-3, "pose": 1e-3}, num_warmup_steps=2)
 
 
 def make_dataset(root: Path, num_frames: int = 10) -> Path:

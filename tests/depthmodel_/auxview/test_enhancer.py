@@ -34,11 +34,9 @@ def view(features: Low, present: tuple[bool, ...] = (True,) * BATCH, seed: int =
     K = torch.tensor([[60.0, 0, 39.5], [0, 60.0, 23.5], [0, 0, 1]]).expand(BATCH, 3, 3)
     T = torch.eye(4).repeat(BATCH, 1, 1)
     T[:, 0, 3] = -0.54
-    pictures = torch.sigmoid(noise(seed, 2, BATCH, 3, *SIZE))
+    images = torch.sigmoid(noise(seed, 2, BATCH, 3, *SIZE))
     inverse_depth = torch.full((BATCH, 1, *SIZE), 0.2)
-    return AuxView(
-        features, torch.tensor(present), K, K, T, inverse_depth, (pictures[0], pictures[1])
-    )
+    return AuxView(features, torch.tensor(present), K, K, T, inverse_depth, (images[0], images[1]))
 
 
 def enhancer(
@@ -71,7 +69,7 @@ def test_without_a_view_the_tensors_are_the_very_same(alignment: str) -> None:
 
 
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
-@pytest.mark.parametrize("compare", ["features", "pictures"])
+@pytest.mark.parametrize("compare", ["features", "images"])
 def test_at_the_start_a_view_changes_no_bit(alignment: str, compare: str) -> None:
     features = low()
     plain = enhancer(alignment, compare=compare)(features, view(moved(features, 2)), SIZE)
@@ -221,9 +219,9 @@ def test_cameras_that_are_missing_are_refused(alignment: str, missing: str) -> N
     enhancer("search")(low(), aux, SIZE)
 
 
-def test_pictures_that_are_missing_are_refused() -> None:
-    with pytest.raises(InvalidRequest, match="without its pictures"):
-        enhancer(compare="pictures")(low(), view(low())._replace(pictures=None), SIZE)
+def test_images_that_are_missing_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="without its images"):
+        enhancer(compare="images")(low(), view(low())._replace(images=None), SIZE)
 
 
 def test_a_pair_that_is_not_rectified_is_refused() -> None:

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from nightrain.depthmodel.config import DepthConfig, DptConfig, Kind
-from nightrain.depthmodel.decoders.dpt import DptHead
+from nightrain.depthmodel.decoders.base import DepthRange, EncoderShape
+from nightrain.depthmodel.decoders.dpt import DptDecoder
 from nightrain.depthmodel.network.model import DepthModel
 from support.tiny_depth_models import tiny_config
 
@@ -26,9 +27,10 @@ def head_config(**changes: Any) -> DptConfig:
     return DptConfig.model_validate(fields | changes)
 
 
-def make_head(one_grid: bool = False, **changes: Any) -> DptHead:
+def make_head(one_grid: bool = False, **changes: Any) -> DptDecoder:
     torch.manual_seed(0)
-    return DptHead(CHANNELS, head_config(**changes), one_grid=one_grid)
+    shape = EncoderShape(CHANNELS, 14 if one_grid else None)
+    return DptDecoder(shape, DepthRange(0.1, 80.0, 10.0), head_config(**changes))
 
 
 def maps(grids: list[tuple[int, int]], batch: int = 2) -> list[Tensor]:
@@ -64,7 +66,7 @@ def plain_dpt(weights: dict[str, Tensor], features: list[Tensor]) -> Tensor:
 def test_the_plain_head_is_what_it_was(grids: str) -> None:
     head = make_head(detail="half")
     features = maps(GRIDS[grids])
-    assert torch.equal(head(features, (112, 192)), plain_dpt(head.state_dict(), features))
+    assert torch.equal(head.logits(features, (112, 192)), plain_dpt(head.state_dict(), features))
 
 
 def test_the_plain_head_has_the_names_it_had() -> None:
@@ -78,9 +80,9 @@ def test_the_plain_head_has_the_names_it_had() -> None:
 
 
 def test_the_default_is_no_part_of_the_identity() -> None:
-    assert DepthConfig(head=DptConfig(lower="fusion")).identity == "{}"
-    inverted = DepthConfig(head=DptConfig(lower="invertible"))
-    assert inverted.identity == '{"head": {"lower": "invertible"}}'
+    assert DepthConfig(decoder=DptConfig(lower="fusion")).identity == "{}"
+    inverted = DepthConfig(decoder=DptConfig(lower="invertible"))
+    assert inverted.identity == '{"decoder": {"kind": "dpt", "lower": "invertible"}}'
     with pytest.raises(ValidationError, match=r"fusion_channels 9: .* need an even number"):
         DptConfig(fusion_channels=9, lower="invertible")
     assert DptConfig(fusion_channels=9).fusion_channels == 9
@@ -129,7 +131,7 @@ def test_the_path_can_be_recovered_behind_the_stages(one_grid: bool) -> None:
 def test_the_network_starts_at_its_initial_depth_and_learns(kind: Kind) -> None:
     head = head_config(lower="invertible")
     torch.manual_seed(0)
-    model = DepthModel(tiny_config(kind, head=head)).train()
+    model = DepthModel(tiny_config(kind, decoder=head)).train()
     image = torch.rand(2, 3, 56, 112)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     target = torch.linspace(3.5, 1.5, 56).view(1, 1, 56, 1)  # log metres
@@ -152,10 +154,10 @@ def test_the_network_starts_at_its_initial_depth_and_learns(kind: Kind) -> None:
 def test_the_upper_part_can_be_frozen(lower: str) -> None:
     """Ten steps on one pixel: frozen layers keep their bytes and pass gradients on."""
     head = make_head(lower=lower, detail="quarter")
-    frozen = _parameters(head.frozen_parts())
-    trained = _parameters(head.trainable_parts())
-    assert len({id(p) for p in [*frozen, *trained]}) == len(frozen) + len(trained)
-    assert len(frozen) + len(trained) == len(list(head.parameters()))
+    head.logit.reset_parameters()  # logits about 0
+    upper = ("reassemble.2.", "reassemble.3.", "adapt.2.", "adapt.3.", "fusion.2.", "fusion.3.")
+    frozen = [p for name, p in head.named_parameters() if name.startswith(upper)]
+    trained = [p for name, p in head.named_parameters() if not name.startswith(upper)]
     for parameter in frozen:
         parameter.requires_grad_(False)
     before = [p.clone() for p in frozen]
@@ -163,14 +165,10 @@ def test_the_upper_part_can_be_frozen(lower: str) -> None:
     optimiser = torch.optim.SGD(head.parameters(), lr=0.1)
     for _ in range(10):
         optimiser.zero_grad()
-        head(features, (112, 192))[0, 0, 13, 20].square().backward()
+        head.logits(features, (112, 192))[0, 0, 13, 20].square().backward()
         optimiser.step()
     for feature in features:
         assert feature.grad is not None and bool(feature.grad.isfinite().all())
         assert bool(feature.grad[0].any()) and not feature.grad[1].any()
     assert all(torch.equal(*pair) for pair in zip(frozen, before, strict=True))
     assert all(p.grad is not None and bool(p.grad.any()) for p in trained)
-
-
-def _parameters(parts: list[nn.Module]) -> list[nn.Parameter]:
-    return [p for part in parts for p in part.parameters()]

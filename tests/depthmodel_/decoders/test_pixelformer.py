@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import PixelFormerConfig
+from nightrain.depthmodel.decoders.base import DepthRange, EncoderShape
 from nightrain.depthmodel.decoders.invertible import InvertibleStages
 from nightrain.depthmodel.decoders.pixelformer import (
     AttentionStage,
@@ -20,6 +21,7 @@ from nightrain.depthmodel.decoders.pixelformer import (
 )
 
 CHANNELS = (4, 6, 10, 12)
+DEPTHS = DepthRange(0.1, 80.0, 10.0)
 LOWER = ["attention", "invertible"]
 GRIDS = {
     "world": [(28, 48), (14, 24), (7, 12), (4, 6)],  # a ResNet on 112 x 192
@@ -35,10 +37,14 @@ def make_config(lower: str, **changes: Any) -> PixelFormerConfig:
 
 
 def make_decoder(lower: str, depth_m: float | None = None) -> PixelFormerDecoder:
+    """A decoder that starts at a depth; None: with a last layer that varies over the image."""
     torch.manual_seed(0)
-    decoder = PixelFormerDecoder(CHANNELS, make_config(lower), 0.1, 80.0)
-    if depth_m is not None:
-        decoder.start_at(depth_m)
+    depths = DepthRange(0.1, 80.0, depth_m or 10.0)
+    decoder = PixelFormerDecoder(EncoderShape(CHANNELS), depths, make_config(lower))
+    if depth_m is None:
+        torch.manual_seed(0)
+        for layer in (decoder.logits, decoder.upper.bins.share):
+            layer.reset_parameters()
     return decoder
 
 
@@ -52,7 +58,7 @@ def maps(grids: str = "world") -> list[Tensor]:
 @torch.no_grad()
 def test_shapes_and_range(lower: str, grids: str) -> None:
     features = [100 * feature for feature in maps(grids)]
-    depth_m = make_decoder(lower)(features, (57, 101))
+    depth_m = make_decoder(lower).depth_m(features, (57, 101))
     assert depth_m.shape == (2, 1, 57, 101) and depth_m.dtype == torch.float32
     assert depth_m.min() >= 0.1 and depth_m.max() <= 80.0 and depth_m.std() > 0.1
 
@@ -61,9 +67,9 @@ def test_shapes_and_range(lower: str, grids: str) -> None:
 @torch.no_grad()
 def test_an_image_does_not_depend_on_its_batch(lower: str) -> None:
     decoder, features = make_decoder(lower), maps("odd")
-    both = decoder(features, (30, 52))
+    both = decoder.depth_m(features, (30, 52))
     for k in range(2):
-        alone = decoder([feature[k : k + 1] for feature in features], (30, 52))
+        alone = decoder.depth_m([feature[k : k + 1] for feature in features], (30, 52))
         torch.testing.assert_close(alone, both[k : k + 1], rtol=1e-4, atol=1e-4)
 
 
@@ -71,7 +77,7 @@ def test_an_image_does_not_depend_on_its_batch(lower: str) -> None:
 @pytest.mark.parametrize("depth_m", [3.0, 10.0])
 @torch.no_grad()
 def test_an_untrained_decoder_predicts_the_wanted_depth(lower: str, depth_m: float) -> None:
-    found = make_decoder(lower, depth_m)(maps(), (112, 192))
+    found = make_decoder(lower, depth_m).depth_m(maps(), (112, 192))
     assert found.min() > 0.8 * depth_m and found.max() < 1.25 * depth_m
 
 
@@ -149,11 +155,8 @@ def test_only_the_lower_stages_differ_between_the_kinds() -> None:
 def test_the_upper_part_can_be_frozen(lower: str) -> None:
     """Ten steps on one pixel: frozen layers keep their bytes and pass gradients on."""
     decoder = make_decoder(lower, 10.0).train()
-    frozen, trained = (
-        [p for part in parts for p in part.parameters()]
-        for parts in (decoder.frozen_parts(), decoder.trainable_parts())
-    )
-    assert {id(p) for p in decoder.parameters()} == {id(p) for p in [*frozen, *trained]}
+    frozen = list(decoder.upper.parameters())
+    trained = [*decoder.lower.parameters(), *decoder.logits.parameters()]
     assert len(frozen) + len(trained) == len(list(decoder.parameters()))
     for parameter in frozen:
         parameter.requires_grad_(False)
@@ -162,7 +165,7 @@ def test_the_upper_part_can_be_frozen(lower: str) -> None:
     optimiser = torch.optim.SGD(decoder.parameters(), lr=0.1)
     for _ in range(10):
         optimiser.zero_grad()
-        (decoder(features, (112, 192))[0, 0, 50, 90].log() - 3.0).square().backward()
+        (decoder.depth_m(features, (112, 192))[0, 0, 50, 90].log() - 3.0).square().backward()
         optimiser.step()
     for feature in features:
         assert feature.grad is not None and bool(feature.grad.isfinite().all())
@@ -179,7 +182,7 @@ def test_a_depth_can_be_learnt(lower: str) -> None:
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=1e-3)
     losses: list[float] = []
     for _ in range(15):
-        loss = (decoder(features, (112, 192)).log() - target).square().mean()
+        loss = (decoder.depth_m(features, (112, 192)).log() - target).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -196,7 +199,7 @@ def test_queries_can_be_recovered_behind_the_invertible_stages(grids: str) -> No
         weight.normal_(std=0.1)
     seen: list[Any] = []
     decoder.lower.register_forward_hook(lambda _, given, out: seen.append((given, out)))
-    decoder([feature.double() for feature in maps(grids)], (112, 192))
+    decoder.depth_m([feature.double() for feature in maps(grids)], (112, 192))
     ((y, low), out) = seen[0]
     found = decoder.lower.inverse(out, low)
     expected = (y, decoder.lower.project1(low[1]), decoder.lower.project0(low[0]))
@@ -208,7 +211,7 @@ def test_queries_can_be_recovered_behind_the_invertible_stages(grids: str) -> No
 def test_the_depth_is_float32_under_autocast() -> None:
     decoder, features = make_decoder("invertible"), maps()
     with torch.autocast("cpu", torch.bfloat16):
-        depth_m = decoder(features, (112, 192))
+        depth_m = decoder.depth_m(features, (112, 192))
     assert depth_m.dtype == torch.float32 and len(depth_m.unique()) > 2000
 
 
@@ -225,9 +228,9 @@ def test_the_published_decoder_has_its_widths() -> None:
     for lower in LOWER:
         with torch.device("meta"):
             config = PixelFormerConfig.model_validate({"lower": lower})
-            decoder = PixelFormerDecoder(channels, config, 0.1, 80.0)
+            decoder = PixelFormerDecoder(EncoderShape(channels), DEPTHS, config)
             features = [torch.empty(1, c, *g) for c, g in zip(channels, grids, strict=True)]
-            assert decoder(features, (352, 1120)).shape == (1, 1, 352, 1120)
+            assert decoder.depth_m(features, (352, 1120)).shape == (1, 1, 352, 1120)
         shapes = {name: tuple(t.shape) for name, t in decoder.state_dict().items()}
         queries = {4: 512, 3: 256, 2: 128, 1: 64}
         for stage, (dim, heads) in {4: (1024, 32), 3: (512, 16), 2: (256, 8), 1: (128, 4)}.items():
@@ -245,7 +248,7 @@ def test_the_published_decoder_has_its_widths() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"embed_dim": 30, "head_dim": 16}, "embed_dim 30 is no multiple of head_dim 16"),
+        ({"embed_dim": 30, "head_dim": 16}, "embed_dim 30 is not a multiple of head_dim 16"),
         ({"embed_dim": 15, "head_dim": 5}, "embed_dim 15: pixel shuffling needs an even number"),
         ({"lower": "fusion"}, "'attention' or 'invertible'"),
         ({"num_bins": 1}, "greater than or equal to 2"),
@@ -258,8 +261,9 @@ def test_a_wrong_configuration_says_what_is_wrong(fields: dict, message: str) ->
 
 
 def test_a_wrong_range_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="found depths from 5 to 1 m"):
-        PixelFormerDecoder(CHANNELS, make_config("attention"), 5, 1)
+    with pytest.raises(InvalidRequest, match=r"found depths from 5\.0 to 1\.0 m"):
+        depths = DepthRange(5.0, 1.0, 3.0)
+        PixelFormerDecoder(EncoderShape(CHANNELS), depths, make_config("attention"))
 
 
 def test_the_configuration_cannot_be_changed() -> None:

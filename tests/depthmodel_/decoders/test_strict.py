@@ -19,6 +19,7 @@ from nightrain.benchmarks.lipschitz import (
 )
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import StrictConfig
+from nightrain.depthmodel.decoders.base import DepthRange, EncoderShape
 from nightrain.depthmodel.decoders.strict import (
     StrictDecoder,
     haar_synthesis,
@@ -31,7 +32,12 @@ LOW_CHANNELS = (8, 16)
 
 def fresh(patch: int | None = None, channels: int = 8, **fields: object) -> StrictDecoder:
     torch.manual_seed(0)
-    return StrictDecoder(channels, LOW_CHANNELS, StrictConfig.model_validate(fields), patch)
+    if patch is None:
+        shape = EncoderShape((*LOW_CHANNELS, 2 * channels, 8 * channels))
+    else:
+        shape = EncoderShape((*LOW_CHANNELS, channels // 2, channels // 2), patch)
+    depths = DepthRange(0.1, 80.0, 10.0)
+    return StrictDecoder(shape, depths, StrictConfig.model_validate(fields))
 
 
 def inputs(
@@ -70,7 +76,7 @@ def test_inverse_in_both_directions(
 def test_the_inverse_from_any_depth(trained: StrictDecoder) -> None:
     """Also of a u that no z was chosen for: the map is onto."""
     u, (_, low) = torch.randn(1, 1, *SIZE, dtype=torch.float64), inputs(1)
-    again = trained(trained.inverse(u, low), low)
+    again = trained.log_depth(trained.inverse(u, low), low)
     torch.testing.assert_close(again, u, rtol=0, atol=1e-12)
 
 
@@ -79,7 +85,9 @@ def test_other_low_level_features_give_another_depth() -> None:
     for level in range(2):
         other: list[Tensor] = list(low)
         other[level] = other[level] + 1
-        assert (decoder(z, (other[0], other[1])) - decoder(z, low)).abs().max() > 1e-3
+        assert (
+            decoder.log_depth(z, (other[0], other[1])) - decoder.log_depth(z, low)
+        ).abs().max() > 1e-3
 
 
 def test_untrained_it_is_the_haar_transform_around_the_middle_depth() -> None:
@@ -87,13 +95,15 @@ def test_untrained_it_is_the_haar_transform_around_the_middle_depth() -> None:
     wanted = z
     for _ in range(4):
         wanted = haar_synthesis(wanted)
-    torch.testing.assert_close(decoder(z, low), math.log(7) + 0.5 * wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        decoder.log_depth(z, low), math.log(7) + 0.5 * wanted, rtol=0, atol=1e-12
+    )
 
 
 def test_untrained_features_give_about_the_middle_depth() -> None:
     decoder, (_, low) = fresh(middle_depth_m=7.0), inputs(1, dtype=torch.float32)
     z = decoder.project(torch.randn(1, 8, SIZE[0] // 8, SIZE[1] // 8), SIZE)
-    u = decoder(z, low)
+    u = decoder.log_depth(z, low)
     assert 0 < (u - math.log(7)).abs().mean() < 0.3
 
 
@@ -138,7 +148,7 @@ def test_a_pyramid_is_cut_to_the_image_and_nothing_else_is_lost() -> None:
 def test_a_vit_keeps_its_grid_of_any_size() -> None:
     decoder, low = fresh(patch=14, channels=12), (torch.randn(1, 8, 5, 7), torch.randn(1, 16, 5, 7))
     z = decoder.project(torch.randn(1, 12, 5, 7), (70, 98))
-    u = decoder(z, low)
+    u = decoder.log_depth(z, low)
     assert z.shape == (1, 256, 5, 7) and u.shape == (1, 1, 80, 112)
     torch.testing.assert_close(decoder.inverse(u, low), z, rtol=0, atol=1e-5)
 
@@ -154,7 +164,7 @@ def test_sizes_that_sixteen_does_not_divide_are_refused() -> None:
 def test_other_shapes_are_refused() -> None:
     decoder, (z, low) = fresh(), inputs(1, dtype=torch.float32)
     with pytest.raises(InvalidRequest, match=r"expected \(B, 256, h, w\)"):
-        decoder(z[:, :64], low)
+        decoder.log_depth(z[:, :64], low)
     with pytest.raises(InvalidRequest, match=r"expected \(B, 1, H, W\)"):
         decoder.inverse(z, low)
     with pytest.raises(InvalidRequest, match="expected at least 6 x 4"):
@@ -165,8 +175,8 @@ def test_autocast_does_not_touch_it() -> None:
     decoder, (z, low) = fresh(), inputs(1, dtype=torch.float32)
     packed = torch.randn(1, 8, 4, 6)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        u, started = decoder(z, low), decoder.project(packed.bfloat16(), SIZE)
-    assert u.dtype == torch.float32 and torch.equal(u, decoder(z, low))
+        u, started = decoder.log_depth(z, low), decoder.project(packed.bfloat16(), SIZE)
+    assert u.dtype == torch.float32 and torch.equal(u, decoder.log_depth(z, low))
     assert started.dtype == torch.float32
 
 
@@ -174,13 +184,13 @@ def test_weights_survive_a_file(tmp_path: Path, trained: StrictDecoder) -> None:
     save_file(trained.state_dict(), tmp_path / "weights.safetensors")
     other, (z, low) = random_decoder(9), inputs(1)
     other.load_state_dict(load_file(tmp_path / "weights.safetensors"))
-    assert torch.equal(other(z, low), trained(z, low))
+    assert torch.equal(other.log_depth(z, low), trained.log_depth(z, low))
 
 
 def test_one_measured_pixel_reaches_every_part() -> None:
     decoder, (z, low) = random_decoder(4), inputs(1)
     z.requires_grad_()
-    decoder(z, low)[0, 0, 17, 30].square().backward()
+    decoder.log_depth(z, low)[0, 0, 17, 30].square().backward()
     for level, steps in enumerate(decoder.steps()):
         for step in steps:
             gradients = [w.grad for name, w in step.named_parameters()]
@@ -192,7 +202,7 @@ def test_every_gradient_is_finite_at_the_start() -> None:
     """Where the last layers are zero and their singular values equal."""
     decoder, (z, low) = fresh(), inputs(1, dtype=torch.float32)
     z.requires_grad_()
-    decoder(z, low).square().sum().backward()
+    decoder.log_depth(z, low).square().sum().backward()
     seen = {n: p.grad for n, p in decoder.named_parameters() if not n.startswith("projection")}
     assert all(g is not None and g.isfinite().all() for g in seen.values())
     last = [g for n, g in seen.items() if "leave" in n or "affine" in n]
@@ -210,11 +220,11 @@ def test_projected_target_hits_the_measurements_and_lies_within_its_bound(
     share: float, trained: StrictDecoder
 ) -> None:
     z, low = inputs(1)
-    u = trained(z, low)
+    u = trained.log_depth(z, low)
     depth_m, mask = sparse(u.detach(), share)
     target = inverse_projected_target(trained, u, depth_m, mask, low)
     assert not target.requires_grad
-    hit = trained(target, low)
+    hit = trained.log_depth(target, low)
     torch.testing.assert_close(hit[mask].exp(), depth_m[mask], rtol=1e-10, atol=0)
     torch.testing.assert_close(hit[~mask], u[~mask], rtol=0, atol=1e-11)
     gap = (depth_m[mask].log() - u[mask]).norm()
@@ -224,7 +234,7 @@ def test_projected_target_hits_the_measurements_and_lies_within_its_bound(
 
 def test_projected_target_without_measurements_is_the_feature(trained: StrictDecoder) -> None:
     z, low = inputs(1)
-    u = trained(z, low)
+    u = trained.log_depth(z, low)
     nothing = torch.zeros_like(u)
     target = inverse_projected_target(trained, u, nothing, nothing.bool(), low)
     torch.testing.assert_close(target, z, rtol=0, atol=1e-12)
@@ -232,7 +242,7 @@ def test_projected_target_without_measurements_is_the_feature(trained: StrictDec
 
 def test_projected_target_refuses_depths_that_are_none() -> None:
     decoder, (z, low) = fresh(), inputs(1, dtype=torch.float32)
-    u = decoder(z, low)
+    u = decoder.log_depth(z, low)
     every = torch.ones_like(u, dtype=torch.bool)
     for bad in (0.0, -1.0, math.inf, math.nan):
         depth_m = torch.ones_like(u)
@@ -246,11 +256,11 @@ def test_projected_target_refuses_depths_that_are_none() -> None:
 def test_a_step_towards_the_target_brings_the_depth_closer() -> None:
     """What the target is for: a known feature to aim at, where only depth was measured."""
     decoder, (z, low) = random_decoder(5), inputs(1)
-    u = decoder(z, low).detach()
+    u = decoder.log_depth(z, low).detach()
     depth_m, mask = sparse(u, 0.3)
     target = inverse_projected_target(decoder, u, depth_m, mask, low)
     errors = [
-        (decoder(z + share * (target - z), low) - depth_m.log())[mask].square().mean()
+        (decoder.log_depth(z + share * (target - z), low) - depth_m.log())[mask].square().mean()
         for share in (0.0, 0.5, 0.9, 1.0)
     ]
     assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-20

@@ -47,7 +47,7 @@ def inputs(seed: int = 0, batch: int = 1, scale: float = 1.0) -> tuple[Tensor, L
 
 
 def there(decoder: StrictDecoder, low: Low) -> Map:
-    return lambda z: decoder(z, low)
+    return lambda z: decoder.log_depth(z, low)
 
 
 def back(decoder: StrictDecoder, low: Low) -> Map:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from nightrain.datasets.errors import NightrainError
+from nightrain.depthmodel.losses.base import Poses
 from nightrain.depthmodel.losses.distillation import distillation_loss
 from nightrain.depthmodel.losses.mixtures import (
     StudentLoss,
@@ -20,7 +21,7 @@ from nightrain.depthmodel.losses.semantic import semantic_loss
 from nightrain.depthmodel.losses.silog import silog_loss
 from nightrain.depthmodel.losses.smoothness import smoothness_loss
 from nightrain.depthmodel.losses.velocity import velocity_loss
-from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss, Poses
+from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss
 
 BATCH, HEIGHT, WIDTH = 2, 12, 16
 IDS = ["sample-a", "sample-b"]

@@ -7,8 +7,9 @@ from torch import nn
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import resize_image
-from nightrain.depthmodel.config import BackboneConfig, DepthConfig, DptConfig, Kind
+from nightrain.depthmodel.config import DepthConfig, DptConfig, EncoderConfig, Kind
 from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.network.predict import predict
 from nightrain.depthmodel.network.presets import paper_depth, world_depth
 from support.tiny_depth_models import KINDS, tiny_config, tiny_model
 
@@ -25,7 +26,7 @@ def test_shapes(kind: Kind, size: tuple[int, int]) -> None:
         prediction = model(torch.rand(2, 3, *size))
     assert prediction.inverse_depth.shape == (2, 1, *size)
     assert prediction.inverse_depth.dtype == torch.float32
-    assert [f.shape[1] for f in prediction.features] == list(model.backbone.channels)
+    assert [f.shape[1] for f in prediction.features] == list(model.encoder.channels)
     grids = [tuple(f.shape[2:]) for f in prediction.features]
     if kind == "dinov2":
         assert grids == [(round(size[0] / 14), round(size[1] / 14))] * 4
@@ -42,10 +43,10 @@ def test_the_head_works_at_its_detail(kind: Kind, detail: str) -> None:
     head = DptConfig.model_validate(
         {"reassemble_channels": (8, 8, 8, 8), "fusion_channels": 8, "detail": detail}
     )
-    model = tiny_model(kind, head=head)
+    model = tiny_model(kind, decoder=head)
     with torch.no_grad():
         features = model.encode(torch.rand(1, 3, 56, 112))
-        logits = model.head(features, (56, 112))
+        logits = model.decoder.logits(features, (56, 112))
         assert model.decode(features, (56, 112)).shape == (1, 1, 56, 112)
     quarter = (16, 32) if kind == "dinov2" else (14, 28)  # a patch of 14 pixels in four
     factor = {"quarter": 1, "half": 2}.get(detail)
@@ -77,19 +78,19 @@ def test_an_untrained_network_predicts_the_initial_depth(
 def test_the_range_is_reached_and_never_left() -> None:
     model = tiny_model(min_depth_m=0.5, max_depth_m=50.0)
     for logit, depth_m in ((-200.0, 50.0), (200.0, 0.5), (0.0, 1 / (0.5 * (1 / 0.5 + 1 / 50)))):
-        nn.init.zeros_(model.head.logit.weight)
-        nn.init.constant_(model.head.logit.bias, logit)
+        nn.init.zeros_(model.decoder.logit.weight)
+        nn.init.constant_(model.decoder.logit.bias, logit)
         with torch.no_grad():
             found = model(torch.rand(1, 3, 56, 112)).depth_m
         torch.testing.assert_close(found, torch.full_like(found, depth_m))
-        predicted = model.predict([picture(70, 50)])[0]
+        predicted = predict(model, [picture(70, 50)])[0]
         assert predicted.min() >= 0.5 and predicted.max() <= 50.0
 
 
 def test_the_depth_is_the_formula_of_the_logit() -> None:
     model, image = tiny_model(), torch.rand(1, 3, 56, 112)
     with torch.no_grad():
-        logit = model.head(model.encode(image), (56, 112)).double().numpy()
+        logit = model.decoder.logits(model.encode(image), (56, 112)).double().numpy()
         found = model(image).inverse_depth.numpy()
     expected = 1 / 80 + (1 / 0.1 - 1 / 80) / (1 + np.exp(-logit))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -142,31 +143,33 @@ def test_an_image_of_another_shape_is_refused(image: torch.Tensor) -> None:
 def test_predict_takes_pictures_of_any_size(kind: Kind) -> None:
     model = tiny_model(kind)
     pictures = [picture(90, 160, 1), picture(56, 112, 2), picture(40, 33, 3), picture(90, 160, 4)]
-    depths = model.predict(pictures, batch_size=3)
+    depths = predict(model, pictures, batch_size=3)
     assert [d.shape for d in depths] == [p.shape[:2] for p in pictures]
     assert {d.dtype for d in depths} == {np.dtype(np.float32)}
     for one, depth_m in zip(pictures, depths, strict=True):  # a picture's batch does not matter
-        np.testing.assert_allclose(model.predict([one])[0], depth_m, rtol=1e-4)
-    assert model.predict([]) == []
+        np.testing.assert_allclose(predict(model, [one])[0], depth_m, rtol=1e-4)
+    assert predict(model, []) == []
 
 
 def test_predict_is_resizing_then_the_network() -> None:
     model, image = tiny_model(), picture(56, 112)
     with torch.no_grad():
         direct = model(torch.from_numpy(image).permute(2, 0, 1)[None] / 255).depth_m[0, 0]
-    np.testing.assert_allclose(model.predict([image])[0], direct.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(predict(model, [image])[0], direct.numpy(), rtol=1e-5)
     large = picture(100, 200, 5)
     small = resize_image(large, (112, 56))
     np.testing.assert_allclose(
-        model.predict([large])[0][20:80].mean(), model.predict([small])[0][11:45].mean(), rtol=0.02
+        predict(model, [large])[0][20:80].mean(),
+        predict(model, [small])[0][11:45].mean(),
+        rtol=0.02,
     )
 
 
 def test_predict_leaves_the_network_as_it_was() -> None:
     model = tiny_model().train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.predict([picture(56, 112)])
-    assert model.training and model.backbone.training
+    predict(model, [picture(56, 112)])
+    assert model.training and model.encoder.training
     for name, tensor in model.state_dict().items():  # the statistics of the norms, too
         assert torch.equal(tensor, before[name])
 
@@ -182,7 +185,7 @@ def test_predict_leaves_the_network_as_it_was() -> None:
 )
 def test_predict_refuses_what_is_no_picture(image: np.ndarray) -> None:
     with pytest.raises(InvalidRequest, match=r"expected \(h, w, 3\) uint8 RGB"):
-        tiny_model().predict([picture(56, 112), image])
+        predict(tiny_model(), [picture(56, 112), image])
 
 
 @pytest.mark.parametrize("kind", ["dinov2", "resnet"])
@@ -220,13 +223,13 @@ def test_the_papers_network_has_its_shapes() -> None:
     assert prediction.inverse_depth.shape == (1, 1, 518, 784)
     assert [tuple(f.shape) for f in prediction.features] == [(1, 768, 37, 56)] * 4
     stages = [3, 6, 9, 12]
-    assert model.backbone.encoder.config.out_features == [f"stage{n}" for n in stages]
+    assert model.encoder.network.config.out_features == [f"stage{n}" for n in stages]
     width, hidden = 768, 4 * 768
     block = 4 * (width * width + width) + 2 * width * hidden + hidden + width  # attention, MLP
     block += 2 * 2 * width + 2 * width  # two norms, two layer scales
     embedding = 3 * 14 * 14 * width + width + (1 + 37 * 37 + 1) * width  # patches, class, positions
     expected = 12 * block + embedding + 2 * width
-    assert sum(p.numel() for p in model.backbone.parameters()) == expected == 86_579_712
+    assert sum(p.numel() for p in model.encoder.parameters()) == expected == 86_579_712
 
 
 @pytest.mark.parametrize(
@@ -244,6 +247,6 @@ def test_the_papers_network_has_its_shapes() -> None:
 )
 def test_published_sizes(kind: Kind, size: str, millions: float) -> None:
     with torch.device("meta"):
-        model = DepthModel(DepthConfig(backbone=BackboneConfig(kind=kind, size=size)))
-    found = sum(p.numel() for p in model.backbone.parameters()) / 1e6
+        model = DepthModel(DepthConfig(encoder=EncoderConfig(kind=kind, size=size)))
+    found = sum(p.numel() for p in model.encoder.parameters()) / 1e6
     assert found == pytest.approx(millions, rel=2e-3)

@@ -40,13 +40,13 @@ def edit(folder: Path, change: str) -> None:
     file = folder / "model.safetensors"
     tensors = load_file(file)
     if change == "missing":
-        del tensors["head.logit.bias"]
+        del tensors["decoder.logit.bias"]
     elif change == "extra":
         tensors["restoration.weight"] = torch.ones(2)
     elif change == "shape":
-        tensors["head.logit.bias"] = torch.ones(2)
+        tensors["decoder.logit.bias"] = torch.ones(2)
     else:
-        tensors["head.logit.bias"] += 1e-3
+        tensors["decoder.logit.bias"] += 1e-3
     save_file(tensors, file)
 
 
@@ -81,7 +81,7 @@ def test_the_digest_tells_weights_and_configurations_apart() -> None:
     model = tiny_model()
     seen = {model.digest, tiny_model(seed=1).digest, tiny_model(max_depth_m=50).digest}
     with torch.no_grad():
-        model.head.logit.bias += 1e-6
+        model.decoder.logit.bias += 1e-6
     seen.add(model.digest)
     assert len(seen) == 4
     assert tiny_model().digest == tiny_model().digest
@@ -111,9 +111,12 @@ def test_loading_leaves_the_random_state_alone(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("missing", r"1 tensors are missing \(head\.logit\.bias\)"),
+        ("missing", r"1 tensors are missing \(decoder\.logit\.bias\)"),
         ("extra", r"1 tensors are not of this network \(restoration\.weight\)"),
-        ("shape", r"1 tensors have another shape \(head\.logit\.bias is \(2,\), expected \(1,\)\)"),
+        (
+            "shape",
+            r"1 tensors have another shape \(decoder\.logit\.bias is \(2,\), expected \(1,\)\)",
+        ),
         ("value", r"have the digest [0-9a-f]{16}, expected"),
     ],
 )
@@ -212,8 +215,8 @@ def test_a_failure_leaves_the_earlier_model(
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     model = tiny_model()
     with torch.no_grad():
-        model.head.logit.bias.fill_(float("nan"))
-    with pytest.raises(InvalidRequest, match=r"NaN or infinity \(head\.logit\.bias\)"):
+        model.decoder.logit.bias.fill_(float("nan"))
+    with pytest.raises(InvalidRequest, match=r"NaN or infinity \(decoder\.logit\.bias\)"):
         model.save_pretrained(tmp_path / "model", CARD)
     assert not list(tmp_path.iterdir())
 

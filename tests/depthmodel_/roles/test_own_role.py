@@ -74,7 +74,7 @@ class Unfinished(Role):
 def preset():
     tiny = lidar_teacher(num_steps=2, report_every=1)
     rates = tiny.optimiser.model_copy(update={"lr": tiny.optimiser.lr | {"extra": 1e-3}})
-    role = ConstantRole(depth_m=7.0, frozen=("backbone",))
+    role = ConstantRole(depth_m=7.0, frozen=("encoder",))
     return checked(tiny.model_copy(update={"role": role, "optimiser": rates}))
 '''
 
@@ -102,7 +102,7 @@ def test_a_role_of_another_package_trains(package: str, tmp_path: Path) -> None:
     report = train_network(job, stop=Stop())
     assert report.status == "finished" and report.step == 2
     stored = json.loads((run / "run.json").read_text())["config"]["role"]
-    assert stored == {"kind": f"{package}:ConstantRole", "frozen": ["backbone"], "depth_m": 7.0}
+    assert stored == {"kind": f"{package}:ConstantRole", "frozen": ["encoder"], "depth_m": 7.0}
     tensors, lines = outcome(run)
     assert [line["step"] for line in lines] == [1, 2] and lines[0]["constant"] > 0
     assert "networks.extra.weight" in tensors and (run / "extra" / "weight.txt").exists()

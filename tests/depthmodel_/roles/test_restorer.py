@@ -32,7 +32,7 @@ STRICT = StrictConfig(hidden_channels=8, condition_channels=8)
 VIEW = AuxViewConfig(
     max_disparity_px=24.0, descriptor_channels=4, attention_channels=8, attention_window=4
 )
-RATES = {"backbone": 1e-3, "head": 1e-3, "restoration": 1e-3, "decoder": 1e-3, "auxview": 1e-3}
+RATES = {"encoder": 1e-3, "restoration": 1e-3, "decoder": 1e-3, "auxview": 1e-3}
 
 
 SIZE = (64, 48)  # 16 divides both, as the strict decoder asks for
@@ -82,7 +82,9 @@ def begin(config: TrainConfig, root: Path, run: Path) -> tuple[Trainer, Restorer
 def test_ten_steps_change_what_is_trained_and_no_bit_of_what_is_frozen(
     root: Path, tmp_path: Path
 ) -> None:
-    config = restorer(root, {"restoration": SMALL}, {"frozen": ("backbone", "head")}, num_steps=10)
+    config = restorer(
+        root, {"restoration": SMALL}, {"frozen": ("encoder", "decoder")}, num_steps=10
+    )
     trainer, objective = begin(config, root, tmp_path / "run")
     before = {k: t.clone() for k, t in objective.model.state_dict().items()}
     for _ in range(10):
@@ -114,7 +116,7 @@ def test_it_starts_as_the_base_with_the_features_statistics(root: Path, tmp_path
     [
         ({}, {}, {"silog"}),
         ({"restoration": SMALL}, {}, {"silog", "deviation", "residual"}),
-        ({"auxview": VIEW}, {"frozen": ("backbone", "head")}, {"silog"}),
+        ({"auxview": VIEW}, {"frozen": ("encoder", "decoder")}, {"silog"}),
         (
             {"restoration": SMALL, "decoder": STRICT},
             {"loss": RestorerLoss(projected=0.1), "num_epochs_before_projection": 1},

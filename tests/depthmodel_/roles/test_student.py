@@ -137,7 +137,7 @@ def test_a_start_from_the_teacher_copies_its_weights(teacher: Path) -> None:
 @pytest.mark.parametrize(
     ("role", "model", "message"),
     [
-        ({"start": "teacher"}, {"kind": "convnext"}, r"To start from the teacher.* its backbone"),
+        ({"start": "teacher"}, {"kind": "convnext"}, r"To start from the teacher.* its encoder"),
         ({"start": "teacher"}, {"max_depth_m": 60.0}, r"its max_depth_m is 80.0, expected 60"),
         (
             {"loss": StudentLoss()},
@@ -239,8 +239,8 @@ RESTORING = {"restoration": RestorationConfig(base_channels=8, multipliers=(1, 2
 
 
 def restoring(teacher: Path, loss: StudentLoss) -> TrainConfig:
-    role = {"teacher": teacher, "start": "teacher", "frozen": ("backbone", "head"), "loss": loss}
-    rates = OptimiserConfig(lr={n: 1e-2 for n in ("backbone", "head", "restoration")})
+    role = {"teacher": teacher, "start": "teacher", "frozen": ("encoder", "decoder"), "loss": loss}
+    rates = OptimiserConfig(lr={n: 1e-2 for n in ("encoder", "decoder", "restoration")})
     model = tiny_config(input_size=SIZE, **RESTORING)
     return student(role, model=model, optimiser=rates)
 

@@ -114,7 +114,7 @@ def test_an_optimiser_goes_on_bit_for_bit(tmp_path: Path) -> None:
     def begin() -> tuple[nn.Linear, torch.optim.AdamW]:
         torch.manual_seed(0)
         net = nn.Linear(3, 2)
-        return net, make_optimizer({"head": list(net.parameters())}, OptimiserConfig())
+        return net, make_optimizer({"decoder": list(net.parameters())}, OptimiserConfig())
 
     whole, optimizer = begin()
     trained(whole, optimizer, range(8))
@@ -130,12 +130,12 @@ def test_an_optimiser_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_rates_warm_up_and_fall_to_zero_and_biases_do_not_decay() -> None:
-    config = OptimiserConfig(lr={"head": 0.1}, num_warmup_steps=10, weight_decay=0.5)
+    config = OptimiserConfig(lr={"decoder": 0.1}, num_warmup_steps=10, weight_decay=0.5)
     assert config.rate(0, 100) == pytest.approx(0.1)
     assert config.rate(9, 100) == pytest.approx(0.91) and config.rate(50, 100) == 0.5
     assert config.rate(100, 100) == 0.0
     net = nn.Linear(3, 2)
-    optimizer = make_optimizer({"head": list(net.parameters())}, config)
+    optimizer = make_optimizer({"decoder": list(net.parameters())}, config)
     set_rate(optimizer, 0.25)
     groups = {g["params"][0].ndim: g for g in optimizer.param_groups}
     assert groups[2]["weight_decay"] == 0.5 and groups[1]["weight_decay"] == 0.0

@@ -119,7 +119,8 @@ def test_another_seed_is_another_run(frames: Path, whole: Path, tmp_path: Path) 
     train_tiny(video_teacher(seed=1), frames, tmp_path / "run")
     found, expected = outcome(tmp_path / "run")[0], outcome(whole)[0]
     assert not torch.equal(
-        found["networks.depth.head.logit.weight"], expected["networks.depth.head.logit.weight"]
+        found["networks.depth.decoder.logit.weight"],
+        expected["networks.depth.decoder.logit.weight"],
     )
 
 
@@ -155,7 +156,7 @@ def test_the_model_is_the_average_and_its_card_says_what_made_it(frames: Path, w
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, last.parts["average"][f"module.depth.{name}"])
     assert not torch.equal(
-        model.head.logit.weight, last.parts["networks"]["depth.head.logit.weight"]
+        model.decoder.logit.weight, last.parts["networks"]["depth.decoder.logit.weight"]
     )
     card = read_card(whole / "model")
     assert card.data_set.startswith("dataset, frames ") and card.seed == 0
@@ -323,7 +324,7 @@ def assert_untouched(trainer: Trainer, before: dict[str, torch.Tensor]) -> None:
 
 def test_a_network_of_nan_is_named_and_nothing_is_written(trainer: Trainer) -> None:
     with torch.no_grad():
-        trainer.objective.model.head.logit.weight.fill_(float("nan"))
+        trainer.objective.model.decoder.logit.weight.fill_(float("nan"))
     before = parameters_of(trainer)
     with pytest.raises(
         NonFiniteLoss, match=r"smoothness is not finite.*output .* for [0-9a-f]{20}"
@@ -344,7 +345,7 @@ def test_a_picture_of_nan_is_named(trainer: Trainer, monkeypatch: pytest.MonkeyP
 
 
 def test_a_gradient_of_nan_takes_no_step_although_the_loss_is_finite(trainer: Trainer) -> None:
-    trainer.objective.model.head.logit.weight.register_hook(lambda g: g * float("nan"))
+    trainer.objective.model.decoder.logit.weight.register_hook(lambda g: g * float("nan"))
     before = parameters_of(trainer)
     with pytest.raises(NonFiniteLoss, match=r"gradient's norm is nan.*samples: [0-9a-f]{20}"):
         trainer.do_step()

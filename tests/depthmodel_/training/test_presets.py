@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nightrain.depthmodel.config import BackboneConfig, Kind
+from nightrain.depthmodel.config import EncoderConfig, Kind
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.presets import paper_depth, paper_pose
 from nightrain.depthmodel.roles.teacher import TeacherRole
@@ -40,9 +40,9 @@ def test_the_papers_networks_are_assembled_at_their_size() -> None:
         name: sum(p.numel() for p in parameters) / 1e6
         for name, parameters in objective.groups().items()
     }
-    assert 86 < millions["backbone"] < 88  # published: ViT-B/14 86.6
+    assert 86 < millions["encoder"] < 88  # published: ViT-B/14 86.6
     assert 11.2 < millions["pose"] < 13.5  # published: ResNet-18 without its classifier 11.2
-    assert 9 < millions["head"] < 12
+    assert 9 < millions["decoder"] < 12
 
 
 @pytest.mark.parametrize("kind", ["dinov2", "swin"])  # SSD's encoder, that of KITTI's lineage
@@ -57,7 +57,7 @@ def test_a_step_of_the_papers_run_in_small(kind: Kind, tmp_path: Path) -> None:
     before = config.objective().trained.state_dict()
     after = load_checkpoint(checkpoints(run / "checkpoints")[-1]).parts["networks"]
     moved = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
-    for part in ("depth.backbone.", "depth.head.", "pose.backbone.", "pose.head."):
+    for part in ("depth.encoder.", "depth.decoder.", "pose.encoder.", "pose.head."):
         assert any(name.startswith(part) and name.endswith("weight") for name in moved), part
     line = json.loads((run / "metrics.jsonl").read_text())
     assert line["photometric"] > 0 and line["velocity"] > 0
@@ -66,9 +66,9 @@ def test_a_step_of_the_papers_run_in_small(kind: Kind, tmp_path: Path) -> None:
 def in_small(config: TrainConfig, kind: Kind) -> TrainConfig:
     assert isinstance(config.role, TeacherRole)
     pose = config.role.pose.model_copy(update={"size": "test", "hidden_channels": 8})
-    backbone = BackboneConfig(kind=kind, size="test")
+    encoder = EncoderConfig(kind=kind, size="test")
     model = config.model.model_copy(
-        update={"backbone": backbone, "head": tiny_config().head, "input_size": (112, 56)}
+        update={"encoder": encoder, "decoder": tiny_config().decoder, "input_size": (112, 56)}
     )
     data = config.data.model_copy(update={"input_size": (112, 56), "loss_size": (64, 32)})
     small = {

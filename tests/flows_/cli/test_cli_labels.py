@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.label_rows import label_from_row, labels_of
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
-from nightrain.depthmodel.network import model
+from nightrain.depthmodel.network import model, predict
 from nightrain.flows.cli import app
 from support.synthetic import all_rows
 
@@ -23,13 +23,13 @@ def teacher(tmp_path: Path) -> Path:
 def save_teacher(folder: Path, seed: int) -> Path:
     import torch
 
-    from nightrain.depthmodel.config import BackboneConfig, DepthConfig, DptConfig
+    from nightrain.depthmodel.config import DepthConfig, DptConfig, EncoderConfig
     from nightrain.depthmodel.network.model_card import ModelCard
 
     torch.manual_seed(seed)
     config = DepthConfig(
-        backbone=BackboneConfig(kind="resnet", size="test"),
-        head=DptConfig(reassemble_channels=(8, 8, 8, 8), fusion_channels=8, head_channels=8),
+        encoder=EncoderConfig(kind="resnet", size="test"),
+        decoder=DptConfig(reassemble_channels=(8, 8, 8, 8), fusion_channels=8, head_channels=8),
         input_size=(64, 32),
     )
     card = ModelCard(title="tiny", description="For tests.", data_set="none")
@@ -68,7 +68,9 @@ def test_label_writes_what_the_network_predicts(dataset: Path, teacher: Path) ->
             image = decode_jpeg(frames[row["frame_id"]]["image"]["bytes"])
             made = label_from_row(row)
             assert made is not None and row["teacher_sha256"] == network.digest
-            assert np.abs(made.depth_m - network.predict([image])[0]).max() <= 1 / 512 + 1e-4
+            assert (
+                np.abs(made.depth_m - predict.predict(network, [image])[0]).max() <= 1 / 512 + 1e-4
+            )
             assert 0 < made.confidence.min() <= made.confidence.max() <= 1
     code, text = run(*options)
     assert code == 0 and "3 shards were committed before" in text

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.restoration.feature_pack import FeaturePack
+from nightrain.depthmodel.decoders.feature_pack import FeaturePack
 
 CHANNELS = (8, 32)  # -> 2 + 2 on the grid of 1/8
 

@@ -1,4 +1,4 @@
-"""The members of the family: identities at the start, shared weights, frozen parts."""
+"""Restoration models R1 to R3: identities at the start, shared weights, frozen parts."""
 
 import pytest
 import torch
@@ -8,14 +8,15 @@ from nightrain.depthmodel.auxview.view import AuxImages
 from nightrain.depthmodel.config import (
     AuxViewConfig,
     DepthConfig,
+    DptConfig,
     Kind,
     PixelFormerConfig,
     RestorationConfig,
     StrictConfig,
 )
-from nightrain.depthmodel.network.family import load_shared
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
+from nightrain.depthmodel.network.shared_weights import load_shared
 from support.tiny_depth_models import KINDS, tiny_config, tiny_model
 
 SMALL = RestorationConfig(base_channels=8, multipliers=(1, 2), num_blocks=1)
@@ -23,6 +24,7 @@ VIEW = AuxViewConfig(
     max_disparity_px=24.0, descriptor_channels=4, attention_channels=8, attention_window=4
 )
 PIXELFORMER = PixelFormerConfig(embed_dim=16, head_dim=8, window=4, num_bins=16)
+DECODERS = (DptConfig(), PixelFormerConfig(), StrictConfig())
 SIZE = (56, 112)
 
 
@@ -68,7 +70,7 @@ def test_untrained_parts_change_no_bit_of_the_plain_network_s_depth(kind: Kind) 
     [
         {
             "restoration": SMALL,
-            "head": tiny_config().head.model_copy(update={"lower": "invertible"}),
+            "decoder": tiny_config().decoder.model_copy(update={"lower": "invertible"}),
         },
         {"restoration": SMALL, "decoder": PIXELFORMER},
         {"decoder": PIXELFORMER.model_copy(update={"lower": "invertible"})},
@@ -99,11 +101,11 @@ def test_untrained_restoration_changes_nothing_before_any_decoder(
 
 def test_weights_of_a_plain_network_load_into_every_decoder_but_for_what_is_replaced() -> None:
     plain = tiny_model()
-    lower = plain.config.head.model_copy(update={"lower": "invertible"})
-    shared = load_shared(DepthModel(member(plain.config, head=lower)), plain.state_dict())
-    replaced = ("head.fusion.0.", "head.fusion.1.")
+    lower = plain.config.decoder.model_copy(update={"lower": "invertible"})
+    shared = load_shared(DepthModel(member(plain.config, decoder=lower)), plain.state_dict())
+    replaced = ("decoder.fusion.0.", "decoder.fusion.1.")
     assert shared.left_out and all(name.startswith(replaced) for name in shared.left_out)
-    assert all(name.startswith("head.stages.") for name in shared.new)
+    assert all(name.startswith("decoder.stages.") for name in shared.new)
     assert not shared.same_depth
 
 
@@ -125,7 +127,7 @@ def trained(model: DepthModel) -> DepthModel:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_view_counts_where_it_is_there_and_nowhere_else(kind: Kind) -> None:
     model = trained(DepthModel(member(tiny_model(kind).config, auxview=VIEW))).eval()
-    torch.nn.init.normal_(model.head.logit.weight, std=1.0)
+    torch.nn.init.normal_(model.decoder.logit.weight, std=1.0)
     image = images()
     alone = model(image).inverse_depth
     assert torch.equal(model(image, views(image, [False, False])).inverse_depth, alone)
@@ -136,7 +138,7 @@ def test_a_view_counts_where_it_is_there_and_nowhere_else(kind: Kind) -> None:
 
 def test_restored_depth_depends_on_noise_only_where_there_is_a_source_of_it() -> None:
     model = trained(DepthModel(member(tiny_model().config, restoration=SMALL))).eval()
-    torch.nn.init.normal_(model.head.logit.weight, std=1.0)
+    torch.nn.init.normal_(model.decoder.logit.weight, std=1.0)
     first, second = (model(images()).inverse_depth for _ in range(2))
     assert torch.equal(first, second)
     seeds = [torch.Generator().manual_seed(seed) for seed in (1, 1, 2)]
@@ -147,9 +149,9 @@ def test_restored_depth_depends_on_noise_only_where_there_is_a_source_of_it() ->
 
 def test_frozen_parts_stay_in_eval_mode_and_pass_gradients_on() -> None:
     model = DepthModel(member(tiny_model().config, restoration=SMALL))
-    model.freeze(("backbone", "head"))
+    model.freeze(("encoder", "decoder"))
     model.train()
-    assert model.training and not model.backbone.training and not model.head.training
+    assert model.training and not model.encoder.training and not model.decoder.training
     before = {k: t.clone() for k, t in model.state_dict().items()}
     model(images()).depth_m.log().sum().backward()
     assert {n.split(".")[0] for n, p in model.named_parameters() if p.grad is not None} == {
@@ -162,20 +164,21 @@ def test_frozen_parts_stay_in_eval_mode_and_pass_gradients_on() -> None:
 
 
 def test_a_part_that_is_not_there_cannot_be_frozen() -> None:
-    with pytest.raises(InvalidRequest, match=r"no part 'bakcbone'.*expected one of backbone"):
+    with pytest.raises(InvalidRequest, match=r"no part 'bakcbone'.*expected one of encoder"):
         tiny_model().freeze(("bakcbone",))
 
 
 def test_decoders_of_two_kinds_have_digests_of_their_own() -> None:
     base = tiny_config()
-    kinds = [member(base, decoder=d).identity for d in (None, PixelFormerConfig(), StrictConfig())]
+    kinds = [member(base, decoder=d).identity for d in DECODERS]
     assert len(set(kinds)) == 3
     assert base.identity == DepthConfig.model_validate(base.model_dump()).identity
-    assert "restoration" not in base.identity and "decoder" not in base.identity
+    assert "restoration" not in base.identity
+    assert "decoder" not in member(base, decoder=DptConfig()).identity
 
 
 def test_a_saved_configuration_comes_back_as_its_own_kind() -> None:
-    for decoder in (PixelFormerConfig(), StrictConfig(), None):
+    for decoder in DECODERS:
         config = member(tiny_config(), decoder=decoder)
         assert type(DepthConfig.model_validate_json(config.model_dump_json()).decoder) is type(
             decoder

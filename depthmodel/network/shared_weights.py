@@ -1,4 +1,4 @@
-"""The weights of one member of the family in another: what has the same name is the same part."""
+"""Shared weights: start a network from another one; tensors of the same name are the same part."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.network.model import DepthModel
 
 ADDED = ("restoration.", "auxview.")  # they start as the identity
-SHOWN = 3
+MAX_NAMES = 3  # in a message
 
 
 @dataclass(frozen=True, slots=True)
 class SharedWeights:
-    """Names of tensors: taken over, at their start as the network has them, and not needed."""
+    """Names of tensors: loaded, new (at their initial values), and not used."""
 
     loaded: tuple[str, ...]
     new: tuple[str, ...]
@@ -27,19 +27,19 @@ class SharedWeights:
 
 
 def load_shared(model: DepthModel, tensors: Mapping[str, torch.Tensor]) -> SharedWeights:
-    """Take over the tensors of another member of the family by their names.
+    """Load the tensors of another network that have the same names and shapes.
 
-    The encoder must be the same, and all of it be there; of the rest, what has another shape or
-    belongs to another decoder stays as it is. Raises InvalidRequest where the encoder differs.
+    The encoder must be the same and complete; parts of another shape or of another decoder keep
+    their initial values. Raises InvalidRequest where the encoder differs.
     """
     own = model.state_dict()
     fitting = {n: t for n, t in tensors.items() if n in own and own[n].shape == t.shape}
-    other = [n for n in own if n.startswith("backbone.") and n not in fitting]
+    other = [n for n in own if n.startswith("encoder.") and n not in fitting]
     if other:
         raise InvalidRequest(
             f"{len(other)} tensors of the encoder are missing or of another shape "
-            f"({', '.join(other[:SHOWN])}); a network starts from one with the same encoder, "
-            f"expected {model.config.backbone.kind} {model.config.backbone.size}."
+            f"({', '.join(other[:MAX_NAMES])}); a network starts from one with the same encoder, "
+            f"expected {model.config.encoder.label}."
         )
     model.load_state_dict(fitting, strict=False)
     return SharedWeights(
