@@ -158,9 +158,9 @@ def test_a_wrong_class_is_refused_when_the_configuration_is_read(
 
 
 def test_a_wrong_loss_is_refused_before_anything_runs() -> None:
-    with pytest.raises(ValueError, match="found loss 'velocty', expected one of photometric"):
+    with pytest.raises(ValueError, match=r"found loss 'velocty', expected one of photometric"):
         TeacherLoss(extra={"velocty": 1.0})
-    with pytest.raises(ValueError, match="not a subclass of .*LossTerm"):
+    with pytest.raises(ValueError, match=r"not a subclass of .*LossTerm"):
         RestorerLoss(extra={"user_networks:Linear": 1.0})
 
 

@@ -87,13 +87,13 @@ def test_the_frozen_encoder_stays_as_it_is(root: Path, teacher: Path, tmp_path: 
     reference = student_of(trainer).reference
     assert reference is not None
     before = DepthModel.from_pretrained(teacher).state_dict()  # batch norm's statistics, too
-    trained = trainer.objective.model.state_dict()["head.logit.weight"].clone()
+    trained = trainer.objective.model.state_dict()["decoder.logit.weight"].clone()
     for _ in range(4):
         trainer.do_step()
     assert not reference.training and trainer.objective.model.training
     for name, tensor in reference.state_dict().items():
         assert torch.equal(tensor, before[name])
-    assert not torch.equal(trained, trainer.objective.model.state_dict()["head.logit.weight"])
+    assert not torch.equal(trained, trainer.objective.model.state_dict()["decoder.logit.weight"])
     assert not {id(p) for p in reference.parameters()} & {id(p) for p in trainer._parameters}
     saved = trainer.weights()
     assert all(name.startswith("depth.") for name in saved) and len(saved) == len(before)
@@ -131,7 +131,7 @@ def test_a_start_from_the_teacher_copies_its_weights(teacher: Path) -> None:
     found = made.model.state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
     fresh = student({"teacher": teacher, "loss": loss}).objective().model.state_dict()
-    assert not torch.equal(fresh["head.logit.weight"], expected["head.logit.weight"])
+    assert not torch.equal(fresh["decoder.logit.weight"], expected["decoder.logit.weight"])
 
 
 @pytest.mark.parametrize(
