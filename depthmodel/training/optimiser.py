@@ -15,11 +15,7 @@ class OptimiserConfig(BaseModel):
     """Settings of AdamW; `lr` are the learning rates after the warm-up, by group of parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-<<<<<<< HEAD
-    lr: dict[str, float] = {"backbone": 1e-5, "head": 1e-4, "pose": 1e-4}
-=======
-    lr: dict[str, float] = {"encoder": 1e-5, "decoder": 1e-4, "pose": 1e-4}  # by group
->>>>>>> 2bf4716 (Give decoders, encoders and losses one interface and a registry each)
+    lr: dict[str, float] = {"encoder": 1e-5, "decoder": 1e-4, "pose": 1e-4}
     weight_decay: float = Field(default=0.01, ge=0.0)
     num_warmup_steps: int = Field(default=500, ge=0)
     clip_norm: float = Field(default=1.0, gt=0.0)
