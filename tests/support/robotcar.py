@@ -1,6 +1,7 @@
 """A street of plain bodies with exact depth, driven along in a bend, in RobotCar's layout."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,11 @@ class Street:
         image = paint(points_m, depth_m)
         image[depth_m == 0] = 180
         return np.rint(image).clip(0, 255).astype(np.uint8), depth_m.astype(np.float32)
+
+    def measure(
+        self, t_s: float, T_world_sensors: Sequence[np.ndarray], lens: Lens
+    ) -> list[np.ndarray]:
+        return [self.look(t_s, T, lens)[1] for T in T_world_sensors]
 
 
 def cast(origin_m: np.ndarray, rays: np.ndarray) -> np.ndarray:

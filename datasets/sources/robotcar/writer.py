@@ -67,6 +67,12 @@ class Drive(Protocol):
         """Picture (H, W, 3) uint8 and z-depth (H, W) in metres, 0 = nothing, through a lens."""
         ...
 
+    def measure(
+        self, t_s: float, T_world_sensors: Sequence[np.ndarray], lens: Lens
+    ) -> list[np.ndarray]:
+        """Z-depths (H, W) in metres, 0 = nothing, of sensors at one time through a pinhole."""
+        ...
+
 
 @dataclass(frozen=True)
 class Bent:
@@ -244,18 +250,18 @@ class TraverseWriter:
         The plane is looked at through flat pinhole cameras, so that the steps are even in the
         tangent: 0.5 degrees in the mean.
         """
-        triplets = []
         slope = np.linspace(-np.tan(SECTOR_RAD / 2), np.tan(SECTOR_RAD / 2), RAYS_PER_SECTOR)
         focal_px = 1 / (slope[1] - slope[0])
         flat = np.diag([focal_px, focal_px, 1.0])
         flat[0, 2] = (RAYS_PER_SECTOR - 1) / 2
-        for sector in range(NUM_SECTORS):
-            middle = (sector - (NUM_SECTORS - 1) / 2) * SECTOR_RAD  # about the laser's x axis
-            c, s = np.cos(middle), np.sin(middle)
-            T_laser_sector = np.eye(4)
-            T_laser_sector[:3, :3] = [[-s, 0, c], [c, 0, s], [0, 1, 0]]
-            lens = pinhole(flat, (RAYS_PER_SECTOR, 1))
-            _, depth_m = self.drive.look(t_s, T_world_laser @ T_laser_sector, lens)
+        lens = pinhole(flat, (RAYS_PER_SECTOR, 1))
+        angles_rad = [(k - (NUM_SECTORS - 1) / 2) * SECTOR_RAD for k in range(NUM_SECTORS)]
+        axes = [(np.cos(a), np.sin(a)) for a in angles_rad]  # middles, about the laser's x axis
+        T_world_sectors = [T_world_laser @ _T_laser_sector(c, s) for c, s in axes]
+        triplets = []
+        for (c, s), depth_m in zip(
+            axes, self.drive.measure(t_s, T_world_sectors, lens), strict=True
+        ):
             z_m = depth_m[0].astype(np.float64)
             xy_m = np.outer(z_m, (c, s)) + np.outer(z_m * slope, (-s, c))
             back = (z_m > 0) & (np.hypot(*xy_m.T) <= MAX_RANGE_M)
@@ -274,6 +280,13 @@ class TraverseWriter:
         path = self.root / self.name / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(f"{row}\n" for row in rows))
+
+
+def _T_laser_sector(c: float, s: float) -> np.ndarray:
+    """Pose (4, 4) of a sector's camera in the laser's frame: it looks along (c, s, 0)."""
+    transform = np.eye(4)
+    transform[:3, :3] = [[-s, 0, c], [c, 0, s], [0, 1, 0]]
+    return transform
 
 
 def xyzrpy(transform: np.ndarray) -> np.ndarray:

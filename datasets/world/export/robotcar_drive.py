@@ -58,6 +58,23 @@ class WorldDrive:
             cv2.remap(depth_m, at_u, at_v, cv2.INTER_NEAREST),
         )
 
+    def measure(
+        self, t_s: float, T_world_sensors: Sequence[np.ndarray], lens: Lens
+    ) -> list[np.ndarray]:
+        """Z-depths (H, W) in metres, 0 = nothing, of sensors at one time; rays alone, no image.
+
+        Raises ValueError for a lens that is no pinhole.
+        """
+        if lens.pinhole is None:
+            raise ValueError("the lens is bent; expected a pinhole")
+        v, u = np.mgrid[0.0 : lens.size[1], 0.0 : lens.size[0]]
+        caster, depths_m = self.scene.at(t_s).caster, []
+        for T_world_sensor in T_world_sensors:
+            view = View(T_world_camera=T_world_sensor, intrinsics=lens.pinhole, size=lens.size)
+            z_m = caster.cast(view.eye_m, view.directions(u, v)).t
+            depths_m.append(np.where(np.isfinite(z_m), z_m, 0.0).astype(np.float32))
+        return depths_m
+
     def _render(
         self, t_s: float, T_world_sensor: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -73,12 +90,14 @@ def export_robotcar(
     seconds: float = 6.0,
     num_images: int = 3,
     drives: Sequence[str] = tuple(DRIVES),
+    truth_of: Sequence[int] | None = None,
 ) -> None:
     """Write drives of `seconds` with SDK and split files below `out`, for RobotCarSource.
 
     In the middle of each drive lie `num_images` stereo pictures: triplets for "train" by day,
-    images for "test" at night. The truth is below out/truth. Raises ValueError for fewer than three
-    pictures or more than the drive has.
+    images for "test" at night. The truth of the pictures `truth_of` (0 to `num_images` - 1; None:
+    of all) is below out/truth. Raises ValueError for fewer than three pictures or more than the
+    drive has.
     """
     last_step = int(seconds * 1e6) // STEP_US
     if not 3 <= num_images <= last_step + 1:
@@ -92,7 +111,8 @@ def export_robotcar(
         scene = draw_scene(np.random.default_rng([seed, number]), seconds, DRIVES[name])
         start_us = START_US + number * 86_400_000_000
         writer = TraverseWriter(out, name, WorldDrive(scene), start_us, seconds, bent)
-        writer.write(steps, truth=out / "truth")
+        shown = None if truth_of is None else [steps[k] for k in truth_of]
+        writer.write(steps, truth=out / "truth", truth_of=shown)
         times_us = [writer.time_us(step) for step in steps]
         if name == DAY:
             triplets = zip(times_us, times_us[1:], times_us[2:], strict=False)

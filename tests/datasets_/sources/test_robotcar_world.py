@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow]
 
 def test_the_world_is_read_as_robotcar(tmp_path: Path) -> None:
     world, dataset = tmp_path / "world", tmp_path / "dataset"
-    export_robotcar(world, seed=3, seconds=1.0, num_images=3, drives=[DAY])
+    export_robotcar(world, seed=3, seconds=1.0, num_images=3, drives=[DAY], truth_of=[1])
     source = RobotCarSource(RobotCarConfig(root=world, sdk=world / "sdk", splits=world / "splits"))
     (train,) = source.select("train")
     assert train.scene_id == DAY and source.select("all") == [train]
@@ -57,7 +57,7 @@ def agrees_with_the_truth(source: RobotCarSource, world: Path, time_us: int) -> 
 
 
 def test_the_night_drive_is_for_the_test_and_dark(tmp_path: Path) -> None:
-    export_robotcar(tmp_path, seed=5, seconds=1.0, num_images=3, drives=[NIGHT])
+    export_robotcar(tmp_path, seed=5, seconds=0.25, num_images=3, drives=[NIGHT], truth_of=[])
     source = RobotCarSource(
         RobotCarConfig(root=tmp_path, sdk=tmp_path / "sdk", splits=tmp_path / "splits")
     )

@@ -1,6 +1,7 @@
 """`nightrain demo` from an empty folder, on a real server, with the smallest world there is."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,13 @@ def small_job(out: Path) -> DemoJob:
     )
 
 
-def flow_runs() -> list[tuple[str, str]]:
-    """(flow, final state) of all runs, in order of their start."""
+def flow_runs(since: datetime) -> list[tuple[str, str]]:
+    """(flow, final state) of the runs that began after a time, in order of their start."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        ask = {"sort": "START_TIME_ASC"}
+        later = {"start_time": {"after_": since.isoformat()}}
+        ask = {"sort": "START_TIME_ASC", "flow_runs": later}
         runs = client.request("POST", "/flow_runs/filter", json=ask).json()
         flows = {
             f["id"]: f["name"] for f in client.request("POST", "/flows/filter", json={}).json()
@@ -48,7 +50,7 @@ def test_one_command_goes_from_an_empty_folder_to_a_table(
 ) -> None:
     from nightrain.flows.cli.demo import run_demo
 
-    job = small_job(tmp_path / "demo")
+    job, start = small_job(tmp_path / "demo"), datetime.now(UTC)
     run_demo(job, "prefect")
     printed = capsys.readouterr().out
     assert re.findall(r"^(\d)/8 ", printed, re.M) == list("12345678")
@@ -81,7 +83,7 @@ def test_one_command_goes_from_an_empty_folder_to_a_table(
         "train-student",
         *["evaluate-depth"] * 3,
     ]
-    assert flow_runs() == [(name, "COMPLETED") for name in ("clear-to-table", *stages)]
+    assert flow_runs(start) == [(name, "COMPLETED") for name in ("clear-to-table", *stages)]
     assert "| student |" in artifacts()["depth-by-condition"]
 
     before = (job.out / "table.json").read_text()
@@ -94,10 +96,10 @@ def test_one_command_goes_from_an_empty_folder_to_a_table(
     evaluated = ["evaluate", MEDIAN_DEPTH, str(job.dataset), "--split", "train", "--json"]
     options = ["--runner", "prefect", "--out", str(tmp_path / "scores")]
     done = CliRunner().invoke(app, [*evaluated, *options], catch_exceptions=False)
-    assert done.exit_code == 0 and flow_runs()[-1] == ("evaluate-depth", "COMPLETED")
-    assert len(flow_runs()) == 11
+    assert done.exit_code == 0 and flow_runs(start)[-1] == ("evaluate-depth", "COMPLETED")
+    assert len(flow_runs(start)) == 11
     local = CliRunner().invoke(app, [*evaluated, "--out", str(tmp_path / "local")])
-    assert done.stdout == local.stdout and len(flow_runs()) == 11
+    assert done.stdout == local.stdout and len(flow_runs(start)) == 11
 
     with pytest.raises(InvalidRequest, match="holds a run of another job"):
         run_demo(job.model_copy(update={"seed": 8}), "local")
