@@ -25,7 +25,7 @@ from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.datasets.world.export.writer import VERSION, write_world
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.generate.job import GenerateJob, generate
-from nightrain.pipelines.ingest.job import ingest
+from nightrain.pipelines.ingest.job import ingest_frames
 from nightrain.pipelines.recipes.recipe_file import load_recipe
 from nightrain.pipelines.runs.executors import Executor, SerialExecutor, run_plan
 from nightrain.pipelines.runs.stop import Stop
@@ -102,7 +102,7 @@ def measure_generating(seconds: float, repeats: int) -> list[Figure]:
         write_world(root / "world", scenes=1, frames=NUM_FRAMES, seed=0)
         source, stop = NuScenesSource(NuScenesConfig(root=root / "world", version=VERSION)), Stop()
         refs, executor = source.select("all"), SerialExecutor(stop)
-        ingest(root / "frames", source, refs, {}, executor=executor, stop=stop)
+        ingest_frames(root / "frames", source, refs, {}, executor=executor, stop=stop)
         count = max(1, round(seconds * VARIANTS_PER_SECOND / NUM_FRAMES))
         (root / "recipe.yaml").write_text(RECIPE.format(variants_per_frame=min(100, count)))
 

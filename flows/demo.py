@@ -19,7 +19,7 @@ from nightrain.flows.generate import generate_variants
 from nightrain.flows.label import label_depth
 from nightrain.flows.runtime.session import Session, end_of, run_in_process
 from nightrain.flows.train import train_student, train_teacher
-from nightrain.flows.world import ingest_world, render_world
+from nightrain.flows.world import ingest_frames, render_world
 from nightrain.pipelines import demo
 from nightrain.pipelines.demo import DemoReport
 from nightrain.pipelines.demo_job import DemoJob
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SUBFLOWS: tuple[Flow[..., Any], ...] = (
     render_world,
-    ingest_world,
+    ingest_frames,
     generate_variants,
     train_teacher,
     label_depth,

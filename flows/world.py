@@ -1,4 +1,4 @@
-"""The flows `render-world` and `ingest-world`: the built-in world, and its frames in shards."""
+"""The flows `render-world` and `ingest-frames`: the built-in world, and frames in shards."""
 
 from functools import partial
 
@@ -7,7 +7,8 @@ from prefect.client.schemas.objects import State
 
 from nightrain.flows.runtime.long_job import run_long_job
 from nightrain.flows.runtime.shard_plan import run_shards
-from nightrain.pipelines.ingest.built_in_world import ReadWorldJob, RenderJob, read_world, render
+from nightrain.pipelines.ingest.built_in_world import RenderJob, render
+from nightrain.pipelines.ingest.job import IngestJob, ingest
 
 
 @flow(name="render-world", persist_result=False)
@@ -16,7 +17,7 @@ def render_world(job: RenderJob) -> State:
     return run_long_job(partial(render, job), "world")
 
 
-@flow(name="ingest-world", persist_result=False)
-def ingest_world(job: ReadWorldJob) -> State:
-    """Read a world's frames into shards; what is committed stays."""
-    return run_shards(job.dataset, partial(read_world, job), "frames")
+@flow(name="ingest-frames", persist_result=False)
+def ingest_frames(job: IngestJob) -> State:
+    """Read the frames of a source into shards; committed shards stay."""
+    return run_shards(job.dataset, partial(ingest, job), "frames", num_workers=job.num_workers)

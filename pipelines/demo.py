@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
+from nightrain.datasets.sources.nuscenes.config import WorldConfig
 from nightrain.depthmodel.evaluation.results import read_evaluation
 from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
 from nightrain.depthmodel.evaluation.tables import ComparisonTable, comparison_table
@@ -22,7 +23,8 @@ from nightrain.pipelines.demo_job import DemoJob
 from nightrain.pipelines.depth.evaluation_job import EvaluationJob, evaluate_model
 from nightrain.pipelines.depth.train_job import TrainJob, train_network
 from nightrain.pipelines.generate.job import GenerateJob, generate
-from nightrain.pipelines.ingest.built_in_world import ReadWorldJob, RenderJob, read_world, render
+from nightrain.pipelines.ingest.built_in_world import RenderJob, render
+from nightrain.pipelines.ingest.job import IngestJob, ingest
 from nightrain.pipelines.labels.job import LabelJob, label
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop, WorkCancelled
@@ -42,7 +44,7 @@ BUCKETS = ("day-clear", "night", "day-rain", "all")
 
 # By the names of their flows: what makes shards, and what is one long job.
 SHARD_WORK: dict[str, Callable[..., Any]] = {
-    "ingest-world": read_world,
+    "ingest-frames": ingest,
     "generate-variants": generate,
     "label-depth": label,
 }
@@ -61,9 +63,10 @@ def render_job(job: DemoJob) -> RenderJob:
     )
 
 
-def read_job(job: DemoJob) -> ReadWorldJob:
+def read_job(job: DemoJob) -> IngestJob:
     """Read its frames into shards."""
-    return ReadWorldJob(world=job.out / "world", dataset=job.dataset)
+    config = WorldConfig(root=job.out / "world")
+    return IngestJob(source="world", config=config, dataset=job.dataset)
 
 
 def generate_job(job: DemoJob) -> GenerateJob:
@@ -135,7 +138,7 @@ def clear_to_table(job: DemoJob, run_stage: "RunStage") -> DemoReport:
 
     try:
         run("render-world", render_job(job))
-        run("ingest-world", read_job(job))
+        run("ingest-frames", read_job(job))
         run("generate-variants", generate_job(job))
         run("train-teacher", teacher_job(job))
         run("label-depth", label_job(job))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STAGES = {  # by flow: what is said of it, what its bar counts
     "render-world": ("rendering streets with exact depth and LiDAR", "images"),
-    "ingest-world": ("reading their frames into shards", "frames"),
+    "ingest-frames": ("reading their frames into shards", "frames"),
     "generate-variants": (
         "making night, rain, snow, fog and night-rain of clear frames",
         "variants",

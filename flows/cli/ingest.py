@@ -253,7 +253,7 @@ def _ingest(
     open_source: Callable[[], FrameSource], options: dict[str, str], how: HowToRead
 ) -> None:
     """Open a source, read the frames of the split, say what became of them, and end."""
-    from nightrain.pipelines.ingest.job import ingest
+    from nightrain.pipelines.ingest.job import ingest_frames
     from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
     from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
@@ -263,7 +263,7 @@ def _ingest(
     refs = source.select(how.split)
     executor = SerialExecutor(stop) if how.workers == 1 else ProcessExecutor(how.workers, stop)
     with stop_on_signals(stop), progress_bar("reading frames", len(refs), not how.json) as bar:
-        report = ingest(
+        report = ingest_frames(
             how.out,
             source,
             refs,

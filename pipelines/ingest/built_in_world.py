@@ -1,4 +1,4 @@
-"""The built-in world as jobs: rendered by a preset's name, and read into a dataset."""
+"""Render job: renders the built-in world by the name of a preset."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,14 +6,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.shards.transaction import OnRows, ignore_rows
-from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
-from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.datasets.world.export.world_presets import PRESETS
 from nightrain.datasets.world.export.writer import VERSION, write_world
-from nightrain.pipelines.ingest.job import ingest
-from nightrain.pipelines.runs.executors import Executor
-from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop, WorkCancelled, unless_stopped
 
 
@@ -50,14 +44,6 @@ class RenderReport(BaseModel):
         )
 
 
-class ReadWorldJob(BaseModel):
-    """Frames of a rendered world to read into shards."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    world: Path = Field(description="Folder of the world")
-    dataset: Path = Field(description="Folder of the dataset")
-
-
 def render(job: RenderJob, *, stop: Stop, on_step: Callable[[int, int], None]) -> RenderReport:
     """Render a world unless it is there; raises InvalidRequest, DiskFull, NightrainError."""
     if job.preset not in PRESETS:
@@ -86,31 +72,4 @@ def render(job: RenderJob, *, stop: Stop, on_step: Callable[[int, int], None]) -
         num_scenes=report.num_scenes,
         num_images=report.num_images,
         num_bytes=report.num_bytes,
-    )
-
-
-def read_world(
-    job: ReadWorldJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
-) -> RunReport:
-    """Read all keyframes of a world, with their neighbours, as `nightrain ingest world` does.
-
-    Raises InvalidRequest, PlanMismatch, BrokenSource, DiskFull.
-    """
-    source = NuScenesSource(
-        NuScenesConfig(root=job.world, version=VERSION, frames="keyframes", neighbours=True)
-    )
-    options = {
-        "version": VERSION,
-        "cameras": "all",
-        "frames": "keyframes",
-        "neighbours": "true",
-    }
-    return ingest(
-        job.dataset,
-        source,
-        source.select("all"),
-        {"split": "all", **options},
-        executor=executor,
-        stop=stop,
-        on_rows=on_rows,
     )

@@ -1,24 +1,133 @@
-"""Ingestion jobs: read a source into a dataset, or what is missing of it."""
+"""Ingest job: reads the frames of a source into a dataset."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
+
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.protocols.leakage import read_set, refs_set, require_disjoint
 from nightrain.datasets.protocols.published import has_published_splits
 from nightrain.datasets.shards.frame_plan import BadFrame, bad_frames
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
-from nightrain.datasets.sources.base import FrameSource
+from nightrain.datasets.sources.base import FrameSource, SourceConfig
+from nightrain.datasets.sources.registry import SOURCES
 from nightrain.pipelines.ingest.ingest_shard import ingest_work, plan_ingest
-from nightrain.pipelines.ingest.worker_source import spooled
+from nightrain.pipelines.ingest.worker_source import shared_with_workers
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.runs.executors import Executor
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.selection import EVALUATION_SPLITS
 from nightrain.pipelines.runs.stop import Stop
 
+HIDDEN = {"cli": "none"}
+
+
+class IngestJob(BaseModel):
+    """Options of `nightrain ingest SOURCE`, and the parameter of the flow `ingest-frames`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    source: str = Field(
+        description="Name of the source: nuscenes, world, robotcar, kitti, or an installed one",
+        json_schema_extra=HIDDEN,
+    )
+    config: SerializeAsAny[SourceConfig] = Field(description="Options of the source")
+    dataset: Path = Field(
+        description="Dataset folder; pass an existing one to resume or to add frames",
+        json_schema_extra={"cli": "--out"},
+    )
+    split: str = Field(
+        default="",
+        description="Split to read: train, val, test, or all (default: the source's)",
+    )
+    num_workers: int = Field(default=1, ge=1, le=256, description="Shards read in parallel")
+    retry_failed: bool = Field(default=False, description="Read the frames in quarantine again")
+    allow_shared_logs: bool = Field(
+        default=False, description="Allow own splits to cut a log into train and held-out frames"
+    )
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _of_source(cls, value: Any, info: ValidationInfo) -> Any:
+        """Validate the options with the config model of the source."""
+        if "source" not in info.data:
+            return value
+        try:
+            model = SOURCES.load(info.data["source"])
+        except InvalidRequest as error:
+            raise ValueError(str(error)) from error
+        return model.model_validate(value)
+
+    def open_source(self) -> FrameSource:
+        """Open the source; raises BrokenSource, InvalidRequest."""
+        return self.config.for_dataset(self.dataset).open()
+
+    @property
+    def split_to_read(self) -> str:
+        """The split, or the source's default."""
+        return self.split or self.config.default_split
+
+    def record(self) -> dict[str, str]:
+        """Options as texts for the frame plan; paths only as "given" or "none"."""
+        return {"split": self.split_to_read, **self.config.record()}
+
+
+def ingest_job_model(source: str) -> type[IngestJob]:
+    """Return the job model of one source: the fields of `config` are those of that source.
+
+    Raises InvalidRequest for an unknown source.
+    """
+    config = SOURCES.load(source)
+    return create_model(
+        f"{config.__name__.removesuffix('Config')}IngestJob",
+        __base__=IngestJob,
+        __doc__=config.summary,
+        source=(Literal[source], Field(default=source, json_schema_extra=HIDDEN)),
+        config=(config, Field(description="Options of the source")),
+        split=(str, Field(default="", description=config.split_help)),
+    )
+
 
 def ingest(
+    job: IngestJob,
+    *,
+    executor: Executor,
+    stop: Stop,
+    on_rows: OnRows = ignore_rows,
+    on_listed: Callable[[FrameSource, int], None] = lambda _source, _num_frames: None,
+) -> RunReport:
+    """Read the frames of a job that are not committed yet.
+
+    `on_listed` is called with the open source and its number of frames before the first is read.
+    Raises InvalidRequest, PlanMismatch, BrokenSource, DiskFull.
+    """
+    source = job.open_source()
+    refs = source.select(job.split_to_read)
+    on_listed(source, len(refs))
+    return ingest_frames(
+        job.dataset,
+        source,
+        refs,
+        job.record(),
+        executor=executor,
+        stop=stop,
+        retry_failed=job.retry_failed,
+        allow_shared_logs=job.allow_shared_logs,
+        on_rows=on_rows,
+    )
+
+
+def ingest_frames(
     root: Path,
     source: FrameSource,
     refs: Sequence[FrameRef],
@@ -30,11 +139,11 @@ def ingest(
     allow_shared_logs: bool = False,
     on_rows: OnRows = ignore_rows,
 ) -> RunReport:
-    """Read frames of a source into a dataset, or what is missing of them.
+    """Read the listed frames of an open source that are not committed yet.
 
-    With `retry_failed`, frames that are in quarantine are read again, into shards of their own.
-    Raises InvalidRequest, also where train and held-out frames share a scene or a log;
-    PlanMismatch, BrokenSource, DiskFull.
+    With `retry_failed`, frames in quarantine are read again, into shards of their own. Raises
+    InvalidRequest, also if train and held-out frames share a scene or a log; PlanMismatch,
+    BrokenSource, DiskFull.
     """
     root.mkdir(parents=True, exist_ok=True)
     report = RunReport(unplaced=list(source.unplaced))
@@ -44,8 +153,8 @@ def ingest(
     def read(refs: Sequence[FrameRef], options: dict[str, str], again: bool) -> None:
         plan = plan_ingest(root, source, refs, options, again=again)
         shards, work = ingest_work(root, source, refs, plan)
-        with spooled(work) as spool:
-            run(root, shards, spool, executor=executor, stop=stop, on_rows=on_rows, report=report)
+        with shared_with_workers(work) as shared:
+            run(root, shards, shared, executor=executor, stop=stop, on_rows=on_rows, report=report)
 
     read(refs, options, again=False)
     if retry_failed and not stop.requested:
@@ -60,10 +169,10 @@ def ingest(
 def _check_disjoint(
     root: Path, source: FrameSource, refs: Sequence[FrameRef], allow_shared_logs: bool
 ) -> list[str]:
-    """Scenes and logs of train and held-out frames, those that are there and those to come.
+    """Compare scenes and logs of train and held-out frames, committed ones and new ones.
 
-    Pictures are compared by `nightrain leakage`. Raises InvalidRequest; returns what is let
-    through.
+    Images are compared by `nightrain leakage`. Raises InvalidRequest; returns a warning for each
+    overlap that is allowed.
     """
     published = has_published_splits(source)
     train, held_out = (
@@ -78,9 +187,10 @@ def _check_disjoint(
 def _bad_now(
     root: Path, source: FrameSource, refs: Sequence[FrameRef], before: dict[str, BadFrame]
 ) -> list[BadFrame]:
-    asked, now = {ref.frame_id for ref in refs}, bad_frames(root, source.name)
+    """Frames of this job that are in quarantine now, with a mark on those found by earlier runs."""
+    listed, now = {ref.frame_id for ref in refs}, bad_frames(root, source.name)
     return [
         frame.model_copy(update={"earlier": before.get(frame.frame_id) == frame})
         for frame in now.values()
-        if frame.frame_id in asked
+        if frame.frame_id in listed
     ]

@@ -1,7 +1,7 @@
-"""An ingestion in other processes: each opens the source and reads the listing once, not per shard.
+"""Worker source: each worker process opens the source and reads the frame listing once.
 
-The listing goes through a file of JSON. The source is sent as the call that opens it again, which
-is what the sources pickle to.
+Sending both with every shard would cost more than reading a shard. The listing goes through a
+JSON file; the source is sent as the call that opens it again, which is what sources pickle to.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,14 +24,14 @@ Opening = tuple[Callable[..., FrameSource], tuple[Any, ...]]
 
 
 class Listing(BaseModel):
-    """The frames of an ingestion and the shards that they go to."""
+    """The frames of an ingestion and the shards they belong to."""
 
     refs: tuple[FrameRef, ...]
     shards: tuple[PlannedShard, ...]
 
 
-class SpooledIngest:
-    """The same work; sent to another process, it is the name of a file and a call."""
+class SharedIngest:
+    """An IngestShard that pickles to a listing file and the call that opens the source."""
 
     def __init__(self, work: IngestShard) -> None:
         self._work = work
@@ -42,24 +42,24 @@ class SpooledIngest:
         return self._work(shard, on_rows)
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        if self._path is None:  # nothing is written where all the work is done in this process
+        if self._path is None:  # no file is written if all the work is done in this process
             self._path = _write(self._work)
         return partial, (_make, self._path, self._work.root, _opening(self._work.source))
 
-    def forget(self) -> None:
-        """Remove the file."""
+    def remove_listing(self) -> None:
+        """Remove the listing file."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
 
 @contextmanager
-def spooled(work: IngestShard) -> Iterator[SpooledIngest]:
-    """The work, fit to be sent with every shard, within the block. Raises DiskFull."""
-    shared = SpooledIngest(work)
+def shared_with_workers(work: IngestShard) -> Iterator[SharedIngest]:
+    """Yield the work in a form that is cheap to send with every shard; raises DiskFull."""
+    shared = SharedIngest(work)
     try:
         yield shared
     finally:
-        shared.forget()
+        shared.remove_listing()
 
 
 def _write(work: IngestShard) -> Path:
@@ -71,7 +71,7 @@ def _write(work: IngestShard) -> Path:
 
 
 def _opening(source: FrameSource) -> Opening:
-    """The call that gives the source again; one that does not pickle to a call is sent whole."""
+    """The call that opens the source again; a source that pickles otherwise is sent whole."""
     reduced = source.__reduce__()
     if isinstance(reduced, tuple) and len(reduced) == 2:
         return reduced[0], reduced[1]
@@ -85,21 +85,21 @@ def _whole(source: FrameSource) -> FrameSource:
 def _make(
     path: Path, root: Path, opening: Opening, shard: Shard, on_rows: OnRows = ignore_rows
 ) -> ShardReport:
-    return _once(path, root, opening)(shard, on_rows)
+    return _opened(path, root, opening)(shard, on_rows)
 
 
-_in_hand: dict[Path, IngestShard] = {}  # of this process, the latest only
+_latest: dict[Path, IngestShard] = {}  # of this process, by listing file; one at a time
 
 
-def _once(path: Path, root: Path, opening: Opening) -> IngestShard:
-    if path not in _in_hand:
+def _opened(path: Path, root: Path, opening: Opening) -> IngestShard:
+    if path not in _latest:
         listing = Listing.model_validate_json(path.read_bytes())
         open_source, arguments = opening
-        _in_hand.clear()
-        _in_hand[path] = IngestShard(
+        _latest.clear()
+        _latest[path] = IngestShard(
             root=root,
             source=open_source(*arguments),
             refs={ref.frame_id: ref for ref in listing.refs},
             plan={shard.number: shard for shard in listing.shards},
         )
-    return _in_hand[path]
+    return _latest[path]

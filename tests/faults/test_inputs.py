@@ -21,7 +21,7 @@ from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
 from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.datasets.world.export.writer import write_world
-from nightrain.pipelines.ingest.job import ingest
+from nightrain.pipelines.ingest.job import ingest_frames
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import all_rows
@@ -57,7 +57,7 @@ def good_rows(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
 def read(world: Path, out: Path) -> None:
     stop = Stop()
     source = NuScenesSource(NuScenesConfig(root=world, version=VERSION))
-    ingest(out, source, source.select("all"), {}, executor=SerialExecutor(stop), stop=stop)
+    ingest_frames(out, source, source.select("all"), {}, executor=SerialExecutor(stop), stop=stop)
 
 
 # Damage to a file. Each takes the path and a random source, and leaves the file wrong.

@@ -31,16 +31,16 @@ def test_a_stage_that_was_stopped_ends_the_run(tmp_path: Path) -> None:
     stages = Recorded(generate_variants=SimpleNamespace(stopped=True, failed=["x"]))
     report = clear_to_table(DemoJob(out=tmp_path / "o"), stages)
     assert report.stopped and report.table is None
-    assert stages.names == ["render-world", "ingest-world", "generate-variants"]
+    assert stages.names == ["render-world", "ingest-frames", "generate-variants"]
 
 
 def test_failed_shards_end_the_run_before_anything_learns_from_the_rest(tmp_path: Path) -> None:
-    stages = Recorded(ingest_world=SimpleNamespace(stopped=False, failed=["frames/00000: broken"]))
+    stages = Recorded(ingest_frames=SimpleNamespace(stopped=False, failed=["frames/00000: broken"]))
     with pytest.raises(
-        NightrainError, match=r"ingest-world: 1 shards failed\. frames/00000: broken"
+        NightrainError, match=r"ingest-frames: 1 shards failed\. frames/00000: broken"
     ):
         clear_to_table(DemoJob(out=tmp_path / "o"), stages)
-    assert stages.names == ["render-world", "ingest-world"]
+    assert stages.names == ["render-world", "ingest-frames"]
 
 
 def test_a_folder_of_another_job_is_refused(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.presets import world_depth
 from nightrain.pipelines.depth.evaluation_folder import ERROR_MAPS_FILE, evaluate_into
 from nightrain.pipelines.depth.train_job import TrainJob, train_network
-from nightrain.pipelines.ingest.job import ingest
+from nightrain.pipelines.ingest.job import ingest_frames
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.paths import REAL_DATA
@@ -101,7 +101,7 @@ def test_kitti_is_learned_by_heart(tmp_path: Path) -> None:
 def read(folder: Path, source: FrameSource, *, split: str, num_frames: int) -> None:
     stop = Stop()
     refs, executor = source.select(split), SerialExecutor(stop)
-    report = ingest(folder / "dataset", source, refs, {}, executor=executor, stop=stop)
+    report = ingest_frames(folder / "dataset", source, refs, {}, executor=executor, stop=stop)
     assert report.num_rows == num_frames and not report.num_quarantined
     assert {ref.split for ref in refs} == {"train"}
 

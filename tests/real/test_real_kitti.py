@@ -14,7 +14,7 @@ from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.kitti.config import KittiConfig
 from nightrain.datasets.sources.kitti.source import KittiSource
 from nightrain.pipelines.generate.job import GenerateJob, generate
-from nightrain.pipelines.ingest.job import ingest
+from nightrain.pipelines.ingest.job import ingest_frames
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.paths import REAL_DATA
@@ -104,7 +104,7 @@ def test_real_frames_pass_through_ingest_generate_and_verify(tmp_path: Path) -> 
     source, stop = KittiSource(KittiConfig(root=KITTI)), Stop()
     refs = source.select("all")[:4]  # two with a scan, two without
     executor = SerialExecutor(stop)
-    report = ingest(tmp_path, source, refs, {}, executor=executor, stop=stop)
+    report = ingest_frames(tmp_path, source, refs, {}, executor=executor, stop=stop)
     assert report.num_rows == 4 and report.num_quarantined == 0
     report = generate(GenerateJob(dataset=tmp_path), executor=executor, stop=stop)
     quarantined = {reason for t in report.tables.values() for reason in t.quarantined}

@@ -12,7 +12,7 @@ from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
 from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.pipelines.generate.job import GenerateJob, generate
-from nightrain.pipelines.ingest.job import ingest
+from nightrain.pipelines.ingest.job import ingest_frames
 from nightrain.pipelines.inspect.stats import mean_luminance
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
@@ -30,7 +30,7 @@ pytestmark = [
 def test_six_cameras_give_24_variants(tmp_path: Path) -> None:
     source, stop = NuScenesSource(NuScenesConfig(root=KEYFRAME, version="v1.0-mini")), Stop()
     executor = SerialExecutor(stop)
-    ingest(tmp_path, source, source.select("all"), {}, executor=executor, stop=stop)
+    ingest_frames(tmp_path, source, source.select("all"), {}, executor=executor, stop=stop)
     report = generate(GenerateJob(dataset=tmp_path), executor=executor, stop=stop)
     assert report.num_rows == 24 and report.num_quarantined == 0 and verify(tmp_path).accepted
 

@@ -18,7 +18,7 @@ from nightrain.datasets.sources.robotcar.camera import T_ego_vehicle, read_camer
 from nightrain.datasets.sources.robotcar.config import RobotCarConfig
 from nightrain.datasets.sources.robotcar.source import RobotCarSource
 from nightrain.pipelines.generate.job import GenerateJob, generate
-from nightrain.pipelines.ingest.job import ingest
+from nightrain.pipelines.ingest.job import ingest_frames
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.paths import REAL_DATA
@@ -83,7 +83,7 @@ def test_the_still_goes_through_ingest_generate_and_verify(tmp_path: Path) -> No
     """Without a laser there is no depth: quarantined, or made on the guess of a flat road."""
     source, stop = RobotCarSource(RobotCarConfig(root=ROOT, sdk=ROOT / "sdk")), Stop()
     executor = SerialExecutor(stop)
-    ingest(tmp_path, source, source.select("all"), {}, executor=executor, stop=stop)
+    ingest_frames(tmp_path, source, source.select("all"), {}, executor=executor, stop=stop)
     report = generate(GenerateJob(dataset=tmp_path), executor=executor, stop=stop)
     (row,) = all_rows(tmp_path, FRAMES).values()
     assert decode_jpeg(row["image"]["bytes"]).shape == (768, 1280, 3)

@@ -8,7 +8,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import FRAMES
 from nightrain.datasets.sources.base import SourceConfig
 from nightrain.datasets.sources.registry import SOURCES
-from nightrain.pipelines.ingest.job import ingest
+from nightrain.pipelines.ingest.job import ingest_frames
 from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import all_rows
@@ -57,7 +57,7 @@ def test_a_source_of_a_package_is_ingested(package: Path, num_workers: int) -> N
     source, stop = config.open(), Stop()
     executor = SerialExecutor(stop) if num_workers == 1 else ProcessExecutor(num_workers, stop)
     refs, out = source.select(config.default_split), package / "dataset"
-    report = ingest(out, source, refs, config.record(), executor=executor, stop=stop)
+    report = ingest_frames(out, source, refs, config.record(), executor=executor, stop=stop)
     assert report.num_rows == len(all_rows(out, FRAMES)) == 4 and not report.unplaced
     assert config.record() == {"neighbours": "true", "num_frames": "4"}
 

@@ -14,7 +14,7 @@ from nightrain.datasets.sources.robotcar.config import RobotCarConfig
 from nightrain.datasets.sources.robotcar.source import RobotCarSource
 from nightrain.datasets.world.export.robotcar_drive import DAY, NIGHT, export_robotcar
 from nightrain.pipelines.generate.job import GenerateJob, generate
-from nightrain.pipelines.ingest.job import ingest
+from nightrain.pipelines.ingest.job import ingest_frames
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import all_rows
@@ -32,7 +32,7 @@ def test_the_world_is_read_as_robotcar(tmp_path: Path) -> None:
 
     stop = Stop()
     executor = SerialExecutor(stop)
-    ingest(dataset, source, [train], {}, executor=executor, stop=stop)
+    ingest_frames(dataset, source, [train], {}, executor=executor, stop=stop)
     report = generate(GenerateJob(dataset=dataset), executor=executor, stop=stop)
     assert report.num_rows == 4 and report.num_quarantined == 0 and verify(dataset).accepted
     (row,) = all_rows(dataset, FRAMES).values()

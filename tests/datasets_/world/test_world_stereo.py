@@ -16,7 +16,7 @@ from nightrain.datasets.world.export import truth
 from nightrain.datasets.world.export.plan import SceneSpec
 from nightrain.datasets.world.export.writer import VERSION, write_world
 from nightrain.datasets.world.sensors.rig import STEREO_BASELINE_M
-from nightrain.pipelines.ingest.job import ingest
+from nightrain.pipelines.ingest.job import ingest_frames
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 
@@ -93,7 +93,7 @@ def test_a_frame_keeps_its_partner_as_a_row_and_in_a_shard(
     source = NuScenesSource(NuScenesConfig(root=shared_world, version=VERSION))
     refs = source.select("all")
     frame = source.load(refs[0])
-    ingest(tmp_path, source, refs, {}, executor=SerialExecutor(Stop()), stop=Stop())
+    ingest_frames(tmp_path, source, refs, {}, executor=SerialExecutor(Stop()), stop=Stop())
     manifest = Manifest(tmp_path)
     stored = [r for e in manifest.entries("frames") for r in manifest.reader(e.rows).rows()]
     row = next(r for r in stored if r["frame_id"] == frame.frame_id)

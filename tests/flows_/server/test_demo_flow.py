@@ -76,7 +76,7 @@ def test_one_command_goes_from_an_empty_folder_to_a_table(
 
     stages = [
         "render-world",
-        "ingest-world",
+        "ingest-frames",
         "generate-variants",
         "train-teacher",
         "label-depth",

@@ -30,7 +30,7 @@ from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSetti
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.generate.replay import psnr_db, replay
-from nightrain.pipelines.ingest.job import ingest
+from nightrain.pipelines.ingest.job import ingest_frames
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.run import RunReport
@@ -311,7 +311,7 @@ def test_six_real_cameras_with_completed_depth_as_control(tmp_path: Path) -> Non
     source, stop = NuScenesSource(NuScenesConfig(root=REAL, version="v1.0-mini")), Stop()
     root = tmp_path / "dataset"
     executor = SerialExecutor(stop)
-    ingest(root, source, source.select("all"), {}, executor=executor, stop=stop)
+    ingest_frames(root, source, source.select("all"), {}, executor=executor, stop=stop)
     pool = tmp_path / "styles/night"
     pool.mkdir(parents=True)
     from nightrain.datasets.io.images import encode_jpeg

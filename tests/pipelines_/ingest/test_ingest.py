@@ -18,7 +18,7 @@ from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.rows import frame_from_row
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.ingest.ingest_shard import plan_ingest
-from nightrain.pipelines.ingest.job import ingest
+from nightrain.pipelines.ingest.job import ingest_frames
 from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
@@ -33,7 +33,7 @@ def run_ingest(
     allow_shared_logs: bool = False,
 ) -> RunReport:
     stop = Stop()
-    return ingest(
+    return ingest_frames(
         root,
         source,
         source.select("all"),
@@ -196,7 +196,7 @@ def test_workers_read_the_same_rows_and_open_the_source_once(tmp_path: Path) -> 
     root, stop, refs = tmp_path / "parallel", Stop(), source.select("all")
     plan_ingest(root, source, refs, {}, frames_per_shard=4)  # ten shards
     executor = ProcessExecutor(2, stop)
-    report = ingest(root, source, refs, {}, executor=executor, stop=stop)
+    report = ingest_frames(root, source, refs, {}, executor=executor, stop=stop)
     assert report.num_rows == 38 and report.tables[FRAMES].num_shards == 10
     assert [f.source_id for f in report.bad_frames] == ["3", "30"]
     assert all_rows(root, FRAMES) == all_rows(tmp_path / "serial", FRAMES)
@@ -208,7 +208,7 @@ def test_workers_read_the_same_rows_and_open_the_source_once(tmp_path: Path) -> 
 def test_a_source_that_a_worker_cannot_open_fails_its_shards_and_no_more(tmp_path: Path) -> None:
     source, stop = Counting(4, opened=tmp_path / "no folder" / "opened"), Stop()
     executor, root = ProcessExecutor(1, stop), tmp_path / "out"
-    report = ingest(root, source, source.select("all"), {}, executor=executor, stop=stop)
+    report = ingest_frames(root, source, source.select("all"), {}, executor=executor, stop=stop)
     assert report.num_rows == 0 and "FileNotFoundError" in report.failed[0]
     assert run_ingest(root, source).num_rows == 4
 
@@ -246,4 +246,4 @@ SLOW = Slow(60)
 def at_once(root: Path) -> None:
     stop = Stop()
     executor = ProcessExecutor(2, stop)
-    ingest(root, SLOW, SLOW.select("all"), {}, executor=executor, stop=stop)
+    ingest_frames(root, SLOW, SLOW.select("all"), {}, executor=executor, stop=stop)
