@@ -8,14 +8,11 @@ A package offers a class through an entry point, whose name is the one that reci
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
-from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.registry import Registry
+from nightrain.datasets.plugins import PluginGroup
 
 
 class PluginSettings(BaseModel):
@@ -51,40 +48,8 @@ def build_once(settings: PluginSettings) -> Any:
     return _built[key]
 
 
-@dataclass(frozen=True)
-class PluginGroup(Generic[T]):
-    """One kind of plugin: its entry-point group, base class and built-in classes.
-
-    A class is imported when a recipe names it. A built-in name takes precedence over an entry
-    point of the same name.
-    """
-
-    group: str  # "nightrain.engines"
-    kind: str  # "engine", for error messages
-    base: type[T]
-    built_in: Mapping[str, str]  # name to "package.module:Class"
-
-    def names(self) -> list[str]:
-        """Return the names of all plugins, built in and installed, sorted."""
-        return sorted({*self.built_in, *(point.name for point in entry_points(group=self.group))})
-
-    def load(self, name: str) -> type[T]:
-        """Import the class of a name.
-
-        Raises InvalidRequest for a name that is not installed, a module that cannot be imported
-        and a class that does not derive from the base.
-        """
-        base = f"{self.base.__module__}:{self.base.__name__}"
-        registry = Registry(self.kind, base, self.built_in)
-        if name in self.built_in:
-            return registry.load(name)
-        for point in entry_points(group=self.group, name=name):
-            return registry.load(f"{point.module}:{point.attr}")
-        raise InvalidRequest(
-            f"There is no {self.kind} {name!r}. Installed: {', '.join(self.names()) or 'none'}. "
-            f"Name one of these, or install the package that provides {name!r} (entry-point group "
-            f"{self.group!r})."
-        )
+class SettingsGroup(PluginGroup[T]):
+    """One kind of plugin whose classes are settings in a recipe."""
 
     def parse(self, value: Any) -> T:
         """Validate settings: an instance, a mapping with a `name`, or a bare name.

@@ -7,6 +7,7 @@ of an installed package in the group "nightrain.sources", which names the config
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -60,7 +61,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(split_at_commas)]  # "a,b" or
 ALL: tuple[str, ...] = ("all",)
 
 
-class SourceConfig(BaseModel, ABC):
+class SourceConfig(BaseModel):
     """Options of a source. Each field is an option of `nightrain ingest NAME`.
 
     `json_schema_extra` follows the command line's convention: {"cli": "argument"} is positional,
@@ -68,6 +69,7 @@ class SourceConfig(BaseModel, ABC):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    source: ClassVar[str]  # FrameSource that `open` constructs: "package.module:Class"
     summary: ClassVar[str]  # one sentence, the help of the command
     split_help: ClassVar[str] = "train, val, test, or all, unfiltered"
     not_recorded: ClassVar[frozenset[str]] = frozenset({"root", "skip_bad"})
@@ -80,9 +82,9 @@ class SourceConfig(BaseModel, ABC):
         default=False, description="Report damaged or absent frames and succeed with the rest"
     )
 
-    @abstractmethod
     def open(self) -> FrameSource:
-        """Open the source; raises BrokenSource, InvalidRequest."""
+        """Import the source's class and open it; raises BrokenSource."""
+        return resolve_name(self.source)(self)
 
     @property
     def default_split(self) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, SerializeAsAny
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.registry import Registry
+from nightrain.datasets.registry import Registry
 from nightrain.depthmodel.roles.role import Role
 
 ROLES = Registry(

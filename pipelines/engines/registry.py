@@ -2,9 +2,9 @@
 
 from nightrain.pipelines.engines.base import Engine
 from nightrain.pipelines.engines.engine_settings import EngineSettings
-from nightrain.pipelines.plugins import PluginGroup, build_once
+from nightrain.pipelines.plugins import SettingsGroup, build_once
 
-ENGINES = PluginGroup(
+ENGINES = SettingsGroup(
     group="nightrain.engines",
     kind="engine",
     base=EngineSettings,

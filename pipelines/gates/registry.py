@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from nightrain.pipelines.gates.base import Gate, GateSettings
-from nightrain.pipelines.plugins import PluginGroup, build_once
+from nightrain.pipelines.plugins import SettingsGroup, build_once
 
-GATES = PluginGroup(group="nightrain.gates", kind="gate", base=GateSettings, built_in={})
+GATES = SettingsGroup(group="nightrain.gates", kind="gate", base=GateSettings, built_in={})
 
 
 def load_gates(settings: Iterable[GateSettings]) -> dict[str, Gate]:

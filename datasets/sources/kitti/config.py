@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from nightrain.datasets.sources.base import FrameSource, SourceConfig, split_at_commas
+from nightrain.datasets.sources.base import SourceConfig, split_at_commas
 
 CameraName = Literal["image_00", "image_01", "image_02", "image_03"]
 Layout = Literal["raw", "depth"]
@@ -15,6 +15,7 @@ GroundTruth = Literal["velodyne", "improved"]
 class KittiConfig(SourceConfig):
     """Options of KITTI's raw drives or of the layout of its depth benchmark."""
 
+    source: ClassVar[str] = "nightrain.datasets.sources.kitti.source:KittiSource"
     summary: ClassVar[str] = "Read KITTI: raw drives, or the layout of its depth benchmark."
     split_help: ClassVar[str] = (
         "train, val, test or all (default: train with --split-files, all without)"
@@ -38,9 +39,3 @@ class KittiConfig(SourceConfig):
     def default_split(self) -> str:
         """The listed train frames with split files, else every frame."""
         return "train" if self.split_files else "all"
-
-    def open(self) -> FrameSource:
-        """Open a KittiSource; raises BrokenSource."""
-        from nightrain.datasets.sources.kitti.source import KittiSource
-
-        return KittiSource(self)

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from nightrain.datasets.sources.base import ALL, FrameSource, Names, SourceConfig
+from nightrain.datasets.sources.base import ALL, Names, SourceConfig
 
 WORLD_VERSION = "v1.0-world"
 
@@ -12,6 +12,7 @@ WORLD_VERSION = "v1.0-world"
 class NuScenesConfig(SourceConfig):
     """Options of a version folder in nuScenes' layout."""
 
+    source: ClassVar[str] = "nightrain.datasets.sources.nuscenes.source:NuScenesSource"
     summary: ClassVar[str] = "Read nuScenes, or anything else in its layout."
     split_help: ClassVar[str] = "train and val by md4all's rules, test, or all, unfiltered"
 
@@ -26,12 +27,6 @@ class NuScenesConfig(SourceConfig):
     def default_split(self) -> str:
         """md4all's train frames."""
         return "train"
-
-    def open(self) -> FrameSource:
-        """Open a NuScenesSource; raises BrokenSource."""
-        from nightrain.datasets.sources.nuscenes.source import NuScenesSource
-
-        return NuScenesSource(self)
 
 
 class WorldConfig(NuScenesConfig):

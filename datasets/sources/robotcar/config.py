@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
-from nightrain.datasets.sources.base import ALL, FrameSource, Names, SourceConfig
+from nightrain.datasets.sources.base import ALL, Names, SourceConfig
 
 CameraName = Literal[
     "stereo/left", "stereo/centre", "stereo/right", "mono_left", "mono_right", "mono_rear"
@@ -17,6 +17,7 @@ TrainFilter = Literal["md4all", "static", "none"]
 class RobotCarConfig(SourceConfig):
     """Options of traverse folders and the SDK's folder with calibration and tags."""
 
+    source: ClassVar[str] = "nightrain.datasets.sources.robotcar.source:RobotCarSource"
     summary: ClassVar[str] = "Read Oxford RobotCar."
     split_help: ClassVar[str] = (
         "train (md4all's filter), val, test or all (default: train with --splits, all without)"
@@ -63,9 +64,3 @@ class RobotCarConfig(SourceConfig):
     def for_dataset(self, dataset: Path) -> Self:
         """Return the config with measured brightness kept in the dataset's folder."""
         return self.model_copy(update={"cache": dataset / "_brightness"})
-
-    def open(self) -> FrameSource:
-        """Open a RobotCarSource; raises BrokenSource."""
-        from nightrain.datasets.sources.robotcar.source import RobotCarSource
-
-        return RobotCarSource(self)

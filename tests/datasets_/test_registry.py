@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.registry import Registry, is_reference
+from nightrain.datasets.registry import Registry, is_reference
 from support.paths import ROOT
 
 
@@ -80,5 +80,5 @@ def test_what_is_refused_says_what_was_found_and_what_is_offered(
 
 
 def test_the_registry_loads_no_torch() -> None:
-    code = "import sys, nightrain.depthmodel.registry; assert 'torch' not in sys.modules"
+    code = "import sys, nightrain.datasets.registry; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
