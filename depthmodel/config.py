@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+from nightrain.depthmodel.registry import Registry, is_reference
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -22,7 +23,6 @@ from pydantic import (
 )
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.registry import Registry, is_reference
 from nightrain.depthmodel.weights import Weights
 
 Kind = Literal["dinov2", "swin", "resnet", "convnext"]

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from torch import Tensor
-
 from nightrain.depthmodel.registry import Registry
+from torch import Tensor
 
 Side = Literal["previous", "next"]
 Batch = Mapping[str, Tensor]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from nightrain.depthmodel.registry import is_reference
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -28,7 +29,6 @@ from transformers.utils import logging
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import ENCODERS, EncoderConfig, Normalisation
-from nightrain.depthmodel.registry import is_reference
 from nightrain.depthmodel.weights import resolve
 
 # Numbers of the published models (their config.json on the hub); "mini" and "micro" are ours, for

@@ -73,7 +73,11 @@ def test_built_in_and_installed_sources_are_offered(package: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "found", "what_to_do"),
     [
-        ("cityscapes", "no source 'cityscapes'. Installed: absent, grid, kitti", "Name one of these"),
+        (
+            "cityscapes",
+            "no source 'cityscapes'. Installed: absent, grid, kitti",
+            "Name one of these",
+        ),
         ("absent", "grid_source_absent cannot be imported", "Install its package"),
         ("not-a-config", "not a subclass of .*SourceConfig", "derive it from that class"),
     ],
