@@ -12,6 +12,7 @@ import pytest
 from support.synthetic import SyntheticSource
 from support.waiting import DEADLINE_S
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; several processes run
 TESTS = Path(__file__).parent
 ON_SERVER = "tests/flows_/server/"
 # Processes that tests start import tests/support and the test file itself as this one does.

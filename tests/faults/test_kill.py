@@ -17,13 +17,14 @@ from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
+from support.waiting import DEADLINE_S, wait_until
 
 NUM_FRAMES, FRAMES_PER_SHARD = 48, 6
 RECIPE = """
 name: kill
 engine: weather
 depth: exact
-size: [640, 384]
+size: [320, 192]
 batch_size: 2
 conditions:
   night: {lowest: 0.2, highest: 0.8}
@@ -82,14 +83,17 @@ def assert_complete(root: Path, expected: dict, num_variants: int = NUM_VARIANTS
 
 
 @pytest.mark.slow
-def test_twenty_sigkills(tmp_path: Path, frames: Path, uninterrupted: dict) -> None:
+@pytest.mark.parametrize("num_kills", [5, pytest.param(20, marks=pytest.mark.campaign)])
+def test_sigkills_lose_nothing(
+    tmp_path: Path, frames: Path, uninterrupted: dict, num_kills: int
+) -> None:
     """Each run is killed at a random moment of its work and followed by the same command.
 
-    Where the work is done before the twentieth kill, it begins again on a fresh copy.
+    Where the work is done before the last kill, it begins again on a fresh copy.
     """
     rng, root, visible, kills = random.Random(0), tmp_path / "0", 0, 0
     shutil.copytree(frames / "dataset", root)
-    while kills < 20:
+    while kills < num_kills:
         process = start(root, frames)
         if begins_to_work(process, root):
             time.sleep(rng.uniform(0.0, 0.4))
@@ -121,7 +125,7 @@ def begins_to_work(process: subprocess.Popen, root: Path) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_processes", [2, 4])
+@pytest.mark.parametrize("num_processes", [4, pytest.param(2, marks=pytest.mark.campaign)])
 def test_processes_that_generate_the_same_plan_at_once(
     dataset: Path, frames: Path, uninterrupted: dict, num_processes: int
 ) -> None:
@@ -136,7 +140,7 @@ def test_a_process_takes_over_from_one_that_was_killed(
 ) -> None:
     """The survivor waits for the other's shard and makes it once its owner is dead."""
     processes = [start(dataset, frames), start(dataset, frames)]
-    wait_for_a_claim(dataset, at_least=2)
+    wait_for_a_lease(dataset, at_least=2)
     processes[0].kill()
     processes[0].wait()
     assert processes[1].wait() == 0
@@ -149,9 +153,9 @@ def test_sigterm_ends_in_order(
     dataset: Path, frames: Path, uninterrupted: dict, options: list[str]
 ) -> None:
     process = start(dataset, frames, *options)
-    wait_for_a_claim(dataset)
+    wait_for_a_lease(dataset)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    assert process.wait(DEADLINE_S) == 128 + signal.SIGTERM
     assert not list((dataset / "_tmp").glob("*")) and not list((dataset / "_leases").glob("*"))
     assert verify(dataset).accepted
     assert start(dataset, frames).wait() == 0
@@ -161,7 +165,7 @@ def test_sigterm_ends_in_order(
 @pytest.mark.slow
 def test_a_killed_parent_leaves_no_worker_behind(dataset: Path, frames: Path) -> None:
     process = start(dataset, frames, "--workers", "2")
-    wait_for_a_claim(dataset)
+    wait_for_a_lease(dataset)
     workers = children(process.pid)
     assert len(workers) >= 2
     process.kill()
@@ -170,6 +174,7 @@ def test_a_killed_parent_leaves_no_worker_behind(dataset: Path, frames: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.campaign  # the next test is its short form
 def test_a_killed_flow_leaves_no_server_behind(
     dataset: Path, frames: Path, uninterrupted: dict, tmp_path: Path
 ) -> None:
@@ -197,7 +202,7 @@ def kill_a_flow_at_work(root: Path, recipe_folder: Path, prefect_home: Path) -> 
     """SIGKILL a flow run that holds a shard, and see its temporary server go."""
     environment = {"PREFECT_HOME": str(prefect_home)}
     process = start(root, recipe_folder, "--runner", "prefect", environment=environment)
-    wait_for_a_claim(root, seconds=120)
+    wait_for_a_lease(root)
     servers = [pid for pid in children(process.pid) if "-m uvicorn" in command_of(pid)]
     assert servers
     process.kill()
@@ -232,10 +237,7 @@ def test_a_full_disk_is_exit_code_4_and_the_same_command_goes_on(
 
 
 def wait_until_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 20
-    while alive := [pid for pid in pids if command_of(pid)]:
-        assert time.monotonic() < deadline, f"still there: {alive}"
-        time.sleep(0.1)
+    wait_until(lambda: not any(command_of(pid) for pid in pids), f"the end of {pids}")
 
 
 def command_of(pid: int) -> str:
@@ -246,11 +248,9 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def wait_for_a_claim(root: Path, at_least: int = 1, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while len(list((root / "_leases").glob("*.lease"))) < at_least:
-        assert time.monotonic() < deadline, "no work began"
-        time.sleep(0.005)
+def wait_for_a_lease(root: Path, at_least: int = 1) -> None:
+    leases = root / "_leases"
+    wait_until(lambda: len(list(leases.glob("*.lease"))) >= at_least, "work on a shard")
 
 
 def children(pid: int) -> list[int]:

@@ -1,16 +1,10 @@
-"""Training runs of a few thousand weights on ten small frames, a few milliseconds a step.
+"""Training runs of a few thousand weights on ten small frames, a few milliseconds a step."""
 
-python -m support.tiny_training DATASET RUN    # the teacher, for tests that kill it
-"""
-
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
 
-from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.config import PoseConfig
 from nightrain.depthmodel.losses.mixtures import StudentLoss
@@ -93,15 +87,3 @@ def outcome(run: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         tensors |= {f"{file.parent.name}.{k}": t for k, t in load_file(file).items()}
     lines = [{k: v for k, v in m.items() if k != "samples_per_s"} for m in read_metrics(run)]
     return tensors | {"step": last.step}, lines
-
-
-if __name__ == "__main__":
-    try:
-        train_tiny(
-            video_teacher(num_steps=30),
-            Path(sys.argv[1]),
-            Path(sys.argv[2]),
-            on_step=lambda _done, _total: time.sleep(0.05),
-        )
-    except InvalidRequest as error:
-        sys.exit(str(error))

@@ -3,9 +3,8 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from nightrain.depthmodel.training.checkpoint import checkpoints
 from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.metrics_log import read_metrics
+from support.processes import start
 from support.tiny_depth_models import tiny_config
 from support.tiny_training import (
     SIZE,
@@ -22,23 +22,24 @@ from support.tiny_training import (
     train_tiny,
     video_teacher,
 )
+from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = [pytest.mark.slow]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
-def start(dataset: Path, run: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "support.tiny_training", str(dataset), str(run)]
-    return subprocess.Popen(command, env=ENVIRONMENT)
+def train_slowly(dataset: Path, run: Path) -> None:
+    config = video_teacher(num_steps=30)
+    train_tiny(config, dataset, run, on_step=lambda _done, _total: time.sleep(0.05))
 
 
-def wait_for_line(run: Path, step: int, process: subprocess.Popen) -> None:
+def wait_for_line(run: Path, step: int, process: BaseProcess) -> None:
     """Until the log names a step; metrics of the steps after the last checkpoint are lost."""
-    give_up = time.monotonic() + 100
-    while not any(line["step"] >= step for line in read_metrics(run)):
-        assert process.poll() is None
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+
+    def is_there() -> bool:
+        assert process.is_alive()
+        return any(line["step"] >= step for line in read_metrics(run))
+
+    wait_until(is_there, f"step {step} in the log")
 
 
 def test_sigkill_loses_nothing_that_a_checkpoint_held(tmp_path: Path) -> None:
@@ -47,10 +48,11 @@ def test_sigkill_loses_nothing_that_a_checkpoint_held(tmp_path: Path) -> None:
     config = video_teacher(num_steps=30)
     assert train_tiny(config, dataset, whole).status == "finished"
     for step in (6, 18):
-        process = start(dataset, run)
+        process = start(train_slowly, dataset, run)
         wait_for_line(run, step, process)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         assert checkpoints(run / "checkpoints") and not (run / "model").exists()
     assert (run / "_leases/run.lease").exists()  # the dead one's, which keeps nobody out
     assert train_tiny(config, dataset, run).status == "finished"
@@ -66,20 +68,18 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
-TWO = """
-import os, sys
-from pathlib import Path
-from test_train_processes import even_config
-from support.tiny_training import train_tiny
+def train_as_a_rank(dataset: Path, run: Path, said: Path) -> None:
+    """Train to a stop and then to the end, and note the reports; rank 0 stops after 3 steps."""
+    seen: list[int] = []
 
-dataset, run = map(Path, sys.argv[1:])
-seen = []
-def stopped():  # one of the two is asked to stop after three steps
-    seen.append(1)
-    return os.environ["RANK"] == "0" and len(seen) > 3
-for stop in (stopped, lambda: False):
-    print(train_tiny(even_config(2), dataset, run, stopped=stop).line)
-"""
+    def stopped() -> bool:
+        seen.append(1)
+        return os.environ["RANK"] == "0" and len(seen) > 3
+
+    for stop in (stopped, lambda: False):
+        report = train_tiny(even_config(2), dataset, run, stopped=stop)
+        with said.open("a") as file:
+            file.write(f"{report.line}\n")
 
 
 def even_config(batch_size: int) -> TrainConfig:
@@ -98,22 +98,16 @@ def even_config(batch_size: int) -> TrainConfig:
 
 def run_two(dataset: Path, run: Path) -> list[str]:
     """Two processes of one run; gives what each of them said."""
-    port, processes = free_port(), []
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    said, processes = [], []
     for rank in ("0", "1"):
-        ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}
-        environment = ENVIRONMENT | ranks | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-c", TWO, str(dataset), str(run)],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    ended = [process.communicate(timeout=200) for process in processes]
-    assert [p.returncode for p in processes] == [0, 0], "\n".join(err[-2000:] for _, err in ended)
-    return [out for out, _ in ended]
+        said.append(run.with_name(f"said-{rank}.txt"))
+        environment = together | {"RANK": rank, "LOCAL_RANK": rank}
+        processes.append(start(train_as_a_rank, dataset, run, said[-1], environment=environment))
+    for process in processes:
+        process.join(DEADLINE_S)
+    assert [process.exitcode for process in processes] == [0, 0]
+    return [path.read_text() for path in said]
 
 
 def test_two_processes_learn_what_one_learns_from_the_doubled_batch(tmp_path: Path) -> None:
