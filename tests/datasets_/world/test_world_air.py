@@ -1,5 +1,6 @@
 """What moves, falls and hangs in the air: motion blur, streaks, drops on the lens, LiDAR echoes."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from nightrain.datasets.world.shapes.raycast import Hits
 SIZE = (112, 64)
 
 
+@functools.cache
 def _scene(condition: Condition, seed: int = 8) -> Scene:
     return draw_scene(np.random.default_rng(seed), 3.0, condition)
 

@@ -9,7 +9,7 @@ from nuscenes.nuscenes import NuScenes
 from pyquaternion import Quaternion
 
 from nightrain.datasets.io.images import decode_depth_png
-from nightrain.datasets.world.export.writer import VERSION, write_world
+from nightrain.datasets.world.export.writer import VERSION
 from nightrain.datasets.world.scene.layout import draw_scene
 from nightrain.datasets.world.scene.scene import Scene
 from nightrain.datasets.world.sensors.camera import Picture, View, render
@@ -18,15 +18,12 @@ from nightrain.datasets.world.shapes.mesh import grid
 from nightrain.datasets.world.shapes.raycast import Caster, Geometry, Hits
 from nightrain.datasets.world.shapes.solids import Shape, Solid, Surface, pack
 
-SIZE = (112, 64)
-SEED = 5
+SIZE = (112, 64)  # of the fixture two_scenes
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("worlds") / "world"
-    write_world(out, scenes=2, frames=2, seed=SEED, size=SIZE, truth=("depth",))
-    return out
+def world(two_scenes: Path) -> Path:
+    return two_scenes
 
 
 @pytest.fixture(scope="module")

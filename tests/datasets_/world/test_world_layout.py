@@ -25,15 +25,13 @@ from nightrain.datasets.world.street.places import draw_place
 from nightrain.datasets.world.street.street import STREET_Y_M
 from nightrain.datasets.world.street.street_map import MAP_PIXEL_M, road_png
 
-SIZE = (112, 64)
+SIZE = (112, 64)  # of the fixture two_scenes
 SEED = 5
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("worlds") / "world"
-    write_world(out, scenes=2, frames=2, seed=SEED, size=SIZE)
-    return out
+def world(two_scenes: Path) -> Path:
+    return two_scenes
 
 
 @pytest.fixture(scope="module")

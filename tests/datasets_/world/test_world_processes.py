@@ -52,7 +52,7 @@ def test_a_killed_process_is_a_clear_error(tmp_path: Path) -> None:
             os.kill(killed[0], signal.SIGKILL)
 
     with pytest.raises(NightrainError, match=r"ended from outside.*fewer processes"):
-        write(tmp_path / "w", 3, 2, kill)
+        write(tmp_path / "w", 2, 2, kill)
     assert_nothing_is_left(tmp_path)
 
 
@@ -61,7 +61,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "w", 3, 2, stop)
+        write(tmp_path / "w", 2, 2, stop)
     assert_nothing_is_left(tmp_path)
 
 
@@ -73,6 +73,6 @@ def test_what_fails_in_a_scene_names_the_scene(tmp_path: Path) -> None:
             path.write_text("a file where a folder must be")
 
     with pytest.raises(OSError, match="LIDAR_TOP") as caught:
-        write(tmp_path / "w", 3, 2, block)
+        write(tmp_path / "w", 2, 2, block)
     assert any("scene world-00" in note for note in caught.value.__notes__)
     assert_nothing_is_left(tmp_path)
