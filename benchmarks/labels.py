@@ -31,7 +31,11 @@ from nightrain.benchmarks.report import Figure, print_figures
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.loader import TrainingSet, make_loader
 from nightrain.depthmodel.config import DepthConfig, DptConfig, EncoderConfig
-from nightrain.depthmodel.evaluation.confidence import View, flip_confidence, photometric_confidence
+from nightrain.depthmodel.evaluation.confidence import (
+    SourceView,
+    flip_confidence,
+    photometric_confidence,
+)
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.roles.objective import SIDES, Batch
 from nightrain.depthmodel.roles.student import StudentObjective, StudentRole
@@ -116,7 +120,7 @@ def with_confidence(teacher: DepthModel, batch: Batch) -> Batch:
     confidence = []
     for i, (depth, mirrored) in enumerate(zip(depth_m.numpy(), mirrored_m.numpy(), strict=True)):
         views = [
-            View(
+            SourceView(
                 image=pictures[side][i],
                 intrinsics=geometry[f"{side}_intrinsics"][i],
                 T_view_camera=geometry[f"T_{side}_camera"][i],

@@ -33,7 +33,7 @@ NEAREST_M = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class SourceView:
     """Another picture of the same scene and where it was taken."""
 
     image: np.ndarray  # (H, W, 3) uint8
@@ -57,7 +57,7 @@ def photometric_confidence(
     image: np.ndarray,
     depth_m: np.ndarray,
     intrinsics: np.ndarray,
-    views: Sequence[View],
+    views: Sequence[SourceView],
     scale: float = 0.005,
 ) -> np.ndarray:
     """Confidence (H, W) float32 in [0, 1] from pictures beside this one (H, W, 3) uint8.
@@ -78,7 +78,7 @@ def photometric_confidence(
 
 
 def reprojection_error(
-    image: np.ndarray, depth_m: np.ndarray, intrinsics: np.ndarray, views: Sequence[View]
+    image: np.ndarray, depth_m: np.ndarray, intrinsics: np.ndarray, views: Sequence[SourceView]
 ) -> np.ndarray:
     """Photometric error (H, W) of the view that explains a pixel best; NaN where none shows it."""
     sources = [_brightness(view.image) for view in views]
@@ -90,7 +90,7 @@ def _least_error(
     depth_m: np.ndarray,
     intrinsics: np.ndarray,
     sources: Sequence[np.ndarray],
-    views: Sequence[View],
+    views: Sequence[SourceView],
 ) -> np.ndarray:
     least = np.full(depth_m.shape, np.inf, np.float32)
     for source, view in zip(sources, views, strict=True):
@@ -100,7 +100,7 @@ def _least_error(
 
 
 def _seen_in(
-    source: np.ndarray, depth_m: np.ndarray, intrinsics: np.ndarray, view: View
+    source: np.ndarray, depth_m: np.ndarray, intrinsics: np.ndarray, view: SourceView
 ) -> tuple[np.ndarray, np.ndarray]:
     """A view's brightness at the points of our pixels (H, W), and where the view shows them.
 

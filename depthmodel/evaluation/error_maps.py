@@ -85,13 +85,13 @@ def error_sheet(lines: Sequence[Sequence[Panel]]) -> np.ndarray:
 def telling_frames(evaluation: Evaluation, num_per_bucket: int = 2) -> list[str]:
     """Ids of frames worth a look: per condition the median one by abs_rel, the worst, and between.
 
-    Evenly spaced by rank from the median to the worst, in the main cap and first variant.
+    Evenly spaced by rank from the median to the worst, in the main cap and first scaling.
     """
     settings, chosen = evaluation.settings, []
     main = [
         i
         for i in evaluation.images
-        if i.cap_m == settings.caps_m[0] and i.variant == settings.variants[0]
+        if i.cap_m == settings.caps_m[0] and i.scaling == settings.scalings[0]
     ]
     for bucket in (b for b in BUCKETS if len(b.conditions) == 1):
         ranked = sorted(

@@ -91,7 +91,7 @@ def predict_maps(
 ) -> list[dict[bool, np.ndarray]]:
     """Predicted depth (H, W) in metres at the truth's size per frame, keyed by "flip-averaged".
 
-    Only what the settings' variants need is predicted. Where the network sees a crop, the depth
+    Only what the settings' scalings need is predicted. Where the network sees a crop, the depth
     outside it is 0. Raises BadPrediction, which names the frame.
     """
     if not frames:
@@ -99,7 +99,7 @@ def predict_maps(
     images = [_network_input(frame.image, settings) for frame in frames]
     predicted = _checked(predict(images), images, frames)
     maps = [{False: p} for p in predicted]
-    if any("_pp" in variant for variant in settings.variants):
+    if any(scaling.endswith("-flip") for scaling in settings.scalings):
         mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in images]
         flipped = _checked(predict(mirrored), mirrored, frames)
         for found, p, q in zip(maps, predicted, flipped, strict=True):
@@ -148,14 +148,14 @@ def _score(
     scored: list[ImageScore] = []
     skipped: list[SkippedImage] = []
     for cap_m in settings.caps_m:
-        for variant in settings.variants:
+        for scaling in settings.scalings:
             metrics = score_image(
-                maps["_pp" in variant],
+                maps[scaling.endswith("-flip")],
                 frame.truth_m,
                 min_depth_m=settings.min_depth_m,
                 max_depth_m=cap_m,
                 crop=crop,
-                median_scaled=variant.endswith("_gt"),
+                median_scaled=scaling.startswith("median"),
             )
             if metrics is None:
                 reason = f"no {settings.truth} depth from {settings.min_depth_m:g} to {cap_m:g} m"
@@ -168,7 +168,7 @@ def _score(
                     drive_id=frame.drive_id,
                     condition=frame.condition,
                     cap_m=cap_m,
-                    variant=variant,
+                    scaling=scaling,
                     metrics=metrics,
                 )
             )

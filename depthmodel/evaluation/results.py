@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.depthmodel.evaluation.metrics import METRICS, DepthMetrics
-from nightrain.depthmodel.evaluation.settings import BUCKETS, Bucket, EvaluationSettings, Variant
+from nightrain.depthmodel.evaluation.settings import BUCKETS, Bucket, EvaluationSettings, Scaling
 
 EVALUATION_FILE, IMAGES_FILE = "evaluation.json", "images.parquet"
 
@@ -26,14 +26,14 @@ class _Frozen(BaseModel):
 
 
 class ImageScore(_Frozen):
-    """Metrics of one image under one cap and variant."""
+    """Metrics of one image under one cap and scaling."""
 
     frame_id: str
     scene_id: str
     drive_id: str  # of which scenes are parts
     condition: Condition
     cap_m: float
-    variant: Variant
+    scaling: Scaling
     metrics: DepthMetrics
 
 
@@ -47,7 +47,7 @@ class SkippedImage(_Frozen):
     reason: str
 
 
-class Estimate(_Frozen):
+class MetricMean(_Frozen):
     """Mean over images, and its standard error by drive: None where there is but one drive."""
 
     mean: float
@@ -59,12 +59,12 @@ class Score(_Frozen):
 
     bucket: str
     cap_m: float
-    variant: Variant
+    scaling: Scaling
     num_images: int  # scored
     num_scenes: int  # of those
     num_drives: int
     num_skipped: int  # in the bucket, without valid truth
-    metrics: dict[str, Estimate] | None
+    metrics: dict[str, MetricMean] | None
 
 
 class Evaluation(_Frozen):
@@ -80,41 +80,41 @@ class Evaluation(_Frozen):
     skipped: tuple[SkippedImage, ...]
     images: tuple[ImageScore, ...] = Field(default=(), exclude=True, repr=False)
 
-    def score(self, bucket: str, cap_m: float | None = None, variant: Variant = "") -> Score:
+    def score(self, bucket: str, cap_m: float | None = None, scaling: Scaling = "metric") -> Score:
         """The score of a bucket, by default under the main cap; raises InvalidRequest."""
         cap_m = self.settings.caps_m[0] if cap_m is None else cap_m
         for score in self.scores:
-            if (score.bucket, score.cap_m, score.variant) == (bucket, cap_m, variant):
+            if (score.bucket, score.cap_m, score.scaling) == (bucket, cap_m, scaling):
                 return score
         raise InvalidRequest(
             f"the evaluation of {self.model!r} has no score of {bucket!r} within {cap_m:g} m in "
-            f"variant {variant!r}; it has caps {self.settings.caps_m} and variants "
-            f"{self.settings.variants}."
+            f"scaling {scaling!r}; it has caps {self.settings.caps_m} and scalings "
+            f"{self.settings.scalings}."
         )
 
 
 def summarise(
     settings: EvaluationSettings, images: Sequence[ImageScore], skipped: Sequence[SkippedImage]
 ) -> tuple[Score, ...]:
-    """Scores of all buckets, caps and variants, in this order."""
+    """Scores of all buckets, caps and scalings, in this order."""
     return tuple(
         _summary(
             bucket,
             cap_m,
-            variant,
-            [i for i in images if i.cap_m == cap_m and i.variant == variant],
+            scaling,
+            [i for i in images if i.cap_m == cap_m and i.scaling == scaling],
             [s for s in skipped if s.cap_m == cap_m],
         )
         for bucket in BUCKETS
         for cap_m in settings.caps_m
-        for variant in settings.variants
+        for scaling in settings.scalings
     )
 
 
 def _summary(
     bucket: Bucket,
     cap_m: float,
-    variant: Variant,
+    scaling: Scaling,
     images: Sequence[ImageScore],
     skipped: Sequence[SkippedImage],
 ) -> Score:
@@ -122,7 +122,7 @@ def _summary(
     drives = [i.drive_id for i in scored]
     values = np.array([i.metrics for i in scored], np.float64)  # (images, metrics)
     metrics = {
-        name: Estimate(
+        name: MetricMean(
             mean=float(values[:, k].mean()), standard_error=standard_error(values[:, k], drives)
         )
         for k, name in enumerate(METRICS)
@@ -131,7 +131,7 @@ def _summary(
     return Score(
         bucket=bucket.name,
         cap_m=cap_m,
-        variant=variant,
+        scaling=scaling,
         num_images=len(scored),
         num_scenes=len({i.scene_id for i in scored}),
         num_drives=len(set(drives)),

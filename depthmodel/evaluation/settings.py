@@ -1,4 +1,4 @@
-"""What an evaluation is of: split, truth, depth range, crop, variants, conditions. As data."""
+"""Evaluation settings: split, ground truth, depth range, crop, scalings and condition buckets."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from nightrain.datasets.geometry.crops import Crop, Order
 
 Truth = Literal["lidar", "exact"]
-Variant = Literal["", "_gt", "_pp", "_pp_gt"]
+Scaling = Literal["metric", "median", "metric-flip", "median-flip"]
 CropName = Literal["none", "garg", "eigen", "kb", "kb_then_garg", "garg_on_full_frame"]
 
 MEDIAN_DEPTH = "median-depth"  # name of the constant median-depth baseline
 TRUTH_COLUMN: Mapping[Truth, str] = {"lidar": "lidar_depth", "exact": "exact_depth"}
-VARIANT_WORDS: Mapping[Variant, str] = {
-    "": "metric",
-    "_gt": "scaled by the median of the truth",
-    "_pp": "metric, averaged with the flipped image",
-    "_pp_gt": "averaged with the flipped image, scaled by the median of the truth",
+SCALING_WORDS: Mapping[Scaling, str] = {
+    "metric": "metric",
+    "median": "median-scaled",
+    "metric-flip": "metric, averaged with the flipped image",
+    "median-flip": "median-scaled, averaged with the flipped image",
 }
 INSIDE_KB: tuple[CropName, ...] = ("kb", "kb_then_garg", "garg_on_full_frame")
 
@@ -81,7 +81,9 @@ class EvaluationSettings(BaseModel):
     )  # the first is the main one
     crop: CropName = "none"  # pixels that are scored
     input_crop: Literal["none", "kb"] = "none"  # pixels that the network sees
-    variants: tuple[Variant, ...] = Field(default=("", "_gt", "_pp", "_pp_gt"), min_length=1)
+    scalings: tuple[Scaling, ...] = Field(
+        default=("metric", "median", "metric-flip", "median-flip"), min_length=1
+    )
     flip_average_of: Literal["inverse-depth", "depth"] = "inverse-depth"
 
     @model_validator(mode="after")
@@ -119,7 +121,7 @@ def md4all_nuscenes() -> EvaluationSettings:
 
     `nightrain evaluate MODEL DATASET --protocol md4all-nuscenes`; the published images are 4,449
     day-clear, 602 night and 968 day-rain (`nightrain protocol nuscenes` counts what is here).
-    Metric models are read in variant "", median-scaled ones (M*) in "_gt".
+    Compare metric models in scaling "metric", median-scaled ones (M*) in "median".
     """
     return EvaluationSettings(protocol="md4all-nuscenes", cameras=("CAM_FRONT",), caps_m=(80.0,))
 

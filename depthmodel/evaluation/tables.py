@@ -14,9 +14,9 @@ from nightrain.depthmodel.evaluation.metrics import METRICS
 from nightrain.depthmodel.evaluation.results import Evaluation, Score
 from nightrain.depthmodel.evaluation.settings import (
     BUCKETS,
-    VARIANT_WORDS,
+    SCALING_WORDS,
     EvaluationSettings,
-    Variant,
+    Scaling,
 )
 
 DEFAULT_METRICS = ("abs_rel", "rmse", "d1")
@@ -55,7 +55,7 @@ class ComparisonTable(BaseModel):
     dataset: str
     frames_sha256: str
     cap_m: float
-    variant: Variant
+    scaling: Scaling
     metrics: tuple[str, ...]
     num_evaluations: dict[str, int]  # by arm
     buckets: tuple[BucketCount, ...]
@@ -72,7 +72,7 @@ class ComparisonTable(BaseModel):
         header = ["model", "runs", *(f"{bucket} {metric}" for bucket, metric in columns)]
         return "\n".join(
             [
-                _title(self.dataset, self.settings, self.cap_m, self.variant),
+                _title(self.dataset, self.settings, self.cap_m, self.scaling),
                 "",
                 *_markdown_rows(header, rows, num_left=1),
                 "",
@@ -84,7 +84,7 @@ class ComparisonTable(BaseModel):
 def comparison_table(
     arms: Mapping[str, Sequence[Evaluation]],
     *,
-    variant: Variant = "",
+    scaling: Scaling = "metric",
     cap_m: float | None = None,
     metrics: Sequence[str] = DEFAULT_METRICS,
     buckets: Sequence[str] = tuple(bucket.name for bucket in BUCKETS),
@@ -92,15 +92,15 @@ def comparison_table(
     """Compare arms, each with an evaluation per seed; raises InvalidRequest.
 
     InvalidRequest are arms without evaluations, evaluations of other frames or with other
-    settings, and unknown metrics, buckets, caps and variants.
+    settings, and unknown metrics, buckets, caps and scalings.
     """
     evaluations = [e for arm in arms.values() for e in arm]
     _require_comparable(arms, metrics)
     first = evaluations[0]
     cap_m = first.settings.caps_m[0] if cap_m is None else cap_m
-    counts = [_bucket_count(first.score(name, cap_m, variant)) for name in buckets]
+    counts = [_bucket_count(first.score(name, cap_m, scaling)) for name in buckets]
     cells = tuple(
-        _cell(arm, [e.score(count.bucket, cap_m, variant) for e in arms[arm]], metric)
+        _cell(arm, [e.score(count.bucket, cap_m, scaling) for e in arms[arm]], metric)
         for arm in arms
         for count in counts
         if count.num_images
@@ -111,7 +111,7 @@ def comparison_table(
         dataset=first.dataset,
         frames_sha256=first.frames_sha256,
         cap_m=cap_m,
-        variant=variant,
+        scaling=scaling,
         metrics=tuple(metrics),
         num_evaluations={arm: len(found) for arm, found in arms.items()},
         buckets=tuple(counts),
@@ -120,18 +120,18 @@ def comparison_table(
 
 
 def condition_table(
-    evaluation: Evaluation, *, variant: Variant = "", cap_m: float | None = None
+    evaluation: Evaluation, *, scaling: Scaling = "metric", cap_m: float | None = None
 ) -> str:
     """Markdown of one evaluation: conditions in rows, all metrics with their standard errors."""
     cap_m = evaluation.settings.caps_m[0] if cap_m is None else cap_m
     rows = [
         [s.bucket, *_numbers(s), *_estimates(s)]
-        for s in (evaluation.score(bucket.name, cap_m, variant) for bucket in BUCKETS)
+        for s in (evaluation.score(bucket.name, cap_m, scaling) for bucket in BUCKETS)
     ]
     return "\n".join(
         [
             f"{evaluation.model}: "
-            + _title(evaluation.dataset, evaluation.settings, cap_m, variant),
+            + _title(evaluation.dataset, evaluation.settings, cap_m, scaling),
             "",
             *_markdown_rows([*CONDITION_COLUMNS, *METRICS], rows, 1),
             "",
@@ -181,11 +181,11 @@ def _numbers(score: Score) -> list[str]:
     return [str(count) for count in counts]
 
 
-def _title(dataset: str, settings: EvaluationSettings, cap_m: float, variant: Variant) -> str:
+def _title(dataset: str, settings: EvaluationSettings, cap_m: float, scaling: Scaling) -> str:
     crop = "" if settings.crop == "none" else f", crop {settings.crop}"
     return (
         f"{dataset} {settings.split}, {settings.truth} depth from {settings.min_depth_m:g} to "
-        f"{cap_m:g} m{crop}, {VARIANT_WORDS[variant]}"
+        f"{cap_m:g} m{crop}, {SCALING_WORDS[scaling]}"
     )
 
 

@@ -53,7 +53,7 @@ class Sparsification(NamedTuple):
     random_area: float
 
 
-class Calibration(NamedTuple):
+class SpreadCalibration(NamedTuple):
     """What the spread says of the error; the correlation is NaN where one of them is constant."""
 
     table: list[QuantileRow]
@@ -61,14 +61,16 @@ class Calibration(NamedTuple):
     sparsification: Sparsification
 
 
-def calibration(spread: np.ndarray, error: np.ndarray, num_quantiles: int = 10) -> Calibration:
+def calibration(
+    spread: np.ndarray, error: np.ndarray, num_quantiles: int = 10
+) -> SpreadCalibration:
     """Compare the spread (N,) of log depth with the error |ln d - ln d*| (N,) of the same pixels.
 
     Raises InvalidRequest where there is no pixel, the shapes differ, or a value is negative or not
     finite.
     """
     spread, error = _checked(spread, error)
-    return Calibration(
+    return SpreadCalibration(
         quantile_table(spread, error, num_quantiles),
         rank_correlation(spread, error),
         sparsification(spread, error),

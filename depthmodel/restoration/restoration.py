@@ -85,7 +85,7 @@ class FeatureRestoration(nn.Module):
         return estimates
 
     def at(self, x: Tensor, features: Tensor, step: int | Tensor) -> Tensor:
-        """Estimate (B, C, h, w) from x_t in the standardised space at step t (B,), 1 .. T."""
+        """MetricMean (B, C, h, w) from x_t in the standardised space at step t (B,), 1 .. T."""
         step = self._checked_steps(step, features)
         return self._restored(features, self.unet(x, self.standardise(features), step))
 

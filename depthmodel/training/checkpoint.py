@@ -1,11 +1,11 @@
-"""Checkpoints of a training run: whole or not there, and enough to go on bit for bit.
+"""Checkpoints of a training run: complete or absent, and enough to resume bit for bit.
 
     RUN/checkpoints/step-0000500/
         <part>.safetensors    tensors of each part: networks, average, optimizer
         state.json            step, sampler, and the digest of each part
 
-A folder is written under another name and renamed, so one that has its name is complete. Nothing
-of the random state is kept: every step seeds its own generators with (seed, step).
+A folder is written under another name, synced and renamed, so a folder with its final name is
+complete. No random state is stored: every step seeds the generators with (seed, step).
 """
 
 import hashlib
@@ -29,17 +29,17 @@ STATE = "state.json"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a run needs to go on."""
+    """State that a run resumes from."""
 
     step: int  # optimiser steps done
-    facts: dict[str, Any]  # what is no tensor: the sampler's state, the configuration's digest
+    facts: dict[str, Any]  # not tensors: the state of the sampler and of the logged means
     parts: dict[str, Tensors]  # "networks", "average", "optimizer"
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
-    """Write a checkpoint below a run's checkpoint folder and drop all but the last `keep`.
+    """Write a checkpoint into a run's checkpoint folder and delete all but the last `keep`.
 
-    Raises DiskFull; what was there before is then still there.
+    Raises DiskFull, and leaves earlier checkpoints as they were.
     """
     final = folder / f"step-{checkpoint.step:07d}"
     draft = folder / f".{final.name}.{os.getpid()}"
@@ -58,19 +58,21 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
             (draft / STATE).write_text(json.dumps(state, indent=1))
             fsync(draft / STATE)
             fsync(draft)
-            shutil.rmtree(final, ignore_errors=True)  # of a run that went back and came here again
+            shutil.rmtree(
+                final, ignore_errors=True
+            )  # of a run that was set back and reached this step again
             draft.rename(final)
             fsync(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    abandoned = folder.glob(".step-*")  # of processes that were killed while they wrote
+    abandoned = folder.glob(".step-*")  # left by processes that were killed while writing
     for old in [*checkpoints(folder)[:-keep], *abandoned]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints below a run's checkpoint folder, the oldest first."""
+    """Complete checkpoints in a run's checkpoint folder, oldest first."""
     return sorted(p for p in folder.glob("step-*") if (p / STATE).is_file())
 
 
@@ -81,15 +83,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
         step, facts, digests = int(state["step"]), dict(state["facts"]), dict(state["sha256"])
         damaged = [n for n, d in digests.items() if _sha256(path / f"{n}.safetensors") != d]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidRequest(f"{path} is no checkpoint: {error}. {_advice(path)}") from error
+        raise InvalidRequest(
+            f"{path} is not a valid checkpoint: {error}. {_advice(path)}"
+        ) from error
     if damaged:
-        raise InvalidRequest(f"{path} was changed since it was written: {damaged}. {_advice(path)}")
+        raise InvalidRequest(f"{path} has damaged parts: {', '.join(damaged)}. {_advice(path)}")
     parts = {name: load_file(path / f"{name}.safetensors") for name in digests}
     return Checkpoint(step, facts, parts)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
-    """The optimiser's moments as named tensors: "<parameter number>.exp_avg"."""
+    """Moments of an optimiser as named tensors: "<parameter number>.exp_avg"."""
     return {
         f"{number}.{name}": torch.as_tensor(value)
         for number, values in optimizer.state_dict()["state"].items()
@@ -98,7 +102,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Any]) -> None:
-    """Give an optimiser its moments back; its settings stay those that it was made with."""
+    """Load an optimiser's moments; its own settings stay."""
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         number, _, name = key.partition(".")
@@ -113,4 +117,4 @@ def _sha256(path: Path) -> str:
 
 
 def _advice(path: Path) -> str:
-    return f"Remove {path.name}, and the run goes on from the checkpoint before it, or anew."
+    return f"Remove {path.name}, and the run resumes from the previous checkpoint, or starts again."

@@ -1,13 +1,13 @@
-"""The training loop: batches in, checkpoints, metrics and a model folder out.
+"""Training loop: from a configuration and a dataset to checkpoints, metrics and a model.
 
-    RUN/run.json         what was asked for; another request does not fit into the same folder
+    RUN/run.json         everything the result depends on; a folder holds one run
     RUN/metrics.jsonl    one line per report
-    RUN/checkpoints/     the latest ones; a run goes on from the last, bit for bit on a CPU
-    RUN/pictures/        what the network made of a few samples
-    RUN/model/           the result, written when the last step is done; RUN/pose/ beside it
+    RUN/checkpoints/     the latest two; a run resumes from the last, bit for bit on a CPU
+    RUN/pictures/        predictions on a few training samples
+    RUN/model/           the finished model; RUN/pose/ next to it where a pose network was trained
 
 The order of samples, their augmentation and every random number of a step are functions of
-(seed, step), so a run that was stopped or killed ends as one that was not.
+(seed, step), so an interrupted run ends with the same weights as one without interruption.
 """
 
 import time
@@ -27,7 +27,7 @@ from nightrain.depthmodel.training.trainer import Trainer
 
 
 class TrainReport(BaseModel):
-    """How a run ended; small, so that a flow may return it."""
+    """Result of a run in a few numbers, which a flow can return."""
 
     status: Literal["finished", "already", "stopped"]
     run: str
@@ -42,17 +42,17 @@ class TrainReport(BaseModel):
 
     @property
     def stopped(self) -> bool:
-        """Whether it ended before its last step, on request."""
+        """Whether the run was stopped before its last step."""
         return self.status == "stopped"
 
     @property
     def line(self) -> str:
-        """What was done, in one line."""
+        """Summary in one line."""
         if self.status == "already":
-            return f"{self.run} is finished already: model {self.digest}"
+            return f"{self.run} is already finished: model {self.digest}"
         at = f"step {self.step} of {self.num_steps} in {self.seconds:.0f} s"
-        end = "; run it again to go on" if self.stopped else f": model {self.digest}"
-        out = f", {self.num_without_label} frames without label left out"
+        end = "; run it again to resume" if self.stopped else f": model {self.digest}"
+        out = f", {self.num_without_label} frames without label skipped"
         rate = f"{self.samples_per_s:.1f} samples/s{out if self.num_without_label else ''}"
         return f"{self.run}: {at} ({rate}){end}"
 
@@ -67,11 +67,11 @@ def train(
     stopped: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> TrainReport:
-    """Train what `config` says on a dataset into the folder `run`, or go on with what is there.
+    """Train a configuration on a dataset into the folder `run`, or resume the run there.
 
-    `device` "cpu" keeps it off a GPU. Raises InvalidRequest where the folder holds another run or
-    somebody is at it or its last checkpoint is damaged, NonFiniteLoss, CorruptShard, DiskFull; the
-    last checkpoint stays.
+    `device` "cpu" never uses a GPU. Raises InvalidRequest where the folder holds another run, its
+    last checkpoint is damaged or another process trains in it; NonFiniteLoss, CorruptShard,
+    DiskFull. The last checkpoint is kept.
     """
     folder = RunFolder(run, config, dataset)
     if finished := folder.finished_digest():
@@ -88,7 +88,7 @@ def train(
     ):
         folder.begin()
         started, first = time.perf_counter(), trainer.step
-        while trainer.step < config.num_steps and not _anybody(trainer.accelerator, stopped()):
+        while trainer.step < config.num_steps and not _any_process(trainer.accelerator, stopped()):
             trainer.do_step()
             on_step(trainer.step, config.num_steps)
             lease.renew()
@@ -97,15 +97,17 @@ def train(
         if report.status == "finished" and trainer.accelerator.is_main_process:
             digest = folder.finish(trainer.objective, trainer.weights(), command)
             report = report.model_copy(update={"digest": digest})
-        trainer.accelerator.wait_for_everyone()  # who goes on from here finds what was saved
+        trainer.accelerator.wait_for_everyone()  # a process that resumes must find what was saved
         return report
 
 
 def make_accelerator(config: TrainConfig, device: str | None) -> Accelerator:
-    """What knows of devices, processes and precision; a process may train several times."""
+    """Build the accelerator of a run: device, processes and precision."""
     if AcceleratorState._shared_state and AcceleratorState().num_processes == 1:
-        AcceleratorState._reset_state(reset_partial_state=True)  # else the first precision stays
-    # A view that is hidden from a rank's whole batch leaves its part without a gradient there.
+        AcceleratorState._reset_state(
+            reset_partial_state=True
+        )  # or the precision of this process's first run stays
+    # An auxiliary view hidden in a rank's whole batch leaves its parameters without gradients.
     uneven = DistributedDataParallelKwargs(find_unused_parameters=config.model.auxview is not None)
     return Accelerator(
         cpu=device == "cpu",
@@ -130,11 +132,11 @@ def _report(trainer: Trainer, first_step: int, seconds: float) -> TrainReport:
     )
 
 
-def _anybody(accelerator: Accelerator, wishes: bool) -> bool:
-    """Whether any of the processes wishes to stop: one alone would leave the others waiting."""
+def _any_process(accelerator: Accelerator, stopped: bool) -> bool:
+    """Whether any process is to stop; all stop together, or the others would wait for it."""
     if accelerator.num_processes == 1:
-        return wishes
-    if wishes:
+        return stopped
+    if stopped:
         accelerator.set_trigger()
     return accelerator.check_trigger()
 

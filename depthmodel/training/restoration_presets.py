@@ -1,10 +1,13 @@
-"""Training runs of the restoring members of the family: stage 0, 1 and 2 (iid_rdepth.md, 4.6).
+"""Training presets of the restoration models R1 to R3, in stages.
+
+The stages are those of IID-RDepth, section 4.6 (docs/papers/iid_rdepth.md):
 
     nightrain train world-base DATASET --base ENCODER --out BASE           # stage 0: the head
     nightrain train world-restoration DATASET --base BASE --out R1         # stage 1
     nightrain train world-stereo DATASET --base R1 --out R3                # stage 2
 
-The paper's settings are not public; sizes are its figure's and PixelFormer's, rates are ours.
+Sizes follow the paper's figure and PixelFormer; learning rates are ours. Results of the `world-*`
+presets are in docs/studies/restoration.md; there are none of the `kitti-*` presets yet.
 """
 
 from nightrain.datasets.loader.config import TrainingSetConfig
@@ -28,19 +31,22 @@ WORLD_RATES = {"encoder": 5e-4, "decoder": 5e-4} | {
     "restoration": 5e-4,
     "auxview": 1e-3,
 }
-# Pictures, for at this size features see shifts of parts of a cell badly (auxview.py).
+# Compares images: at this size features hardly see shifts by parts of a cell.
 WORLD_VIEW = AuxViewConfig(compare="images", max_disparity_px=40.0)
 UPPER_STAGES = ("encoder", "decoder.upper")
 KITTI_STEPS = 20 * 23_158 // 8  # 20 epochs of Eigen's train list in batches of 8
 
 
 def world_restoration_network() -> RestorationConfig:
-    """A UNet of some hundred thousand weights for features of 48 channels at 24 x 14."""
+    """Small restoration network: a UNet for features of 48 channels at 24 x 14."""
     return RestorationConfig(base_channels=32, multipliers=(1, 2, 2), num_blocks=1)
 
 
 def world_base() -> TrainConfig:
-    """Stage 0: a DPT head on a frozen encoder, from 5 % of the world's depth."""
+    """nightrain train world-base DATASET --base ENCODER --out RUN.
+
+    Stage 0: a DPT head on a frozen encoder, trained on 5 % of the exact depth.
+    """
     model = world_depth()
     return TrainConfig(
         name="world-base",
@@ -62,14 +68,20 @@ def world_base() -> TrainConfig:
 
 
 def world_restoration() -> TrainConfig:
-    """Stage 1: restoration beside the head (R1)."""
+    """nightrain train world-restoration DATASET --base BASE --out RUN.
+
+    Stage 1: restoration between encoder and head (R1).
+    """
     base = world_base()
     model = base.model.model_copy(update={"restoration": world_restoration_network()})
     return base.model_copy(update={"name": "world-restoration", "model": model})
 
 
 def world_stereo() -> TrainConfig:
-    """Stage 2: what the stereo partner adds (R1 with an auxiliary view), all else being frozen."""
+    """nightrain train world-stereo DATASET --base R1 --out RUN.
+
+    Stage 2: the auxiliary view of the stereo partner, with everything else frozen.
+    """
     base = world_restoration()
     model = base.model.model_copy(update={"auxview": WORLD_VIEW})
     return base.model_copy(
@@ -83,7 +95,10 @@ def world_stereo() -> TrainConfig:
 
 
 def kitti_base() -> TrainConfig:
-    """Stage 0 at full size: PixelFormer's wiring on Swin-L, its lower stages invertible."""
+    """nightrain train kitti-base DATASET --out RUN.
+
+    Stage 0 at full size: PixelFormer's decoder on Swin-L, with invertible lower stages.
+    """
     model = DepthConfig(
         encoder=EncoderConfig(kind="swin", size="large", pretrained=SWIN_LARGE, drop_path=0.3),
         decoder=PixelFormerConfig(lower="invertible"),
@@ -105,7 +120,10 @@ def kitti_base() -> TrainConfig:
 
 
 def kitti_restoration() -> TrainConfig:
-    """Stage 1 at full size (R2): the figure's frozen and trained parts."""
+    """nightrain train kitti-restoration DATASET --base BASE --out RUN.
+
+    Stage 1 at full size (R2), with the frozen parts of the paper's figure.
+    """
     base = kitti_base()
     model = base.model.model_copy(
         update={"restoration": RestorationConfig(base_channels=128)}  # size M
@@ -115,7 +133,10 @@ def kitti_restoration() -> TrainConfig:
 
 
 def kitti_stereo() -> TrainConfig:
-    """Stage 2 at full size (R3): the rectified partner; half of the epochs."""
+    """nightrain train kitti-stereo DATASET --base R2 --out RUN.
+
+    Stage 2 at full size (R3): the rectified stereo partner, for half of the epochs.
+    """
     base = kitti_restoration()
     model = base.model.model_copy(update={"auxview": AuxViewConfig()})
     role = RestorerRole(frozen=("encoder", "decoder", "restoration"), target="lidar")
@@ -132,12 +153,18 @@ def kitti_stereo() -> TrainConfig:
 
 
 def nuscenes_restoration() -> TrainConfig:
-    """Stage 1 on nuScenes' LiDAR at 768 x 448 (R2); stage 0 is `kitti-base` at this size."""
+    """nightrain train nuscenes-restoration DATASET --base BASE --out RUN.
+
+    Stage 1 on nuScenes' LiDAR at 768 x 448 (R2).
+    """
     return _at_size(kitti_restoration(), "nuscenes-restoration", (768, 448))
 
 
 def robotcar_restoration() -> TrainConfig:
-    """Stage 1 on RobotCar's laser at 544 x 320, as md4all's size (R2)."""
+    """nightrain train robotcar-restoration DATASET --base BASE --out RUN.
+
+    Stage 1 on RobotCar's LiDAR at 544 x 320, md4all's size (R2).
+    """
     return _at_size(kitti_restoration(), "robotcar-restoration", (544, 320))
 
 

@@ -1,4 +1,4 @@
-"""A sheet of what a network makes of a few samples while it trains."""
+"""Sample sheet: images, predicted and target depth of a few training samples as one PNG."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ import torch
 COLOURS = cv2.COLORMAP_MAGMA  # near is bright
 
 
-def write_pictures(path: Path, image: torch.Tensor, *depths_m: torch.Tensor | None) -> None:
-    """Write a PNG with a row per sample: image (B, 3, H, W), then depth maps (B, 1 or none, h, w).
+def write_sample_sheet(path: Path, image: torch.Tensor, *depths_m: torch.Tensor | None) -> None:
+    """Write a PNG with a row per sample: image (B, 3, H, W), then depths (B, h, w) or (B, 1, h, w).
 
-    All depths of a row share one scale of inverse depth; pixels without depth are grey.
+    Depths in metres. A row has one colour scale of inverse depth; pixels without depth are grey.
     """
     maps = [
         d.detach().float().cpu().reshape(len(d), *d.shape[-2:]).numpy()

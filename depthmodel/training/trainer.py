@@ -1,4 +1,4 @@
-"""The state of a training run between steps: networks, optimiser, average, place in the data."""
+"""Trainer: the state of a run between steps (networks, optimiser, average, data position)."""
 
 import threading
 import time
@@ -27,16 +27,16 @@ from nightrain.depthmodel.training.checkpoint import (
     save_checkpoint,
 )
 from nightrain.depthmodel.training.config import TrainConfig
-from nightrain.depthmodel.training.metrics_log import Means, RunLog
+from nightrain.depthmodel.training.metrics_log import Means, MetricsLog
 from nightrain.depthmodel.training.optimiser import make_average, make_optimizer, set_rate
-from nightrain.depthmodel.training.sample_sheet import write_pictures
+from nightrain.depthmodel.training.sample_sheet import write_sample_sheet
 
-NUM_PICTURES = 4
-CALIBRATION_BATCHES = 16  # that the statistics of features are taken from
+NUM_SAMPLES = 4
+CALIBRATION_BATCHES = 16  # for the feature statistics of a new restoration
 
 
 class Trainer:
-    """Goes on from a run's last checkpoint, where there is one.
+    """One optimiser step at a time; resumes from the run's last checkpoint.
 
     Raises InvalidRequest, CorruptShard.
     """
@@ -47,7 +47,7 @@ class Trainer:
         self.config, self.run, self.accelerator = config, run, accelerator
         self.step, self._saved_step, self.means = 0, -1, Means()
         self.loss: float | None = None  # of the last step of this process
-        seeded(config.seed, 0)
+        seed_torch(config.seed, 0)
         self.objective = config.objective()
         groups = self.objective.groups()
         self.optimizer = make_optimizer(groups, config.optimiser)
@@ -59,8 +59,8 @@ class Trainer:
         self.sampler = data.sampler(config.seed, rank=rank, world_size=ranks)
         if len(self.sampler) < config.batch_size:
             raise InvalidRequest(
-                f"{len(self.sampler)} samples for each of {ranks} processes make no batch of "
-                f"{config.batch_size}; take a smaller batch_size or more frames."
+                f"found {len(self.sampler)} samples for each of {ranks} processes, expected at "
+                f"least a batch of {config.batch_size}: reduce batch_size, or add frames."
             )
         self._loader = make_loader(
             data,
@@ -79,7 +79,7 @@ class Trainer:
         self._module, self.optimizer = self._prepared()
         main = accelerator.is_main_process
         self._log = (
-            RunLog(run, first_step=self.step, tensorboard=config.tensorboard) if main else None
+            MetricsLog(run, first_step=self.step, tensorboard=config.tensorboard) if main else None
         )
         self._batches = batches(
             self._loader, self.sampler, config.batch_size * ranks, accelerator.device
@@ -87,10 +87,10 @@ class Trainer:
         self._since = time.perf_counter(), self.step
 
     def do_step(self) -> None:
-        """One optimiser step; raises NonFiniteLoss before the weights are touched."""
+        """Take one optimiser step; raises NonFiniteLoss before the weights are changed."""
         config = self.config
         batch = next(self._batches)
-        seeded(config.seed, 1 + self.step, self.accelerator.process_index)
+        seed_torch(config.seed, 1 + self.step, self.accelerator.process_index)
         set_rate(self.optimizer, config.optimiser.rate(self.step, config.num_steps))
         self._module.train()
         with self.accelerator.autocast():
@@ -101,7 +101,7 @@ class Trainer:
         norm = self.accelerator.clip_grad_norm_(self._parameters, config.optimiser.clip_norm)
         values["gradient_norm"] = float(norm if norm is not None else 0.0)
         if not isfinite(values["gradient_norm"]):
-            raise NonFiniteLoss(_complaint_of_gradient(values, batch["sample_id"]))
+            raise NonFiniteLoss(_gradient_message(values, batch["sample_id"]))
         self.optimizer.step()
         self.step += 1
         if self.average is not None:
@@ -111,17 +111,17 @@ class Trainer:
         if self.step % config.report_every == 0 or self.step == config.num_steps:
             self._report()
         if config.pictures_every and self.step % config.pictures_every == 0:
-            self._write_pictures(batch)
+            self._write_sample_sheet(batch)
         if self.step % config.checkpoint_every == 0:
             self.save()
 
     def close(self) -> None:
-        """Bring the log to its files; a run that failed is closed, too."""
+        """Close the metrics log, also after a failure."""
         if self._log:
             self._log.close()
 
     def save(self) -> None:
-        """Write a checkpoint, by the main process alone, unless that has just been done."""
+        """Write a checkpoint of this step, once and by the main process only."""
         if not self.accelerator.is_main_process or self._saved_step == self.step:
             return
         parts = {
@@ -138,7 +138,7 @@ class Trainer:
         self._saved_step = self.step
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """What the run ends with: the averaged weights where an average is kept."""
+        """Weights of the finished model: the averaged ones where an average is kept."""
         if self.average is not None:
             return dict(self.average.module.state_dict())
         return dict(self.objective.trained.state_dict())
@@ -148,7 +148,7 @@ class Trainer:
         return self.sampler.epoch
 
     def _first_batches(self) -> Iterator[Batch]:
-        """A few batches of the first epoch, the same in every process; read only if asked for."""
+        """Yield a few batches of the first epoch, the same in every process."""
         sampler = self.data.sampler(self.config.seed)
         loader = make_loader(self.data, sampler, self.config.batch_size)
         for batch in islice(loader, CALIBRATION_BATCHES):
@@ -169,7 +169,7 @@ class Trainer:
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             raise InvalidRequest(
                 f"{found[-1]} is a checkpoint of another network or optimiser: {error}. Remove it "
-                "to go on from the one before, or give another folder."
+                "to resume from the previous one, or name another folder."
             ) from error
         self.step = self._saved_step = before.step
 
@@ -180,7 +180,7 @@ class Trainer:
         return self.accelerator.prepare(module, self.optimizer)
 
     def _report(self) -> None:
-        """Mean of the steps since the last report, over all processes."""
+        """Log the means over the steps since the last report and over all processes."""
         means = _over_ranks(self.accelerator, self.means.take())
         now, (then, step) = time.perf_counter(), self._since
         samples = (self.step - step) * self.config.batch_size * self.accelerator.num_processes
@@ -193,21 +193,21 @@ class Trainer:
             self._log.report(self.step, means | facts)
         self._since = now, self.step
 
-    def _write_pictures(self, batch: Batch) -> None:
+    def _write_sample_sheet(self, batch: Batch) -> None:
         if not self.accelerator.is_main_process:
             return
-        image = batch["image"][:NUM_PICTURES]
+        image = batch["image"][:NUM_SAMPLES]
         model = self.objective.model
         model.eval()
         with torch.no_grad():
             depth_m = model(image).depth_m
         truth = batch.get("label_depth_m", batch.get("lidar_depth_m"))
         path = self.run / "pictures" / f"step-{self.step:07d}.png"
-        write_pictures(path, image, depth_m, None if truth is None else truth[:NUM_PICTURES])
+        write_sample_sheet(path, image, depth_m, None if truth is None else truth[:NUM_SAMPLES])
 
 
 def _start_method(device: torch.device) -> Literal["fork", "spawn"]:
-    """How workers start: fork is quick; neither CUDA nor other threads, a flow's, survive it."""
+    """Start method of loader processes: fork is faster; CUDA and threads do not survive it."""
     return "fork" if device.type == "cpu" and threading.active_count() == 1 else "spawn"
 
 
@@ -217,7 +217,7 @@ def batches(
     global_batch: int,
     device: torch.device | None = None,
 ) -> Iterator[Batch]:
-    """Batches on a device (CPU) without end, epoch after epoch; the sampler's state moves too."""
+    """Yield batches on a device (default: CPU) forever and advance the sampler with them."""
     while True:
         for batch in loader:
             sampler.advance(global_batch)
@@ -226,23 +226,23 @@ def batches(
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on a device, its pictures as float32 in [0, 1]."""
+    """Move a batch's tensors to a device and convert its images to float32 in [0, 1]."""
     return {
         k: as_float(v.to(device, non_blocking=True)) if isinstance(v, torch.Tensor) else v
         for k, v in batch.items()
     }
 
 
-def seeded(seed: int, *numbers: int) -> None:
-    """Seed torch's generators with a hash of all the numbers."""
-    state = torch.Generator().initial_seed()  # a constant of torch, mixed in once
+def seed_torch(seed: int, *numbers: int) -> None:
+    """Seed torch's generators with a hash of all numbers."""
+    state = torch.Generator().initial_seed()  # a constant of torch
     for number in (seed, *numbers):
         state = (state * 6364136223846793005 + number + 1442695040888963407) % 2**63
     torch.manual_seed(state)
 
 
 def _over_ranks(accelerator: Accelerator, values: dict[str, float]) -> dict[str, float]:
-    """The mean over all processes; they count the same things, by their objective."""
+    """Mean of each value over all processes, which log the same names."""
     if accelerator.num_processes == 1:
         return values
     mine = torch.tensor(list(values.values()), device=accelerator.device)
@@ -250,9 +250,9 @@ def _over_ranks(accelerator: Accelerator, values: dict[str, float]) -> dict[str,
     return dict(zip(values, mean.tolist(), strict=True))
 
 
-def _complaint_of_gradient(values: dict[str, float], sample_ids: list[str]) -> str:
+def _gradient_message(values: dict[str, float], sample_ids: list[str]) -> str:
     return (
         f"the gradient's norm is {values['gradient_norm']}, of a loss of {values['loss']:g}; "
-        f"samples: {', '.join(sample_ids)}. No step was taken: look at these samples, or go back "
-        "to the last checkpoint with a lower learning rate or without bf16"
+        f"samples: {', '.join(sample_ids)}. No step was taken: inspect these samples, or resume "
+        "from the last checkpoint with a lower learning rate or without bfloat16"
     )

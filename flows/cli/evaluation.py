@@ -59,7 +59,7 @@ def evaluate(
 
     It runs without a server unless asked: scoring takes seconds, and so does a server's start.
     Written are evaluation.json, images.parquet with the scores of every image, tables.md and
-    tables.json for all caps and variants (metric, median-scaled, averaged with the flipped image),
+    tables.json for all caps and scalings (metric, median-scaled, averaged with the flipped image),
     and error-maps.png.
     """
     check_mode(runner)
@@ -107,19 +107,19 @@ def evaluate(
 
 
 def print_evaluation(evaluation: Evaluation, folder: Path) -> None:
-    """Print the main cap and first variant of an evaluation as a table by condition."""
+    """Print the main cap and first scaling of an evaluation as a table by condition."""
     from rich.markup import escape
     from rich.table import Table
 
-    from nightrain.depthmodel.evaluation.settings import BUCKETS, VARIANT_WORDS
+    from nightrain.depthmodel.evaluation.settings import BUCKETS, SCALING_WORDS
 
     out, settings = console(), evaluation.settings
-    variant, cap_m = settings.variants[0], settings.caps_m[0]
+    scaling, cap_m = settings.scalings[0], settings.caps_m[0]
     table = Table(box=None, pad_edge=False)
     for name in ("condition", "images", "scenes", "skipped", *PRINTED_METRICS):
         table.add_column(name, justify="left" if name == "condition" else "right")
     for bucket in BUCKETS:
-        score = evaluation.score(bucket.name, cap_m, variant)
+        score = evaluation.score(bucket.name, cap_m, scaling)
         counts = [str(n) for n in (score.num_images, score.num_scenes, score.num_skipped)]
         means = (
             ["no images"]
@@ -130,7 +130,7 @@ def print_evaluation(evaluation: Evaluation, folder: Path) -> None:
     out.print(table)
     out.print(
         f"{settings.truth} depth from {settings.min_depth_m:g} to {cap_m:g} m, "
-        f"{VARIANT_WORDS[variant]}; other caps and variants in {escape(str(folder))}/tables.md"
+        f"{SCALING_WORDS[scaling]}; other caps and scalings in {escape(str(folder))}/tables.md"
     )
 
 

@@ -13,7 +13,7 @@ from nightrain.depthmodel.evaluation.error_maps import error_panels, error_sheet
 from nightrain.depthmodel.evaluation.evaluate import Predictor, evaluate, predict_maps
 from nightrain.depthmodel.evaluation.frames import EvaluationFrames
 from nightrain.depthmodel.evaluation.results import Evaluation, write_evaluation
-from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH, EvaluationSettings, Variant
+from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH, EvaluationSettings, Scaling
 from nightrain.depthmodel.evaluation.tables import comparison_table, condition_table
 
 TABLES_FILE, TABLES_JSON_FILE, ERROR_MAPS_FILE = "tables.md", "tables.json", "error-maps.png"
@@ -88,15 +88,15 @@ def load_predictor(
 
 
 def write_tables(folder: Path, evaluation: Evaluation) -> None:
-    """Write the tables of an evaluation under every cap and variant, as Markdown and as JSON."""
-    kinds: list[tuple[float, Variant]] = [
-        (c, v) for c in evaluation.settings.caps_m for v in evaluation.settings.variants
+    """Write the tables of an evaluation under every cap and scaling, as Markdown and as JSON."""
+    kinds: list[tuple[float, Scaling]] = [
+        (c, v) for c in evaluation.settings.caps_m for v in evaluation.settings.scalings
     ]
-    pages = [condition_table(evaluation, cap_m=cap_m, variant=variant) for cap_m, variant in kinds]
+    pages = [condition_table(evaluation, cap_m=cap_m, scaling=scaling) for cap_m, scaling in kinds]
     (folder / TABLES_FILE).write_text("\n\n".join(pages) + "\n")
     tables = [
-        comparison_table({evaluation.model: [evaluation]}, cap_m=cap_m, variant=variant)
-        for cap_m, variant in kinds
+        comparison_table({evaluation.model: [evaluation]}, cap_m=cap_m, scaling=scaling)
+        for cap_m, scaling in kinds
     ]
     texts = ",\n".join(table.model_dump_json(indent=1) for table in tables)
     (folder / TABLES_JSON_FILE).write_text(f"[\n{texts}\n]\n")
@@ -106,7 +106,7 @@ def write_error_maps(
     path: Path, predict: Predictor, dataset: Path, evaluation: Evaluation, num_per_condition: int
 ) -> None:
     """Write a sheet of error maps: frames of each condition from the median error to the worst."""
-    settings = evaluation.settings.model_copy(update={"variants": ("",)})
+    settings = evaluation.settings.model_copy(update={"scalings": ("metric",)})
     frames = EvaluationFrames(
         dataset, split=settings.split, truth=settings.truth, cameras=settings.cameras
     )

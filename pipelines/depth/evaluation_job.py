@@ -103,7 +103,7 @@ class EvaluationReport(BaseModel):
     out: str
     stopped: bool = False
     num_images: int = 0
-    abs_rel: dict[str, float] = {}  # by condition, under the main cap and in the first variant
+    abs_rel: dict[str, float] = {}  # by condition, under the main cap and in the first scaling
 
     @property
     def line(self) -> str:

@@ -9,7 +9,7 @@ from nightrain.datasets.frame import Frame, scaled_intrinsics
 from nightrain.datasets.io.images import JpegImage, resize_image
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import frame_from_row
-from nightrain.depthmodel.evaluation.confidence import View
+from nightrain.depthmodel.evaluation.confidence import SourceView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ def label_input(row: Row, size: tuple[int, int] | None) -> LabelInput:
     return LabelInput(frame=frame, image=image, intrinsics=intrinsics)
 
 
-def neighbour_views(given: LabelInput) -> list[View]:
+def neighbour_views(given: LabelInput) -> list[SourceView]:
     """Return both neighbours at the input's size, without those that are absent or damaged."""
     size = (given.image.shape[1], given.image.shape[0])
     views = []
@@ -40,7 +40,9 @@ def neighbour_views(given: LabelInput) -> list[View]:
         except DamagedInput:  # the label stands without it: its confidence_source says so
             continue
         views.append(
-            View(image=image, intrinsics=intrinsics, T_view_camera=neighbour.T_neighbour_camera)
+            SourceView(
+                image=image, intrinsics=intrinsics, T_view_camera=neighbour.T_neighbour_camera
+            )
         )
     return views
 

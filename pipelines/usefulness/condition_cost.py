@@ -22,7 +22,7 @@ def cost_of_conditions(evaluation: Evaluation) -> dict[Condition, float]:
     cap_m = evaluation.settings.caps_m[0]
     values: dict[tuple[str, Condition], list[float]] = defaultdict(list)
     for image in evaluation.images:
-        if image.cap_m == cap_m and image.variant == "":
+        if image.cap_m == cap_m and image.scaling == "metric":
             values[image.drive_id, image.condition].append(image.metrics.abs_rel)
     means = {key: float(np.mean(found)) for key, found in values.items()}
     costs: dict[Condition, float] = {}

@@ -32,7 +32,7 @@ from nightrain.pipelines.usefulness.job import UsefulnessJob
 
 STUDY_FILE, ARM_FILE = "study.json", "arm.json"
 # LiDAR sees drops and fog as near points; a rendered world knows better.
-SETTINGS = EvaluationSettings(truth="exact", variants=("", "_gt"))
+SETTINGS = EvaluationSettings(truth="exact", scalings=("metric", "median"))
 
 
 class Study(BaseModel):

@@ -3,10 +3,16 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from nightrain.pipelines.usefulness.arms import BASELINE, MAIN
-from nightrain.pipelines.usefulness.table import COLUMNS, ArmResult, Spread, Usefulness, percent
+from nightrain.pipelines.usefulness.table import (
+    COLUMNS,
+    ArmResult,
+    SeedStatistic,
+    Usefulness,
+    percent,
+)
 
 ABSENT = "-"
-Cell = Callable[[ArmResult, str], Spread | None]
+Cell = Callable[[ArmResult, str], SeedStatistic | None]
 
 
 def markdown(found: Usefulness) -> str:
@@ -37,7 +43,7 @@ def markdown(found: Usefulness) -> str:
 def score_table(found: Usefulness, metric: str) -> list[str]:
     """Lines of the table of a metric: models in rows, conditions in columns."""
 
-    def score(arm: ArmResult, bucket: str) -> Spread | None:
+    def score(arm: ArmResult, bucket: str) -> SeedStatistic | None:
         return arm.scores.get(bucket, {}).get(metric)
 
     baselines = [
@@ -50,7 +56,7 @@ def score_table(found: Usefulness, metric: str) -> list[str]:
 def _table(
     found: Usefulness,
     cell: Cell,
-    text: Callable[[Spread], str],
+    text: Callable[[SeedStatistic], str],
     arms: Iterable[ArmResult],
     first: Sequence[list[str]] = (),
 ) -> list[str]:
@@ -80,7 +86,7 @@ def _same_places(found: Usefulness) -> list[str]:
     ]
 
 
-def _change(arm: ArmResult, bucket: str) -> Spread | None:
+def _change(arm: ArmResult, bucket: str) -> SeedStatistic | None:
     return arm.changes.get(bucket)
 
 
@@ -163,7 +169,7 @@ def _columns(found: Usefulness) -> list[str]:
     return [name for name in COLUMNS if name in there]
 
 
-def _with_std(value: Spread) -> str:
+def _with_std(value: SeedStatistic) -> str:
     return f"{value.mean:.3f}" + ("" if value.std is None else f" ± {value.std:.3f}")
 
 

@@ -52,7 +52,7 @@ class UsefulnessReport(BaseModel):
     def line(self) -> str:
         """What was done, in one line."""
         failed = f", {self.num_failed} failed" if self.num_failed else ""
-        end = "; run it again to go on" if self.stopped else ""
+        end = "; run it again to resume" if self.stopped else ""
         return (
             f"{self.out}: {self.num_finished} of {self.num_runs} runs finished{failed}, "
             f"{self.seconds:.0f} s{end}. {self.summary}"

@@ -43,7 +43,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Spread(_Frozen):
+class SeedStatistic(_Frozen):
     """A number by seed, its mean, and its sample standard deviation: None of one seed."""
 
     by_seed: dict[int, float]
@@ -59,10 +59,12 @@ class ArmResult(_Frozen):
     failed: dict[int, str]  # the error, by seed
     unfinished: tuple[int, ...]
     seconds: float | None  # of training one seed, mean
-    scores: dict[str, dict[str, Spread]]  # by bucket and metric
-    changes: dict[str, Spread]  # of abs_rel against the baseline, by bucket; 0.1 is 10 % more
+    scores: dict[str, dict[str, SeedStatistic]]  # by bucket and metric
+    changes: dict[
+        str, SeedStatistic
+    ]  # of abs_rel against the baseline, by bucket; 0.1 is 10 % more
     # of abs_rel against a clear day at the same places, by condition; see same_places.py
-    costs: dict[Condition, Spread] = {}
+    costs: dict[Condition, SeedStatistic] = {}
 
 
 class Verdict(_Frozen):
@@ -162,22 +164,24 @@ def usefulness_table(
     )
 
 
-def _costs(name: str, evaluations: Mapping[tuple[str, int], Evaluation]) -> dict[Condition, Spread]:
+def _costs(
+    name: str, evaluations: Mapping[tuple[str, int], Evaluation]
+) -> dict[Condition, SeedStatistic]:
     by_seed = {seed: cost_of_conditions(e) for (arm, seed), e in evaluations.items() if arm == name}
     found = {c: spread({s: v[c] for s, v in by_seed.items() if c in v}) for c in Condition}
     return {condition: value for condition, value in found.items() if value}
 
 
-def spread(by_seed: Mapping[int, float]) -> Spread | None:
+def spread(by_seed: Mapping[int, float]) -> SeedStatistic | None:
     """Mean and sample standard deviation over seeds; None of nothing."""
     if not by_seed:
         return None
     values = np.array(list(by_seed.values()))
     std = float(values.std(ddof=1)) if len(values) > 1 else None
-    return Spread(by_seed=dict(by_seed), mean=float(values.mean()), std=std)
+    return SeedStatistic(by_seed=dict(by_seed), mean=float(values.mean()), std=std)
 
 
-def paired_change(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Spread | None:
+def paired_change(arm: Mapping[int, float], baseline: Mapping[int, float]) -> SeedStatistic | None:
     """(arm - baseline) / baseline of the seeds that both have; None where there is no such."""
     return spread({s: arm[s] / baseline[s] - 1.0 for s in arm if s in baseline})
 
@@ -254,7 +258,7 @@ def _wanted(bound: Bound) -> str:
     return kind.format(limit).replace("%", " %")
 
 
-def percent(change: Spread) -> str:
+def percent(change: SeedStatistic) -> str:
     """A relative change in per cent, with its standard deviation."""
     std = "" if change.std is None else f" ± {100 * change.std:.1f}"
     return f"{100 * change.mean:+.1f}{std} %"

@@ -75,8 +75,8 @@ def test_nuscenes_is_learned_by_heart(tmp_path: Path) -> None:
     train(tmp_path)
     scored = check_scores(tmp_path, every_camera, num_images=6)
     front = evaluate(tmp_path, str(tmp_path / "run" / "model"), settings)
-    among_six = {image.frame_id: image for image in scored.images if image.variant == ""}
-    assert len(front.images) == len(settings.variants)
+    among_six = {image.frame_id: image for image in scored.images if image.scaling == "metric"}
+    assert len(front.images) == len(settings.scalings)
     again = among_six[front.images[0].frame_id].metrics.abs_rel
     assert abs_rel(front) == pytest.approx(again, rel=1e-4)  # a batch of one, another last bit
 
@@ -123,7 +123,9 @@ def check_scores(folder: Path, settings: EvaluationSettings, *, num_images: int)
     card = ModelCard(title="untrained", description="Random numbers.", data_set="none")
     DepthModel(world_depth()).save_pretrained(untrained, card)
     learned = evaluate(folder, str(folder / "run" / "model"), settings)
-    assert learned.score("day-clear", 80.0, "").num_images == num_images and not learned.skipped
+    assert (
+        learned.score("day-clear", 80.0, "metric").num_images == num_images and not learned.skipped
+    )
     assert (folder / f"scores-{learned.model}" / ERROR_MAPS_FILE).exists()
     assert abs_rel(learned) < BY_HEART
     assert abs_rel(evaluate(folder, MEDIAN_DEPTH, settings)) > MEDIAN
@@ -137,6 +139,6 @@ def evaluate(folder: Path, model: str, settings: EvaluationSettings) -> Evaluati
 
 
 def abs_rel(evaluation: Evaluation) -> float:
-    metrics = evaluation.score("all", 80.0, "").metrics
+    metrics = evaluation.score("all", 80.0, "metric").metrics
     assert metrics is not None
     return metrics["abs_rel"].mean

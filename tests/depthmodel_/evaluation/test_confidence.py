@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from nightrain.depthmodel.evaluation.confidence import View, flip_confidence, photometric_confidence
+from nightrain.depthmodel.evaluation.confidence import (
+    SourceView,
+    flip_confidence,
+    photometric_confidence,
+)
 
 SIZE = (160, 96)  # (width, height)
 K = np.array([[120.0, 0.0, 79.5], [0.0, 118.0, 50.0], [0.0, 0.0, 1.0]])
@@ -42,8 +46,8 @@ def render(
     return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def views(*moves: np.ndarray, **options: float) -> list[View]:
-    return [View(image=render(T, **options), intrinsics=K, T_view_camera=T) for T in moves]
+def views(*moves: np.ndarray, **options: float) -> list[SourceView]:
+    return [SourceView(image=render(T, **options), intrinsics=K, T_view_camera=T) for T in moves]
 
 
 AHEAD, BEHIND = motion(z_m=-0.9, yaw=0.01), motion(x_m=0.1, z_m=0.9, yaw=-0.02)
@@ -74,7 +78,7 @@ def test_only_the_wrong_part_of_a_map_loses_trust() -> None:
 
 def test_a_view_with_its_own_lens_counts_as_well() -> None:
     other_K = np.diag([0.8, 0.8, 1.0]) @ K
-    view = View(image=render(AHEAD, other_K), intrinsics=other_K, T_view_camera=AHEAD)
+    view = SourceView(image=render(AHEAD, other_K), intrinsics=other_K, T_view_camera=AHEAD)
     right = photometric_confidence(render(IDENTITY), TRUE_M, K, [view])
     wrong = photometric_confidence(render(IDENTITY), TRUE_M * np.float32(1.2), K, [view])
     assert right.mean() > 0.95 and wrong.mean() < 0.5
@@ -88,7 +92,7 @@ def test_without_evidence_nothing_is_said() -> None:
     turned[:3, 3] = 0  # a camera that only turns sees all depths alike
     seen = photometric_confidence(render(IDENTITY), wrong_m, K, views(turned))
     behind = motion(z_m=-1000.0)
-    unseen = View(image=render(IDENTITY), intrinsics=K, T_view_camera=behind)
+    unseen = SourceView(image=render(IDENTITY), intrinsics=K, T_view_camera=behind)
     assert flat.min() > 0.99 and seen.min() > 0.99
     assert photometric_confidence(render(IDENTITY), wrong_m, K, [unseen]).min() == 1.0
     assert photometric_confidence(render(IDENTITY), wrong_m, K, []).min() == 1.0
@@ -96,7 +100,7 @@ def test_without_evidence_nothing_is_said() -> None:
 
 def test_what_moves_along_with_the_camera_is_left_to_the_other_witness() -> None:
     image = render(IDENTITY)
-    along = View(image=image, intrinsics=K, T_view_camera=motion(x_m=0.5))
+    along = SourceView(image=image, intrinsics=K, T_view_camera=motion(x_m=0.5))
     assert (photometric_confidence(image, TRUE_M, K, [along]) == 1.0).mean() > 0.99
 
 

@@ -80,7 +80,7 @@ def test_a_sheet_has_a_line_per_frame() -> None:
 
 def test_the_median_and_the_worst_frames_are_chosen(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "dataset")
-    found = evaluate(by_frame, root, EvaluationSettings(variants=("",)))
+    found = evaluate(by_frame, root, EvaluationSettings(scalings=("metric",)))
     errors = {i.frame_id: i.metrics.abs_rel for i in found.images if i.cap_m == 80}
     clear = sorted(
         (i.frame_id for i in found.images if i.condition == "clear" and i.cap_m == 80),

@@ -65,13 +65,13 @@ def test_a_perfect_model_and_one_that_is_30_percent_too_far(root: Path) -> None:
         found = evaluate(predict, root, SETTINGS)
         for bucket in ("day-clear", "night", "day-rain", "night-clear", "night-rain", "all"):
             for cap_m in (80.0, 50.0):
-                for variant, expected in (
-                    ("", (abs_rel, d1)),
-                    ("_pp", (abs_rel, d1)),
-                    ("_gt", (0.0, 1.0)),
-                    ("_pp_gt", (0.0, 1.0)),
+                for scaling, expected in (
+                    ("metric", (abs_rel, d1)),
+                    ("metric-flip", (abs_rel, d1)),
+                    ("median", (0.0, 1.0)),
+                    ("median-flip", (0.0, 1.0)),
                 ):
-                    metrics = found.score(bucket, cap_m, variant).metrics
+                    metrics = found.score(bucket, cap_m, scaling).metrics
                     assert metrics is not None
                     means = (metrics["abs_rel"].mean, metrics["d1"].mean)
                     assert means == pytest.approx(expected, abs=1e-6)
@@ -158,7 +158,7 @@ def test_a_bad_prediction_names_its_frame(
         return [spoil(p) if len(calls) == 2 else p for p in perfect(images)]
 
     with pytest.raises(BadPrediction, match=message) as caught:
-        evaluate(predict, root, EvaluationSettings(variants=("",)), batch_size=1)
+        evaluate(predict, root, EvaluationSettings(scalings=("metric",)), batch_size=1)
     order = [i.frame_id for i in evaluate(perfect, root, SETTINGS).images]
     second = list(dict.fromkeys(order))[1]
     assert second in str(caught.value)
@@ -179,7 +179,7 @@ def test_a_small_prediction_is_upsampled_corner_on_corner() -> None:
 def test_the_flipped_image_is_predicted_and_mirrored_back(root: Path) -> None:
     mirrored_too = evaluate(by_frame, root, SETTINGS)  # slopes from left to right, whatever it sees
     plain = mirrored_too.score("all").metrics
-    averaged = mirrored_too.score("all", variant="_pp").metrics
+    averaged = mirrored_too.score("all", scaling="metric-flip").metrics
     assert plain is not None and averaged is not None
     frame = TruthFrame(
         frame_id="f",
@@ -217,7 +217,7 @@ def test_average_of_two_predictions(average_of: str) -> None:
 
 def test_the_test_set_is_named_by_its_content(root: Path, tmp_path: Path) -> None:
     def digest(where: Path, **changes: object) -> str:
-        settings = EvaluationSettings.model_validate({"variants": ("",), **changes})
+        settings = EvaluationSettings.model_validate({"scalings": ("metric",), **changes})
         return evaluate(perfect, where, settings).frames_sha256
 
     assert digest(root) == digest(root) == digest(make_dataset(tmp_path / "again"))

@@ -12,7 +12,7 @@ from nightrain.depthmodel.evaluation.results import Evaluation, ImageScore, Skip
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.evaluation.tables import comparison_table, condition_table
 
-SETTINGS = EvaluationSettings(variants=("", "_gt"), caps_m=(80.0,))
+SETTINGS = EvaluationSettings(scalings=("metric", "median"), caps_m=(80.0,))
 
 
 def metrics(abs_rel: float) -> DepthMetrics:
@@ -29,10 +29,10 @@ def evaluation(*abs_rels: float, sha256: str = "f00d", model: str = "m") -> Eval
             drive_id=scene,
             condition=condition,
             cap_m=80.0,
-            variant=variant,
-            metrics=metrics(abs_rel if variant == "" else abs_rel / 2),
+            scaling=scaling,
+            metrics=metrics(abs_rel if scaling == "metric" else abs_rel / 2),
         )
-        for variant in SETTINGS.variants
+        for scaling in SETTINGS.scalings
         for (scene, condition), abs_rel in zip(where, abs_rels, strict=True)
     )
     skipped = SkippedImage(
@@ -86,7 +86,7 @@ Skipped without valid truth: night 1."""
 
 
 def test_one_evaluation_by_condition_letter_by_letter() -> None:
-    text = condition_table(evaluation(0.1, 0.2, 0.3), variant="_gt")
+    text = condition_table(evaluation(0.1, 0.2, 0.3), scaling="median")
     lines = text.splitlines()
     assert lines[0] == (
         "m: world val, lidar depth from 0.1 to 80 m, scaled by the median of the truth"

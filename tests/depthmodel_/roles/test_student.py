@@ -196,7 +196,7 @@ def test_frames_without_label_are_left_out_and_counted(tmp_path: Path) -> None:
     add_labels(root, reject=(1,))  # the second of each of the three shards
     report = train_tiny(student(num_steps=2), root, tmp_path / "run")
     assert (report.num_frames, report.num_without_label) == (7, 3)
-    assert "3 frames without label left out" in report.line
+    assert "3 frames without label skipped" in report.line
 
 
 def test_the_true_depth_is_a_target_without_labels(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from nightrain.depthmodel.training.checkpoint import (
     optimizer_tensors,
     save_checkpoint,
 )
-from nightrain.depthmodel.training.metrics_log import METRICS, RunLog, read_metrics
+from nightrain.depthmodel.training.metrics_log import METRICS, MetricsLog, read_metrics
 from nightrain.depthmodel.training.optimiser import (
     OptimiserConfig,
     make_average,
@@ -182,12 +182,12 @@ def test_an_average_resumes_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_a_log_goes_on_behind_the_checkpoint_and_holds_no_nan(tmp_path: Path) -> None:
-    log = RunLog(tmp_path, first_step=0)
+    log = MetricsLog(tmp_path, first_step=0)
     for step in (10, 20, 30):
         log.report(step, {"loss": 1.0 / step})
     with open(tmp_path / METRICS, "a") as file:
         file.write('{"step": 40, "lo')  # killed while it wrote
-    log = RunLog(tmp_path, first_step=20)
+    log = MetricsLog(tmp_path, first_step=20)
     log.report(30, {"loss": float("nan")})
     log.close()
     assert [line["step"] for line in read_metrics(tmp_path)] == [10, 20, 30]

@@ -145,7 +145,7 @@ def test_means_go_on_to_the_last_bit_through_json() -> None:
 def test_a_finished_run_says_so_and_does_nothing(frames: Path, whole: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file()}
     report = train_tiny(video_teacher(), frames, whole, on_step=killer(1))
-    assert report.status == "already" and "finished already" in report.line
+    assert report.status == "already" and "already finished" in report.line
     assert report.digest == DepthModel.from_pretrained(whole / "model").digest
     assert {p: p.stat().st_mtime_ns for p in whole.rglob("*") if p.is_file()} == before
 
@@ -246,7 +246,8 @@ def test_the_same_folder_with_other_data_is_refused(whole: Path, tmp_path: Path)
 def test_a_run_that_cannot_begin_leaves_its_folder_to_others(frames: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(
-        InvalidRequest, match="10 samples for each of 1 processes make no batch of 11"
+        InvalidRequest,
+        match="10 samples for each of 1 processes, expected at least a batch of 11",
     ):
         train_tiny(video_teacher(batch_size=11), frames, run)
     assert train_tiny(lidar_teacher(num_steps=1), frames, run).status == "finished"
@@ -276,7 +277,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_goes_on(
     content = bytearray(file.read_bytes())
     content[-5] ^= 1
     file.write_bytes(content)
-    with pytest.raises(InvalidRequest, match="Remove step-0000008, and the run goes on"):
+    with pytest.raises(InvalidRequest, match="Remove step-0000008, and the run resumes"):
         train_tiny(video_teacher(), frames, run)
     shutil.rmtree(last)
     train_tiny(video_teacher(), frames, run)

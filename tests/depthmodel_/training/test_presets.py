@@ -14,7 +14,7 @@ from nightrain.depthmodel.training.checkpoint import checkpoints, load_checkpoin
 from nightrain.depthmodel.training.config import TrainConfig, checked
 from nightrain.depthmodel.training.loop import train
 from nightrain.depthmodel.training.presets import paper_teacher
-from nightrain.depthmodel.training.trainer import seeded
+from nightrain.depthmodel.training.trainer import seed_torch
 from support.synthetic import ingest_synthetic
 from support.tiny_depth_models import tiny_config
 from support.training import NeighbourSource
@@ -53,7 +53,7 @@ def test_a_step_of_the_papers_run_in_small(kind: Kind, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert train(config, tmp_path / "dataset", run, device="cpu").status == "finished"
     assert DepthModel.from_pretrained(run / "model").config == config.model
-    seeded(config.seed, 0)
+    seed_torch(config.seed, 0)
     before = config.objective().trained.state_dict()
     after = load_checkpoint(checkpoints(run / "checkpoints")[-1]).parts["networks"]
     moved = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}

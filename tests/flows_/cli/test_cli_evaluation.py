@@ -65,12 +65,12 @@ def test_a_checkpoint_is_evaluated_at_its_own_size(model: Path, tmp_path: Path) 
     assert (found.model, found.model_digest) == ("student-7", FakeModel.digest)
     assert found.settings.caps_m == (60.0,) and found.score("night").num_images == 2
     tables = (out / "tables.md").read_text()
-    assert tables.count("student-7: dataset val, lidar depth") == 4  # one cap, four variants
-    assert [t["variant"] for t in json.loads((out / "tables.json").read_text())] == [
-        "",
-        "_gt",
-        "_pp",
-        "_pp_gt",
+    assert tables.count("student-7: dataset val, lidar depth") == 4  # one cap, four scalings
+    assert [t["scaling"] for t in json.loads((out / "tables.json").read_text())] == [
+        "metric",
+        "median",
+        "metric-flip",
+        "median-flip",
     ]
     with Image.open(out / "error-maps.png") as picture:
         assert picture.width > 4 * 360 and picture.height > 5 * 200

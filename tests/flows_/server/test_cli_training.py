@@ -57,7 +57,7 @@ def test_train_writes_a_model_and_says_so(root: Path, tmp_path: Path) -> None:
     text = " ".join(done.stdout.split())
     assert "step 4 of 4 in" in text and f"model {digest}" in text
     again = run(root, tmp_path / "run", "--steps", 4, "--batch-size", 2, "--seed", 3)
-    assert again.exit_code == 0 and f"finished already: model {digest}" in again.stdout
+    assert again.exit_code == 0 and f"is already finished: model {digest}" in again.stdout
 
 
 def test_the_report_as_json(root: Path, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_sigterm_ends_after_the_step_and_the_same_command_goes_on(
         signal_after(5, patch)
         done = run(root, tmp_path / "run")
     assert done.exit_code == 143, done.output
-    assert "step 5 of 12" in done.stdout and "run it again to go on" in done.stdout
+    assert "step 5 of 12" in done.stdout and "run it again to resume" in done.stdout
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
     done = run(root, tmp_path / "run")
     assert done.exit_code == 0 and "step 12 of 12" in done.stdout

@@ -89,7 +89,7 @@ def test_one_command_goes_from_an_empty_folder_to_a_table(
     before = (job.out / "table.json").read_text()
     run_demo(job, "local")
     again = capsys.readouterr().out
-    for line in ("world is there already", "shards were committed before", "is finished already"):
+    for line in ("world is there already", "shards were committed before", "is already finished"):
         assert line in again
     assert "committed variants" not in again and (job.out / "table.json").read_text() == before
 

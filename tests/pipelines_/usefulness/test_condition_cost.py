@@ -8,7 +8,7 @@ from nightrain.depthmodel.evaluation.results import Evaluation, ImageScore
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.pipelines.usefulness.condition_cost import cost_of_conditions
 
-SETTINGS = EvaluationSettings(truth="exact", variants=("", "_gt"))
+SETTINGS = EvaluationSettings(truth="exact", scalings=("metric", "median"))
 CAP_M = SETTINGS.caps_m[0]
 
 
@@ -19,7 +19,7 @@ def image(drive: str, condition: Condition, abs_rel: float, **changes: object) -
         "drive_id": drive,
         "condition": condition,
         "cap_m": CAP_M,
-        "variant": "",
+        "scaling": "metric",
         "metrics": DepthMetrics(abs_rel, 0, 0, 0, 0, 0, 1, 1, 1),
     }
     return ImageScore.model_validate(fields | changes)
@@ -47,7 +47,7 @@ def test_drives_under_both_count_alike_and_others_not_at_all() -> None:
             image("only-clear", Condition.CLEAR, 9.0),
             image("only-night", Condition.NIGHT, 9.0),
             image("only-night", Condition.RAIN, 9.0),
-            image("a", Condition.NIGHT, 9.0, variant="_gt"),
+            image("a", Condition.NIGHT, 9.0, scaling="median"),
             image("a", Condition.NIGHT, 9.0, cap_m=CAP_M + 1),
         )
     )

@@ -15,7 +15,7 @@ from nightrain.pipelines.usefulness.report import markdown
 from nightrain.pipelines.usefulness.table import Usefulness, usefulness_table
 from nightrain.pipelines.usefulness.work import Outcome
 
-SETTINGS = EvaluationSettings(truth="exact", caps_m=(80.0,), variants=("",))
+SETTINGS = EvaluationSettings(truth="exact", caps_m=(80.0,), scalings=("metric",))
 STUDY = Study(
     dataset="bench",
     frames="f",
@@ -59,7 +59,7 @@ def evaluation(numbers: Numbers, frames: str = "same") -> Evaluation:
             drive_id="drive",
             condition=condition,
             cap_m=80.0,
-            variant="",
+            scaling="metric",
             metrics=DepthMetrics(value, 0, 10 * value, 0, 0, 0, 1 - value, 1, 1),
         )
         for condition, value in by_condition.items()
