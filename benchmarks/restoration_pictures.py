@@ -20,7 +20,7 @@ from nightrain.benchmarks.restoration_uncertainty import seeded_depths
 from nightrain.benchmarks.val_frames import scored, val_batches
 from nightrain.datasets.conditions import Condition
 from nightrain.depthmodel.auxview.view import view_of
-from nightrain.depthmodel.evaluation.error_maps import Panel, drawn, error_panels, error_sheet
+from nightrain.depthmodel.evaluation.error_maps import Panel, colour_map, error_panels, error_sheet
 from nightrain.depthmodel.evaluation.frames import TruthFrame
 from nightrain.depthmodel.evaluation.uncertainty import log_depth_spread
 from nightrain.depthmodel.network.model import DepthModel
@@ -64,7 +64,7 @@ def line(r0: DepthModel, r3: DepthModel, batch: Batch, condition: Condition) -> 
 def _uncertainty(spread: np.ndarray, shape: tuple[int, ...]) -> Panel:
     most = float(np.quantile(spread, 0.99))
     share, everywhere = spread / max(most, 1e-9), np.ones(spread.shape, bool)
-    picture = drawn(share, everywhere, (shape[1], shape[0]), cv2.COLORMAP_VIRIDIS)
+    picture = colour_map(share, everywhere, (shape[1], shape[0]), cv2.COLORMAP_VIRIDIS)
     return Panel(picture, f"spread of R3, 0 to {most:.1e}")
 
 

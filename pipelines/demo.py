@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     RunStage = Callable[[str, BaseModel], StageReport]  # by the name of its flow
 
 JOB_FILE = "job.json"
-MODELS = (MEDIAN_DEPTH, "teacher", "student")  # the first is what a network must beat
+MODELS = (MEDIAN_DEPTH, "teacher", "student")  # the first is the baseline
 BUCKETS = ("day-clear", "night", "day-rain", "all")
 
-# By the names of their flows: what makes shards, and what is one long job.
+# By the names of their flows.
 SHARD_WORK: dict[str, Callable[..., Any]] = {
     "ingest-frames": ingest,
     "generate-variants": generate,
@@ -105,7 +105,7 @@ def student_job(job: DemoJob) -> TrainJob:
 
 
 def evaluation_job(job: DemoJob, model: str) -> EvaluationJob:
-    """Score a model against exact depth in recorded weather."""
+    """Score a model against exact depth, on the world's own weather."""
     return EvaluationJob(
         model=model if model == MEDIAN_DEPTH else str(job.out / model / "model"),
         dataset=job.dataset,
@@ -116,16 +116,17 @@ def evaluation_job(job: DemoJob, model: str) -> EvaluationJob:
 
 
 class DemoReport(BaseModel):
-    """How the whole run ended."""
+    """Result of a demo run; `table` is None if it was stopped."""
 
     stopped: bool = False
     table: ComparisonTable | None = None
 
 
 def clear_to_table(job: DemoJob, run_stage: "RunStage") -> DemoReport:
-    """Render, read, make variants, train, label, train, evaluate; what is there is not made again.
+    """Run all stages: render, ingest, generate, train, label, train and evaluate.
 
-    Raises InvalidRequest where `out` holds something else, and NightrainError where shards failed.
+    Finished stages are skipped. Raises InvalidRequest where `out` holds another job or other files,
+    and NightrainError where shards failed.
     """
     require_same_job(job)
 
@@ -147,7 +148,7 @@ def clear_to_table(job: DemoJob, run_stage: "RunStage") -> DemoReport:
             run("evaluate-depth", evaluation_job(job, model))
     except WorkCancelled:
         return DemoReport(stopped=True)
-    return DemoReport(table=written_table(job))
+    return DemoReport(table=write_table(job))
 
 
 def run_here(
@@ -158,37 +159,34 @@ def run_here(
     on_rows: OnRows = ignore_rows,
     on_step: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> "StageReport":
-    """Run a stage in plain Python, in this process."""
+    """Run a stage without Prefect, in this process."""
     if name in SHARD_WORK:
         return SHARD_WORK[name](job, executor=SerialExecutor(stop), stop=stop, on_rows=on_rows)
     return LONG_WORK[name](job, stop=stop, on_step=on_step)
 
 
 def require_same_job(job: DemoJob) -> None:
-    """Note in the folder what is asked of it.
-
-    Raises InvalidRequest where that is something else.
-    """
+    """Write the job to its folder; raises InvalidRequest where the folder holds another job."""
     path = job.out / JOB_FILE
-    asked = job.model_dump_json(exclude={"out", "processes"}, indent=1) + "\n"
+    settings = job.model_dump_json(exclude={"out", "processes"}, indent=1) + "\n"
     if path.exists():
-        if path.read_text() != asked:
+        if path.read_text() != settings:
             raise InvalidRequest(
                 f"{job.out} holds a run of another job, {path}. Name another folder, remove this "
-                "one, or ask for the same."
+                "one, or use the same options."
             )
         return
     if job.out.exists() and any(job.out.iterdir()):
         raise InvalidRequest(
-            f"{job.out} holds something else: it has no {JOB_FILE}. Name another folder, or remove "
-            "this one."
+            f"{job.out} is not empty and has no {JOB_FILE}. Name another folder, or remove this "
+            "one."
         )
     job.out.mkdir(parents=True, exist_ok=True)
-    path.write_text(asked)
+    path.write_text(settings)
 
 
-def written_table(job: DemoJob) -> ComparisonTable:
-    """Write the models' errors by condition as one table, and give it; raises NightrainError."""
+def write_table(job: DemoJob) -> ComparisonTable:
+    """Write the table of all models by condition and return it; raises NightrainError."""
     scores = {m: [read_evaluation(evaluation_job(job, m).folder)] for m in MODELS}
     table = comparison_table(scores, buckets=BUCKETS)
     (job.out / "table.md").write_text(table.markdown() + "\n")

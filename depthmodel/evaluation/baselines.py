@@ -1,4 +1,4 @@
-"""What a depth model must beat: it looks at no image."""
+"""Constant median-depth baseline: the train set's median depth at each pixel."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,18 +13,18 @@ from nightrain.depthmodel.evaluation.settings import Truth
 
 NEAREST_M, FARTHEST_M = 0.1, 80.0
 NUM_LEVELS = 512  # of log depth: 1.3 % each
-GRID = (112, 64)  # (width, height)
-MIN_HITS_PER_FRAME = 0.05  # in a cell, on average; fewer are rain drops before the sky
+GRID = (112, 64)  # (width, height), cells
+MIN_HITS_PER_FRAME = 0.05  # in a cell, on average; fewer are LiDAR returns of rain in the sky
 
 
 class MedianDepth:
-    """Predicts for every image the median depth of the train set at each place of the picture."""
+    """Constant median-depth baseline: predicts the same depth map (h, w) for every image."""
 
     def __init__(self, depth_m: np.ndarray) -> None:
         self.depth_m = depth_m.astype(np.float32)  # (h, w), metres
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The same depth in metres for every image, at the size of each (h, w)."""
+        """Depth (h, w) in metres for each image (h, w, 3), at the size of the image."""
         sizes = [(image.shape[1], image.shape[0]) for image in images]
         return [cv2.resize(self.depth_m, size) for size in sizes]
 
@@ -39,9 +39,9 @@ class MedianDepth:
         grid: tuple[int, int] = GRID,
         progress: Callable[[int, int], None] | None = None,
     ) -> "MedianDepth":
-        """Fit to the true depth of a split, in a grid of (width, height) cells.
+        """Fit the baseline to the ground truth of a split, in a grid of (width, height) cells.
 
-        Raises InvalidRequest.
+        Raises InvalidRequest for a split without ground truth.
         """
         frames = EvaluationFrames(root, split=split, truth=truth, cameras=cameras)
         counts = np.zeros((grid[1] * grid[0], NUM_LEVELS), np.int64)
@@ -54,7 +54,7 @@ class MedianDepth:
         seen = counts.sum(axis=1) >= MIN_HITS_PER_FRAME * len(frames)
         if not seen.any():
             raise InvalidRequest(
-                f"no frame of {split} in {root} has {truth} depth to take a median of."
+                f"no frame of {split} in {root} has {truth} depth. Choose another truth or split."
             )
         return cls(_filled(np.where(seen, _medians(counts), np.nan).reshape(grid[1], grid[0])))
 

@@ -1,4 +1,4 @@
-"""Pictures of what a model gets wrong: input, truth, prediction and relative error of frames."""
+"""Error maps: input, ground truth, prediction and relative error of frames as one image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from nightrain.depthmodel.evaluation.results import Evaluation
 from nightrain.depthmodel.evaluation.settings import BUCKETS
 
 NEAR_M, FAR_M = 2.0, 80.0
-WORST_SHOWN = 0.5  # relative error of the brightest colour
-NOTHING = (48, 48, 54)  # where there is no truth
+MAX_COLOURED_ERROR = 0.5  # relative error of the brightest colour
+NO_TRUTH_COLOUR = (48, 48, 54)
 BACKGROUND, INK = (24, 24, 28), (230, 230, 230)
 LABEL_PX, GAP_PX, FONT_PX = 20, 4, 12
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture (H, W, 3) uint8 sRGB, and the words above it."""
+    """One image (H, W, 3) uint8 sRGB with its label."""
 
     picture: np.ndarray
     label: str
@@ -39,9 +39,9 @@ def error_panels(
 ) -> list[Panel]:
     """Four panels for a frame and its predicted depth (H, W) in metres, of the truth's size.
 
-    Depth is brighter where nearer, on a log scale from 2 to 80 m. Relative error is |p - g| / g of
-    the clamped prediction, black for none and brightest from 0.5. Sparse truth is drawn larger;
-    what is not scored is grey.
+    Nearer depth is brighter, on a log scale from 2 to 80 m. Relative error is |p - g| / g of the
+    clamped prediction, black for 0 and brightest from 0.5. Points of sparse truth are enlarged;
+    pixels that are not scored are grey.
     """
     truth_m = np.zeros(prediction_m.shape, np.float32) if frame.truth_m is None else frame.truth_m
     valid = scored_pixels(truth_m, min_depth_m, max_depth_m, crop)
@@ -58,34 +58,34 @@ def error_panels(
             cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA),
             f"{frame.condition}, {frame.scene_id}, {frame.frame_id[:8]}",
         ),
-        Panel(drawn(_nearness(truth_m), valid, size), f"truth, {NEAR_M:g} to {FAR_M:g} m"),
-        Panel(drawn(_nearness(clamped), everywhere, size), "prediction"),
+        Panel(colour_map(_nearness(truth_m), valid, size), f"truth, {NEAR_M:g} to {FAR_M:g} m"),
+        Panel(colour_map(_nearness(clamped), everywhere, size), "prediction"),
         Panel(
-            drawn(error / WORST_SHOWN, valid, size, cv2.COLORMAP_HOT),
-            f"error, 0 to {WORST_SHOWN:g}: {words}",
+            colour_map(error / MAX_COLOURED_ERROR, valid, size, cv2.COLORMAP_HOT),
+            f"error, 0 to {MAX_COLOURED_ERROR:g}: {words}",
         ),
     ]
 
 
-def error_sheet(lines: Sequence[Sequence[Panel]]) -> np.ndarray:
-    """Panels of several frames on one sheet (H, W, 3) uint8, a line for each frame."""
-    height = max(p.picture.shape[0] for line in lines for p in line) + LABEL_PX + GAP_PX
-    width = max(p.picture.shape[1] for line in lines for p in line) + GAP_PX
-    num_columns = max(len(line) for line in lines)
-    sheet = Image.new("RGB", (num_columns * width + GAP_PX, len(lines) * height), BACKGROUND)
+def error_sheet(rows: Sequence[Sequence[Panel]]) -> np.ndarray:
+    """Arrange the panels of several frames on one sheet (H, W, 3) uint8, one row per frame."""
+    height = max(p.picture.shape[0] for row in rows for p in row) + LABEL_PX + GAP_PX
+    width = max(p.picture.shape[1] for row in rows for p in row) + GAP_PX
+    num_columns = max(len(row) for row in rows)
+    sheet = Image.new("RGB", (num_columns * width + GAP_PX, len(rows) * height), BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_PX)
-    for row, line in enumerate(lines):
-        for column, panel in enumerate(line):
-            x, y = GAP_PX + column * width, row * height
+    for index, row in enumerate(rows):
+        for column, panel in enumerate(row):
+            x, y = GAP_PX + column * width, index * height
             draw.text((x + 2, y + 3), panel.label, fill=INK, font=font)
             sheet.paste(Image.fromarray(panel.picture), (x, y + LABEL_PX))
     return np.asarray(sheet)
 
 
-def telling_frames(evaluation: Evaluation, num_per_bucket: int = 2) -> list[str]:
-    """Ids of frames worth a look: per condition the median one by abs_rel, the worst, and between.
+def representative_frames(evaluation: Evaluation, num_per_bucket: int = 2) -> list[str]:
+    """Ids of frames to inspect: per condition, from the median to the worst frame by abs_rel.
 
-    Evenly spaced by rank from the median to the worst, in the main cap and first scaling.
+    Evenly spaced by rank, under the first cap and scaling.
     """
     settings, chosen = evaluation.settings, []
     main = [
@@ -109,22 +109,22 @@ def _nearness(depth_m: np.ndarray) -> np.ndarray:
     return 1.0 - np.log(np.maximum(depth_m, NEAR_M) / NEAR_M) / np.log(FAR_M / NEAR_M)
 
 
-def drawn(
+def colour_map(
     share: np.ndarray,
     valid: np.ndarray,
     size: tuple[int, int],
     colours: int = cv2.COLORMAP_INFERNO,
 ) -> np.ndarray:
-    """A colour map of values (H, W) in [0, 1] at `size`; sparse points become dots.
+    """Colour values (H, W) in [0, 1] at `size` = (width, height); sparse points become dots.
 
-    The largest value around is drawn: the nearest depth, the worst error.
+    A dot shows the largest value near it: the nearest depth or the largest error.
     """
-    levels = np.where(valid, 1.0 + 254.0 * np.clip(share, 0.0, 1.0), 0.0)  # 0: nothing here
+    levels = np.where(valid, 1.0 + 254.0 * np.clip(share, 0.0, 1.0), 0.0)  # 0: no value
     shrinking = max(1, levels.shape[1] // size[0])
     if valid.mean() < 0.5:
         dot = np.ones((3 * shrinking, 3 * shrinking), np.uint8)
         levels = cv2.dilate(levels, dot)
     small = cv2.resize(levels.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     picture = cv2.cvtColor(cv2.applyColorMap(small, colours), cv2.COLOR_BGR2RGB)
-    picture[small == 0] = NOTHING
+    picture[small == 0] = NO_TRUTH_COLOUR
     return picture

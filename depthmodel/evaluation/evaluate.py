@@ -1,7 +1,7 @@
-"""Evaluation of a depth model on the frames of a split, in the steps of md4all.
+"""Evaluation of a depth model on the frames of a split (md4all, eq. 14, docs/papers/md4all.md).
 
-Prediction at the size the model gives -> average with the flipped image, where asked for ->
-bilinear to the truth's size -> mask -> median scaling, where asked for -> clamp -> metrics per
+Prediction at the model's size -> average with the flipped image (scalings "-flip") -> bilinear
+resize to the truth's size -> mask -> median scaling (scalings "median") -> clamp -> metrics per
 image -> mean over images.
 """
 
@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]  # (done, total)
 
 
 class BadPrediction(NightrainError):
-    """A model gave something that is no depth map of its image."""
+    """A model returned something that is not a depth map of its image."""
 
 
 def evaluate(
@@ -41,8 +41,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a model on the committed frames of a split of the dataset at `root`.
 
-    Frames without valid truth are skipped and counted. Raises InvalidRequest where there is
-    nothing to score, BadPrediction, CorruptShard, DamagedInput.
+    Frames without valid ground truth are skipped and counted. Raises InvalidRequest where no frame
+    can be scored, BadPrediction, CorruptShard, DamagedInput.
     """
     frames = EvaluationFrames(
         root, split=settings.split, truth=settings.truth, cameras=settings.cameras
@@ -89,10 +89,10 @@ def evaluate(
 def predict_maps(
     predict: Predictor, frames: Sequence[TruthFrame], settings: EvaluationSettings
 ) -> list[dict[bool, np.ndarray]]:
-    """Predicted depth (H, W) in metres at the truth's size per frame, keyed by "flip-averaged".
+    """Predict depth (H, W) in metres at the truth's size, per frame a map by "is flip-averaged".
 
-    Only what the settings' scalings need is predicted. Where the network sees a crop, the depth
-    outside it is 0. Raises BadPrediction, which names the frame.
+    The flipped image is predicted only where a scaling needs it. Where the network sees a crop,
+    depth outside it is 0. Raises BadPrediction, which names the frame.
     """
     if not frames:
         return []
@@ -115,9 +115,9 @@ def average_with_flipped(
 ) -> np.ndarray:
     """Mean of two depth maps (h, w): of an image, and of the mirrored image mirrored back.
 
-    Each is trusted alone at one side, where a stereo-trained network sees less: the outer 5 % of
-    the columns, then a ramp over 5 % (Godard et al., CVPR 2017, section 3.3). The mean is of
-    inverse depth, as there, or of depth, as KITTI's supervised networks have it.
+    At each side one map counts alone, on the outer 5 % of the columns and a ramp over 5 %, where a
+    stereo-trained network sees less (Godard et al., CVPR 2017, section 3.3). The mean is of inverse
+    depth, as in that paper, or of depth, as for KITTI's supervised networks.
     """
     across = np.linspace(0.0, 1.0, prediction_m.shape[1])
     left = 1.0 - np.clip(20.0 * (across - 0.05), 0.0, 1.0)  # weight of the un-flipped alone
@@ -131,8 +131,8 @@ def average_with_flipped(
     return mean.astype(np.float32)
 
 
-def resized_depth(depth_m: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Depth (h, w) bilinearly at `shape` = (H, W), corners on corners (`align_corners`)."""
+def resize_depth(depth_m: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize depth (h, w) bilinearly to `shape` = (H, W) with aligned corners."""
     if depth_m.shape == shape:
         return depth_m
     batch = torch.from_numpy(np.ascontiguousarray(depth_m, np.float32))[None, None]
@@ -196,19 +196,19 @@ def _at_truth_size(
 ) -> np.ndarray:
     height, width = frame.image.shape[:2]
     if settings.input_crop == "none":
-        return resized_depth(prediction_m, (height, width))
+        return resize_depth(prediction_m, (height, width))
     crop = kb_crop((width, height))
-    return crop.paste(resized_depth(prediction_m, (crop.height, crop.width)), (width, height))
+    return crop.paste(resize_depth(prediction_m, (crop.height, crop.width)), (width, height))
 
 
 def _checked(
     predicted: Sequence[np.ndarray], images: Sequence[np.ndarray], frames: Sequence[TruthFrame]
 ) -> list[np.ndarray]:
-    """The predictions as arrays; raises BadPrediction, which names the frame."""
+    """Return the predictions as arrays; raises BadPrediction, which names the frame."""
     if len(predicted) != len(images):
         raise BadPrediction(
-            f"the model gave {len(predicted)} depth maps for {len(images)} images, of which the "
-            f"first is frame {frames[0].frame_id}; expected one for each, in order."
+            f"the model returned {len(predicted)} depth maps for {len(images)} images, the first "
+            f"of which is frame {frames[0].frame_id}; expected one for each, in order."
         )
     checked = [np.asarray(p) for p in predicted]
     for p, image, frame in zip(checked, images, frames, strict=True):
@@ -220,7 +220,7 @@ def _checked(
 
 
 def _problem(p: np.ndarray, image: np.ndarray) -> str:
-    """What is wrong with a predicted depth map of an image, "" for nothing."""
+    """Describe what is wrong with a predicted depth map of an image; "" for nothing."""
     if p.ndim != 2 or not p.size or p.dtype.kind != "f":
         return f"the prediction is {p.dtype} {p.shape}; expected float (h, w) in metres."
     height, width = image.shape[:2]

@@ -1,4 +1,4 @@
-"""The frames of a split with their true depth, read from the committed shards."""
+"""Evaluation frames: images of a split with their ground-truth depth, from committed shards."""
 
 import hashlib
 from collections import Counter
@@ -20,12 +20,12 @@ COLUMNS = ("frame_id", "source_dataset", "scene_id", "condition", "image")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruthFrame:
-    """An image and its true depth, where there is one."""
+    """An image and its ground-truth depth, None where it has none."""
 
     frame_id: str
     source_dataset: str
     scene_id: str
-    drive_id: str  # scenes of one drive show the same streets: nuScenes logs, places of the world
+    drive_id: str  # scenes of one drive show the same streets: a nuScenes log, a place of the world
     condition: Condition
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     truth_m: np.ndarray | None  # (H, W) float32, metres, 0 = none
@@ -33,24 +33,24 @@ class TruthFrame:
 
 
 class EvaluationFrames:
-    """A sequence of the frames of a split, in the manifest's order.
+    """Sequence of the frames of a split, in the order of the manifest.
 
-    Raises InvalidRequest for none.
+    Raises InvalidRequest where the dataset has no such frame.
     """
 
     def __init__(
         self, root: Path, *, split: str, truth: Truth, cameras: tuple[str, ...] = ()
     ) -> None:
-        self._manifest_of = Manifest(root)
+        self._manifest = Manifest(root)
         self._column = TRUTH_COLUMN[truth]
         self._places: list[tuple[Entry, int]] = []
         self.frame_ids: list[str] = []
         self._drive_of: dict[str, str] = {}
         self._reader: ShardReader | None = None
         found: Counter[str] = Counter()
-        for entry in self._manifest_of.entries(FRAMES):
-            rows = self._manifest_of.reader(entry.rows).table(["frame_id", "split", "camera"])
-            for scene in scenes_of(self._manifest_of, entry):
+        for entry in self._manifest.entries(FRAMES):
+            rows = self._manifest.reader(entry.rows).table(["frame_id", "split", "camera"])
+            for scene in scenes_of(self._manifest, entry):
                 self._drive_of[scene.scene_id] = scene.drive
             for index, row in enumerate(rows.to_pylist()):
                 found[f"{row['split']} {row['camera']}"] += 1
@@ -58,7 +58,9 @@ class EvaluationFrames:
                     self._places.append((entry, index))
                     self.frame_ids.append(row["frame_id"])
         if not self._places:
-            raise InvalidRequest(_nothing(root, f"{split} {' or '.join(cameras)}".strip(), found))
+            raise InvalidRequest(
+                _no_frames_message(root, f"{split} {' or '.join(cameras)}".strip(), found)
+            )
 
     def __len__(self) -> int:
         return len(self._places)
@@ -67,7 +69,7 @@ class EvaluationFrames:
         """Read and decode one frame; raises IndexError, CorruptShard, DamagedInput."""
         entry, row_index = self._places[index]
         if self._reader is None or self._reader.file != entry.rows:
-            self._reader = self._manifest_of.reader(entry.rows)
+            self._reader = self._manifest.reader(entry.rows)
         row = self._reader.row(row_index, [*COLUMNS, self._column])
         try:
             return self._frame(row)
@@ -95,7 +97,7 @@ class EvaluationFrames:
         )
 
 
-def _nothing(root: Path, wanted: str, found: Counter[str]) -> str:
+def _no_frames_message(root: Path, wanted: str, found: Counter[str]) -> str:
     if not found:
         return f"{root} holds no committed frames. Run `nightrain ingest` first."
     there = ", ".join(f"{count} of {name}" for name, count in sorted(found.items()))

@@ -1,7 +1,7 @@
-"""How far a predicted depth map is from the truth: the nine usual numbers of one image.
+"""Depth metrics of one image (md4all, eq. 13, docs/papers/md4all.md).
 
-Eigen, Puhrsch, Fergus, NIPS 2014, sections 3.2 and 4.1, for all but log10 (Saxena et al., NIPS
-2005); SILog is scaled as in KITTI's depth benchmark (x 100). Truth is sparse: 0 is none.
+Those of Eigen, Puhrsch and Fergus, NIPS 2014, and log10 (Saxena et al., NIPS 2005); SILog is scaled
+as in KITTI's depth benchmark (x 100). Ground truth is sparse: 0 means none.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ THRESHOLD = 1.25  # of d1; d2 and d3 take its square and cube
 
 
 class DepthMetrics(NamedTuple):
-    """Metrics of one image; the first six are 0 and the last three 1 where prediction is truth."""
+    """Metrics of one image; a perfect prediction has 0 in the first six and 1 in the last three."""
 
     abs_rel: float  # mean |p - g| / g
     sq_rel: float  # mean (p - g)^2 / g, metres
@@ -31,10 +31,9 @@ METRICS = DepthMetrics._fields
 
 
 def depth_metrics(prediction_m: np.ndarray, truth_m: np.ndarray) -> DepthMetrics:
-    """Metrics over predicted and true depths (N,) in metres, in float64.
+    """Compute the metrics of predicted and true depths (N,) in metres, in float64.
 
-    Raises ValueError where there is no value, the shapes differ, or a depth is not finite and
-    positive.
+    Raises ValueError for no values, different shapes, or depths that are not finite and positive.
     """
     p, g = np.asarray(prediction_m, np.float64), np.asarray(truth_m, np.float64)
     if p.shape != g.shape or p.ndim != 1 or not p.size:
@@ -59,9 +58,9 @@ def depth_metrics(prediction_m: np.ndarray, truth_m: np.ndarray) -> DepthMetrics
 def scored_pixels(
     truth_m: np.ndarray, min_depth_m: float, max_depth_m: float, crop: Crop | None = None
 ) -> np.ndarray:
-    """Which pixels of the truth (H, W) in metres are scored: bool (H, W).
+    """Mask (H, W) bool of the pixels of the ground truth (H, W) in metres that are scored.
 
-    Depth strictly between the bounds, inside the crop where there is one.
+    Depth is strictly between the bounds and inside the crop, if any.
     """
     scored = (truth_m > min_depth_m) & (truth_m < max_depth_m)
     if crop is None:
@@ -82,9 +81,9 @@ def score_image(
 ) -> DepthMetrics | None:
     """Metrics of predicted against true depth, both (H, W) in metres; None without valid truth.
 
-    In the order of md4all: mask the truth, scale the prediction by the ratio of medians where that
-    is asked for (Zhou et al., CVPR 2017), clamp the prediction to the bounds. Raises ValueError
-    where the shapes differ or the prediction is not finite and positive.
+    The order is that of md4all, eq. 14: mask the truth, scale the prediction by the ratio of
+    medians if `median_scaled` (Zhou et al., CVPR 2017), clamp the prediction to the bounds. Raises
+    ValueError where the shapes differ or the prediction is not finite and positive.
     """
     if prediction_m.shape != truth_m.shape or truth_m.ndim != 2:
         raise ValueError(

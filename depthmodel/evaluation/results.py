@@ -1,8 +1,8 @@
-"""The result of an evaluation: scores of images, means by condition, what is missing.
+"""Results of an evaluation: scores of images, means by condition, images that were skipped.
 
-Metrics are taken per image and then averaged, as everybody does. Images of a scene resemble each
-other, and so do scenes of a drive (the built-in world renders one drive under several conditions),
-so a standard error counts drives and not images.
+Metrics are computed per image and then averaged. Images of one scene resemble each other, and so
+do scenes of one drive (the built-in world renders a drive under several conditions), so the
+standard error counts drives, not images.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class ImageScore(_Frozen):
 
 
 class SkippedImage(_Frozen):
-    """An image that could not be scored under a cap, and why."""
+    """An image that could not be scored under a cap, with the reason."""
 
     frame_id: str
     scene_id: str
@@ -48,14 +48,14 @@ class SkippedImage(_Frozen):
 
 
 class MetricMean(_Frozen):
-    """Mean over images, and its standard error by drive: None where there is but one drive."""
+    """Mean over images, and its standard error by drive: None for a single drive."""
 
     mean: float
     standard_error: float | None
 
 
 class Score(_Frozen):
-    """Means over the images of a bucket; metrics is None where it has no scored image."""
+    """Means over the images of a bucket; `metrics` is None for a bucket without scored images."""
 
     bucket: str
     cap_m: float
@@ -68,12 +68,12 @@ class Score(_Frozen):
 
 
 class Evaluation(_Frozen):
-    """What a model reaches on the frames of a split, by condition."""
+    """Scores of a model on the frames of a split, by condition."""
 
     model: str
     model_digest: str = ""
     dataset: str  # name of its folder
-    frames_sha256: str  # of the images and truths, in order: equal means the same test
+    frames_sha256: str  # of the images and truths, in order; equal digests mean the same test
     sources: dict[str, int]  # frames by source
     settings: EvaluationSettings
     scores: tuple[Score, ...]
@@ -81,13 +81,13 @@ class Evaluation(_Frozen):
     images: tuple[ImageScore, ...] = Field(default=(), exclude=True, repr=False)
 
     def score(self, bucket: str, cap_m: float | None = None, scaling: Scaling = "metric") -> Score:
-        """The score of a bucket, by default under the main cap; raises InvalidRequest."""
+        """Score of a bucket, by default metric under the first cap; raises InvalidRequest."""
         cap_m = self.settings.caps_m[0] if cap_m is None else cap_m
         for score in self.scores:
             if (score.bucket, score.cap_m, score.scaling) == (bucket, cap_m, scaling):
                 return score
         raise InvalidRequest(
-            f"the evaluation of {self.model!r} has no score of {bucket!r} within {cap_m:g} m in "
+            f"the evaluation of {self.model!r} has no score of {bucket!r} within {cap_m:g} m with "
             f"scaling {scaling!r}; it has caps {self.settings.caps_m} and scalings "
             f"{self.settings.scalings}."
         )
@@ -96,7 +96,7 @@ class Evaluation(_Frozen):
 def summarise(
     settings: EvaluationSettings, images: Sequence[ImageScore], skipped: Sequence[SkippedImage]
 ) -> tuple[Score, ...]:
-    """Scores of all buckets, caps and scalings, in this order."""
+    """Compute the scores of all buckets, caps and scalings, in this order."""
     return tuple(
         _summary(
             bucket,
@@ -141,10 +141,10 @@ def _summary(
 
 
 def standard_error(values: np.ndarray, groups: Sequence[str]) -> float | None:
-    """Standard error of the mean of values (N,) of which groups are independent, not members.
+    """Cluster-robust standard error of the mean of values (N,), with a group for each value.
 
     sqrt(G / (G - 1) sum_g (sum_{i in g} x_i - mean)^2) / N with G groups (Liang and Zeger 1986);
-    None for one group, of which nothing follows about others.
+    None for a single group.
     """
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < 2:
@@ -178,7 +178,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     if summarise(evaluation.settings, images, evaluation.skipped) != evaluation.scores:
         raise NightrainError(
             f"the images in {folder / IMAGES_FILE} do not have the means in {EVALUATION_FILE}: the "
-            "files are of two evaluations. Make it again with `nightrain evaluate`."
+            "files are of two evaluations. Run `nightrain evaluate` again."
         )
     return evaluation.model_copy(update={"images": images})
 

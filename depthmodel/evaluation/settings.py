@@ -29,7 +29,7 @@ INSIDE_KB: tuple[CropName, ...] = ("kb", "kb_then_garg", "garg_on_full_frame")
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Images that are averaged together, by their conditions."""
+    """Group of conditions with images that are averaged together."""
 
     name: str
     conditions: tuple[Condition, ...]
@@ -68,12 +68,12 @@ BUCKETS = _buckets()
 
 
 class EvaluationSettings(BaseModel):
-    """Everything that decides the numbers of an evaluation, but for the model and the frames."""
+    """Everything that determines the scores of an evaluation, except the model and the frames."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     protocol: str = "own"
     split: str = "val"
-    cameras: tuple[str, ...] = ()  # none named: all of them
+    cameras: tuple[str, ...] = ()  # empty: all of them
     truth: Truth = "lidar"
     min_depth_m: float = Field(default=0.1, gt=0)
     caps_m: tuple[float, ...] = Field(
@@ -98,10 +98,10 @@ class EvaluationSettings(BaseModel):
         return self
 
     def scored_crop(self, size: tuple[int, int]) -> "Crop | None":
-        """Where pixels of a frame of `size` = (width, height) are scored; None is everywhere.
+        """Crop of a frame of `size` = (width, height) in which pixels are scored; None: all of it.
 
-        Raises InvalidRequest where the order of crops needs a full frame and this one is cropped
-        already.
+        Raises InvalidRequest where the order of crops needs a full frame and this one is already
+        cropped.
         """
         if self.crop == "none":
             return None
@@ -110,7 +110,7 @@ class EvaluationSettings(BaseModel):
         if self.crop == "garg_on_full_frame" and size == crops.KB_SIZE:
             raise InvalidRequest(
                 "crop 'garg_on_full_frame' takes fractions of the full frame, and the frames here "
-                "are 1216x352, cropped already. Choose kb_then_garg, or ingest without --kb-crop."
+                "are 1216x352, already cropped. Choose kb_then_garg, or ingest without --kb-crop."
             )
         by_name = {"garg": crops.garg_crop, "eigen": crops.eigen_crop, "kb": crops.kb_crop}
         return (by_name | dict(crops.ORDERS))[self.crop](size)
@@ -120,7 +120,7 @@ def md4all_nuscenes() -> EvaluationSettings:
     """md4all's evaluation on nuScenes val: front camera, LiDAR keyframes, 0.1 to 80 m, no crop.
 
     `nightrain evaluate MODEL DATASET --protocol md4all-nuscenes`; the published images are 4,449
-    day-clear, 602 night and 968 day-rain (`nightrain protocol nuscenes` counts what is here).
+    day-clear, 602 night and 968 day-rain (`nightrain protocol nuscenes` counts those of a dataset).
     Compare metric models in scaling "metric", median-scaled ones (M*) in "median".
     """
     return EvaluationSettings(protocol="md4all-nuscenes", cameras=("CAM_FRONT",), caps_m=(80.0,))
@@ -139,10 +139,10 @@ def kitti_eigen(
 ) -> EvaluationSettings:
     """KITTI Eigen test, 652 images with improved truth: Garg's crop, 0.001 to 80 m (PixelFormer).
 
-    `nightrain ingest kitti ... --ground-truth improved` makes the frames, then
+    `nightrain ingest kitti ... --ground-truth improved` ingests the frames, then
     `nightrain evaluate MODEL DATASET --protocol kitti-eigen` scores them (kitti-eigen-full: the
-    other order of the crops; they do not score the same pixels). Where the code published with
-    PixelFormer repairs a prediction that is not finite, an evaluation here refuses it.
+    other order of the crops, which scores other pixels). A prediction that is not finite is an
+    error; PixelFormer's published code replaces it.
     """
     from nightrain.datasets.geometry import crops  # here: a command's help needs no numpy
 

@@ -1,7 +1,7 @@
-"""Tables of evaluations in Markdown; as models of pydantic they are JSON as well.
+"""Tables of evaluations, as Markdown and as JSON.
 
-A table is made only of evaluations with the same settings on the same frames, and says how many
-images each mean is of and which conditions have none.
+A table compares only evaluations with the same settings on the same frames. It states how many
+images each mean is of, and which conditions have none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,18 +26,18 @@ CONDITION_COLUMNS = ("condition", "images", "scenes", "drives", "skipped")
 
 
 class Cell(BaseModel):
-    """A metric of an arm in a bucket: mean and sample standard deviation over its evaluations."""
+    """Table cell: a metric of an arm in a bucket, mean and standard deviation over its runs."""
 
     model_config = ConfigDict(frozen=True)
     arm: str
     bucket: str
     metric: str
     mean: float
-    std: float | None  # None of one evaluation
+    std: float | None  # None for a single evaluation
 
 
 class BucketCount(BaseModel):
-    """How much a column of the table stands on."""
+    """Images, scenes and drives behind a column of the table."""
 
     model_config = ConfigDict(frozen=True)
     bucket: str
@@ -48,7 +48,7 @@ class BucketCount(BaseModel):
 
 
 class ComparisonTable(BaseModel):
-    """Arms in rows, conditions and metrics in columns."""
+    """Comparison of arms: arms in rows, conditions and metrics in columns."""
 
     model_config = ConfigDict(frozen=True)
     settings: EvaluationSettings
@@ -62,7 +62,7 @@ class ComparisonTable(BaseModel):
     cells: tuple[Cell, ...]
 
     def markdown(self) -> str:
-        """The table with a line above on what it is of, and lines below on what it stands on."""
+        """The table as Markdown, with the settings above it and the image counts below it."""
         columns = [(b.bucket, m) for b in self.buckets if b.num_images for m in self.metrics]
         cells = {(c.arm, c.bucket, c.metric): c for c in self.cells}
         rows = [
@@ -91,8 +91,8 @@ def comparison_table(
 ) -> ComparisonTable:
     """Compare arms, each with an evaluation per seed; raises InvalidRequest.
 
-    InvalidRequest are arms without evaluations, evaluations of other frames or with other
-    settings, and unknown metrics, buckets, caps and scalings.
+    Refused are arms without evaluations, evaluations of different frames or settings, and unknown
+    metrics, buckets, caps or scalings.
     """
     evaluations = [e for arm in arms.values() for e in arm]
     _require_comparable(arms, metrics)
@@ -122,7 +122,7 @@ def comparison_table(
 def condition_table(
     evaluation: Evaluation, *, scaling: Scaling = "metric", cap_m: float | None = None
 ) -> str:
-    """Markdown of one evaluation: conditions in rows, all metrics with their standard errors."""
+    """Markdown table of one evaluation: conditions in rows, all metrics with standard errors."""
     cap_m = evaluation.settings.caps_m[0] if cap_m is None else cap_m
     rows = [
         [s.bucket, *_numbers(s), *_estimates(s)]
@@ -147,16 +147,18 @@ def _require_comparable(arms: Mapping[str, Sequence[Evaluation]], metrics: Seque
             f"a table needs an evaluation for each arm; {empty or 'no arm'} has none."
         )
     if unknown := [metric for metric in metrics if metric not in METRICS]:
-        raise InvalidRequest(f"there is no metric {unknown[0]!r}; choose of {', '.join(METRICS)}.")
+        raise InvalidRequest(
+            f"there is no metric {unknown[0]!r}; choose from {', '.join(METRICS)}."
+        )
     named = [(arm, e) for arm, found in arms.items() for e in found]
     arm, first = named[0]
     for other_arm, other in named[1:]:
         for what in ("settings", "frames_sha256"):
             if getattr(first, what) != getattr(other, what):
                 raise InvalidRequest(
-                    f"{arm!r} and {other_arm!r} were not evaluated on the same thing: {what} is "
-                    f"{getattr(first, what)} and {getattr(other, what)}. Evaluate both again in "
-                    "the same way."
+                    f"{arm!r} and {other_arm!r} are not comparable: their {what} are "
+                    f"{getattr(first, what)} and {getattr(other, what)}. Evaluate both again with "
+                    "the same settings and frames."
                 )
 
 

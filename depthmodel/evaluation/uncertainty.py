@@ -1,8 +1,9 @@
-"""How far depth predicted from several noise seeds spreads, and whether the spread tells the error.
+"""Uncertainty from noise seeds: the spread of predicted log depth, and how well it ranks the error.
 
-The spread is the standard deviation of log depth: relative, as the error it is held against. It is
-judged without a threshold: by rank (Spearman 1904), by the area under the sparsification error
-curve (Ilg et al., ECCV 2018), and by a table of error against spread, quantile by quantile.
+The spread is a standard deviation of log depth (IID-RDepth, eq. 26, docs/papers/iid_rdepth.md), so
+it is relative like the error it is compared with. No threshold is needed: the comparison is by rank
+(Spearman 1904), by the area under the sparsification error curve (AUSE; Ilg et al., ECCV 2018), and
+by a table of error against spread in quantiles.
 """
 
 from collections.abc import Sequence
@@ -18,9 +19,9 @@ from nightrain.datasets.errors import InvalidRequest
 
 
 def log_depth_spread(depths_m: Sequence[Tensor]) -> Tensor:
-    """Standard deviation (B, 1, H, W) of ln depth over predictions (B, 1, H, W) in metres.
+    """Sample standard deviation (B, 1, H, W) of ln depth over predictions (B, 1, H, W) in metres.
 
-    Of a sample, with n - 1. Raises InvalidRequest for fewer than two predictions.
+    Raises InvalidRequest for fewer than two predictions.
     """
     if len(depths_m) < 2:
         raise InvalidRequest(
@@ -30,7 +31,7 @@ def log_depth_spread(depths_m: Sequence[Tensor]) -> Tensor:
 
 
 class QuantileRow(NamedTuple):
-    """Pixels whose spread lies in one quantile; calibrated where both deviations are alike."""
+    """Pixels with a spread in one quantile; calibrated where both deviations are equal."""
 
     num_pixels: int
     smallest_spread: float
@@ -40,21 +41,21 @@ class QuantileRow(NamedTuple):
 
 
 class Sparsification(NamedTuple):
-    """RMS error of the pixels that are left, as a share of all pixels', and the area between.
+    """Sparsification curves: RMS error of the remaining pixels relative to that of all pixels.
 
-    `area` (AUSE) is 0 where the spread sorts pixels as their error does; `random_area` is that of
-    a spread that says nothing.
+    `area` (AUSE) is 0 where the spread ranks pixels as their error does; `random_area` is that of
+    an uninformative spread.
     """
 
-    removed: np.ndarray  # (n,) share of pixels taken out, those of the largest spread first
+    removed: np.ndarray  # (n,) share of pixels removed, those of the largest spread first
     by_spread: np.ndarray  # (n,)
-    by_error: np.ndarray  # (n,) the oracle: those of the largest error first
+    by_error: np.ndarray  # (n,) the oracle, which removes those of the largest error first
     area: float
     random_area: float
 
 
 class SpreadCalibration(NamedTuple):
-    """What the spread says of the error; the correlation is NaN where one of them is constant."""
+    """How well the spread ranks the error; the correlation is NaN where either is constant."""
 
     table: list[QuantileRow]
     rank_correlation: float
@@ -66,7 +67,7 @@ def calibration(
 ) -> SpreadCalibration:
     """Compare the spread (N,) of log depth with the error |ln d - ln d*| (N,) of the same pixels.
 
-    Raises InvalidRequest where there is no pixel, the shapes differ, or a value is negative or not
+    Raises InvalidRequest for no pixels, different shapes, and values that are negative or not
     finite.
     """
     spread, error = _checked(spread, error)
@@ -80,9 +81,9 @@ def calibration(
 def quantile_table(
     spread: np.ndarray, error: np.ndarray, num_quantiles: int = 10
 ) -> list[QuantileRow]:
-    """Error by quantile of the spread, both (N,), from small to large; raises InvalidRequest.
+    """Tabulate the error (N,) by quantiles of the spread (N,), ascending; raises InvalidRequest.
 
-    Equal spreads fall into one quantile; one that stays empty is left out.
+    Equal spreads fall into one quantile; an empty quantile is left out.
     """
     spread, error = _checked(spread, error)
     edges = np.quantile(spread, np.linspace(0, 1, num_quantiles + 1)[1:-1])
@@ -96,7 +97,7 @@ def quantile_table(
 
 
 def rank_correlation(spread: np.ndarray, error: np.ndarray) -> float:
-    """Spearman's rank correlation of two (N,), NaN where one is constant; raises InvalidRequest."""
+    """Spearman's rank correlation of two (N,); NaN where one is constant. Raises InvalidRequest."""
     ranks = [rankdata(values) for values in _checked(spread, error)]
     if any(np.ptp(rank) == 0 for rank in ranks):
         return float("nan")
@@ -104,10 +105,10 @@ def rank_correlation(spread: np.ndarray, error: np.ndarray) -> float:
 
 
 def sparsification(spread: np.ndarray, error: np.ndarray, num_points: int = 100) -> Sparsification:
-    """Take out the pixels of the largest spread, 1 / `num_points` after 1 / `num_points` of them.
+    """Remove the pixels of the largest spread in `num_points` equal steps and measure the rest.
 
-    Among pixels of equal spread (N,), the squared error (N,) that is left is that expected of any
-    order. Without any error, all curves are 0. Raises InvalidRequest.
+    Pixels of equal spread (N,) contribute the expected squared error (N,) of a random order.
+    Without any error, all curves are 0. Raises InvalidRequest.
     """
     spread, error = _checked(spread, error)
     points, square = np.arange(num_points), error**2
@@ -138,7 +139,7 @@ def _checked(spread: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndar
     if spread.shape != error.shape or spread.ndim != 1 or not spread.size:
         raise InvalidRequest(
             f"found a spread of shape {spread.shape} and an error of shape {error.shape}, expected "
-            "(N,) of the same N > 0: take the pixels at which there is truth"
+            "(N,) with the same N > 0: select the pixels with ground truth"
         )
     for name, values in (("spread", spread), ("error", error)):
         if not (np.isfinite(values) & (values >= 0)).all():

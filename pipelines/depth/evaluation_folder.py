@@ -9,7 +9,11 @@ from PIL import Image
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import resize_image
 from nightrain.depthmodel.evaluation.baselines import MedianDepth
-from nightrain.depthmodel.evaluation.error_maps import error_panels, error_sheet, telling_frames
+from nightrain.depthmodel.evaluation.error_maps import (
+    error_panels,
+    error_sheet,
+    representative_frames,
+)
 from nightrain.depthmodel.evaluation.evaluate import Predictor, evaluate, predict_maps
 from nightrain.depthmodel.evaluation.frames import EvaluationFrames
 from nightrain.depthmodel.evaluation.results import Evaluation, write_evaluation
@@ -112,7 +116,7 @@ def write_error_maps(
     )
     position = {frame_id: index for index, frame_id in enumerate(frames.frame_ids)}
     lines = []
-    for frame_id in telling_frames(evaluation, num_per_condition):
+    for frame_id in representative_frames(evaluation, num_per_condition):
         frame = frames[position[frame_id]]
         depth_m = predict_maps(predict, [frame], settings)[0][False]
         lines.append(

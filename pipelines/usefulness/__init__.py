@@ -1,1 +1,1 @@
-"""What variants are worth: compute-matched students with and without them, on true conditions."""
+"""Usefulness study: compute-matched students with and without variants, on recorded conditions."""

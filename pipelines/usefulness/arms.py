@@ -1,7 +1,7 @@
-"""The arms of the usefulness protocol as data: what a student is shown, and what is taken away.
+"""Arms of the usefulness study as data: the training data of each student, and ablations.
 
-All students start from the same teacher and take the same number of steps of the same batch size,
-but for the arm that says otherwise. A new arm is one line in ARMS.
+All students start from the same teacher and take the same number of steps with the same batch size,
+unless an arm says otherwise. To add an arm, add an entry to ARMS.
 """
 
 from dataclasses import fields, replace
@@ -25,12 +25,12 @@ BASELINE, MAIN, DOUBLE = "clear", "weather", "clear-double"
 
 
 class Arm(BaseModel):
-    """A way to train the student.
+    """Settings of one arm.
 
-    `shown` beside clear frames: nothing, simple corruptions, variants, or true adverse frames with
-    the true depth of all frames. `synthetic_share` of the samples is synthetic; None: clear and
-    each of the C conditions of the variants are equally likely, C / (C + 1). Corruptions take the
-    share of the variants, so that only what is shown differs.
+    `shown` is added to the clear frames: nothing, simple corruptions, variants, or recorded adverse
+    frames with the exact depth of all frames. `synthetic_share` is the share of synthetic samples;
+    None makes clear and each of the C conditions of the variants equally likely, C / (C + 1).
+    Corruptions have the same share as variants, so that only their images differ.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,25 +38,25 @@ class Arm(BaseModel):
     words: str
     num_steps_factor: float = Field(default=1, ge=1)
     shown: Literal["nothing", "corruptions", "variants", "true-frames"] = "nothing"
-    recipe: str = ""  # whose variants; "": that of the command
+    recipe: str = ""  # of the variants; "": the job's
     synthetic_share: Share | None = None
-    loss: dict[str, Any] = {}  # fields of StudentLoss that are not the preset's
+    loss: dict[str, Any] = {}  # fields of StudentLoss that differ from the preset
     restoration: RestorationConfig | None = None  # added to the teacher's network
-    frozen: tuple[str, ...] = ()  # parts that are not trained
+    frozen: tuple[str, ...] = ()  # modules that are not trained
 
     @model_validator(mode="after")
     def _checks(self) -> "Arm":
         if unknown := set(self.loss) - {field.name for field in fields(StudentLoss)}:
             raise ValueError(f"loss: StudentLoss has no {', '.join(sorted(unknown))}")
         if self.synthetic_share is not None and self.shown not in ("corruptions", "variants"):
-            raise ValueError(f"synthetic_share: {self.shown!r} has nothing synthetic to share")
+            raise ValueError(f"synthetic_share: {self.shown!r} has no synthetic samples")
         if self.recipe and self.shown != "variants":
             raise ValueError(f"recipe: {self.shown!r} shows no variants")
         return self
 
     @property
     def on_dose_curve(self) -> bool:
-        """Whether it differs from the main arm in the share of synthetic samples alone."""
+        """Whether the arm differs from the main arm only in the share of synthetic samples."""
         plain = self.num_steps_factor == 1 and not (
             self.loss or self.recipe or self.restoration or self.frozen
         )
@@ -64,7 +64,7 @@ class Arm(BaseModel):
 
 
 def dose_arm(share: float) -> Arm:
-    """The weather arm with another share of synthetic samples, in (0, 1]; raises InvalidRequest."""
+    """The main arm with another share of synthetic samples in (0, 1]; raises InvalidRequest."""
     try:
         return Arm(
             name=f"dose-{round(100 * share):02d}",
@@ -74,19 +74,19 @@ def dose_arm(share: float) -> Arm:
         )
     except ValidationError as error:
         raise InvalidRequest(
-            f"A dose of {share:g} is no share; expected more than 0, at most 1."
-        ) from (error)
+            f"The dose {share:g} is not a share of samples; expected more than 0 and at most 1."
+        ) from error
 
 
-_ALL = (
+_ARMS = (
     Arm(name=BASELINE, words="clear frames only"),
     Arm(name=DOUBLE, words="clear frames only, twice the steps", num_steps_factor=2),
     Arm(name="corruptions", words="+ darkening, blur, loss of contrast", shown="corruptions"),
     Arm(name=MAIN, words="+ variants of the recipe", shown="variants"),
     Arm(
         name="true-adverse",
-        words="upper bound: + true adverse frames; true depth of all frames, which no mask, "
-        "confidence or semantic loss holds back",
+        words="upper bound: + recorded adverse frames; exact depth of all frames as the target, "
+        "without mask, confidence and semantic loss",
         shown="true-frames",
         loss={"mask_mode": "none", "semantic": 0.0, "confidence": False},
     ),
@@ -104,13 +104,13 @@ _ALL = (
     ),
     Arm(
         name="no-confidence",
-        words=f"as {MAIN}, labels count alike",
+        words=f"as {MAIN}, without the labels' confidence",
         shown="variants",
         loss={"confidence": False},
     ),
     Arm(
         name="printed-mask",
-        words=f"as {MAIN}, the mask as SSD prints it",
+        words=f"as {MAIN}, the mask as SSD prints it (eq. 5)",
         shown="variants",
         loss={"mask_mode": "printed"},
     ),
@@ -123,20 +123,20 @@ _ALL = (
     ),
     Arm(
         name="longer",
-        words=f"as {MAIN}, half as many steps more: what restored costs",
+        words=f"as {MAIN}, 1.5 times the steps: the cost of restored",
         shown="variants",
         num_steps_factor=1.5,
     ),
     Arm(
         name="frozen",
-        words=f"as {MAIN}, on the teacher's own encoder: the head alone learns",
+        words=f"as {MAIN}, the teacher's encoder frozen: only the head is trained",
         shown="variants",
         frozen=("encoder",),
         loss={"semantic": 0.0},
     ),
     Arm(
         name="restored-frozen",
-        words=f"as {MAIN}, features of the teacher's own encoder restored (R1)",
+        words=f"as {MAIN}, the teacher's encoder frozen, its features restored (R1)",
         shown="variants",
         restoration=world_restoration_network(),
         frozen=("encoder",),
@@ -146,7 +146,7 @@ _ALL = (
     dose_arm(0.5),
     dose_arm(2 / 3),
 )
-ARMS = {arm.name: arm for arm in _ALL}
+ARMS = {arm.name: arm for arm in _ARMS}
 
 
 def arms_named(names: tuple[str, ...], doses: tuple[float, ...] = ()) -> tuple[Arm, ...]:
@@ -173,10 +173,10 @@ def student_config(
     num_steps: int | None = None,
     batch_size: int | None = None,
 ) -> TrainConfig:
-    """The run of an arm and a seed: `world-student` with the teacher's own network.
+    """Configure the run of an arm and a seed: `world-student` with the teacher's network.
 
-    `recipe` is the folder below variants/ of this arm, `num_conditions` how many conditions that
-    of the main arm shows. Raises InvalidRequest where it does not fit together.
+    `recipe` is this arm's folder below variants/, `num_conditions` the number of conditions of the
+    main arm's variants. Raises InvalidRequest for settings that do not fit together.
     """
     base = world_student()
     assert isinstance(base.role, StudentRole)
@@ -205,7 +205,7 @@ def student_config(
     )
     if arm.shown == "corruptions" and share is None:
         data = data.model_copy(update={"p_clear": 1 / (num_conditions + 1)})
-    # The teacher's weights follow, so those that its encoder once started from are not needed.
+    # The teacher's weights are loaded, so its encoder's pretrained weights are not needed.
     encoder = network.encoder.model_copy(update={"pretrained": None})
     config = base.model_copy(
         update={
@@ -223,4 +223,6 @@ def student_config(
     try:
         return checked(config)
     except ValidationError as error:
-        raise InvalidRequest(f"The arm {arm.name!r} does not fit together: {error}") from error
+        raise InvalidRequest(
+            f"The settings of the arm {arm.name!r} do not fit together: {error}"
+        ) from error

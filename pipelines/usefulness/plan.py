@@ -1,20 +1,19 @@
-"""What a usefulness study is asked for, and everything that can be said before it trains.
+"""Plan of a usefulness study: its runs, checked before anything is trained.
 
-OUT/study.json                  what all arms share; another study does not fit into the folder
-OUT/<arm>/arm.json              the arm, and how many images it is shown
-OUT/<arm>/seed-<k>/             a run as `nightrain train` makes it, and its evaluation
-OUT/teacher/, OUT/median-depth/ evaluations of what every student must beat
-OUT/usefulness.md, .json        the result so far
+OUT/study.json                  settings that all arms share; a folder holds one study
+OUT/<arm>/arm.json              the arm and the number of its training images
+OUT/<arm>/seed-<k>/             a run folder as `nightrain train` writes it, and its evaluation
+OUT/teacher/, OUT/median-depth/ evaluations of the baselines
+OUT/usefulness.md, .json        the results so far
 """
 
-import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, NightrainError
@@ -31,12 +30,12 @@ from nightrain.pipelines.usefulness.arms import ARMS, Arm, arms_named, student_c
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 
 STUDY_FILE, ARM_FILE = "study.json", "arm.json"
-# LiDAR sees drops and fog as near points; a rendered world knows better.
+# Exact depth, because LiDAR returns from drops and fog count as near points.
 SETTINGS = EvaluationSettings(truth="exact", scalings=("metric", "median"))
 
 
 class Study(BaseModel):
-    """What all arms have in common, so that their numbers may stand in one table."""
+    """Settings that all arms share, so that their scores can be compared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: str
@@ -51,7 +50,7 @@ class Study(BaseModel):
 
 
 class ArmFacts(BaseModel):
-    """An arm and what it is shown."""
+    """An arm and the size of its training data."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     arm: Arm
@@ -63,7 +62,7 @@ class ArmFacts(BaseModel):
 
 
 class Run(BaseModel):
-    """One arm and seed, ready to be trained; picklable."""
+    """Run of one arm and seed; picklable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     arm: str
@@ -76,28 +75,28 @@ class Run(BaseModel):
 
     @property
     def seed(self) -> int:
-        """The seed of everything random in it."""
+        """Seed of the run."""
         return self.config.seed
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study that can be run: everything it needs is there."""
+    """A study with its checked runs."""
 
     job: UsefulnessJob
     study: Study
-    runs: tuple[Run, ...]  # one seed of all arms before the next seed
+    runs: tuple[Run, ...]  # all arms of one seed before the next seed
 
 
 def plan_study(job: UsefulnessJob) -> Plan:
-    """Check all that a study needs, and write down what it is.
+    """Check everything that a study needs, and write its settings to the study folder.
 
     Raises InvalidRequest for missing labels, variants or frames, labels of another teacher, and a
     folder that holds another study; CorruptShard.
     """
     if not job.teacher.is_dir():
         raise InvalidRequest(
-            f"There is no folder {job.teacher}. Give the folder of the teacher's model."
+            f"There is no folder {job.teacher}. Name the folder of the teacher's model."
         )
     teacher = DepthModel.from_pretrained(job.teacher)
     manifest = Manifest(job.dataset)
@@ -135,19 +134,19 @@ def plan_study(job: UsefulnessJob) -> Plan:
         input_size=config.data.input_size,
         settings=SETTINGS,
     )
-    _keep(job.out / STUDY_FILE, study)
+    _write_settings(job.out / STUDY_FILE, study)
     for facts in all_facts:
-        _keep(job.out / facts.arm.name / ARM_FILE, facts)
+        _write_settings(job.out / facts.arm.name / ARM_FILE, facts)
     for run in runs:
-        RunFolder(run.folder, run.config, run.dataset)  # refuses a run with other settings
+        RunFolder(run.folder, run.config, run.dataset)  # raises for a run with other settings
     seed_of = {seed: place for place, seed in enumerate(job.seeds)}
     return Plan(job, study, tuple(sorted(runs, key=lambda run: seed_of[run.seed])))
 
 
 def known_arms(out: Path) -> tuple[ArmFacts, ...]:
-    """All arms of a study, those of earlier commands too: ARMS's order, then others by name.
+    """All arms of a study folder, also of earlier jobs: in the order of ARMS, then by name.
 
-    Raises NightrainError for a file that does not read.
+    Raises NightrainError for an unreadable file.
     """
     place = {name: number for number, name in enumerate(ARMS)}
     found = []
@@ -155,7 +154,7 @@ def known_arms(out: Path) -> tuple[ArmFacts, ...]:
         try:
             found.append(ArmFacts.model_validate_json(path.read_text()))
         except ValueError as error:
-            raise NightrainError(f"{path} does not read: {error}. Remove it.") from error
+            raise NightrainError(f"{path} cannot be read: {error}. Remove it.") from error
     return tuple(sorted(found, key=lambda f: (place.get(f.arm.name, len(place)), f.arm.name)))
 
 
@@ -172,10 +171,7 @@ def _run(job: UsefulnessJob, arm: Arm, config: TrainConfig) -> Run:
 
 
 def _facts(manifest: Manifest, arm: Arm, config: TrainConfig) -> ArmFacts:
-    """What an arm is shown.
-
-    Raises InvalidRequest, which names the arm, where something is missing.
-    """
+    """Count the training data of an arm; raises InvalidRequest, which names the arm."""
     try:
         index = build_index(manifest.root, config.data)
     except InvalidRequest as error:
@@ -199,9 +195,7 @@ def _facts(manifest: Manifest, arm: Arm, config: TrainConfig) -> ArmFacts:
 
 
 def _require_labels_of(manifest: Manifest, labels: str, teacher_digest: str) -> None:
-    """Raise InvalidRequest unless all labels were made by the teacher that the students
-    start from.
-    """
+    """Raise InvalidRequest unless all labels were made by the students' teacher."""
     entries = manifest.entries(f"{LABELS}/{labels}")
     if not entries:
         there = ", ".join(manifest.tables(f"{LABELS}/")) or "none"
@@ -212,28 +206,24 @@ def _require_labels_of(manifest: Manifest, labels: str, teacher_digest: str) -> 
     rows = read_keys(manifest.root, entries, ["frame_id", "teacher_sha256"])
     if others := sorted({*rows.columns["teacher_sha256"].tolist()} - {teacher_digest}):
         raise InvalidRequest(
-            f"{LABELS}/{labels} were made by a teacher with digest {others[0]}; the one given has "
-            f"{teacher_digest}. Give the teacher that made them, or label again with this one."
+            f"{LABELS}/{labels} were made by a teacher with digest {others[0]}; the given teacher "
+            f"has {teacher_digest}. Name the teacher that made them, or label again with this one."
         )
 
 
-def _keep(path: Path, value: BaseModel) -> None:
-    """Write what a folder is of; raises InvalidRequest where it is of something else."""
-    asked = value.model_dump(mode="json")
+def _write_settings(path: Path, value: BaseModel) -> None:
+    """Write the settings of a folder once; raises InvalidRequest where it has other settings."""
+    settings = value.model_dump(mode="json")
     if not path.exists():
-        write_whole(path, json.dumps(asked, indent=1) + "\n")
-        return
-    before = json.loads(path.read_text())
-    with contextlib.suppress(ValidationError):  # what is none today is shown as it is
-        before = type(value).model_validate(before).model_dump(mode="json")  # with new fields
-    if different := list(_differences(before, asked)):
+        write_whole(path, json.dumps(settings, indent=1) + "\n")
+    elif different := list(_differences(json.loads(path.read_text()), settings)):
         raise InvalidRequest(
-            f"{path.parent} holds something else: {'; '.join(different)}. Give another folder, or "
-            "remove this one to begin anew."
+            f"{path.parent} has other settings: {'; '.join(different)}. Name another folder, or "
+            "remove this one to start again."
         )
 
 
-def _differences(before: dict[str, Any], asked: dict[str, Any]) -> Iterator[str]:
-    for key in sorted({*before, *asked}):
-        if before.get(key) != asked.get(key):
-            yield f"{key} was {before.get(key)}, is {asked.get(key)}"
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key):
+            yield f"{key} was {before.get(key)}, is {now.get(key)}"

@@ -1,4 +1,4 @@
-"""The result of a study in Markdown: tables, and sentences computed from their numbers."""
+"""Report of a usefulness study in Markdown: tables, and sentences computed from them."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -16,32 +16,32 @@ Cell = Callable[[ArmResult, str], SeedStatistic | None]
 
 
 def markdown(found: Usefulness) -> str:
-    """The whole report."""
+    """Write the report of the results so far."""
     pages = [
-        ["# What variants are worth to a depth network", "", f"`{found.command}`", ""],
+        ["# Usefulness of variants for a depth network", "", f"`{found.command}`", ""],
         [found.summary, "", *(f"- {v.sentence}" for v in found.verdicts), ""],
         [
             "## abs_rel (lower is better)",
             "",
             *score_table(found, "abs_rel"),
             "",
-            *_stands_on(found),
+            *_image_counts(found),
         ],
         ["", "## Change of abs_rel against clear frames only, paired by seed", ""],
-        ["The column day-clear is what is forgotten by day where it is above 0.", ""],
+        ["Values above 0 in the column day-clear are losses on clear days.", ""],
         _table(found, _change, percent, [a for a in found.arms if a.facts.arm.name != BASELINE]),
-        _same_places(found),
+        _condition_costs(found),
         ["", "## Share of synthetic samples", "", *_dose_table(found)],
         ["", "## rmse in metres (lower is better)", "", *score_table(found, "rmse")],
         ["", "## d1 (higher is better)", "", *score_table(found, "d1")],
-        ["", "## Who learned what", "", *_setup(found), "", *_arm_table(found)],
+        ["", "## Training data and cost of each arm", "", *_setup(found), "", *_arm_table(found)],
         _failures(found),
     ]
     return "\n".join(line for page in pages for line in page) + "\n"
 
 
 def score_table(found: Usefulness, metric: str) -> list[str]:
-    """Lines of the table of a metric: models in rows, conditions in columns."""
+    """Table of a metric as lines: models in rows, conditions in columns."""
 
     def score(arm: ArmResult, bucket: str) -> SeedStatistic | None:
         return arm.scores.get(bucket, {}).get(metric)
@@ -68,7 +68,7 @@ def _table(
     return _lines(["model", "runs", *_columns(found)], [*first, *rows], num_left=2)
 
 
-def _same_places(found: Usefulness) -> list[str]:
+def _condition_costs(found: Usefulness) -> list[str]:
     arms = [arm for arm in found.arms if arm.facts.arm.name in (BASELINE, MAIN) and arm.costs]
     if not arms:
         return []
@@ -78,9 +78,9 @@ def _same_places(found: Usefulness) -> list[str]:
         for a in arms
     ]
     return [
-        *("", "## What a condition costs at the same places", ""),
-        "abs_rel under it against a clear day, over the drives that were recorded under both. What "
-        "costs the first row nothing leaves variants nothing to gain.",
+        *("", "## Cost of each condition at the same places", ""),
+        "Increase of abs_rel over clear days, over drives that were recorded under both. If a "
+        "condition does not hurt the clear-trained student, variants cannot improve it.",
         "",
         *_lines(["model", *conditions], rows, num_left=1),
     ]
@@ -91,7 +91,7 @@ def _change(arm: ArmResult, bucket: str) -> SeedStatistic | None:
 
 
 def _dose_table(found: Usefulness) -> list[str]:
-    """abs_rel of the arms that differ in the share of synthetic samples alone, by that share."""
+    """abs_rel of the arms that differ only in the share of synthetic samples, by that share."""
     arms = [arm for arm in found.arms if arm.facts.arm.on_dose_curve]
     rows = []
     for arm in sorted(arms, key=lambda a: a.facts.synthetic_share):
@@ -105,16 +105,17 @@ def _setup(found: Usefulness) -> list[str]:
     study = found.study
     width, height = study.input_size
     return [
-        f"Every student starts from the teacher {study.teacher} (the row `teacher`), has its "
-        f"network, and takes {study.num_steps} steps of {study.batch_size} samples at {width} x "
-        f"{height}, but for the arms that say otherwise below; the optimiser, its schedule and the "
-        f"augmentation are those of the preset `world-student`. Students learn the labels "
-        f"{study.labels}, which the teacher gave the clear frames of {study.dataset}; variants are "
-        f"those of {study.recipe}. The upper bound learns the true depth instead of labels, and "
-        f"may see more drives, which are counted below. median-depth is the "
-        f"train split's median of the true depth at each place of the picture. Scored is the "
-        f"{study.settings.split} split with {study.settings.truth} depth to {found.cap_m:g} m, "
-        "metric, nothing scaled. The last step counts; no step and no seed was chosen by a score.",
+        f"Every student starts from the weights of the teacher {study.teacher} (row `teacher`) and "
+        f"takes {study.num_steps} steps of {study.batch_size} samples at {width} x {height}, "
+        "unless the table below says otherwise. Optimiser, schedule and augmentation are those of "
+        f"the preset `world-student`. The labels are {study.labels}, the teacher's depth of the "
+        f"clear frames of {study.dataset}; the variants are those of {study.recipe}.",
+        "",
+        "The upper bound learns exact depth instead of labels, also on the adverse drives counted "
+        "below. median-depth is a constant median-depth baseline from the train split. Models are "
+        f"scored on the {study.settings.split} split against {study.settings.truth} depth up to "
+        f"{found.cap_m:g} m, without scaling, after their last step: neither steps nor seeds are "
+        "selected by score.",
     ]
 
 
@@ -126,7 +127,7 @@ def _arm_table(found: Usefulness) -> list[str]:
         seconds = ABSENT if arm.seconds is None else f"{arm.seconds:.0f}"
         share = f"{facts.synthetic_share:.3g}"
         rows.append([facts.arm.name, facts.arm.words, shown, share, str(facts.num_steps), seconds])
-    header = ["model", "shown", "train images (scenes; drives)", "synthetic share", "steps"]
+    header = ["model", "training data", "train images (scenes; drives)", "synthetic share", "steps"]
     return _lines([*header, "seconds per run"], rows, num_left=2)
 
 
@@ -139,14 +140,14 @@ def _failures(found: Usefulness) -> list[str]:
     return ["", "## Failed", "", *lines] if lines else []
 
 
-def _stands_on(found: Usefulness) -> list[str]:
+def _image_counts(found: Usefulness) -> list[str]:
     there = [
         f"{b.bucket} {b.num_images} ({b.num_scenes}; {b.num_drives})"
         for b in found.buckets
         if b.num_images
     ]
     lines = [
-        "Mean ± sample standard deviation over seeds; night holds night-rain, as md4all has it. "
+        "Mean ± sample standard deviation over seeds; night includes night-rain, as in md4all. "
         f"Images (scenes; drives): {', '.join(there)}."
     ]
     if absent := [b.bucket for b in found.buckets if not b.num_images]:
@@ -157,10 +158,10 @@ def _stands_on(found: Usefulness) -> list[str]:
 
 
 def _runs(arm: ArmResult) -> str:
-    """How many runs the numbers are of, and what became of the others."""
+    """Number of finished, failed and unfinished runs of an arm."""
     parts = [str(len(arm.seeds))]
     parts += [f"{len(arm.failed)} failed"] if arm.failed else []
-    parts += [f"{len(arm.unfinished)} not finished"] if arm.unfinished else []
+    parts += [f"{len(arm.unfinished)} unfinished"] if arm.unfinished else []
     return ", ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""A whole study: baselines, every arm and seed, and the result after each of them."""
+"""Runs a usefulness study: baselines, every arm and seed, and the report after each run."""
 
 import logging
 import time
@@ -29,11 +29,11 @@ from nightrain.pipelines.usefulness.work import (
 
 TEACHER = "teacher"
 MARKDOWN_FILE, JSON_FILE = "usefulness.md", "usefulness.json"
-logger = logging.getLogger("nightrain.pipelines.usefulness")  # says what has ended, for people
+logger = logging.getLogger("nightrain.pipelines.usefulness")  # progress messages
 
 
 class UsefulnessReport(BaseModel):
-    """How a study ended; small, so that a flow may return it."""
+    """Result of a study in a few numbers, which a flow can return."""
 
     status: Literal["finished", "stopped", "failed"]
     out: str
@@ -45,12 +45,12 @@ class UsefulnessReport(BaseModel):
 
     @property
     def stopped(self) -> bool:
-        """Whether it ended before its last run, on request."""
+        """Whether the study was stopped before its last run."""
         return self.status == "stopped"
 
     @property
     def line(self) -> str:
-        """What was done, in one line."""
+        """Summary in one line."""
         failed = f", {self.num_failed} failed" if self.num_failed else ""
         end = "; run it again to resume" if self.stopped else ""
         return (
@@ -65,17 +65,16 @@ def run_usefulness(
     stop: Stop,
     on_step: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> UsefulnessReport:
-    """Train and evaluate what is missing of a study, and write its tables as they come.
+    """Train and evaluate the unfinished runs of a study, and update its report after each.
 
-    A run that failed is shown so, and tried again by the next call. Raises InvalidRequest before
-    anything
-    is trained where something is missing, and where somebody is at it; DiskFull, CorruptShard.
+    A failed run is reported and retried by the next call. Raises InvalidRequest before anything is
+    trained where data is missing or another process holds the study; DiskFull, CorruptShard.
     """
     started = time.perf_counter()
     plan = plan_study(job)
     lease = Lease.take(job.out, "study")
     if lease is None:
-        raise InvalidRequest(f"Another process is at the study in {job.out}. Wait for it to end.")
+        raise InvalidRequest(f"Another process runs the study in {job.out}. Wait for it to end.")
     with lease:
         baselines = _baselines(plan)
         pending = [run for run in plan.runs if not is_done(run)]
@@ -92,14 +91,14 @@ def run_usefulness(
         found = write_result(plan, baselines)
         for outcome in do_runs(pending, job.workers, stop, on_steps):
             found = write_result(plan, baselines)
-            _say(plan, outcome, found)
+            _log_outcome(plan, outcome, found)
     return _report(plan, found, time.perf_counter() - started, stop)
 
 
 def write_result(plan: Plan, baselines: dict[str, Evaluation]) -> Usefulness:
-    """The result of all that lies in the study's folder, written as Markdown and as JSON.
+    """Write the results of all runs in the study folder as Markdown and as JSON; return them.
 
-    Arms and seeds of earlier commands count, too: what was trained is shown. Raises NightrainError.
+    Runs of earlier jobs are included. Raises NightrainError.
     """
     out, study = plan.job.out, plan.study
     arms = known_arms(out)
@@ -124,13 +123,13 @@ def write_result(plan: Plan, baselines: dict[str, Evaluation]) -> Usefulness:
 
 
 def _baselines(plan: Plan) -> dict[str, Evaluation]:
-    """What every student must beat.
+    """Evaluate the teacher and the constant median-depth baseline.
 
-    Raises InvalidRequest where the dataset has nothing to score.
+    Raises InvalidRequest where the dataset has no frames to score.
     """
     job, study = plan.job, plan.study
     named = {MEDIAN_DEPTH: (MEDIAN_DEPTH, ""), TEACHER: (str(job.teacher), study.teacher)}
-    logger.info("evaluating %s, where that is not done", " and ".join(named))
+    logger.info("evaluating %s unless already done", " and ".join(named))
     with one_thread():
         return {
             name: evaluated(model, digest, job.dataset, job.out / name, study.settings)
@@ -138,29 +137,29 @@ def _baselines(plan: Plan) -> dict[str, Evaluation]:
         }
 
 
-def _say(plan: Plan, outcome: Outcome, found: Usefulness) -> None:
-    """Log how a run ended, and the table where it was the last of its seed."""
+def _log_outcome(plan: Plan, outcome: Outcome, found: Usefulness) -> None:
+    """Log the outcome of a run, and the table after the last run of a seed."""
     error = f": {outcome.error}" if outcome.error else ""
     logger.info("%s seed %d %s%s", outcome.arm, outcome.seed, outcome.status, error)
-    asked = {run.arm for run in plan.runs}
+    planned = {run.arm for run in plan.runs}
     ended = all(
         outcome.seed in arm.seeds or outcome.seed in arm.failed
         for arm in found.arms
-        if arm.facts.arm.name in asked
+        if arm.facts.arm.name in planned
     )
     if ended:
         logger.info("%s\n%s", "\n".join(score_table(found, "abs_rel")), found.summary)
 
 
 def _report(plan: Plan, found: Usefulness, seconds: float, stop: Stop) -> UsefulnessReport:
-    asked = {(run.arm, run.seed) for run in plan.runs}
-    done = {(a.facts.arm.name, seed) for a in found.arms for seed in a.seeds} & asked
-    failed = {(a.facts.arm.name, seed) for a in found.arms for seed in a.failed} & asked
-    unfinished = asked - done - failed
+    planned = {(run.arm, run.seed) for run in plan.runs}
+    done = {(a.facts.arm.name, seed) for a in found.arms for seed in a.seeds} & planned
+    failed = {(a.facts.arm.name, seed) for a in found.arms for seed in a.failed} & planned
+    unfinished = planned - done - failed
     return UsefulnessReport(
         status="stopped" if stop.requested and unfinished else "failed" if failed else "finished",
         out=str(plan.job.out),
-        num_runs=len(asked),
+        num_runs=len(planned),
         num_finished=len(done),
         num_failed=len(failed),
         seconds=round(seconds, 1),

@@ -1,7 +1,7 @@
-"""The result of a study as numbers: means over seeds, changes paired by seed, and the bounds.
+"""Results of a study as numbers: means over seeds, changes paired by seed, and verdicts.
 
-A change is (arm - clear) / clear of the same seed, so that what a seed does to both cancels. An arm
-or seed that failed or was not finished has a place here and no number.
+A change is (arm - baseline) / baseline of the same seed, so that effects of the seed on both
+cancel. Arms and seeds that failed or are unfinished are listed without numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ from nightrain.pipelines.usefulness.work import Outcome
 
 COLUMNS = tuple(b.name for b in BUCKETS if b.name not in ("night-clear", "all"))
 METRICS = ("abs_rel", "rmse", "d1")
-MIN_SEEDS = 3  # fewer decide nothing
+MIN_SEEDS = 3  # fewer are not conclusive
 
 
 class Bound(NamedTuple):
-    """The abs_rel of the main arm in a bucket may change by so much at most."""
+    """Highest allowed change of the main arm's abs_rel in a bucket."""
 
     bucket: str
     words: str
@@ -44,7 +44,7 @@ class _Frozen(BaseModel):
 
 
 class SeedStatistic(_Frozen):
-    """A number by seed, its mean, and its sample standard deviation: None of one seed."""
+    """A value by seed, its mean and its sample standard deviation, None for a single seed."""
 
     by_seed: dict[int, float]
     mean: float
@@ -52,7 +52,7 @@ class SeedStatistic(_Frozen):
 
 
 class ArmResult(_Frozen):
-    """An arm with all its seeds: those with numbers, those that failed, those not finished."""
+    """Results of an arm: seeds with scores, seeds that failed, and unfinished seeds."""
 
     facts: ArmFacts
     seeds: tuple[int, ...]
@@ -60,15 +60,13 @@ class ArmResult(_Frozen):
     unfinished: tuple[int, ...]
     seconds: float | None  # of training one seed, mean
     scores: dict[str, dict[str, SeedStatistic]]  # by bucket and metric
-    changes: dict[
-        str, SeedStatistic
-    ]  # of abs_rel against the baseline, by bucket; 0.1 is 10 % more
-    # of abs_rel against a clear day at the same places, by condition; see same_places.py
+    changes: dict[str, SeedStatistic]  # of abs_rel, by bucket; 0.1 is 10 % more
+    # By condition: increase of abs_rel over clear days at the same places (condition_cost.py).
     costs: dict[Condition, SeedStatistic] = {}
 
 
 class Verdict(_Frozen):
-    """A bound, and whether it is met: None where that cannot be said."""
+    """A bound and whether it is met; None where the seeds are not conclusive."""
 
     bucket: str
     highest_change: float
@@ -77,7 +75,7 @@ class Verdict(_Frozen):
 
 
 class Usefulness(_Frozen):
-    """What a study has found so far."""
+    """Results of a study so far."""
 
     command: str
     study: Study
@@ -89,14 +87,14 @@ class Usefulness(_Frozen):
 
     @property
     def summary(self) -> str:
-        """Whether the bounds are met, in a sentence."""
+        """The number of bounds that are met, in a sentence."""
         met = [v for v in self.verdicts if v.met]
         if len(met) == len(self.verdicts):
             return f"All {len(met)} bounds are met."
         missed = [v.bucket for v in self.verdicts if v.met is False]
         unknown = [v.bucket for v in self.verdicts if v.met is None]
         parts = [f"missed: {', '.join(missed)}"] if missed else []
-        parts += [f"not decided: {', '.join(unknown)}"] if unknown else []
+        parts += [f"not conclusive: {', '.join(unknown)}"] if unknown else []
         return f"{len(met)} of {len(self.verdicts)} bounds are met; {'; '.join(parts)}."
 
 
@@ -109,10 +107,10 @@ def usefulness_table(
     baselines: Mapping[str, Evaluation],
     command: str = "",
 ) -> Usefulness:
-    """Put together what runs, by arm and seed, have given so far.
+    """Combine the outcomes and evaluations of runs, by (arm, seed), into the results so far.
 
-    `seeds` were asked for; runs of others are shown as well. Raises InvalidRequest where
-    evaluations are not of the same frames with the same settings.
+    `seeds` are the job's; runs of other seeds are included. Raises InvalidRequest for evaluations
+    of different frames or settings.
     """
     groups = {f"{name} seed {seed}": [e] for (name, seed), e in evaluations.items()}
     groups |= {name: [e] for name, e in baselines.items()}
@@ -173,7 +171,7 @@ def _costs(
 
 
 def spread(by_seed: Mapping[int, float]) -> SeedStatistic | None:
-    """Mean and sample standard deviation over seeds; None of nothing."""
+    """Mean and sample standard deviation over seeds; None without a seed."""
     if not by_seed:
         return None
     values = np.array(list(by_seed.values()))
@@ -182,7 +180,7 @@ def spread(by_seed: Mapping[int, float]) -> SeedStatistic | None:
 
 
 def paired_change(arm: Mapping[int, float], baseline: Mapping[int, float]) -> SeedStatistic | None:
-    """(arm - baseline) / baseline of the seeds that both have; None where there is no such."""
+    """(arm - baseline) / baseline of each seed that both have; None where they share no seed."""
     return spread({s: arm[s] / baseline[s] - 1.0 for s in arm if s in baseline})
 
 
@@ -205,7 +203,7 @@ def _arm_result(
     outcomes: Mapping[tuple[str, int], Outcome],
     evaluations: Mapping[tuple[str, int], Evaluation],
 ) -> ArmResult:
-    """An arm without its scores: what became of each seed."""
+    """The state of an arm's seeds, without scores."""
     name = facts.arm.name
     ended = {seed: o for seed in seeds if (o := outcomes.get((name, seed))) is not None}
     failed = {seed: o.error for seed, o in ended.items() if o.status == "failed"}
@@ -223,42 +221,42 @@ def _arm_result(
 
 
 def _verdict(bound: Bound, arms: Sequence[ArmResult]) -> Verdict:
-    wanted = _wanted(bound)
+    wanted = _requirement(bound)
     met, found = None, ""
     by_name = {arm.facts.arm.name: arm for arm in arms}
     main, baseline = by_name.get(MAIN), by_name.get(BASELINE)
     change = main.changes.get(bound.bucket) if main else None
     if main is None or baseline is None:
         absent = [name for name in (MAIN, BASELINE) if name not in by_name]
-        found = f"not decided, because this study has no arm {' and no arm '.join(absent)}"
+        found = f"not conclusive: this study has no arm {' and no arm '.join(absent)}"
     elif change is None:
-        found = "not decided, because no seed has both numbers"
+        found = "not conclusive: no seed has both scores"
     else:
         every = {*main.seeds, *main.failed, *main.unfinished}
         lacking = sorted(every - set(change.by_seed))
         each = sum(value <= bound.highest_change for value in change.by_seed.values())
         number = len(change.by_seed)
-        found = f"it changes by {percent(change)} ({number} seed{'s' if number > 1 else ''})"
+        found = f"the change is {percent(change)} ({number} seed{'s' if number > 1 else ''})"
         if lacking:
-            found += f": not decided, because seeds {', '.join(map(str, lacking))} have no number"
+            found += f"; not conclusive: seeds {', '.join(map(str, lacking))} have no score"
         elif number < MIN_SEEDS:
-            found += f": not decided, because {MIN_SEEDS} seeds are wanted"
+            found += f"; not conclusive: at least {MIN_SEEDS} seeds are needed"
         else:
             met = change.mean <= bound.highest_change
-            found += f": {'met' if met else 'missed'} ({each} of {len(every)} seeds alone)"
-    sentence = f"abs_rel {bound.words} {wanted} than with clear frames only: {found}."
+            found += f"; {'met' if met else 'missed'} ({each} of {len(every)} seeds on their own)"
+    sentence = f"abs_rel {bound.words} should be {wanted} than with clear frames only: {found}."
     return Verdict(
         bucket=bound.bucket, highest_change=bound.highest_change, met=met, sentence=sentence
     )
 
 
-def _wanted(bound: Bound) -> str:
+def _requirement(bound: Bound) -> str:
     limit = abs(bound.highest_change)
     kind = "at least {:.0%} lower" if bound.highest_change < 0 else "at most {:.0%} higher"
     return kind.format(limit).replace("%", " %")
 
 
 def percent(change: SeedStatistic) -> str:
-    """A relative change in per cent, with its standard deviation."""
+    """Format a relative change in per cent with its standard deviation."""
     std = "" if change.std is None else f" ± {100 * change.std:.1f}"
     return f"{100 * change.mean:+.1f}{std} %"

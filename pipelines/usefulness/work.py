@@ -1,4 +1,4 @@
-"""Training and evaluating the runs of a study, one after the other or side by side."""
+"""Runs of a usefulness study: trained and evaluated one after another or in parallel."""
 
 import multiprocessing
 import os
@@ -28,23 +28,23 @@ from nightrain.pipelines.usefulness.plan import Run
 
 OUTCOME_FILE = "outcome.json"
 POLL_SECONDS = 0.5
-OnSteps = Callable[[int], None]  # so many more are done
+OnSteps = Callable[[int], None]  # receives the number of further steps done
 
 
 class Outcome(BaseModel):
-    """How a run ended, kept beside it."""
+    """Outcome of a run, stored in its folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     arm: str
     seed: int
     status: Literal["finished", "failed", "stopped"]
     step: int = 0
-    seconds: float = 0.0  # of training, over all attempts that ended in order
+    seconds: float = 0.0  # of training, over all attempts without a crash
     error: str = ""
 
 
 def read_outcome(folder: Path) -> Outcome | None:
-    """How the run of a folder ended last; None where it never did, or nobody can tell."""
+    """Last outcome of the run in a folder; None for a run that never ended or is unreadable."""
     try:
         return Outcome.model_validate_json((folder / OUTCOME_FILE).read_text())
     except (FileNotFoundError, ValidationError):
@@ -54,9 +54,9 @@ def read_outcome(folder: Path) -> Outcome | None:
 def kept_evaluation(
     folder: Path, settings: EvaluationSettings, digest: str | None
 ) -> Evaluation | None:
-    """The evaluation in a folder, where it is whole and of that model with those settings.
+    """The complete evaluation in a folder, if it is of this model and these settings.
 
-    `digest` None takes any model.
+    `digest` None accepts any model.
     """
     try:
         evaluation = read_evaluation(folder)
@@ -69,9 +69,9 @@ def kept_evaluation(
 def evaluated(
     model: str, digest: str, dataset: Path, folder: Path, settings: EvaluationSettings
 ) -> Evaluation:
-    """The evaluation of a model, made where it is not kept already; raises NightrainError.
+    """Return the stored evaluation of a model, or evaluate it; raises NightrainError.
 
-    Always on the CPU, so that where a network was trained does not show.
+    Always on the CPU, so that scores do not depend on the training device.
     """
     kept = kept_evaluation(folder, settings, digest)
     if kept is not None:
@@ -91,9 +91,9 @@ def is_done(run: Run) -> bool:
 
 
 def do_run(run: Run, stopped: Callable[[], bool], on_steps: OnSteps) -> Outcome:
-    """Train and evaluate, or go on with what is there; a failure is an outcome, kept as others.
+    """Train and evaluate a run, or resume it; a failure is an outcome, too.
 
-    Raises DiskFull, after which no other run could be stored either.
+    Raises DiskFull, since no other run could be stored either.
     """
     before = read_outcome(run.folder)
     seconds = before.seconds if before else 0.0
@@ -110,7 +110,7 @@ def do_run(run: Run, stopped: Callable[[], bool], on_steps: OnSteps) -> Outcome:
         outcome = Outcome(**facts, status=status, step=step, seconds=round(seconds, 1))
     except DiskFull:
         raise
-    except Exception as error:  # one arm must not end the others; the table shows what happened
+    except Exception as error:  # a failed arm must not stop the others; the report shows it
         words = str(error) if isinstance(error, NightrainError) else repr(error)
         outcome = Outcome(**facts, status="failed", step=step, seconds=seconds, error=words)
     write_whole(run.folder / OUTCOME_FILE, outcome.model_dump_json(indent=1) + "\n")
@@ -120,7 +120,7 @@ def do_run(run: Run, stopped: Callable[[], bool], on_steps: OnSteps) -> Outcome:
 def do_runs(
     runs: Sequence[Run], num_workers: int, stop: Stop, on_steps: OnSteps
 ) -> Iterator[Outcome]:
-    """Outcomes as they come; `on_steps` is called often, with 0 where nothing is new.
+    """Yield outcomes as runs end; `on_steps` is called often, with 0 without progress.
 
     Raises DiskFull; NightrainError where a process was killed.
     """
@@ -135,7 +135,7 @@ def do_runs(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch on one thread, so that sums do not depend on how many runs go side by side."""
+    """Run torch on one thread, so that results do not depend on the number of parallel runs."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -149,7 +149,7 @@ def _trained(run: Run, stopped: Callable[[], bool], on_steps: OnSteps) -> TrainR
 
     def on_step(done: int, _total: int) -> None:
         nonlocal last
-        on_steps(done - last)  # the first step after a resumption counts what was done before
+        on_steps(done - last)  # a resumed run's first step counts earlier ones
         last = done
 
     report = train(
@@ -170,22 +170,22 @@ def _in_processes(
 ) -> Iterator[Outcome]:
     context = multiprocessing.get_context("spawn")
     flag, counter = context.Event(), context.Value("q", 0)
-    told = 0
+    reported = 0
     with ProcessPoolExecutor(num_workers, context, _begin_worker, (flag, counter)) as pool:
-        waiting: set[Future[Outcome]] = {pool.submit(_do_run_here, run) for run in runs}
+        waiting: set[Future[Outcome]] = {pool.submit(_do_run_in_worker, run) for run in runs}
         try:
             while waiting:
                 done, waiting = wait(waiting, POLL_SECONDS, FIRST_COMPLETED)
                 if stop.requested:
                     _end(flag, waiting)
                 total = counter.value
-                on_steps(total - told)
-                told = total
+                on_steps(total - reported)
+                reported = total
                 yield from (f.result() for f in done if not f.cancelled())
         except BrokenProcessPool as error:
             raise NightrainError(
-                "A process of the study was killed, perhaps for want of memory. The same command "
-                "goes on from the checkpoints; give it fewer --workers."
+                "A process of the study was killed, possibly because memory ran out. Run the "
+                "command again with fewer --workers; it resumes from the checkpoints."
             ) from error
         finally:
             _end(flag, waiting)
@@ -202,7 +202,7 @@ _steps: Any = None  # of this worker's study, in shared memory
 
 
 def _begin_worker(flag: ProcessEvent, counter: Any) -> None:
-    """Prepare a worker: signals go to the parent alone, and no worker outlives it."""
+    """Initialise a worker: only the parent handles signals, and no worker outlives it."""
     global _stopped, _steps
     _stopped, _steps = flag, counter
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -214,7 +214,7 @@ def _begin_worker(flag: ProcessEvent, counter: Any) -> None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
-def _do_run_here(run: Run) -> Outcome:
+def _do_run_in_worker(run: Run) -> Outcome:
     flag, counter = _stopped, _steps
     assert flag is not None
 

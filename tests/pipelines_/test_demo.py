@@ -51,7 +51,7 @@ def test_a_folder_of_another_job_is_refused(tmp_path: Path) -> None:
         clear_to_table(job.model_copy(update={"seed": 8}), stages)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("keep me")
-    with pytest.raises(InvalidRequest, match="holds something else"):
+    with pytest.raises(InvalidRequest, match="is not empty and has no job"):
         clear_to_table(DemoJob(out=tmp_path / "mine"), stages)
     assert len(stages.names) == 2 and len(list((tmp_path / "mine").iterdir())) == 1
 

@@ -9,10 +9,10 @@ from nightrain.datasets.geometry.crops import Crop
 from nightrain.depthmodel.evaluation.error_maps import (
     BACKGROUND,
     LABEL_PX,
-    NOTHING,
+    NO_TRUTH_COLOUR,
     error_panels,
     error_sheet,
-    telling_frames,
+    representative_frames,
 )
 from nightrain.depthmodel.evaluation.evaluate import evaluate
 from nightrain.depthmodel.evaluation.frames import TruthFrame
@@ -46,12 +46,12 @@ def test_panels_show_depth_and_error_where_they_are() -> None:
     assert {p.picture.shape for p in (seen, truth, predicted, error)} == {(80, 160, 3)}
     assert (seen.picture == 90).all() and "night, scene-1, 01234567" in seen.label
     row = error.picture[40].astype(int)
-    assert tuple(row[5]) == tuple(row[150]) == NOTHING  # outside the crop; no truth
+    assert tuple(row[5]) == tuple(row[150]) == NO_TRUTH_COLOUR  # outside the crop; no truth
     assert row[30].sum() < 40 < row[100].sum() < row[60].sum() and (row[60] > 240).all()
     assert "abs_rel 0.360" in error.label  # (10 x 0 + 20 x 0.8 + 20 x 0.1) / 50
     depth = predicted.picture[40].astype(int).sum(-1)
     assert depth[60] > depth[30] > depth[100] > depth[150]  # brighter where nearer
-    assert tuple(truth.picture[40, 150]) == NOTHING
+    assert tuple(truth.picture[40, 150]) == NO_TRUTH_COLOUR
 
 
 def test_sparse_truth_is_drawn_larger_and_no_truth_is_said() -> None:
@@ -60,11 +60,13 @@ def test_sparse_truth_is_drawn_larger_and_no_truth_is_said() -> None:
     _, truth, _, error = error_panels(
         frame(sparse_m), np.full((400, 800), 30.0, np.float32), width_px=100
     )
-    drawn = (truth.picture != NOTHING).any(-1)
-    assert 4 <= drawn.sum() <= 16 and (error.picture != NOTHING).any(-1).sum() == drawn.sum()
+    drawn = (truth.picture != NO_TRUTH_COLOUR).any(-1)
+    assert (
+        4 <= drawn.sum() <= 16 and (error.picture != NO_TRUTH_COLOUR).any(-1).sum() == drawn.sum()
+    )
     for nothing in (None, np.zeros((40, 80), np.float32)):
         _, _, _, error = error_panels(frame(nothing), np.full((40, 80), 30.0, np.float32))
-        assert "no valid truth" in error.label and (error.picture == NOTHING).all()
+        assert "no valid truth" in error.label and (error.picture == NO_TRUTH_COLOUR).all()
 
 
 def test_a_sheet_has_a_line_per_frame() -> None:
@@ -86,7 +88,7 @@ def test_the_median_and_the_worst_frames_are_chosen(tmp_path: Path) -> None:
         (i.frame_id for i in found.images if i.condition == "clear" and i.cap_m == 80),
         key=errors.__getitem__,
     )
-    chosen = telling_frames(found, 2)
+    chosen = representative_frames(found, 2)
     assert chosen[:2] == clear[1:] and len(clear) == 3
     assert len(chosen) == 2 + 1 + 1 + 1  # one rain, one night, one night-rain frame has truth
-    assert telling_frames(found, 1)[0] == clear[1]
+    assert representative_frames(found, 1)[0] == clear[1]

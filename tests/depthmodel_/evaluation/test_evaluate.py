@@ -16,7 +16,7 @@ from nightrain.depthmodel.evaluation.evaluate import (
     average_with_flipped,
     evaluate,
     predict_maps,
-    resized_depth,
+    resize_depth,
 )
 from nightrain.depthmodel.evaluation.frames import TruthFrame
 from nightrain.depthmodel.evaluation.metrics import score_image
@@ -172,8 +172,8 @@ def test_a_prediction_that_is_missing_is_found(root: Path) -> None:
 def test_a_small_prediction_is_upsampled_corner_on_corner() -> None:
     ramp = 5 + np.linspace(0, 3, 9)[:, None] + np.linspace(0, 8, 13)[None]
     fine = 5 + np.linspace(0, 3, 40)[:, None] + np.linspace(0, 8, 64)[None]
-    np.testing.assert_allclose(resized_depth(ramp, (40, 64)), fine, rtol=1e-6)
-    assert resized_depth(ramp, (9, 13)) is ramp
+    np.testing.assert_allclose(resize_depth(ramp, (40, 64)), fine, rtol=1e-6)
+    assert resize_depth(ramp, (9, 13)) is ramp
 
 
 def test_the_flipped_image_is_predicted_and_mirrored_back(root: Path) -> None:
@@ -306,7 +306,7 @@ def test_settings_that_contradict_themselves_are_refused() -> None:
         EvaluationSettings(input_crop="kb", crop="garg")
     with pytest.raises(ValidationError, match="more than 1"):
         EvaluationSettings(min_depth_m=1.0, caps_m=(0.5,))
-    with pytest.raises(InvalidRequest, match="cropped already"):
+    with pytest.raises(InvalidRequest, match="already cropped"):
         kitti_eigen("garg_on_full_frame").scored_crop(KB_SIZE)
     assert kitti_eigen().scored_crop(KB_SIZE) == kb_then_garg(KB_SIZE)
 

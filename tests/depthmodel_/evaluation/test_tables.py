@@ -88,9 +88,7 @@ Skipped without valid truth: night 1."""
 def test_one_evaluation_by_condition_letter_by_letter() -> None:
     text = condition_table(evaluation(0.1, 0.2, 0.3), scaling="median")
     lines = text.splitlines()
-    assert lines[0] == (
-        "m: world val, lidar depth from 0.1 to 80 m, scaled by the median of the truth"
-    )
+    assert lines[0] == ("m: world val, lidar depth from 0.1 to 80 m, median-scaled")
     assert lines[2].startswith("| condition | images | scenes | drives | skipped | abs_rel |")
     assert lines[4] == (
         "| day-clear | 2 | 2 | 2 | 0 | 0.075 ± 0.025 | 2.000 ± 0.000 | 3.075 ± 0.025 | "
@@ -107,7 +105,7 @@ def test_one_evaluation_by_condition_letter_by_letter() -> None:
 
 def test_what_cannot_be_compared_is_refused() -> None:
     one = evaluation(0.1, 0.2, 0.3)
-    with pytest.raises(InvalidRequest, match=r"'a' and 'b'.*frames_sha256 is f00d and beef"):
+    with pytest.raises(InvalidRequest, match=r"'a' and 'b'.*frames_sha256 are f00d and beef"):
         comparison_table({"a": [one], "b": [evaluation(0.1, 0.2, 0.3, sha256="beef")]})
     other = one.model_copy(update={"settings": EvaluationSettings(truth="exact")})
     with pytest.raises(InvalidRequest, match="settings"):

@@ -141,7 +141,7 @@ def test_an_arm_joins_by_a_line(job: UsefulnessJob, monkeypatch: pytest.MonkeyPa
     ]
     with pytest.raises(InvalidRequest, match="no arm 'wether'; choose from clear, "):
         arms_named(("wether",))
-    with pytest.raises(InvalidRequest, match=r"dose of 1\.5 is no share"):
+    with pytest.raises(InvalidRequest, match=r"dose 1\.5 is not a share"):
         arms_named((), (1.5,))
 
 
@@ -161,7 +161,7 @@ def test_a_stopped_study_goes_on_and_ends_as_one_that_was_not(
     report = run_usefulness(job, stop=stop, on_step=on_step)
     assert report.stopped and (report.num_finished, report.num_runs) == (1, 2)
     assert seen[-1] == (3, 4) and arm_of(job, "weather")["unfinished"] == [0]
-    assert "| weather | 0, 1 not finished | - |" in (job.out / "usefulness.md").read_text()
+    assert "| weather | 0, 1 unfinished | - |" in (job.out / "usefulness.md").read_text()
     steps: list[int] = []
     report = run_usefulness(job, stop=Stop(), on_step=lambda done, _: steps.append(done))
     assert report.status == "finished" and (steps[0], steps[-1]) == (2, 4)
@@ -280,7 +280,7 @@ def test_missing_labels_and_variants_are_said_first(job: UsefulnessJob, copy: Pa
 
 def test_labels_of_another_teacher_are_refused(job: UsefulnessJob, tmp_path: Path) -> None:
     other = save_teacher(tmp_path / "other", seed=1)
-    refused(changed(job, teacher=other), "made by a teacher with digest .*; the one given has")
+    refused(changed(job, teacher=other), "made by a teacher with digest .*; the given teacher has")
     refused(changed(job, teacher=tmp_path / "nothing"), "no folder")
 
 
@@ -311,4 +311,4 @@ def test_two_processes_do_not_share_a_study(job: UsefulnessJob) -> None:
     lease = Lease.take(job.out, "study")
     assert lease is not None
     with lease:
-        refused(job, "Another process is at the study")
+        refused(job, "Another process runs the study")

@@ -117,7 +117,7 @@ def section(text: str, title: str) -> str:
 def test_the_tables_literally() -> None:
     text = markdown(table(RUNS, (0, 1, 2)))
     assert text.startswith(
-        "# What variants are worth to a depth network\n\n`nightrain ...`\n\nAll 3 bounds are met.\n"
+        "# Usefulness of variants for a depth network\n\n`nightrain ...`\n\nAll 3 bounds are met.\n"
     )
     assert section(text, "abs_rel (lower is better)").splitlines()[:8] == [
         "| model | runs | day-clear | night | day-rain | night-rain |",
@@ -125,25 +125,25 @@ def test_the_tables_literally() -> None:
         "| median-depth | 1 | 0.500 | 0.500 | 0.500 | 0.510 |",
         "| teacher | 1 | 0.100 | 0.600 | 0.300 | 0.610 |",
         "| clear | 3 | 0.133 ± 0.058 | 0.367 ± 0.153 | 0.267 ± 0.115 | 0.377 ± 0.153 |",
-        "| corruptions | 1, 1 failed, 1 not finished | 0.100 | 0.380 | 0.200 | 0.390 |",
+        "| corruptions | 1, 1 failed, 1 unfinished | 0.100 | 0.380 | 0.200 | 0.390 |",
         "| weather | 3 | 0.136 ± 0.059 | 0.273 ± 0.108 | 0.239 ± 0.105 | 0.283 ± 0.108 |",
-        "| dose-50 | 0, 3 not finished | - | - | - | - |",
+        "| dose-50 | 0, 3 unfinished | - | - | - | - |",
     ]
     change = section(text, "Change of abs_rel against clear frames only, paired by seed")
     rows = [line for line in change.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[:5] for row in rows[2:]] == [
-        ["| corruptions", "1, 1 failed, 1 not finished", "+0.0 %", "-5.0 %", "+0.0 %"],
+        ["| corruptions", "1, 1 failed, 1 unfinished", "+0.0 %", "-5.0 %", "+0.0 %"],
         ["| weather", "3", "+1.7 ± 0.6 %", "-25.0 ± 5.0 %", "-10.3 ± 5.5 %"],
-        ["| dose-50", "0, 3 not finished", "-", "-", "-"],
+        ["| dose-50", "0, 3 unfinished", "-", "-", "-"],
     ]
-    cost = section(text, "What a condition costs at the same places")
+    cost = section(text, "Cost of each condition at the same places")
     rows = [line.split(" | ") for line in cost.splitlines() if line.startswith("| ")]
     assert [row[0] for row in rows] == ["| model", "| ---", "| clear", "| weather"]
     assert rows[0][1:] == ["night", "rain", "night-rain |"]
     assert rows[2][2] == "+100.0 ± 0.0 %"  # 0.2 in rain of 0.1 by day, and so on
     assert section(text, "Share of synthetic samples").splitlines()[2:] == [
         "| 0 | clear | 3 | 0.133 ± 0.058 | 0.367 ± 0.153 | 0.267 ± 0.115 | 0.377 ± 0.153 |",
-        "| 0.5 | dose-50 | 0, 3 not finished | - | - | - | - |",
+        "| 0.5 | dose-50 | 0, 3 unfinished | - | - | - | - |",
         "| 0.8 | weather | 3 | 0.136 ± 0.059 | 0.273 ± 0.108 | 0.239 ± 0.105 | 0.283 ± 0.108 |",
     ]
     assert "| weather | 3 | 1.357 ± 0.592 | 2.733" in section(text, "rmse in metres")
@@ -164,32 +164,34 @@ def test_a_change_is_paired_by_seed_and_not_of_means() -> None:
 
 def test_the_bounds_are_judged_in_sentences() -> None:
     assert [v.sentence for v in table(RUNS, (0, 1, 2)).verdicts] == [
-        "abs_rel at night at least 20 % lower than with clear frames only: it changes by "
-        "-25.0 ± 5.0 % (3 seeds): met (3 of 3 seeds alone).",
-        "abs_rel in rain by day at least 10 % lower than with clear frames only: it changes by "
-        "-10.3 ± 5.5 % (3 seeds): met (2 of 3 seeds alone).",
-        "abs_rel on clear days at most 2 % higher than with clear frames only: it changes by "
-        "+1.7 ± 0.6 % (3 seeds): met (3 of 3 seeds alone).",
+        "abs_rel at night should be at least 20 % lower than with clear frames only: the change is "
+        "-25.0 ± 5.0 % (3 seeds); met (3 of 3 seeds on their own).",
+        "abs_rel in rain by day should be at least 10 % lower than with clear frames only: the "
+        "change is -10.3 ± 5.5 % (3 seeds); met (2 of 3 seeds on their own).",
+        "abs_rel on clear days should be at most 2 % higher than with clear frames only: the "
+        "change is +1.7 ± 0.6 % (3 seeds); met (3 of 3 seeds on their own).",
     ]
     worse = RUNS | {("weather", 1): (0.22, 0.49, 0.36)}
     found = table(worse, (0, 1, 2))
     assert [v.met for v in found.verdicts] == [False, True, False]
     assert found.summary == "1 of 3 bounds are met; missed: night, day-clear."
-    assert "-15.7 ± 12.1 % (3 seeds): missed (2 of 3 seeds alone)" in found.verdicts[0].sentence
+    assert (
+        "-15.7 ± 12.1 % (3 seeds); missed (2 of 3 seeds on their own)" in found.verdicts[0].sentence
+    )
 
 
 def test_a_seed_without_a_number_leaves_the_bounds_open() -> None:
     failed = table(RUNS | {("weather", 2): "killed"}, (0, 1, 2))
     assert [v.met for v in failed.verdicts] == [None] * 3
-    assert "because seeds 2 have no number" in failed.verdicts[0].sentence
+    assert "not conclusive: seeds 2 have no score" in failed.verdicts[0].sentence
     assert failed.arms[2].failed == {2: "killed"}
-    assert failed.summary == "0 of 3 bounds are met; not decided: night, day-rain, day-clear."
+    assert failed.summary == "0 of 3 bounds are met; not conclusive: night, day-rain, day-clear."
     later = table(RUNS, (0, 1, 2, 3))  # asked for, not begun
-    assert "because seeds 3 have no number" in later.verdicts[0].sentence
+    assert "seeds 3 have no score" in later.verdicts[0].sentence
     two = {key: found for key, found in RUNS.items() if key[1] < 2}
-    assert "because 3 seeds are wanted" in table(two, (0, 1)).verdicts[0].sentence
+    assert "at least 3 seeds are needed" in table(two, (0, 1)).verdicts[0].sentence
     none = {key: found for key, found in RUNS.items() if key[0] != "clear"}
-    assert "no seed has both numbers" in table(none, (0, 1, 2)).verdicts[0].sentence
+    assert "no seed has both scores" in table(none, (0, 1, 2)).verdicts[0].sentence
 
 
 def test_json_says_the_same() -> None:
