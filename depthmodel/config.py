@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from nightrain.depthmodel.registry import Registry, is_reference
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -23,6 +22,7 @@ from pydantic import (
 )
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.registry import Registry, is_reference
 from nightrain.depthmodel.weights import Weights
 
 Kind = Literal["dinov2", "swin", "resnet", "convnext"]

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from nightrain.depthmodel.registry import Registry
 from torch import Tensor
+
+from nightrain.datasets.registry import Registry
 
 Side = Literal["previous", "next"]
 Batch = Mapping[str, Tensor]

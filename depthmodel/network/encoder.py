@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from nightrain.depthmodel.registry import is_reference
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -28,6 +27,7 @@ from transformers import (
 from transformers.utils import logging
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.registry import is_reference
 from nightrain.depthmodel.config import ENCODERS, EncoderConfig, Normalisation
 from nightrain.depthmodel.weights import resolve
 

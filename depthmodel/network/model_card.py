@@ -1,10 +1,10 @@
 """The model card: what a network is, what made it (data, recipe, commit, seed), how good it is."""
 
 import yaml
-from nightrain.depthmodel.registry import is_reference
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.registry import is_reference
 from nightrain.depthmodel.config import DECODERS, DepthConfig
 
 FENCE = "---\n"
