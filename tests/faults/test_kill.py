@@ -174,7 +174,6 @@ def test_a_killed_parent_leaves_no_worker_behind(dataset: Path, frames: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.campaign  # the next test is its short form
 def test_a_killed_flow_leaves_no_server_behind(
     dataset: Path, frames: Path, uninterrupted: dict, tmp_path: Path
 ) -> None:
@@ -184,6 +183,7 @@ def test_a_killed_flow_leaves_no_server_behind(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign  # in short: the test above, and the kills of test_diffusion_shards.py
 def test_a_killed_flow_of_the_diffusion_engine_loses_nothing(tmp_path: Path) -> None:
     from support.tiny_diffusion import write_recipe
 

@@ -1,13 +1,14 @@
-"""Processes that tests start and kill, forked from a server that imports torch only once."""
+"""Processes that tests start and kill, forked from a server that imports libraries only once."""
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Mapping
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["support.tiny_training"])  # torch, transformers, accelerate
+_context.set_forkserver_preload(["support.tiny_training", "support.tiny_diffusion"])
 
 
 def start(
@@ -22,6 +23,14 @@ def start(
     )
     process.start()
     return process
+
+
+def nightrain(*arguments: object) -> None:
+    """The command line, as a target of `start`; raises SystemExit with its code."""
+    from nightrain.flows.cli import main
+
+    sys.argv = ["nightrain", *map(str, arguments)]
+    main()
 
 
 def _run(

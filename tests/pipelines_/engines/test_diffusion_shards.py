@@ -1,13 +1,11 @@
 """The diffusion engine on the way of every engine: recipe, shards, resume, kill, replay."""
 
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +35,11 @@ from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 from support.hub_cache import cached
 from support.paths import REAL_DATA
+from support.processes import nightrain, start
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
 from support.tiny_depth_networks import save_road_dpt
 from support.tiny_diffusion import family, picture, write_recipe
+from support.waiting import DEADLINE_S, wait_until
 
 REAL = REAL_DATA / "nuscenes"
 NUM_FRAMES = 7
@@ -285,23 +285,36 @@ def test_a_control_by_a_network_in_tiles(prepared: Path, made: Path, tmp_path: P
         assert row["depth_source"].endswith(":tiled9")
 
 
+def wait_for_a_lease(root: Path, process: BaseProcess) -> None:
+    """Until a process works on a shard, or has ended."""
+
+    def is_at_work() -> bool:
+        try:
+            return any(f"-{process.pid}-" in p.read_text() for p in root.glob("_leases/*.lease"))
+        except FileNotFoundError:
+            return False
+
+    wait_until(lambda: not process.is_alive() or is_at_work(), "work on a shard")
+
+
 @pytest.mark.slow
-def test_sigkills_lose_nothing(prepared: Path, made: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_kills", [2, pytest.param(6, marks=pytest.mark.campaign)])
+def test_sigkills_lose_nothing(prepared: Path, made: Path, tmp_path: Path, num_kills: int) -> None:
+    """The command is killed before its first rows, and at random moments after."""
     root, rng, kills = tmp_path / "dataset", random.Random(1), 0
     shutil.copytree(prepared / "dataset", root)
-    arguments = [str(root), "--recipe", str(prepared / "recipe.yaml"), "--runner", "local"]
-    command = [sys.executable, "-m", "nightrain.flows.cli", "generate", *arguments]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for _ in range(3):
-        process = subprocess.Popen(command, env=variables, **quiet)
-        while process.poll() is None and not list((root / "_leases").glob("*")):
-            time.sleep(0.02)  # until it works on a shard
-        time.sleep(rng.uniform(0.5, 3.0))  # loading the models takes about two seconds
+    command = ("generate", root, "--recipe", prepared / "recipe.yaml", "--runner", "local")
+    for number in range(num_kills):
+        process = start(nightrain, *command)
+        wait_for_a_lease(root, process)
+        time.sleep(rng.uniform(0.0, 1.0) if number else 0.0)
         process.kill()
-        kills += process.wait() == -signal.SIGKILL
+        process.join()
+        kills += process.exitcode == -signal.SIGKILL
     assert kills > 0
-    assert subprocess.run(command, env=variables, **quiet).returncode == 0
+    process = start(nightrain, *command)
+    process.join(DEADLINE_S)
+    assert process.exitcode == 0
     assert verify(root).accepted and all_rows(root) == all_rows(made)
 
 

@@ -49,7 +49,25 @@ def num_weights(module: torch.nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
+@pytest.fixture
+def quick_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights are copies of a block: to draw 1.5 billion of them takes long."""
+    block = torch.randn(1_000_003, generator=torch.Generator().manual_seed(0))
+
+    def normal_(tensor: torch.Tensor, mean: float = 0.0, std: float = 1.0) -> torch.Tensor:
+        assert mean == 0.0
+        with torch.no_grad():
+            for part in tensor.view(-1).split(len(block)):
+                torch.mul(block[: len(part)], std, out=part)
+        return tensor
+
+    monkeypatch.setattr(torch.nn.init, "normal_", normal_)
+    for name in ("kaiming_uniform_", "uniform_", "xavier_uniform_"):  # normal_ follows
+        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_weights")
 @pytest.mark.skipif(not VOCABULARY.is_file(), reason="no CLIP vocabulary beside this checkout")
 def test_one_image_by_the_true_architecture(tmp_path: Path) -> None:
     root = write_random_family(

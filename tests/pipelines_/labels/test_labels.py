@@ -4,8 +4,6 @@ import dataclasses
 import io
 import pickle
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,6 +35,7 @@ from nightrain.pipelines.labels.shard import LabelShard
 from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
+from support.processes import start
 from support.synthetic import (
     INTRINSICS,
     SIZE,
@@ -46,6 +45,7 @@ from support.synthetic import (
     ingest_synthetic,
     picture,
 )
+from support.waiting import wait_until
 
 PLAIN = LabelSettings(confidence="flip", batch_size=2)
 
@@ -223,22 +223,30 @@ def first(found: dict[str, np.ndarray], count: int) -> list[np.ndarray]:
     return list(found.values())[:count]
 
 
+def label_slowly(root: Path) -> None:
+    label(root, RedTeacher(seconds=0.5))
+
+
+def kill_while_it_labels(root: Path, num_committed: int) -> None:
+    """SIGKILL a process that labels its first shard after `num_committed` others."""
+    process = start(label_slowly, root)
+    manifest = root / "_manifest" / labels_table(RedTeacher(), PLAIN)
+
+    def is_at_work() -> bool:
+        assert process.is_alive()
+        committed = len(list(manifest.glob("*.json")))
+        return committed >= num_committed and any((root / "_tmp").glob("*"))
+
+    wait_until(is_at_work, "work on a shard")
+    time.sleep(0.3)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
 def test_a_killed_run_loses_and_repeats_nothing(dataset: Path, tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from test_labels import *\n"
-        "label(Path(sys.argv[1]), RedTeacher(seconds=0.5))"
-    )
     for num_committed, num_rows in ((0, 0), (1, 4)):  # in the first shard, in the second
-        process = subprocess.Popen([sys.executable, "-c", code, str(dataset)])
-        manifest = dataset / "_manifest" / labels_table(RedTeacher(), PLAIN)
-        while process.poll() is None and (
-            len(list(manifest.glob("*.json"))) < num_committed
-            or not list((dataset / "_tmp").glob("*"))
-        ):
-            time.sleep(0.01)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        kill_while_it_labels(dataset, num_committed)
         assert verify(dataset).accepted and len(all_rows(dataset, "labels")) == num_rows
     label(dataset, RedTeacher())
     other = tmp_path / "other"
