@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from nightrain.flows.cli import main
 from support.synthetic import SyntheticSource, ingest_synthetic
 
 RECIPE = """
@@ -28,17 +31,33 @@ def recipe_file(tmp_path: Path) -> str:
 
 
 def nightrain(*arguments: str | Path, code: int = 0) -> str:
-    """Run the command, check its exit code, and give what it printed on standard output."""
+    """Run the command here, check its exit code, and give what it printed on standard output."""
+    out, err = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["nightrain", *map(str, arguments)])
+        patch.setenv("COLUMNS", "200")
+        patch.setenv("NO_COLOR", "1")
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return checked(out.getvalue(), err.getvalue(), ended.value.code or 0, code)
+
+
+def nightrain_in_a_process(*arguments: str | Path, code: int = 0) -> str:
+    """The same in a process of its own, as a shell runs it."""
     run = subprocess.run(
         [sys.executable, "-m", "nightrain.flows.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
     )
-    assert run.returncode == code, run.stdout + run.stderr
-    assert "Traceback" not in run.stderr
-    return run.stdout if code == 0 else run.stdout + run.stderr
+    return checked(run.stdout, run.stderr, run.returncode, code)
+
+
+def checked(out: str, err: str, found: object, expected: int) -> str:
+    assert found == expected, out + err
+    assert "Traceback" not in err
+    return out if expected == 0 else out + err
 
 
 def local(dataset: Path, recipe: str) -> tuple[str | Path, ...]:
@@ -56,7 +75,7 @@ def test_the_way_of_a_dataset(dataset: Path, recipe_file: str, tmp_path: Path) -
     with Image.open(sheet) as picture:  # clear, depth, fog, night; three lines
         assert picture.width > 4 * 380 and picture.height > 3 * 200
 
-    assert "10 variants in 3 shards" in nightrain(*local(dataset, recipe_file))
+    assert "10 variants in 3 shards" in nightrain_in_a_process(*local(dataset, recipe_file))
     again = json.loads(nightrain(*local(dataset, recipe_file), "--json"))
     assert again["tables"] == {} and again["num_already"] == 6
     done = json.loads(nightrain("plan", dataset, "--recipe", recipe_file, "--json"))
@@ -75,7 +94,7 @@ def test_the_way_of_a_dataset(dataset: Path, recipe_file: str, tmp_path: Path) -
 def test_damage_is_exit_code_3(dataset: Path) -> None:
     path = next((dataset / "frames").glob("*.parquet"))
     path.write_bytes(path.read_bytes()[:-1])
-    assert "damaged  frames/00000.parquet" in nightrain("verify", dataset, code=3)
+    assert "damaged  frames/00000.parquet" in nightrain_in_a_process("verify", dataset, code=3)
     report = nightrain("verify", dataset, "--json", code=3)
     assert json.loads(report[: report.rindex("}") + 1])["problems"]
 
@@ -83,7 +102,7 @@ def test_damage_is_exit_code_3(dataset: Path) -> None:
 def test_what_is_refused_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert "nightrain ingest" in nightrain("generate", empty, code=2)
+    assert "nightrain ingest" in nightrain_in_a_process("generate", empty, code=2)
     assert "no recipe 'hail'" in nightrain("generate", empty, "--recipe", "hail", code=2)
     ingest_synthetic(tmp_path / "val", SyntheticSource(num_frames=2, split="val"))
     assert "--include-evaluation-scenes" in nightrain("generate", tmp_path / "val", code=2)
