@@ -33,15 +33,18 @@ from PIL import Image
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from nightrain.benchmarks.architectures import SD15, TINY_SD15
+from nightrain.benchmarks.random_family import write_random_family
 from nightrain.depthmodel.weights import Weights
-from nightrain.pipelines.engines.diffusion.batch import Sample
-from nightrain.pipelines.engines.diffusion.conditioning import Conditioner
 from nightrain.pipelines.engines.diffusion.denoise import denoise
-from nightrain.pipelines.engines.diffusion.models.architectures import SD15, TINY_SD15
-from nightrain.pipelines.engines.diffusion.models.loading import Models, load_models
-from nightrain.pipelines.engines.diffusion.models.quiet import without_progress_bars
-from nightrain.pipelines.engines.diffusion.models.random_family import write_random_family
+from nightrain.pipelines.engines.diffusion.embeddings import Conditioner
+from nightrain.pipelines.engines.diffusion.models.loading import (
+    Models,
+    load_models,
+    without_progress_bars,
+)
 from nightrain.pipelines.engines.diffusion.models.settings import Control, DiffusionSettings
+from nightrain.pipelines.engines.diffusion.network_inputs import Sample
 from nightrain.pipelines.engines.diffusion.output import Decoded, decode
 from nightrain.pipelines.engines.diffusion.speed import make_decoder, make_networks
 from nightrain.pipelines.engines.diffusion.steps import make_scheduler, tabulate

@@ -24,7 +24,8 @@ def caption(
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
 ) -> None:
     """Say in a sentence what each frame shows, once, for recipes with `captioner: ...`."""
-    from nightrain.pipelines.captions.job import CAPTIONERS, CaptionerName, CaptionJob
+    from nightrain.pipelines.captions.captioners import CAPTIONERS, CaptionerName
+    from nightrain.pipelines.captions.job import CaptionJob
     from nightrain.pipelines.captions.job import caption as run
     from nightrain.pipelines.runs.stop import Stop
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightrain.pipelines.captions.base import one_line
+from nightrain.pipelines.captions.captioner import one_line
 
 MAX_PHRASES = 8  # a text encoder of Stable Diffusion reads 77 tokens
 PLAIN_NAMES = {  # nuScenes' categories whose own words are no English; the others are cut

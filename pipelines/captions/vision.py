@@ -13,7 +13,7 @@ import numpy as np
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.weights import Weights, resolve, weights_name
-from nightrain.pipelines.captions.base import one_line
+from nightrain.pipelines.captions.captioner import one_line
 
 # The first commit with the image token that transformers asks for; in safetensors, MIT.
 BLIP2 = Weights("Salesforce/blip2-opt-2.7b", "59a1ef6c1e5117b3f65523d1c6066825bcf315e3")
@@ -92,7 +92,7 @@ class SmallCaptioner(_NetworkCaptioner):
 
 
 @dataclass(frozen=True)
-class _Network:
+class _CaptionNetwork:
     """A loaded network with its own preprocessing."""
 
     settings: _NetworkCaptioner
@@ -121,7 +121,7 @@ class _Network:
 
 
 @functools.lru_cache(maxsize=1)
-def _load(settings: _NetworkCaptioner) -> _Network:
+def _load(settings: _NetworkCaptioner) -> _CaptionNetwork:
     """Load a network once per process; raises InvalidRequest."""
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
@@ -140,4 +140,6 @@ def _load(settings: _NetworkCaptioner) -> _Network:
         local_files_only=True,
     )
     processor = AutoProcessor.from_pretrained(found.folder, local_files_only=True)
-    return _Network(settings, model.to(settings.runs_on).eval(), processor, TASKS.get(family))
+    return _CaptionNetwork(
+        settings, model.to(settings.runs_on).eval(), processor, TASKS.get(family)
+    )

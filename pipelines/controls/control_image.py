@@ -2,7 +2,12 @@
 
 import numpy as np
 
-from nightrain.pipelines.controls.base import DepthSource, RelativeDepth, Scene, at_size
+from nightrain.pipelines.controls.depth_source import (
+    DepthInput,
+    DepthSource,
+    RelativeDepth,
+    at_size,
+)
 from nightrain.pipelines.controls.polarity import assert_near_is_white
 from nightrain.pipelines.controls.settings import Scaling
 
@@ -10,7 +15,7 @@ PERCENTILES = (2.0, 98.0)
 
 
 def depth_control(
-    source: DepthSource, scene: Scene, size: tuple[int, int], scaling: Scaling = "min-max"
+    source: DepthSource, scene: DepthInput, size: tuple[int, int], scaling: Scaling = "min-max"
 ) -> np.ndarray:
     """Control image (height, width, 3) uint8 of a scene at exactly `size` = (width, height).
 

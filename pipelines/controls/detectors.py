@@ -16,7 +16,7 @@ import numpy as np
 
 from nightrain.datasets.io.images import resize_image
 from nightrain.depthmodel.weights import Weights, resolve_file
-from nightrain.pipelines.controls.base import RelativeDepth, Scene, at_size
+from nightrain.pipelines.controls.depth_source import DepthInput, RelativeDepth, at_size
 
 ANNOTATORS = Weights("lllyasviel/Annotators", "982e7edaec38759d914a963c48c4726685de7d96")
 FILES = {
@@ -43,7 +43,7 @@ class MidasDepth:
         """The weights, by the checksum in their file name, and the size that the network sees."""
         return f"midas:{Path(FILES['MidasDetector']).stem}:{self.short_side_px}"
 
-    def depth(self, scene: Scene) -> RelativeDepth:
+    def depth(self, scene: DepthInput) -> RelativeDepth:
         """Inverse depth (H, W), larger = nearer.
 
         Raises InvalidRequest where the weights are missing.

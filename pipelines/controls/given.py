@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.pipelines.controls.base import RelativeDepth, Scene, inverse_of_metric
+from nightrain.pipelines.controls.depth_source import DepthInput, RelativeDepth, inverse_of_metric
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class GivenDepth:
 
     name: str = "given"
 
-    def depth(self, scene: Scene) -> RelativeDepth:
+    def depth(self, scene: DepthInput) -> RelativeDepth:
         """1/z, sky 0; raises DamagedInput(NO_DEPTH) where there is none or it has holes."""
         depth_m = scene.depth_m
         if depth_m is None:

@@ -2,7 +2,7 @@
 
 import functools
 
-from nightrain.pipelines.controls.base import DepthSource
+from nightrain.pipelines.controls.depth_source import DepthSource
 from nightrain.pipelines.controls.given import GivenDepth
 from nightrain.pipelines.controls.settings import ControlDepth
 

@@ -14,7 +14,12 @@ import numpy as np
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.weights import Weights, resolve, weights_name
-from nightrain.pipelines.controls.base import LEAST_DEPTH_M, RelativeDepth, Scene, at_size
+from nightrain.pipelines.controls.depth_source import (
+    LEAST_DEPTH_M,
+    DepthInput,
+    RelativeDepth,
+    at_size,
+)
 
 Gives = Literal["inverse", "metric"]
 FAMILIES: dict[str, Gives] = {  # of the network itself; transformers inverts Depth Pro's later
@@ -44,14 +49,14 @@ class NetworkDepth:
         weights = weights_name(self.model, offline=self.offline)
         return f"network:{weights}:{self.gives or 'auto'}:{self.dtype}"
 
-    def depth(self, scene: Scene) -> RelativeDepth:
+    def depth(self, scene: DepthInput) -> RelativeDepth:
         """Inverse depth (H, W) of the scene's picture; raises InvalidRequest, DamagedInput."""
         inverse = _load(self).run(scene.image)
         return RelativeDepth(at_size(inverse, (scene.image.shape[1], scene.image.shape[0])))
 
 
 @dataclass(frozen=True)
-class _Network:
+class _DepthNetwork:
     """A loaded network with its own pre- and post-processing."""
 
     model: Any
@@ -81,7 +86,7 @@ class _Network:
 
 
 @functools.lru_cache(maxsize=2)
-def _load(source: NetworkDepth) -> _Network:
+def _load(source: NetworkDepth) -> _DepthNetwork:
     import torch
     from transformers import AutoConfig, AutoImageProcessor, AutoModelForDepthEstimation
 
@@ -98,7 +103,7 @@ def _load(source: NetworkDepth) -> _Network:
         local_files_only=True,
     )
     processor = AutoImageProcessor.from_pretrained(found.folder, local_files_only=True)
-    return _Network(model.to(device).eval(), processor, gives)
+    return _DepthNetwork(model.to(device).eval(), processor, gives)
 
 
 def _gives(config: Any) -> Gives:

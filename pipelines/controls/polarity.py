@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from nightrain.datasets.errors import Reason, WrongPolarity
-from nightrain.pipelines.controls.base import DepthSource, Scene
+from nightrain.pipelines.controls.depth_source import DepthInput, DepthSource
 
 ROAD_ROWS = (0.85, 1.0)  # of the height
 HORIZON_ROWS = (0.42, 0.58)
@@ -28,7 +28,7 @@ def assert_near_is_white(inverse_depth: np.ndarray, *, road_in_view: bool = True
     _judge(near_is_white_lead(inverse_depth), road_in_view)
 
 
-def assert_source_is_near_white(source: DepthSource, scenes: Iterable[Scene]) -> None:
+def assert_source_is_near_white(source: DepthSource, scenes: Iterable[DepthInput]) -> None:
     """Check a source on some scenes before a run, by the median of their votes.
 
     Raises WrongPolarity, also where the maps show no road, and what the source raises.

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.pipelines.controls.base import DepthSource, RelativeDepth, Scene, View
+from nightrain.pipelines.controls.depth_source import (
+    DepthInput,
+    DepthSource,
+    ImageWindow,
+    RelativeDepth,
+)
 
 LEAST_TILE_PX = 8
 NUM_ROUNDS = 30
@@ -30,7 +35,7 @@ class TiledDepth:
         """Name of the source and the number of tiles."""
         return f"{self.source.name}:tiled{(2 * self.grid - 1) ** 2}"
 
-    def depth(self, scene: Scene) -> RelativeDepth:
+    def depth(self, scene: DepthInput) -> RelativeDepth:
         """Inverse depth in the unit of the whole picture's; raises InvalidRequest, DamagedInput."""
         whole = self.source.depth(scene)
         height, width = whole.inverse_depth.shape
@@ -65,11 +70,11 @@ def windows(length: int, grid: int) -> tuple[list[slice], np.ndarray]:
     return [slice(int(a), int(b)) for a, b in zip(edges, edges[2:], strict=False)], weights
 
 
-def through_window(scene: Scene, rows: slice, columns: slice) -> View:
+def through_window(scene: DepthInput, rows: slice, columns: slice) -> ImageWindow:
     """The part of a scene that lies in some rows and columns, with its intrinsics."""
     intrinsics = np.array(scene.intrinsics, np.float64)
     intrinsics[:2, 2] -= (columns.start, rows.start)
-    return View(
+    return ImageWindow(
         image=np.ascontiguousarray(scene.image[rows, columns]),
         intrinsics=intrinsics,
         depth_m=None if scene.depth_m is None else scene.depth_m[rows, columns],

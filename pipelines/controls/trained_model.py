@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.pipelines.controls.base import RelativeDepth, Scene, at_size, inverse_of_metric
+from nightrain.pipelines.controls.depth_source import (
+    DepthInput,
+    RelativeDepth,
+    at_size,
+    inverse_of_metric,
+)
 
 if TYPE_CHECKING:
     from nightrain.depthmodel.network.model import DepthModel
@@ -40,7 +45,7 @@ class TeacherDepth:
         """The weights by their digest; raises InvalidRequest where the folder is missing."""
         return f"teacher:{self._predictor.digest}"
 
-    def depth(self, scene: Scene) -> RelativeDepth:
+    def depth(self, scene: DepthInput) -> RelativeDepth:
         """1/z (H, W) of the scene's picture; raises InvalidRequest, DamagedInput."""
         (depth_m,) = self._predictor.predict([scene.image])
         size = (scene.image.shape[1], scene.image.shape[0])

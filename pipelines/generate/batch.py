@@ -1,4 +1,4 @@
-"""A batch of tasks on its way to rows, in steps that can overlap with those of other batches."""
+"""Batches: planned requests to variant rows, in steps that can overlap across batches."""
 
 import functools
 import hashlib
@@ -25,7 +25,7 @@ from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.gates.apply import GATE_REASONS, apply_gates
 from nightrain.pipelines.gates.registry import load_gates
 from nightrain.pipelines.generate.prepare import PreparedFrame, PreparedFrames
-from nightrain.pipelines.generate.requests import Task, request_for
+from nightrain.pipelines.generate.requests import PlannedRequest, request_for
 from nightrain.pipelines.generate.retry import (
     MAX_ATTEMPTS,
     Outcomes,
@@ -41,27 +41,27 @@ _of_this_thread = threading.local()  # prepared frames are not shared between th
 
 @dataclass(slots=True)
 class Batch:
-    """Tasks and what has become of them so far."""
+    """State of one batch: its planned requests and the results so far."""
 
-    tasks: Sequence[Task]
-    results: dict[str, Row | Rejected]  # by sample id: those that need no engine, at first
-    asked: list[tuple[Task, PreparedFrame, Request]] = field(default_factory=list)
-    under_way: Any = None  # what the engine's last step gave
-    made: Outcomes = field(default_factory=list)  # one for each of `asked`
+    planned: Sequence[PlannedRequest]
+    results: dict[str, Row | Rejected]  # by sample id; at first those that need no engine
+    requested: list[tuple[PlannedRequest, PreparedFrame, Request]] = field(default_factory=list)
+    state: Any = None  # result of the engine's latest step
+    outcomes: Outcomes = field(default_factory=list)  # one for each of `requested`
     seconds: float = 0.0  # in the engine
 
     @property
     def requests(self) -> list[Request]:
-        """What the engine is asked for."""
-        return [request for _, _, request in self.asked]
+        """Requests for the engine."""
+        return [request for _, _, request in self.requested]
 
 
 @dataclass(frozen=True)
-class BatchMaker:
-    """The steps from tasks to rows, for one condition of a recipe.
+class BatchGenerator:
+    """Turns batches of planned requests into variant rows, for one condition of a recipe.
 
-    Each step takes a batch and gives it on. `prepare` may run in another thread than the rest, but
-    always in the same one.
+    Each step takes a batch and returns it. `prepare` and `embed` may run in another thread than
+    the other steps, but always in the same one.
     """
 
     recipe: Recipe
@@ -71,138 +71,138 @@ class BatchMaker:
     frames: PreparedFrames
     batch_size: int
 
-    def prepare(self, tasks: Sequence[Task]) -> Batch:
-        """Prepare frames and requests; what was finished before is not made again."""
-        names = [task.sample_id for task in tasks]
-        batch = Batch(tasks, {name: self.kept[name] for name in names if name in self.kept})
-        for task in tasks:
-            if task.sample_id in batch.results:
+    def prepare(self, planned: Sequence[PlannedRequest]) -> Batch:
+        """Prepare frames and requests; kept rows are results already."""
+        names = [one.sample_id for one in planned]
+        batch = Batch(planned, {name: self.kept[name] for name in names if name in self.kept})
+        for one in planned:
+            if one.sample_id in batch.results:
                 continue
             try:
-                batch.asked.append((task, *self._ask(task)))
+                batch.requested.append((one, *self._request(one)))
             except DamagedInput as error:
                 reason = error.reason
-                batch.results[task.sample_id] = _rejected(task, self.condition, reason, error, 1)
+                batch.results[one.sample_id] = _rejected(one, self.condition, reason, error, 1)
         return batch
 
-    def requests(self, tasks: Iterable[Task]) -> Iterator[Request]:
-        """The requests of those tasks of which one can be made."""
-        for task in tasks:
+    def requests(self, planned: Iterable[PlannedRequest]) -> Iterator[Request]:
+        """Yield the requests of planned ones, without those of damaged frames."""
+        for one in planned:
             with suppress(DamagedInput):
-                yield self._ask(task)[1]
+                yield self._request(one)[1]
 
-    def _ask(self, task: Task) -> tuple[PreparedFrame, Request]:
-        """The prepared frame of a task and the engine's request; raises DamagedInput."""
-        prepared = self.frames.get(task.row, self.recipe)
-        return prepared, request_for(task, prepared, self.condition, self.recipe)
+    def _request(self, planned: PlannedRequest) -> tuple[PreparedFrame, Request]:
+        """Prepare the frame and the engine's request; raises DamagedInput."""
+        prepared = self.frames.get(planned.row, self.recipe)
+        return prepared, request_for(planned, prepared, self.condition, self.recipe)
 
     def run(self, batch: Batch) -> Batch:
-        """Run the engine on a batch, all at once."""
+        """Run the engine's three steps one after the other, its device locked."""
         started = time.perf_counter()
-        batch.made = run_engine(self.engine, batch.requests, self.batch_size)
+        batch.outcomes = run_engine(self.engine, batch.requests, self.batch_size)
         batch.seconds = time.perf_counter() - started
         return batch
 
-    def embed(self, tasks: Sequence[Task]) -> Batch:
-        """`prepare`, and the first step of an engine with a device."""
-        batch = self.prepare(tasks)
-        batch.under_way = embed_batch(self.engine, batch.requests)
+    def embed(self, planned: Sequence[PlannedRequest]) -> Batch:
+        """Prepare a batch and run the engine's first step."""
+        batch = self.prepare(planned)
+        batch.state = embed_batch(self.engine, batch.requests)
         return batch
 
     def begin(self, batch: Batch) -> Batch:
-        """Give the device a batch and do not wait for it."""
+        """Run the engine's second step, which does not wait for a device."""
         started = time.perf_counter()
-        batch.under_way = begin_batch(self.engine, batch.under_way, self.batch_size)
+        batch.state = begin_batch(self.engine, batch.state, self.batch_size)
         batch.seconds += time.perf_counter() - started
         return batch
 
     def finish(self, batch: Batch) -> Batch:
-        """Wait for what was begun."""
+        """Run the engine's last step: wait for the outcomes."""
         started = time.perf_counter()
-        begun, batch.under_way = batch.under_way, None  # holds memory of the device
-        batch.made = finish_batch(self.engine, batch.requests, begun, self.batch_size)
+        begun, batch.state = batch.state, None  # holds memory of the device
+        batch.outcomes = finish_batch(self.engine, batch.requests, begun, self.batch_size)
         batch.seconds += time.perf_counter() - started
         return batch
 
     def complete(self, batch: Batch) -> list[Row | Rejected]:
-        """Resize and encode the pictures; one row per task, in order."""
-        seconds = batch.seconds / max(1, len(batch.made))
+        """Apply the gates, resize and encode the images; one row per planned request, in order."""
+        seconds = batch.seconds / max(1, len(batch.outcomes))
         gates = load_gates(self.recipe.gates)
-        for (task, prepared, request), outcome in zip(batch.asked, batch.made, strict=True):
+        for (one, prepared, request), outcome in zip(batch.requested, batch.outcomes, strict=True):
             outcome = apply_gates(gates, request, outcome)
-            batch.results[task.sample_id] = (
-                _failed(task, self.condition, outcome)
+            batch.results[one.sample_id] = (
+                _failed(one, self.condition, outcome)
                 if isinstance(outcome, Exception)
-                else _row(task, prepared, request, outcome, self.recipe, self.batch_size, seconds)
+                else _row(one, prepared, request, outcome, self.recipe, self.batch_size, seconds)
             )
-        return [batch.results[task.sample_id] for task in batch.tasks]
+        return [batch.results[one.sample_id] for one in batch.planned]
 
 
-def make_batch(
-    batch: Sequence[Task],
+def generate_batch(
+    planned: Sequence[PlannedRequest],
     kept: Mapping[str, Row],
     recipe: Recipe,
     condition: Condition,
     engine: Engine | None = None,
     batch_size: int | None = None,
 ) -> list[Row | Rejected]:
-    """Rows of a batch in order; what an interrupted run had finished is not made again.
+    """Return the rows of planned requests in order; rows of `kept` are not generated again.
 
-    `batch_size` is the settled one of the recipe; None: its limit. Raises InvalidRequest.
+    `batch_size` is the recipe's pinned one; None: its limit. Raises InvalidRequest.
     """
     engine, size = engine or load_engine(recipe.engine), batch_size or recipe.batch_size
-    maker = BatchMaker(recipe, condition, engine, kept, prepared_frames(), size)
-    return maker.complete(maker.run(maker.prepare(batch)))
+    generator = BatchGenerator(recipe, condition, engine, kept, prepared_frames(), size)
+    return generator.complete(generator.run(generator.prepare(planned)))
 
 
 def prepared_frames() -> PreparedFrames:
-    """The latest prepared frames of this thread: the conditions of a shard need the same ones."""
+    """Return this thread's cache of prepared frames, which all conditions of a shard need."""
     if not hasattr(_of_this_thread, "prepared_frames"):
         _of_this_thread.prepared_frames = PreparedFrames()
     return _of_this_thread.prepared_frames
 
 
-def _failed(task: Task, condition: Condition, error: Exception) -> Rejected:
+def _failed(planned: PlannedRequest, condition: Condition, error: Exception) -> Rejected:
     reason = error.reason if isinstance(error, DamagedInput) else Reason.ENGINE_ERROR
     attempts = 1 if reason in GATE_REASONS else MAX_ATTEMPTS
-    return _rejected(task, condition, reason, error, attempts)
+    return _rejected(planned, condition, reason, error, attempts)
 
 
 def _row(
-    task: Task,
+    planned: PlannedRequest,
     prepared: PreparedFrame,
     request: Request,
-    made: Variant,
+    variant: Variant,
     recipe: Recipe,
     batch_size: int,
     seconds: float,
 ) -> Row:
-    drawn = (made.image.shape[1], made.image.shape[0])
+    generated_size = (variant.image.shape[1], variant.image.shape[0])
     width, height = prepared.stored_size
-    data = encode_jpeg(resize_image(made.image, prepared.stored_size), recipe.jpeg_quality)
-    intrinsics = scaled_intrinsics(prepared.intrinsics, drawn, prepared.stored_size)
+    data = encode_jpeg(resize_image(variant.image, prepared.stored_size), recipe.jpeg_quality)
+    intrinsics = scaled_intrinsics(prepared.intrinsics, generated_size, prepared.stored_size)
     origin = ("source_id", "source_dataset", "split", "scene_id", "camera", "timestamp_us")
-    facts = made.provenance
+    facts = variant.provenance
     return {
-        "sample_id": task.sample_id,
-        "frame_id": task.ref.frame_id,
-        **{name: task.row[name] for name in (*origin, "licence", "attribution")},
+        "sample_id": planned.sample_id,
+        "frame_id": planned.ref.frame_id,
+        **{name: planned.row[name] for name in (*origin, "licence", "attribution")},
         "condition": str(request.condition),
-        "image": {"bytes": data, "path": f"{task.sample_id}.jpg"},
+        "image": {"bytes": data, "path": f"{planned.sample_id}.jpg"},
         "image_sha256": hashlib.sha256(data).hexdigest(),
         "width": width,
         "height": height,
         "intrinsics": [float(x) for x in intrinsics.ravel()],
-        "severity": task.severity,
-        "physical": made.physical,
-        "seed": task.seed,
-        "variant_index": task.variant_index,
+        "severity": planned.severity,
+        "physical": variant.physical,
+        "seed": planned.seed,
+        "variant_index": planned.variant_index,
         "recipe": recipe.name,
         "recipe_hash": recipe.hash,
         "engine": recipe.engine.name,
         "engine_version": recipe.engine_version,
         "depth_source": prepared.depth_source,
-        "caption": task.caption if request.prompt else None,
+        "caption": planned.caption if request.prompt else None,
         "prompt": request.prompt or None,
         "provenance": json.dumps(facts, sort_keys=True) if facts else None,
         "batch_size": int(facts.get("batch_size", batch_size)),
@@ -215,18 +215,18 @@ def _row(
 
 
 def _rejected(
-    task: Task, condition: Condition, reason: Reason, error: Exception, attempts: int
+    planned: PlannedRequest, condition: Condition, reason: Reason, error: Exception, attempts: int
 ) -> Rejected:
     return Rejected(
         quarantine_row(
-            task.ref,
-            task.row["source_dataset"],
+            planned.ref,
+            planned.row["source_dataset"],
             str(condition),
             reason,
             error,
-            sample_id=task.sample_id,
+            sample_id=planned.sample_id,
             attempts=attempts,
-            variant_index=task.variant_index,
+            variant_index=planned.variant_index,
             created_at=datetime.now(UTC),
         )
     )

@@ -1,4 +1,4 @@
-"""What a diffusion engine is asked beside the picture: the prompt and the control images."""
+"""Conditioning of requests: captions, prompts and control images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,9 +7,9 @@ import numpy as np
 
 from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
-from nightrain.pipelines.captions.base import Captioner
+from nightrain.pipelines.captions.caption_shard import captions_of
+from nightrain.pipelines.captions.captioners import load_captioner
 from nightrain.pipelines.captions.metadata import MetadataCaptioner
-from nightrain.pipelines.captions.shard import captions_of
 from nightrain.pipelines.controls.control_image import depth_control
 from nightrain.pipelines.controls.edges import canny_edges, soft_edges
 from nightrain.pipelines.controls.load_source import load_depth_source
@@ -19,19 +19,10 @@ from nightrain.pipelines.generate.prompts import prompt
 from nightrain.pipelines.recipes.recipe import Recipe
 
 
-def load_captioner(name: str) -> Captioner:
-    """A captioner by its name in a recipe; nothing is loaded yet."""
-    if name == "metadata":
-        return MetadataCaptioner()
-    from nightrain.pipelines.captions.vision import Blip2Captioner, SmallCaptioner
-
-    return Blip2Captioner() if name == "blip2" else SmallCaptioner()
-
-
 def read_captions(manifest: Manifest, frames: Shard, recipe: Recipe) -> Mapping[str, str] | None:
-    """Captions by frame id that a recipe asks for, None where they come from the rows themselves.
+    """Read the captions of a frames shard by frame id; None where they come from the rows.
 
-    Raises InvalidRequest where the shard has no captions yet.
+    Raises InvalidRequest where the recipe's captioner has not captioned the shard.
     """
     conditioning = recipe.engine.conditioning
     if conditioning is None or conditioning.captioner == "metadata":
@@ -42,10 +33,7 @@ def read_captions(manifest: Manifest, frames: Shard, recipe: Recipe) -> Mapping[
 def read_captions_of(
     manifest: Manifest, frames: Sequence[Entry], recipe: Recipe
 ) -> Mapping[str, str] | None:
-    """Captions of several frames shards, as `read_captions` gives those of one.
-
-    Raises InvalidRequest.
-    """
+    """Read the captions of several frames shards, as `read_captions`; raises InvalidRequest."""
     found: dict[str, str] = {}
     for entry in frames:
         captions = read_captions(manifest, entry.shard, recipe)
@@ -56,16 +44,16 @@ def read_captions_of(
 
 
 def caption_of(row: Row, recipe: Recipe, captions: Mapping[str, str] | None) -> str:
-    """The caption of a frame's row; empty for engines that read none and frames without one."""
+    """Return the caption of a frame's row; "" without one, and for engines without prompts."""
     if recipe.engine.conditioning is None:
         return ""
     if captions is not None:
         return captions.get(row["frame_id"], "")
-    image = np.zeros((1, 1, 3), np.uint8)  # the picture is not read
+    image = np.zeros((1, 1, 3), np.uint8)  # this captioner does not look at it
     return MetadataCaptioner().caption([image], [row["description"] or ""])[0]
 
 
-def prompted(request: Request, caption: str, recipe: Recipe) -> Request:
+def add_conditioning(request: Request, caption: str, recipe: Recipe) -> Request:
     """Return the request with the prompt and control images that the recipe's engine takes.
 
     Raises DamagedInput where the frame's depth gives no control image, InvalidRequest for a kind

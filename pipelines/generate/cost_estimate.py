@@ -1,4 +1,4 @@
-"""What a recipe will cost, from a few variants made and thrown away."""
+"""Cost estimate of a recipe: time and disk, measured on a few discarded variants."""
 
 import time
 from pathlib import Path
@@ -10,18 +10,18 @@ from nightrain.datasets.io.atomic import free_bytes
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS
 from nightrain.datasets.shards.transaction import Rejected
-from nightrain.pipelines.generate.batch import make_batch
+from nightrain.pipelines.generate.batch import generate_batch
 from nightrain.pipelines.generate.conditioning import read_captions_of
 from nightrain.pipelines.generate.plan import plan_generation
-from nightrain.pipelines.generate.requests import plan_tasks
+from nightrain.pipelines.generate.requests import plan_requests
 from nightrain.pipelines.inspect.stats import sample
 from nightrain.pipelines.recipes.recipe import Recipe
 
-CALIBRATION_FRAMES = 4
+MEASURED_FRAMES = 4
 
 
 class Estimate(BaseModel):
-    """What is left to do, and what it will take on this machine with one worker."""
+    """Remaining variants of a recipe, and their cost on this machine with one worker."""
 
     recipe: str
     recipe_hash: str
@@ -44,7 +44,7 @@ def estimate(root: Path, recipe: Recipe, *, include_evaluation_scenes: bool = Fa
     plan = plan_generation(manifest, recipe, include_evaluation_scenes=include_evaluation_scenes)
     done = [entry for shard in plan.shards if (entry := manifest.entry(shard)) is not None]
     left = plan.num_variants - sum(e.rows.num_rows + sum(e.counts.values()) for e in done)
-    seconds, num_bytes = _calibrate(manifest, recipe)
+    seconds, num_bytes = _measure(manifest, recipe)
     return Estimate(
         recipe=recipe.name,
         recipe_hash=recipe.hash,
@@ -62,22 +62,23 @@ def estimate(root: Path, recipe: Recipe, *, include_evaluation_scenes: bool = Fa
     )
 
 
-def _calibrate(manifest: Manifest, recipe: Recipe) -> tuple[float, float]:
-    """(seconds, bytes) per variant over a few frames and every condition."""
+def _measure(manifest: Manifest, recipe: Recipe) -> tuple[float, float]:
+    """Return (seconds, bytes) per variant, over a few frames and every condition."""
     frames = manifest.entries(FRAMES)
-    rows = sample(manifest, frames, CALIBRATION_FRAMES, GENERATION_COLUMNS)
+    rows = sample(manifest, frames, MEASURED_FRAMES, GENERATION_COLUMNS)
     captions = read_captions_of(manifest, frames, recipe)
-    made, seconds = [], 0.0
+    variants, seconds = [], 0.0
     for warm in (False, True):  # the first round loads libraries and is not counted
         for condition in recipe.conditions:
-            tasks = list(plan_tasks(rows if warm else rows[:1], recipe, condition, captions))
+            planned = list(plan_requests(rows if warm else rows[:1], recipe, condition, captions))
             started = time.perf_counter()
-            results = make_batch(tasks, {}, recipe, condition)
+            results = generate_batch(planned, {}, recipe, condition)
             if warm:
                 seconds += time.perf_counter() - started
-                made += [r for r in results if not isinstance(r, Rejected)]
-    if not made:
+                variants += [r for r in results if not isinstance(r, Rejected)]
+    if not variants:
         raise InvalidRequest(
-            "Not one of the calibration variants could be made; see `nightrain preview`."
+            "None of the variants of a few sample frames could be generated. Run "
+            "`nightrain preview` with this recipe to see why."
         )
-    return seconds / len(made), sum(len(r["image"]["bytes"]) for r in made) / len(made)
+    return seconds / len(variants), sum(len(r["image"]["bytes"]) for r in variants) / len(variants)

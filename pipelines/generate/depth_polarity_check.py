@@ -1,6 +1,6 @@
-"""What is looked at once before a run: does the depth network of a recipe put near things near?
+"""Depth polarity check: before a run, test that a recipe's depth network shows near as near.
 
-A network that is upside down would fail on every sample, each on its own; here it fails the run.
+A network of inverted polarity would fail on every sample one by one; here it fails the run.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from nightrain.pipelines.generate.prepare import PreparedFrame, prepare_frame
 from nightrain.pipelines.inspect.stats import sample
 from nightrain.pipelines.recipes.recipe import Recipe
 
-NUM_FRAMES = 8  # judged by their median: a truck beside a side camera hides the road
+NUM_FRAMES = 8  # the median decides: a truck next to a side camera hides the road
 
 
 def require_near_is_white(manifest: Manifest, shards: Sequence[Shard], recipe: Recipe) -> None:
-    """Judge the depth network of a recipe on a few of the frames that shards are to be made of.
+    """Test the depth network of a recipe on a few frames of the shards that are not committed.
 
-    Nothing is loaded for depth that is given, nor where every shard is committed. Raises
-    WrongPolarity, and InvalidRequest where the network's weights are missing.
+    Loads nothing for given depth, nor where every shard is committed. Raises WrongPolarity, and
+    InvalidRequest where the network's weights are missing.
     """
     conditioning = recipe.engine.conditioning
     if conditioning is None or not conditioning.shows_depth or conditioning.depth_is_given:
@@ -32,7 +32,7 @@ def require_near_is_white(manifest: Manifest, shards: Sequence[Shard], recipe: R
 
 
 def _scenes(manifest: Manifest, shards: Sequence[Shard], recipe: Recipe) -> list[PreparedFrame]:
-    """Evenly spaced frames of what is not committed yet; damaged ones are left out."""
+    """Prepare evenly spaced frames of shards that are not committed, without damaged ones."""
     numbers = dict.fromkeys(shard.number for shard in shards if manifest.entry(shard) is None)
     found = (manifest.entry(Shard(table=FRAMES, number=number)) for number in numbers)
     entries: list[Entry] = [entry for entry in found if entry is not None]
@@ -42,6 +42,6 @@ def _scenes(manifest: Manifest, shards: Sequence[Shard], recipe: Recipe) -> list
     for row in sample(manifest, entries, NUM_FRAMES, GENERATION_COLUMNS):
         try:
             scenes.append(prepare_frame(frame_from_row(row), recipe))
-        except DamagedInput:  # its own quarantine row will say so
+        except DamagedInput:  # will be quarantined
             continue
     return scenes

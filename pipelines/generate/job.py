@@ -1,4 +1,4 @@
-"""Generation jobs: make the variants of a recipe, or what is missing of them."""
+"""Generation jobs: generate the variants of a recipe that are still missing."""
 
 from pathlib import Path
 
@@ -21,25 +21,27 @@ from nightrain.pipelines.runs.stop import Stop
 
 
 class GenerateJob(BaseModel):
-    """What `nightrain generate` and the flow `generate-variants` are asked for."""
+    """Options of `nightrain generate` and parameters of the flow `generate-variants`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(description="Folder of the dataset, with committed frames")
     recipe: str = Field(default="weather", description="Built-in recipe or path of a YAML file")
-    num_workers: int = Field(default=1, ge=1, description="Shards made side by side")
-    retry_failed: bool = Field(default=False, description="Make only what is in quarantine")
+    num_workers: int = Field(default=1, ge=1, description="Number of shards generated in parallel")
+    retry_failed: bool = Field(
+        default=False, description="Generate only quarantined variants again"
+    )
     include_evaluation_scenes: bool = Field(
         default=False, description="Also use val and test scenes; never train on their variants"
     )
     gpu_limit: str | None = Field(
         default=None,
         min_length=1,
-        description="Prefect's global concurrency limit of which each shard of a diffusion recipe "
-        "holds a slot, so that machines and flows take turns on a GPU",
+        description="Prefect global concurrency limit; each shard on a GPU holds one slot, so "
+        "that machines and flows take turns",
     )
 
     def held_limit(self) -> str | None:
-        """The named limit, where the recipe's engine draws on a GPU; raises InvalidRequest."""
+        """Return `gpu_limit` where the recipe's engine uses a GPU; raises InvalidRequest."""
         if self.gpu_limit is None or not load_recipe(self.recipe).engine.uses_gpu:
             return None
         return self.gpu_limit
@@ -58,9 +60,9 @@ class GenerateJob(BaseModel):
 def generate(
     job: GenerateJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
 ) -> RunReport:
-    """Make the variants that a job asks for, or what is missing of them.
+    """Generate the variants of a job that are still missing.
 
-    Raises InvalidRequest, DiskFull, and WrongPolarity for a depth network that is upside down.
+    Raises InvalidRequest, DiskFull, and WrongPolarity for a depth network of inverted polarity.
     """
     plan = job.plan()
     manifest, recipe, shards = Manifest(job.dataset), load_recipe(job.recipe), plan.shards

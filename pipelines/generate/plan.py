@@ -11,12 +11,12 @@ from nightrain.pipelines.runs.selection import select_frames
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationPlan:
-    """The shards to make, and what was left out on purpose."""
+    """Shards to generate, and the frames that are left out."""
 
     shards: tuple[Shard, ...]
     num_frames: int
     num_variants: int
-    skipped: dict[str, int]  # frames left out, by the reason in words
+    skipped: dict[str, int]  # number of frames left out, by reason
 
 
 def plan_generation(
@@ -24,8 +24,8 @@ def plan_generation(
 ) -> GenerationPlan:
     """Plan a recipe on the committed clear frames of a dataset.
 
-    Frames of validation and test scenes are left out unless asked for in words: what is generated
-    from them would leak into training. Raises InvalidRequest where nothing is left.
+    Frames of val and test scenes are left out by default: their variants would leak into training.
+    Raises InvalidRequest where no frame is left.
     """
     selection = select_frames(
         manifest,
@@ -46,15 +46,15 @@ def plan_generation(
 
 
 def plan_retry(manifest: Manifest, shards: Sequence[Shard]) -> list[Shard]:
-    """The next retry of every planned shard whose last attempt left rows in quarantine."""
-    last_attempts = {
+    """Return the next retry of each shard that has quarantined rows in its latest attempt."""
+    latest = {
         (entry.shard.table, entry.shard.number): entry
         for table in dict.fromkeys(shard.table for shard in shards)
         for entry in manifest.entries(table)  # in the order of their attempts
     }
     retries = []
     for shard in shards:
-        last = last_attempts.get((shard.table, shard.number))
-        if last is not None and last.quarantine is not None:
-            retries.append(last.shard.model_copy(update={"retry": last.shard.retry + 1}))
+        entry = latest.get((shard.table, shard.number))
+        if entry is not None and entry.quarantine is not None:
+            retries.append(entry.shard.model_copy(update={"retry": entry.shard.retry + 1}))
     return retries

@@ -1,4 +1,4 @@
-"""A committed frame at a recipe's size, with the dense depth that an engine needs."""
+"""Prepared frames: committed frames at the engine's size, with dense depth where it needs it."""
 
 import functools
 import hashlib
@@ -25,7 +25,7 @@ CACHE_BYTES = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedFrame:
-    """What an engine sees of a frame."""
+    """Frame at the engine's working size."""
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     # (H, W) float32, dense, metres; sky = inf; None where the recipe needs none of the frame's own
@@ -38,7 +38,7 @@ class PreparedFrame:
 
 
 def prepare_frame(frame: Frame, recipe: Recipe) -> PreparedFrame:
-    """Bring a frame to the engine's size; its depth is made dense where the recipe needs it.
+    """Resize a frame to the engine's size and complete its depth where the engine needs depth.
 
     Raises DamagedInput.
     """
@@ -61,7 +61,7 @@ def prepare_frame(frame: Frame, recipe: Recipe) -> PreparedFrame:
 def _depth(
     frame: Frame, recipe: Recipe, image: np.ndarray, intrinsics: np.ndarray
 ) -> tuple[np.ndarray | None, str]:
-    """Dense depth (H, W) at the size of the image, if any is needed, and where depth is from."""
+    """Return dense depth (H, W) at the image's size, None where not needed, and its source."""
     if not recipe.engine.needs_depth:
         conditioning = recipe.engine.conditioning
         if conditioning is None or not conditioning.shows_depth:
@@ -75,7 +75,7 @@ def _depth(
 
 @functools.cache
 def _source_name(settings: ControlDepth, engine_version: str) -> str:
-    """Name of a depth network; other weights in the same folder are another engine version."""
+    """Return a depth network's name; other weights in its folder change the engine version."""
     return load_depth_source(settings).name
 
 
@@ -85,9 +85,9 @@ def _dense_depth(frame: Frame, recipe: Recipe, image: np.ndarray) -> np.ndarray:
     if sparse_or_exact is None:
         raise DamagedInput(
             Reason.NO_DEPTH,
-            f"the frame has no {recipe.depth} depth, which recipe {recipe.name!r} asks for; "
-            "`without_depth: road-plane` in the recipe guesses one for frames with T_ego_camera, "
-            "and `control_depth: {source: midas}` of a diffusion recipe sees it in the picture",
+            f"the frame has no {recipe.depth} depth, which recipe {recipe.name!r} needs; set "
+            "`without_depth: road-plane` to assume a flat road for frames with T_ego_camera, or "
+            "`control_depth: {source: midas}` of the diffusion engine to estimate depth",
         )
     if recipe.depth == "lidar":
         return complete_depth(scatter_min_resize(sparse_or_exact, size), image)
@@ -96,9 +96,9 @@ def _dense_depth(frame: Frame, recipe: Recipe, image: np.ndarray) -> np.ndarray:
 
 
 class PreparedFrames:
-    """Prepared frames by frame id, the latest within a memory budget.
+    """Cache of the latest prepared frames, within a memory budget.
 
-    The conditions of a frames shard follow one another, and each needs the same frames.
+    The conditions of a frames shard are generated one after the other from the same frames.
     """
 
     def __init__(self, budget_bytes: int = CACHE_BYTES) -> None:
@@ -107,7 +107,7 @@ class PreparedFrames:
         self._frames: OrderedDict[bytes, PreparedFrame] = OrderedDict()
 
     def get(self, row: Row, recipe: Recipe) -> PreparedFrame:
-        """The prepared frame of a row, made where it is not at hand; raises DamagedInput."""
+        """Return the prepared frame of a row, from the cache if possible; raises DamagedInput."""
         key = _content(row, recipe)
         if key in self._frames:
             self._frames.move_to_end(key)
@@ -121,7 +121,7 @@ class PreparedFrames:
 
 
 def _content(row: Row, recipe: Recipe) -> bytes:
-    """Digest of what a prepared frame depends on."""
+    """Digest of everything that a prepared frame depends on."""
     geometry = (row["intrinsics"], row["T_ego_camera"])
     digest = hashlib.sha256(f"{recipe.hash} {geometry}".encode())
     for column in ("image", f"{recipe.depth}_depth"):

@@ -1,6 +1,6 @@
-"""A preview of a recipe: a few frames, their depth and a variant per condition, nothing committed.
+"""Preview of a recipe: a few frames, their depth and a variant per condition; nothing is committed.
 
-The seed of a variant depends on what it is, so a preview shows exactly what `generate` will commit.
+Seeds follow from sample ids, so a preview shows exactly the variants that `generate` will commit.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from nightrain.pipelines.gates.apply import apply_gates
 from nightrain.pipelines.gates.registry import load_gates
 from nightrain.pipelines.generate.conditioning import read_captions_of
 from nightrain.pipelines.generate.prepare import prepare_frame
-from nightrain.pipelines.generate.requests import Task, plan_tasks, request_for
+from nightrain.pipelines.generate.requests import PlannedRequest, plan_requests, request_for
 from nightrain.pipelines.generate.retry import run_engine
 from nightrain.pipelines.inspect.contact_sheet import Tile, colour_depth, contact_sheet
 from nightrain.pipelines.inspect.stats import sample
@@ -42,7 +42,7 @@ def write_preview(
 
 
 def preview_lines(root: Path, recipe: Recipe, num_frames: int) -> Iterator[list[Tile]]:
-    """One line of tiles per frame: clear, depth or control, each condition.
+    """Yield a line of tiles per frame: clear, depth or control image, one variant per condition.
 
     Raises InvalidRequest.
     """
@@ -63,7 +63,7 @@ def preview_lines(root: Path, recipe: Recipe, num_frames: int) -> Iterator[list[
 def _line(row: dict, recipe: Recipe, captions: Mapping[str, str] | None) -> list[Tile]:
     tiles: list[Tile] = []
     for condition in recipe.conditions:
-        task = next(plan_tasks([row], recipe, condition, captions))
+        planned = next(plan_requests([row], recipe, condition, captions))
         try:
             prepared = prepare_frame(frame_from_row(row), recipe)
         except DamagedInput as error:
@@ -74,23 +74,23 @@ def _line(row: dict, recipe: Recipe, captions: Mapping[str, str] | None) -> list
                 label = f"depth ({prepared.depth_source})"
                 tiles.append(Tile(colour_depth(prepared.depth_m), label))
         try:
-            request = request_for(task, prepared, condition, recipe)
+            request = request_for(planned, prepared, condition, recipe)
         except DamagedInput as error:
-            tiles.append(_tile(task, condition, error, prepared.image))
+            tiles.append(_tile(planned, condition, error, prepared.image))
             continue
         if len(tiles) == 1 and request.control_images:
             tiles.append(Tile(request.control_images[0], f"control ({prepared.depth_source})"))
         outcome = run_engine(load_engine(recipe.engine), [request])[0]
         outcome = apply_gates(load_gates(recipe.gates), request, outcome)
-        tiles.append(_tile(task, condition, outcome, prepared.image))
+        tiles.append(_tile(planned, condition, outcome, prepared.image))
     return tiles
 
 
 def _tile(
-    task: Task, condition: Condition, outcome: Variant | Exception, clear: np.ndarray
+    planned: PlannedRequest, condition: Condition, outcome: Variant | Exception, clear: np.ndarray
 ) -> Tile:
     if isinstance(outcome, Exception):
         return Tile(np.zeros_like(clear), f"{condition}: {outcome}")
     known = [q for q in QUANTITIES if q.is_weather and q.name in outcome.physical]
     physical = ", ".join(f"{outcome.physical[q.name]:.3g} {q.unit}" for q in known)
-    return Tile(outcome.image, f"{condition} {task.severity:.2f} ({physical})")
+    return Tile(outcome.image, f"{condition} {planned.severity:.2f} ({physical})")

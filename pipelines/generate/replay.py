@@ -1,4 +1,4 @@
-"""Make a committed variant again and compare: does its row say all that its bytes depend on?"""
+"""Replay: generate a committed variant again and compare it with the stored one."""
 
 from pathlib import Path
 
@@ -12,27 +12,27 @@ from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS
 from nightrain.datasets.shards.transaction import Rejected
-from nightrain.pipelines.generate.batch import library_builds, make_batch
+from nightrain.pipelines.generate.batch import generate_batch, library_builds
 from nightrain.pipelines.generate.conditioning import read_captions
-from nightrain.pipelines.generate.requests import plan_tasks
+from nightrain.pipelines.generate.requests import plan_requests
 from nightrain.pipelines.recipes.recipe import Recipe
 
 REPLAY_COLUMNS = ("sample_id", "frame_id", "condition", "image", "builds", "device", "batch_size")
 
 
 class Replay(BaseModel):
-    """How a variant made again compares with the one that is stored."""
+    """Comparison of a replayed variant with the stored one."""
 
     sample_id: str
     recipe: str
     identical: bool  # byte for byte
-    psnr_db: float | None = None  # of the decoded pictures; None where they are equal
-    differences: list[str] = []  # what is not as it was when the variant was made
-    failed: str = ""  # why it could not be made again
+    psnr_db: float | None = None  # of the decoded images; None where the bytes are equal
+    differences: list[str] = []  # of engine, libraries, device or batch size since then
+    failed: str = ""  # why it could not be generated
 
 
 def replay(root: Path, sample_id: str) -> Replay:
-    """Make one variant again by the recipe that its shard names; nothing is written.
+    """Generate one variant again by the recipe that its shard records; nothing is written.
 
     Raises InvalidRequest where no committed variant has that id or its weights are missing,
     CorruptShard.
@@ -40,7 +40,7 @@ def replay(root: Path, sample_id: str) -> Replay:
     manifest = Manifest(root)
     entry, row = _find(manifest, sample_id)
     recipe = Recipe.model_validate_json(entry.about["recipe_json"])
-    made = _make(manifest, entry, row, recipe)
+    replayed = _generate(manifest, entry, row, recipe)
     report = Replay(sample_id=sample_id, recipe=recipe.folder, identical=False)
     version = recipe.engine.version(tuple(recipe.conditions))
     builds = library_builds(recipe.engine.libraries)
@@ -48,21 +48,21 @@ def replay(root: Path, sample_id: str) -> Replay:
         report.differences.append(f"engine: was {recipe.engine_version}, is {version}")
     if builds != row["builds"]:
         report.differences.append(f"libraries: were {row['builds']}; are {builds}")
-    if isinstance(made, Rejected):
-        report.failed = str(made.row["message"])
+    if isinstance(replayed, Rejected):
+        report.failed = str(replayed.row["message"])
         return report
-    if made["device"] != row["device"]:
-        report.differences.append(f"device: was {row['device']}, is {made['device']}")
-    if made["batch_size"] != row["batch_size"]:
-        report.differences.append(f"batch: was {row['batch_size']}, is {made['batch_size']}")
-    before, after = row["image"]["bytes"], made["image"]["bytes"]
+    if replayed["device"] != row["device"]:
+        report.differences.append(f"device: was {row['device']}, is {replayed['device']}")
+    if replayed["batch_size"] != row["batch_size"]:
+        report.differences.append(f"batch: was {row['batch_size']}, is {replayed['batch_size']}")
+    before, after = row["image"]["bytes"], replayed["image"]["bytes"]
     report.identical = before == after
     report.psnr_db = None if report.identical else psnr_db(decode_jpeg(before), decode_jpeg(after))
     return report
 
 
 def psnr_db(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Peak signal-to-noise ratio of two (H, W, 3) uint8 images in decibels, None if equal."""
+    """Peak signal-to-noise ratio of two (H, W, 3) uint8 images, decibels; None if equal."""
     if a.shape != b.shape:
         return 0.0
     mean_square = float(((a.astype(np.float64) - b) ** 2).mean())
@@ -82,19 +82,23 @@ def _find(manifest: Manifest, sample_id: str) -> tuple[Entry, Row]:
     )
 
 
-def _make(manifest: Manifest, entry: Entry, row: Row, recipe: Recipe) -> Row | Rejected:
+def _generate(manifest: Manifest, entry: Entry, row: Row, recipe: Recipe) -> Row | Rejected:
     frames = manifest.entry(Shard(table=FRAMES, number=entry.shard.number))
     if frames is None:
-        raise CorruptShard(f"{entry.shard.name} was made of a frames shard that is not here now")
+        raise CorruptShard(
+            f"{entry.shard.name}: its frames shard {FRAMES}/{entry.shard.number:05d} is missing. "
+            "Ingest the frames again."
+        )
     condition = Condition(row["condition"])
     captions = read_captions(manifest, frames.shard, recipe)
     rows = manifest.reader(frames.rows).rows(GENERATION_COLUMNS)
     wanted = [r for r in rows if r["frame_id"] == row["frame_id"]]
-    tasks = plan_tasks(wanted, recipe, condition, captions)
-    task = next((t for t in tasks if t.sample_id == row["sample_id"]), None)
-    if task is None:
+    planned = plan_requests(wanted, recipe, condition, captions)
+    one = next((p for p in planned if p.sample_id == row["sample_id"]), None)
+    if one is None:
         raise CorruptShard(
-            f"{entry.shard.name} holds {row['sample_id']}, which its recipe and frames do not give"
+            f"{entry.shard.name} holds {row['sample_id']}, which does not follow from its recipe "
+            "and frames. Run `nightrain verify`."
         )
-    # In a batch of the same size, whatever that of a run would be here and now.
-    return make_batch([task], {}, recipe, condition, batch_size=row["batch_size"])[0]
+    # The stored batch size, not the one that a run would pin on this machine.
+    return generate_batch([one], {}, recipe, condition, batch_size=row["batch_size"])[0]

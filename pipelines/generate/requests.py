@@ -1,4 +1,4 @@
-"""The variants to make of frames' rows, and what an engine is asked for each."""
+"""Planned requests: the variants that a recipe asks for, before their frames are prepared."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from nightrain.datasets.ids import sample_id, sample_seed
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import ref_from_row
 from nightrain.pipelines.engines.base import Request
-from nightrain.pipelines.generate.conditioning import caption_of, prompted
+from nightrain.pipelines.generate.conditioning import add_conditioning, caption_of
 from nightrain.pipelines.generate.prepare import PreparedFrame
 from nightrain.pipelines.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One variant to make of one frame."""
+class PlannedRequest:
+    """One variant of one frame to generate: identity, seed and severity, no pixels yet."""
 
     ref: FrameRef
     row: Row  # the frame's row, not decoded yet
@@ -26,15 +26,15 @@ class Task:
     variant_index: int
     seed: int
     severity: float
-    caption: str = ""  # what the clear frame shows, in the captioner's words
+    caption: str = ""  # of the clear frame, by the recipe's captioner
 
 
-def plan_tasks(
+def plan_requests(
     rows: Iterable[Row], recipe: Recipe, condition: Condition, captions: Mapping[str, str] | None
-) -> Iterator[Task]:
-    """The variants to make of frames' rows, in order: frame by frame, index by index.
+) -> Iterator[PlannedRequest]:
+    """Yield the requests for frames' rows, in order: frame by frame, index by index.
 
-    `captions` by frame id are those of a captioner with weights; None: captions from the rows.
+    `captions` are a network's, by frame id; None: captions come from the rows.
     """
     severity = recipe.conditions[condition]
     for row in rows:
@@ -43,7 +43,7 @@ def plan_tasks(
             name = (ref.frame_id, str(condition), recipe.hash, index)
             seed = sample_seed(*name)
             draw = np.random.default_rng([seed, 1]).uniform(severity.lowest, severity.highest)
-            yield Task(
+            yield PlannedRequest(
                 ref=ref,
                 row=row,
                 sample_id=sample_id(*name),
@@ -55,17 +55,17 @@ def plan_tasks(
 
 
 def request_for(
-    task: Task, prepared: PreparedFrame, condition: Condition, recipe: Recipe
+    planned: PlannedRequest, prepared: PreparedFrame, condition: Condition, recipe: Recipe
 ) -> Request:
-    """What an engine is asked for one task; raises DamagedInput where no control can be made."""
+    """Return the engine's request; raises DamagedInput where a control image cannot be computed."""
     request = Request(
-        sample_id=task.sample_id,
+        sample_id=planned.sample_id,
         image=prepared.image,
         depth_m=prepared.depth_m,
         intrinsics=prepared.intrinsics,
         T_ego_camera=prepared.T_ego_camera,
         condition=condition,
-        severity=task.severity,
-        seed=task.seed,
+        severity=planned.severity,
+        seed=planned.seed,
     )
-    return prompted(request, task.caption, recipe)
+    return add_conditioning(request, planned.caption, recipe)

@@ -22,10 +22,10 @@ from nightrain.datasets.shards.transaction import (
 )
 from nightrain.pipelines.engines.base import Engine
 from nightrain.pipelines.engines.registry import load_engine
-from nightrain.pipelines.generate.batch import Batch, BatchMaker, prepared_frames
+from nightrain.pipelines.generate.batch import Batch, BatchGenerator, prepared_frames
 from nightrain.pipelines.generate.batch_size import pin_batch_size
 from nightrain.pipelines.generate.conditioning import read_captions
-from nightrain.pipelines.generate.requests import Task, plan_tasks
+from nightrain.pipelines.generate.requests import PlannedRequest, plan_requests
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.batches import in_batches
@@ -77,32 +77,32 @@ class GenerateShard:
 
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
             interrupt_if_stopped()
-            tasks = partial(_tasks, manifest, shard, frames, self.recipe)
+            planned = partial(_planned_requests, manifest, shard, frames, self.recipe)
             limit, prepared = self.recipe.batch_size, prepared_frames()
-            maker = BatchMaker(self.recipe, condition, engine, kept, prepared, limit)
-            size = pin_batch_size(manifest, self.recipe, engine, maker.requests(tasks()))
-            return _rows(tasks(), replace(maker, batch_size=size))
+            generator = BatchGenerator(self.recipe, condition, engine, kept, prepared, limit)
+            size = pin_batch_size(manifest, self.recipe, engine, generator.requests(planned()))
+            return _rows(planned(), replace(generator, batch_size=size))
 
         return make_shard(manifest, shard, VARIANTS, about, produce, on_rows)
 
 
-def _rows(tasks: Iterable[Task], maker: BatchMaker) -> Iterator[Row | Rejected]:
-    """Yield the rows of tasks in order; raises ShardInterrupted between batches.
+def _rows(planned: Iterable[PlannedRequest], generator: BatchGenerator) -> Iterator[Row | Rejected]:
+    """Yield the rows of planned requests in order; raises ShardInterrupted between batches.
 
     Batches that were begun are finished first.
     """
 
     def begin(batch: Batch) -> Batch:
         interrupt_if_stopped()
-        return maker.begin(batch)
+        return generator.begin(batch)
 
-    run = overlapped if maker.engine.overlaps else _in_turn
+    run = overlapped if generator.engine.overlaps else _in_turn
     batches = run(
-        in_batches(tasks, maker.batch_size),
-        prepare=maker.embed,
+        in_batches(planned, generator.batch_size),
+        prepare=generator.embed,
         begin=begin,
-        finish=maker.finish,
-        complete=maker.complete,
+        finish=generator.finish,
+        complete=generator.complete,
     )
     with closing(batches):
         for rows in batches:
@@ -122,19 +122,21 @@ def _in_turn(
         yield complete(finish(begin(prepare(item))))
 
 
-def _tasks(manifest: Manifest, shard: Shard, frames: Entry, recipe: Recipe) -> Iterable[Task]:
+def _planned_requests(
+    manifest: Manifest, shard: Shard, frames: Entry, recipe: Recipe
+) -> Iterable[PlannedRequest]:
     rows = manifest.reader(frames.rows).rows(GENERATION_COLUMNS)
     captions = read_captions(manifest, frames.shard, recipe)
     condition = Condition(shard.table.rpartition("/")[2])
-    tasks = plan_tasks(rows, recipe, condition, captions)
+    planned = plan_requests(rows, recipe, condition, captions)
     if not shard.retry:
-        return tasks
+        return planned
     failed = failed_samples(manifest, shard)
-    return (task for task in tasks if task.sample_id in failed)
+    return (one for one in planned if one.sample_id in failed)
 
 
 def failed_samples(manifest: Manifest, shard: Shard) -> set[str]:
-    """Sample ids that the attempt before this retry left in quarantine."""
+    """Return the sample ids that the previous attempt at a shard left in quarantine."""
     before = manifest.entry(shard.model_copy(update={"retry": shard.retry - 1}))
     if before is None or before.quarantine is None:
         return set()

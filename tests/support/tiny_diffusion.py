@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from nightrain.datasets.conditions import Condition
-from nightrain.depthmodel.weights import Weights
-from nightrain.pipelines.engines.base import Request
-from nightrain.pipelines.engines.diffusion.models.random_family import (
+from nightrain.benchmarks.random_family import (
     IP_ADAPTER_FILE,
     write_tiny_family,
 )
+from nightrain.datasets.conditions import Condition
+from nightrain.depthmodel.weights import Weights
+from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.engines.diffusion.models.settings import (
     Control,
     DiffusionSettings,

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from nightrain.pipelines.engines.diffusion.batch import Networks, Rows
 from nightrain.pipelines.engines.diffusion.models.settings import ControlKind
 from nightrain.pipelines.engines.diffusion.models.union import set_rows_per_sample
+from nightrain.pipelines.engines.diffusion.network_inputs import Networks, Rows
 
 Residuals = tuple[list[torch.Tensor] | None, torch.Tensor | None]
 

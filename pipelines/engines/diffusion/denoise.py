@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import torch
 
-from nightrain.pipelines.engines.diffusion.batch import Networks, Rows, Sample, make_rows
 from nightrain.pipelines.engines.diffusion.controlnets import control_residuals
 from nightrain.pipelines.engines.diffusion.feature_cache import forget_features
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
+from nightrain.pipelines.engines.diffusion.network_inputs import Networks, Rows, Sample, make_rows
 from nightrain.pipelines.engines.diffusion.transfer import to_device
 
 

@@ -11,13 +11,13 @@ import torch
 from nightrain.datasets.conditions import CONDITIONS
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.pipelines.engines.base import Request, Variant
-from nightrain.pipelines.engines.diffusion.batch import Networks, Sample
+from nightrain.pipelines.engines.diffusion.batch_fit import largest_that_fits, run_padded
 from nightrain.pipelines.engines.diffusion.brightness import to_mean_level
 from nightrain.pipelines.engines.diffusion.denoise import denoise
-from nightrain.pipelines.engines.diffusion.memory import largest_that_fits, run_padded
 from nightrain.pipelines.engines.diffusion.models.loading import Models, load_models
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
-from nightrain.pipelines.engines.diffusion.output import Decoded, Picture, decode, unsafe_flags
+from nightrain.pipelines.engines.diffusion.network_inputs import Networks, Sample
+from nightrain.pipelines.engines.diffusion.output import Decoded, DecodedImage, decode, unsafe_flags
 from nightrain.pipelines.engines.diffusion.samples import SampleMaker, check_request, strength_of
 from nightrain.pipelines.engines.diffusion.speed import make_decoder, make_networks
 from nightrain.pipelines.engines.diffusion.transfer import beside_other_work
@@ -188,7 +188,7 @@ class DiffusionEngine:
             provenance["brightness_gamma"] = f"{gamma:.6g}"
         return Variant(image=image, provenance=provenance)
 
-    def _again(self, request: Request) -> Picture:
+    def _again(self, request: Request) -> DecodedImage:
         """Make one picture alone, in float32 and not compiled: no neighbour can matter."""
         with self._models_in_use, self.models.in_float32():
             networks = make_networks(self.models, self.settings, plain=True)

@@ -15,7 +15,7 @@ SATURATED_SHARE = 0.9  # of the values that are 0 or 255
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedImage:
     """One decoded sample."""
 
     image: np.ndarray  # (H, W, 3) uint8
@@ -39,10 +39,10 @@ class Decoded:
     images: HostCopy  # (B, H, W, 3) uint8
     finite: HostCopy  # (B, 2) bool: latents, pixels
 
-    def pictures(self) -> list[Picture]:
+    def pictures(self) -> list[DecodedImage]:
         """Wait for the pictures."""
         return [
-            Picture(image, bool(f[0]), bool(f[1]))
+            DecodedImage(image, bool(f[0]), bool(f[1]))
             for image, f in zip(self.images.wait().numpy(), self.finite.wait().numpy(), strict=True)
         ]
 

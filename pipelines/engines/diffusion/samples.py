@@ -10,13 +10,13 @@ import torch
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.engines.base import Request
-from nightrain.pipelines.engines.diffusion.batch import Sample
-from nightrain.pipelines.engines.diffusion.conditioning import Conditioner, Style
+from nightrain.pipelines.engines.diffusion.embeddings import Conditioner, Style
 from nightrain.pipelines.engines.diffusion.models.families import FAMILIES
 from nightrain.pipelines.engines.diffusion.models.loading import Models
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
+from nightrain.pipelines.engines.diffusion.models.styles import StylePool
+from nightrain.pipelines.engines.diffusion.network_inputs import Sample
 from nightrain.pipelines.engines.diffusion.steps import Steps, make_scheduler, tabulate
-from nightrain.pipelines.engines.diffusion.styles import StylePool
 
 
 class SampleMaker:

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 
-from nightrain.pipelines.engines.diffusion.batch import Networks
 from nightrain.pipelines.engines.diffusion.controlnets import UNION_MODES
 from nightrain.pipelines.engines.diffusion.feature_cache import (
     hooked_controlnets,
@@ -14,6 +13,7 @@ from nightrain.pipelines.engines.diffusion.feature_cache import (
 from nightrain.pipelines.engines.diffusion.models.families import FAMILIES
 from nightrain.pipelines.engines.diffusion.models.loading import Models
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
+from nightrain.pipelines.engines.diffusion.network_inputs import Networks
 
 _COMPILE_MODES = {"default": None, "max-autotune": "max-autotune-no-cudagraphs"}
 

@@ -10,7 +10,7 @@ from nightrain.pipelines.engines.base import HostEngine, Request, Variant
 from nightrain.pipelines.engines.weather.checks import check_request
 from nightrain.pipelines.engines.weather.night import night
 from nightrain.pipelines.engines.weather.night_rain import night_rain
-from nightrain.pipelines.engines.weather.optics.optical_scene import Scene, read_scene
+from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene, read_scene
 from nightrain.pipelines.engines.weather.optics.photometry import expose, linear_to_srgb
 from nightrain.pipelines.engines.weather.optics.veil import fog
 from nightrain.pipelines.engines.weather.process import set_up_process
@@ -43,7 +43,7 @@ def _variant(request: Request) -> Variant:
 
 
 def _picture(
-    scene: Scene, request: Request, physical: dict[str, float], rng: np.random.Generator
+    scene: OpticalScene, request: Request, physical: dict[str, float], rng: np.random.Generator
 ) -> np.ndarray:
     severity = float(request.severity)
     match request.condition:

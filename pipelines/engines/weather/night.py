@@ -7,13 +7,14 @@ import numpy as np
 
 from nightrain.pipelines.engines.weather.optics.filters import dot, enlarged, soft
 from nightrain.pipelines.engines.weather.optics.ground import pixel_rays, surface_normals
-from nightrain.pipelines.engines.weather.optics.halos import add_glare, dim_corners
 from nightrain.pipelines.engines.weather.optics.headlights import headlight_lux
-from nightrain.pipelines.engines.weather.optics.optical_scene import Scene
+from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 from nightrain.pipelines.engines.weather.optics.overcast import shadow_gain
 from nightrain.pipelines.engines.weather.optics.photometry import add_sensor_noise, desaturate
 from nightrain.pipelines.engines.weather.optics.street_lights import (
     Lamp,
+    add_glare,
+    dim_corners,
     draw_far_lights,
     draw_lamps,
     lamp_lux,
@@ -38,7 +39,7 @@ class NightLight:
 
 
 def light_up(
-    scene: Scene, physical: dict[str, float], severity: float, rng: np.random.Generator
+    scene: OpticalScene, physical: dict[str, float], severity: float, rng: np.random.Generator
 ) -> NightLight:
     """Put out the sun, light the lamps: linear light of the scene at the night exposure."""
     lamps = place_lamps(scene, physical["street_lamp_cd"], rng)
@@ -56,7 +57,7 @@ def light_up(
     return NightLight(radiance=radiance, headlamp=headlamp)
 
 
-def _reflectance(scene: Scene) -> np.ndarray:
+def _reflectance(scene: OpticalScene) -> np.ndarray:
     """A guess at diffuse reflectance (H, W, 3): the picture without most of its sun and shade."""
     solid = (scene.sky < 0.5).astype(np.uint8)
     mean = max(float(cv2.mean(scene.luminance, solid)[0]), 0.02)
@@ -73,7 +74,7 @@ def _reflectance(scene: Scene) -> np.ndarray:
     return cv2.multiply(even, cv2.merge([gain, gain, gain]), dst=even)
 
 
-def _surface_lux(scene: Scene, lamps: list[Lamp], headlamp: np.ndarray) -> np.ndarray:
+def _surface_lux(scene: OpticalScene, lamps: list[Lamp], headlamp: np.ndarray) -> np.ndarray:
     """Illuminance (h, w, 3) in lux of headlights and street lamps, on surfaces as they face."""
     normals = surface_normals(scene.depth_m, scene.intrinsics, FACTOR)
     shape = normals.shape[0], normals.shape[1]
@@ -96,7 +97,7 @@ def _surface_lux(scene: Scene, lamps: list[Lamp], headlamp: np.ndarray) -> np.nd
     return cv2.merge([headlights * own + street * other for own, other in colours])
 
 
-def _points_m(scene: Scene, shape: tuple[int, int]) -> np.ndarray:
+def _points_m(scene: OpticalScene, shape: tuple[int, int]) -> np.ndarray:
     """Points (3, h, w) in metres in camera coordinates, at reduced resolution."""
     depth = cv2.resize(scene.depth_m, shape[::-1], interpolation=cv2.INTER_NEAREST)
     scale = np.array([shape[1] / scene.shape[1], shape[0] / scene.shape[0], 1.0])
@@ -109,7 +110,7 @@ def _facing(normals: np.ndarray, towards: np.ndarray, wrap: np.ndarray) -> np.nd
     return np.clip((dot(normals, towards) + wrap) / (1 + wrap), 0.0, 1.0)
 
 
-def _night_sky(scene: Scene, ambient_lux: float, town: np.ndarray) -> np.ndarray:
+def _night_sky(scene: OpticalScene, ambient_lux: float, town: np.ndarray) -> np.ndarray:
     """Sky (H, W, 3): nearly black above, the town's glow over the horizon."""
     elevation = np.clip(-scene.rays_y, 0, 1)  # (H, 1)
     glow = np.exp(-elevation / 0.16) * np.float32(0.55)
@@ -131,7 +132,7 @@ def auto_exposure(light: np.ndarray) -> float:
 
 def seen_at_night(
     light: np.ndarray,
-    scene: Scene,
+    scene: OpticalScene,
     sensor_gain: float,
     glare: float,
     rng: np.random.Generator,
@@ -145,7 +146,7 @@ def seen_at_night(
 
 
 def night(
-    scene: Scene, physical: dict[str, float], severity: float, rng: np.random.Generator
+    scene: OpticalScene, physical: dict[str, float], severity: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Linear light (H, W, 3), unbounded, of the scene on a dry night."""
     lit = light_up(scene, physical, severity, rng)

@@ -13,7 +13,7 @@ from nightrain.pipelines.engines.weather.optics.filters import enlarged, reduced
 from nightrain.pipelines.engines.weather.optics.ground_mirror import mirrored
 from nightrain.pipelines.engines.weather.optics.headlights import beam_candela
 from nightrain.pipelines.engines.weather.optics.lens_drops import add_lens_drops
-from nightrain.pipelines.engines.weather.optics.optical_scene import Scene
+from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 from nightrain.pipelines.engines.weather.optics.particles import layer_opacity
 from nightrain.pipelines.engines.weather.optics.photometry import desaturate
 from nightrain.pipelines.engines.weather.optics.veil import koschmieder, transmission
@@ -32,7 +32,7 @@ DROP_SHARE = 0.12  # of a drop's illuminance that it sends to the camera
 
 
 def night_rain(
-    scene: Scene, physical: dict[str, float], severity: float, rng: np.random.Generator
+    scene: OpticalScene, physical: dict[str, float], severity: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Linear light (H, W, 3), unbounded, of the scene on a rainy night."""
     rate = physical["rain_mm_per_h"]
@@ -48,7 +48,7 @@ def night_rain(
     return seen_at_night(light, scene, physical["sensor_gain"], 1.4 + severity, rng)
 
 
-def _through_wet_air(light: np.ndarray, scene: Scene, beta: float) -> np.ndarray:
+def _through_wet_air(light: np.ndarray, scene: OpticalScene, beta: float) -> np.ndarray:
     """Attenuate by distance; what is lost returns as a glow about the lights.
 
     After Narasimhan and Nayar 2003, with one wide blur for their multiple scattering.
@@ -60,7 +60,7 @@ def _through_wet_air(light: np.ndarray, scene: Scene, beta: float) -> np.ndarray
 
 
 def _add_lit_streaks(
-    light: np.ndarray, lit: NightLight, scene: Scene, rate: float, rng: np.random.Generator
+    light: np.ndarray, lit: NightLight, scene: OpticalScene, rate: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Add rain streaks as bright as what lights them: the low beams near, the lamps' glow."""
     shower = rain_shower(rate, NIGHT_EXPOSURE_S, rng)
@@ -77,7 +77,7 @@ def _add_lit_streaks(
     return light
 
 
-def _beam_at(scene: Scene, distance_m: float, shape: tuple[int, ...]) -> np.ndarray:
+def _beam_at(scene: OpticalScene, distance_m: float, shape: tuple[int, ...]) -> np.ndarray:
     """Illuminance (h, w) in lux by the low beams on a drop at a distance along each ray."""
     down = scene.plane.normal_down.astype(np.float32)
     x = cv2.resize(scene.rays_x, (shape[1], 1), interpolation=cv2.INTER_LINEAR)

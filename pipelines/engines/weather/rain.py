@@ -3,14 +3,13 @@
 import cv2
 import numpy as np
 
-from nightrain.pipelines.engines.weather.optics.filters import soft
+from nightrain.pipelines.engines.weather.optics.filters import smooth_noise, soft
 from nightrain.pipelines.engines.weather.optics.ground_mirror import mirrored
 from nightrain.pipelines.engines.weather.optics.lens_drops import add_lens_drops
-from nightrain.pipelines.engines.weather.optics.optical_scene import Scene
+from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 from nightrain.pipelines.engines.weather.optics.overcast import grey_sky, under_grey_sky
 from nightrain.pipelines.engines.weather.optics.particles import Shower, layer_opacity
 from nightrain.pipelines.engines.weather.optics.photometry import add_fine_grain
-from nightrain.pipelines.engines.weather.optics.texture import smooth_noise
 from nightrain.pipelines.engines.weather.optics.veil import (
     extinction_per_m,
     koschmieder,
@@ -67,7 +66,7 @@ def rain_shower(rain_mm_per_h: float, exposure_s: float, rng: np.random.Generato
 
 def add_streaks(
     light: np.ndarray,
-    scene: Scene,
+    scene: OpticalScene,
     shower: Shower,
     drop_light: np.ndarray,
     rng: np.random.Generator,
@@ -83,7 +82,7 @@ def add_streaks(
     return cv2.blendLinear(light, drop_light, clear_share, 1 - clear_share)
 
 
-def _drop_light(veiled: np.ndarray, airlight: np.ndarray, scene: Scene) -> np.ndarray:
+def _drop_light(veiled: np.ndarray, airlight: np.ndarray, scene: OpticalScene) -> np.ndarray:
     around = soft(veiled, max(scene.shape) / 12, factor=8)
     around *= np.float32(0.45)
     around += 0.65 * airlight
@@ -91,7 +90,7 @@ def _drop_light(veiled: np.ndarray, airlight: np.ndarray, scene: Scene) -> np.nd
 
 
 def rain(
-    scene: Scene, rain_mm_per_h: float, severity: float, rng: np.random.Generator
+    scene: OpticalScene, rain_mm_per_h: float, severity: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Linear light (H, W, 3) of the scene in rain of a rate in mm/h."""
     sky = grey_sky(scene, 0.52 - 0.12 * severity, rng)

@@ -3,13 +3,17 @@
 import cv2
 import numpy as np
 
-from nightrain.pipelines.engines.weather.optics.filters import smoothstep, soft
+from nightrain.pipelines.engines.weather.optics.filters import (
+    ground_noise,
+    smooth_noise,
+    smoothstep,
+    soft,
+)
 from nightrain.pipelines.engines.weather.optics.ground import upward_facing
-from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, Scene
+from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, OpticalScene
 from nightrain.pipelines.engines.weather.optics.overcast import grey_sky, under_grey_sky
 from nightrain.pipelines.engines.weather.optics.particles import Shower, layer_opacity
 from nightrain.pipelines.engines.weather.optics.photometry import add_fine_grain, luminance
-from nightrain.pipelines.engines.weather.optics.texture import ground_noise, smooth_noise
 from nightrain.pipelines.engines.weather.optics.veil import koschmieder, refined, transmission
 from nightrain.pipelines.engines.weather.optics.wet import ground_coordinates
 
@@ -45,7 +49,7 @@ def snow_shower(snow_mm_per_h: float, rng: np.random.Generator) -> Shower:
     )
 
 
-def snow_cover(scene: Scene, severity: float, rng: np.random.Generator) -> np.ndarray:
+def snow_cover(scene: OpticalScene, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Share (H, W) in [0, 1] of each pixel that lies under snow: patchy, on what faces up."""
     x_m, z_m = ground_coordinates(scene)
     noise = ground_noise(x_m, z_m, 36.0, rng.uniform(0, 256, 2))
@@ -61,7 +65,9 @@ def snow_cover(scene: Scene, severity: float, rng: np.random.Generator) -> np.nd
     return np.clip(on_ground + 0.5 * tops, 0, 1) * np.float32(0.35 + 0.6 * severity)
 
 
-def _lay_cover(light: np.ndarray, cover: np.ndarray, scene: Scene, white: float) -> np.ndarray:
+def _lay_cover(
+    light: np.ndarray, cover: np.ndarray, scene: OpticalScene, white: float
+) -> np.ndarray:
     """Cover linear light (H, W, 3) with snow that keeps a little of the relief below."""
     grey = luminance(light)
     relief = grey / (soft(grey, max(scene.shape) / 24, factor=4) + 1e-3)
@@ -71,7 +77,7 @@ def _lay_cover(light: np.ndarray, cover: np.ndarray, scene: Scene, white: float)
 
 
 def snow(
-    scene: Scene, snow_mm_per_h: float, severity: float, rng: np.random.Generator
+    scene: OpticalScene, snow_mm_per_h: float, severity: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Linear light (H, W, 3) of the scene in snowfall of a water equivalent in mm/h."""
     sky = grey_sky(scene, 0.62, rng)

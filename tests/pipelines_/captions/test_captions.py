@@ -14,9 +14,9 @@ from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.verify import verify
 from nightrain.depthmodel.weights import Weights
-from nightrain.pipelines.captions.base import Captioner, captions_table
+from nightrain.pipelines.captions.caption_shard import CaptionShard, captions_of, plan_captions
+from nightrain.pipelines.captions.captioner import Captioner, captions_table
 from nightrain.pipelines.captions.metadata import MetadataCaptioner, about_frame
-from nightrain.pipelines.captions.shard import CaptionShard, captions_of, plan_captions
 from nightrain.pipelines.captions.vision import BLIP2, FLORENCE2, Blip2Captioner, SmallCaptioner
 from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
 from nightrain.pipelines.runs.run import RunReport, run
@@ -162,7 +162,8 @@ def test_metadata_says_what_the_records_say() -> None:
 
 def test_importing_captions_and_prompts_loads_no_network_library() -> None:
     code = (
-        "import sys, nightrain.pipelines.captions.shard, nightrain.pipelines.captions.vision\n"
+        "import sys, nightrain.pipelines.captions.caption_shard\n"
+        "import nightrain.pipelines.captions.vision\n"
         "import nightrain.pipelines.generate.prompts\n"
         "print(*(m.split('.')[0] for m in sys.modules))"
     )
@@ -274,7 +275,7 @@ def test_a_damaged_image_is_quarantined_with_its_reason(
     def decode(data: bytes) -> np.ndarray:
         return decode_jpeg(data[:-40] if data == broken else data)
 
-    monkeypatch.setattr("nightrain.pipelines.captions.shard.decode_jpeg", decode)
+    monkeypatch.setattr("nightrain.pipelines.captions.caption_shard.decode_jpeg", decode)
     report = caption(dataset, Echo())
     (table,) = report.tables.values()
     assert report.num_rows == 9 and table.quarantined == {"undecodable_image": 1}

@@ -28,8 +28,8 @@ from nightrain.datasets.world.scene.layout import draw_scene
 from nightrain.datasets.world.sensors.camera import View as WorldView
 from nightrain.datasets.world.sensors.camera import render
 from nightrain.datasets.world.sensors.rig import CAMERAS
-from nightrain.pipelines.controls.base import RelativeDepth, View, inverse_of_metric
 from nightrain.pipelines.controls.control_image import depth_control, depth_image
+from nightrain.pipelines.controls.depth_source import ImageWindow, RelativeDepth, inverse_of_metric
 from nightrain.pipelines.controls.edges import canny_edges, soft_edges
 from nightrain.pipelines.controls.given import GivenDepth
 from nightrain.pipelines.controls.load_source import load_depth_source
@@ -46,7 +46,9 @@ from support.synthetic import INTRINSICS, SIZE, ground_depth_m, picture
 KEYFRAME = ROOT.parent / "shared" / "data" / "nuscenes"
 
 
-def world_street(seed: int, camera: str = "CAM_FRONT", size: tuple[int, int] = (160, 90)) -> View:
+def world_street(
+    seed: int, camera: str = "CAM_FRONT", size: tuple[int, int] = (160, 90)
+) -> ImageWindow:
     """A rendered street with exact depth, sky = inf."""
     scene, mount = draw_scene(np.random.default_rng(seed), 1.0), CAMERAS[camera]
     view = WorldView(
@@ -56,11 +58,11 @@ def world_street(seed: int, camera: str = "CAM_FRONT", size: tuple[int, int] = (
     )
     seen = render(scene, 0.0, view)
     depth_m = np.where(seen.depth_m > 0, seen.depth_m, np.float32(np.inf))
-    return View(seen.image, view.intrinsics, depth_m)
+    return ImageWindow(seen.image, view.intrinsics, depth_m)
 
 
-def plain_street() -> View:
-    return View(picture(0), INTRINSICS, ground_depth_m())
+def plain_street() -> ImageWindow:
+    return ImageWindow(picture(0), INTRINSICS, ground_depth_m())
 
 
 # Polarity
@@ -103,7 +105,7 @@ def test_a_map_without_a_road_is_refused_in_words() -> None:
 
 def test_a_truck_that_fills_a_side_camera_is_no_reason_to_drop_the_frame() -> None:
     depth_m = np.repeat(np.linspace(2.0, 4.0, 160, dtype=np.float32)[None], 90, 0)  # a long wall
-    beside = View(np.full((90, 160, 3), 90, np.uint8), INTRINSICS, depth_m)
+    beside = ImageWindow(np.full((90, 160, 3), 90, np.uint8), INTRINSICS, depth_m)
     inverse = inverse_of_metric(beside.depth_m)
     assert near_is_white_lead(inverse) == 0  # its side is as far below as above
     assert depth_control(GivenDepth(), beside, (64, 40)).shape == (40, 64, 3)
@@ -133,7 +135,9 @@ def test_polarity_of_completed_lidar_on_six_real_cameras() -> None:
         image = resize_image(frame.image.pixels(), (384, 216))
         depth_m = complete_depth(scatter_min_resize(frame.lidar_depth_m, (384, 216)), image)
         assert near_is_white_lead(inverse_of_metric(depth_m)) > 0.8
-        control = depth_control(GivenDepth(), View(image, frame.intrinsics, depth_m), (512, 288))
+        control = depth_control(
+            GivenDepth(), ImageWindow(image, frame.intrinsics, depth_m), (512, 288)
+        )
         assert control.shape == (288, 512, 3)
         assert control[260:].mean() > 2 * control[120:150].mean()
         with pytest.raises(WrongPolarity):
@@ -222,12 +226,12 @@ def test_given_depth_is_inverse_and_sky_is_zero() -> None:
 def test_given_depth_with_holes_or_none_at_all_is_refused() -> None:
     street = plain_street()
     with pytest.raises(DamagedInput, match="no depth to make a control of"):
-        GivenDepth().depth(View(street.image, street.intrinsics))
+        GivenDepth().depth(ImageWindow(street.image, street.intrinsics))
     for hole in (0.0, -1.0, np.nan):
         depth_m = ground_depth_m()
         depth_m[3, 4] = hole
         with pytest.raises(DamagedInput, match="1 of 2560 pixels have no depth") as refused:
-            GivenDepth().depth(View(street.image, street.intrinsics, depth_m))
+            GivenDepth().depth(ImageWindow(street.image, street.intrinsics, depth_m))
         assert refused.value.reason is Reason.NO_DEPTH
 
 

@@ -14,8 +14,8 @@ from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 from nightrain.datasets.errors import DamagedInput, InvalidRequest, WrongPolarity
 from nightrain.depthmodel.weights import Weights
 from nightrain.pipelines.controls import detectors, networks
-from nightrain.pipelines.controls.base import LEAST_DEPTH_M, View, at_size
 from nightrain.pipelines.controls.control_image import depth_control
+from nightrain.pipelines.controls.depth_source import LEAST_DEPTH_M, ImageWindow, at_size
 from nightrain.pipelines.controls.detectors import MidasDepth, detector_edges
 from nightrain.pipelines.controls.networks import NetworkDepth
 from nightrain.pipelines.controls.tiles import TiledDepth
@@ -30,7 +30,7 @@ def picture() -> np.ndarray:
     return np.kron(coarse, np.ones((10, 10, 1))).astype(np.uint8)
 
 
-SCENE = View(picture(), K)
+SCENE = ImageWindow(picture(), K)
 
 
 def raw_depth(folder: Path) -> np.ndarray:
@@ -177,13 +177,13 @@ def test_midas_sees_the_picture_in_its_own_aspect_and_gives_floats() -> None:
     source = MidasDepth(detector=SimpleNamespace(model=network), short_side_px=160)
     red = np.zeros((90, 160, 3), np.uint8)
     red[:, 80:, 0] = 255
-    found = source.depth(View(red, K)).inverse_depth
+    found = source.depth(ImageWindow(red, K)).inverse_depth
     assert network.shapes == [(1, 3, 160, 288)]  # controlnet-aux alone would take 192 x 256
     assert found.shape == (90, 160) and found.dtype == np.float32
     assert len(np.unique(found)) > 256  # 8 bits would be no depth but a picture of one
     step = found[45, 84:].mean() - found[45, :76].mean()
     assert step == pytest.approx(2.0, abs=0.01) and found[45, 90] - found[45, 82] < 0.05
-    control = depth_control(source, View(red, K), (200, 112))
+    control = depth_control(source, ImageWindow(red, K), (200, 112))
     assert control.shape == (112, 200, 3) and control[-1].mean() > 200 > 50 > control[0].mean()
 
 

@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.pipelines.controls.base import RelativeDepth, Scene, View, inverse_of_metric
+from nightrain.pipelines.controls.depth_source import (
+    DepthInput,
+    ImageWindow,
+    RelativeDepth,
+    inverse_of_metric,
+)
 from nightrain.pipelines.controls.given import GivenDepth
 from nightrain.pipelines.controls.tiles import (
     TiledDepth,
@@ -20,7 +25,7 @@ from nightrain.pipelines.controls.tiles import (
 )
 
 
-def _street(width: int = 256, height: int = 144) -> View:
+def _street(width: int = 256, height: int = 144) -> ImageWindow:
     """A road with boxes on it, a row of houses and sky: outlines of every depth."""
     intrinsics = np.array([[200.0, 0, width / 2], [0, 200, height / 2], [0, 0, 1]])
     v, u = np.indices((height, width))
@@ -34,7 +39,9 @@ def _street(width: int = 256, height: int = 144) -> View:
     ):
         foot, head = height / 2 + 1.5 * 200 / z_m, height / 2 + (1.5 - tall_m) * 200 / z_m
         depth_m[(u > left) & (u < right) & (v < foot) & (v > head)] = z_m
-    return View(np.full((height, width, 3), 90, np.uint8), intrinsics, depth_m.astype(np.float32))
+    return ImageWindow(
+        np.full((height, width, 3), 90, np.uint8), intrinsics, depth_m.astype(np.float32)
+    )
 
 
 STREET = _street()
@@ -49,7 +56,7 @@ class Oracle:
     name: str = "oracle"
     shapes: list[tuple[int, ...]] = field(default_factory=list)
 
-    def depth(self, scene: Scene) -> RelativeDepth:
+    def depth(self, scene: DepthInput) -> RelativeDepth:
         assert scene.depth_m is not None
         rng = np.random.default_rng(len(self.shapes))
         true = inverse_of_metric(scene.depth_m)
@@ -91,9 +98,9 @@ def test_tiles_bring_back_what_the_whole_picture_blurs() -> None:
 
 def test_no_seam_is_left_where_tiles_disagree() -> None:
     size = STREET.image.shape[:2]
-    smooth = View(STREET.image, STREET.intrinsics, np.full(size, 10.0, np.float32))
+    smooth = ImageWindow(STREET.image, STREET.intrinsics, np.full(size, 10.0, np.float32))
     ramp = smooth.depth_m / np.linspace(1, 4, size[1], dtype=np.float32)[None]  # type: ignore[operator]
-    scene = View(STREET.image, STREET.intrinsics, ramp)
+    scene = ImageWindow(STREET.image, STREET.intrinsics, ramp)
     found = TiledDepth(Oracle(bend=0.02)).depth(scene).inverse_depth
     error = found - inverse_of_metric(ramp)
     assert np.abs(error).max() > 1e-3  # the tiles do disagree
@@ -104,7 +111,7 @@ def test_no_seam_is_left_where_tiles_disagree() -> None:
     assert _hard_seams(scene)[borders].max() > 3 * steps.max()  # without blending there are some
 
 
-def _hard_seams(scene: View) -> np.ndarray:
+def _hard_seams(scene: ImageWindow) -> np.ndarray:
     """The same tiles cut at their borders."""
     oracle = Oracle(bend=0.02)
     whole = oracle.depth(scene).inverse_depth
@@ -120,7 +127,7 @@ def _hard_seams(scene: View) -> np.ndarray:
 
 @pytest.mark.parametrize("grid", [2, 3, 4])
 def test_a_constant_stays_the_constant(grid: int) -> None:
-    flat = View(STREET.image, STREET.intrinsics, np.full((144, 256), 8.0, np.float32))
+    flat = ImageWindow(STREET.image, STREET.intrinsics, np.full((144, 256), 8.0, np.float32))
     found = TiledDepth(GivenDepth(), grid).depth(flat)
     np.testing.assert_array_equal(found.inverse_depth, np.float32(0.125))
 
@@ -133,7 +140,7 @@ def test_refining_exact_depth_changes_nothing_and_keeps_the_sky() -> None:
 
 def test_a_tile_that_is_flat_or_upside_down_tells_nothing() -> None:
     class Contrary(Oracle):
-        def depth(self, scene: Scene) -> RelativeDepth:
+        def depth(self, scene: DepthInput) -> RelativeDepth:
             found = super().depth(scene).inverse_depth
             number = len(self.shapes) - 1
             if number == 0:

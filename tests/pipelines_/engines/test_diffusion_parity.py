@@ -11,11 +11,11 @@ from diffusers import ControlNetModel, ControlNetUnionModel
 from PIL import Image
 from transformers import CLIPVisionModelWithProjection
 
+from nightrain.benchmarks.random_family import IP_ADAPTER_FILE
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.engines.diffusion.controlnets import UNION_MODES
 from nightrain.pipelines.engines.diffusion.denoise import denoise
 from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
-from nightrain.pipelines.engines.diffusion.models.random_family import IP_ADAPTER_FILE
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from nightrain.pipelines.engines.diffusion.samples import SampleMaker, strength_of
 from nightrain.pipelines.engines.diffusion.speed import make_networks

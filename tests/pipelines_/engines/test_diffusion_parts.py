@@ -10,16 +10,16 @@ from diffusers import DDIMScheduler, DDPMScheduler, HeunDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightrain.benchmarks.architectures import SCHEDULER
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.io.images import encode_jpeg
+from nightrain.pipelines.engines.diffusion.batch_fit import largest_that_fits, run_padded
 from nightrain.pipelines.engines.diffusion.brightness import mean_level, to_mean_level
-from nightrain.pipelines.engines.diffusion.conditioning import Latest
-from nightrain.pipelines.engines.diffusion.memory import largest_that_fits, run_padded
-from nightrain.pipelines.engines.diffusion.models.architectures import SCHEDULER
+from nightrain.pipelines.engines.diffusion.embeddings import Latest
+from nightrain.pipelines.engines.diffusion.models.styles import StylePool
 from nightrain.pipelines.engines.diffusion.output import decode, image_problem
 from nightrain.pipelines.engines.diffusion.steps import SCHEDULERS, Steps, make_scheduler, tabulate
-from nightrain.pipelines.engines.diffusion.styles import StylePool
 from support.tiny_diffusion import picture
 
 

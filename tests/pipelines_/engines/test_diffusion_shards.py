@@ -12,6 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from nightrain.benchmarks.random_family import (
+    IP_ADAPTER_FILE,
+    write_tiny_family,
+)
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
@@ -20,10 +24,6 @@ from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
 from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
-from nightrain.pipelines.engines.diffusion.models.random_family import (
-    IP_ADAPTER_FILE,
-    write_tiny_family,
-)
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.generate.job import GenerateJob, generate

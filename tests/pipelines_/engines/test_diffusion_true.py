@@ -12,16 +12,16 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from nightrain.depthmodel.weights import Weights
-from nightrain.pipelines.engines.base import Variant
-from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
-from nightrain.pipelines.engines.diffusion.models.architectures import SD15
-from nightrain.pipelines.engines.diffusion.models.random_family import (
+from nightrain.benchmarks.architectures import SD15
+from nightrain.benchmarks.random_family import (
     END,
     IP_ADAPTER_FILE,
     START,
     write_random_family,
 )
+from nightrain.depthmodel.weights import Weights
+from nightrain.pipelines.engines.base import Variant
+from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
 from nightrain.pipelines.engines.diffusion.models.settings import (
     Control,
     DiffusionSettings,

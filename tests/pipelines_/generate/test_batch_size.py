@@ -1,4 +1,4 @@
-"""An engine with a device on the way to shards: one settled batch size, overlap, one at a time."""
+"""An engine with a device on the way to shards: one pinned batch size, overlap, one at a time."""
 
 import tempfile
 import threading
@@ -14,7 +14,7 @@ from nightrain.datasets.shards.pinned import pin, pinned
 from nightrain.datasets.shards.transaction import ShardReport
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.engines.base import Request, Variant
-from nightrain.pipelines.generate.batch import make_batch
+from nightrain.pipelines.generate.batch import generate_batch
 from nightrain.pipelines.generate.plan import plan_generation, plan_retry
 from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.runs import stop as stopping
@@ -120,7 +120,7 @@ def test_the_batch_size_is_probed_once_and_holds_for_all(dataset: Path, tmp_path
     assert all_rows(dataset) == plain_rows(tmp_path, batch_size=3) and verify(dataset).accepted
 
 
-def test_a_later_run_on_a_larger_device_takes_the_settled_one(dataset: Path) -> None:
+def test_a_later_run_on_a_larger_device_takes_the_pinned_one(dataset: Path) -> None:
     generate(dataset, FakeDevice(fits=2))
     ingest_synthetic(dataset, SyntheticSource(num_frames=3, split="more"))
     larger = FakeDevice(fits=8)
@@ -141,7 +141,7 @@ def test_of_two_that_probe_the_first_to_record_decides(dataset: Path) -> None:
 
 
 @pytest.mark.parametrize("size", ["0", "9", "-1", "many", ""])
-def test_a_settled_size_that_makes_no_sense_fails_the_shards(dataset: Path, size: str) -> None:
+def test_a_pinned_size_that_makes_no_sense_fails_the_shards(dataset: Path, size: str) -> None:
     pin(dataset, NAME, {"batch_size": size})
     report = generate(dataset, FakeDevice())
     assert report.num_rows == 0 and len(report.failed) == 6
@@ -154,7 +154,7 @@ def test_an_engine_without_a_device_settles_nothing(dataset: Path) -> None:
     assert {row["batch_size"] for row in all_rows(dataset).values()} == {8}
 
 
-def test_nothing_is_settled_where_no_request_can_be_made(tmp_path: Path) -> None:
+def test_nothing_is_pinned_where_no_request_can_be_made(tmp_path: Path) -> None:
     class Blind(SyntheticSource):
         def load(self, ref):  # type: ignore[no-untyped-def]
             from dataclasses import replace
@@ -276,7 +276,7 @@ def test_a_device_is_held_while_it_is_used_and_only_then(dataset: Path) -> None:
 
 def test_a_batch_outside_a_run_holds_the_device_too(dataset: Path) -> None:
     from nightrain.datasets.conditions import Condition
-    from nightrain.pipelines.generate.requests import plan_tasks
+    from nightrain.pipelines.generate.requests import plan_requests
 
     free: list[bool] = []
 
@@ -287,8 +287,8 @@ def test_a_batch_outside_a_run_holds_the_device_too(dataset: Path) -> None:
 
     manifest = Manifest(dataset)
     rows = list(manifest.reader(manifest.entries("frames")[0].rows).rows())
-    tasks = list(plan_tasks(rows, RECIPE, Condition.NIGHT, None))
+    planned = list(plan_requests(rows, RECIPE, Condition.NIGHT, None))
     engine = FakeDevice(device="fake-0", on=look)
-    made = make_batch(tasks, {}, RECIPE, Condition.NIGHT, engine, batch_size=4)
+    made = generate_batch(planned, {}, RECIPE, Condition.NIGHT, engine, batch_size=4)
     assert [row["batch_size"] for row in made if isinstance(row, dict)] == [4] * 4
     assert engine.begun == [(4, 4)] and not any(free) and len(free) == 4

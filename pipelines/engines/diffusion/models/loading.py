@@ -12,14 +12,15 @@ import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
+from diffusers.utils import logging as diffusers_logging
 from torch import nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+from transformers.utils import logging as transformers_logging
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.weights import Found, Weights, resolve
 from nightrain.pipelines.engines.diffusion.models.families import Capabilities
 from nightrain.pipelines.engines.diffusion.models.lora import add_lora
-from nightrain.pipelines.engines.diffusion.models.quiet import without_progress_bars
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings, IpAdapter
 from nightrain.pipelines.engines.diffusion.models.union import keep_samples_apart
 
@@ -67,6 +68,19 @@ class Models:
         parts += [getattr(self.pipe, "text_encoder_2", None), self.pipe.image_encoder]
         decoder = [] if self.vae_decoder is self.pipe.vae else [self.vae_decoder]
         return [*parts, *decoder, *self.controlnets, *self.condition_embedders]
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Switch the libraries' progress bars off for a while."""
+    switched = [x for x in (diffusers_logging, transformers_logging) if x.is_progress_bar_enabled()]
+    for logging in switched:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logging in switched:
+            logging.enable_progress_bar()
 
 
 @without_progress_bars()

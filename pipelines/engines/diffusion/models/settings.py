@@ -208,7 +208,7 @@ class DiffusionSettings(EngineSettings):
         neither here nor pinned.
         """
         from nightrain.pipelines.controls.load_source import load_depth_source
-        from nightrain.pipelines.engines.diffusion.styles import StylePool
+        from nightrain.pipelines.engines.diffusion.models.styles import StylePool
 
         self.require_family()
         require_control_kinds(control.kind for control in self.controls)

@@ -7,7 +7,7 @@ import numpy as np
 
 from nightrain.pipelines.engines.weather.optics.filters import dot, reduced
 from nightrain.pipelines.engines.weather.optics.ground import pixel_rays
-from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, Scene
+from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, OpticalScene
 
 FACTOR = 3  # rays are followed at a third of the resolution
 FIRST_STEP_M, LAST_STEP_M, NUM_STEPS = 0.3, 150.0, 22
@@ -23,7 +23,7 @@ class Mirror:
     path_m: np.ndarray  # (h, w) float32, from the ground to what it mirrors
 
 
-def mirrored(light: np.ndarray, scene: Scene, smear: float = 1 / 18) -> Mirror:
+def mirrored(light: np.ndarray, scene: OpticalScene, smear: float = 1 / 18) -> Mirror:
     """Mirror linear light (H, W, 3) in the ground plane, for every pixel that shows ground.
 
     `smear` is the rough film's blur along the line of sight, as a share of the image's height.
@@ -50,7 +50,7 @@ def mirrored(light: np.ndarray, scene: Scene, smear: float = 1 / 18) -> Mirror:
     return Mirror(sharp=sharp, rough=_smeared(sharp, ground, smear), path_m=path)
 
 
-def _reflected_rays(scene: Scene, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _reflected_rays(scene: OpticalScene, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points on the plane and mirrored unit directions of ground pixels, both (3, N).
 
     In pixel units: already multiplied by the reduced intrinsics, so that (u, v) = (a, b) / c.

@@ -21,7 +21,7 @@ FAR_M = 1e5  # what stands for the sky's infinite distance in sums and products
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class OpticalScene:
     """A clear frame in linear light with its geometry."""
 
     clear: np.ndarray  # (H, W, 3) float32, linear light in [0, 1]
@@ -49,7 +49,7 @@ class Scene:
         return float(0.5 * (self.intrinsics[0, 0] + self.intrinsics[1, 1]))
 
 
-def read_scene(request: Request) -> Scene:
+def read_scene(request: Request) -> OpticalScene:
     """Work out linear light, ranges, sky, ground plane and heights of a checked request."""
     clear = srgb_to_linear(request.image)
     grey = luminance(clear)
@@ -60,7 +60,7 @@ def read_scene(request: Request) -> Scene:
     plane = fit_ground(depth_m, request.intrinsics)
     plane_inverse = plane.inverse_depth(rays_x, rays_y)
     height = height_above(plane, depth, plane_inverse)
-    return Scene(
+    return OpticalScene(
         clear=clear,
         luminance=grey,
         depth_m=depth,

@@ -3,13 +3,12 @@
 import cv2
 import numpy as np
 
-from nightrain.pipelines.engines.weather.optics.filters import guided
-from nightrain.pipelines.engines.weather.optics.optical_scene import Scene
+from nightrain.pipelines.engines.weather.optics.filters import guided, smooth_noise
+from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 from nightrain.pipelines.engines.weather.optics.photometry import desaturate
-from nightrain.pipelines.engines.weather.optics.texture import smooth_noise
 
 
-def shadow_gain(scene: Scene, amount: float) -> np.ndarray:
+def shadow_gain(scene: OpticalScene, amount: float) -> np.ndarray:
     """Factor (H, W) that raises large-scale contrast to the power 1 - amount; 1 in the sky.
 
     The base layer of an edge-aware split (Durand and Dorsey 2002, with a guided filter) stands
@@ -25,7 +24,7 @@ def shadow_gain(scene: Scene, amount: float) -> np.ndarray:
     return cv2.exp(base, dst=base)
 
 
-def grey_sky(scene: Scene, brightness: float, rng: np.random.Generator) -> np.ndarray:
+def grey_sky(scene: OpticalScene, brightness: float, rng: np.random.Generator) -> np.ndarray:
     """An overcast sky (H, W, 3) in linear light: rolling clouds, lighter towards the horizon."""
     clouds = smooth_noise(rng, scene.shape, (4, 3), octaves=4)
     elevation = np.clip(-scene.rays_y / 0.5, 0, 1)  # (H, 1), level to about 27 degrees up
@@ -35,7 +34,7 @@ def grey_sky(scene: Scene, brightness: float, rng: np.random.Generator) -> np.nd
 
 
 def under_grey_sky(
-    scene: Scene, soften: float, grey: float, exposure: float, sky: np.ndarray
+    scene: OpticalScene, soften: float, grey: float, exposure: float, sky: np.ndarray
 ) -> np.ndarray:
     """The scene (H, W, 3) in overcast light below a given sky (H, W, 3), both linear."""
     gain = shadow_gain(scene, soften)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from nightrain.pipelines.engines.weather.optics.filters import smoothstep
-from nightrain.pipelines.engines.weather.optics.optical_scene import Scene
+from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 
 SUBPIXEL_BITS = 4
 MAX_PER_LAYER = 2500
@@ -27,7 +27,7 @@ class Shower:
 
 
 def layer_opacity(
-    shower: Shower, scene: Scene, near_m: float, far_m: float, rng: np.random.Generator
+    shower: Shower, scene: OpticalScene, near_m: float, far_m: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Opacity (H, W) in [0, 1] of the particles between two distances, hidden by nearer things."""
     shape, focal = scene.shape, scene.focal_px
@@ -51,7 +51,7 @@ def layer_opacity(
 
 def _tracks(
     shower: Shower,
-    scene: Scene,
+    scene: OpticalScene,
     near_m: float,
     far_m: float,
     count: int,

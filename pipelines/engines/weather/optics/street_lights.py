@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from nightrain.pipelines.engines.weather.optics.filters import dot
-from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, Scene
+from nightrain.pipelines.engines.weather.optics.filters import dot, enlarged, reduced
+from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, OpticalScene
 
 COLOURS = {  # linear RGB at unit luminance, roughly
     "sodium": (1.75, 0.88, 0.32),
@@ -23,6 +24,9 @@ NEAREST_M = 3.5  # foliage nearer to a lamp than this is not told from the lamp
 FAR_LIGHTS_FROM_M = 28.0
 FAR_LIGHTS_PER_PIXEL = 1 / 700  # at most, of a picture 768 pixels wide
 FAR_LIGHT_HEIGHTS_M = (0.5, 8.0)
+HALOS = ((1 / 110, 0.045), (1 / 32, 0.028), (1 / 10, 0.014))  # sigma / width, share of the light
+MAX_LIGHT = 60.0
+CORNER_LOSS = 0.28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +38,7 @@ class Lamp:
     colour: np.ndarray  # (3,) linear RGB
 
 
-def place_lamps(scene: Scene, candela: float, rng: np.random.Generator) -> list[Lamp]:
+def place_lamps(scene: OpticalScene, candela: float, rng: np.random.Generator) -> list[Lamp]:
     """Street lamps left and right along the viewing direction, of one colour per street."""
     colour = np.array(COLOURS[("sodium", "warm", "cool")[rng.integers(3)]], np.float32)
     down, height = scene.plane.normal_down, scene.plane.height_m
@@ -70,7 +74,9 @@ def lamp_lux(points_m: np.ndarray, lamp: Lamp, down: np.ndarray) -> tuple[np.nda
     return shade * (np.float32(lamp.candela) / squared), offset
 
 
-def draw_lamps(light: np.ndarray, scene: Scene, lamps: list[Lamp], full_scale_lux: float) -> None:
+def draw_lamps(
+    light: np.ndarray, scene: OpticalScene, lamps: list[Lamp], full_scale_lux: float
+) -> None:
     """Add the lamps that the camera sees to linear light (H, W, 3), in place."""
     k = scene.intrinsics
     for lamp in lamps:
@@ -82,7 +88,7 @@ def draw_lamps(light: np.ndarray, scene: Scene, lamps: list[Lamp], full_scale_lu
 
 
 def draw_far_lights(
-    light: np.ndarray, scene: Scene, count: int, strength: float, rng: np.random.Generator
+    light: np.ndarray, scene: OpticalScene, count: int, strength: float, rng: np.random.Generator
 ) -> None:
     """Add small far lights (windows, signals, cars) to linear light (H, W, 3), in place."""
     low, high = FAR_LIGHT_HEIGHTS_M
@@ -129,3 +135,35 @@ def _splat(
     spot = np.exp(-0.5 * squared * np.sqrt(squared)) * np.float32(min(1.0, radius_px / 0.5) ** 2)
     spot *= depth_m[top:bottom, left:right] > z_m
     light[top:bottom, left:right] += spot[..., None] * colour
+
+
+def add_glare(light: np.ndarray, strength: float = 1.0) -> np.ndarray:
+    """Spread part of linear light (H, W, 3) over wide halos (Spencer et al. 1995, as Gaussians).
+
+    A share of all light is moved, not added: the mean stays what it was.
+    """
+    width = max(light.shape[:2])
+    small = np.minimum(reduced(light, 4), np.float32(MAX_LIGHT))
+    halo, kept = np.zeros_like(small), 1.0
+    for sigma, share in HALOS:
+        share = min(0.3, share * strength)
+        kept -= share
+        halo += np.float32(share) * _wide_blur(small, sigma * width / 4)
+    return cv2.addWeighted(light, kept, enlarged(halo, light.shape), 1.0, 0.0)
+
+
+def _wide_blur(field: np.ndarray, sigma_px: float) -> np.ndarray:
+    factor = max(1, int(sigma_px / 3))
+    small = reduced(field, factor)
+    blurred = cv2.GaussianBlur(small, (0, 0), max(sigma_px / factor, 0.3))
+    # Cubic, because linear enlargement shows its facets in a dark sky.
+    return np.maximum(cv2.resize(blurred, field.shape[1::-1], interpolation=cv2.INTER_CUBIC), 0)
+
+
+def dim_corners(light: np.ndarray, scene: OpticalScene) -> np.ndarray:
+    """Natural vignetting of linear light (H, W, 3), in place, towards the image's corners."""
+    height, width = scene.shape
+    rows = (np.arange(height, dtype=np.float32)[:, None] + 0.5) * (2 / height) - 1
+    columns = (np.arange(width, dtype=np.float32)[None] + 0.5) * (2 / width) - 1
+    kept = 1 - np.float32(CORNER_LOSS / 2) * (rows * rows + columns * columns)
+    return cv2.multiply(light, cv2.merge([kept, kept, kept]), dst=light)

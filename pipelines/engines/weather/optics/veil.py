@@ -5,15 +5,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from nightrain.pipelines.engines.weather.optics.filters import guided
-from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, Scene
+from nightrain.pipelines.engines.weather.optics.filters import guided, smooth_noise
+from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, OpticalScene
 from nightrain.pipelines.engines.weather.optics.overcast import shadow_gain
 from nightrain.pipelines.engines.weather.optics.photometry import (
     add_fine_grain,
     desaturate,
     luminance,
 )
-from nightrain.pipelines.engines.weather.optics.texture import smooth_noise
 
 CONTRAST_AT_VISIBILITY = 0.05  # CIE / WMO: meteorological optical range
 AIRLIGHT_RANGE = (0.35, 0.62)  # luminance of daylight fog in exposed linear light
@@ -47,7 +46,7 @@ def koschmieder(scene_light: np.ndarray, airlight: np.ndarray, t: np.ndarray) ->
     return cv2.add(cv2.multiply(above, t3, dst=above), colour, dst=above)
 
 
-def airlight_of(scene: Scene) -> np.ndarray:
+def airlight_of(scene: OpticalScene) -> np.ndarray:
     """Airlight (3,): the sky's mean colour or that of the brightest distant part, nearly grey."""
     far = scene.depth_m >= FAR_M
     if np.count_nonzero(far) < 0.005 * far.size:
@@ -61,7 +60,7 @@ def airlight_of(scene: Scene) -> np.ndarray:
     return (colour[0, 0] / max(grey, 1e-3) * wanted).clip(0.0, 1.0).astype(np.float32)
 
 
-def refined(t: np.ndarray, scene: Scene) -> np.ndarray:
+def refined(t: np.ndarray, scene: OpticalScene) -> np.ndarray:
     """Transmission (H, W) whose steps follow the picture's edges where the depth map's do not.
 
     As He et al. 2013 refine theirs for dehazing.
@@ -70,7 +69,7 @@ def refined(t: np.ndarray, scene: Scene) -> np.ndarray:
     return np.clip(smooth, 0, 1, out=smooth)
 
 
-def fog(scene: Scene, visibility_m: float, rng: np.random.Generator) -> np.ndarray:
+def fog(scene: OpticalScene, visibility_m: float, rng: np.random.Generator) -> np.ndarray:
     """Linear light (H, W, 3) of the scene in fog of a visibility in metres."""
     beta = extinction_per_m(visibility_m)
     ripple = smooth_noise(rng, scene.shape, (2, 3), octaves=2)

@@ -3,10 +3,14 @@
 import cv2
 import numpy as np
 
-from nightrain.pipelines.engines.weather.optics.filters import enlarged, smoothstep, weighted_sum
+from nightrain.pipelines.engines.weather.optics.filters import (
+    enlarged,
+    ground_noise,
+    smoothstep,
+    weighted_sum,
+)
 from nightrain.pipelines.engines.weather.optics.ground_mirror import Mirror
-from nightrain.pipelines.engines.weather.optics.optical_scene import Scene
-from nightrain.pipelines.engines.weather.optics.texture import ground_noise
+from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 
 FACTOR = 2  # puddles and reflectance are worked out at half the resolution
 WATER_INDEX = 1.33
@@ -23,13 +27,13 @@ def fresnel_reflectance(cos_incidence: np.ndarray) -> np.ndarray:
     return 0.5 * s * (1 + ratio * ratio)
 
 
-def ground_coordinates(scene: Scene, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def ground_coordinates(scene: OpticalScene, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Where every stride-th pixel's ray meets the ground: across and ahead (h, w), in metres."""
     z = 1 / np.maximum(scene.plane_inverse[::stride, ::stride], np.float32(1 / 200))
     return scene.rays_x[:, ::stride] * z, z
 
 
-def puddles(scene: Scene, wetness: float, rng: np.random.Generator) -> np.ndarray:
+def puddles(scene: OpticalScene, wetness: float, rng: np.random.Generator) -> np.ndarray:
     """Share of standing water (h, w) in [0, 1] at 1 / FACTOR: patches of metres, even far away."""
     x_m, z_m = ground_coordinates(scene, FACTOR)
     noise = ground_noise(x_m, z_m * np.float32(0.7), 24.0, rng.uniform(0, 256, 2))
@@ -43,7 +47,7 @@ def puddles(scene: Scene, wetness: float, rng: np.random.Generator) -> np.ndarra
 def wet_ground(
     light: np.ndarray,
     mirror: Mirror,
-    scene: Scene,
+    scene: OpticalScene,
     wetness: float,
     rng: np.random.Generator,
     albedo: float = WET_ALBEDO,

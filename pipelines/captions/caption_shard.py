@@ -26,7 +26,7 @@ from nightrain.datasets.shards.transaction import (
     make_shard,
     rejected_frame,
 )
-from nightrain.pipelines.captions.base import Captioner, captions_table
+from nightrain.pipelines.captions.captioner import Captioner, captions_table
 from nightrain.pipelines.runs.batches import in_batches, isolate_failures
 from nightrain.pipelines.runs.stop import interrupt_if_stopped
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from nightrain.pipelines.engines.diffusion.conditioning import Style, Text
+from nightrain.pipelines.engines.diffusion.embeddings import Style, Text
 from nightrain.pipelines.engines.diffusion.steps import Steps
 from nightrain.pipelines.engines.diffusion.transfer import to_device
 

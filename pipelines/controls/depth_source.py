@@ -11,7 +11,7 @@ from nightrain.datasets.errors import DamagedInput, Reason
 LEAST_DEPTH_M = 0.1  # nothing is nearer to a car's camera, whatever a network says
 
 
-class Scene(Protocol):
+class DepthInput(Protocol):
     """What a source may look at; a PreparedFrame and a Request are one."""
 
     @property
@@ -57,13 +57,13 @@ class DepthSource(Protocol):
         """What decides the numbers: "given", "midas", "dpt:Intel/dpt-large@bc15f29aa3a8"."""
         ...
 
-    def depth(self, scene: Scene) -> RelativeDepth:
+    def depth(self, scene: DepthInput) -> RelativeDepth:
         """Inverse depth at the size of the scene's picture; raises DamagedInput, InvalidRequest."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ImageWindow:
     """A scene of its parts: what a frame looks like through a window, or a bare picture."""
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB

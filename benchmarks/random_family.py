@@ -28,14 +28,14 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from nightrain.pipelines.engines.diffusion.models.architectures import (
+from nightrain.benchmarks.architectures import (
     SCHEDULER,
     TINY_SD15,
     TINY_SDXL,
     Architecture,
     Config,
 )
-from nightrain.pipelines.engines.diffusion.models.quiet import without_progress_bars
+from nightrain.pipelines.engines.diffusion.models.loading import without_progress_bars
 
 IP_ADAPTER_FILE = "ip-adapter.safetensors"
 START, END = "<|startoftext|>", "<|endoftext|>"
