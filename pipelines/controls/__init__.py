@@ -1,1 +1,1 @@
-"""Control images: pictures that hold a frame's geometry for ControlNet. Near is white."""
+"""Control images: the geometry of a frame as an image for ControlNet; near is white."""

@@ -1,4 +1,4 @@
-"""A depth map to the control image that ControlNet was trained on."""
+"""Control images of depth, as ControlNet was trained on them."""
 
 import numpy as np
 
@@ -17,10 +17,10 @@ PERCENTILES = (2.0, 98.0)
 def depth_control(
     source: DepthSource, scene: DepthInput, size: tuple[int, int], scaling: Scaling = "min-max"
 ) -> np.ndarray:
-    """Control image (height, width, 3) uint8 of a scene at exactly `size` = (width, height).
+    """Control image (height, width, 3) uint8 at exactly `size` = (width, height).
 
-    Raises WrongPolarity for a map that is upside down, and what the source raises. Whether a source
-    shows a road at all is for `polarity.assert_source_is_near_white` to say, before a run.
+    Raises WrongPolarity for a map of inverted polarity, and what the source raises. Before a run,
+    `polarity.assert_source_is_near_white` tests that the source sees a road at all.
     """
     found = source.depth(scene)
     assert_near_is_white(found.inverse_depth, road_in_view=False)
@@ -30,11 +30,10 @@ def depth_control(
 def depth_image(
     depth: RelativeDepth, size: tuple[int, int], scaling: Scaling = "min-max"
 ) -> np.ndarray:
-    """Near white, far and sky black: (height, width, 3) uint8, three equal channels.
+    """Grey image of depth (height, width, 3) uint8: near white, far and sky black.
 
-    Depth stays float32 up to the last step. "min-max" is the paper's, per image; "percentile" puts
-    2 % of the pixels at either end, so that the car's own bonnet does not darken the street. A flat
-    map is black.
+    "min-max" scales each image by its extremes, as SSD does; "percentile" clips 2 % of the pixels
+    at either end, so that the car's own bonnet does not darken the street. A flat map is black.
     """
     inverse = at_size(depth.inverse_depth, size)
     sky = _sky(depth, size)

@@ -1,4 +1,4 @@
-"""What every source of depth takes and gives."""
+"""Depth source interface: images in, relative inverse depth out."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,20 +8,20 @@ import numpy as np
 
 from nightrain.datasets.errors import DamagedInput, Reason
 
-LEAST_DEPTH_M = 0.1  # nothing is nearer to a car's camera, whatever a network says
+LEAST_DEPTH_M = 0.1  # smaller depths of a network are raised to it
 
 
 class DepthInput(Protocol):
-    """What a source may look at; a PreparedFrame and a Request are one."""
+    """Input of a depth source; PreparedFrame and Request implement it."""
 
     @property
     def image(self) -> np.ndarray:
-        """Picture (H, W, 3) uint8, sRGB."""
+        """Image (H, W, 3) uint8, sRGB."""
         ...
 
     @property
     def depth_m(self) -> np.ndarray | None:
-        """Dense depth (H, W) float32, metres, > 0, sky = inf; None where nothing is known."""
+        """Dense depth (H, W) float32, metres, > 0, sky = inf; None where unknown."""
         ...
 
     @property
@@ -32,10 +32,10 @@ class DepthInput(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RelativeDepth:
-    """Inverse depth in a unit of its own, larger = nearer; raises DamagedInput for any other."""
+    """Inverse depth up to scale, larger = nearer; raises DamagedInput where it is not finite."""
 
     inverse_depth: np.ndarray  # (H, W) float32, finite
-    sky: np.ndarray | None = None  # (H, W) bool; None: the source does not tell sky from far
+    sky: np.ndarray | None = None  # (H, W) bool; None: the source does not detect sky
 
     def __post_init__(self) -> None:
         values = self.inverse_depth
@@ -50,21 +50,21 @@ class RelativeDepth:
 
 
 class DepthSource(Protocol):
-    """Finds the depth of a picture."""
+    """Estimates or provides the depth of an image."""
 
     @property
     def name(self) -> str:
-        """What decides the numbers: "given", "midas", "dpt:Intel/dpt-large@bc15f29aa3a8"."""
+        """Identity of source and weights: "given", "network:Intel/dpt-large@bc15f29aa3a8:..."."""
         ...
 
     def depth(self, scene: DepthInput) -> RelativeDepth:
-        """Inverse depth at the size of the scene's picture; raises DamagedInput, InvalidRequest."""
+        """Return inverse depth at the size of the image; raises DamagedInput, InvalidRequest."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ImageWindow:
-    """A scene of its parts: what a frame looks like through a window, or a bare picture."""
+    """Depth input built from parts: a window of a frame, or a single image."""
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`

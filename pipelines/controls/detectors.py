@@ -1,7 +1,7 @@
-"""Detectors of controlnet-aux: MiDaS, as the paper, and HED and PiDi soft edges.
+"""Detectors of controlnet-aux: MiDaS, as in SSD, and HED and PiDi soft edges.
 
-controlnet-aux imports every detector it has, with a dozen warnings, so it is imported only where
-one is asked for. Its weights are pickles; torch reads them with `weights_only`, which runs no code.
+controlnet-aux imports all its detectors, with a dozen warnings, so it is imported when one is
+needed. Its weights are pickles; torch reads them with `weights_only`, which runs no code.
 Its own resizing rounds sides to 64 pixels and its depth is 8-bit, so neither is used.
 """
 
@@ -30,17 +30,17 @@ MIDAS_MULTIPLE = 32  # of the sides that DPT takes
 
 @dataclass(frozen=True)
 class MidasDepth:
-    """MiDaS 3.0 DPT-Hybrid by controlnet-aux, as the paper; float, at the picture's own aspect."""
+    """MiDaS 3.0 DPT-Hybrid by controlnet-aux, as in SSD; float, at the image's aspect ratio."""
 
     model: Weights = ANNOTATORS
-    short_side_px: int = 512  # of what the network sees: ControlNet's own default
+    short_side_px: int = 512  # of the network's input: ControlNet's default
     device: str = "auto"
     offline: bool | None = None
-    detector: Any = None  # a MidasDetector at hand; None: loaded from `model`
+    detector: Any = None  # a loaded MidasDetector; None: loaded from `model`
 
     @property
     def name(self) -> str:
-        """The weights, by the checksum in their file name, and the size that the network sees."""
+        """Weights, by the checksum in their file name, and the network's input size."""
         return f"midas:{Path(FILES['MidasDetector']).stem}:{self.short_side_px}"
 
     def depth(self, scene: DepthInput) -> RelativeDepth:
@@ -63,9 +63,9 @@ class MidasDepth:
 
 
 def detector_edges(detector: Any, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Soft edges of a picture (H, W, 3) uint8 by a detector: (height, width, 3) uint8, white lines.
+    """Soft edges of an image (H, W, 3) uint8 by a detector: (height, width, 3) uint8, white lines.
 
-    `detector` is what `load_edges` gives, or any other of controlnet-aux.
+    `detector` comes from `load_edges`, or is any other of controlnet-aux.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -84,20 +84,20 @@ def load_edges(
     device: str = "auto",
     offline: bool | None = None,
 ) -> Any:
-    """The HED or PiDi detector; raises InvalidRequest where its weights are missing."""
+    """Load the HED or PiDi detector; raises InvalidRequest where its weights are missing."""
     return load_detector(EDGE_DETECTORS[kind], model, device, offline)
 
 
 @functools.lru_cache(maxsize=4)
 def load_detector(kind: str, model: Weights, device: str, offline: bool | None) -> Any:
-    """A detector of controlnet-aux by its class name, once per process; raises InvalidRequest."""
+    """Load a detector of controlnet-aux by class name, once per process; raises InvalidRequest."""
     path = resolve_file(model, FILES[kind], offline=offline)
     detector = getattr(import_controlnet_aux(), kind)
     return _load(detector, path).to(_device(device))
 
 
 def import_controlnet_aux() -> Any:
-    """The module controlnet_aux, its warnings kept to itself."""
+    """Import controlnet_aux without its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import controlnet_aux
@@ -119,7 +119,7 @@ def _device(device: str) -> str:
 
 
 def _midas_size(width: int, height: int, short_side_px: int) -> tuple[int, int]:
-    """(width, height) that DPT takes, as near to the picture's aspect as multiples of 32 allow."""
+    """Return (width, height) in multiples of 32, as close to the image's aspect as possible."""
     scale = short_side_px / min(width, height)
     sides = (round(side * scale / MIDAS_MULTIPLE) for side in (width, height))
     across, down = (max(1, side) * MIDAS_MULTIPLE for side in sides)

@@ -1,11 +1,11 @@
-"""Edges as a control: white lines on black, without weights."""
+"""Control images of edges, without weights: white lines on black."""
 
 import cv2
 import numpy as np
 
 from nightrain.datasets.io.images import resize_image
 
-CANNY_THRESHOLDS = (100, 200)  # those ControlNet's canny model was trained with
+CANNY_THRESHOLDS = (100, 200)  # of the training of ControlNet's canny model
 SOFT_SCALES_PX = (1.0, 2.0, 4.0)
 SOFT_WHITE_PERCENTILE = 99.0
 
@@ -15,19 +15,19 @@ def canny_edges(
     size: tuple[int, int],
     thresholds: tuple[int, int] = CANNY_THRESHOLDS,
 ) -> np.ndarray:
-    """Canny's edges of a picture (H, W, 3) uint8: (height, width, 3) uint8, 0 or 255.
+    """Canny edges of an image (H, W, 3) uint8: (height, width, 3) uint8, 0 or 255.
 
-    Canny 1986, by OpenCV. The picture is resized first, so that lines are one pixel wide.
+    Canny 1986, by OpenCV. The image is resized first, so that lines are one pixel wide.
     """
     edges = cv2.Canny(resize_image(image, size), *thresholds)
     return np.repeat(edges[:, :, None], 3, axis=2)
 
 
 def soft_edges(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Soft edges of a picture (H, W, 3) uint8 without a network: (height, width, 3) uint8.
+    """Soft edges of an image (H, W, 3) uint8 without a network: (height, width, 3) uint8.
 
-    The gradient of lightness and colour (CIE Lab), averaged over three scales. It stands in for HED
-    and PiDi, which know objects from texture; see `detectors.detector_edges` for those.
+    The gradient of lightness and colour (CIE Lab), averaged over three scales. A substitute for HED
+    and PiDi (`detectors.detector_edges`), which separate objects from texture.
     """
     lab = cv2.cvtColor(resize_image(image, size).astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     strength = np.zeros(lab.shape[:2], np.float32)

@@ -1,4 +1,4 @@
-"""Depth that is known already."""
+"""Given depth: the frame's own, without a network."""
 
 from dataclasses import dataclass
 
@@ -10,23 +10,24 @@ from nightrain.pipelines.controls.depth_source import DepthInput, RelativeDepth,
 
 @dataclass(frozen=True)
 class GivenDepth:
-    """The scene's own dense depth: LiDAR completion, or exact from the built-in world."""
+    """Given depth: completed LiDAR, or exact depth of the built-in world."""
 
     name: str = "given"
 
     def depth(self, scene: DepthInput) -> RelativeDepth:
-        """1/z, sky 0; raises DamagedInput(NO_DEPTH) where there is none or it has holes."""
+        """Return 1/z, 0 in the sky; raises DamagedInput(NO_DEPTH) where depth is missing."""
         depth_m = scene.depth_m
         if depth_m is None:
             raise DamagedInput(
                 Reason.NO_DEPTH,
-                "the frame has no depth to make a control of; name a depth network in the recipe",
+                "the frame has no depth for a control image; name a depth network in the recipe's "
+                "control_depth",
             )
         known = depth_m > 0  # false for NaN, too
         if not known.all():
             raise DamagedInput(
                 Reason.NO_DEPTH,
                 f"{np.count_nonzero(~known)} of {depth_m.size} pixels have no depth; a control "
-                "needs dense depth: complete it first (datasets/geometry/completion.py)",
+                "image needs dense depth (datasets.geometry.completion)",
             )
         return RelativeDepth(inverse_of_metric(depth_m), sky=np.isinf(depth_m))

@@ -1,8 +1,7 @@
-"""Depth by any depth-estimation network of transformers: DPT, Depth Anything, ZoeDepth, Depth Pro.
+"""Depth by a depth-estimation network of transformers: DPT, Depth Anything, ZoeDepth, Depth Pro.
 
-Intel/dpt-hybrid-midas and Intel/dpt-large are MiDaS 3.0 in safetensors.
-What a network calls depth may be a depth or an inverse depth; it is said per family here and proven
-per picture by `polarity.assert_near_is_white`.
+Intel/dpt-hybrid-midas and Intel/dpt-large are MiDaS 3.0 in safetensors. Some networks return depth,
+others inverse depth: `FAMILIES` lists which, and `polarity.assert_near_is_white` tests each image.
 """
 
 import functools
@@ -32,7 +31,7 @@ FAMILIES: dict[str, Gives] = {  # of the network itself; transformers inverts De
 
 @dataclass(frozen=True)
 class NetworkDepth:
-    """A network by its weights; loaded at the first picture, once per process."""
+    """Depth network by its weights; loaded with the first image, once per process."""
 
     model: Weights
     gives: Gives | None = None  # None: by family; DPT heads trained on metres need "metric"
@@ -42,32 +41,29 @@ class NetworkDepth:
 
     @property
     def name(self) -> str:
-        """Weights and what they are taken to give.
-
-        Raises InvalidRequest where that is not known.
-        """
+        """Identity: weights, output convention and precision; raises InvalidRequest."""
         weights = weights_name(self.model, offline=self.offline)
         return f"network:{weights}:{self.gives or 'auto'}:{self.dtype}"
 
     def depth(self, scene: DepthInput) -> RelativeDepth:
-        """Inverse depth (H, W) of the scene's picture; raises InvalidRequest, DamagedInput."""
+        """Return inverse depth (H, W) of the image; raises InvalidRequest, DamagedInput."""
         inverse = _load(self).run(scene.image)
         return RelativeDepth(at_size(inverse, (scene.image.shape[1], scene.image.shape[0])))
 
 
 @dataclass(frozen=True)
 class _DepthNetwork:
-    """A loaded network with its own pre- and post-processing."""
+    """Loaded network with its pre- and post-processing."""
 
     model: Any
     processor: Any
     gives: Gives
 
     def run(self, image: np.ndarray) -> np.ndarray:
-        """Inverse depth (h, w) float32, at the network's own size, of a picture (H, W, 3) uint8.
+        """Return inverse depth (h, w) float32, at the network's size, of an image (H, W, 3) uint8.
 
-        Metres are inverted before anything is resized: cubic resizing overshoots at the edge of a
-        near thing, to 0 m and below, and one such pixel would darken the whole control.
+        Metres are inverted before resizing: cubic resizing overshoots at the edge of a near object
+        to 0 m and below, and one such pixel would darken the whole control image.
         """
         import torch
         from PIL import Image
@@ -107,17 +103,14 @@ def _load(source: NetworkDepth) -> _DepthNetwork:
 
 
 def _gives(config: Any) -> Gives:
-    """Depth or inverse depth by what the configuration says.
-
-    Raises InvalidRequest for other families.
-    """
+    """Return the output convention of a configuration; raises InvalidRequest if unknown."""
     kind = getattr(config, "depth_estimation_type", None)  # of Depth Anything
     if kind is not None:
         return "metric" if kind == "metric" else "inverse"
     if config.model_type not in FAMILIES:
         raise InvalidRequest(
-            f"Nothing is known of what networks of the family {config.model_type!r} give (known: "
-            f"{', '.join(sorted([*FAMILIES, 'depth_anything']))}). Say gives='metric' for depth, "
-            "larger = farther, or gives='inverse' for larger = nearer."
+            f"The family {config.model_type!r} is none of "
+            f"{', '.join(sorted([*FAMILIES, 'depth_anything']))}: set control_depth.gives to "
+            "'metric' if its networks return depth, or to 'inverse' if larger values are nearer."
         )
     return FAMILIES[config.model_type]

@@ -1,7 +1,7 @@
-"""Which way a depth map points: networks differ, so it is looked at and not believed.
+"""Polarity of depth maps: test that near is white, because networks differ.
 
-In any picture of a driving car the lowest rows show the road just before the car, or the car
-itself, and the rows about the horizon show what is far. That holds for every camera round the car.
+In an image from a car the lowest rows show the road just ahead, or the car itself, and the rows
+around the horizon show distant things. That holds for every camera around the car.
 """
 
 from collections.abc import Iterable
@@ -13,49 +13,49 @@ from nightrain.pipelines.controls.depth_source import DepthInput, DepthSource
 
 ROAD_ROWS = (0.85, 1.0)  # of the height
 HORIZON_ROWS = (0.42, 0.58)
-NUM_STRIPS = 24  # columns are judged in strips: a vehicle close ahead outvotes nobody else
-LEAST_LEAD = 0.3  # share of the strips by which one way must win
+NUM_STRIPS = 24  # strips of columns vote: a near vehicle decides only its own
+LEAST_LEAD = 0.3  # share of the strips by which one polarity must lead
 LEAST_STEP = 0.05  # of the range of the map: less is a tie
 
 
 def assert_near_is_white(inverse_depth: np.ndarray, *, road_in_view: bool = True) -> None:
     """Check that the road in inverse depth (H, W) is nearer than the horizon; raises WrongPolarity.
 
-    The picture's columns vote in strips, by medians, so that vehicles and noise in some of them do
-    not decide. Without `road_in_view` a map that says neither passes: a truck beside a side camera
-    fills the whole picture at one depth.
+    Strips of columns vote by their medians, so that vehicles and noise in some of them do not
+    decide. Without `road_in_view` an undecided map passes: a truck next to a side camera fills the
+    whole image at one depth.
     """
     _judge(near_is_white_lead(inverse_depth), road_in_view)
 
 
 def assert_source_is_near_white(source: DepthSource, scenes: Iterable[DepthInput]) -> None:
-    """Check a source on some scenes before a run, by the median of their votes.
+    """Check a source on some frames before a run, by the median of their votes.
 
     Raises WrongPolarity, also where the maps show no road, and what the source raises.
     """
     leads = [near_is_white_lead(source.depth(scene).inverse_depth) for scene in scenes]
-    whose = f"depth by {source.name} on {len(leads)} frames: "
-    _judge(float(np.median(leads)) if leads else 0.0, road_in_view=True, whose=whose)
+    label = f"depth by {source.name} on {len(leads)} frames: "
+    _judge(float(np.median(leads)) if leads else 0.0, road_in_view=True, label=label)
 
 
-def _judge(lead: float, road_in_view: bool, whose: str = "") -> None:
+def _judge(lead: float, road_in_view: bool, label: str = "") -> None:
     if lead <= -LEAST_LEAD:
-        found = "the road before the car is farther than the horizon: the map is upside down"
+        found = "the road ahead of the car is farther than the horizon: the map is inverted"
         advice = "give the source the other polarity (metric depth is 1/z here, larger = nearer)"
     elif lead < LEAST_LEAD and road_in_view:
-        found = "the road before the car is about as far as the horizon: the map shows no road"
-        advice = "look at the map; a network without weights or a covered camera gives such ones"
+        found = "the road ahead of the car is about as far as the horizon: the map shows no road"
+        advice = "check the network's weights and whether the camera is covered"
     else:
         return
     raise WrongPolarity(
         Reason.BAD_OUTPUT,
-        f"{whose}{found} (near minus far columns: {lead:+.2f}, expected {LEAST_LEAD:+.2f} to +1); "
+        f"{label}{found} (near minus far columns: {lead:+.2f}, expected {LEAST_LEAD:+.2f} to +1); "
         f"{advice}",
     )
 
 
 def near_is_white_lead(inverse_depth: np.ndarray) -> float:
-    """Share of column strips whose road is nearer than their horizon, less the others: -1 to 1."""
+    """Share of strips with the road nearer than the horizon, minus the opposite: -1 to 1."""
     road, horizon = (_strips(inverse_depth, rows) for rows in (ROAD_ROWS, HORIZON_ROWS))
     step = LEAST_STEP * float(np.ptp(np.quantile(inverse_depth, [0.01, 0.99])))
     return float(np.mean(np.sign(road - horizon) * (np.abs(road - horizon) > step)))

@@ -1,8 +1,8 @@
-"""Tiled refinement: a depth network run on the whole picture and on 49 overlapping tiles.
+"""Tiled refinement: a depth network on the whole image and on 49 overlapping tiles.
 
-In the manner of the 49 patches of PatchFusion (Li, Bhat and Wonka 2024), but without its fusion
-network: each tile's inverse depth is brought to the whole picture's by the scale and shift that fit
-best, and the tiles are blended by smooth windows.
+As the 49 patches of PatchFusion (Li, Bhat and Wonka 2024), without its fusion network: the inverse
+depth of each tile is fitted to that of the whole image by a scale and a shift, and the tiles are
+blended with smooth windows.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ CAUCHY = 2.385  # times the residuals' own scale: 95 % efficient for normal nois
 
 @dataclass(frozen=True)
 class TiledDepth:
-    """A source refined by tiles of 1/grid of the picture, half a tile apart: 49 of a grid of 4."""
+    """Source refined by tiles of 1/grid of the image, half a tile apart: 49 for a grid of 4."""
 
     source: DepthSource
     grid: int = 4
@@ -36,7 +36,7 @@ class TiledDepth:
         return f"{self.source.name}:tiled{(2 * self.grid - 1) ** 2}"
 
     def depth(self, scene: DepthInput) -> RelativeDepth:
-        """Inverse depth in the unit of the whole picture's; raises InvalidRequest, DamagedInput."""
+        """Return inverse depth in the whole image's unit; raises InvalidRequest, DamagedInput."""
         whole = self.source.depth(scene)
         height, width = whole.inverse_depth.shape
         rows, row_weights = windows(height, self.grid)
@@ -59,8 +59,8 @@ def windows(length: int, grid: int) -> tuple[list[slice], np.ndarray]:
     """
     if length < grid * LEAST_TILE_PX:
         raise InvalidRequest(
-            f"A side of {length} pixels is too short for {grid} tiles of {LEAST_TILE_PX}; refine "
-            "at the frame's own size, or without tiles."
+            f"A side of {length} pixels is too short for {grid} tiles of {LEAST_TILE_PX}. Use "
+            "larger images, a smaller tile_grid, or no tiles."
         )
     edges = np.rint(np.linspace(0, length, 2 * grid + 1)).astype(int)
     weights = np.zeros((2 * grid - 1, length))
@@ -71,7 +71,7 @@ def windows(length: int, grid: int) -> tuple[list[slice], np.ndarray]:
 
 
 def through_window(scene: DepthInput, rows: slice, columns: slice) -> ImageWindow:
-    """The part of a scene that lies in some rows and columns, with its intrinsics."""
+    """Crop an input to some rows and columns, with its intrinsics."""
     intrinsics = np.array(scene.intrinsics, np.float64)
     intrinsics[:2, 2] -= (columns.start, rows.start)
     return ImageWindow(
@@ -82,9 +82,9 @@ def through_window(scene: DepthInput, rows: slice, columns: slice) -> ImageWindo
 
 
 def fit_to(values: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Values (h, w) scaled and shifted to a target (h, w), robustly; float64.
+    """Fit values (h, w) to a target (h, w) by a robust scale and shift; float64.
 
-    A tile that is flat, or that only fits upside down, tells nothing: the target comes back.
+    Returns the target for a tile that is flat or fits only with a negative scale.
     """
     step = max(1, int(np.ceil(np.sqrt(values.size / FITTED_PIXELS))))
     fit = fit_scale_shift(values[::step, ::step], target[::step, ::step])
@@ -95,10 +95,10 @@ def fit_to(values: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def fit_scale_shift(values: np.ndarray, target: np.ndarray) -> tuple[float, float] | None:
-    """Scale > 0 and shift that take values to a target, or None where none do.
+    """Robust scale > 0 and shift from values to a target; None where there is no such fit.
 
-    Least squares, weighted again and again by Cauchy's weights (Holland and Welsch 1977), so that
-    things that only one of the two sees do not pull.
+    Iteratively reweighted least squares with Cauchy weights (Holland and Welsch 1977), so that
+    objects in only one of the two do not matter.
     """
     x, y = values.ravel().astype(np.float64), target.ravel().astype(np.float64)
     if np.ptp(x) <= 1e-6 * max(1.0, float(np.abs(x).max())):

@@ -1,4 +1,4 @@
-"""Depth by a checkpoint of ours, trained on real or on generated weather."""
+"""Depth by a model that nightrain trained."""
 
 import functools
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Predictor(Protocol):
-    """A trained depth network."""
+    """Interface of a trained network; nightrain.depthmodel.network.model.DepthModel has it."""
 
     @property
     def digest(self) -> str:
@@ -29,24 +29,24 @@ class Predictor(Protocol):
         ...
 
     def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        """Depth in metres (h, w) float32 of each picture (h, w, 3) uint8."""
+        """Return depth in metres (h, w) float32 of each image (h, w, 3) uint8."""
         ...
 
 
 @dataclass(frozen=True)
 class TeacherDepth:
-    """A checkpoint by its folder; loaded once per process."""
+    """Trained depth model by its folder; loaded once per process."""
 
     folder: str
-    model: Predictor | None = None  # one at hand; None: loaded from the folder
+    model: Predictor | None = None  # a loaded one; None: loaded from the folder
 
     @property
     def name(self) -> str:
-        """The weights by their digest; raises InvalidRequest where the folder is missing."""
+        """Digest of the weights; raises InvalidRequest where the folder is missing."""
         return f"teacher:{self._predictor.digest}"
 
     def depth(self, scene: DepthInput) -> RelativeDepth:
-        """1/z (H, W) of the scene's picture; raises InvalidRequest, DamagedInput."""
+        """Return 1/z (H, W) of the image; raises InvalidRequest, DamagedInput."""
         (depth_m,) = self._predictor.predict([scene.image])
         size = (scene.image.shape[1], scene.image.shape[0])
         return RelativeDepth(at_size(inverse_of_metric(depth_m), size))

@@ -1,4 +1,7 @@
-"""Night: the day's surfaces under other lights, seen by a camera at high gain."""
+"""Night: surfaces of the clear frame, relit by lamps and seen by a camera at high gain.
+
+docs/papers/weather.md, eq. 14 to 17.
+"""
 
 from dataclasses import dataclass
 
@@ -8,13 +11,12 @@ import numpy as np
 from nightrain.pipelines.engines.weather.optics.filters import dot, enlarged, soft
 from nightrain.pipelines.engines.weather.optics.ground import pixel_rays, surface_normals
 from nightrain.pipelines.engines.weather.optics.headlights import headlight_lux
+from nightrain.pipelines.engines.weather.optics.lens import add_glare, dim_corners
 from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 from nightrain.pipelines.engines.weather.optics.overcast import shadow_gain
 from nightrain.pipelines.engines.weather.optics.photometry import add_sensor_noise, desaturate
 from nightrain.pipelines.engines.weather.optics.street_lights import (
     Lamp,
-    add_glare,
-    dim_corners,
     draw_far_lights,
     draw_lamps,
     lamp_lux,
@@ -32,7 +34,7 @@ READ_PER_ROOT_GAIN = 3.5e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightLight:
-    """The light of a night scene, before the air and the lens."""
+    """Light of a night scene, before air and lens."""
 
     radiance: np.ndarray  # (H, W, 3) float32, linear, exposed
     headlamp: np.ndarray  # (3,) colour of the car's own lamps
@@ -41,7 +43,7 @@ class NightLight:
 def light_up(
     scene: OpticalScene, physical: dict[str, float], severity: float, rng: np.random.Generator
 ) -> NightLight:
-    """Put out the sun, light the lamps: linear light of the scene at the night exposure."""
+    """Linear light of the scene under lamps instead of the sun, at the night exposure."""
     lamps = place_lamps(scene, physical["street_lamp_cd"], rng)
     tint = rng.uniform(-0.06, 0.06)
     headlamp = np.array([1.0 - tint, 0.96, 0.9 + 2 * tint], np.float32)
@@ -58,12 +60,12 @@ def light_up(
 
 
 def _reflectance(scene: OpticalScene) -> np.ndarray:
-    """A guess at diffuse reflectance (H, W, 3): the picture without most of its sun and shade."""
+    """Estimate diffuse reflectance (H, W, 3): the image without most of its sun and shade."""
     solid = (scene.sky < 0.5).astype(np.uint8)
     mean = max(float(cv2.mean(scene.luminance, solid)[0]), 0.02)
     gain = shadow_gain(scene, 0.45)
     gain *= np.float32(MEAN_REFLECTANCE / mean)
-    # Beside the sky a pixel holds daylight that leaked over its edge: no surface is that bright.
+    # Pixels next to the sky hold daylight that leaked over its edge: no surface is that bright.
     nearby = np.clip(1.6 * soft(scene.sky, max(scene.shape) / 110, factor=4), 0, 1)
     nearby -= 1
     nearby *= nearby
@@ -121,9 +123,10 @@ def _night_sky(scene: OpticalScene, ambient_lux: float, town: np.ndarray) -> np.
 
 
 def auto_exposure(light: np.ndarray) -> float:
-    """How much a camera opens up where no lamp of the car reaches; half of what is missing, in log.
+    """Exposure factor of a camera that the car's lamps do not light (weather.md, eq. 17).
 
-    It never closes: headlights set the exposure of the cameras that see them.
+    Half of the missing light in logarithms, never below 1: headlights set the exposure of the
+    cameras that see them.
     """
     seen = cv2.mean(np.minimum(light[::4, ::4], 1.0))
     missing = METERED_LIGHT / max(sum(seen[:3]) / 3, 1e-6)

@@ -1,4 +1,4 @@
-"""Night and rain together, in the order of the light: lamps, ground, air, drops, lens, sensor."""
+"""Night rain: lamps, wet ground, air, drops, lens and sensor, in the order that light takes."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from nightrain.pipelines.engines.weather.night import (
 from nightrain.pipelines.engines.weather.optics.filters import enlarged, reduced, soft
 from nightrain.pipelines.engines.weather.optics.ground_mirror import mirrored
 from nightrain.pipelines.engines.weather.optics.headlights import beam_candela
-from nightrain.pipelines.engines.weather.optics.lens_drops import add_lens_drops
+from nightrain.pipelines.engines.weather.optics.lens import add_lens_drops
 from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 from nightrain.pipelines.engines.weather.optics.particles import layer_opacity
 from nightrain.pipelines.engines.weather.optics.photometry import desaturate
@@ -26,9 +26,9 @@ from nightrain.pipelines.engines.weather.rain import (
 )
 
 NIGHT_EXPOSURE_S = 0.025
-NIGHT_WET_ALBEDO = 0.35  # water sends the headlights on, away from the camera
-SCATTERED_SHARE = 0.45  # of the light that the wet air takes, the part that stays in view
-DROP_SHARE = 0.12  # of a drop's illuminance that it sends to the camera
+NIGHT_WET_ALBEDO = 0.35  # water reflects the headlights away from the camera
+SCATTERED_SHARE = 0.45  # of the light lost in wet air, the part that stays in view
+DROP_SHARE = 0.12  # of a drop's illuminance, the part that reaches the camera
 
 
 def night_rain(
@@ -49,7 +49,7 @@ def night_rain(
 
 
 def _through_wet_air(light: np.ndarray, scene: OpticalScene, beta: float) -> np.ndarray:
-    """Attenuate by distance; what is lost returns as a glow about the lights.
+    """Attenuate by distance; the scattered light returns as a glow around the lamps.
 
     After Narasimhan and Nayar 2003, with one wide blur for their multiple scattering.
     """
@@ -62,7 +62,7 @@ def _through_wet_air(light: np.ndarray, scene: OpticalScene, beta: float) -> np.
 def _add_lit_streaks(
     light: np.ndarray, lit: NightLight, scene: OpticalScene, rate: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Add rain streaks as bright as what lights them: the low beams near, the lamps' glow."""
+    """Add rain streaks, lit by the low beams and by the glow of the lamps."""
     shower = rain_shower(rate, NIGHT_EXPOSURE_S, rng)
     glow = reduced(lit.radiance, 8)
     glow = cv2.GaussianBlur(glow, (0, 0), max(max(scene.shape) / 14 / 8, 0.3))

@@ -1,11 +1,11 @@
-"""Rain: sizes, speeds and extinction from the literature, streaks from geometry."""
+"""Rain: streaks, veil, wet ground and lens drops (docs/papers/weather.md, eq. 7 to 10)."""
 
 import cv2
 import numpy as np
 
 from nightrain.pipelines.engines.weather.optics.filters import smooth_noise, soft
 from nightrain.pipelines.engines.weather.optics.ground_mirror import mirrored
-from nightrain.pipelines.engines.weather.optics.lens_drops import add_lens_drops
+from nightrain.pipelines.engines.weather.optics.lens import add_lens_drops
 from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 from nightrain.pipelines.engines.weather.optics.overcast import grey_sky, under_grey_sky
 from nightrain.pipelines.engines.weather.optics.particles import Shower, layer_opacity
@@ -71,10 +71,10 @@ def add_streaks(
     drop_light: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Lay streaks of a light (H, W, 3) over linear light (H, W, 3), far layers first.
+    """Composite streaks of `drop_light` (H, W, 3) over linear light (H, W, 3), far layers first.
 
-    A drop passes a pixel in a part of the exposure and then shows most of the sky at once:
-    Garg and Nayar 2007.
+    A drop covers a pixel for part of the exposure, and refracts light of most of the sky (Garg and
+    Nayar 2007; docs/papers/weather.md, eq. 10).
     """
     clear_share = np.ones(scene.shape, np.float32)
     for near_m, far_m in reversed(LAYERS_M):

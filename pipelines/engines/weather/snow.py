@@ -1,4 +1,4 @@
-"""Snow: flakes in the air, a white veil, and a cover on what faces the sky."""
+"""Snow: flakes, a white veil, and a cover on upward surfaces (docs/papers/weather.md, eq. 7, 8)."""
 
 import cv2
 import numpy as np
@@ -50,7 +50,7 @@ def snow_shower(snow_mm_per_h: float, rng: np.random.Generator) -> Shower:
 
 
 def snow_cover(scene: OpticalScene, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Share (H, W) in [0, 1] of each pixel that lies under snow: patchy, on what faces up."""
+    """Snow cover (H, W) in [0, 1]: patchy, on surfaces that face up."""
     x_m, z_m = ground_coordinates(scene)
     noise = ground_noise(x_m, z_m, 36.0, rng.uniform(0, 256, 2))
     noise += (
@@ -68,7 +68,7 @@ def snow_cover(scene: OpticalScene, severity: float, rng: np.random.Generator) -
 def _lay_cover(
     light: np.ndarray, cover: np.ndarray, scene: OpticalScene, white: float
 ) -> np.ndarray:
-    """Cover linear light (H, W, 3) with snow that keeps a little of the relief below."""
+    """Composite snow over linear light (H, W, 3), keeping some relief of the covered surface."""
     grey = luminance(light)
     relief = grey / (soft(grey, max(scene.shape) / 24, factor=4) + 1e-3)
     snow = np.clip(relief, 0.3, 2.0) ** np.float32(0.14) * np.float32(white)

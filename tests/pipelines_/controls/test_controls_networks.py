@@ -191,7 +191,7 @@ def test_a_flipped_midas_is_caught() -> None:
     network = RoadNetwork()
     torch.nn.init.constant_(network.weight, -1.0)
     source = MidasDepth(detector=SimpleNamespace(model=network))
-    with pytest.raises(WrongPolarity, match="upside down"):
+    with pytest.raises(WrongPolarity, match="inverted"):
         depth_control(source, SCENE, SIZE)
 
 

@@ -155,7 +155,7 @@ def test_a_network_upside_down_fails_the_run_and_not_every_sample(
         depth = {"source": "network", "network": {"id_or_folder": str(folder)}}
         depth |= {"tile_grid": 2} if source == "tiles" else {}
     path = write_recipe(tmp_path, engine={"control_depth": depth})
-    with pytest.raises(WrongPolarity, match=r"on 5 frames: the road .* upside down"):
+    with pytest.raises(WrongPolarity, match=r"on 5 frames: the road .* inverted"):
         make(stills, path)
     assert not Manifest(stills).tables("variants")
     assert trained.num_calls == (NUM_FRAMES if source == "teacher" else 0)

@@ -1,4 +1,4 @@
-"""Edge-aware and multi-scale smoothing, at reduced resolution where the eye cannot tell."""
+"""Image filters: edge-aware and multi-scale smoothing, noise fields, weighted sums."""
 
 import cv2
 import numpy as np
@@ -21,7 +21,9 @@ def enlarged(field: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return cv2.resize(field, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
-def guided(guide: np.ndarray, field: np.ndarray, radius_px: float, eps: float, factor: int = 4):
+def guided(
+    guide: np.ndarray, field: np.ndarray, radius_px: float, eps: float, factor: int = 4
+) -> np.ndarray:
     """Smooth `field` (H, W) along the edges of `guide` (H, W): the fast guided filter.
 
     He and Sun 2015, Algorithm 2: coefficients at 1 / factor of the resolution.
@@ -44,7 +46,7 @@ def _box(field: np.ndarray, side: int) -> np.ndarray:
 
 
 def soft(field: np.ndarray, sigma_px: float, factor: int) -> np.ndarray:
-    """Gaussian blur of (H, W[, C]) made at 1 / factor of the resolution."""
+    """Gaussian blur of (H, W[, C]), computed at 1 / factor of the resolution."""
     small = cv2.GaussianBlur(reduced(field, factor), (0, 0), max(sigma_px / factor, 0.3))
     return enlarged(small, field.shape)
 
@@ -58,8 +60,9 @@ def smoothstep(field: np.ndarray, low: float, high: float) -> np.ndarray:
 def weighted_sum(
     first: np.ndarray, first_weight: np.ndarray, second: np.ndarray, second_weight: np.ndarray
 ) -> np.ndarray:
-    """first * w1 + second * w2 of pictures (H, W, 3) and weights (H, W); any weights, unlike
-    cv2.blendLinear, which divides by their sum.
+    """Weighted sum first * w1 + second * w2 of images (H, W, 3) and weights (H, W).
+
+    Unlike cv2.blendLinear it does not divide by the sum of the weights.
     """
     total = cv2.multiply(first, cv2.merge([first_weight] * 3))
     weight = cv2.merge([second_weight] * 3)

@@ -1,7 +1,8 @@
-"""The ground plane, heights above it and upward-facing surfaces, from depth and intrinsics.
+"""Ground plane, heights above it and surface normals, from depth and intrinsics.
 
 A plane n . p = h seen along the ray (x, y, 1) has inverse depth (n . ray) / h: linear in the
-pixel, so a plane is fitted to inverse depth, and a surface's normal is its gradient.
+pixel, so a plane is fitted to inverse depth, and a surface's normal is its gradient
+(docs/papers/weather.md, eq. 11).
 """
 
 from dataclasses import dataclass
@@ -20,13 +21,13 @@ FIT_RANGE_M = 40.0
 
 @dataclass(frozen=True, slots=True)
 class GroundPlane:
-    """Where the ground lies: normal_down . p = height_m in camera coordinates."""
+    """Ground plane normal_down . p = height_m, in camera coordinates."""
 
     normal_down: np.ndarray  # (3,) float64, unit
     height_m: float
 
     def inverse_depth(self, rays_x: np.ndarray, rays_y: np.ndarray) -> np.ndarray:
-        """1 / depth (H, W) in 1/m at which each ray meets the plane; not positive: never."""
+        """Inverse depth (H, W) in 1/m of the plane along each ray; <= 0 where they do not meet."""
         a, b, c = (self.normal_down / self.height_m).astype(np.float32)
         return a * rays_x + (b * rays_y + c)
 
@@ -40,7 +41,7 @@ def pixel_rays(shape: tuple[int, ...], intrinsics: np.ndarray) -> tuple[np.ndarr
 
 
 def fit_ground(depth_m: np.ndarray, intrinsics: np.ndarray) -> GroundPlane:
-    """Fit the ground to depth (H, W) in metres, sky = inf; a level plane where none is seen.
+    """Fit the ground to depth (H, W) in metres, sky = inf; a level plane where none is visible.
 
     Iteratively reweighted least squares on inverse depth with Tukey's weights.
     """
@@ -82,7 +83,7 @@ def height_above(plane: GroundPlane, depth_m: np.ndarray, plane_inverse: np.ndar
 
 
 def ground_weight(height_m: np.ndarray, plane_inverse: np.ndarray) -> np.ndarray:
-    """How surely a pixel shows the ground, (H, W) in [0, 1]: near the plane, below the horizon."""
+    """Ground weight (H, W) in [0, 1]: 1 for pixels near the plane and below the horizon."""
     weight = 1 - smoothstep(np.abs(height_m), *TOLERANCE_M)
     weight *= smoothstep(plane_inverse, 1 / 120, 1 / 60)
     return cv2.blur(weight, (3, 3))
@@ -104,7 +105,7 @@ def surface_normals(depth_m: np.ndarray, intrinsics: np.ndarray, factor: int = 2
 
 
 def upward_facing(depth_m: np.ndarray, intrinsics: np.ndarray, plane: GroundPlane) -> np.ndarray:
-    """Cosine (H, W) between a surface's normal and up; of no meaning where there is sky."""
+    """Cosine (H, W) between a surface's normal and up; undefined in the sky."""
     up = -plane.normal_down.astype(np.float32)
     cosine = cv2.transform(surface_normals(depth_m, intrinsics), up[None])
     return enlarged(cosine, depth_m.shape)

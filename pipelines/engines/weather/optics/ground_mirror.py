@@ -1,4 +1,4 @@
-"""What a wet ground would mirror: rays from the ground followed through the depth map."""
+"""Ground mirror: reflections in wet ground, by ray marching through the depth map."""
 
 from dataclasses import dataclass
 

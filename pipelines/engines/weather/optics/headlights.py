@@ -1,4 +1,4 @@
-"""The car's own low beams: two lamps with a cut-off, falling off with distance squared."""
+"""Low beams of the own car: two lamps with a cut-off (docs/papers/weather.md, eq. 14)."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ def beam_candela(across: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class OwnCar:
-    """Our own car in camera coordinates: where it looks and where its two low beams sit."""
+    """Own car in camera coordinates: its axes and the positions of its two low beams."""
 
     forward: np.ndarray  # (3,) float32, unit
     right: np.ndarray  # (3,) float32, unit
@@ -37,7 +37,7 @@ class OwnCar:
 
 
 def own_car(T_ego_camera: np.ndarray | None, down: np.ndarray, camera_height_m: float) -> OwnCar:
-    """The car around a camera whose mounting (4, 4) is known, or that looks straight ahead.
+    """Return the car around a camera with a known mounting (4, 4), or one that looks ahead.
 
     The ego frame has x ahead, y left, z up, its origin on the road below the rear axle.
     """

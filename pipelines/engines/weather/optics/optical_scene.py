@@ -1,4 +1,4 @@
-"""What the optics need to know about a request, worked out once."""
+"""Optical scene: linear light and geometry of a request, computed once for all effects."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from nightrain.pipelines.engines.weather.optics.ground import (
 from nightrain.pipelines.engines.weather.optics.headlights import OwnCar, own_car
 from nightrain.pipelines.engines.weather.optics.photometry import luminance, srgb_to_linear
 
-FAR_M = 1e5  # what stands for the sky's infinite distance in sums and products
+FAR_M = 1e5  # replaces the sky's infinite distance in sums and products
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +31,11 @@ class OpticalScene:
     rays_x: np.ndarray  # (1, W) float32
     rays_y: np.ndarray  # (H, 1) float32
     intrinsics: np.ndarray  # (3, 3) float64, pixels
-    sky: np.ndarray  # (H, W) float32, how much of a pixel is sky
+    sky: np.ndarray  # (H, W) float32, share of the pixel that is sky
     plane: GroundPlane
     plane_inverse: np.ndarray  # (H, W) float32, 1/m
     height_m: np.ndarray  # (H, W) float32, above the ground
-    ground: np.ndarray  # (H, W) float32, how surely a pixel is ground
+    ground: np.ndarray  # (H, W) float32, in [0, 1]: ground weight
     car: OwnCar
 
     @property
@@ -50,7 +50,7 @@ class OpticalScene:
 
 
 def read_scene(request: Request) -> OpticalScene:
-    """Work out linear light, ranges, sky, ground plane and heights of a checked request."""
+    """Compute linear light, ranges, sky, ground plane and heights of a valid request."""
     clear = srgb_to_linear(request.image)
     grey = luminance(clear)
     depth_m = request.depth_m
@@ -78,7 +78,7 @@ def read_scene(request: Request) -> OpticalScene:
 
 
 def _sky_share(depth_m: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Sky of a depth map, its outline drawn along the picture's own edges: leaves, wires."""
+    """Sky share of each pixel, refined along the image's edges: leaves, wires."""
     mask = np.isinf(depth_m).astype(np.float32)
     if not mask.any() or mask.all():
         return mask

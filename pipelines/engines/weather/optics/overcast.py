@@ -1,4 +1,4 @@
-"""The light of a closed sky: softer shadows, less colour, a grey ceiling."""
+"""Overcast light: softer shadows, less colour, a grey sky."""
 
 import cv2
 import numpy as np
@@ -9,10 +9,10 @@ from nightrain.pipelines.engines.weather.optics.photometry import desaturate
 
 
 def shadow_gain(scene: OpticalScene, amount: float) -> np.ndarray:
-    """Factor (H, W) that raises large-scale contrast to the power 1 - amount; 1 in the sky.
+    """Gain (H, W) that raises large-scale contrast to the power 1 - amount; 1 in the sky.
 
-    The base layer of an edge-aware split (Durand and Dorsey 2002, with a guided filter) stands
-    for the light, the rest for the surfaces: hard sun turns into skylight without halos.
+    The base layer of an edge-aware decomposition (Durand and Dorsey 2002, with a guided filter)
+    approximates illumination, the detail layer surfaces: sunlight is softened without halos.
     """
     log_light = cv2.log(scene.luminance + np.float32(0.012))
     base = guided(log_light, log_light, max(scene.shape) / 24, eps=0.12)

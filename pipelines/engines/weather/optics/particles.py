@@ -1,4 +1,7 @@
-"""Falling drops and flakes: drawn where they are in space, layer by layer, nearest last."""
+"""Falling particles: drops and flakes placed in space, drawn layer by layer (eq. 10).
+
+Equations: docs/papers/weather.md.
+"""
 
 from dataclasses import dataclass
 
@@ -16,7 +19,7 @@ FOCUS_M = 12.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shower:
-    """What falls: how many per cubic metre, how large, how fast, how long it is exposed."""
+    """Particles of one shower: concentration, sizes, speeds and exposure."""
 
     per_m3: float
     diameter_m: np.ndarray  # (K,) a sample of the size distribution

@@ -1,4 +1,7 @@
-"""Between sRGB bytes and linear light, by tables; and the noise of a sensor."""
+"""Photometry: sRGB to linear light and back, by tables, and sensor noise.
+
+docs/papers/weather.md, eq. 2 and 3.
+"""
 
 import math
 from statistics import NormalDist
@@ -94,7 +97,7 @@ def add_sensor_noise(
 def add_fine_grain(
     linear: np.ndarray, shot: float, read: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """The same model with one grey deviate per pixel: enough to keep smooth veils from banding."""
+    """Add the same noise with one grey deviate per pixel, to keep smooth veils from banding."""
     sigma = np.maximum(luminance(linear), 0)
     sigma *= np.float32(shot)
     sigma += np.float32(read * read)

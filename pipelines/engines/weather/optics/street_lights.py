@@ -1,11 +1,13 @@
-"""Street lamps beside the road and small lights far away, placed by the seed."""
+"""Street lamps along the road and small distant lights, placed by the seed (eq. 14).
+
+Equations: docs/papers/weather.md.
+"""
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from nightrain.pipelines.engines.weather.optics.filters import dot, enlarged, reduced
+from nightrain.pipelines.engines.weather.optics.filters import dot
 from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, OpticalScene
 
 COLOURS = {  # linear RGB at unit luminance, roughly
@@ -20,18 +22,15 @@ POLE_SIDE_M = (5.5, 9.0)
 POLE_HEIGHT_M = (6.5, 9.5)
 POLES_UP_TO_M = 110.0
 LAMP_RADIUS_M = 0.13
-NEAREST_M = 3.5  # foliage nearer to a lamp than this is not told from the lamp
+NEAREST_M = 3.5  # depth cannot separate foliage from a lamp that is nearer than this
 FAR_LIGHTS_FROM_M = 28.0
 FAR_LIGHTS_PER_PIXEL = 1 / 700  # at most, of a picture 768 pixels wide
 FAR_LIGHT_HEIGHTS_M = (0.5, 8.0)
-HALOS = ((1 / 110, 0.045), (1 / 32, 0.028), (1 / 10, 0.014))  # sigma / width, share of the light
-MAX_LIGHT = 60.0
-CORNER_LOSS = 0.28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lamp:
-    """One street lamp."""
+    """Street lamp: position, intensity and colour."""
 
     position_m: np.ndarray  # (3,) camera coordinates
     candela: float
@@ -39,7 +38,7 @@ class Lamp:
 
 
 def place_lamps(scene: OpticalScene, candela: float, rng: np.random.Generator) -> list[Lamp]:
-    """Street lamps left and right along the viewing direction, of one colour per street."""
+    """Place street lamps left and right along the viewing direction, all of one colour."""
     colour = np.array(COLOURS[("sodium", "warm", "cool")[rng.integers(3)]], np.float32)
     down, height = scene.plane.normal_down, scene.plane.height_m
     spacing, side_m = rng.uniform(*POLE_SPACING_M), rng.uniform(*POLE_SIDE_M, 2)
@@ -135,35 +134,3 @@ def _splat(
     spot = np.exp(-0.5 * squared * np.sqrt(squared)) * np.float32(min(1.0, radius_px / 0.5) ** 2)
     spot *= depth_m[top:bottom, left:right] > z_m
     light[top:bottom, left:right] += spot[..., None] * colour
-
-
-def add_glare(light: np.ndarray, strength: float = 1.0) -> np.ndarray:
-    """Spread part of linear light (H, W, 3) over wide halos (Spencer et al. 1995, as Gaussians).
-
-    A share of all light is moved, not added: the mean stays what it was.
-    """
-    width = max(light.shape[:2])
-    small = np.minimum(reduced(light, 4), np.float32(MAX_LIGHT))
-    halo, kept = np.zeros_like(small), 1.0
-    for sigma, share in HALOS:
-        share = min(0.3, share * strength)
-        kept -= share
-        halo += np.float32(share) * _wide_blur(small, sigma * width / 4)
-    return cv2.addWeighted(light, kept, enlarged(halo, light.shape), 1.0, 0.0)
-
-
-def _wide_blur(field: np.ndarray, sigma_px: float) -> np.ndarray:
-    factor = max(1, int(sigma_px / 3))
-    small = reduced(field, factor)
-    blurred = cv2.GaussianBlur(small, (0, 0), max(sigma_px / factor, 0.3))
-    # Cubic, because linear enlargement shows its facets in a dark sky.
-    return np.maximum(cv2.resize(blurred, field.shape[1::-1], interpolation=cv2.INTER_CUBIC), 0)
-
-
-def dim_corners(light: np.ndarray, scene: OpticalScene) -> np.ndarray:
-    """Natural vignetting of linear light (H, W, 3), in place, towards the image's corners."""
-    height, width = scene.shape
-    rows = (np.arange(height, dtype=np.float32)[:, None] + 0.5) * (2 / height) - 1
-    columns = (np.arange(width, dtype=np.float32)[None] + 0.5) * (2 / width) - 1
-    kept = 1 - np.float32(CORNER_LOSS / 2) * (rows * rows + columns * columns)
-    return cv2.multiply(light, cv2.merge([kept, kept, kept]), dst=light)

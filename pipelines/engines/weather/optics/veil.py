@@ -1,4 +1,4 @@
-"""Veils: light lost and gained along the path through fog, rain or snow."""
+"""Veils: attenuation and airlight in fog, rain or snow (docs/papers/weather.md, eq. 4 to 6)."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from nightrain.pipelines.engines.weather.optics.photometry import (
 CONTRAST_AT_VISIBILITY = 0.05  # CIE / WMO: meteorological optical range
 AIRLIGHT_RANGE = (0.35, 0.62)  # luminance of daylight fog in exposed linear light
 DENSITY_RIPPLE = 0.16
-SUN_BEHIND_FOG = 0.35  # how much of the large-scale contrast goes with the sun
+SUN_BEHIND_FOG = 0.35  # share of the large-scale contrast that is lost with the sun
 
 
 def extinction_per_m(visibility_m: float) -> float:
@@ -61,10 +61,7 @@ def airlight_of(scene: OpticalScene) -> np.ndarray:
 
 
 def refined(t: np.ndarray, scene: OpticalScene) -> np.ndarray:
-    """Transmission (H, W) whose steps follow the picture's edges where the depth map's do not.
-
-    As He et al. 2013 refine theirs for dehazing.
-    """
+    """Refine a transmission (H, W) along the image's edges (as He et al. 2013 for dehazing)."""
     smooth = guided(scene.luminance, t, max(scene.shape) / 128, eps=4e-3, factor=2)
     return np.clip(smooth, 0, 1, out=smooth)
 

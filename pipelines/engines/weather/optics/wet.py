@@ -1,4 +1,4 @@
-"""Wet ground: darker asphalt, a film that mirrors by Fresnel's law, puddles in patches."""
+"""Wet ground: dark asphalt, reflecting film, puddles (docs/papers/weather.md, eq. 12 and 13)."""
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from nightrain.pipelines.engines.weather.optics.filters import (
 from nightrain.pipelines.engines.weather.optics.ground_mirror import Mirror
 from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 
-FACTOR = 2  # puddles and reflectance are worked out at half the resolution
+FACTOR = 2  # puddles and reflectance are computed at half the resolution
 WATER_INDEX = 1.33
 WET_ALBEDO = 0.55  # of the dry one (the mechanism: Lekner and Dorf 1988)
 FILM_SHARE = 0.6  # of the mirror's strength where the film is thin and the stones stand out
@@ -28,7 +28,7 @@ def fresnel_reflectance(cos_incidence: np.ndarray) -> np.ndarray:
 
 
 def ground_coordinates(scene: OpticalScene, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Where every stride-th pixel's ray meets the ground: across and ahead (h, w), in metres."""
+    """Ground points of every stride-th pixel: metres across and ahead, both (h, w)."""
     z = 1 / np.maximum(scene.plane_inverse[::stride, ::stride], np.float32(1 / 200))
     return scene.rays_x[:, ::stride] * z, z
 
@@ -52,7 +52,7 @@ def wet_ground(
     rng: np.random.Generator,
     albedo: float = WET_ALBEDO,
 ) -> np.ndarray:
-    """Wet the ground of linear light (H, W, 3): darken what it scatters, add what it mirrors."""
+    """Wet the ground of linear light (H, W, 3): darken its albedo and add reflections."""
     water = puddles(scene, wetness, rng)
     cos_view = scene.plane.height_m / np.maximum(scene.range_m[::FACTOR, ::FACTOR], 0.1)
     film = fresnel_reflectance(cos_view) * (FILM_SHARE + (1 - FILM_SHARE) * water)
@@ -60,14 +60,15 @@ def wet_ground(
     reflectance *= scene.ground
     kept = 1 - scene.ground * np.float32((1 - albedo) * wetness)
     kept *= 1 - reflectance
-    shown = enlarged(_shown(mirror, water), scene.shape)
-    return weighted_sum(light, kept, shown, reflectance)
+    reflection = enlarged(_reflection(mirror, water), scene.shape)
+    return weighted_sum(light, kept, reflection, reflectance)
 
 
-def _shown(mirror: Mirror, water: np.ndarray) -> np.ndarray:
-    """The mirrored picture (h, w, 3): sharp in standing water and where things touch the ground.
+def _reflection(mirror: Mirror, water: np.ndarray) -> np.ndarray:
+    """Reflection (h, w, 3): sharp in standing water and where objects touch the ground.
 
-    Rough stones spread a mirrored point over an angle: the longer the way, the wider the spot.
+    A rough surface spreads a reflected point over an angle: the longer the path, the wider the
+    spot.
     """
     height, width = mirror.path_m.shape
     calm = cv2.resize(water, (width, height), interpolation=cv2.INTER_AREA)

@@ -1,16 +1,20 @@
-"""Drops on the lens or the windscreen: small upside-down pictures, out of focus."""
+"""Lens: drops on it, glare around strong lights (docs/papers/weather.md, eq. 16), vignetting."""
 
 import cv2
 import numpy as np
 
 from nightrain.pipelines.engines.weather.optics.filters import enlarged, reduced
+from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 
 FACTOR = 2
 MAX_DROPS = 26
+HALOS = ((1 / 110, 0.045), (1 / 32, 0.028), (1 / 10, 0.014))  # sigma / width, share of the light
+MAX_LIGHT = 60.0
+CORNER_LOSS = 0.28
 
 
 def add_lens_drops(light: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Lay refracting drops over linear light (H, W, 3); none at severity 0."""
+    """Composite refracting drops over linear light (H, W, 3); none at severity 0."""
     count = int(rng.poisson(MAX_DROPS * severity**1.5))
     if count == 0:
         return light
@@ -29,7 +33,7 @@ def add_lens_drops(light: np.ndarray, severity: float, rng: np.random.Generator)
 def _drop_maps(
     shape: tuple[int, ...], count: int, scale: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where each pixel looks (2, h, w), how much of it a drop covers and the drop's shade."""
+    """Source position of each pixel (2, h, w), drop coverage and drop shade (h, w)."""
     height, width = shape
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     source, share = np.stack([columns, rows]), np.zeros(shape, np.float32)
@@ -60,3 +64,35 @@ def _drop_distance(dx: np.ndarray, dy: np.ndarray, radius: float, bumps: np.ndar
     outline = 1 + bumps[0] * np.cos(angle) + bumps[1] * np.sin(2 * angle)
     outline += bumps[2] * np.cos(2 * angle) + 0.5 * bumps[3] * np.sin(3 * angle)
     return (np.hypot(dx, dy * np.float32(0.9)) / (radius * outline)).astype(np.float32)
+
+
+def add_glare(light: np.ndarray, strength: float = 1.0) -> np.ndarray:
+    """Spread part of linear light (H, W, 3) over wide halos (Spencer et al. 1995, as Gaussians).
+
+    A share of all light is moved, not added: the mean stays what it was.
+    """
+    width = max(light.shape[:2])
+    small = np.minimum(reduced(light, 4), np.float32(MAX_LIGHT))
+    halo, kept = np.zeros_like(small), 1.0
+    for sigma, share in HALOS:
+        share = min(0.3, share * strength)
+        kept -= share
+        halo += np.float32(share) * _wide_blur(small, sigma * width / 4)
+    return cv2.addWeighted(light, kept, enlarged(halo, light.shape), 1.0, 0.0)
+
+
+def _wide_blur(field: np.ndarray, sigma_px: float) -> np.ndarray:
+    factor = max(1, int(sigma_px / 3))
+    small = reduced(field, factor)
+    blurred = cv2.GaussianBlur(small, (0, 0), max(sigma_px / factor, 0.3))
+    # Cubic, because linear enlargement shows its facets in a dark sky.
+    return np.maximum(cv2.resize(blurred, field.shape[1::-1], interpolation=cv2.INTER_CUBIC), 0)
+
+
+def dim_corners(light: np.ndarray, scene: OpticalScene) -> np.ndarray:
+    """Natural vignetting of linear light (H, W, 3), in place, towards the image's corners."""
+    height, width = scene.shape
+    rows = (np.arange(height, dtype=np.float32)[:, None] + 0.5) * (2 / height) - 1
+    columns = (np.arange(width, dtype=np.float32)[None] + 0.5) * (2 / width) - 1
+    kept = 1 - np.float32(CORNER_LOSS / 2) * (rows * rows + columns * columns)
+    return cv2.multiply(light, cv2.merge([kept, kept, kept]), dst=light)
