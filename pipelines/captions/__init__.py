@@ -1,1 +1,1 @@
-"""One sentence about what a clear frame shows; made once per frame and kept beside it."""
+"""Captions: one sentence about each frame, in a table of its own."""

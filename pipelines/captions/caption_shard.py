@@ -1,6 +1,6 @@
-"""Committed frames to captions, shard by shard: captions/<captioner>/NNNNN.parquet.
+"""Caption shards: captions/<captioner>/NNNNN.parquet, one per shard of frames.
 
-Row by row as frames/NNNNN, but for the frames whose image does not decode: those are in quarantine.
+Rows are in the order of frames/NNNNN; frames with an undecodable image are quarantined.
 """
 
 import time
@@ -35,17 +35,16 @@ COLUMNS = ("frame_id", *ORIGIN, "description", "image", "licence", "attribution"
 
 
 def plan_captions(manifest: Manifest, captioner: Captioner) -> tuple[Shard, ...]:
-    """One shard of captions per committed frames shard that holds a row; raises InvalidRequest."""
+    """Plan one caption shard per committed, non-empty frames shard; raises InvalidRequest."""
     table = captions_table(captioner)
     frames = [entry.shard for entry in manifest.entries(FRAMES) if entry.rows.num_rows]
     return tuple(shard.model_copy(update={"table": table}) for shard in frames)
 
 
 def captions_of(manifest: Manifest, frames: Shard, captioner: Captioner) -> dict[str, str]:
-    """Captions by frame id of a committed frames shard.
+    """Read the captions of a committed frames shard by frame id, without quarantined frames.
 
-    Frames that are in quarantine are missing. Raises InvalidRequest where the shard has no
-    captions yet.
+    Raises InvalidRequest where the shard has no captions yet.
     """
     table = captions_table(captioner)
     entry = manifest.entry(frames.model_copy(update={"table": table}))
@@ -60,14 +59,14 @@ def captions_of(manifest: Manifest, frames: Shard, captioner: Captioner) -> dict
 
 @dataclass(frozen=True)
 class CaptionShard:
-    """Work that makes one shard of captions from a dataset's root and a captioner."""
+    """Captions one shard of frames; picklable work for an executor."""
 
     root: Path
     captioner: Captioner
-    batch_size: int = 32  # frames decoded at a time; a captioner makes its own batches of them
+    batch_size: int = 32  # frames decoded at a time; a captioner has batches of its own
 
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
-        """Make the shard; raises InvalidRequest without weights, CorruptShard, DiskFull."""
+        """Caption the shard; raises InvalidRequest without weights, CorruptShard, DiskFull."""
         manifest = Manifest(self.root)
         frames = frames_behind(manifest, shard, retry=shard.retry)
         about = {
@@ -90,7 +89,7 @@ class CaptionShard:
     def _rows_of(
         self, batch: Sequence[Row], kept: dict[str, Row], about: dict[str, str]
     ) -> Iterator[Row | Rejected]:
-        """Rows of a batch in order; what an interrupted run had finished is not made again."""
+        """Yield the rows of a batch in order; rows of `kept` are not captioned again."""
         results: dict[str, Row | Rejected] = {
             row["frame_id"]: kept[row["frame_id"]] for row in batch if row["frame_id"] in kept
         }
@@ -142,6 +141,6 @@ def _caption_row(row: Row, caption: str, about: dict[str, str], device: str, sec
 
 
 def _builds(with_networks: bool) -> str:
-    """Versions of what the words of a caption depend on."""
+    """Return the versions of the libraries that captions depend on."""
     names = ("nightrain", *(("torch", "transformers", "tokenizers") if with_networks else ()))
     return ", ".join(f"{name} {version(name)}" for name in names)

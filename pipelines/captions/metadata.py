@@ -1,4 +1,4 @@
-"""Captions without weights: what the source's own records say of a frame."""
+"""Metadata captions: from the source's own records, without weights."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from nightrain.pipelines.captions.captioner import one_line
 
 MAX_PHRASES = 8  # a text encoder of Stable Diffusion reads 77 tokens
-PLAIN_NAMES = {  # nuScenes' categories whose own words are no English; the others are cut
+PLAIN_NAMES = {  # nuScenes' categories that need other words; the others are shortened
     "human.pedestrian.police_officer": "police officer",
     "human.pedestrian.construction_worker": "construction worker",
     "movable_object.trafficcone": "traffic cone",
@@ -31,14 +31,14 @@ class MetadataCaptioner:
     runs_on: str = "cpu"
 
     def caption(self, images: Sequence[np.ndarray], about: Sequence[str]) -> list[str]:
-        """ "a street with 3 cars, 1 bus, parked truck, intersection"; the pictures are not read."""
+        """Return e.g. "a street with 3 cars, 1 bus, parked truck"; images are not read."""
         if len(images) != len(about):
             raise ValueError(f"{len(images)} images and {len(about)} texts do not match")
         return [_sentence(text) for text in about]
 
 
 def about_frame(description: str, object_counts: Mapping[str, int] | None = None) -> str:
-    """The text `about` of a frame: counts of objects by category, then the scene's description.
+    """Describe a frame: counts of objects by category, then the scene's description.
 
     Categories are nuScenes' ("vehicle.bus.bendy") or plain words ("bus"); those not above 0 are
     left out.

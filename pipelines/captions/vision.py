@@ -1,4 +1,4 @@
-"""Captions by a vision-language network: BLIP-2 as in the paper, and a smaller one.
+"""Captions by a vision-language network: BLIP-2, as in SSD, or a smaller one.
 
 BLIP-2: Li, Li, Savarese and Hoi 2023, arXiv:2301.12597. Florence-2: Xiao et al. 2023,
 arXiv:2311.06242. BLIP: Li, Li, Xiong and Hoi 2022, arXiv:2201.12086.
@@ -19,18 +19,18 @@ from nightrain.pipelines.captions.captioner import one_line
 BLIP2 = Weights("Salesforce/blip2-opt-2.7b", "59a1ef6c1e5117b3f65523d1c6066825bcf315e3")
 # 0.23 B parameters, safetensors, MIT. BLIP's own small model is kept as a pickle only.
 FLORENCE2 = Weights("florence-community/Florence-2-base")
-TASKS = {"florence2": "<CAPTION>"}  # what a family wants to be told besides the picture
+TASKS = {"florence2": "<CAPTION>"}  # text input of a family, besides the image
 FAMILIES = {"blip2": ("blip-2",), "small": ("florence2", "blip")}
 
 
 @dataclass(frozen=True)
 class _NetworkCaptioner:
-    """What both captioners share; a value that can be sent to another process."""
+    """Base class of the network captioners; picklable."""
 
     model: Weights
     num_beams: int = 3
     max_new_tokens: int = 30
-    batch_size: int = 8  # every batch is filled up to it: the words do not depend on neighbours
+    batch_size: int = 8  # batches are padded to it: captions do not depend on other images
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     device: str = "auto"  # "auto": the first GPU, else the processor
     offline: bool | None = None  # None: what HF_HUB_OFFLINE says
@@ -39,7 +39,7 @@ class _NetworkCaptioner:
 
     @property
     def version(self) -> str:
-        """Version of this code, and the settings that decide the words."""
+        """Version of this code, with the settings that decide the words."""
         settings = f"beams{self.num_beams}-tokens{self.max_new_tokens}"
         return f"1-{settings}-batch{self.batch_size}-{self.dtype}"
 
@@ -50,7 +50,7 @@ class _NetworkCaptioner:
 
     @property
     def runs_on(self) -> str:
-        """The device that was asked for, or the first GPU where there is one."""
+        """The chosen device; "auto" is the first GPU, else the CPU."""
         import torch
 
         if self.device != "auto":
@@ -58,7 +58,7 @@ class _NetworkCaptioner:
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     def caption(self, images: Sequence[np.ndarray], about: Sequence[str]) -> list[str]:
-        """One caption per picture (H, W, 3) uint8 sRGB, by beam search; `about` is not read.
+        """Return one caption per image (H, W, 3) uint8 sRGB, by beam search; `about` is unused.
 
         Raises InvalidRequest where the weights are missing or of another family.
         """
@@ -75,7 +75,7 @@ class _NetworkCaptioner:
 
 @dataclass(frozen=True)
 class Blip2Captioner(_NetworkCaptioner):
-    """BLIP-2, as the paper: beam search over 3 beams, at most 30 tokens, no sampling."""
+    """BLIP-2, as in SSD: beam search over 3 beams, at most 30 tokens, no sampling."""
 
     model: Weights = BLIP2
 
@@ -93,7 +93,7 @@ class SmallCaptioner(_NetworkCaptioner):
 
 @dataclass(frozen=True)
 class _CaptionNetwork:
-    """A loaded network with its own preprocessing."""
+    """Loaded network with its preprocessing."""
 
     settings: _NetworkCaptioner
     model: Any
@@ -101,14 +101,14 @@ class _CaptionNetwork:
     task: str | None
 
     def caption(self, images: Sequence[np.ndarray]) -> list[str]:
-        """Captions of one batch of pictures (H, W, 3) uint8."""
+        """Caption one batch of images (H, W, 3) uint8."""
         import torch
         from PIL import Image
 
-        asked = {"images": [Image.fromarray(image) for image in images], "return_tensors": "pt"}
+        options = {"images": [Image.fromarray(image) for image in images], "return_tensors": "pt"}
         if self.task is not None:
-            asked["text"] = [self.task] * len(images)
-        inputs = self.processor(**asked).to(self.model.device, self.model.dtype)
+            options["text"] = [self.task] * len(images)
+        inputs = self.processor(**options).to(self.model.device, self.model.dtype)
         with torch.inference_mode():
             tokens = self.model.generate(  # (B, at most max_new_tokens and the prompt)
                 **inputs,
@@ -131,7 +131,7 @@ def _load(settings: _NetworkCaptioner) -> _CaptionNetwork:
     if family not in FAMILIES[settings.name]:
         raise InvalidRequest(
             f"{found.name} is of the family {family!r}; captioner {settings.name!r} runs "
-            f"{' or '.join(FAMILIES[settings.name])}. Name other weights or another captioner."
+            f"{' or '.join(FAMILIES[settings.name])}. Use other weights or another captioner."
         )
     model: Any = AutoModelForImageTextToText.from_pretrained(
         found.folder,

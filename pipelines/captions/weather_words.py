@@ -1,8 +1,8 @@
-"""Words of weather and time of day taken out of a caption, with what leans on them.
+"""Weather words: remove words of weather and time of day from captions.
 
-A caption of a clear frame says "on a sunny day"; left in the prompt of a night it would fight the
-condition. Only words are looked at, no parser: a weather word goes, and with it the preposition,
-article, adverb or verb that would be left alone.
+"On a sunny day" in the caption of a clear frame would contradict the prompt of a night. The rules
+work on words, without a parser: with a weather word they remove the preposition, article, adverb or
+verb that depends on it.
 """
 
 import re
@@ -74,10 +74,10 @@ class _Token:
 
 
 def strip_weather(caption: str) -> str:
-    """The caption without words of weather and time of day; applying it again changes nothing.
+    """Remove words of weather and time of day from a caption; idempotent.
 
     A word counts only as a whole: "train", "brainy" and "nightclub" stay. A caption without such
-    words comes back as it is, but for white space.
+    words only has its white space normalised.
     """
     text = " ".join(caption.split())
     for _ in range(MAX_PASSES):  # words that come together by a removal may form a new phrase
@@ -89,17 +89,23 @@ def strip_weather(caption: str) -> str:
 
 
 def is_weather(word: str) -> bool:
-    """Whether a word, or a part of it between hyphens, names weather or a time of the day."""
+    """Whether a word, or a hyphenated part of it, names weather or a time of day."""
     word = word.casefold().replace("’", "'")
     return word in WEATHER or any(part in WEATHER for part in re.split(r"['-]", word))
 
 
 def _strip_once(text: str) -> str:
     tokens = [_Token(gap, word) for gap, word in TOKEN.findall(text)]
-    words = ["", "", *(token.word for token in tokens), "", ""]  # no index below falls off
+    words = [
+        "",
+        "",
+        *(token.word for token in tokens),
+        "",
+        "",
+    ]  # padding: indices below stay in range
     start = 0
     while (run := _next_run(words, start)) is not None:
-        first, last = _with_what_leans(words, *run)
+        first, last = _with_dependents(words, *run)
         for index in range(first, last + 1):
             tokens[index - 2].removed = True
         start = last + 1
@@ -109,7 +115,7 @@ def _strip_once(text: str) -> str:
 
 
 def _next_run(words: list[str], start: int) -> tuple[int, int] | None:
-    """First and last index of the next words that name weather or a time of the day."""
+    """Find the next weather phrase: its first and last index, or None."""
     for first in range(max(2, start), len(words) - 2):
         last = _run_end(words, first)
         if last is not None:
@@ -144,8 +150,8 @@ def _run_end(words: list[str], first: int) -> int | None:
     return at
 
 
-def _with_what_leans(words: list[str], first: int, last: int) -> tuple[int, int]:
-    """A run with the words around it that would be left alone."""
+def _with_dependents(words: list[str], first: int, last: int) -> tuple[int, int]:
+    """Extend a weather phrase by the words around it that depend on it."""
     after, before = words[last + 1], words[first - 1]
     adjective = words[last] in ADJECTIVES or "-" in words[last]
     if _is_content(after) and not (before == "at" and not adjective):
@@ -163,7 +169,7 @@ def _with_what_leans(words: list[str], first: int, last: int) -> tuple[int, int]
 
 
 def _attribute(words: list[str], first: int, last: int) -> tuple[int, int]:
-    """What stands before a noun that stays: other adjectives than weather stay, too."""
+    """Attributes before a noun that stays: adjectives other than weather stay, too."""
     while first < last and words[first] in MODIFIERS and not is_weather(words[first]):
         first += 1
     while words[first - 1] in ADVERBS:
@@ -209,7 +215,7 @@ def _is_content(word: str) -> bool:
 
 
 def _joined(tokens: list[_Token]) -> str:
-    """The tokens that stay, as clean text: no double commas, no words left alone at the ends."""
+    """Join the remaining tokens, without double commas and dangling words at the ends."""
     kept: list[_Token] = []
     for index, token in enumerate(tokens):
         if token.removed:
@@ -230,7 +236,7 @@ def _joined(tokens: list[_Token]) -> str:
 
 
 def _agree_articles(tokens: list[_Token]) -> None:
-    """Make "an" of "a" before a vowel, and the other way round."""
+    """Correct "a" and "an" before the words that now follow them."""
     for article, noun in pairwise(tokens):
         if article.word in ("a", "an") and noun.text[0].isalpha():
             vowel = noun.word[0] in "aeiou" or noun.word.startswith(("hour", "honest"))

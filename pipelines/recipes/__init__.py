@@ -1,1 +1,1 @@
-"""Recipes: everything that decides the bytes of a variant."""
+"""Recipes: the settings that decide the bytes of a variant."""

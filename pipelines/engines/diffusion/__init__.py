@@ -1,4 +1,4 @@
-"""Stable Diffusion with ControlNet and IP-Adapter.
+"""Diffusion engine: Stable Diffusion with ControlNet and IP-Adapter (docs/papers/ssd.md, eq. 1).
 
-`settings` and `families` are light to import; `engine` brings torch, transformers and diffusers.
+`models.settings` and `models.families` are light to import; `engine` imports torch and diffusers.
 """

@@ -1,4 +1,4 @@
-"""Batches that fit: the size is found before a run, and a batch that no longer fits is halved."""
+"""Batches that fit into memory: probe the size before a run, halve a batch that does not fit."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 
 def largest_that_fits(run: Callable[[int], object], limit: int) -> int:
-    """Halve a batch size from `limit` down until `run(size)` has memory enough.
+    """Halve a batch size from `limit` down until `run(size)` fits into memory.
 
     Raises torch.OutOfMemoryError where not even one fits.
     """
@@ -25,8 +25,8 @@ def run_padded(
 ) -> list[tuple[R, int]]:
     """Run items in batches of exactly `size`, the last one repeated to fill up; (result, size).
 
-    Where memory is out, that batch alone is run again at half the size; its results carry the size
-    they were made with. Raises torch.OutOfMemoryError where not even one fits.
+    A batch that runs out of memory is run again at half the size; its results carry that size.
+    Raises torch.OutOfMemoryError where not even one fits.
     """
     results: list[tuple[R, int]] = []
     for begin in range(0, len(items), size):

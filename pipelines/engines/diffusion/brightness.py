@@ -1,8 +1,7 @@
-"""The paper's extra step for night: the picture's mean is brought to that of real night images.
+"""Brightness of night variants: a gamma that gives the mean of real night images.
 
-The paper (SSD, arXiv 2403.05056) gives no formula. Ours is a gamma on the sRGB values in [0, 1],
-v -> v ** gamma: black stays black, white stays white, and the order of tones is kept. Targets
-from md4all's statistics: nuScenes night 0.1652, RobotCar night 0.2471.
+SSD, eq. 2 (docs/papers/ssd.md): v -> v ** gamma on sRGB values in [0, 1] keeps black, white and the
+order of tones. Targets from md4all's statistics: nuScenes night 0.1652, RobotCar night 0.2471.
 """
 
 import numpy as np
@@ -19,8 +18,8 @@ def mean_level(image: np.ndarray) -> float:
 def to_mean_level(image: np.ndarray, target: float) -> tuple[np.ndarray, float]:
     """Apply the gamma that brings the mean of (H, W, 3) uint8 to `target` in (0, 1).
 
-    Returns the image and the gamma. Found by bisection on the rounded result itself, whose mean
-    never grows with gamma; where no gamma reaches the target, the nearest allowed one is taken.
+    Returns the image and the gamma, found by bisection on the rounded result, whose mean does not
+    grow with gamma. Where no gamma reaches the target, the nearest allowed one is used.
     """
     counts = np.bincount(image.ravel(), minlength=256)
     lowest, highest = LOWEST, HIGHEST

@@ -1,4 +1,4 @@
-"""The controls at one step: several ControlNets whose outputs add up, or one union network."""
+"""Control residuals of one step: outputs of several ControlNets summed, or of one union network."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from nightrain.pipelines.engines.diffusion.network_inputs import Networks, Rows
 
 Residuals = tuple[list[torch.Tensor] | None, torch.Tensor | None]
 
-# Places of the kinds in ControlNet-Union's task embedding (xinsir/controlnet-union-sdxl-1.0).
+# Index of each kind in ControlNet-Union's task embedding (xinsir/controlnet-union-sdxl-1.0).
 UNION_MODES: dict[ControlKind, int] = {
     "pose": 0,
     "depth": 1,
@@ -28,7 +28,7 @@ def control_residuals(
     timestep: torch.Tensor,
     scales: Sequence[float],
 ) -> Residuals:
-    """What the controls add to the UNet at one step; (None, None) where every scale is 0.
+    """Residuals that the controls add to the UNet at one step; (None, None) if all scales are 0.
 
     `seen` are the latents (R, 4, h, w), `scales` one number per control.
     """

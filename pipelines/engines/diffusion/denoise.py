@@ -1,9 +1,9 @@
-"""The loop from noise to latents: one batch of fixed shape, and nothing in it waits for the host.
+"""Denoising loop: one batch of fixed shape from noise to latents, without waiting for the host.
 
-It computes what the ControlNet pipelines of diffusers compute. What is different: the scheduler is
-a table (steps.py), the control images are embedded already, a control outside its window is not
-run at all, and after `guidance_until` the batch has no negative half. Windows and cut-off are
-shares of the whole schedule, also where image2image begins in the middle of it.
+It computes the same as the ControlNet pipelines of diffusers, with these differences: the scheduler
+is a table (steps.py), control images are embedded beforehand, a control outside its window is not
+run, and after `guidance_until` the batch has no negative half. Windows and cut-off are shares of
+the whole schedule, also where image2image starts in the middle of it.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def denoise(
             without, with_prompt = output.float().chunk(2)
             output = without + settings.guidance * (with_prompt - without)
         output = output.float().flatten(1)  # (B, 4 h w)
-        # A row that begins later is carried along, and what the networks say of it is not used.
+        # A row that begins later is part of the batch, but its output is not used yet.
         terms[:, 1 + k] = output if together else torch.where(begun[k], output, 0.0)
         if together:
             latents = (weights[k] @ terms)[:, 0].float().unflatten(1, shape)
@@ -57,7 +57,7 @@ def denoise(
 
 
 def _terms(samples: Sequence[Sample]) -> torch.Tensor:
-    """Room for everything the latents are a weighted sum of; float64: the order does not matter."""
+    """Allocate the terms of the latents' weighted sum, in float64: their order does not matter."""
     steps, start = samples[0].steps, samples[0].start
     terms = start.new_zeros(len(samples), 1 + 2 * len(steps), start.numel(), dtype=torch.float64)
     for row, sample in zip(terms, samples, strict=True):
@@ -80,7 +80,7 @@ def _predict(
     timestep: torch.Tensor,
     control_scales: Sequence[float],
 ) -> torch.Tensor:
-    """The UNet's output (R, 4, h, w) for latents (B, 4, h, w), R = B or 2 B."""
+    """Run the UNet: output (R, 4, h, w) for latents (B, 4, h, w), R = B or 2 B."""
     seen = torch.cat([latents] * rows.per_sample).contiguous(memory_format=networks.memory_format)
     down, middle = control_residuals(networks, rows, seen, timestep, control_scales)
     style = {} if rows.style is None else {"image_embeds": [rows.style]}

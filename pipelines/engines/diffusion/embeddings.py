@@ -1,7 +1,7 @@
-"""What the networks are conditioned on, each thing computed once and kept.
+"""Embeddings of prompts, style images and control images, computed once and cached.
 
-A prompt is encoded once per distinct text, a style image once per style, a control image once per
-sample: none of them changes over the steps.
+A prompt is encoded once per text, a style image once per style, a control image once per sample:
+none of them changes over the steps.
 """
 
 from collections import OrderedDict
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A prompt as the networks see it."""
+    """Embedding of a prompt."""
 
     tokens: torch.Tensor  # (T, C)
     pooled: torch.Tensor | None  # (P,), SDXL
@@ -31,21 +31,21 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """A style image as the IP-Adapter sees it, and the empty image that guidance needs."""
+    """Embeddings of a style image and of the empty image, which guidance needs."""
 
     positive: torch.Tensor  # (1, D)
     negative: torch.Tensor  # (1, D)
 
 
 class Latest(Generic[T]):
-    """The latest `size` results of a computation, by key."""
+    """Cache of the latest `size` results of a computation, by key."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._kept: OrderedDict[Hashable, T] = OrderedDict()
 
     def get(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """The result of a key, computed where it is not at hand."""
+        """Return the result of a key, from the cache if possible."""
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
@@ -56,7 +56,7 @@ class Latest(Generic[T]):
 
 
 class Conditioner:
-    """Embeddings of prompts, style images and control images, on the models' device."""
+    """Embeds prompts, style images and control images on the models' device."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
@@ -64,7 +64,7 @@ class Conditioner:
         self._styles: Latest[Style] = Latest(KEPT)
 
     def text(self, prompt: str) -> Text:
-        """Embed a prompt; beyond 77 tokens CLIP sees nothing."""
+        """Embed a prompt; CLIP reads at most 77 tokens."""
         return self._texts.get((prompt, self._models.dtype), lambda: self._encode_text(prompt))
 
     def negative(self, prompt: str) -> Text:
@@ -76,14 +76,14 @@ class Conditioner:
         return Text(torch.zeros_like(text.tokens), pooled)
 
     def style(self, style_id: str, read: Callable[[], np.ndarray]) -> Style:
-        """Embed the style image of a name; `read` gives it as (H, W, 3) uint8 where it is new."""
+        """Embed the style image of a name; `read` loads it as (H, W, 3) uint8."""
         return self._styles.get((style_id, self._models.dtype), lambda: self._encode_style(read()))
 
     def control(self, number: int, image: np.ndarray) -> torch.Tensor:
         """Embed control image `number` (H, W, 3) uint8 to (C, H/8, W/8)."""
         embedders = self._models.condition_embedders
         embedder = embedders[min(number, len(embedders) - 1)]  # a union has one for all
-        # Alone, so that its bytes do not depend on the images beside it.
+        # Alone, so that its bytes do not depend on other images of the batch.
         return embedder(self.pixels(image)[None])[0]
 
     def pixels(self, image: np.ndarray) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""`DiffusionEngine`: requests in, variants out."""
+"""Diffusion engine: batches of requests through embedding, denoising and decoding."""
 
 import threading
 from collections.abc import Sequence
@@ -22,38 +22,38 @@ from nightrain.pipelines.engines.diffusion.samples import SampleMaker, check_req
 from nightrain.pipelines.engines.diffusion.speed import make_decoder, make_networks
 from nightrain.pipelines.engines.diffusion.transfer import beside_other_work
 
-Row = tuple[Decoded, int]  # a decoded batch, and which picture of it
+Row = tuple[Decoded, int]  # a decoded batch, and the index of an image in it
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """A request with what the networks are conditioned on."""
+    """Request with its embedded sample."""
 
     request: Request
     sample: Sample
 
     @property
     def group(self) -> tuple[int, ...]:
-        """What is alike in requests that run together."""
+        """Key of requests that can share a batch."""
         return (*self.request.image.shape, self.sample.steps.first)
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A request whose picture the device is making; holds its inputs until it is made."""
+    """Request that the device is working on; keeps its inputs alive until the end."""
 
     embedded: Embedded
     row: Row
-    size: int  # of the batch that it is made in
-    asked_size: int
+    size: int  # of its batch
+    wanted_size: int
 
 
 class DiffusionEngine:
     """Stable Diffusion with ControlNet and IP-Adapter on batches of fixed shape.
 
     The bytes of a variant depend on its request, the settings, the batch size, the device and the
-    library builds; not on the requests beside it. Settings that the family cannot serve are
-    refused here; the models are loaded with the first request.
+    library builds; not on other requests of the batch. The constructor raises InvalidRequest for
+    settings that the family does not support; the models are loaded with the first request.
     """
 
     overlaps: bool = True
@@ -75,17 +75,17 @@ class DiffusionEngine:
 
     @cached_property
     def models(self) -> Models:
-        """The loaded models; raises InvalidRequest for what is missing or does not fit."""
+        """Models of the settings; raises InvalidRequest for missing or incompatible ones."""
         return load_models(self.settings, self._device, offline=self._offline)
 
     def device_id(self) -> str:
-        """The GPU's UUID; empty on a CPU, which every process may use."""
+        """Return the GPU's UUID; "" on a CPU, which processes share."""
         if self._device.type != "cuda":
             return ""
         return f"cuda {torch.cuda.get_device_properties(self._device).uuid}"
 
     def device_name(self) -> str:
-        """The GPU's name, or "cpu"."""
+        """Return the GPU's name, or "cpu"."""
         return torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
 
     def generate(self, requests: Sequence[Request]) -> list[Variant]:
@@ -97,27 +97,21 @@ class DiffusionEngine:
         return [outcome for outcome in made if isinstance(outcome, Variant)]
 
     def outcomes(self, requests: Sequence[Request]) -> list[Variant | DamagedInput]:
-        """One variant or failure per request, in order: a bad picture costs only itself.
-
-        Raises as `embed` and `begin` do.
-        """
+        """Return one variant or failure per request, in order; raises as `embed` and `begin`."""
         embedded = self.embed(requests)
         return self.finish(self.begin(embedded, self.batch_size))
 
     def probe(self, request: Request, limit: int) -> int:
-        """Largest batch size up to `limit` that fits into memory for requests such as this one.
-
-        On a CPU, whose memory is not ours to fill, that is `limit`.
-        """
+        """Return the largest batch size up to `limit` that fits for such requests; CPU: `limit`."""
         if self._device.type != "cuda":
             return limit
         sample = self.embed([request])[0].sample
         return largest_that_fits(lambda size: self._launch([sample] * size).pictures(), limit)
 
     def embed(self, requests: Sequence[Request]) -> list[Embedded]:
-        """Make requests ready for `begin`, beside whatever the device is doing.
+        """Validate and embed requests, in parallel with other work of the device.
 
-        Raises ValueError or InvalidRequest for a request that makes no sense.
+        Raises ValueError or InvalidRequest for an invalid request.
         """
         with self._models_in_use:
             _ = self._networks  # they change the models' memory format: not while others embed
@@ -127,11 +121,11 @@ class DiffusionEngine:
                 return [Embedded(request, self._maker.make(request)) for request in requests]
 
     def begin(self, embedded: Sequence[Embedded], batch_size: int) -> list[Begun]:
-        """Start the work on requests, in padded batches; does not wait for a GPU.
+        """Start the work on requests in padded batches, without waiting for a GPU.
 
-        Raises torch.OutOfMemoryError where not even one picture fits.
+        Raises torch.OutOfMemoryError where not even one image fits.
         """
-        # Pictures of one size run together, and those with as many steps side by side.
+        # Batches hold images of one size, sorted by their number of steps.
         order = sorted(range(len(embedded)), key=lambda i: embedded[i].group)
         begun: dict[int, Begun] = {}
         while order:
@@ -146,11 +140,11 @@ class DiffusionEngine:
         return [begun[i] for i in range(len(embedded))]
 
     def finish(self, begun: Sequence[Begun]) -> list[Variant | DamagedInput]:
-        """Wait for the pictures and judge them; raises torch.OutOfMemoryError for a second try."""
+        """Wait for the images and check them; raises torch.OutOfMemoryError for a second try."""
         return [self._outcome(one) for one in begun]
 
     def rest(self) -> None:
-        """Give the memory that holds no weights back to the device."""
+        """Release the device memory that holds no weights."""
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -177,7 +171,7 @@ class DiffusionEngine:
             if picture.problem:
                 return DamagedInput(
                     Reason.BAD_OUTPUT,
-                    f"{problem}; made again in float32: {picture.problem}",
+                    f"{problem}; again in float32: {picture.problem}",
                 )
         image, provenance = picture.image, self._provenance(begun, problem)
         if self.settings.safety_checker:
@@ -189,7 +183,7 @@ class DiffusionEngine:
         return Variant(image=image, provenance=provenance)
 
     def _again(self, request: Request) -> DecodedImage:
-        """Make one picture alone, in float32 and not compiled: no neighbour can matter."""
+        """Generate one image alone, in float32 and not compiled, so that nothing else matters."""
         with self._models_in_use, self.models.in_float32():
             networks = make_networks(self.models, self.settings, plain=True)
             latents = denoise(networks, [self._maker.make(request)], self.settings)
@@ -205,7 +199,7 @@ class DiffusionEngine:
             "device": self.device_name(),
             "dtype": self.settings.dtype,
             "batch_size": str(begun.size),
-            "split": "out of memory" if begun.size != begun.asked_size else "",
+            "split": "out of memory" if begun.size != begun.wanted_size else "",
             "made_again": problem,
             "strength": "" if strength is None else f"{strength:.4f}",
             "style": begun.embedded.sample.style_id,

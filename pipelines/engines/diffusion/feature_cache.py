@@ -1,12 +1,11 @@
 """Feature caching: at some steps only the outermost level of the UNet is run.
 
 The features of a UNet's inner levels change slowly over the steps; DeepCache (Ma, Fang and Wang,
-arXiv 2312.00858) therefore keeps what they hand to the outermost level. Here that is done by the
-hooks of diffusers' TaylorSeer cache, at order 0 and on layers named for a UNet: of diffusers'
-caches it is the only one whose layers can be named (the others look for the blocks of a transformer
-or for attention alone). The layers that are left out give zeros, which nothing reads; what the last
-inner layer gave before takes its place. A ControlNet's inner levels feed the UNet's inner levels
-alone, so they are left out at the same steps, which changes nothing.
+arXiv 2312.00858) therefore reuses their output. This uses the hooks of diffusers' TaylorSeer cache
+at order 0, on layers named for a UNet: no other cache of diffusers accepts layer names. Skipped
+layers return zeros, which nothing reads; the last inner layer returns its cached output. A
+ControlNet's inner levels feed only the UNet's inner levels, so they are skipped at the same steps,
+which changes nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +23,7 @@ _LAYERS = r"(resnets\.\d+|attentions\.\d+\.(proj_in|proj_out|transformer_blocks\
 
 
 class HookedNetwork:
-    """A UNet or ControlNet some of whose layers are hooked; called as the network itself."""
+    """UNet or ControlNet with hooks on some layers; called like the network itself."""
 
     def __init__(self, network: Any, config: TaylorSeerCacheConfig) -> None:
         self._network = network
@@ -39,19 +38,19 @@ class HookedNetwork:
             return self._network(*args, **kwargs)
 
     def forget(self) -> None:
-        """Begin anew: the next call is the first step of other pictures."""
+        """Reset the cache: the next call is the first step of another batch."""
         HookRegistry.check_if_exists_or_initialize(self._network).reset_stateful_hooks()
 
 
 def forget_features(networks: Iterable[Any]) -> None:
-    """Begin anew in each network that is hooked."""
+    """Reset the cache of each hooked network."""
     for network in networks:
         if isinstance(network, HookedNetwork):
             network.forget()
 
 
 def hooked_unet(unet: Any, settings: DiffusionSettings, cache: FeatureCache) -> HookedNetwork:
-    """The UNet, its inner levels left out as `cache` says."""
+    """Hook the UNet so that its inner levels are skipped at the steps of `cache`."""
     last = len(unet.up_blocks) - 2  # of the inner levels; its upsampler feeds the outermost one
     inner = rf"(down_blocks\.[1-9]|mid_block|up_blocks\.[0-{last}])\."
     skipped = [inner + _LAYERS, r"down_blocks\.\d\.downsamplers\.0"]
@@ -63,9 +62,9 @@ def hooked_unet(unet: Any, settings: DiffusionSettings, cache: FeatureCache) -> 
 def hooked_controlnets(
     nets: Sequence[Any], settings: DiffusionSettings, cache: FeatureCache
 ) -> tuple[Any, ...]:
-    """The ControlNets, each left out with the UNet's inner levels where it runs from step 0 on.
+    """Hook each ControlNet that runs from step 0, to be skipped with the UNet's inner levels.
 
-    One that begins later is run whole: it would count its steps from there.
+    One that starts later always runs: its hook would count steps from there.
     """
     skipped = [r"(down_blocks\.[1-9]|mid_block)\." + _LAYERS, r"down_blocks\.\d\.downsamplers\.0"]
     config = _config(settings, cache, skipped, kept=["none"])
@@ -79,7 +78,7 @@ def hooked_controlnets(
 
 
 def remove_hooks(network: Any) -> None:
-    """Take the hooks of other settings off a network."""
+    """Remove the hooks of other settings from a network."""
     if any(hasattr(module, "_diffusers_hook") for module in network.modules()):
         HookRegistry.check_if_exists_or_initialize(network).remove_hook(_HOOK, recurse=True)
 

@@ -1,4 +1,4 @@
-"""Samples side by side, as the networks take them."""
+"""Network inputs: samples, and the rows of a batch that the networks take."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ from nightrain.pipelines.engines.diffusion.transfer import to_device
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Networks:
-    """What is called at each step: plain modules, or compiled ones."""
+    """Networks of the denoising loop: plain modules, or compiled ones."""
 
     unet: Callable[..., Any]  # a HookedNetwork where features are kept
     controlnets: tuple[Callable[..., Any], ...]
     union_modes: tuple[int, ...] | None  # of each control; None: one network per control
     num_union_modes: int
-    size_ids: bool  # SDXL is told the picture's size
+    size_ids: bool  # SDXL takes the image's size as an input
     vae_factor: int  # pixels per latent
     dtype: torch.dtype
     memory_format: torch.memory_format
@@ -27,7 +27,7 @@ class Networks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One picture to make, ready to be denoised."""
+    """Inputs of one image, ready to be denoised."""
 
     steps: Steps
     text: Text
@@ -41,7 +41,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A batch of B samples as R = B rows, or as R = 2 B with the negative half first."""
+    """Batch of B samples as R = B rows, or as R = 2 B with the negative half first."""
 
     tokens: torch.Tensor  # (R, T, C)
     added: dict[str, torch.Tensor]  # SDXL: pooled text and sizes
@@ -72,7 +72,7 @@ def make_rows(networks: Networks, samples: Sequence[Sample], *, guided: bool) ->
 
 
 def _added(networks: Networks, texts: Sequence[Text], shape: torch.Size) -> dict[str, torch.Tensor]:
-    """SDXL's further inputs: pooled text (R, P), and original size, crop and target size (R, 6)."""
+    """Further inputs of SDXL: pooled text (R, P); original size, crop and target size (R, 6)."""
     size = [networks.vae_factor * side for side in shape[-2:]]
     pooled = torch.stack([t.pooled for t in texts if t.pooled is not None])
     ids = to_device(torch.tensor([*size, 0, 0, *size], dtype=networks.dtype), pooled.device)

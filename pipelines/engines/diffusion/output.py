@@ -1,4 +1,4 @@
-"""From latents to pictures, and what a picture must not be."""
+"""Decoding: latents to images, and checks for black, flat or saturated ones."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SATURATED_SHARE = 0.9  # of the values that are 0 or 255
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """One decoded sample."""
+    """Decoded image of one sample."""
 
     image: np.ndarray  # (H, W, 3) uint8
     finite_latents: bool
@@ -24,7 +24,7 @@ class DecodedImage:
 
     @property
     def problem(self) -> str:
-        """What is wrong with it, in words; empty where nothing is."""
+        """Description of a defect; "" without one."""
         if not self.finite_latents:
             return "the latents are not finite"
         if not self.finite_pixels:
@@ -34,13 +34,13 @@ class DecodedImage:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A decoded batch on its way to the host."""
+    """Decoded batch, being copied to the host."""
 
     images: HostCopy  # (B, H, W, 3) uint8
     finite: HostCopy  # (B, 2) bool: latents, pixels
 
     def pictures(self) -> list[DecodedImage]:
-        """Wait for the pictures."""
+        """Wait for the images."""
         return [
             DecodedImage(image, bool(f[0]), bool(f[1]))
             for image, f in zip(self.images.wait().numpy(), self.finite.wait().numpy(), strict=True)
@@ -65,7 +65,7 @@ def decode(
 
 
 def image_problem(image: np.ndarray) -> str:
-    """Say whether an image (H, W, 3) uint8 is black, flat or saturated; empty where it is not."""
+    """Describe an image (H, W, 3) uint8 that is black, flat or saturated; "" if it is none."""
     counts = np.bincount(image.ravel(), minlength=256)
     if counts[:BLACK_LEVEL].sum() > 0.99 * image.size:
         return f"the image is black: 99 % of its values are below {BLACK_LEVEL} of 255"
@@ -78,10 +78,10 @@ def image_problem(image: np.ndarray) -> str:
 
 
 def unsafe_flags(pipe: Any, images: Sequence[np.ndarray]) -> list[bool]:
-    """What the base model's safety checker says of images (H, W, 3) uint8; none is changed."""
+    """Flags of the base model's safety checker for images (H, W, 3) uint8; none is changed."""
     checker = pipe.safety_checker
     seen = pipe.feature_extractor(list(images), return_tensors="pt").pixel_values
-    to_blacken = [np.zeros(1)] * len(images)  # it blackens what it is given: not our images
+    to_blacken = [np.zeros(1)] * len(images)  # it blackens its input in place: not our images
     parameter = next(checker.parameters())
     return checker(clip_input=seen.to(parameter), images=to_blacken)[1]
 

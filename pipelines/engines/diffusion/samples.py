@@ -1,4 +1,4 @@
-"""A request, checked and made ready to be denoised."""
+"""Samples: requests, validated and embedded, with their noise."""
 
 import functools
 import hashlib
@@ -31,7 +31,7 @@ class SampleMaker:
 
     @torch.no_grad()
     def make(self, request: Request) -> Sample:
-        """Embed what a request asks for and draw its noise; raises InvalidRequest, DamagedInput."""
+        """Embed a request and draw its noise; raises InvalidRequest, DamagedInput."""
         settings, see = self._settings, self._conditioner
         generator = torch.Generator().manual_seed(request.seed)
         steps = self.steps(request)
@@ -54,7 +54,7 @@ class SampleMaker:
         )
 
     def steps(self, request: Request) -> Steps:
-        """The steps of a request: all of them, or the last ones as its strength says."""
+        """Return the steps of a request: all, or the last ones according to its strength."""
         return self._steps(strength_of(request, self._settings))
 
     def _tabulate(self, strength: float | None) -> Steps:
@@ -104,16 +104,14 @@ def strength_of(request: Request, settings: DiffusionSettings) -> float | None:
 
 
 def check_request(request: Request, settings: DiffusionSettings, multiple: int) -> None:
-    """Raise ValueError for a request that makes no sense, InvalidRequest for a size out of
-    reach.
-    """
+    """Raise ValueError for an invalid request, InvalidRequest for an unsupported size."""
     height, width = request.image.shape[:2]
     largest = FAMILIES[settings.family].largest_pixels
     if width % multiple or height % multiple or width * height > largest:
         raise InvalidRequest(
             f"sample {request.sample_id!r} is {width}x{height}; the family {settings.family!r} "
-            f"makes sides divisible by {multiple} and at most {largest} pixels. Give the recipe "
-            "such a size (families.generation_size proposes one)."
+            f"supports sides divisible by {multiple} and at most {largest} pixels. Set "
+            "generation_width accordingly, or leave it out."
         )
     problem = _problem(request, settings)
     if problem:

@@ -1,4 +1,4 @@
-"""The networks as the settings want them: channels_last, compiled, or with features kept."""
+"""Networks according to the settings: channels_last, compiled, or with a feature cache."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _COMPILE_MODES = {"default": None, "max-autotune": "max-autotune-no-cudagraphs"}
 
 
 def make_networks(models: Models, settings: DiffusionSettings, *, plain: bool = False) -> Networks:
-    """The networks as the settings want them; `plain`: not compiled, for a second try."""
+    """Prepare the networks according to the settings; `plain`: not compiled, for a second try."""
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
     pipe, nets = models.pipe, models.controlnets
     union = FAMILIES[settings.family].one_net
@@ -41,7 +41,7 @@ def make_networks(models: Models, settings: DiffusionSettings, *, plain: bool = 
 
 
 def _called(models: Models, settings: DiffusionSettings, plain: bool) -> tuple[Any, tuple]:
-    """What is called in place of the UNet and the ControlNets."""
+    """Return the callables for the UNet and the ControlNets."""
     unet, nets, cache = models.pipe.unet, models.controlnets, settings.feature_cache
     if cache is not None:
         return hooked_unet(unet, settings, cache), hooked_controlnets(nets, settings, cache)
@@ -49,7 +49,7 @@ def _called(models: Models, settings: DiffusionSettings, plain: bool) -> tuple[A
 
 
 def make_decoder(models: Models, settings: DiffusionSettings, *, plain: bool = False) -> Any:
-    """The decoder's call, latents (B, 4, h, w) to an image (B, 3, H, W) in [-1, 1]."""
+    """Return the decoder: latents (B, 4, h, w) to an image (B, 3, H, W) in [-1, 1]."""
     return _compiled(models.vae_decoder.decode, settings, plain)
 
 

@@ -1,4 +1,4 @@
-"""A scheduler as a table of numbers, so that the loop on the device never waits for the host.
+"""Steps: a scheduler as a table of numbers, so that the device never waits for the host.
 
 Every scheduler here is linear in the latents, in the network's outputs and in the noise it draws.
 One dry run of the diffusers scheduler on unit vectors therefore gives, for each step, the weights
@@ -30,16 +30,16 @@ SCHEDULERS: dict[SchedulerName, tuple[str, dict[str, Any]]] = {
     "lcm": ("LCMScheduler", {}),
     "tcd": ("TCDScheduler", {}),
 }
-ROUNDING = 1e-12  # weights below it are what subtraction leaves of a zero
+ROUNDING = 1e-12  # weights below it are rounding errors of zero
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The steps of one schedule from step `first` on; all tensors on the host."""
+    """Schedule from step `first` on; all tensors on the host."""
 
     first: int  # steps before it are skipped (image2image)
     timesteps: torch.Tensor  # (S,) of the whole schedule
-    input_scales: tuple[float, ...]  # S: what the latents are multiplied with for the network
+    input_scales: tuple[float, ...]  # S: factors of the latents before the network
     weights: torch.Tensor  # (S, 1 + 2 S) float64: over start, outputs, noises
     start_image: float  # start = start_image * latents of the image + start_noise * noise
     start_noise: float
@@ -53,11 +53,11 @@ class Steps:
 
 
 def make_scheduler(name: SchedulerName, config: Any) -> Any:
-    """The diffusers scheduler of a name, with the training schedule of a base model's config."""
+    """Build the diffusers scheduler of a name with a base model's training schedule."""
     class_name, options = SCHEDULERS[name]
     kind = getattr(diffusers, class_name)
     accepted = inspect.signature(kind.__init__).parameters
-    # Latents are not pixels: cutting them off at 1 would be an error and is not linear.
+    # Latents are not pixels: clipping them at 1 would be wrong, and is not linear.
     safe = {k: False for k in ("clip_sample", "thresholding") if k in accepted}
     return kind.from_config(config, **(options | safe))
 
@@ -73,7 +73,7 @@ def tabulate(scheduler: Any, num_steps: int, strength: float | None = None) -> S
     if len(timesteps) != num_steps:
         raise InvalidRequest(
             f"{type(scheduler).__name__} makes {len(timesteps)} calls for {num_steps} steps; "
-            "only schedulers with one call per step are offered."
+            "use a scheduler with one call per step."
         )
     kept = num_steps if strength is None else min(int(num_steps * strength), num_steps)
     first = num_steps - kept
@@ -97,7 +97,7 @@ def _dry_run(
 ) -> tuple[tuple[float, ...], torch.Tensor]:
     """Run the steps on unit vectors: coordinate 0 is the start, 1 + k output k, 1 + S + k noise k.
 
-    One more coordinate is zero in every input: what a step leaves there is its noise alone.
+    One more coordinate is zero in every input: after a step it holds the noise alone.
     """
     size = len(timesteps)
     sample = torch.zeros(1, 2 + 2 * size, 1, 1, dtype=torch.float64)  # "channels" are coordinates

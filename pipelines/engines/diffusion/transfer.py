@@ -1,4 +1,4 @@
-"""Between host and device without waiting: a GPU that waits for the host works on nothing."""
+"""Transfers between host and device that do not make the GPU wait for the host."""
 
 import functools
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import torch
 
 
 def to_device(values: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Values on a device; from a host to a GPU behind the work it has, without waiting for it."""
+    """Move values to a device; to a GPU asynchronously, behind its queued work."""
     if device.type != "cuda" or values.device.type != "cpu":
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)  # pageable memory would be waited for
@@ -17,14 +17,14 @@ def to_device(values: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True)
 class HostCopy:
-    """Values on their way to the host."""
+    """Asynchronous copy of values to the host."""
 
-    values: torch.Tensor  # on the host, and not there yet before `wait`
-    arrived: torch.cuda.Event | None  # None: they are there
+    values: torch.Tensor  # on the host; complete after `wait`
+    arrived: torch.cuda.Event | None  # None: the copy is complete
 
     @classmethod
     def of(cls, values: torch.Tensor) -> "HostCopy":
-        """Begin to copy values behind the work that computes them."""
+        """Start the copy, behind the work that computes the values."""
         if values.device.type != "cuda":
             return cls(values.cpu(), None)
         host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
@@ -34,7 +34,7 @@ class HostCopy:
         return cls(host, arrived)
 
     def wait(self) -> torch.Tensor:
-        """The values, once they are there."""
+        """Wait for the copy and return the values."""
         if self.arrived is not None:
             self.arrived.synchronize()
         return self.values
@@ -42,10 +42,10 @@ class HostCopy:
 
 @contextmanager
 def beside_other_work(device: torch.device) -> Iterator[None]:
-    """Run a block's work beside what a GPU is doing, not behind it, and wait for its end.
+    """Run a block on a side stream, in parallel with the GPU's other work, and wait for its end.
 
-    What the block makes must be kept until the work that reads it is done: its memory belongs to
-    another stream and would be given out again at once.
+    Keep the block's results until the work that reads them is done: their memory belongs to the
+    side stream, which would reuse it at once.
     """
     if device.type != "cuda":
         yield
@@ -58,5 +58,5 @@ def beside_other_work(device: torch.device) -> Iterator[None]:
 
 @functools.cache
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """Always the same one: what one stream has freed is not given to another."""
+    """Return the device's one side stream: streams do not share freed memory."""
     return torch.cuda.Stream(device)

@@ -125,7 +125,7 @@ def test_a_controlnet_without_safetensors_is_refused(tmp_path: Path) -> None:
 def test_an_ip_adapter_file_that_is_not_there_or_not_safe(file: str) -> None:
     adapter = IpAdapter(**(dict(ip_adapter("sd15")) | {"file": file}))
     with pytest.raises(
-        InvalidRequest, match=r"not loaded|has no file 'other\.safetensors'\. There are: ip-"
+        InvalidRequest, match=r"is not a \.safetensors|has no file 'other\.safetensors'; found: ip-"
     ):
         load(settings(ip_adapter=adapter))
 
@@ -187,7 +187,7 @@ def test_a_lora_of_another_model_is_refused(tmp_path: Path) -> None:
     save_file({"lora_unet_other.lora_down.weight": torch.ones(1, 1)}, tmp_path / "l.safetensors")
     lora = Lora(weights=Weights(str(tmp_path)), file="l.safetensors")
     with pytest.raises(
-        InvalidRequest, match="is no LoRA of this UNet: 0 layers fit, 1 keys fit none"
+        InvalidRequest, match="is not a LoRA of this UNet: 0 layers fit, 1 keys fit none"
     ):
         load(settings(lora=lora))
 

@@ -1,4 +1,4 @@
-"""The networks of a recipe, loaded from the standard folder layout; safetensors only."""
+"""Model loading: the networks of diffusion settings, from safetensors files only."""
 
 import json
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ _BASE_PATTERNS = (
 
 @dataclass(slots=True)
 class Models:
-    """Everything that is loaded of a recipe, on one device."""
+    """Loaded networks of the settings, on one device."""
 
     pipe: Any  # the diffusers pipeline: text encoders, UNet, VAE, scheduler's config
     vae_decoder: nn.Module  # the pipeline's VAE or a tiny decoder
@@ -50,7 +50,7 @@ class Models:
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:
-        """Everything in float32 for a while; nothing is lost on the way back to half precision."""
+        """Cast all networks to float32 within the block; casting back to half loses nothing."""
         modules = [m for m in self._modules() if m is not None]
         before = [next(m.parameters()).dtype for m in modules]
         dtype, self.dtype = self.dtype, torch.float32
@@ -72,7 +72,7 @@ class Models:
 
 @contextmanager
 def without_progress_bars() -> Iterator[None]:
-    """Switch the libraries' progress bars off for a while."""
+    """Switch off the libraries' progress bars within the block."""
     switched = [x for x in (diffusers_logging, transformers_logging) if x.is_progress_bar_enabled()]
     for logging in switched:
         logging.disable_progress_bar()
@@ -87,10 +87,7 @@ def without_progress_bars() -> Iterator[None]:
 def load_models(
     settings: DiffusionSettings, device: torch.device, *, offline: bool | None = None
 ) -> Models:
-    """Load what the settings name.
-
-    Raises InvalidRequest for what is missing, unsafe or does not fit.
-    """
+    """Load the networks of the settings; raises InvalidRequest for missing or unsafe files."""
     can = settings.require_family()
     found = _find(settings, offline)
     _check_base(found["base"], settings, can)
@@ -122,7 +119,7 @@ def load_models(
 
 
 def _find(settings: DiffusionSettings, offline: bool | None) -> dict[str, Found]:
-    """Find every part before any is loaded, so that what is missing is said at once."""
+    """Find every part before any is loaded, so that a missing one fails at once."""
     found = {"base": resolve(settings.base, offline=offline, patterns=_BASE_PATTERNS)}
     for number, control in enumerate(settings.controls):
         found[f"control_{number}"] = _one_model(control.weights, offline)
@@ -145,20 +142,20 @@ def _one_model(weights: Weights, offline: bool | None) -> Found:
 def _with_file(weights: Weights, file: str, offline: bool | None) -> Found:
     if not file.endswith(".safetensors") or "/" in file:
         raise InvalidRequest(
-            f"{weights.id_or_folder}: {file!r} is not loaded. Name one .safetensors file without "
-            "its folder (that is `subfolder`); other formats can run code."
+            f"{weights.id_or_folder}: {file!r} is not a .safetensors file name. Name one file "
+            "without its folder (that is `subfolder`); other formats can run code."
         )
     found = resolve(weights, offline=offline, patterns=(file,))
     if not (found.folder / file).is_file():
         there = ", ".join(sorted(p.name for p in found.folder.glob("*.safetensors"))[:5])
         raise InvalidRequest(
-            f"{weights.id_or_folder} has no file {file!r}. There are: {there or 'none'}."
+            f"{weights.id_or_folder} has no file {file!r}; found: {there or 'none'}."
         )
     return found
 
 
 def _check_base(base: Found, settings: DiffusionSettings, can: Capabilities) -> None:
-    """Read model_index.json and see that every part of it can be loaded safely."""
+    """Check model_index.json, and that every part has safetensors weights."""
     try:
         index = json.loads((base.folder / "model_index.json").read_bytes())
         kind = index["_class_name"]
@@ -237,11 +234,11 @@ def _load_controlnets(
             )
         if config.get("global_pool_conditions"):
             raise InvalidRequest(
-                f"{what.name} pools its condition: it holds no geometry to control."
+                f"{what.name} pools its control image, so it cannot hold geometry. Use another."
             )
         if config.get("controlnet_conditioning_channel_order", "rgb") != "rgb":
             raise InvalidRequest(
-                f"{what.name} wants its condition in BGR order; only RGB is offered."
+                f"{what.name} takes control images in BGR order; only RGB is supported."
             )
         nets.append(kind.from_pretrained(what.folder, dtype=dtype, use_safetensors=True))
         if can.one_net:
@@ -250,7 +247,7 @@ def _load_controlnets(
 
 
 def _take_embedder(controlnet: Any) -> nn.Module:
-    """Take the layers that see the control image out: their output is the same at every step."""
+    """Remove and return the embedding of control images, which is the same at every step."""
     embedder = controlnet.controlnet_cond_embedding
     controlnet.controlnet_cond_embedding = nn.Identity()
     return embedder

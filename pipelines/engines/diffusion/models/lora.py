@@ -1,4 +1,4 @@
-"""A LoRA added to the weights of a UNet once, so that it costs nothing per step.
+"""LoRA: added to the weights of a UNet when it is loaded, so that it costs nothing per step.
 
 W' = W + scale * (alpha / rank) * up @ down (arXiv 2106.09685). Nothing beyond safetensors is
 needed. Key names known: kohya's `lora_unet_a_b.lora_down.weight` (LCM-LoRA, Hyper-SD) and
@@ -32,8 +32,8 @@ def add_lora(unet: nn.Module, file: Path, scale: float) -> int:
     if tensors or not num_changed:
         example = next(iter(tensors), "nothing")
         raise InvalidRequest(
-            f"{file.name} is no LoRA of this UNet: {num_changed} layers fit, {len(tensors)} keys "
-            f"fit none, such as {example!r}. Take the LoRA that was made for this base model."
+            f"{file.name} is not a LoRA of this UNet: {num_changed} layers fit, "
+            f"{len(tensors)} keys fit none, such as {example!r}. Use a LoRA of this base model."
         )
     return num_changed
 
@@ -66,7 +66,7 @@ def _add(
     if change.numel() != weight.numel() or up.shape[0] != weight.shape[0]:
         raise InvalidRequest(
             f"{where}: the LoRA makes {tuple(change.shape)}, the layer has {tuple(weight.shape)}. "
-            "Take the LoRA that was made for this base model."
+            "Use a LoRA of this base model."
         )
     with torch.no_grad():
         weight += (scale * share * change).reshape(weight.shape).to(weight)

@@ -47,7 +47,7 @@ class _Part(BaseModel):
 
 
 class Control(_Part):
-    """One ControlNet; a request's control images come in the order of the settings' controls."""
+    """One ControlNet; a request has its control images in the order of the settings' controls."""
 
     weights: Weights
     kind: ControlKind = "depth"
@@ -63,7 +63,7 @@ class Control(_Part):
 
 
 class IpAdapter(_Part):
-    """The image prompt: adapter weights, and the CLIP encoder that sees the style image."""
+    """Image prompt: adapter weights, and the CLIP encoder of the style image."""
 
     weights: Weights  # the folder that holds the file
     file: str = "ip-adapter_sd15.safetensors"
@@ -72,7 +72,7 @@ class IpAdapter(_Part):
 
 
 class Lora(_Part):
-    """A low-rank change of the UNet, added to its weights when they are loaded."""
+    """Low-rank change of the UNet, added to its weights when they are loaded."""
 
     weights: Weights
     file: str = "pytorch_lora_weights.safetensors"
@@ -80,7 +80,7 @@ class Lora(_Part):
 
 
 class FeatureCache(_Part):
-    """Steps at which the inner levels of the UNet are not run: what they gave before is used again.
+    """Feature cache: at some steps the UNet reuses the output of its inner levels.
 
     DeepCache (arXiv 2312.00858), by diffusers' TaylorSeer hooks. Whole steps are run before `start`
     and from `end` on, and every `interval`-th step between them. Of SD1.5 with one ControlNet at
@@ -150,8 +150,7 @@ class DiffusionSettings(EngineSettings):
             raise ValueError(f"strength: {lowest} at severity 0 is above {highest} at severity 1")
         if self.mode == "image2image" and int(self.steps * lowest) < 1:
             raise ValueError(
-                f"{self.steps} steps at strength {lowest} make no step at all: steps x strength "
-                "must be at least 1"
+                f"{self.steps} steps at strength {lowest}: steps x strength must be at least 1"
             )
         if self.feature_cache is not None and self._clashes_with_cache:
             raise ValueError(f"feature_cache cannot be combined with {self._clashes_with_cache}")
@@ -159,7 +158,7 @@ class DiffusionSettings(EngineSettings):
 
     @property
     def _clashes_with_cache(self) -> str:
-        """What the kept features are at odds with, in words; empty where nothing is."""
+        """Option that excludes a feature cache, with the reason; "" if there is none."""
         if self.compile != "off":
             return "compile: which layers run changes from step to step, a compiled graph is fixed"
         if self.mode == "image2image":
@@ -169,7 +168,7 @@ class DiffusionSettings(EngineSettings):
         return ""
 
     def all_weights(self) -> list[Weights]:
-        """Every model that is loaded."""
+        """Return the weights of every model that is loaded."""
         found = [self.base, *(control.weights for control in self.controls)]
         if self.ip_adapter is not None:
             found += [self.ip_adapter.weights, self.ip_adapter.image_encoder]

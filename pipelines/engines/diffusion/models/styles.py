@@ -1,4 +1,4 @@
-"""The image prompts: a pool of real night or rain images, one drawn by each sample's seed."""
+"""Style pool: real night or rain images as image prompts, drawn by each sample's seed."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,17 +15,14 @@ SUFFIXES = (".jpg", ".jpeg")
 
 
 class StylePool:
-    """A folder with one folder of JPEGs per condition: pool/night/*.jpg, pool/rain/*.jpg."""
+    """Folder with one folder of JPEGs per condition: pool/night/*.jpg, pool/rain/*.jpg."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._names: dict[Condition, Sequence[str]] = {}
 
     def names(self, condition: Condition) -> Sequence[str]:
-        """Names of a condition's images, sorted, relative to the pool.
-
-        Raises InvalidRequest for none.
-        """
+        """Return the sorted names of a condition's images; raises InvalidRequest for none."""
         if condition not in self._names:
             folder = self._root / condition
             found = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
@@ -38,17 +35,17 @@ class StylePool:
         return self._names[condition]
 
     def draw(self, condition: Condition, seed: int) -> str:
-        """Name of the style image of a sample; raises InvalidRequest where there is none."""
+        """Draw the name of a sample's style image; raises InvalidRequest where there is none."""
         names = self.names(condition)
-        # The seed as a second stream: the noise of the picture must not decide its style.
+        # A stream of its own: the image's noise must not decide its style.
         return names[int(np.random.default_rng([seed, 2]).integers(len(names)))]
 
     def read(self, name: str) -> np.ndarray:
-        """The style image of a name, (H, W, 3) uint8; raises DamagedInput."""
+        """Read the style image of a name, (H, W, 3) uint8; raises DamagedInput."""
         return decode_jpeg(read_bytes(self._root, name, MAX_FILE_BYTES))
 
     def digest(self, condition: Condition) -> str:
-        """Digest of a condition's images: it belongs to what decides a variant's bytes."""
+        """Digest of a condition's images, which is part of the engine's version."""
         digest = hashlib.sha256()
         for name in self.names(condition):
             digest.update(hashlib.sha256(read_bytes(self._root, name, MAX_FILE_BYTES)).digest())

@@ -1,9 +1,9 @@
-"""ControlNet-Union in batches: its attention must not see the other samples of a batch.
+"""ControlNet-Union in batches: attention restricted to the rows of each sample.
 
 Its small transformer is built of nn.MultiheadAttention with the batch where that class expects the
 sequence, so the rows of a batch attend to one another. With one sample that is its guided and its
-unguided row, which is what the weights know; with several, each picture would depend on the
-pictures beside it. Here every sample attends to its own rows alone, as if it were by itself.
+unguided row, which is what the weights know; with several, each image would depend on the
+other images of its batch. Here every sample attends to its own rows only.
 """
 
 from typing import Any
@@ -32,6 +32,6 @@ def keep_samples_apart(union: Any) -> None:
 
 
 def set_rows_per_sample(union: Any, rows: int) -> None:
-    """Say whether each sample has one row or, with guidance, two."""
+    """Set the number of rows per sample: one, or two with guidance."""
     for layer in union.transformer_layes:
         layer.rows_per_sample = rows
