@@ -552,7 +552,7 @@ IMAGE, DEPTH, K = street()
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"condition": Condition.CLEAR}, "not offered; expected night, rain"),
+        ({"condition": Condition.CLEAR}, "'clear'; expected one of night, rain"),
         ({"severity": 1.01}, r"severity is 1.01; expected a number in \[0, 1\]"),
         ({"severity": float("nan")}, "severity is nan"),
         ({"severity": -0.1}, "severity is -0.1"),
