@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Predictor(Protocol):
-    """Interface of a trained network; nightrain.depthmodel.network.model.DepthModel has it."""
+    """Trained depth network: predicts depth, and is named by its digest."""
 
     @property
     def digest(self) -> str:
@@ -58,7 +58,7 @@ class TeacherDepth:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A loaded DepthModel."""
+    """Loaded DepthModel, as a Predictor."""
 
     model: "DepthModel"
 
