@@ -102,7 +102,7 @@ def test_every_known_family_has_its_polarity(config: SimpleNamespace, gives: str
 
 
 def test_an_unknown_family_is_asked_about_and_not_guessed() -> None:
-    with pytest.raises(InvalidRequest, match=r"family 'novel'.*gives='metric'"):
+    with pytest.raises(InvalidRequest, match=r"family 'novel'.*gives to 'metric'"):
         networks._gives(SimpleNamespace(model_type="novel"))
 
 

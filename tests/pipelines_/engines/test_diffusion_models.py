@@ -73,7 +73,7 @@ def test_a_union_serves_each_kind_once_and_all_with_one_network() -> None:
     [
         ({"family": "flux"}, "family"),
         ({"scheduler": "magic"}, "scheduler"),
-        ({"mode": "image2image", "steps": 2, "strength": (0.1, 0.5)}, "no step at all"),
+        ({"mode": "image2image", "steps": 2, "strength": (0.1, 0.5)}, "must be at least 1"),
         ({"strength": (0.9, 0.1)}, "is above"),
         ({"controls": ({"weights": {"id_or_folder": "a/b"}, "start": 0.7, "end": 0.7},)}, "below"),
         ({"guidence": 3.0}, "guidence"),
