@@ -39,8 +39,8 @@ from nightrain.depthmodel.evaluation.confidence import (
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.roles.objective import SIDES, Batch
 from nightrain.depthmodel.roles.student import StudentObjective, StudentRole
+from nightrain.depthmodel.training.distillation_presets import world_student, world_teacher
 from nightrain.depthmodel.training.optimiser import make_optimizer
-from nightrain.depthmodel.training.presets import world_student, world_teacher
 from nightrain.depthmodel.training.trainer import batches
 from nightrain.pipelines.depth.train_job import only_labels, recipe_folder
 

@@ -14,22 +14,22 @@ from nightrain.datasets.errors import InvalidRequest
 if TYPE_CHECKING:
     from nightrain.depthmodel.training.config import TrainConfig
 
-_PRESETS = "nightrain.depthmodel.training.presets"
+_DISTILLATION = "nightrain.depthmodel.training.distillation_presets"
 _RESTORATION = "nightrain.depthmodel.training.restoration_presets"
 
 PRESETS: dict[str, "str | Callable[[], TrainConfig]"] = {
-    "demo-teacher": f"{_PRESETS}:demo_teacher",
-    "demo-student": f"{_PRESETS}:demo_student",
-    "world-teacher": f"{_PRESETS}:world_teacher",
-    "world-lidar-teacher": f"{_PRESETS}:world_lidar_teacher",
-    "world-student": f"{_PRESETS}:world_student",
-    "world-restoring-student": f"{_PRESETS}:world_restoring_student",
+    "demo-teacher": f"{_DISTILLATION}:demo_teacher",
+    "demo-student": f"{_DISTILLATION}:demo_student",
+    "world-teacher": f"{_DISTILLATION}:world_teacher",
+    "world-lidar-teacher": f"{_DISTILLATION}:world_lidar_teacher",
+    "world-student": f"{_DISTILLATION}:world_student",
+    "world-restoring-student": f"{_DISTILLATION}:world_restoring_student",
     "world-base": f"{_RESTORATION}:world_base",
     "world-restoration": f"{_RESTORATION}:world_restoration",
     "world-stereo": f"{_RESTORATION}:world_stereo",
-    "real-overfit": f"{_PRESETS}:real_overfit",
-    "paper-teacher": f"{_PRESETS}:paper_teacher",
-    "paper-student": f"{_PRESETS}:paper_student",
+    "real-overfit": f"{_DISTILLATION}:real_overfit",
+    "paper-teacher": f"{_DISTILLATION}:paper_teacher",
+    "paper-student": f"{_DISTILLATION}:paper_student",
     "kitti-base": f"{_RESTORATION}:kitti_base",
     "kitti-restoration": f"{_RESTORATION}:kitti_restoration",
     "kitti-stereo": f"{_RESTORATION}:kitti_stereo",

@@ -17,7 +17,7 @@ from nightrain.depthmodel.config import DepthConfig, RestorationConfig
 from nightrain.depthmodel.losses.mixtures import StudentLoss
 from nightrain.depthmodel.roles.student import StudentRole
 from nightrain.depthmodel.training.config import TrainConfig, checked
-from nightrain.depthmodel.training.presets import with_restoration, world_student
+from nightrain.depthmodel.training.distillation_presets import with_restoration, world_student
 from nightrain.depthmodel.training.restoration_presets import world_restoration_network
 from nightrain.pipelines.usefulness.job import Share
 

@@ -12,8 +12,8 @@ from nightrain.depthmodel.network.presets import paper_depth, paper_pose
 from nightrain.depthmodel.roles.teacher import TeacherRole
 from nightrain.depthmodel.training.checkpoint import checkpoints, load_checkpoint
 from nightrain.depthmodel.training.config import TrainConfig, checked
+from nightrain.depthmodel.training.distillation_presets import paper_teacher
 from nightrain.depthmodel.training.loop import train
-from nightrain.depthmodel.training.presets import paper_teacher
 from nightrain.depthmodel.training.trainer import seed_torch
 from support.synthetic import ingest_synthetic
 from support.tiny_depth_models import tiny_config
