@@ -1,12 +1,17 @@
 """Every file in examples/ does what its first line says."""
 
 import ast
+import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from nightrain.datasets.shards.manifest import Manifest
 from support.paths import ROOT
+from support.synthetic import all_rows
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -57,3 +62,91 @@ def test_schedule_nightly_is_a_deployment_whose_parameters_the_flow_accepts(
     assert schedules[0].schedule.cron == "0 2 * * *"
     job = generate_variants.validate_parameters(wanted["parameters"])["job"]
     assert job.dataset == generated and job.recipe == "weather"
+
+
+PLUGINS = ROOT / "examples/plugins"
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """examples/plugins as pip would install it: its modules, and its entry points."""
+    project = tomllib.loads((PLUGINS / "pyproject.toml").read_text())["project"]
+    info = tmp_path / "site" / f"nightrain_example_plugins-{project['version']}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    lines = (
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+        for group, points in project["entry-points"].items()
+    )
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(str(info.parent))
+    monkeypatch.syspath_prepend(str(PLUGINS))
+
+
+def test_plugins_generate_gate_and_ingest(
+    plugins: None, generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder of JPEGs becomes frames, the engine makes dusk of them, and the gate judges it."""
+    dataset = ingested_folder(generated, tmp_path)
+    assert command("generate", dataset, "--recipe", PLUGINS / "dusk.yaml", "--runner", "local") == 0
+    rows = list(all_rows(dataset).values())
+    assert len(rows) == 4 and {row["condition"] for row in rows} == {"dusk"}
+    provenance = json.loads(rows[0]["provenance"])
+    assert provenance["warmth"] == "0.4" and 0 < float(provenance["gate_exposure"]) <= 1
+    strict = tmp_path / "strict.yaml"
+    strict.write_text((PLUGINS / "dusk.yaml").read_text().replace("lowest: 8}]", "lowest: 255}]"))
+    command("generate", dataset, "--recipe", strict, "--runner", "local")
+    assert len(all_rows(dataset)) == 4
+    rejected = quarantined(dataset)
+    assert len(rejected) == 4 and "mean level" in rejected[0]["message"]
+
+
+def test_own_network_trains_and_loads_again(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import own_network
+
+    model = own_network.main(generated, tmp_path / "run", num_steps=2)
+    assert type(model.decoder).__name__ == "SumDecoder"
+    metrics = (tmp_path / "run/metrics.jsonl").read_text()
+    assert "own_network:AbsRel" in metrics
+
+
+def ingested_folder(generated: Path, tmp_path: Path) -> Path:
+    """The images and depths of the dataset as a folder, read by the source `folder`."""
+    from nightrain.datasets.sources.registry import SOURCES
+    from nightrain.pipelines.ingest.job import ingest
+    from nightrain.pipelines.runs.executors import SerialExecutor
+    from nightrain.pipelines.runs.stop import Stop
+
+    folder, dataset, stop = tmp_path / "images", tmp_path / "dataset", Stop()
+    folder.mkdir()
+    for name, row in all_rows(generated, "frames").items():
+        (folder / f"{name}.jpg").write_bytes(row["image"]["bytes"])
+        (folder / f"{name}.depth.png").write_bytes(row["lidar_depth"]["bytes"])
+        camera = {"intrinsics": np.reshape(row["intrinsics"], (3, 3)).tolist(), "licence": "CC0"}
+        (folder / "camera.json").write_text(json.dumps(camera))
+    config = SOURCES.load("folder").model_validate({"root": folder})
+    source = config.open()
+    refs = source.select(config.default_split)
+    report = ingest(
+        dataset, source, refs, config.record(), executor=SerialExecutor(stop), stop=stop
+    )
+    assert report.num_rows == 4 and not report.bad_frames
+    return dataset
+
+
+def quarantined(dataset: Path) -> list[dict[str, Any]]:
+    manifest = Manifest(dataset)
+    entries = [e for table in manifest.tables("variants") for e in manifest.entries(table)]
+    return [r for e in entries if e.quarantine for r in manifest.reader(e.quarantine).rows()]
+
+
+def command(*arguments: object) -> int:
+    from typer.testing import CliRunner
+
+    from nightrain.flows.cli import app
+
+    return CliRunner().invoke(app, [str(argument) for argument in arguments]).exit_code
