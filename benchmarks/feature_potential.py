@@ -1,4 +1,6 @@
-"""How good could the same decoder be on better features? (iid_rdepth.md, T10)
+"""Potential of features: depth error of a fixed decoder on features fitted to the answer.
+
+IID-RDepth, check T10 (docs/papers/iid_rdepth.md).
 
     python -m nightrain.benchmarks.feature_potential DATASET MODEL
 

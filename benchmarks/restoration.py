@@ -1,4 +1,6 @@
-"""Does feature restoration help, and is it more than a larger network? (iid_rdepth.md, T9 and T11)
+"""Restoration study: what each part gains, against a control of equal capacity.
+
+IID-RDepth, checks T9 and T11 (docs/papers/iid_rdepth.md).
 
     python -m nightrain.benchmarks.restoration DATASET --encoder MODEL --out DIR
 

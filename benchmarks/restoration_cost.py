@@ -30,7 +30,7 @@ SWIN_L = DepthConfig(
     decoder=PixelFormerConfig(lower="attention"),
     input_size=(1120, 352),
 )
-WIDTHS = {"S": 64, "M": 128, "L": 160}  # iid_rdepth.md, 4.2
+WIDTHS = {"S": 64, "M": 128, "L": 160}  # IID-RDepth, section 4.2 (docs/papers/iid_rdepth.md)
 
 
 def cost(config: DepthConfig) -> tuple[int, int]:

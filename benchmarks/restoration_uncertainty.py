@@ -1,4 +1,6 @@
-"""Does the spread over noise seeds tell where depth is wrong? (iid_rdepth.md, 4.6)
+"""Calibration study: spread of depth over noise seeds against its error.
+
+IID-RDepth, eq. 26 (docs/papers/iid_rdepth.md).
 
     python -m nightrain.benchmarks.restoration_uncertainty DATASET MODEL
 

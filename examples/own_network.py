@@ -17,7 +17,7 @@ from nightrain.depthmodel.losses.base import LossInputs, LossTerm, TermValue, ne
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.loop import train
-from nightrain.depthmodel.training.presets import world_lidar_teacher
+from nightrain.depthmodel.training.distillation_presets import world_lidar_teacher
 
 
 class SumDecoder(Decoder):
