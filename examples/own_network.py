@@ -16,8 +16,8 @@ from nightrain.depthmodel.decoders.base import Decoder, DepthRange, EncoderShape
 from nightrain.depthmodel.losses.base import LossInputs, LossTerm, TermValue, need
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.training.config import TrainConfig
-from nightrain.depthmodel.training.loop import train
 from nightrain.depthmodel.training.distillation_presets import world_lidar_teacher
+from nightrain.depthmodel.training.loop import train
 
 
 class SumDecoder(Decoder):
