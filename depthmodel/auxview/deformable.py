@@ -1,12 +1,12 @@
-"""A map sampled where it was matched, at nine points that a network may move and weigh.
+"""Deformable sampling: nine points about a match, moved and weighted by a network.
 
     a(x) = sum_k w_k(x) e'(x + shift(x) + p_k + delta_k(x)),   p_k of a 3x3 square
 
-Deformable convolution (Zhu et al., CVPR 2019, eq. 1) with offsets about a coarse alignment, as
-EDVR's (Wang et al. 2019); channels are kept apart. delta starts at 0 and w at the middle point
-alone, so the start is the bilinear sample at the match. Offsets are bounded to `REACH_CELLS`: what
-is farther off is the match's matter. Written with `grid_sample`: torchvision's deform_conv2d takes
-ten times as long on a CPU, where each channel has its own filter.
+IID-RDepth, eq. 21 (docs/papers/iid_rdepth.md); deformable convolution (Zhu et al., CVPR 2019, eq.
+1) about a coarse alignment, as in EDVR (Wang et al. 2019), per channel. delta starts at 0 and w at
+the middle point alone, so the start is the bilinear sample at the match. Offsets are bounded by
+`REACH_CELLS`; larger displacements are left to the matching. Written with `grid_sample`:
+torchvision's deform_conv2d takes ten times as long on a CPU, where each channel has its own filter.
 """
 
 from functools import reduce
@@ -21,7 +21,7 @@ REACH_CELLS = 2.0
 
 
 class DeformableSampling(nn.Module):
-    """Auxiliary map (B, C, h, w) at shifts (B, 2, h, w) in cells -> (B, C, h, w), 0 outside."""
+    """Samples an auxiliary map (B, C, h, w) at shifts (B, 2, h, w) in cells; 0 outside."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class DeformableSampling(nn.Module):
         self.middle: Tensor
 
     def forward(self, target: Tensor, auxiliary: Tensor, shift: Tensor) -> Tensor:
-        """What the auxiliary map has for each cell of the target's."""
+        """Auxiliary map (B, C, h, w) aligned with the target's cells."""
         height, width = target.shape[2:]
         place = cells(height, width, shift) + shift  # (B, 2, h, w)
         roughly = sample(auxiliary, place)

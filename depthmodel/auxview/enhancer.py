@@ -1,14 +1,15 @@
-"""Low-level features enhanced by a second view of the scene, where there is one (AV-LFE).
+"""Auxiliary view: low-level features enhanced by a second view of the scene (AV-LFE).
 
     e0, e1 -> align e0', e1' of the other view -> fuse -> e0, e1 of the same shapes
 
-What comes from the paper's figure (iid_rdepth.md 1.1): the other image passes only the two lower
-levels of the same frozen encoder; "Align" then "Fusion"; windows that move; the identity where
-there is no other view. Reconstructed (4.4): the three alignments, deformable sampling, window
-attention, gate and zero gain. New here: the matched inverse depth, with its validity, as input of
-the fusion, because warped features alone cannot tell a scale; one match, on the grid of e0, for
-both levels; doubt of a whole view of which little matches, as of another scene's; and, by choice,
-matching by the pictures' pixels: strided features see a shift of half a cell badly.
+IID-RDepth, sections 1.1 and 4.4 (docs/papers/iid_rdepth.md). From the paper's figure: the other
+image passes only the two lower levels of the same frozen encoder; "Align" then "Fusion"; windows
+that move; the identity where there is no other view. Reconstructed: the three alignments,
+deformable sampling, window attention, gate and zero gain. New here: the matched inverse depth, with
+its validity, as input of the fusion, because warped features alone have no scale; one match, on the
+grid of e0, for both levels; lower validity of a view with few matches, as of another scene; and, as
+an option, matching by the images' pixels, as strided features hardly resolve a shift of half a
+cell.
 
 The gain gamma starts at 0, so the start is the identity. Matching and geometry are in float32 at
 least, under autocast too.
@@ -30,13 +31,13 @@ from nightrain.depthmodel.auxview.stereo import RectifiedMatching, check_rectifi
 from nightrain.depthmodel.config import AuxViewConfig
 from nightrain.depthmodel.decoders.base import resize
 
-ENOUGH, SLOPE = 0.5, 20.0  # mean validity at which a view is half believed, and how suddenly
-PIXELS_PER_CELL = 4  # of a picture that is compared by its pixels
+HALF_VALIDITY, SLOPE = 0.5, 20.0  # mean validity at which a view counts half, and the slope there
+PIXELS_PER_CELL = 4  # of an image that is compared by its pixels
 Low = tuple[Tensor, Tensor]  # e0 (B, C0, h0, w0), e1 (B, C1, h1, w1)
 
 
 class AuxView(NamedTuple):
-    """Another view of the scene of each sample; what an absent one holds is never looked at."""
+    """Another view of each sample's scene, as features; absent views may hold anything."""
 
     features: Low  # e0, e1 of the other image, of the same size, by the same encoder
     present: Tensor  # (B,) bool
@@ -47,7 +48,7 @@ class AuxView(NamedTuple):
     images: tuple[Tensor, Tensor] | None = None  # the image and the other, (B, 3, H, W) in [0, 1]
 
     def select(self, index: Tensor) -> "AuxView":
-        """The samples of an index (n,)."""
+        """Select samples by index (n,)."""
         return AuxView(
             features=(self.features[0][index], self.features[1][index]),
             present=self.present[index],
@@ -60,25 +61,25 @@ class AuxView(NamedTuple):
 
 
 class ViewDoubt(nn.Module):
-    """Validity (B, 1, h, w) -> the same, lowered where too little of the whole view is valid.
+    """Lowers the validity (B, 1, h, w) of a view with few valid cells: V sigmoid(k (mean V - b)).
 
-    V sigmoid(k (mean V - b)), k and b being learnt: cells of another scene match by chance, here
-    and there, and each for itself looks valid.
+    k and b are learnt. Some cells of another scene match by chance, and each of them alone looks
+    valid. Source: IID-RDepth, eq. 17 (docs/papers/iid_rdepth.md).
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.enough = nn.Parameter(torch.tensor(ENOUGH))
+        self.enough = nn.Parameter(torch.tensor(HALF_VALIDITY))
         self.log_slope = nn.Parameter(torch.tensor(math.log(SLOPE)))
 
     def forward(self, validity: Tensor) -> Tensor:
-        """Validity in [0, 1], 0 where it was."""
+        """Lowered validity (B, 1, h, w) in [0, 1]."""
         share = validity.mean((1, 2, 3), keepdim=True)
         return validity * torch.sigmoid(self.log_slope.exp() * (share - self.enough))
 
 
 class AuxViewEnhancer(nn.Module):
-    """Enhance e0, e1 of `channels` with an auxiliary view; see the file's head."""
+    """Enhances e0, e1 of `channels` with an auxiliary view; starts as the identity."""
 
     def __init__(self, channels: tuple[int, int], config: AuxViewConfig) -> None:
         super().__init__()
@@ -101,11 +102,11 @@ class AuxViewEnhancer(nn.Module):
         )
 
     def forward(self, low: Low, aux: AuxView | None, image_size: tuple[int, int]) -> Low:
-        """e0, e1 of an image of `image_size` (H, W), enhanced in the samples that have a view.
+        """Enhance e0, e1 of an image of `image_size` (H, W) in the samples that have a view.
 
-        The very tensors where no sample has one; a sample without comes out bit for bit. Raises
-        InvalidRequest where the alignment needs cameras that are missing, or a rectified pair that
-        is none, and ValueError where the maps of the two views differ in shape.
+        The others are unchanged, bit for bit. Raises InvalidRequest where the alignment lacks
+        cameras or its pair is not rectified, ValueError where the maps of the views differ in
+        shape.
         """
         if aux is None or not bool(aux.present.any()):
             return low
@@ -122,9 +123,10 @@ class AuxViewEnhancer(nn.Module):
         return self.fuse(low, aux, match._replace(validity=self.doubt(match.validity)))
 
     def align(self, low: Low, aux: AuxView, image_size: tuple[int, int]) -> Match:
-        """Where the cells of e0 are found in the other view, all samples being present.
+        """Match the cells of e0 with the other view, which all samples must have.
 
-        Its inverse depth, where valid, can be supervised. Raises InvalidRequest as `forward` does.
+        The match's inverse depth can be supervised where it is valid. Raises InvalidRequest as
+        `forward` does.
         """
         with torch.autocast(low[0].device.type, enabled=False):
             maps = self._compared(low, aux)
@@ -140,7 +142,7 @@ class AuxViewEnhancer(nn.Module):
             return self.matching(target, other, rays, aux.inverse_depth)
 
     def _compared(self, low: Low, aux: AuxView) -> tuple[Tensor, Tensor]:
-        """The two maps that the descriptor takes, in float32 at least."""
+        """The two maps to describe, in float32 at least."""
         wide = torch.promote_types(low[0].dtype, torch.float32)
         if self.config.compare == "features":
             return low[0].to(wide), aux.features[0].to(wide)
@@ -154,7 +156,7 @@ class AuxViewEnhancer(nn.Module):
         return resize(aux.images[0].to(wide), size), resize(aux.images[1].to(wide), size)
 
     def fuse(self, low: Low, aux: AuxView, match: Match) -> Low:
-        """Sample the other view's maps where `match`, on the grid of e0, found them, and fuse."""
+        """Sample the other view's maps at `match`, which is on the grid of e0, and fuse them."""
         levels = zip(low, aux.features, self.sampling, self.fusion, strict=True)
         out = [
             self._fuse_level(e, other, on_grid(match, (e.shape[2], e.shape[3])), aux, *parts)
@@ -178,7 +180,7 @@ def _at(x: Tensor | None, index: Tensor) -> Tensor | None:
 
 
 def _cameras(aux: AuxView, alignment: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """K, K_aux and T_aux_camera, which this alignment cannot do without."""
+    """K, K_aux and T_aux_camera, which this alignment needs; raises InvalidRequest."""
     K, K_aux, T = aux.K, aux.K_aux, aux.T_aux_camera
     if K is None or K_aux is None or T is None:
         names = ("K", "K_aux", "T_aux_camera")

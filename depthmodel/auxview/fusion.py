@@ -1,12 +1,13 @@
-"""An aligned auxiliary map joins the target's: e + gamma g f, weighed by how sure the match is.
+"""Gated fusion of an aligned auxiliary map with the target's, weighted by the match's validity.
 
     a   = V Attention(q = e, k = v = aligned)                    in windows, keys weighed by V
     g   = sigmoid(G [e, a, |e - a|, Sobel(e), evidence])
     f   = F2 gelu(F1 [a, V e, evidence])                         no bias: 0 where V is 0
-    out = e + gamma g f                                          gamma per channel, at the start 0
+    out = e + gamma g f                                          gamma per channel, starts at 0
 
-evidence = V (1, s s0, log(s s0), log(s / s_mono)): a warped map says how alike, never how far; the
-inverse depth s of the match says it in metres, and against the monocular depth how far off that is.
+evidence = V (1, s s0, log(s s0), log(s / s_mono)): a warped map shows likeness, not distance; the
+match's inverse depth s adds distance, also relative to the monocular one. IID-RDepth, eqs. 22 and
+23 (docs/papers/iid_rdepth.md).
 """
 
 import torch
@@ -19,12 +20,12 @@ from nightrain.depthmodel.decoders.window_attention import from_windows, to_wind
 
 EVIDENCE_CHANNELS = 4
 SCALE_M = 10.0  # s0; evidence is of the size of one
-LEAST, MOST = 0.01, 1.0  # inverse depth in 1/m that counts as evidence: 100 m to 1 m
+MIN_INVERSE_DEPTH, MAX_INVERSE_DEPTH = 0.01, 1.0  # 1/m, of evidence: 100 m to 1 m
 UNSEEN = -1e4  # added to the attention's logits
 
 
 class GatedFusion(nn.Module):
-    """Target's and aligned map (B, C, h, w) -> (B, C, h, w); the very numbers where V is 0."""
+    """Fuses target and aligned map (B, C, h, w); returns the target's values where V is 0."""
 
     def __init__(self, channels: int, attention_channels: int, heads: int, window: int) -> None:
         super().__init__()
@@ -44,10 +45,10 @@ class GatedFusion(nn.Module):
 
 
 class ValidWindowAttention(nn.Module):
-    """Cells of a target's window attend to the aligned cells of the same window.
+    """Window attention from target cells to the aligned cells of the same window.
 
-    A bias for each pair of places is learnt. Maps are padded to whole windows; a padded or invalid
-    cell is no key: log V is added to its logit.
+    A bias is learnt for each pair of places. Maps are padded to whole windows; log V is added to
+    the logits, so padded and invalid cells are masked.
     """
 
     def __init__(self, channels: int, width: int, heads: int, window: int) -> None:
@@ -60,7 +61,7 @@ class ValidWindowAttention(nn.Module):
         self.place = nn.Parameter(torch.zeros(heads, window**2, window**2))
 
     def forward(self, target: Tensor, aligned: Tensor, validity: Tensor) -> Tensor:
-        """Attended map (B, C, h, w); `validity` (B, 1, h, w) in [0, 1] is of the aligned one."""
+        """Attended map (B, C, h, w); `validity` (B, 1, h, w) in [0, 1] is the aligned map's."""
         q, k, v = (
             self._windows(project(x))
             for project, x in (
@@ -80,32 +81,32 @@ class ValidWindowAttention(nn.Module):
         return cells.unflatten(-1, (self.heads, -1)).transpose(2, 3)
 
     def _together(self, x: Tensor, height: int, width: int) -> Tensor:
-        """What `_windows` took apart: (B, C, height, width)."""
+        """Invert `_windows`: (B, C, height, width)."""
         cells = x.transpose(2, 3).flatten(3)  # (B, windows, window^2, C)
         return from_windows(cells, self.window, (height, width)).permute(0, 3, 1, 2)
 
 
 def evidence_of(match: Match, monocular: Tensor | None) -> Tensor:
-    """What a match says of inverse depth, (B, 4, h, w), all 0 where it is not valid.
+    """Evidence (B, 4, h, w) of a match for inverse depth, 0 where it is not valid.
 
-    `monocular` (B, 1, H, W) in 1/m is compared where it is given. Of a match that knows no inverse
-    depth only the validity is evidence.
+    `monocular` (B, 1, H, W) in 1/m is compared where it is given. A match without inverse depth has
+    its validity alone as evidence. Source: IID-RDepth, eq. 23 (docs/papers/iid_rdepth.md).
     """
     known = torch.ones_like(match.validity)
     if match.inverse_depth is None:
         return match.validity * F.pad(known, (0, 0, 0, 0, 0, EVIDENCE_CHANNELS - 1))
-    inverse_depth = match.inverse_depth.clamp(LEAST, MOST)
+    inverse_depth = match.inverse_depth.clamp(MIN_INVERSE_DEPTH, MAX_INVERSE_DEPTH)
     scaled = inverse_depth * SCALE_M
     off = torch.zeros_like(scaled)
     if monocular is not None:
         size = (scaled.shape[2], scaled.shape[3])
         there = resize(monocular.detach().to(scaled.dtype), size)
-        off = (inverse_depth / there.clamp(LEAST, MOST)).log()
+        off = (inverse_depth / there.clamp(MIN_INVERSE_DEPTH, MAX_INVERSE_DEPTH)).log()
     return match.validity * torch.cat([known, scaled, scaled.log(), off], 1)
 
 
 def sobel(x: Tensor) -> Tensor:
-    """Size of the gradient (B, C, h, w) by Sobel's filters over 8; the border goes on."""
+    """Gradient magnitude (B, C, h, w) by Sobel filters / 8, with the border repeated."""
     p = F.pad(x, (1, 1, 1, 1), mode="replicate")
     smooth_y = p[:, :, :-2] + 2 * p[:, :, 1:-1] + p[:, :, 2:]
     smooth_x = p[..., :-2] + 2 * p[..., 1:-1] + p[..., 2:]

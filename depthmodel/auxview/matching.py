@@ -1,13 +1,14 @@
-"""Where a cell of one feature map is found in another: descriptors, likeness and its peak.
+"""Dense matching of two feature maps: descriptors, cosine similarity and its sub-cell peak.
 
     m = P (s - mean over 5x5 of s) over its length,  s = standardise(e0) or of the cell's pixels
     c(x, k) = mean over 3x3 of <m(x), m'(x + candidate k)>
     p = softmax(c / tau);   best = argmax c;   place = vertex of the parabola through c about best
     certainty = sigmoid(10 (c(best) - 0.5)) (1 - E_p |k - best| / mean_k |k - best|)
 
-Disparities are a few cells, so the place must be sub-cell. The expectation over all candidates is
-drawn towards the middle of their range, that over the neighbours of the best one towards the best
-one; the parabola is exact where the cosine is quadratic.
+IID-RDepth, eqs. 16 and 17 (docs/papers/iid_rdepth.md). Disparities are a few cells, so the place
+must be sub-cell. The expectation over all candidates is biased towards the middle of their range,
+that over the neighbours of the best one towards the best one; the parabola is exact where the
+cosine is quadratic.
 """
 
 import math
@@ -20,16 +21,16 @@ from torch import Tensor, nn
 
 EPS = 1e-6
 TEMPERATURE = 0.05  # of a cosine, at the start
-UNLIKE, SHARPNESS = 0.5, 10.0  # a cosine at which a match is as good as none, and how suddenly
-LEAST_CURVATURE = 1e-4  # of cosines about their peak; below it, there is no peak
-FAINT = 0.01  # deviations of the whole map; less than this is no texture
-LOCAL = 5  # cells whose mean a descriptor loses
-BLUR = 3  # cells over whose square cosines are averaged
-PROFILE = 5  # cosines about the best one that are looked at to correct it
+UNLIKE, SHARPNESS = 0.5, 10.0  # cosine at which the certainty is half, and its slope there
+MIN_CURVATURE = 1e-4  # of cosines about their peak; below it, there is no peak
+MIN_TEXTURE = 0.01  # standard deviations of the whole map; less is no texture
+LOCAL = 5  # side in cells of the local mean that a descriptor subtracts
+BLUR = 3  # side in cells of the square over which cosines are averaged
+PROFILE = 5  # number of cosines about the best one that its correction sees
 
 
 class Match(NamedTuple):
-    """Where the cells of the target's grid (h, w) are found in the auxiliary map of that grid."""
+    """Match of the target's cells (h, w) in the auxiliary map of the same grid."""
 
     shift: Tensor  # (B, 2, h, w) x and y in cells: found at x + shift
     validity: Tensor  # (B, 1, h, w) in [0, 1], 0 where nothing matches
@@ -37,19 +38,19 @@ class Match(NamedTuple):
 
 
 class Peak(NamedTuple):
-    """The best of D candidates at each cell."""
+    """Best of D candidates at each cell."""
 
     place: Tensor  # (B, 1, h, w) in candidates, with its fraction
     certainty: Tensor  # (B, 1, h, w) in [0, 1]
 
 
 class Descriptor(nn.Module):
-    """A map (B, C, p h, p w), p pixels along a cell -> unit vectors (B, width, h, w).
+    """Descriptor: unit vectors (B, width, h, w) of a map (B, C, p h, p w), p pixels along a cell.
 
     A cell's pixels become its channels; features have p = 1. The map is standardised by its own
-    mean and deviation, so a change of exposure drops out, and loses its local mean: features know
-    where in the image they are, and that would match at no shift. The projection starts orthogonal
-    and keeps angles as well as its width allows.
+    mean and deviation, which removes a change of exposure, and its local mean is subtracted:
+    features encode their position in the image, which would match at no shift. The projection
+    starts orthogonal, which preserves angles as well as its width allows.
     """
 
     def __init__(self, channels: int, width: int, pixels: int = 1) -> None:
@@ -59,20 +60,20 @@ class Descriptor(nn.Module):
         nn.init.orthogonal_(self.project.weight.flatten(1))
 
     def forward(self, x: Tensor, part: float = 0.0) -> Tensor:
-        """Unit vectors of the cells, or of what lies `part` of a cell to the right of them.
+        """Unit vectors (B, width, h, w) of the cells, moved by `part` of a cell to the right.
 
-        0 where all around is the same. Beyond the right border the last pixel goes on.
+        0 where there is no texture. Beyond the right border the last pixel is repeated.
         """
         x = F.pixel_unshuffle(_moved(_standardised(x), part * self.pixels), self.pixels)
-        return F.normalize(self.project(x - local_mean(x, LOCAL)), dim=1, eps=FAINT)
+        return F.normalize(self.project(x - local_mean(x, LOCAL)), dim=1, eps=MIN_TEXTURE)
 
 
 class BestCandidate(nn.Module):
-    """The best of D candidates by cosines (B, D, h, w), corrected by what a network has learnt.
+    """Best of D candidates by cosines (B, D, h, w), corrected by a network.
 
-    The network sees the five cosines about the best one and the target's descriptor, and moves the
-    place by one candidate at most, as StereoNet refines (Khamis et al., ECCV 2018), and the
-    certainty. Its last layer starts at zero.
+    The network sees the five cosines about the best one and the target's descriptor. It moves the
+    place by at most one candidate, like the refinement of StereoNet (Khamis et al., ECCV 2018), and
+    corrects the certainty. Its last layer starts at zero.
     """
 
     def __init__(self, descriptor_channels: int, hidden_channels: int) -> None:
@@ -97,15 +98,15 @@ class BestCandidate(nn.Module):
 
 
 def local_mean(x: Tensor, side: int) -> Tensor:
-    """Means of `side` x `side` cells of (B, C, h, w); at the border of those that are there."""
+    """Local mean of (B, C, h, w) over `side` x `side` cells, without padding at the border."""
     ones = x.new_ones(1, 1, x.shape[2], x.shape[3])
     return _box_sum(x, side) / _box_sum(ones, side)
 
 
 def peak(cosines: Tensor, log_temperature: Tensor, sure: Tensor | float = 0.0) -> Peak:
-    """The best of D candidates by `cosines` (B, D, h, w); `sure` is added to the certainty's logit.
+    """Best of D candidates by `cosines` (B, D, h, w); `sure` is added to the certainty's logit.
 
-    At the first and the last candidate there is no parabola, and the place is the candidate's.
+    The first and the last candidate have no parabola; there the place is the candidate's.
     """
     num = cosines.shape[1]
     best = cosines.argmax(1, keepdim=True)  # (B, 1, h, w)
@@ -123,10 +124,10 @@ def certainty(
     log_temperature: Tensor,
     sure: Tensor | float = 0.0,
 ) -> Tensor:
-    """How sure the best candidate is, (B, 1, h, w) in [0, 1]: how like and how alone.
+    """Certainty (B, 1, h, w) in [0, 1] of the best candidate: its cosine times its uniqueness.
 
-    `away` (B, D, h, w) says how far candidates are from the best one, in any unit. 0 where all D
-    are alike: the spread of the softmax about the best one is then that of chance.
+    `away` (B, D, h, w) is the distance of candidates from the best one, in any unit. 0 where all D
+    are equally likely. Source: IID-RDepth, eq. 17 (docs/papers/iid_rdepth.md).
     """
     away = away.to(cosines.dtype)
     probability = (cosines / log_temperature.exp()).softmax(1)
@@ -136,15 +137,15 @@ def certainty(
 
 
 def vertex(three: Tensor) -> Tensor:
-    """Where the parabola through values at -1, 0, 1 (B, 3, h, w) is highest, within 1/2."""
+    """Vertex in [-1/2, 1/2] of the parabola through values (B, 3, h, w) at -1, 0 and 1."""
     before, at, after = three.split(1, 1)
     curvature = 2 * at - before - after
-    offset = (after - before) / (2 * curvature.clamp(min=LEAST_CURVATURE))
+    offset = (after - before) / (2 * curvature.clamp(min=MIN_CURVATURE))
     return offset.clamp(-0.5, 0.5)
 
 
 def in_frame(shift: Tensor) -> Tensor:
-    """Whether x + shift (B, 2, h, w) lies on the map: (B, 1, h, w) bool; half a cell's border."""
+    """Cells with x + shift (B, 2, h, w) on the map, within half a cell: (B, 1, h, w) bool."""
     height, width = _grid(shift)
     x, y = (cells(height, width, shift) + shift).unbind(1)
     inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
@@ -152,7 +153,7 @@ def in_frame(shift: Tensor) -> Tensor:
 
 
 def sample(features: Tensor, place: Tensor) -> Tensor:
-    """`features` (B, C, h, w) at `place` (B, 2, h', w') in cells, bilinear; 0 outside."""
+    """Sample `features` (B, C, h, w) bilinearly at `place` (B, 2, h', w') in cells; 0 outside."""
     height, width = _grid(features)
     x, y = place.unbind(1)
     grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1)  # (B, h', w', 2)
@@ -160,7 +161,7 @@ def sample(features: Tensor, place: Tensor) -> Tensor:
 
 
 def cells(height: int, width: int, like: Tensor) -> Tensor:
-    """Coordinates x, y (2, height, width) of all cells, of the device and dtype of `like`."""
+    """Coordinates x, y (2, height, width) of all cells, on the device and dtype of `like`."""
     y, x = torch.meshgrid(
         torch.arange(height, device=like.device, dtype=like.dtype),
         torch.arange(width, device=like.device, dtype=like.dtype),
@@ -170,7 +171,7 @@ def cells(height: int, width: int, like: Tensor) -> Tensor:
 
 
 def on_grid(match: Match, size: tuple[int, int]) -> Match:
-    """The match on a coarser grid (height, width): means weighted by validity; the same if equal.
+    """Resample a match to a coarser grid (height, width), by means weighted by validity.
 
     Cells are areas, as in `resize`, so a shift scales by the ratio of the sides.
     """
@@ -193,7 +194,7 @@ def _standardised(x: Tensor) -> Tensor:
 
 
 def _box_sum(x: Tensor, side: int) -> Tensor:
-    """Sums of windows, by rows and by columns: avg_pool2d takes four times as long on a CPU."""
+    """Window sums by rows, then columns; avg_pool2d takes four times as long on a CPU."""
     height, width = _grid(x)
     x = F.pad(x, (side // 2,) * 4)
     x = reduce(torch.add, [x[:, :, i : i + height] for i in range(side)])
@@ -201,7 +202,7 @@ def _box_sum(x: Tensor, side: int) -> Tensor:
 
 
 def _moved(x: Tensor, pixels: float) -> Tensor:
-    """What lies some pixels to the right, (B, C, H, W)."""
+    """Shift a map (B, C, H, W) to the left by some pixels, with the border repeated."""
     if pixels == 0:
         return x
     whole = math.floor(pixels)

@@ -1,11 +1,11 @@
-"""Inverse depth from another camera of known pose: the map is compared as if all were on a plane.
+"""Plane sweep: inverse depth from another camera of known pose.
 
     s_k(x) = s(x) r^(2 k / (K - 1) - 1),   k = 0 .. K - 1
     x'_k ~ K_aux (R K^-1 x + s_k(x) t),   c(x, k) = <m(x), m'(x'_k)>
 
-Collins, CVPR 1996. The planes are not whole planes but lie about a first inverse depth s(x), that
-of the monocular network; where there is none, about one depth everywhere, with r as wide as all
-depths. Steps in the logarithm are steps in percent of depth.
+IID-RDepth, eq. 19 (docs/papers/iid_rdepth.md), after Collins, CVPR 1996. The surfaces are not
+planes but centred on an initial inverse depth s(x), that of the monocular network; without one they
+are centred on one depth, with r covering the whole range. Steps are relative to the depth.
 """
 
 import math
@@ -26,21 +26,21 @@ from nightrain.depthmodel.auxview.matching import (
 from nightrain.depthmodel.config import AuxViewConfig
 from nightrain.depthmodel.decoders.base import resize
 
-NEAREST_M, FARTHEST_M = 1.0, 100.0  # of the sweep without a first depth
-MIN_Z_M = 0.01  # nearer to the other camera, or behind it, nothing is seen
+NEAREST_M, FARTHEST_M = 1.0, 100.0  # of a sweep without an initial depth
+MIN_Z_M = 0.01  # points nearer to the other camera, or behind it, are not seen
 
 
 class Rays(NamedTuple):
-    """Homogeneous places in the other map of the target's cells at inverse depth s: far + s near.
+    """Rays of the target's cells in the other map: far + s near, homogeneous, in cells.
 
-    Cell coordinates; the third component, 1 at the target's own camera, says what lies ahead.
+    s is inverse depth in 1/m; the third component is positive in front of the camera.
     """
 
     far: Tensor  # (B, 3, h, w)
     near: Tensor  # (B, 3, 1, 1)
 
     def at(self, inverse_depth: Tensor) -> tuple[Tensor, Tensor]:
-        """Places (B, 2, h, w) and which of them are ahead (B, 1, h, w) bool, of (B, 1, h, w)."""
+        """Places (B, 2, h, w) at inverse depth (B, 1, h, w) in 1/m, and which are in front."""
         x, y, z = (self.far + inverse_depth * self.near).unbind(1)
         ahead = z > MIN_Z_M * inverse_depth[:, 0]  # z is over the depth in the target
         z = torch.where(ahead, z, 1.0)
@@ -48,7 +48,7 @@ class Rays(NamedTuple):
 
 
 class PlaneSweep(nn.Module):
-    """`num_planes` inverse depths about a first one, for descriptor maps (B, C, h, w)."""
+    """Sweeps `num_planes` inverse depths about an initial one, on descriptors (B, C, h, w)."""
 
     def __init__(self, config: AuxViewConfig) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class PlaneSweep(nn.Module):
         self.best = BestCandidate(config.descriptor_channels, config.refinement_channels)
 
     def forward(self, target: Tensor, other: Tensor, rays: Rays, first: Tensor | None) -> Match:
-        """Match of two maps of unit vectors; `first` (B, 1, H, W) is inverse depth in 1/m."""
+        """Match two maps of unit vectors; `first` (B, 1, H, W) is inverse depth in 1/m."""
         middle, ratio = self._middle(first, target)
         exponents = torch.linspace(-1, 1, self.num_planes, device=target.device)
         cosines = torch.stack(
@@ -71,7 +71,7 @@ class PlaneSweep(nn.Module):
         return Match(shift, found.certainty * (ahead & in_frame(shift)), inverse_depth)
 
     def _middle(self, first: Tensor | None, like: Tensor) -> tuple[Tensor, float]:
-        """Inverse depth (B, 1, h, w) of the middle plane, and how far the others reach."""
+        """Inverse depth (B, 1, h, w) of the middle plane, and the ratio of the outermost to it."""
         if first is None:
             middle = like.new_full((like.shape[0], 1, *like.shape[2:]), 1.0)
             ratio = math.sqrt(FARTHEST_M / NEAREST_M)
@@ -88,7 +88,7 @@ class PlaneSweep(nn.Module):
 def rays_of(
     K: Tensor, K_aux: Tensor, T_aux_camera: Tensor, size: tuple[int, int], grid: tuple[int, int]
 ) -> Rays:
-    """Rays of a grid (h, w) of cells over images of `size` (H, W); both cameras have that size.
+    """Rays of a grid (h, w) of cells over images of `size` (H, W), which both cameras have.
 
     `K`, `K_aux` (B, 3, 3) in pixels, `T_aux_camera` (B, 4, 4) in metres. Cells are areas of the
     image: pixel = (cell + 1/2) H/h - 1/2.

@@ -1,9 +1,9 @@
-"""Displacements between two views of which nothing is known: windows look for their place.
+"""Window search: displacements between two views of unknown pose.
 
     coarse grid: d_W  = argmax_d mean over x in W of <m(x), m'(x + d)>     d within a square
     fine grid:   d(x) = argmax_e <m(x), m'(x + 2 d_W + e)> averaged 3x3    e within a smaller one
 
-The figure's grid of windows with arrows. A cell's place is fractional: the vertices of two
+IID-RDepth, eq. 20 (docs/papers/iid_rdepth.md). A cell's place is fractional: the vertices of two
 parabolas, along x and along y.
 """
 
@@ -28,7 +28,7 @@ from nightrain.depthmodel.config import AuxViewConfig
 
 
 class WindowSearch(nn.Module):
-    """Displacements between descriptor maps (B, C, h, w), found on the grid of e1 first."""
+    """Searches displacements between descriptor maps (B, C, h, w), on the grid of e1 first."""
 
     def __init__(self, config: AuxViewConfig) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class WindowSearch(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(TEMPERATURE)))
 
     def forward(self, target: Tensor, other: Tensor, coarse: tuple[int, int]) -> Match:
-        """Match of two maps of unit vectors; `coarse` (height, width) is the grid of e1."""
+        """Match two maps of unit vectors; `coarse` (height, width) is the grid of e1."""
         height, width = target.shape[2:]
         base = displacements(
             _pooled(target, coarse), _pooled(other, coarse), self.window, self.radius
@@ -70,10 +70,10 @@ class WindowSearch(nn.Module):
 
 @torch.no_grad()
 def displacements(target: Tensor, other: Tensor, window: int, radius: int) -> Tensor:
-    """Whole displacements x, y (B, 2, h, w) in cells, one for each window of unit vectors' maps.
+    """Integer displacements x, y (B, 2, h, w) in cells, one per window of maps of unit vectors.
 
-    Windows tile the map from its corner; those at the right and bottom may be smaller. What lies
-    outside the other map is like nothing. Among equals the nearest wins.
+    Windows tile the map from its corner; those at the right and bottom may be smaller. Cells
+    outside the other map have cosine 0. Ties go to the smallest displacement.
     """
     height, width = target.shape[2:]
     padded = F.pad(other, (radius,) * 4)
@@ -91,7 +91,7 @@ def displacements(target: Tensor, other: Tensor, window: int, radius: int) -> Te
 
 
 def square(radius: int, like: Tensor) -> Tensor:
-    """All (x, y) of a square about 0, row by row: ((2 radius + 1)^2, 2)."""
+    """Offsets (x, y) of a square about 0, row by row: ((2 radius + 1)^2, 2)."""
     side = 2 * radius + 1
     return cells(side, side, like).flatten(1).T - radius
 

@@ -1,12 +1,12 @@
-"""Disparity of a rectified pair: each row of one feature map is compared with its row in the other.
+"""Rectified stereo: disparity by comparing each row of a feature map with that of the other.
 
     u' = u - d,   c(u, d) = <m(u), m'(u - d)>,   Z = f B / d
 
-Candidates are whole and part cells; for part cells the other map is described anew, moved by them.
-Below zero there is one more cell of candidates, so that what is far has neighbours on both sides.
-A disparity holds where the other image, asked the same, answers with it (the left-right check of
-Fua, Machine Vision and Applications 1993): its cosines are the same ones, read along the other
-diagonal.
+IID-RDepth, eq. 18 (docs/papers/iid_rdepth.md). Candidates are whole and fractional cells; for the
+latter the shifted other map is described again. There is one cell of candidates below zero, so that
+far points have neighbours on both sides. A disparity is valid where the other image's disparity
+agrees (left-right check of Fua, Machine Vision and Applications 1993); its cosines are the same
+ones, read along the other diagonal.
 """
 
 import math
@@ -29,14 +29,14 @@ from nightrain.depthmodel.auxview.matching import (
 )
 from nightrain.depthmodel.config import AuxViewConfig
 
-MARGIN_CELLS = 1  # of candidates below no disparity
-CONSISTENT_CELLS = 1.0  # how far the two images' disparities may differ
-OUTSIDE = -1.0  # the cosine with what is not there
+MARGIN_CELLS = 1  # of candidates below zero disparity
+CONSISTENT_CELLS = 1.0  # largest difference of the two images' disparities
+OUTSIDE = -1.0  # cosine with cells outside the map
 MAX_TURN, MAX_OFF_AXIS, MAX_INTRINSICS_PX = 0.02, 0.05, 1.0  # of a pair that counts as rectified
 
 
 class RectifiedMatching(nn.Module):
-    """Disparities of 0 to `max_disparity_px` between two maps."""
+    """Matches disparities of 0 to `max_disparity_px` between two maps."""
 
     def __init__(self, config: AuxViewConfig) -> None:
         super().__init__()
@@ -52,13 +52,13 @@ class RectifiedMatching(nn.Module):
         T_aux_camera: Tensor,
         width_px: int,
     ) -> Match:
-        """Match of the target's and the other map, which `describe` takes, of `width_px` images.
+        """Match the target's and the other map, described by `describe`, of images `width_px` wide.
 
-        `K` (B, 3, 3) in pixels, `T_aux_camera` (B, 4, 4) in metres: the partner is to the right or
-        to the left, and either way in each sample.
+        `K` (B, 3, 3) in pixels, `T_aux_camera` (B, 4, 4) in metres. The partner may be to the right
+        or to the left in each sample.
         """
         to_left = (T_aux_camera[:, 0, 3] > 0).view(-1, 1, 1, 1)
-        # A partner to the left is a partner to the right, seen in a mirror.
+        # A partner to the left is a mirrored partner to the right.
         target, other = (_mirrored(x, to_left) for x in maps)
         target = describe(target)  # (B, C, h, w)
         phases = [describe(other, part / self.steps) for part in range(self.steps)]
@@ -76,7 +76,7 @@ class RectifiedMatching(nn.Module):
 
     @torch.no_grad()
     def _consistent(self, disparity: Tensor, cosines: Tensor) -> Tensor:
-        """Whether the other image's disparity at u - d is d again: (B, 1, h, w) bool."""
+        """Left-right check: cells with the same disparity in the other image, (B, 1, h, w) bool."""
         back = peak(_of_other(cosines, self.steps), self.best.log_temperature).place
         back = back / self.steps - MARGIN_CELLS  # (B, 1, h, w)
         height, width = disparity.shape[2:]
@@ -85,10 +85,10 @@ class RectifiedMatching(nn.Module):
 
 
 def correlation(target: Tensor, phases: list[Tensor], num_cells: int) -> Tensor:
-    """<m(u), m'(u - d)> (B, D, h, w), d from -1 to `num_cells` cells; 0 outside.
+    """Cosines <m(u), m'(u - d)> (B, D, h, w), d from -1 to `num_cells` cells; 0 outside.
 
-    The phases m'(u + k / len(phases)) of the other map make part cells. One candidate at a time on
-    shifted views, so nothing of D times the maps' size is made.
+    The phases m'(u + k / len(phases)) of the other map give fractional cells. Candidates are
+    computed one at a time on shifted views, so no tensor of D times the maps' size is made.
     """
     steps, width = len(phases), target.shape[3]
     padded = [F.pad(phase, (num_cells, MARGIN_CELLS + 1)) for phase in phases]
@@ -101,9 +101,7 @@ def correlation(target: Tensor, phases: list[Tensor], num_cells: int) -> Tensor:
 
 
 def check_rectified(K: Tensor, K_aux: Tensor, T_aux_camera: Tensor) -> None:
-    """Raise InvalidRequest unless the pair (B, ...) has one orientation, one lens and a
-    side-ways step.
-    """
+    """Raise InvalidRequest unless pairs have one orientation, one K and a sideways baseline."""
     turn = (T_aux_camera[:, :3, :3] - torch.eye(3).to(T_aux_camera)).abs().amax().item()
     lens_px = (K - K_aux).abs().amax().item()
     along, off = T_aux_camera[:, 0, 3].abs(), T_aux_camera[:, 1:3, 3].abs().amax(1)
@@ -117,7 +115,7 @@ def check_rectified(K: Tensor, K_aux: Tensor, T_aux_camera: Tensor) -> None:
 
 
 def _of_other(cosines: Tensor, steps: int) -> Tensor:
-    """c'(u', d) = c(u' + d, d) of (B, D, h, w); between cells, the mean of both."""
+    """Cosines of the other image: c'(u', d) = c(u' + d, d) of (B, D, h, w), interpolated."""
     num, width = cosines.shape[1], cosines.shape[3]
     num_cells = (num - 1) // steps - MARGIN_CELLS
     padded = F.pad(cosines, (MARGIN_CELLS, num_cells + 1), value=OUTSIDE)

@@ -1,4 +1,4 @@
-"""Another camera's view of the same moment or the one before, as the network is given it."""
+"""Auxiliary images: the stereo partner or the previous frame, as inputs of a network."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,34 +12,34 @@ from nightrain.depthmodel.config import ViewKind
 
 
 class AuxImages(NamedTuple):
-    """Views beside a batch of images (B, 3, H, W), at the same size; geometry where it is known."""
+    """Auxiliary images of a batch (B, 3, H, W), at the same size; geometry where it is known."""
 
     image: torch.Tensor  # (B, 3, H, W) RGB in [0, 1]
-    present: torch.Tensor  # (B,) bool: a sample without a view is predicted from its image alone
+    present: torch.Tensor  # (B,) bool; the others are predicted from their image alone
     K: torch.Tensor | None = None  # (B, 3, 3) of the image, in its pixels
     K_aux: torch.Tensor | None = None  # (B, 3, 3) of the view
     T_aux_camera: torch.Tensor | None = None  # (B, 4, 4) metres
-    # (B, 3, H, W) what `image` is compared with, where the batch's images are augmented and it not
+    # (B, 3, H, W) the batch's images without augmentation, which `image` is compared with
     reference: torch.Tensor | None = None
 
 
 class AuxImage(NamedTuple):
-    """One view beside one picture, at the sizes that they were taken in."""
+    """Auxiliary image of one image, each at its original size."""
 
     image: np.ndarray  # (h, w, 3) uint8 RGB
-    K: np.ndarray | None = None  # (3, 3) of the picture
-    K_aux: np.ndarray | None = None  # (3, 3) of the view
+    K: np.ndarray | None = None  # (3, 3) of the image, in its pixels
+    K_aux: np.ndarray | None = None  # (3, 3) of the auxiliary image, in its pixels
     T_aux_camera: np.ndarray | None = None  # (4, 4) metres
 
 
 def view_of(
     batch: Mapping[str, torch.Tensor], kind: ViewKind, *, hidden: float = 0.0, wrong: float = 0.0
 ) -> AuxImages | None:
-    """The other views of a training batch, None where it was loaded without them.
+    """Auxiliary images of a training batch; None if it was loaded without them.
 
-    Each is hidden with the probability `hidden` (iid_rdepth.md, 4.4), and shows what another
-    sample's shows with the probability `wrong`, drawn from torch's generator. Of the frame before,
-    the batch's images must be of one size.
+    Each is hidden with probability `hidden` and replaced by another sample's with probability
+    `wrong` (IID-RDepth, section 4.6, docs/papers/iid_rdepth.md), drawn from torch's generator. With
+    the previous frame, the batch's images must have one size.
     """
     if kind not in batch:
         return None
@@ -66,9 +66,9 @@ def stacked(
     size: tuple[int, int],
     device: torch.device,
 ) -> AuxImages | None:
-    """Views beside `images` as a batch at `size` (width, height); None where there is none.
+    """Batch of auxiliary images of `images` at `size` (width, height); None without any.
 
-    Geometry is given for all views or for none: a batch with less has none.
+    Intrinsics are scaled with their images. A batch has geometry only if all its views do.
     """
     there = [view for view in views if view is not None]
     if not there:

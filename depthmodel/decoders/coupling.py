@@ -1,4 +1,4 @@
-"""Affine coupling with known bi-Lipschitz constants: invertible, and stretching by little.
+"""Affine coupling with known bi-Lipschitz constants, the invertible step of the strict decoder.
 
 With Q orthogonal, (x1, x2) the halves of Q x and c a condition, one half step is
 
@@ -6,9 +6,10 @@ With Q orthogonal, (x1, x2) the halves of Q x and c a condition, one half step i
     s(c) = exp(a tanh(.)),   h(x1, c) = alpha W2 D act(W1 x1 + Wc c),
 
 where W1, W2 (1x1) and D (3x3, one kernel per channel) have operator norms of at most 1 and act has
-slopes of at most 1. The scale does not look at x1: with x1 it would be Lipschitz only locally
-(Behrmann et al. 2021, exploding inverses). Couplings: Dinh et al. 2017, RealNVP; orthogonal 1x1
-convolutions: Kingma and Dhariwal 2018, Glow.
+slopes of at most 1. The scale does not depend on x1: otherwise it would be Lipschitz only locally
+(Behrmann et al. 2021, exploding inverses). IID-RDepth, eqs. 9 and 15 (docs/papers/iid_rdepth.md);
+couplings after Dinh et al. 2017 (RealNVP), orthogonal 1x1 convolutions after Kingma and Dhariwal
+2018 (Glow).
 """
 
 import math
@@ -23,53 +24,54 @@ SILU_SLOPE = 1.1  # the largest slope of SiLU is 1.09984
 
 
 class UnitSpectralNorm(nn.Module):
-    """W / max(1, largest singular value) of a 1x1 convolution's weight (out, in, 1, 1).
+    """Spectral normalisation: W / max(1, largest singular value) of a weight (out, in, 1, 1).
 
-    The value is computed whole each time, as a power iteration would give less than it is.
+    The singular value is computed exactly each time; a power iteration would underestimate it.
     """
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Weight of a map that stretches nothing."""
+        """Weight of a map with operator norm at most 1."""
         return weight / torch.linalg.matrix_norm(weight.flatten(1), 2).clamp(min=1)
 
 
 class UnitKernelSum(nn.Module):
     """Depth-wise kernels (C, 1, k, k), each divided by max(1, sum of its absolute values).
 
-    The sum bounds the norm of the convolution (Young's inequality), and it is at most k times the
-    norm of the kernel, which is what a spectral norm of the reshaped weight would see.
+    The sum bounds the norm of the convolution (Young's inequality) and is at most k times the norm
+    of the kernel, which a spectral norm of the reshaped weight would measure.
     """
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Weight of a map that stretches nothing."""
+        """Weight of a map with operator norm at most 1."""
         return weight / weight.abs().sum(dim=(1, 2, 3), keepdim=True).clamp(min=1)
 
 
 class ChannelRotation(nn.Module):
-    """An orthogonal 1x1 convolution (B, C, h, w) -> (B, C, h, w), learned by Cayley's map."""
+    """Orthogonal 1x1 convolution of (B, C, h, w), parametrised by Cayley's map."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # Turns by up to a right angle or so. Without a base matrix, which would be orthogonal only
-        # at the precision it was made in, the rotation is exact at whatever precision it runs.
+        # Rotations of up to about a right angle. Without a base matrix, which would be orthogonal
+        # only at the precision it was made in, the rotation is exact at any precision.
         self.weight = nn.Parameter(torch.randn(channels, channels) / math.sqrt(channels))
         orthogonal(self, "weight", orthogonal_map="cayley", use_trivialization=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The rotated map, and the matrix for `back`, which is costly to make."""
+        """Rotated map (B, C, h, w), and the matrix (C, C) for `back`, costly to compute."""
         matrix = self.weight
         return F.conv2d(x, matrix[:, :, None, None]), matrix
 
     @staticmethod
     def back(x: Tensor, matrix: Tensor) -> Tensor:
-        """The map before the rotation."""
+        """Undo the rotation of a map (B, C, h, w)."""
         return F.conv2d(x, matrix.T[:, :, None, None])
 
 
 class Coupling(nn.Module):
-    """One half step on (B, C, h, w), given a condition (B, condition_channels, h, w).
+    """Half step on (B, C, h, w), given a condition (B, condition_channels, h, w).
 
-    It starts as the identity. `scale_bound` is a, `lipschitz` alpha of the module's formula.
+    Starts as the identity. `scale_bound` is a, `lipschitz` is alpha in the module's formula.
+    Source: IID-RDepth, eq. 15 (docs/papers/iid_rdepth.md).
     """
 
     def __init__(
@@ -100,14 +102,14 @@ class Coupling(nn.Module):
         self.leave = _unit(leave)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """The half step of x (B, C, h, w)."""
+        """Apply the half step to x (B, C, h, w)."""
         rotated, matrix = self.rotation(x)
         x1, x2 = rotated[:, : self.kept], rotated[:, self.kept :]
         log_scale, shift = self.log_scale_and_shift(x1, c)
         return self.rotation.back(torch.cat([x1, log_scale.exp() * x2 + shift], dim=1), matrix)
 
     def inverse(self, y: Tensor, c: Tensor) -> Tensor:
-        """The x of which y (B, C, h, w) is the half step, by algebra."""
+        """Invert the half step: x (B, C, h, w) of y (B, C, h, w), in closed form."""
         rotated, matrix = self.rotation(y)
         y1, y2 = rotated[:, : self.kept], rotated[:, self.kept :]
         log_scale, shift = self.log_scale_and_shift(y1, c)
@@ -121,9 +123,10 @@ class Coupling(nn.Module):
         return log_scale, shift + self.lipschitz * self.leave(self.around(hidden))
 
     def constants(self) -> tuple[float, float]:
-        """(Lipschitz constant of the step, of its inverse), for every condition and all weights.
+        """Lipschitz constants of the step and of its inverse, for every condition and all weights.
 
-        The Jacobian is [[1, 0], [A, S]] with |A| <= alpha and S diagonal, |log S| <= a.
+        The Jacobian is [[1, 0], [A, S]] with |A| <= alpha and S diagonal, |log S| <= a. Source:
+        IID-RDepth, eq. 9 (docs/papers/iid_rdepth.md).
         """
         scale = math.exp(self.scale_bound)
         return (
@@ -133,10 +136,10 @@ class Coupling(nn.Module):
 
 
 def plain_weights(module: nn.Module) -> None:
-    """Replace, in place, every bounded or orthogonal weight by its value as it is now.
+    """Replace, in place, every bounded or orthogonal weight by its current value.
 
-    For export: a runtime then needs neither singular values nor matrix inverses. The outputs stay
-    up to rounding; the names of the tensors change, and training on would lose the bounds.
+    For export: a runtime then needs neither singular values nor matrix inverses. Outputs are equal
+    up to rounding; the names of the tensors change, and further training would lose the bounds.
     """
     for part in list(module.modules()):
         if parametrize.is_parametrized(part, "weight"):

@@ -1,4 +1,4 @@
-"""The dense prediction head of DPT (Ranftl, Bochkovskiy, Koltun, ICCV 2021, section 3).
+"""DPT decoder: dense prediction head of Ranftl, Bochkovskiy and Koltun, ICCV 2021, section 3.
 
 Reassemble: the four maps are projected and, where they share one grid (a ViT), resized by 4, 2, 1
 and 1/2. Fusion: from coarse to fine, residual convolutional units add the next finer map. With
@@ -20,7 +20,7 @@ DETAIL_PIXELS = {"full": 1, "half": 2, "quarter": 4}
 
 
 class ResidualUnit(nn.Module):
-    """x + conv(relu(conv(relu(x)))) on (B, C, h, w)."""
+    """Residual convolutional unit: x + conv(relu(conv(relu(x)))) on (B, C, h, w)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class ResidualUnit(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Add a finer map to the path so far, refine the sum and bring it to the next size."""
+    """Fusion block: adds a finer map to the path, refines the sum and resizes it."""
 
     def __init__(self, channels: int, joins: bool) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Fusion(nn.Module):
     def forward(
         self, path: torch.Tensor, finer: torch.Tensor | None, size: tuple[int, int]
     ) -> torch.Tensor:
-        """Path (B, C, *size)."""
+        """Fused path (B, C, *size)."""
         if self.joined is not None and finer is not None:
             path = path + self.joined(finer)
         # A 1x1 convolution and bilinear resizing commute; convolving first is cheaper.
@@ -54,7 +54,7 @@ class Fusion(nn.Module):
 class DptDecoder(Decoder):
     """DPT decoder: four encoder maps to s = 1/d_max + (1/d_min - 1/d_max) sigmoid(logit), in 1/m.
 
-    The last step is monodepth2's (Godard et al., ICCV 2019, section 3).
+    Source of the last step: md4all, eq. 1 (docs/papers/md4all.md).
     """
 
     def __init__(self, encoder: EncoderShape, depths: DepthRange, config: DptConfig) -> None:
@@ -120,7 +120,7 @@ class DptDecoder(Decoder):
         return math.log(share / (1 - share))
 
     def _lower(self, path: torch.Tensor, finest: torch.Tensor, finer: torch.Tensor) -> torch.Tensor:
-        """Path at the finest map's size, or at twice that for more detail, from the path so far."""
+        """Fuse the two finest maps, at the finest map's size or twice that, by the detail."""
         wanted = _size(finest) if self.detail == 4 else _times(_size(finest), 2)
         if self.stages is not None:
             return resize(self.stages.on_any_grid(path, (finest, finer)), wanted)

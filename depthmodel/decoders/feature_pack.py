@@ -1,7 +1,8 @@
-"""The two high levels of an encoder as one tensor, without loss, and back.
+"""Feature packing: the two coarser maps of an encoder as one tensor, without loss.
 
-A pyramid's maps at 1/16 and 1/32 meet on the grid of 1/8: their channels become places by pixel
-shuffle (Shi et al., CVPR 2016), which only moves numbers. A ViT's maps share one grid already.
+A pyramid's maps at 1/16 and 1/32 are brought to the grid of 1/8 by pixel shuffle (Shi et al., CVPR
+2016), which only moves values. A ViT's maps share one grid already. IID-RDepth, eq. 11
+(docs/papers/iid_rdepth.md).
 """
 
 import torch
@@ -14,11 +15,11 @@ FACTORS = (2, 4)  # from 1/16 and from 1/32 to 1/8
 
 
 class FeaturePack(nn.Module):
-    """(e2, e3) <-> F (B, C, h, w): a permutation of the values, beside zeros where grids differ.
+    """Packs (e2, e3) to F (B, C, h, w): a permutation of the values, with zeros where grids differ.
 
-    `channels` is C: C2/4 + C3/16 of a pyramid, C2 + C3 on `one_grid`. An image whose sides 32 does
-    not divide gives grids of different size; the smaller is filled up with zeros at the bottom and
-    the right. Raises InvalidRequest for a pyramid whose channels 4 and 16 do not divide.
+    `channels` is C: C2/4 + C3/16 of a pyramid, C2 + C3 on `one_grid`. An image whose sides are
+    not multiples of 32 gives grids of different size; the smaller is padded with zeros at the
+    bottom and the right. Raises InvalidRequest for a pyramid whose channels 4 and 16 do not divide.
     """
 
     def __init__(self, channels: tuple[int, int], *, one_grid: bool) -> None:
@@ -35,17 +36,14 @@ class FeaturePack(nn.Module):
         self.channels = self._split + channels[1] // self.factors[1] ** 2
 
     def forward(self, e2: Tensor, e3: Tensor) -> Tensor:
-        """F (B, C, h, w) on the larger of the two grids.
-
-        Raises InvalidRequest for other channels.
-        """
+        """Pack two maps to F (B, C, h, w) on the larger of the two grids; raises InvalidRequest."""
         self._check((e2, e3))
         maps = [F.pixel_shuffle(e, s) for e, s in zip((e2, e3), self.factors, strict=True)]
         height, width = (max(m.shape[side] for m in maps) for side in (2, 3))
-        return torch.cat([_filled_up(m, height, width) for m in maps], dim=1)
+        return torch.cat([_padded(m, height, width) for m in maps], dim=1)
 
     def unpack(self, packed: Tensor, like: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """The maps (e2, e3) in F (B, C, h, w), of the sizes of `like`; raises InvalidRequest."""
+        """Unpack F (B, C, h, w) to maps (e2, e3) of the sizes of `like`; raises InvalidRequest."""
         self._check(like)
         heights, widths = (
             [e.shape[side] * s for e, s in zip(like, self.factors, strict=True)] for side in (2, 3)
@@ -76,6 +74,6 @@ class FeaturePack(nn.Module):
             )
 
 
-def _filled_up(x: Tensor, height: int, width: int) -> Tensor:
-    """Zeros below and to the right of (B, C, h, w), up to (B, C, height, width)."""
+def _padded(x: Tensor, height: int, width: int) -> Tensor:
+    """Pad (B, C, h, w) with zeros at the bottom and right to (B, C, height, width)."""
     return F.pad(x, (0, width - x.shape[3], 0, height - x.shape[2]))

@@ -1,14 +1,14 @@
-"""The two lower decoder stages as affine couplings of two streams, with an exact inverse.
-
-The paper's figure (Bai et al., arXiv 2604.07664) draws two streams that update each other by a
-multiplication (G) and an addition (H); which streams they are it does not say. Here, as in section
-4.3 (I) of our reconstruction, one comes from the encoder (`up`) and one is the decoder's (`down`):
+"""Invertible stages: affine couplings of two streams with an exact inverse.
 
     down <- down * s(G(up)) + H(up);   up <- up * s(G'(down)) + H'(down);   s(v) = exp(a tanh(v))
 
-Each half step leaves one stream as it is, so it is undone by (x - H) / s: no iteration is needed.
-The scale depends on the other stream, so these stages are bi-Lipschitz on every bounded set but not
-globally (section 3.4); the decoder with stated constants is depthmodel/decoders/strict.py.
+IID-RDepth, eq. 13 (docs/papers/iid_rdepth.md). The paper's figure shows two streams that update
+each other by a multiplication (G) and an addition (H); that one comes from the encoder (`up`) and
+one from the decoder (`down`) is our choice.
+
+Each half step leaves one stream unchanged, so it is inverted by (x - H) / s, without iterations.
+The scale depends on the other stream, so these stages are bi-Lipschitz on bounded sets but not
+globally (section 3.4 there); the decoder with known constants is depthmodel/decoders/strict.py.
 """
 
 from typing import NamedTuple
@@ -29,7 +29,7 @@ SCALE_BOUND = 0.5  # a: a half step scales by a factor in [exp(-a), exp(a)]
 
 
 class Streams(NamedTuple):
-    """What enters the two stages: as many numbers as leave them."""
+    """Inputs of the two stages, with as many values as their output."""
 
     y: torch.Tensor  # (B, width, h, w), the decoder's
     up1: torch.Tensor  # (B, width, h, w), of the encoder's map e1
@@ -37,9 +37,9 @@ class Streams(NamedTuple):
 
 
 class HalfStep(nn.Module):
-    """log s(G(x)) and H(x) of one stream x (B, C, h, w) for the other; both start at 0.
+    """Scale and shift that one stream x (B, C, h, w) gives the other; both start at 0.
 
-    G and H share their first layer, which costs half of two networks.
+    G and H share their first layer, which halves the cost.
     """
 
     def __init__(self, channels: int, scale_bound: float) -> None:
@@ -52,13 +52,13 @@ class HalfStep(nn.Module):
             nn.init.zeros_(self.gain_shift.bias)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logarithm of the scale, within +-scale_bound, and shift, each (B, C, h, w)."""
+        """Log scale, within +-scale_bound, and shift, each (B, C, h, w)."""
         gain, shift = self.gain_shift(F.silu(self.shared(x))).chunk(2, dim=1)
         return self.scale_bound * torch.tanh(gain), shift
 
 
 class TwoStreamCoupling(nn.Module):
-    """One pair of half steps on two streams (B, C, h, w); the identity until it is trained."""
+    """Pair of half steps on two streams (B, C, h, w); starts as the identity."""
 
     def __init__(self, channels: int, scale_bound: float = SCALE_BOUND) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class TwoStreamCoupling(nn.Module):
         return up * log_scale.exp() + shift, down
 
     def inverse(self, up: torch.Tensor, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What `forward` was given: the half steps undone, the last one first."""
+        """Invert `forward`: undo the half steps, the last one first."""
         log_scale, shift = self.from_down(down)
         up = (up - shift) * (-log_scale).exp()
         log_scale, shift = self.from_up(up)
@@ -83,9 +83,9 @@ class TwoStreamCoupling(nn.Module):
 class InvertibleStages(nn.Module):
     """Stage A on e1's grid, PixelShuffle(2), stage B on e0's grid, which is twice as fine.
 
-    `low_channels` are those of (e0, e1). Their projections P1 and P0 bring them to the width of
-    their stage, and are left out where they have it already. Works in float32 at least. Raises
-    InvalidRequest for an odd width: PixelShuffle makes two maps of each four.
+    `low_channels` are those of (e0, e1). Projections P0 and P1 bring them to the width of their
+    stage where they differ. Runs in float32 at least. Raises InvalidRequest for an odd width, which
+    pixel shuffle cannot halve.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class InvertibleStages(nn.Module):
     def forward(self, y: torch.Tensor, low: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """(B, width, h0, w0) of y (B, width, h1, w1) and the encoder's maps (e0, e1).
 
-        Raises InvalidRequest unless y lies on e1's grid and e0's is twice as fine; `on_any_grid`
+        Raises InvalidRequest unless y is on e1's grid and e0's is twice as fine; `on_any_grid`
         pads.
         """
         with exact_convolutions(y.device.type):
@@ -118,9 +118,9 @@ class InvertibleStages(nn.Module):
             return self.join(Streams(at_least_float32(y), self.project1(e1), self.project0(e0)))
 
     def on_any_grid(self, y: torch.Tensor, low: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """As `forward` for an odd or a cut-off grid: zeros at bottom and right, cropped after.
+        """Like `forward`, for any grids: pads with zeros at the bottom and right, and crops after.
 
-        What is cropped cannot be inverted; `inverse` belongs to `forward`.
+        Cropped values cannot be inverted; `inverse` belongs to `forward`.
         """
         h0, w0 = low[0].shape[2:]
         coarse = (
@@ -133,10 +133,9 @@ class InvertibleStages(nn.Module):
     def inverse(
         self, out: torch.Tensor, low: tuple[torch.Tensor, torch.Tensor] | None = None
     ) -> Streams:
-        """The streams that `forward` mixed into `out` (B, width, h0, w0): y, P1(e1) and P0(e0).
+        """Streams that `forward` mixed into `out` (B, width, h0, w0): y, P1(e1) and P0(e0).
 
-        All of them are in `out`; `low` is there because the strict decoder needs it, and is not
-        read. Raises InvalidRequest for another shape.
+        `low` is not read; the strict decoder needs it. Raises InvalidRequest for another shape.
         """
         if out.shape[1] != self.width or out.shape[2] % 2 or out.shape[3] % 2:
             raise InvalidRequest(
@@ -147,7 +146,7 @@ class InvertibleStages(nn.Module):
             return self.split(at_least_float32(out))
 
     def join(self, streams: Streams) -> torch.Tensor:
-        """One map (B, width, 2h, 2w) that holds all three streams; raises InvalidRequest."""
+        """Mix the streams to one map (B, width, 2h, 2w); raises InvalidRequest."""
         _check_grids(streams)
         up, down = streams.up1, streams.y
         for coupling in self.stage_a:
@@ -159,7 +158,7 @@ class InvertibleStages(nn.Module):
         return torch.cat((up, down), dim=1)  # (B, width, 2h, 2w)
 
     def split(self, out: torch.Tensor) -> Streams:
-        """The streams of `join`, by the same algebra backwards."""
+        """Invert `join`: streams of a map (B, width, 2h, 2w)."""
         up, down = out.chunk(2, dim=1)
         for coupling in reversed(list(self.stage_b)):
             up, down = _undo(coupling, up, down)
@@ -171,7 +170,7 @@ class InvertibleStages(nn.Module):
 
 
 def fit_grid(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """(B, C, *size): cropped, or continued with zeros, at the bottom and the right."""
+    """Crop or zero-pad (B, C, h, w) at the bottom and right to (B, C, *size)."""
     missing = (size[0] - x.shape[2], size[1] - x.shape[3])
     return F.pad(x, (0, missing[1], 0, missing[0])) if any(missing) else x
 

@@ -1,13 +1,13 @@
-"""The decoder of PixelFormer (Agarwal and Arora, WACV 2023), the paper's likely baseline.
+"""PixelFormer decoder (Agarwal and Arora, WACV 2023), the likely baseline of IID-RDepth.
 
-Written from the facts of our specification (section 2), so published weights do not load. Four
-stages from coarse to fine let queries of the decoder look into the encoder's maps:
+Written from its description (docs/papers/iid_rdepth.md, section 2), so published weights do not
+load. In four stages, from coarse to fine, queries of the decoder attend to the encoder's maps:
 
-    upper.*   query initialiser, bin centres, stages 4 and 3: frozen in the paper's training
-    lower.*   stages 2 and 1, by attention or as couplings (Bai et al., arXiv 2604.07664, figure)
+    upper.*   query initialiser, bin centres, stages 4 and 3: frozen when restoration is trained
+    lower.*   stages 2 and 1, by attention or as couplings (invertible.py)
     logits.*  the last layer, over the bins
 
-No layer has another state in eval than in train mode.
+No layer differs between eval and train mode.
 """
 
 import math
@@ -29,7 +29,11 @@ POOLED = (1, 2, 3, 6)  # cells along a side
 
 
 class QueryInitialiser(nn.Module):
-    """The coarsest encoder map (B, C, h, w) -> queries (B, width, h, w), of any grid."""
+    """Query initialiser: pyramid pooling of the coarsest map (B, C, h, w) to (B, width, h, w).
+
+    After Zhao et al., CVPR 2017. Group norms replace the batch norms, so that eval mode and frozen
+    parts have no second state.
+    """
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -42,7 +46,7 @@ class QueryInitialiser(nn.Module):
         self.merge = nn.Conv2d(channels + len(POOLED) * width, width, 3, padding=1)
 
     def forward(self, coarsest: torch.Tensor) -> torch.Tensor:
-        """Queries on the same grid."""
+        """Queries (B, width, h, w) on the same grid."""
         size = (coarsest.shape[2], coarsest.shape[3])
         context = [
             resize(branch(F.adaptive_avg_pool2d(coarsest, cells)), size)
@@ -65,7 +69,7 @@ class AttentionStage(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
 
     def forward(self, query: torch.Tensor, encoded: torch.Tensor) -> torch.Tensor:
-        """Map on the encoder's grid; queries of another are cropped or continued with zeros."""
+        """Map on the encoder's grid; queries of another grid are cropped or zero-padded."""
         size = (encoded.shape[2], encoded.shape[3])
         query, source = self.project_query(fit_grid(query, size)), self.project_source(encoded)
         q, s = query.permute(0, 2, 3, 1), source.permute(0, 2, 3, 1)  # (B, h, w, dim)
@@ -75,7 +79,7 @@ class AttentionStage(nn.Module):
 
 
 class UpperStages(nn.Module):
-    """e2, e3 -> the queries of stage 2 at twice e2's grid, and the image's bin centres."""
+    """Stages 4 and 3: e2, e3 to the queries of stage 2 at twice e2's grid, and bin centres."""
 
     def __init__(
         self,
@@ -111,7 +115,7 @@ class AttentionStages(nn.Module):
         self.finer = nn.PixelShuffle(2)
 
     def on_any_grid(self, y: torch.Tensor, low: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """Map on e0's grid."""
+        """Map (B, embed_dim, h0, w0) on e0's grid."""
         return self.stage1(self.finer(self.stage2(y, low[1])), low[0])
 
 
@@ -170,7 +174,7 @@ class PixelFormerDecoder(Decoder):
 
 
 def as_pyramid(features: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The maps themselves, or a ViT's, which share one grid, resized by 4, 2, 1 and 1/2."""
+    """Pyramid of four maps: a ViT's maps, which share one grid, are resized by 4, 2, 1 and 1/2."""
     grids = {tuple(feature.shape[2:]) for feature in features}
     if len(grids) > 1:
         return list(features)

@@ -1,17 +1,17 @@
-"""The strict decoder: a bijection between a feature and the log depth, with stated constants.
+"""Strict decoder: a bijection between a feature and log depth with known Lipschitz constants.
 
     z (256 @ 1/16) - couplings - up - 64 @ 1/8 - couplings - up - 16 @ 1/4 - couplings - up -
     4 @ 1/2 - up - v (1 @ 1/1),      u = log depth = log(middle_depth_m) + sigma v
 
-`up` is an isometry (PixelShuffle, or Haar's transform, which has no checkerboard), the couplings
-are conditioned on the low-level features (coupling.py). For fixed low-level features,
-from whatever network, z <-> u is one to one, and with (m, L) of `lipschitz_bounds`
+`up` is an isometry (pixel shuffle, or Haar's transform, which has no checkerboard); the couplings
+are conditioned on the low-level features (coupling.py). For fixed low-level features z <-> u is one
+to one, and with (m, L) of `lipschitz_bounds`
 
     m |z - z'| <= |u - u'| <= L |z - z'|.
 
-Only this part has the property: how z is made of the encoder's maps (`project`) has not, nor has
-what is done to u later. Of a ViT with patches of 14 pixels, z lies on the patches and u has 16 x 16
-values for each of them, so that it is resized to the image afterwards.
+IID-RDepth, eq. 14 (docs/papers/iid_rdepth.md). Only this part has the property, neither the
+projection of the encoder's maps to z (`project`) nor a later resizing of u. With a ViT of 14-pixel
+patches, z is on the patches and u has 16 x 16 values for each, so it is resized to the image.
 """
 
 import math
@@ -34,7 +34,7 @@ HADAMARD = ((1, 1, 1, 1), (1, -1, 1, -1), (1, 1, -1, -1), (1, -1, -1, 1))
 
 
 class LevelCondition(nn.Module):
-    """What the couplings of one level see of the low-level maps: (B, channels, *size)."""
+    """Condition of one level's couplings: (B, channels, *size) of the low-level maps."""
 
     def __init__(self, low_channels: tuple[int, int], channels: int) -> None:
         super().__init__()
@@ -76,9 +76,9 @@ class StrictDecoder(Decoder):
         self.register_buffer("gain", gain[:, None, None], persistent=False)
 
     def project(self, feature: Tensor, size: tuple[int, int]) -> Tensor:
-        """Start z (B, 256, h, w) from the packed feature (B, channels, ...) of an image of `size`.
+        """Project the packed feature (B, C, ...) of an image of `size` to z (B, 256, h, w).
 
-        `size` is (height, width) in pixels; of a ViT z has the grid of the patches. Raises
+        `size` is (height, width) in pixels; with a ViT, z has the grid of the patches. Raises
         InvalidRequest where 16 does not divide the sides of a pyramid's image.
         """
         with exact_convolutions(feature.device.type):
@@ -126,9 +126,9 @@ class StrictDecoder(Decoder):
             return self.middle + self.config.sigma * self._up(v)
 
     def inverse(self, u: Tensor, low: tuple[Tensor, Tensor]) -> Tensor:
-        """The z (B, 256, h, w) whose log depth is u (B, 1, 16h, 16w).
+        """Invert `log_depth`: z (B, 256, h, w) of log depth u (B, 1, 16h, 16w), in closed form.
 
-        Exact by algebra. Raises InvalidRequest where 16 does not divide the sides of u.
+        Raises InvalidRequest where 16 does not divide the sides of u.
         """
         if u.ndim != 4 or u.shape[1] != 1:
             raise InvalidRequest(
@@ -169,11 +169,14 @@ class StrictDecoder(Decoder):
         }
 
     def steps(self) -> list[list[Coupling]]:
-        """The couplings of each level, in the order of the forward pass."""
+        """Couplings of each level, in the order of the forward pass."""
         return [list(level) for level in self.levels]  # pyright: ignore[reportArgumentType]
 
     def lipschitz_bounds(self) -> tuple[float, float]:
-        """(m, L) with m |z - z'| <= |u - u'| <= L |z - z'| for all z, z' and any weights."""
+        """(m, L) with m |z - z'| <= |u - u'| <= L |z - z'| for all z, z' and any weights.
+
+        Source: IID-RDepth, eq. 9 (docs/papers/iid_rdepth.md).
+        """
         constants = [coupling.constants() for step in self.steps() for coupling in step]
         most = math.prod(forward for forward, _ in constants)
         least = 1 / math.prod(inverse for _, inverse in constants)
@@ -182,7 +185,7 @@ class StrictDecoder(Decoder):
     def _at_weights(
         self, x: Tensor, low: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """At the weights' precision: in half of it the inverse would not be one."""
+        """Cast to the weights' precision; at half precision the inverse would not be exact."""
         like = self.projection.weight
         return x.to(like), (low[0].to(like), low[1].to(like))
 
@@ -201,12 +204,13 @@ def inverse_projected_target(
     mask: Tensor,
     low: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """Target z* (B, 256, h, w) whose log depth is measured where `mask` is, and u elsewhere.
+    """Inverse-projected target z* (B, 256, h, w): log depth as measured in `mask`, u elsewhere.
 
-    u is the log depth now, `depth_m` in metres and `mask` bool, each (B, 1, 16h, 16w). Without
-    gradient. |z* - z| <= |log depth_m - u| over the mask, divided by m of `lipschitz_bounds`: it
-    cannot explode. Raises InvalidRequest for other shapes or where a masked depth is no positive
-    number.
+    u is the current log depth, `depth_m` in metres and `mask` bool, each (B, 1, 16h, 16w). There is
+    no gradient. |z* - z| is at most |log depth_m - u| over the mask, divided by m of
+    `lipschitz_bounds`, so it cannot explode. Source: IID-RDepth, eq. 10
+    (docs/papers/iid_rdepth.md). Raises InvalidRequest for other shapes or where a masked depth is
+    not a positive number.
     """
     if not u.shape == depth_m.shape == mask.shape:
         raise InvalidRequest(
@@ -224,7 +228,12 @@ def inverse_projected_target(
 
 
 def haar_synthesis(coefficients: Tensor) -> Tensor:
-    """Pixels (B, C, 2h, 2w) of Haar coefficients (B, 4C, h, w); lengths stay. Haar 1910."""
+    """Haar synthesis: pixels (B, C, 2h, 2w) of coefficients (B, 4C, h, w), an isometry (Haar 1910).
+
+    A block (p, q / r, s) of pixels and its coefficients (mean, horizontal, vertical, diagonal) are
+    each other's image under H / 2, H being the symmetric 4x4 Hadamard matrix, so H / 2 is its own
+    inverse. Coefficients are stored by kind: C means first, then C of each detail.
+    """
     batch, channels, height, width = coefficients.shape
     kinds = coefficients.view(batch, 4, channels // 4, height, width)
     pixels = torch.einsum("pk,bkchw->bcphw", _hadamard(kinds), kinds)  # (B, C, 4, h, w)
@@ -232,7 +241,7 @@ def haar_synthesis(coefficients: Tensor) -> Tensor:
 
 
 def haar_analysis(pixels: Tensor) -> Tensor:
-    """Haar coefficients (B, 4C, h, w) of pixels (B, C, 2h, 2w): the inverse of the synthesis."""
+    """Haar analysis: coefficients (B, 4C, h, w) of pixels (B, C, 2h, 2w); inverts the synthesis."""
     batch, channels, height, width = pixels.shape
     blocks = F.pixel_unshuffle(pixels, 2).view(batch, channels, 4, height // 2, width // 2)
     kinds = torch.einsum("kp,bcphw->bkchw", _hadamard(blocks), blocks)  # (B, 4, C, h, w)
@@ -264,7 +273,7 @@ def _coupling(channels: int, config: StrictConfig) -> Coupling:
 
 
 def _cropped(feature: Tensor, size: tuple[int, int]) -> Tensor:
-    """The part of a pyramid's packed feature that lies over the image; the rest is padding."""
+    """Part of a pyramid's packed feature that covers the image; the rest is padding."""
     check_sixteenths(size)
     height, width = size[0] // PACKED_CELL, size[1] // PACKED_CELL
     if feature.shape[2] < height or feature.shape[3] < width:
@@ -276,11 +285,11 @@ def _cropped(feature: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _gain() -> Tensor:
-    """How large Haar coefficients of a depth map are, coarse ones more so: (256,).
+    """Scale (256,) of the Haar coefficients of a depth map; coarse ones are larger.
 
-    In the chain's order, base 4, the last digit of a channel's number says which coefficient it is
-    of the finest blocks (0: the mean), the one before of the next larger blocks, and so on. A map
-    of ones has 2^n in a channel whose last n digits are means, and that is the gain.
+    In base 4, the last digit of a channel's number is the coefficient of the finest blocks (0: the
+    mean), the digit before it that of the next larger blocks, and so on. A map of ones has the
+    value 2^n in a channel with n trailing means, which is the gain.
     """
     finest = torch.arange(LATENT_CHANNELS)
     gain, means = torch.ones(LATENT_CHANNELS), torch.ones(LATENT_CHANNELS, dtype=torch.bool)
@@ -291,7 +300,7 @@ def _gain() -> Tensor:
 
 
 def _at(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resized, averaging where it becomes smaller."""
+    """Resize bilinearly, with antialiasing."""
     if _size(x) == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)

@@ -1,8 +1,8 @@
-"""Attention from one map to another inside windows, on any grid.
+"""Window cross-attention between two maps, on any grid.
 
-Windows without a shift and with a learnt bias by relative position, as in Swin (Liu et al., ICCV
-2021, section 3.2 and equation 4). A grid that the window does not divide is continued at the bottom
-and the right; no query looks there.
+Windows without a shift and with a learnt relative position bias, as in Swin (Liu et al., ICCV 2021,
+section 3.2 and eq. 4). A grid that is not a multiple of the window is padded at the bottom and the
+right, and padding is masked.
 """
 
 import math
@@ -17,7 +17,7 @@ BIAS_STD = 0.02  # of the untrained biases, as in Swin
 
 
 class WindowCrossAttention(nn.Module):
-    """Queries of one map (B, h, w, C), keys and values of another, both channels last.
+    """Cross-attention: queries of one map (B, h, w, C), keys and values of another.
 
     Raises InvalidRequest where the heads do not divide C.
     """
@@ -38,12 +38,12 @@ class WindowCrossAttention(nn.Module):
         self.register_buffer("offset", _offsets(window), persistent=False)
 
     def forward(self, query: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-        """What each cell of `query` gathers from its window of `source`: (B, h, w, C)."""
+        """Attended map (B, h, w, C): each cell of `query` attends to its window of `source`."""
         height, width = query.shape[1:3]
         q = self._heads(self.query(to_windows(query, self.window)))
         k, v = self.key_value(to_windows(source, self.window)).chunk(2, dim=-1)
         k, v = self._heads(k), self._heads(v)  # (B, windows, heads, cells, C / heads)
-        # By hand: torch's own has no fast way for a learnt bias, and ONNX none for windows.
+        # Written out: torch has no fast kernel for a learnt bias, and ONNX none for windows.
         products = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
         share = (products + self._bias(height, width)).softmax(dim=-1)
         together = (share.to(v.dtype) @ v).transpose(2, 3).flatten(3)  # (B, windows, cells, C)
@@ -54,7 +54,7 @@ class WindowCrossAttention(nn.Module):
         return x.unflatten(-1, (self.num_heads, -1)).transpose(2, 3)
 
     def _bias(self, height: int, width: int) -> torch.Tensor:
-        """What is added to the products: (1 or windows, heads, cells, cells)."""
+        """Bias added to the products: (1 or windows, heads, cells, cells)."""
         assert isinstance(self.offset, torch.Tensor)
         bias = self.offset_bias[:, self.offset][None]
         if height % self.window == 0 and width % self.window == 0:
@@ -64,7 +64,7 @@ class WindowCrossAttention(nn.Module):
 
 
 def to_windows(x: torch.Tensor, window: int) -> torch.Tensor:
-    """(B, h, w, C) -> (B, windows, window^2, C), row by row, zeros beyond the map."""
+    """Partition (B, h, w, C) into windows (B, windows, window^2, C), row by row, zero-padded."""
     down, right = (-side % window for side in x.shape[1:3])
     padded = F.pad(x, (0, 0, 0, right, 0, down)) if down or right else x
     cut = padded.unflatten(2, (-1, window)).unflatten(1, (-1, window))  # (B, n, k, m, k, C)
@@ -72,14 +72,14 @@ def to_windows(x: torch.Tensor, window: int) -> torch.Tensor:
 
 
 def from_windows(x: torch.Tensor, window: int, size: tuple[int, int]) -> torch.Tensor:
-    """The map (B, *size, C) of which `to_windows` made x."""
+    """Invert `to_windows`: the map (B, *size, C)."""
     rows = -(-size[0] // window)
     cut = x.unflatten(2, (window, window)).unflatten(1, (rows, -1))  # (B, n, m, k, k, C)
     return cut.transpose(2, 3).flatten(3, 4).flatten(1, 2)[:, : size[0], : size[1]]
 
 
 def _offsets(window: int) -> torch.Tensor:
-    """Number of the offset between each two cells of a window: (window^2, window^2)."""
+    """Index of the offset between each two cells of a window: (window^2, window^2)."""
     cells = torch.cartesian_prod(torch.arange(window), torch.arange(window))  # (cells, 2)
     between = cells[:, None] - cells[None] + window - 1
     return between[..., 0] * (2 * window - 1) + between[..., 1]

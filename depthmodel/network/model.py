@@ -23,7 +23,7 @@ from torch import nn
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.enhancer import AuxView, AuxViewEnhancer
 from nightrain.depthmodel.auxview.view import AuxImages
-from nightrain.depthmodel.config import DepthConfig
+from nightrain.depthmodel.config import DepthConfig, parse_config
 from nightrain.depthmodel.decoders.base import (
     DepthRange,
     EncoderShape,
@@ -182,7 +182,7 @@ class DepthModel(nn.Module):
 
         Reads all weights; keep the result where it is needed often.
         """
-        return model_folder.digest(self.config, self.state_dict())
+        return model_folder.digest(self.config.identity, self.state_dict())
 
     def save_pretrained(self, folder: str | Path, card: ModelCard) -> None:
         """Write config.json, model.safetensors and README.md, whole or not at all.
@@ -190,7 +190,15 @@ class DepthModel(nn.Module):
         Replaces a model saved there before. Raises InvalidRequest where the folder holds anything
         else, or where a weight is not finite.
         """
-        model_folder.save(Path(folder), self.config, self.state_dict(), card, self.encoder_name)
+        config, encoder = self.config, self.encoder_name
+        model_folder.save(
+            Path(folder),
+            config.without_pretrained().model_dump_json(indent=2),
+            config.identity,
+            self.state_dict(),
+            notes={"encoder": encoder},
+            card=lambda digest: card.markdown(config, digest, encoder),
+        )
 
     @classmethod
     def from_pretrained(
@@ -201,12 +209,14 @@ class DepthModel(nn.Module):
         Raises InvalidRequest for another architecture, and for tensors that are missing, unknown,
         of another shape or not those that were saved.
         """
-        config = model_folder.load_config(Path(folder))
+        folder = Path(folder)
+        text = model_folder.read_config(folder)
+        config = parse_config(text, str(folder / model_folder.CONFIG)).without_pretrained()
         with torch.random.fork_rng(devices=[]):  # the start is overwritten
             model = cls(config)
-        saved = model_folder.load(Path(folder), config, model.state_dict())
+        saved = model_folder.load(folder, config.identity, model.state_dict())
         model.load_state_dict(saved.tensors)
-        model.encoder_name = saved.encoder
+        model.encoder_name = saved.notes.get("encoder", "unknown")
         return model.to(device).eval()
 
     def _prepared(self, image: torch.Tensor) -> torch.Tensor:

@@ -1,25 +1,32 @@
-"""The model card: what a network is, what made it (data, recipe, commit, seed), how good it is."""
+"""Model card: architecture, provenance (data, recipe, commit, seed) and metrics of a saved network.
 
+Rendered and read with huggingface_hub, so that the head is what the hub expects.
+"""
+
+from pathlib import Path
+
+import huggingface_hub
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.errors import DamagedInput, InvalidRequest
+from nightrain.datasets.io.untrusted import read_bytes
 from nightrain.datasets.registry import is_reference
 from nightrain.depthmodel.config import DECODERS, DepthConfig
+from nightrain.depthmodel.network.model_folder import CARD, MAX_CONFIG_BYTES
 
-FENCE = "---\n"
-OURS = "nightrain"
+LIBRARY = "nightrain"
 PAPER = "IID-RDepth (Bai et al. 2026)"
 
 
 class ModelCard(BaseModel):
-    """What is said of a network beside its weights; its head is YAML, for machines."""
+    """Contents of a model card; the YAML head holds them for machines."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     title: str = Field(min_length=1, max_length=200)
-    description: str = Field(min_length=1)  # what it is, in sentences
+    description: str = Field(min_length=1)  # in sentences
     data_set: str  # name and what identifies it
-    recipe: str = ""  # of the variants it saw, by name and hash; "" = clear frames only
+    recipe: str = ""  # of the variants it was trained on, by name and hash; "" = clear frames only
     commit: str = ""  # of this repository
     seed: int = 0
     command: str = ""  # that trained it
@@ -27,28 +34,26 @@ class ModelCard(BaseModel):
     licence: str = "unknown"  # of the weights, which follows from the data and from the encoder
 
     def markdown(self, config: DepthConfig, digest: str, encoder: str) -> str:
-        """The card as Markdown with a YAML head."""
-        head = {
-            "library_name": OURS,
-            "pipeline_tag": "depth-estimation",
-            "license": "other",
-            OURS: self.model_dump(mode="json") | {"digest": digest, "encoder": encoder},
-        }
-        text = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
-        return f"{FENCE}{text}{FENCE}\n{self._body(config, digest, encoder)}"
+        """Markdown text with a YAML head, of a model with this digest and encoder."""
+        head = huggingface_hub.ModelCardData(
+            library_name=LIBRARY,
+            pipeline_tag="depth-estimation",
+            license="other",
+            nightrain=self.model_dump(mode="json") | {"digest": digest, "encoder": encoder},
+        )
+        return f"---\n{head.to_yaml()}\n---\n\n{self._body(config, digest, encoder)}"
 
     @classmethod
     def parse(cls, text: str) -> "ModelCard":
-        """Read a card back from its head; raises InvalidRequest."""
+        """Read a card from its head; raises InvalidRequest."""
         try:
-            _, head, _ = text.split(FENCE, 2)
-            fields = dict(yaml.safe_load(head)[OURS])
+            fields = dict(huggingface_hub.ModelCard(text).data.to_dict()[LIBRARY])
             del fields["digest"], fields["encoder"]
             return cls.model_validate(fields)
         except (ValueError, KeyError, TypeError, yaml.YAMLError, ValidationError) as error:
             raise InvalidRequest(
-                f"this is no model card of ours ({type(error).__name__}); expected the README.md "
-                "that save_pretrained writes"
+                f"this is not a nightrain model card ({type(error).__name__}); expected the "
+                "README.md that save_pretrained writes"
             ) from error
 
     def _body(self, config: DepthConfig, digest: str, encoder: str) -> str:
@@ -69,7 +74,7 @@ class ModelCard(BaseModel):
         lines = [f"# {self.title}", "", self.description, ""]
         lines += _table(("", ""), rows)
         lines += ["", "## Parts", ""]
-        lines += _table(("part", "whose"), provenance(config))
+        lines += _table(("part", "origin"), provenance(config))
         if self.metrics:
             lines += ["", "## Metrics", ""]
             lines += _table(("metric", "value"), {k: f"{v:.4g}" for k, v in self.metrics.items()})
@@ -88,26 +93,30 @@ class ModelCard(BaseModel):
 
 
 def provenance(config: DepthConfig) -> dict[str, str]:
-    """Each part of a network, with what of it is whose; the text and code of IID-RDepth are not
-    public, so that what is said to be its is what its abstract and figure show.
+    """Origin of each part of a network: published, reconstructed from a figure, or new here.
+
+    The text and code of IID-RDepth are not public; its part is known from its abstract and figure
+    (docs/papers/iid_rdepth.md, section 1.1).
     """
     rows = {"encoder": _encoder(config)}
     rows |= DECODERS.load(config.decoder.kind).provenance(config.decoder)
     if restoration := config.restoration:
         rows["restoration"] = (
-            f"the paper's ({PAPER}): a diffusion from degraded features under depth supervision; "
+            f"{PAPER}: a diffusion from degraded features under depth supervision; "
             "reconstructed: residual shift after ResShift, its schedule, the UNet, the losses"
         )
         if restoration.kind == "one-step":
             rows["restoration"] = "new: the same UNet as a plain residual, a control of capacity"
         if restoration.num_components is not None:
-            rows["subspace"] = f"new: restored are {restoration.num_components} components alone"
+            rows["subspace"] = (
+                f"new: restores {restoration.num_components} principal components only"
+            )
     if view := config.auxview:
         rows["auxiliary view"] = (
-            f"the paper's ({PAPER}): alignment and fusion of low-level features, the identity "
+            f"{PAPER}: alignment and fusion of low-level features, the identity "
             f"without a view; reconstructed: alignment by {view.alignment}, window attention, "
-            "deformable sampling, gate; new: matched inverse depth as evidence, doubt of a view of "
-            "which little matches"
+            "deformable sampling, gate; new: matched inverse depth as evidence, down-weighting of "
+            "views with few matches"
         )
     return rows
 
@@ -124,3 +133,11 @@ def _table(head: tuple[str, str], rows: dict[str, str]) -> list[str]:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read the card of a saved model; raises InvalidRequest."""
+    try:
+        return ModelCard.parse(read_bytes(folder, CARD, MAX_CONFIG_BYTES).decode())
+    except (DamagedInput, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{folder} has no readable model card: {error}") from error

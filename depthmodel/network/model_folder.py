@@ -1,7 +1,8 @@
-"""A depth network on disk: config.json, model.safetensors and a model card, each by a fixed name.
+"""Model folder on disk: config.json, model.safetensors and a model card, each by a fixed name.
 
-The weights file carries the digest of what was saved, so that a damaged file, or one beside the
-configuration of another network, is found when it is loaded.
+One writer and one reader for all networks. A folder is written under another name, fsynced and
+moved into place. The weights file carries the digest of what was saved, so that a damaged file, or
+weights next to the configuration of another network, is found when it is loaded.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,25 +21,23 @@ from safetensors.torch import save_file
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.io.atomic import fsync, no_space_is_disk_full, require_free
 from nightrain.datasets.io.untrusted import read_bytes, safe_join
-from nightrain.depthmodel.config import DepthConfig, parse_config
-from nightrain.depthmodel.network.model_card import ModelCard
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 MAX_CONFIG_BYTES = 1_000_000
-SHOWN = 3  # names of tensors in a message
+MAX_NAMES = 3  # of tensors in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What lay in a model's folder."""
+    """Tensors of a model folder, and the notes saved with them."""
 
     tensors: dict[str, torch.Tensor]
-    encoder: str  # which pretrained encoder the training started from
+    notes: dict[str, str]
 
 
-def digest(config: DepthConfig, tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over the configuration and every tensor by name: 16 hex digits."""
-    total = hashlib.sha256(config.identity.encode())
+def digest(identity: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over a configuration's identity and every tensor by name: 16 hex digits."""
+    total = hashlib.sha256(identity.encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         total.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -48,19 +47,23 @@ def digest(config: DepthConfig, tensors: Mapping[str, torch.Tensor]) -> str:
 
 def save(
     folder: Path,
-    config: DepthConfig,
+    config: str,
+    identity: str,
     tensors: Mapping[str, torch.Tensor],
-    card: ModelCard,
-    encoder: str,
+    *,
+    notes: Mapping[str, str] | None = None,
+    card: Callable[[str], str] | None = None,
 ) -> None:
-    """Write a model's folder under another name, then move it into place.
+    """Write a model folder, whole or not at all; a model saved there before is replaced.
 
-    Raises InvalidRequest as `DepthModel.save_pretrained` says, and DiskFull.
+    `config` is JSON, `identity` what of it is part of the digest; `card` makes the text of the
+    model card of the digest. Raises InvalidRequest where the folder holds anything else or a weight
+    is not finite, and DiskFull.
     """
     _check_finite(tensors)
     _check_replaceable(folder)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    name = digest(config, plain)
+    name = digest(identity, plain)
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = _hidden(folder, "new")
     # safetensors reports a full disk as an error of its own, so ask before.
@@ -68,36 +71,35 @@ def save(
     try:
         with no_space_is_disk_full(folder.parent):
             new.mkdir()
-            text = config.without_pretrained().model_dump_json(indent=2)
-            (new / CONFIG).write_text(text + "\n")
-            (new / CARD).write_text(card.markdown(config, name, encoder))
-            save_file(plain, new / WEIGHTS, metadata=_metadata(name, encoder))
-            for path in (new / CONFIG, new / CARD, new / WEIGHTS, new):
+            (new / CONFIG).write_text(config + "\n")
+            if card is not None:
+                (new / CARD).write_text(card(name))
+            save_file(plain, new / WEIGHTS, metadata=_metadata({"digest": name, **(notes or {})}))
+            for path in (*sorted(new.iterdir()), new):
                 fsync(path)
             _move_into_place(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def load_config(folder: Path) -> DepthConfig:
-    """Configuration of a model's folder; raises InvalidRequest."""
+def read_config(folder: Path) -> bytes:
+    """Configuration of a model folder, as JSON; raises InvalidRequest."""
     if not folder.is_dir():
         raise InvalidRequest(f"There is no folder {folder}. Give one that save_pretrained wrote.")
     try:
-        text = read_bytes(folder, CONFIG, MAX_CONFIG_BYTES)
+        return read_bytes(folder, CONFIG, MAX_CONFIG_BYTES)
     except DamagedInput as error:
         raise InvalidRequest(
-            f"{folder} is no saved depth model: {error}. Give a folder that save_pretrained wrote."
+            f"{folder} is not a saved model: {error}. Give a folder that save_pretrained wrote."
         ) from error
-    return parse_config(text, str(folder / CONFIG)).without_pretrained()
 
 
-def load(folder: Path, config: DepthConfig, expected: Mapping[str, torch.Tensor]) -> Saved:
-    """Tensors of a model's folder, which must be those of `expected`; raises InvalidRequest."""
+def load(folder: Path, identity: str, expected: Mapping[str, torch.Tensor]) -> Saved:
+    """Load tensors, which must have the names and shapes of `expected`; raises InvalidRequest."""
     path = _weights_file(folder)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = _parse_metadata(file.metadata())
+            notes = _parse_metadata(file.metadata())
             found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             shapes = {name: tuple(part.get_shape()) for name, part in found.items()}
             _check_tensors(path, shapes, expected)
@@ -106,20 +108,20 @@ def load(folder: Path, config: DepthConfig, expected: Mapping[str, torch.Tensor]
         raise InvalidRequest(
             f"{path} cannot be read as safetensors ({error}); copy the model from its original."
         ) from error
-    _check_digest(path, metadata.get("digest"), digest(config, tensors))
-    return Saved(tensors, metadata.get("encoder", "unknown"))
+    _check_digest(path, notes.get("digest"), digest(identity, tensors))
+    return Saved(tensors, notes)
 
 
 def saved_digest(folder: Path) -> str:
-    """The digest that a model's folder says it has; `load` checks it. Raises InvalidRequest."""
+    """Digest that a model folder states, without reading its weights; raises InvalidRequest."""
     path = _weights_file(folder)
     try:
         with safe_open(path, framework="pt") as file:
             return _parse_metadata(file.metadata())["digest"]
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise InvalidRequest(
-            f"{path} does not say which network it is ({error!r}); give a folder that "
-            "save_pretrained wrote."
+            f"{path} does not state its digest ({error!r}); give a folder that save_pretrained "
+            "wrote."
         ) from error
 
 
@@ -134,7 +136,7 @@ def _weights_file(folder: Path) -> Path:
                 f"There is no folder {folder}. Give one that save_pretrained wrote."
             )
         others = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
-        found = f"only {', '.join(others[:SHOWN])}" if others else "no weights"
+        found = f"only {', '.join(others[:MAX_NAMES])}" if others else "no weights"
         raise InvalidRequest(
             f"{folder} holds {found}, expected {WEIGHTS}; other formats can run code and are not "
             "loaded. Save the model again with save_pretrained."
@@ -153,7 +155,7 @@ def _check_tensors(
         if name in shapes and shapes[name] != tuple(tensor.shape)
     ]
     problems = [
-        f"{len(names)} tensors {what} ({', '.join(names[:SHOWN])})"
+        f"{len(names)} tensors {what} ({', '.join(names[:MAX_NAMES])})"
         for what, names in (
             ("are missing", missing),
             ("are not of this network", extra),
@@ -163,7 +165,7 @@ def _check_tensors(
     ]
     if problems:
         raise InvalidRequest(
-            f"{path} is not the network of the {CONFIG} beside it: {'; '.join(problems)}. Both "
+            f"{path} is not the network of the {CONFIG} next to it: {'; '.join(problems)}. Both "
             "must come from one save_pretrained."
         )
 
@@ -180,19 +182,19 @@ def _check_finite(tensors: Mapping[str, torch.Tensor]) -> None:
     broken = [n for n, t in tensors.items() if not bool(torch.isfinite(t).all())]
     if broken:
         raise InvalidRequest(
-            f"{len(broken)} tensors hold NaN or infinity ({', '.join(broken[:SHOWN])}); such a "
+            f"{len(broken)} tensors hold NaN or infinity ({', '.join(broken[:MAX_NAMES])}); such a "
             "model is not saved. Go back to an earlier checkpoint."
         )
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Only an earlier model may be replaced."""
+    """Raise InvalidRequest unless the folder is new or holds an earlier model."""
     if not os.path.lexists(folder):
         return
     others = [] if not folder.is_dir() else [p.name for p in folder.iterdir()]
     strange = sorted(set(others) - {CONFIG, WEIGHTS, CARD})
     if not folder.is_dir() or folder.is_symlink() or strange:
-        found = f"holds {', '.join(strange[:SHOWN])}" if strange else "is no folder"
+        found = f"holds {', '.join(strange[:MAX_NAMES])}" if strange else "is not a folder"
         raise InvalidRequest(
             f"{folder} {found}; a model is saved into a new folder or over an earlier model."
         )
@@ -211,21 +213,13 @@ def _hidden(folder: Path, what: str) -> Path:
     return folder.parent / f".{folder.name}.{uuid.uuid4().hex}.{what}"
 
 
-def _metadata(name: str, encoder: str) -> dict[str, str]:
+def _metadata(notes: Mapping[str, str]) -> dict[str, str]:
     # One key: safetensors writes several in an order that changes from run to run.
-    return {"nightrain": json.dumps({"digest": name, "encoder": encoder})}
+    return {"nightrain": json.dumps(notes)}
 
 
 def _parse_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     fields = json.loads((metadata or {}).get("nightrain", "{}"))
     if not isinstance(fields, dict):
-        raise ValueError(f"its note is {type(fields).__name__}, no table")
+        raise ValueError(f"its notes are a {type(fields).__name__}, expected an object")
     return {str(key): str(value) for key, value in fields.items()}
-
-
-def read_card(folder: Path) -> ModelCard:
-    """The card of a saved model; raises InvalidRequest."""
-    try:
-        return ModelCard.parse(read_bytes(folder, CARD, MAX_CONFIG_BYTES).decode())
-    except (DamagedInput, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{folder} has no readable model card: {error}") from error

@@ -1,7 +1,7 @@
-"""The pose network: two frames in, the rigid motion of the camera between them out.
+"""Pose network: rigid motion of the camera between two frames.
 
-As monodepth2's (Godard et al., ICCV 2019) and md4all's: a ResNet over the two images on top of each
-other, a few convolutions, and the mean over the image of six small numbers.
+As in monodepth2 (Godard et al., ICCV 2019) and md4all: a ResNet on the two images, concatenated
+along the channels, a few convolutions, and the mean of six outputs over the image.
 """
 
 from pathlib import Path
@@ -13,18 +13,18 @@ from torch import nn
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import EncoderConfig, PoseConfig
-from nightrain.depthmodel.network import pose_folder as pose_storage
+from nightrain.depthmodel.network import model_folder
 from nightrain.depthmodel.network.encoder import TransformersEncoder
 
 PIXEL_MEAN, PIXEL_STD = 0.45, 0.225  # of ImageNet over all colours, as in monodepth2
 
 
 class PoseNet(nn.Module):
-    """Motion between two frames: (target, source) -> T_source_target.
+    """Pose network: (target, source) to T_source_target.
 
     The six outputs are an axis-angle vector in radians, then a translation in metres. T maps points
     of the target camera into the source camera: X_source = R X_target + t. Frames are always given
-    as (target, source); for the other direction call it again or take `inverse_pose`.
+    as (target, source); for the other direction, call it again or use `inverse_pose`.
     """
 
     def __init__(self, config: PoseConfig | None = None) -> None:
@@ -62,25 +62,31 @@ class PoseNet(nn.Module):
         )
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors, each whole or not at all; raises DiskFull."""
-        config = self.config.model_copy(update={"pretrained": None})
-        pose_storage.save(Path(folder), config.model_dump_json(indent=2), self.state_dict())
+        """Write config.json and model.safetensors, whole or not at all.
+
+        Replaces a network saved there before. Raises InvalidRequest, DiskFull.
+        """
+        text = self.config.model_copy(update={"pretrained": None}).model_dump_json(indent=2)
+        model_folder.save(Path(folder), text, _identity(self.config), self.state_dict())
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str | torch.device = "cpu") -> "PoseNet":
-        """Load what `save_pretrained` wrote, in eval mode; raises InvalidRequest for anything else.
+        """Load what `save_pretrained` wrote, in eval mode; keeps the random state.
 
-        The random state is left as it was.
+        Raises InvalidRequest for another network and for damaged files.
         """
-        text, tensors = pose_storage.load(Path(folder))
+        folder = Path(folder)
+        text = model_folder.read_config(folder)
         try:
-            with torch.random.fork_rng(devices=[]):  # the start is overwritten
-                network = cls(PoseConfig.model_validate_json(text))
-            network.load_state_dict(tensors)
-        except (ValidationError, RuntimeError) as error:
+            config = PoseConfig.model_validate_json(text)
+        except ValidationError as error:
             raise InvalidRequest(
-                f"{folder} holds no pose network of ours: {error}. Give the folder `pose` of a run."
+                f"{folder} is not a saved pose network: {error}. Give the folder `pose` of a run."
             ) from error
+        with torch.random.fork_rng(devices=[]):  # the start is overwritten
+            network = cls(config)
+        saved = model_folder.load(folder, _identity(config), network.state_dict())
+        network.load_state_dict(saved.tensors)
         return network.to(device).eval()
 
 
@@ -100,3 +106,7 @@ def _assemble(rotation: torch.Tensor, translation_m: torch.Tensor) -> torch.Tens
     top = torch.cat((rotation, translation_m.unsqueeze(-1)), dim=2)  # (B, 3, 4)
     bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(top.shape[0], 1, 4)
     return torch.cat((top, bottom), dim=1)
+
+
+def _identity(config: PoseConfig) -> str:
+    return config.model_copy(update={"pretrained": None}).model_dump_json()

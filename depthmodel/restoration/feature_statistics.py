@@ -1,7 +1,7 @@
-"""Mean, deviation and principal components of an encoder's features over a training set.
+"""Feature statistics: mean, deviation and principal components over a training set.
 
 Accumulated in float64, batch by batch, by the merging rule of Chan, Golub and LeVeque (1979), so
-that a large mean does not swallow a small variance.
+that a large mean does not cancel a small variance. IID-RDepth, eq. 11 (docs/papers/iid_rdepth.md).
 """
 
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from nightrain.datasets.errors import InvalidRequest
 
-SMALLEST = 0.01  # deviation of a dead channel, as a share of the median one's
+MIN_DEVIATION = 0.01  # of a dead channel, as a share of the median channel's
 
 
 class FeatureStatistics(NamedTuple):
-    """What features (B, C, h, w) are standardised by; float64, on the CPU."""
+    """Statistics that standardise features (B, C, h, w); float64, on the CPU."""
 
     mean: Tensor  # (C,)
     std: Tensor  # (C,)
@@ -28,11 +28,11 @@ class FeatureStatistics(NamedTuple):
 def feature_statistics(
     features: Iterable[Tensor], num_components: int | None = None
 ) -> FeatureStatistics:
-    """Statistics over all places of all maps (B, C, h, w), with components where asked for.
+    """Statistics over all places of all maps (B, C, h, w), with `num_components` components.
 
-    A channel that hardly varies counts as if it had 1 % of the median deviation, a component 1 %
-    of a channel's. Raises InvalidRequest without a map, for values that are not finite, and where
-    nothing varies.
+    The deviation of a channel is at least 1 % of the median one, that of a component at least 1 %
+    of a channel's. Raises InvalidRequest without a map, for values that are not finite, and for
+    constant features.
     """
     count, mean, moment = 0, torch.zeros(()), torch.zeros(())
     for one in features:
@@ -58,7 +58,7 @@ def feature_statistics(
 
 
 def _statistics(mean: Tensor, covariance: Tensor, num_components: int | None) -> FeatureStatistics:
-    """Statistics of a variance (C,) or, where components are asked for, a covariance (C, C)."""
+    """Statistics of a variance (C,) or, with components, of a covariance (C, C)."""
     variance = covariance if num_components is None else covariance.diagonal()
     std = variance.sqrt()
     if not std.any():
@@ -66,12 +66,12 @@ def _statistics(mean: Tensor, covariance: Tensor, num_components: int | None) ->
             "found features that are the same everywhere: give maps of several images"
         )
     # Not the mean: a few channels of a transformer are far larger than all others.
-    std = std.clamp_min(SMALLEST * float(std[std > 0].median()))
+    std = std.clamp_min(MIN_DEVIATION * float(std[std > 0].median()))
     if num_components is None:
         return FeatureStatistics(mean, std, None, None)
     values, vectors = torch.linalg.eigh(covariance / torch.outer(std, std))  # ascending
     basis = vectors.T.flip(0)[:num_components]  # (K, C)
     # An eigenvector's sign is arbitrary; the largest entry is made positive.
     largest = basis.gather(1, basis.abs().argmax(1, keepdim=True))
-    deviation = values.flip(0)[:num_components].clamp_min(SMALLEST**2).sqrt()
+    deviation = values.flip(0)[:num_components].clamp_min(MIN_DEVIATION**2).sqrt()
     return FeatureStatistics(mean, std, basis * largest.sign(), deviation)

@@ -1,9 +1,10 @@
 """Feature restoration: a few steps of residual-shift diffusion from an encoder's features.
 
-A frozen encoder's features f of a hard image are taken for a degraded version of features f* that
-the decoder would turn into the right depth (Bai et al. 2026, IID-RDepth). The chain starts at f,
-with a little noise or none; at each step a network estimates f* = f + r. The paper's formulas are
-not public: this is ResShift (Yue et al., NeurIPS 2023) in the space of standardised features.
+A frozen encoder's features f of a degraded image are treated as a degraded version of features f*
+that the decoder would turn into the right depth (IID-RDepth, eqs. 2 to 6,
+docs/papers/iid_rdepth.md). The chain starts at f, with a little noise or none; at each step a
+network estimates f* = f + r. The paper's formulas are not public: this is ResShift (Yue et al.,
+NeurIPS 2023) in the space of standardised features.
 """
 
 from collections.abc import Iterable
@@ -24,13 +25,13 @@ from nightrain.depthmodel.restoration.unet import RestorationUNet
 
 
 class FeatureRestoration(nn.Module):
-    """F (B, C, h, w) -> estimates of the restored features, F + std r: untrained, F bit for bit.
+    """Restores features F (B, C, h, w) to F + std r; untrained, it returns F bit for bit.
 
-    The diffusion lives in the space of `standardise`: (F - mean) / std per channel or, with
-    `num_components` K, the K principal components of that, each scaled to deviation 1; what lies
-    outside them stays as it is. `mean`, `std`, `basis` and `component_std` are buffers that
-    `calibrate` sets; before, they are those of standardised features. Raises InvalidRequest for
-    more components than channels.
+    The diffusion runs in the space of `standardise`: (F - mean) / std per channel or, with
+    `num_components` K, the K principal components of that, each scaled to deviation 1; the
+    rest is unchanged. `mean`, `std`, `basis` and `component_std` are buffers that `calibrate` sets;
+    before, they are those of standardised features. Raises InvalidRequest for more components than
+    channels.
     """
 
     mean: Tensor
@@ -67,10 +68,10 @@ class FeatureRestoration(nn.Module):
     ) -> list[Tensor]:
         """Estimates (B, C, h, w) at steps T .. 1, the last being the result; raises InvalidRequest.
 
-        The start's noise is `noise`, standard normal in the shape of `standardise(features)`, or
-        drawn from `generator`, or zero; a stochastic chain draws from `generator`, too, and without
-        one takes the mean of each step. Fewer `num_steps` than the configured T leave steps out
-        between T and 1. Unless `full_gradient`, no gradient passes from a step to those before.
+        The initial noise is `noise`, standard normal in the shape of `standardise(features)`, or
+        drawn from `generator`, or zero. A stochastic chain also draws from `generator`, and without
+        one takes the mean of each step. Fewer `num_steps` than the configured T skip steps between
+        T and 1. Unless `full_gradient`, no gradient passes from a step to those before.
         """
         f = self.standardise(features)
         steps = self.steps(num_steps)
@@ -94,8 +95,9 @@ class FeatureRestoration(nn.Module):
     ) -> Tensor:
         """Noise a known target (B, C, h, w) to step t (B,), 1 .. T, and estimate it (B, C, h, w).
 
-        `eps`: standard normal in the shape of `standardise(features)`. Its squared error to the
-        target is ResShift's training loss. No gradient reaches the target. Raises InvalidRequest.
+        `eps` is standard normal in the shape of `standardise(features)`. The squared error to the
+        target is a training loss (IID-RDepth, eq. 12, docs/papers/iid_rdepth.md). No gradient
+        reaches the target. Raises InvalidRequest.
         """
         if target.shape != features.shape:
             raise InvalidRequest(
@@ -110,10 +112,10 @@ class FeatureRestoration(nn.Module):
         return self._restored(features, self.unet(x, f, step))
 
     def standardise(self, features: Tensor) -> Tensor:
-        """Features (B, C, h, w) -> (B, K or C, h, w) with mean 0 and deviation 1; raises
-        InvalidRequest.
+        """Standardise features (B, C, h, w) to (B, K or C, h, w); raises InvalidRequest.
 
-        Nothing is changed before `calibrate`, but for the channels left out by `num_components`.
+        Before `calibrate`, only `num_components` has an effect. Source: IID-RDepth, eq. 11
+        (docs/papers/iid_rdepth.md).
         """
         f = (self._checked(features) - _per_channel(self.mean)) / _per_channel(self.std)
         if self.config.num_components is None:
@@ -121,9 +123,9 @@ class FeatureRestoration(nn.Module):
         return torch.einsum("kc,bchw->bkhw", self.basis, f) / _per_channel(self.component_std)
 
     def calibrate(self, features: Iterable[Tensor]) -> None:
-        """Take mean, deviation and components from maps (B, C, h, w) of training images.
+        """Set mean, deviation and components from maps (B, C, h, w) of training images.
 
-        To be called once, before training: weights trained with other statistics do not fit.
+        Call it once, before training: weights trained with other statistics do not fit.
         Raises InvalidRequest where `feature_statistics` does.
         """
         maps = (self._checked(one) for one in features)
@@ -140,10 +142,7 @@ class FeatureRestoration(nn.Module):
         return bool((self.std != 1).any())
 
     def steps(self, num_steps: int | None = None) -> list[int]:
-        """The steps to be taken, from T down to 1 (T alone where it is one).
-
-        Raises InvalidRequest.
-        """
+        """Steps of the chain, from T down to 1 (T alone for one step); raises InvalidRequest."""
         last = self.config.effective_steps
         count = last if num_steps is None else num_steps
         if not 1 <= count <= last:
@@ -161,7 +160,7 @@ class FeatureRestoration(nn.Module):
         before: int,
         generator: torch.Generator | None,
     ) -> Tensor:
-        """x at the step `before`."""
+        """State x of the chain at the step `before`."""
         estimate = f + residual
         if not self.config.full_gradient:
             x, f, estimate = x.detach(), f.detach(), estimate.detach()
@@ -182,7 +181,7 @@ class FeatureRestoration(nn.Module):
         if features.ndim != 4 or features.shape[1] != self.channels:
             raise InvalidRequest(
                 f"found features of shape {tuple(features.shape)}, expected (B, {self.channels}, "
-                "h, w), as FeaturePack gives them"
+                "h, w), as FeaturePack returns them"
             )
         return features
 
@@ -219,7 +218,7 @@ def _checked_noise(noise: Tensor, like: Tensor) -> Tensor:
 def _drawn(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Standard normal noise in the shape of `like`, zero without a generator.
 
-    Drawn where the generator lives, so that a seed on the CPU gives one noise on every device.
+    Drawn on the generator's device, so that a seed on the CPU gives the same noise everywhere.
     """
     if generator is None:
         return torch.zeros_like(like)

@@ -1,8 +1,9 @@
-"""The network of the restoration: noisy and degraded features and the step in, a residual out.
+"""Restoration UNet: residual from noisy features, degraded features and the step.
 
 A UNet (Ronneberger et al. 2015) as diffusion models have it (Dhariwal and Nichol 2021): residual
 blocks whose second norm the step scales and shifts (FiLM, Perez et al. 2018), attention at the two
-lowest resolutions. The last convolution is zero, so an untrained network changes nothing.
+lowest resolutions. The last convolution starts at zero, so an untrained network changes nothing.
+IID-RDepth, eq. 4 (docs/papers/iid_rdepth.md).
 """
 
 import math
@@ -20,10 +21,9 @@ LONGEST_PERIOD = 10_000.0
 
 
 class RestorationUNet(nn.Module):
-    """x_t and f (B, C, h, w) and the step t (B,) -> residual r (B, C, h, w), of any h and w.
+    """UNet: x_t and f (B, C, h, w) and the step t (B,) to the residual r (B, C, h, w), any h and w.
 
-    Each resolution is half of the one before, rounded up: what is doubled on the way back loses
-    the row and the column too many.
+    Each resolution is half of the previous one, rounded up; upsampled maps are cropped to the skip.
     """
 
     def __init__(self, channels: int, config: RestorationConfig) -> None:
@@ -32,9 +32,9 @@ class RestorationUNet(nn.Module):
         lowest = len(widths) - 1
         self.time = TimeEmbedding(config.base_channels)
 
-        def stage(channels: int, level: int) -> Stage:
+        def stage(channels: int, level: int) -> UNetStage:
             attends = level >= lowest - 1
-            return Stage(channels, widths[level], self.time.out, config.num_blocks, attends)
+            return UNetStage(channels, widths[level], self.time.out, config.num_blocks, attends)
 
         self.enter = nn.Conv2d(2 * channels, widths[0], 1)
         self.down = nn.ModuleList(stage(widths[level], level) for level in range(lowest))
@@ -69,7 +69,7 @@ class RestorationUNet(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """Steps t (B,) -> (B, 4 channels): sines and cosines of t, then two linear layers."""
+    """Time embedding of steps t (B,): sines and cosines, two linear layers, (B, 4 channels)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class TimeEmbedding(nn.Module):
         self.second = nn.Linear(self.out, self.out)
 
     def forward(self, step: Tensor) -> Tensor:
-        """Embedding of integer steps (B,)."""
+        """Embedding (B, 4 channels) of integer steps (B,)."""
         dtype = self.first.weight.dtype
         share = torch.arange(self.num_waves, device=step.device, dtype=dtype) / self.num_waves
         angle = step.to(dtype)[:, None] * torch.exp(-math.log(LONGEST_PERIOD) * share)
@@ -86,8 +86,8 @@ class TimeEmbedding(nn.Module):
         return F.silu(self.second(F.silu(self.first(waves))))
 
 
-class Stage(nn.Module):
-    """Residual blocks at one resolution, then attention where `attends`."""
+class UNetStage(nn.Module):
+    """Residual blocks at one resolution, then attention if `attends`."""
 
     def __init__(
         self, channels: int, out: int, time_channels: int, num_blocks: int, attends: bool
@@ -107,7 +107,7 @@ class Stage(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two normed 3x3 convolutions beside a shortcut; the step scales and shifts between them."""
+    """Residual block: two normalised 3x3 convolutions, scaled and shifted by the step (FiLM)."""
 
     def __init__(self, channels: int, out: int, time_channels: int) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all places of (B, C, h, w), beside a shortcut."""
+    """Self-attention over all places of (B, C, h, w), with a residual connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -146,5 +146,5 @@ class Attention(nn.Module):
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:
-    """Groups of at least four channels, so that a single place can be normed, too."""
+    """Group norm with at least four channels a group, so that a single place can be normalised."""
     return nn.GroupNorm(math.gcd(NUM_GROUPS, channels // 4), channels)

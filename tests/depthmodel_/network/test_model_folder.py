@@ -1,6 +1,7 @@
-"""A model on disk: whole, the same bits, named by its content, refused where it is another."""
+"""Model folders: atomic, durable, bit-exact, named by their content, refused when changed."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -9,11 +10,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nightrain.datasets.errors import DiskFull, InvalidRequest
-from nightrain.depthmodel.config import AuxViewConfig, Kind, RestorationConfig, StrictConfig
+from nightrain.depthmodel.config import (
+    AuxViewConfig,
+    Kind,
+    PoseConfig,
+    RestorationConfig,
+    StrictConfig,
+)
 from nightrain.depthmodel.network import model_folder as storage
 from nightrain.depthmodel.network.model import DepthModel
-from nightrain.depthmodel.network.model_card import ModelCard
-from nightrain.depthmodel.network.model_folder import read_card
+from nightrain.depthmodel.network.model_card import ModelCard, read_card
+from nightrain.depthmodel.network.pose import PoseNet
 from nightrain.depthmodel.weights import Weights
 from support.tiny_depth_models import KINDS, published, tiny_config, tiny_model
 
@@ -146,7 +153,7 @@ def test_half_a_file_is_refused(saved: Path) -> None:
 def test_the_configuration_of_another_network_is_refused(saved: Path, tmp_path: Path) -> None:
     tiny_model("convnext").save_pretrained(tmp_path / "other", CARD)
     shutil.copy(tmp_path / "other" / "config.json", saved / "config.json")
-    with pytest.raises(InvalidRequest, match=r"is not the network of the config\.json beside it"):
+    with pytest.raises(InvalidRequest, match=r"is not the network of the config\.json next to it"):
         DepthModel.from_pretrained(saved)
     fields = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps(fields | {"model_type": "dpt"}))
@@ -166,7 +173,7 @@ def test_what_is_no_model_is_refused(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="There is no folder"):
         DepthModel.from_pretrained(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InvalidRequest, match="no saved depth model"):
+    with pytest.raises(InvalidRequest, match="is not a saved model"):
         DepthModel.from_pretrained(tmp_path / "empty")
     (saved / "model.safetensors").rename(saved / "pytorch_model.bin")
     with pytest.raises(
@@ -191,9 +198,55 @@ def test_a_model_replaces_a_model_and_nothing_else(saved: Path, tmp_path: Path) 
     with pytest.raises(InvalidRequest, match=r"holds notes\.txt"):
         tiny_model().save_pretrained(saved, CARD)
     assert DepthModel.from_pretrained(saved).digest == other.digest
-    with pytest.raises(InvalidRequest, match="is no folder"):
+    with pytest.raises(InvalidRequest, match="is not a folder"):
         tiny_model().save_pretrained(saved / "notes.txt", CARD)
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of what os.fsync was called on, in order."""
+    names: list[str] = []
+    real = os.fsync
+
+    def record(descriptor: int) -> None:
+        names.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    return names
+
+
+def test_files_and_folders_are_on_the_disk_before_the_model_is_in_its_place(
+    tmp_path: Path, synced: list[str]
+) -> None:
+    tiny_model().save_pretrained(tmp_path / "model", CARD)
+    *files, folder, parent = synced
+    assert sorted(files) == ["README.md", "config.json", "model.safetensors"]
+    assert folder.startswith(".model.") and parent == tmp_path.name
+    del synced[:]
+    PoseNet(PoseConfig(size="test", hidden_channels=4)).save_pretrained(tmp_path / "pose")
+    *files, folder, parent = synced
+    assert sorted(files) == ["config.json", "model.safetensors"]
+    assert folder.startswith(".pose.") and parent == tmp_path.name
+
+
+def test_a_pose_network_has_the_same_folder_and_the_same_checks(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = PoseNet(PoseConfig(size="test", hidden_channels=4)).eval()
+    network.save_pretrained(tmp_path / "pose")
+    again = PoseNet.from_pretrained(tmp_path / "pose")
+    pair = torch.rand(2, 1, 3, 64, 96)
+    assert torch.equal(again(*pair), network(*pair)) and again.config == network.config
+    file = tmp_path / "pose" / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-7] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(InvalidRequest, match="damaged or changed"):
+        PoseNet.from_pretrained(tmp_path / "pose")
+    tiny_model().save_pretrained(tmp_path / "model", CARD)
+    with pytest.raises(InvalidRequest, match="is not a saved pose network"):
+        PoseNet.from_pretrained(tmp_path / "model")
 
 
 def test_a_failure_leaves_the_earlier_model(
@@ -230,7 +283,7 @@ def test_the_card_is_for_people_and_machines(saved: Path) -> None:
     assert text.count("\n| Digest |") == 1 and "random" in text
     for damaged in ("", "---\n[\n---\n", "---\na: 1\n---\n", "---\nnightrain: 3\n---\n"):
         (saved / "README.md").write_text(damaged or " ")
-        with pytest.raises(InvalidRequest, match="no model card of ours"):
+        with pytest.raises(InvalidRequest, match="not a nightrain model card"):
             read_card(saved)
 
 
@@ -246,4 +299,4 @@ def test_the_card_says_whose_each_part_is(tmp_path: Path) -> None:
     plain, whole = texts
     assert "| decoder | published: DPT" in plain and "restoration" not in plain
     assert "| decoder | new: isometries" in whole
-    assert "| restoration | the paper's" in whole and "| auxiliary view | the paper's" in whole
+    assert "| restoration | IID-RDepth" in whole and "| auxiliary view | IID-RDepth" in whole

@@ -13,7 +13,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.leases import Lease
 from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss
 from nightrain.depthmodel.network.model import DepthModel
-from nightrain.depthmodel.network.model_folder import read_card
+from nightrain.depthmodel.network.model_card import read_card
 from nightrain.depthmodel.network.pose import PoseNet
 from nightrain.depthmodel.training.checkpoint import checkpoints, load_checkpoint
 from nightrain.depthmodel.training.loop import make_accelerator

@@ -12,8 +12,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.depthmodel.losses.mixtures import StudentLoss
 from nightrain.depthmodel.network.model import DepthModel
-from nightrain.depthmodel.network.model_card import ModelCard
-from nightrain.depthmodel.network.model_folder import read_card
+from nightrain.depthmodel.network.model_card import ModelCard, read_card
 from nightrain.depthmodel.roles.restorer import RestorerRole
 from nightrain.depthmodel.roles.student import StudentRole
 from nightrain.depthmodel.roles.teacher import TeacherRole
