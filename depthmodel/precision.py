@@ -1,4 +1,4 @@
-"""Parts that work in single precision at least, whatever autocast says around them."""
+"""Precision: contexts and casts for parts that need at least float32 under autocast."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -8,7 +8,7 @@ from torch.backends import cudnn
 
 
 def full_precision(device: str) -> AbstractContextManager[object]:
-    """No autocast; the meta device, on which shapes and operations are counted, has none."""
+    """Disable autocast; a no-op on devices without it, such as meta."""
     if not torch.amp.is_autocast_available(device):
         return nullcontext()
     return torch.autocast(device, enabled=False)
@@ -16,10 +16,10 @@ def full_precision(device: str) -> AbstractContextManager[object]:
 
 @contextmanager
 def exact_convolutions(device: str) -> Iterator[None]:
-    """No autocast and, on CUDA, no TF32 in convolutions, which is torch's default there.
+    """Disable autocast and, on CUDA, TF32 in convolutions, which is torch's default there.
 
-    Its 10 bits of mantissa round a recovered input elsewhere than the first one was: the inverse of
-    a coupling would be off by 1e-3 of inputs of some tens, where float32 is off by 1e-6.
+    With the 10-bit mantissa of TF32, the inverse of a coupling would be off by 1e-3 for inputs of
+    some tens; with float32 it is off by 1e-6.
     """
     with full_precision(device):
         if device != "cuda":
@@ -36,5 +36,5 @@ def exact_convolutions(device: str) -> Iterator[None]:
 
 
 def at_least_float32(x: torch.Tensor) -> torch.Tensor:
-    """The same values; half precision becomes float32, float64 stays."""
+    """Cast half precision to float32; keep float32 and float64."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

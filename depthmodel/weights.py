@@ -1,8 +1,8 @@
-"""Model weights: a folder of this machine or a hub model, safetensors only, found before loading.
+"""Model weights: a local folder or a hub model, safetensors only, resolved before loading.
 
-Whoever loads a model calls `resolve` first and gives `Found.folder` to `from_pretrained`: so a
-missing model is one sentence and not a traceback, nothing is fetched where the network is off, and
-what is loaded has a name that says which bytes it is.
+Call `resolve` and pass `Found.folder` to `from_pretrained`. A missing model is then one sentence
+instead of a traceback, nothing is fetched offline, and the loaded weights have a name that
+identifies their bytes.
 """
 
 import hashlib
@@ -20,37 +20,37 @@ PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")  # no pickles, no oth
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 MAX_INDEX_BYTES = 64 * 1024 * 1024
-FINGERPRINT_BYTES = 1024 * 1024  # of the begin and of the end of a weights file
+FINGERPRINT_BYTES = 1024 * 1024  # at the start and at the end of a weights file
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model by its hub id or its folder on this machine."""
+    """Model weights by hub id or local folder."""
 
     id_or_folder: str  # "Salesforce/blip2-opt-2.7b" | "/models/blip2"
-    # A commit of 40 hex digits. None: what the cache of the hub on this machine holds as "main";
-    # it is named by its commit and never fetched, for the next day it would be another.
+    # A commit of 40 hex digits. None: "main" in the local cache of the hub; it is identified by its
+    # commit and never fetched, as it may change from day to day.
     revision: str | None = None
     subfolder: str = ""  # inside the model: "unet"
 
     @property
     def is_folder(self) -> bool:
-        """Whether this is a path of this machine and no hub id."""
+        """Whether this is a local path rather than a hub id."""
         looks_like_a_path = HUB_ID.fullmatch(self.id_or_folder) is None
         return looks_like_a_path or Path(self.id_or_folder).is_dir()
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the revision is a commit, which is the same bytes everywhere and for ever."""
+        """Whether the revision is a commit, which never changes."""
         return COMMIT.fullmatch(self.revision or "") is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Weights that lie on this machine, checked and ready to load."""
+    """Weights on this machine, checked and ready to load."""
 
     folder: Path  # for from_pretrained(folder, use_safetensors=True, local_files_only=True)
-    name: str  # which bytes they are: "Salesforce/blip2-opt-2.7b@59a1ef6c1e51"
+    name: str  # identifies their bytes: "Salesforce/blip2-opt-2.7b@59a1ef6c1e51"
 
 
 def resolve(
@@ -58,9 +58,9 @@ def resolve(
 ) -> Found:
     """Find weights on this machine, or fetch a pinned commit from the hub unless `offline`.
 
-    `offline` None means what HF_HUB_OFFLINE says. `patterns` are the files wanted of a hub model,
-    below its subfolder. Raises InvalidRequest with the command that gets what is missing, and
-    where there is no complete set of safetensors files.
+    `offline` None follows HF_HUB_OFFLINE. `patterns` select the files of a hub model, below its
+    subfolder. Raises InvalidRequest for a missing model, with the command that downloads it, and
+    for an incomplete set of safetensors files.
     """
     advice = _advice(weights, patterns)
     if weights.is_folder:
@@ -79,16 +79,16 @@ def resolve(
 
 
 def weights_name(weights: Weights, *, offline: bool | None = None) -> str:
-    """`Found.name`; a hub model that is pinned to a commit need not be on this machine for it."""
+    """Return `Found.name`; a hub model pinned to a commit need not be on this machine."""
     if not weights.is_folder and weights.is_pinned:
         return _name(weights.id_or_folder, weights.revision or "", weights.subfolder)
     return resolve(weights, offline=offline).name
 
 
 def resolve_file(weights: Weights, name: str, *, offline: bool | None = None) -> Path:
-    """Find one file of a model on this machine, or fetch it; any format, so beware of pickles.
+    """Find one file of a model on this machine, or fetch it, in any format (beware of pickles).
 
-    Raises InvalidRequest with the command that gets it.
+    Raises InvalidRequest with the command that downloads it.
     """
     if weights.is_folder:
         root, advice = _local_folder(weights), "Copy it there from where the model came from."
@@ -118,7 +118,7 @@ def _local_folder(weights: Weights) -> Path:
 def _hub_folder(
     weights: Weights, offline: bool | None, patterns: Sequence[str], advice: str
 ) -> Path:
-    """Snapshot folder of a hub model; its name is the commit."""
+    """Snapshot folder of a hub model, named by its commit."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import is_offline_mode
 
@@ -132,10 +132,10 @@ def _hub_folder(
                 local_files_only=offline or not weights.is_pinned,
             )
         )
-    except Exception as error:  # the hub's client has some thirty kinds, of several families
+    except Exception as error:  # the hub's client raises some thirty kinds
         why = _first_line(error)
         if offline or not weights.is_pinned:
-            unpinned = "no commit is named, and only a named one is fetched"
+            unpinned = "no commit is named, and only named commits are fetched"
             why = "the network is switched off" if offline else unpinned
         raise InvalidRequest(
             f"The model {_shown(weights)} is not on this machine and was not fetched ({why}). "
@@ -144,13 +144,13 @@ def _hub_folder(
 
 
 def _check_safetensors(weights: Weights, folder: Path, advice: str) -> None:
-    """Refuse a folder without safetensors files, or with an index that names a missing one."""
+    """Raise InvalidRequest without safetensors files, or if an index names a missing file."""
     if not any(path.is_file() for path in folder.rglob("*.safetensors")):
         others = sorted({p.name for s in (".bin", ".pt", ".pth") for p in folder.rglob(f"*{s}")})
         found = f"only {', '.join(others[:3])}" if others else "no weights"
         raise InvalidRequest(
-            f"{_shown(weights)} holds {found}; only .safetensors files are loaded, because the "
-            f"others can run code. {advice}"
+            f"{_shown(weights)} holds {found}; only .safetensors files are loaded, because other "
+            f"formats can run code. {advice}"
         )
     for index in folder.rglob("*.safetensors.index.json"):
         files = _indexed(index)
@@ -163,17 +163,17 @@ def _check_safetensors(weights: Weights, folder: Path, advice: str) -> None:
 
 
 def _indexed(index: Path) -> set[str]:
-    """Names of the files that an index of a split model asks for; raises InvalidRequest."""
+    """Names of the files listed in the index of a sharded model; raises InvalidRequest."""
     try:
         if index.stat().st_size > MAX_INDEX_BYTES:
             raise ValueError(f"it has more than {MAX_INDEX_BYTES} bytes")
         return {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidRequest(f"{index} is no index of a split model: {error}") from error
+        raise InvalidRequest(f"{index} is not a valid index of a sharded model: {error}") from error
 
 
 def _fingerprint(folder: Path) -> str:
-    """Digest of a model folder: all of its small files, and both ends of its weights files."""
+    """Digest of a model folder: its small files, and both ends of its weights files."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.suffix not in {pattern[1:] for pattern in PATTERNS} or not path.is_file():
@@ -204,8 +204,8 @@ def _advice(weights: Weights, patterns: Sequence[str]) -> str:
     if weights.subfolder or tuple(patterns) != PATTERNS:
         command += [x for p in _below_subfolder(weights, patterns) for x in ("--include", p)]
     return (
-        f"Get it with `{shlex.join(command)}` where there is a network and copy the cache folder, "
-        "or give the folder of a local copy in its place."
+        f"Download it with `{shlex.join(command)}` on a machine with network access and copy the "
+        "cache folder, or give the folder of a local copy."
     )
 
 

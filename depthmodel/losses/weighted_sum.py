@@ -45,11 +45,11 @@ class Loss:
         finite = self.finite.tolist()
         ids = [i for i, ok in zip(sample_ids, finite, strict=True) if not ok]
         what = f"{', '.join(bad) or 'inverse depth or a pose'} is not finite"
-        whose = f"the network's output is not finite for {', '.join(ids)}"
+        cause = f"the network's output is not finite for {', '.join(ids)}"
         if not ids:
-            whose = f"the network's output is finite; samples: {', '.join(sample_ids)}"
+            cause = f"the network's output is finite; samples: {', '.join(sample_ids)}"
         return (
-            f"{what}; {whose}. A finite loss was expected: look at these samples, or go back to "
+            f"{what}; {cause}. A finite loss was expected: look at these samples, or go back to "
             "the last checkpoint with a lower learning rate or without bf16"
         )
 

@@ -1,7 +1,7 @@
-"""Encoders of transformers behind one shape: an image in, four feature maps out, fine to coarse.
+"""Encoders: an image to four feature maps, fine to coarse, with the networks of transformers.
 
-DINOv2 gives the final-norm patch tokens after the last block of each quarter, all on one grid of
-14-pixel patches; Swin, ResNet and ConvNeXt give their stages at 1/4, 1/8, 1/16 and 1/32.
+DINOv2 returns the final-norm patch tokens after the last block of each quarter, all on one grid of
+14-pixel patches; Swin, ResNet and ConvNeXt return their stages at 1/4, 1/8, 1/16 and 1/32.
 """
 
 from abc import ABC, abstractmethod
@@ -31,8 +31,8 @@ from nightrain.datasets.registry import is_reference
 from nightrain.depthmodel.config import ENCODERS, EncoderConfig, Normalisation
 from nightrain.depthmodel.weights import resolve
 
-# Numbers of the published models (their config.json on the hub); "mini" and "micro" are ours, for
-# training from scratch on a CPU, and "test" is for tests.
+# Settings of the published models (config.json on the hub); "mini" and "micro" are ours, for
+# training from scratch on a CPU; "test" is for tests.
 NUM_MAPS = 4
 NUMBERS: dict[tuple[str, str], dict[str, Any]] = {
     ("dinov2", "small"): {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6},
@@ -109,7 +109,7 @@ LEFT_OUT = ("classifier.", "pooler", "layernorm.", "mask_token", "relative_posit
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-MIN_STD = 1e-3  # of a picture of one colour
+MIN_STD = 1e-3  # of an image of one colour
 
 
 class Encoder(nn.Module, ABC):
@@ -184,7 +184,7 @@ def make_encoder(config: EncoderConfig) -> Encoder:
 
 
 def normalised(image: torch.Tensor, how: Normalisation) -> torch.Tensor:
-    """An image (B, 3, H, W), RGB in [0, 1], as an encoder wants it."""
+    """Normalise an image (B, 3, H, W), RGB in [0, 1], as encoders expect it."""
     if how == "imagenet":
         mean, std = (image.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
         return (image - mean) / std
@@ -196,7 +196,7 @@ def normalised(image: torch.Tensor, how: Normalisation) -> torch.Tensor:
 
 
 def encoder_config(config: EncoderConfig, in_channels: int = 3) -> PreTrainedConfig:
-    """The configuration of transformers for an encoder, with its four taps."""
+    """Configuration of transformers for an encoder that returns four maps."""
     numbers = dict(NUMBERS[config.kind, config.size])
     if config.kind == "dinov2":
         # The mask token belongs to DINOv2's own training and would never get a gradient.
@@ -230,9 +230,9 @@ def _load(folder: Path, name: str, config: EncoderConfig, in_channels: int) -> A
     missing = _other_than(NOT_PUBLISHED, report["missing_keys"])
     extra = _other_than(LEFT_OUT, report["unexpected_keys"])
     if missing or extra:
-        found_text = f"{len(missing)} tensors are missing and {len(extra)} are too many"
+        found_text = f"{len(missing)} tensors are missing and {len(extra)} are unknown"
         first = (missing + extra)[0]
-        raise InvalidRequest(_other_size(name, config, f"{found_text}, the first of them {first}"))
+        raise InvalidRequest(_other_size(name, config, f"{found_text}, the first being {first}"))
     if in_channels != 3:
         _repeat_input(encoder, in_channels)
     return encoder
@@ -240,7 +240,7 @@ def _load(folder: Path, name: str, config: EncoderConfig, in_channels: int) -> A
 
 @contextmanager
 def _without_report() -> Iterator[None]:
-    """No bar and no table of tensor names from transformers: what they say is checked here."""
+    """Silence transformers' progress bar and loading report, which are checked here."""
     had_bar, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
@@ -253,7 +253,7 @@ def _without_report() -> Iterator[None]:
 
 
 def _other_than(known: tuple[str, ...], keys: Iterable[str]) -> list[str]:
-    """Names of tensors that are not among the known ones, with or without the model's prefix."""
+    """Names of tensors other than the known ones, with or without the model's prefix."""
     names = sorted(keys)
     return [k for k in names if not any(k.startswith(x) or f".{x}" in k for x in known)]
 
@@ -266,13 +266,13 @@ def _other_size(name: str, config: EncoderConfig, found: str) -> str:
 
 
 def _use_the_final_norm(encoder: Any) -> None:
-    """Give Swin's last map the network's own final norm, which is pretrained, and not a new one."""
+    """Use Swin's pretrained final norm for its last map instead of a new one."""
     encoder.hidden_states_norms["stage4"] = encoder.swin.layernorm
     encoder.swin.layernorm = nn.Identity()
 
 
 def _repeat_input(encoder: Any, in_channels: int) -> None:
-    """Let a ResNet take several images at once: the same filters on each, of the same sum."""
+    """Widen a ResNet's input to several images, with the same filters scaled to the same sum."""
     layer: nn.Conv2d = encoder.embedder.embedder.convolution
     with torch.no_grad():
         weight = layer.weight.repeat(1, in_channels // 3, 1, 1) * (3 / in_channels)

@@ -69,6 +69,7 @@ class DepthModel(nn.Module):
         shape = EncoderShape(self.encoder.channels, self.encoder.patch)
         depths = DepthRange(config.min_depth_m, config.max_depth_m, config.initial_depth_m)
         self.decoder = make_decoder(config.decoder, shape, depths)
+        self.decoder.check_size((config.input_size[1], config.input_size[0]))
         self.restoration: FeatureRestoration | None = None
         if config.restoration is not None:
             width = self.decoder.packed_channels

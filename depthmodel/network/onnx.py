@@ -1,4 +1,4 @@
-"""A depth network as an ONNX file, for runtimes that have no torch."""
+"""ONNX export of a depth network, for runtimes without torch."""
 
 import os
 import uuid
@@ -10,11 +10,11 @@ from torch import nn
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.network.model import DepthModel
 
-MAX_BYTES = 1_500_000_000  # protobuf ends at 2 GB; beyond it the weights would be a second file
+MAX_BYTES = 1_500_000_000  # protobuf is limited to 2 GB; larger weights need a second file
 
 
 class InverseDepth(nn.Module):
-    """The network without its features: one input, one output."""
+    """Depth network with one input and one output."""
 
     def __init__(self, model: DepthModel) -> None:
         super().__init__()
@@ -26,10 +26,11 @@ class InverseDepth(nn.Module):
 
 
 def export_onnx(model: DepthModel, path: str | Path) -> None:
-    """Write `image` (B, 3, H, W) in [0, 1] -> `inverse_depth` (B, 1, H, W) in 1/m; any B.
+    """Export a network from `image` (B, 3, H, W) in [0, 1] to `inverse_depth` (B, 1, H, W) in 1/m.
 
-    H and W are those of the model's input_size; normalisation is inside. The file's metadata holds
-    the model's digest and configuration. Raises InvalidRequest for models too large for one file.
+    B is dynamic; H and W are those of the model's input_size. Normalisation is included. The file's
+    metadata holds the model's digest and configuration. Raises InvalidRequest for models too large
+    for one file.
     """
     path = Path(path)
     num_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
@@ -59,7 +60,7 @@ def _traced(model: DepthModel) -> torch.onnx.ONNXProgram:
     device = next(model.parameters()).device
     program = torch.onnx.export(
         InverseDepth(model).eval(),
-        # Two images: torch.export would take a batch of one for a constant.
+        # Two images: torch.export would treat a batch of one as a constant.
         (torch.zeros(2, 3, height, width, device=device),),
         dynamo=True,
         dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
@@ -68,5 +69,5 @@ def _traced(model: DepthModel) -> torch.onnx.ONNXProgram:
         verbose=False,
     )
     if program is None:
-        raise InvalidRequest("torch.onnx.export gave no program for this network")
+        raise InvalidRequest("torch.onnx.export returned no program for this network")
     return program

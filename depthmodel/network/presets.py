@@ -1,9 +1,9 @@
-"""Networks with names: what to train where.
+"""Network presets: architectures for the papers' settings and for the built-in world.
 
 `paper_*` are those of SSD (arXiv 2403.05056, sections on the network and its training): DINOv2
 ViT-B/14 with a DPT head at 784 x 518, and a pose network on a ResNet-18.
 
-`world_*` train from scratch on two CPU cores, on the built-in world.
+`world_*` are small enough to train from scratch on two CPU cores, on the built-in world.
 """
 
 from nightrain.depthmodel.config import DepthConfig, DptConfig, EncoderConfig, PoseConfig
@@ -14,18 +14,18 @@ RESNET_18 = Weights("microsoft/resnet-18")
 
 
 def paper_depth(*, pretrained: bool = True) -> DepthConfig:
-    """ViT-B/14 with a DPT head of the layout of Depth Anything's ViT-B; input 784 x 518."""
+    """ViT-B/14 with a DPT decoder laid out as in Depth Anything; input 784 x 518."""
     weights = DINOV2_BASE if pretrained else None
     return DepthConfig(encoder=EncoderConfig(kind="dinov2", size="base", pretrained=weights))
 
 
 def paper_pose(*, pretrained: bool = True) -> PoseConfig:
-    """ResNet-18 on two frames; SSD gives it 576 x 320."""
+    """ResNet-18 on two frames; SSD uses 576 x 320."""
     return PoseConfig(size="18", pretrained=RESNET_18 if pretrained else None)
 
 
 def world_depth() -> DepthConfig:
-    """A ResNet of 3 million weights with a light DPT head; input 192 x 112."""
+    """ResNet of 3 million weights with a light DPT decoder; input 192 x 112."""
     decoder = DptConfig(
         reassemble_channels=(32, 32, 32, 32), fusion_channels=32, head_channels=16, detail="half"
     )
@@ -35,9 +35,9 @@ def world_depth() -> DepthConfig:
 
 
 def world_pose() -> PoseConfig:
-    """A ResNet of a million weights.
+    """Pose network on a ResNet of a million weights.
 
-    Its translations start ten times as large: at the world's frame rate a car moves about a metre
-    from frame to frame, and a short training cannot grow the output a hundredfold first.
+    Its initial translations are ten times the default: at the world's frame rate a car moves about
+    a metre per frame, and a short training cannot first grow the output a hundredfold.
     """
     return PoseConfig(size="micro", hidden_channels=64, translation_scale_m=0.1)

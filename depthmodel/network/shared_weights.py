@@ -8,7 +8,6 @@ import torch
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.network.model import DepthModel
 
-ADDED = ("restoration.", "auxview.")  # they start as the identity
 MAX_NAMES = 3  # in a message
 
 
@@ -19,11 +18,6 @@ class SharedWeights:
     loaded: tuple[str, ...]
     new: tuple[str, ...]
     left_out: tuple[str, ...]
-
-    @property
-    def same_depth(self) -> bool:
-        """Whether both networks give the same depth, bit for bit: only identities are new."""
-        return not self.left_out and all(name.startswith(ADDED) for name in self.new)
 
 
 def load_shared(model: DepthModel, tensors: Mapping[str, torch.Tensor]) -> SharedWeights:

@@ -85,11 +85,6 @@ class FeatureRestoration(nn.Module):
                 x = self._earlier(x, f, residual, step, before, generator)
         return estimates
 
-    def at(self, x: Tensor, features: Tensor, step: int | Tensor) -> Tensor:
-        """MetricMean (B, C, h, w) from x_t in the standardised space at step t (B,), 1 .. T."""
-        step = self._checked_steps(step, features)
-        return self._restored(features, self.unet(x, self.standardise(features), step))
-
     def estimate_from(
         self, features: Tensor, target: Tensor, step: int | Tensor, eps: Tensor
     ) -> Tensor:

@@ -81,7 +81,9 @@ def test_without_a_commit_nothing_is_fetched(cache: Path, monkeypatch: pytest.Mo
         with pytest.raises(InvalidRequest, match="hf download owner/model"):
             resolve(Weights("owner/model", revision), offline=False)
     assert asked == [True, True, False]
-    with pytest.raises(InvalidRequest, match="no commit is named, and only a named one is fetched"):
+    with pytest.raises(
+        InvalidRequest, match="no commit is named, and only named commits are fetched"
+    ):
         weights_name(Weights("owner/model"), offline=False)
 
 

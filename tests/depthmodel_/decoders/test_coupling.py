@@ -140,7 +140,7 @@ def test_singular_values_lie_within_the_constants(a: float, alpha: float) -> Non
     assert 1 > min(least) >= 1 / inverse_lipschitz
 
 
-def test_constants_of_the_specification() -> None:
+def test_constants_at_the_defaults() -> None:
     """Its table, and the norm by the closed formula for 2x2 matrices."""
     assert half_step().constants() == pytest.approx((1.338, 1.368), abs=6e-4)
     assert half_step(a=0.1).constants() == pytest.approx((1.196, 1.209), abs=6e-4)

@@ -82,7 +82,7 @@ def test_an_untrained_decoder_predicts_the_wanted_depth(lower: str, depth_m: flo
 
 
 @torch.no_grad()
-def test_the_first_queries_are_pooled_maps_beside_the_map() -> None:
+def test_the_first_queries_are_the_map_with_pooled_maps() -> None:
     """The pooling by numpy: means over cells whose edges are rounded outwards."""
     torch.manual_seed(0)
     initial, x = QueryInitialiser(5, 8).double(), torch.randn(2, 5, 7, 9, dtype=torch.float64)

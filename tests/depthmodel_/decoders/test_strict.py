@@ -118,7 +118,7 @@ def test_a_flat_depth_lives_in_the_first_channel_whose_gain_is_sixteen() -> None
     assert (gain[1::4] == 1).all() and set(gain[[4, 16, 64]].tolist()) == {2, 4, 8}
 
 
-def test_bounds_are_the_product_of_the_specification() -> None:
+def test_bounds_are_the_product_of_the_constants_of_the_steps() -> None:
     """Six half steps at a = alpha = 0.25: L at most 5.8 and 1/m at most 6.6, times sigma."""
     least, most = fresh(sigma=1.0).lipschitz_bounds()
     assert most == pytest.approx(1.338**6, rel=4e-3) and 5.6 < most < 5.8

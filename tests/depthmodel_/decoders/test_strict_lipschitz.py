@@ -131,7 +131,7 @@ def test_the_measures_on_a_linear_map_that_is_known() -> None:
     assert values[-1] < pairs[0] < pairs[1] < values[0]
 
 
-def test_norm_of_the_specification_is_not_estimated_from_below() -> None:
+def test_norm_of_a_weight_is_not_underestimated() -> None:
     """One power iteration, as torch's spectral_norm does in training, would pass too much."""
     torch.manual_seed(0)
     weight = torch.randn(40, 40, dtype=torch.float64)

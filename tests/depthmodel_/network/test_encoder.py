@@ -68,7 +68,7 @@ def test_every_published_tensor_arrives_without_a_word(
         assert (tensor.numpy().tobytes() in loaded) != name.startswith(tuple(left_out)), name
 
 
-def test_another_family_or_size_is_refused(tmp_path: Path) -> None:
+def test_another_kind_or_size_is_refused(tmp_path: Path) -> None:
     resnet = published(tmp_path / "resnet", "resnet")
     with pytest.raises(InvalidRequest, match="a model of type 'resnet', expected 'dinov2'"):
         load(resnet, "dinov2")

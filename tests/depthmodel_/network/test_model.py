@@ -1,4 +1,4 @@
-"""The network: shapes, range, gradients, normalisation, sizes, pictures in and metres out."""
+"""The network: shapes, range, gradients, normalisation, sizes, images in and metres out."""
 
 import numpy as np
 import pytest
@@ -140,7 +140,7 @@ def test_an_image_of_another_shape_is_refused(image: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_predict_takes_pictures_of_any_size(kind: Kind) -> None:
+def test_predict_takes_images_of_any_size(kind: Kind) -> None:
     model = tiny_model(kind)
     pictures = [picture(90, 160, 1), picture(56, 112, 2), picture(40, 33, 3), picture(90, 160, 4)]
     depths = predict(model, pictures, batch_size=3)
@@ -183,13 +183,13 @@ def test_predict_leaves_the_network_as_it_was() -> None:
         np.zeros((0, 112, 3), np.uint8),
     ],
 )
-def test_predict_refuses_what_is_no_picture(image: np.ndarray) -> None:
+def test_predict_refuses_other_arrays(image: np.ndarray) -> None:
     with pytest.raises(InvalidRequest, match=r"expected \(h, w, 3\) uint8 RGB"):
         predict(tiny_model(), [picture(56, 112), image])
 
 
 @pytest.mark.parametrize("kind", ["dinov2", "resnet"])
-def test_one_picture_can_be_learnt(kind: Kind) -> None:
+def test_one_image_can_be_learnt(kind: Kind) -> None:
     torch.manual_seed(0)
     model = DepthModel(tiny_config(kind)).train()
     image = torch.rand(2, 3, 56, 112)

@@ -61,9 +61,9 @@ def test_untrained_it_returns_its_input_bit_for_bit(config: RestorationConfig, r
     F = features()
     generator = torch.Generator().manual_seed(0)
     estimates = restoration(F) + restoration(F, generator=generator)
-    estimates.append(restoration.at(100 + restoration.standardise(F), F, config.effective_steps))
     eps = torch.randn_like(restoration.standardise(F))
     estimates.append(restoration.estimate_from(F, features(1), 1, eps))
+    estimates.append(restoration.estimate_from(F, 100 + F, config.effective_steps, eps))
     assert len(estimates) == 2 * config.effective_steps + 2
     assert all(torch.equal(estimate, F) for estimate in estimates)
 
@@ -277,7 +277,7 @@ def test_bad_input_is_refused() -> None:
         restoration.estimate_from(F, F[:1], 1, F)
     for wrong in (0, 5, torch.tensor([1, 5]), torch.tensor([1])):
         with pytest.raises(InvalidRequest, match="1 to 4"):
-            restoration.at(F, F, wrong)
+            restoration.estimate_from(F, F, wrong, F)
     with pytest.raises(InvalidRequest, match="at most the 6"):
         FeatureRestoration(CHANNELS, configured(num_components=7))
     with pytest.raises(InvalidRequest, match=r"\(B, 6, h, w\)"):
