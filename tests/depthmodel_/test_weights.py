@@ -124,5 +124,5 @@ def test_half_a_model_is_refused(tmp_path: Path) -> None:
         resolve(Weights(str(folder)))
     for damaged in ("[]", "{", '{"weight_map": 3}'):
         index.write_text(damaged)
-        with pytest.raises(InvalidRequest, match="no index of a split model"):
+        with pytest.raises(InvalidRequest, match="not a valid index of a sharded model"):
             resolve(Weights(str(folder)))

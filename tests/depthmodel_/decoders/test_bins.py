@@ -6,7 +6,7 @@ import torch
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.decoders.bins import (
-    LEAST_SHARE,
+    MIN_SHARE,
     BinCentres,
     expected_depth,
     logits_expecting,
@@ -40,7 +40,7 @@ def test_centres_are_the_formula() -> None:
     hidden = torch.nn.functional.gelu(bins.hidden(x.mean(dim=(2, 3))))
     logits = bins.share(hidden).double().numpy()
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    widths = 79.9 * ((1 - LEAST_SHARE) * shares + LEAST_SHARE / 32)
+    widths = 79.9 * ((1 - MIN_SHARE) * shares + MIN_SHARE / 32)
     np.testing.assert_allclose(widths.sum(axis=1), 79.9)
     expected = np.stack([0.1 + widths[:, :k].sum(1) + widths[:, k] / 2 for k in range(32)], axis=1)
     np.testing.assert_allclose(bins(x).numpy(), expected, rtol=1e-5)

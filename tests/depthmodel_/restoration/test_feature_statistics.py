@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.restoration.feature_statistics import SMALLEST, feature_statistics
+from nightrain.depthmodel.restoration.feature_statistics import MIN_DEVIATION, feature_statistics
 
 
 def maps(num: int = 4, channels: int = 6) -> list[Tensor]:
@@ -68,9 +68,9 @@ def test_a_dead_channel_gets_a_floor_and_not_zero() -> None:
     found = feature_statistics(features, 6)
     alive = np.delete(places(features).std(0), 2)
     usual = np.sort(alive)[2]
-    assert found.std[2].item() == pytest.approx(SMALLEST * usual)
+    assert found.std[2].item() == pytest.approx(MIN_DEVIATION * usual)
     assert found.component_std is not None
-    assert found.component_std[-1].item() == pytest.approx(SMALLEST)
+    assert found.component_std[-1].item() == pytest.approx(MIN_DEVIATION)
 
 
 def test_what_gives_no_statistics_is_refused() -> None:
