@@ -1,37 +1,37 @@
-"""A perceptual hash of images: nearly the same picture, nearly the same bits.
+"""Perceptual hash of images: nearly equal images have nearly equal bits.
 
-The signs of the low frequencies, the method of Zauner's thesis "Implementation and benchmarking of
-perceptual image hash functions" (2010), with 256 bits instead of its 64: frames of one road camera
-all have sky above and road below, and over the 10^8 pairs of two splits 64 bits raise false alarms.
+The hash is `imagehash.phash`: the signs of the low frequencies of a discrete cosine transform
+(Zauner 2010, "Implementation and benchmarking of perceptual image hash functions"), with 256 bits
+instead of its 64. Frames of road cameras all have sky above and road below; over the 10^8 pairs of
+two splits, 64 bits raise false alarms.
 """
 
 from collections.abc import Iterator
 
-import cv2
+import imagehash
 import numpy as np
+from PIL import Image
 
-NUM_FREQUENCIES = 16  # per axis, without the mean
+NUM_FREQUENCIES = 16  # per axis
 NUM_BITS = NUM_FREQUENCIES**2
-GRID = 64  # an image is averaged to so many values per axis
 
 # Measured on real frames, see tests/real/test_real_leakage.py: the next frame of a 15 Hz video
-# differs by at most 44 bits, the closest two different places by 100.
+# differs by at most 44 bits, the closest two different places by 104.
 NEAR_DUPLICATE_BITS = 48
 BLOCK = 4096
 
 
 def perceptual_hash(image: np.ndarray) -> np.ndarray:
     """Hash (32,) uint8, 256 packed bits, of an image (H, W, 3) uint8 sRGB."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)  # (H, W)
-    small = cv2.resize(grey, (GRID, GRID), interpolation=cv2.INTER_AREA).astype(np.float32)
-    frequencies = cv2.dct(small)[1 : NUM_FREQUENCIES + 1, 1 : NUM_FREQUENCIES + 1]  # (16, 16)
-    return np.packbits(frequencies > np.median(frequencies))
+    found = imagehash.phash(Image.fromarray(image), hash_size=NUM_FREQUENCIES)
+    return np.packbits(found.hash)
 
 
 def near_pairs(a: np.ndarray, b: np.ndarray, max_bits: int) -> Iterator[tuple[int, int, int]]:
-    """Index in `a`, index in `b` and bits of difference of pairs of hashes (N, 32), (M, 32) uint8.
+    """Yield pairs of hashes (N, 32) and (M, 32) uint8 that differ in at most `max_bits` bits.
 
-    All pairs are compared: on signs, N x M distances are one matrix product.
+    A pair is its index in `a`, its index in `b` and the number of bits that differ. All pairs are
+    compared: on signs, N x M distances are one matrix product.
     """
     signs_b = _signs(b)
     for start in range(0, len(a), BLOCK):
