@@ -1,20 +1,20 @@
-"""What can go wrong, named.
+"""Exceptions and reason codes.
 
 NightrainError
 ├── DamagedInput      one frame of a source cannot be used; carries a reason code
-│   └── WrongPolarity a depth map whose road is farther than its horizon
-├── BrokenSource      a whole source cannot be read (a table is missing or is no JSON)
-├── CorruptShard      a committed file is not what its manifest entry says
-├── PlanMismatch      a command meets a dataset that was planned otherwise
-├── InvalidRequest           a request that is understood and not granted, with what to do instead
-└── DiskFull          no space is left; nothing half-written stays
+│   └── WrongPolarity a depth map with its road farther away than its horizon
+├── BrokenSource      a source as a whole cannot be read (a table is missing or not valid JSON)
+├── CorruptShard      a committed file differs from its manifest entry
+├── PlanMismatch      the dataset was planned with other options or from another source
+├── InvalidRequest    a valid request that cannot be granted; says what to do instead
+└── DiskFull          no space is left on the device; no partial file remains
 """
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a frame or a variant was quarantined."""
+    """Reason code of a quarantined frame or variant."""
 
     MISSING_FILE = "missing_file"
     EMPTY_FILE = "empty_file"
@@ -35,11 +35,11 @@ class Reason(StrEnum):
 
 
 class NightrainError(Exception):
-    """A failure whose message says what was found, what was expected and what to do."""
+    """Base class. Its message says what was found, what was expected and what to do."""
 
 
 class DamagedInput(NightrainError):
-    """One frame cannot be used, for the stated reason; the frames beside it are unaffected."""
+    """One frame cannot be used, for the stated reason; all other frames are unaffected."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -50,7 +50,7 @@ class DamagedInput(NightrainError):
 
 
 class WrongPolarity(DamagedInput):
-    """A depth map whose road is farther than its horizon, or that shows no road at all."""
+    """A depth map has its road farther away than its horizon, or shows no road."""
 
 
 class BrokenSource(NightrainError):
@@ -66,7 +66,7 @@ class PlanMismatch(NightrainError):
 
 
 class InvalidRequest(NightrainError):
-    """A request that is understood and not granted."""
+    """A request is valid but cannot be granted."""
 
 
 class DiskFull(NightrainError):

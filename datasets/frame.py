@@ -1,4 +1,4 @@
-"""The record that crosses every border: one camera image with its geometry."""
+"""Frames: camera images with their geometry, as every package passes them on."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from nightrain.datasets.io.images import JpegImage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """The same camera a moment earlier or later, or another camera at the same time.
+    """Neighbouring view: the same camera at another time, or another camera at the same time.
 
     `T_neighbour_camera` (4, 4) float64 takes points in metres from the frame's camera at the
     frame's time to the neighbour's camera at the neighbour's time, through the ego poses.
@@ -29,10 +29,10 @@ class Frame:
 
     frame_id: str  # stable across runs and variants: variant.frame_id == frame.frame_id
     source_dataset: str  # "nuscenes"
-    source_id: str  # the source's own name of this image: a nuScenes sample_data token
+    source_id: str  # name of the image in its source, such as a nuScenes sample_data token
     split: str  # "train" | "val" | "test" | "none"
     scene_id: str
-    description: str  # the source's words about the scene
+    description: str  # of the scene, by the source
     camera: str  # "CAM_FRONT"
     condition: Condition
     timestamp_us: int
@@ -46,7 +46,7 @@ class Frame:
     exact_depth_m: np.ndarray | None = None  # (H, W) float32, metres; rendered worlds
     previous: Neighbour | None = None
     next: Neighbour | None = None
-    stereo: Neighbour | None = None  # the rectified partner, to the left or right at the same time
+    stereo: Neighbour | None = None  # other image of a rectified pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +68,8 @@ def scaled_intrinsics(
 ) -> np.ndarray:
     """Intrinsics (3, 3) after resizing an image from (width, height) to (width, height).
 
-    A pixel's centre lies at its integer coordinate, as in nuScenes and OpenCV, so the principal
-    point moves by half a pixel before and after scaling.
+    A pixel's centre is at its integer coordinate, as in nuScenes and OpenCV, so the principal point
+    moves by half a pixel before and after scaling.
     """
     sx, sy = size_to[0] / size_from[0], size_to[1] / size_from[1]
     scaled = np.array(intrinsics, np.float64)

@@ -1,15 +1,15 @@
-"""Names and seeds that depend on what a thing is, never on when or where it was made."""
+"""Identifiers and seeds: digests of content names, independent of time, machine and run."""
 
 import hashlib
 
 
 def frame_id(source_dataset: str, source_id: str) -> str:
-    """Name of a frame: 20 hex digits, the same in every run."""
+    """Frame identifier: 20 hex digits, equal in every run."""
     return _digest("frame", source_dataset, source_id).hex()[:20]
 
 
 def sample_id(frame: str, condition: str, recipe_hash: str, variant_index: int) -> str:
-    """Name of a variant: 20 hex digits, the same in every run."""
+    """Variant identifier: 20 hex digits, equal in every run."""
     return _digest("variant", frame, condition, recipe_hash, str(variant_index)).hex()[:20]
 
 

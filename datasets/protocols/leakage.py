@@ -1,7 +1,7 @@
-"""The leakage guard: nothing that is trained on may be looked at again in validation or test.
+"""Leakage check: nothing of the training data may recur in validation or test.
 
-Three borders are watched: scenes, logs (the drives that scenes are cut out of) and pictures that
-are nearly the same. The same place driven twice is not found: its pictures differ too much.
+It compares scenes, logs (the drives that scenes are cut from) and near-duplicate images. Two drives
+through the same place are not found, because their images differ too much.
 """
 
 import json
@@ -24,15 +24,15 @@ from nightrain.datasets.protocols.perceptual_hash import (
 )
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 
-NAMED_IN_MESSAGE = 3
+MAX_NAMED = 3
 LOG_OF_SCENE = "log_of_scene"  # keys of Entry.about
 SPLITS_BY = "splits_by"
 PUBLISHED, OWN = "publication", "owner"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """A scene as far as leakage goes; `published`: a publication decided on which side it is."""
+class SceneIdentity:
+    """Identity of a scene; `published`: its split is that of a publication."""
 
     source: str
     scene_id: str
@@ -41,10 +41,10 @@ class Scene:
 
     @property
     def drive(self) -> str:
-        """The log, or the scene itself where it is a drive of its own."""
+        """Log of the scene, or the scene itself if it is a drive of its own."""
         return self.log_id or self.scene_id
 
-    def is_same(self, other: "Scene") -> bool:
+    def is_same(self, other: "SceneIdentity") -> bool:
         """Whether both are one scene; scene names repeat in worlds of other seeds, logs do not."""
         logs = {self.log_id, other.log_id} - {""}
         return (self.source, self.scene_id) == (other.source, other.scene_id) and len(logs) < 2
@@ -52,12 +52,12 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FrameSet:
-    """Frames on one side of the border; the hashes are those of the pictures to be compared."""
+    """Frames on one side of a split, with the hashes of the images to compare."""
 
-    scenes: frozenset[Scene] = frozenset()
+    scenes: frozenset[SceneIdentity] = frozenset()
     frame_ids: tuple[str, ...] = ()
     scene_of: tuple[str, ...] = ()  # by frame, for messages
-    hashes: np.ndarray = field(  # (N, 32) uint8, or (0, 32): pictures are not compared
+    hashes: np.ndarray = field(  # (N, 32) uint8, or (0, 32): images are not compared
         default_factory=lambda: np.zeros((0, NUM_BITS // 8), np.uint8)
     )
 
@@ -71,7 +71,7 @@ class FrameSet:
 
 
 class Overlap(BaseModel):
-    """Something that is on both sides; `allowed` says why it is let through, "" = it is not."""
+    """Something on both sides; `allowed` says why it is accepted, "" = it is not."""
 
     kind: Literal["frame", "scene", "log", "near-duplicate"]
     train: str
@@ -86,7 +86,7 @@ class Overlap(BaseModel):
 
 
 class LeakageReport(BaseModel):
-    """How many frames were compared, and what was found."""
+    """Result of a leakage check: numbers of frames and all overlaps."""
 
     num_train: int
     num_held_out: int
@@ -96,11 +96,11 @@ class LeakageReport(BaseModel):
 
 
 def refs_set(refs: Iterable[FrameRef], source: str, published: bool) -> FrameSet:
-    """The side of frames that are only listed; their pictures are not compared."""
+    """Side of a split from listed frames; their images are not compared."""
     names = {(ref.scene_id, ref.log_id) for ref in refs}
     return FrameSet(
         scenes=frozenset(
-            Scene(source=source, scene_id=scene, log_id=log, published=published)
+            SceneIdentity(source=source, scene_id=scene, log_id=log, published=published)
             for scene, log in names
         )
     )
@@ -113,7 +113,7 @@ def read_set(
     pictures: bool = True,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> FrameSet:
-    """The side of a dataset's committed frames of some splits; raises CorruptShard."""
+    """Side of a split from a dataset's committed frames; raises CorruptShard."""
     manifest = Manifest(root)
     entries = [e for e in manifest.entries(FRAMES) if e.about.get("split", "none") in splits]
     both = FrameSet(scenes=frozenset(scene for e in entries for scene in scenes_of(manifest, e)))
@@ -141,12 +141,12 @@ def find_overlaps(
     allow_near_duplicates: bool = False,
     max_bits: int = NEAR_DUPLICATE_BITS,
 ) -> list[Overlap]:
-    """Everything that both sides share, whether it is let through or not.
+    """Find everything that both sides share, accepted or not.
 
-    A log on both sides is let through where a publication splits it so, as nuScenes does with a
-    few and RobotCar with its day traverse; a frame or a cut-out scene never is.
+    A log on both sides is accepted if a publication splits it so, as nuScenes does with a few logs
+    and RobotCar with its day traverse; a frame or a scene cut from a log never is.
     """
-    pictures = "near-duplicates are allowed" if allow_near_duplicates else ""
+    accepted = "near-duplicates are allowed" if allow_near_duplicates else ""
     return [
         *_shared_frames(train, held_out),
         *_shared_scenes(train, held_out),
@@ -157,7 +157,7 @@ def find_overlaps(
                 train=f"{train.frame_ids[i]} ({train.scene_of[i]})",
                 held_out=f"{held_out.frame_ids[j]} ({held_out.scene_of[j]})",
                 bits=bits,
-                allowed=pictures,
+                allowed=accepted,
             )
             for i, j, bits in near_pairs(train.hashes, held_out.hashes, max_bits)
             if train.frame_ids[i] != held_out.frame_ids[j]
@@ -173,7 +173,7 @@ def require_disjoint(
     allow_near_duplicates: bool = False,
     max_bits: int = NEAR_DUPLICATE_BITS,
 ) -> list[Overlap]:
-    """The overlaps that are let through; raises InvalidRequest where there is another."""
+    """Return the accepted overlaps; raises InvalidRequest if there is any other."""
     overlaps = find_overlaps(
         train,
         held_out,
@@ -189,7 +189,7 @@ def require_disjoint(
 def leakage_report(
     train: FrameSet, held_out: FrameSet, overlaps: Sequence[Overlap]
 ) -> LeakageReport:
-    """What `find_overlaps` found, with a sentence; refused overlaps come first."""
+    """Report on overlaps, with a sentence; refused overlaps come first."""
     refused = [o for o in overlaps if not o.allowed]
     num_train, num_held_out = len(train.frame_ids), len(held_out.frame_ids)
     compared = f"{num_train} train frames and {num_held_out} of val and test"
@@ -198,8 +198,8 @@ def leakage_report(
     elif refused:
         statement = refusal(refused)
     else:
-        let_through = f" but for {len(overlaps)} overlaps that are allowed" if overlaps else ""
-        statement = f"{compared} are disjoint{let_through}."
+        exceptions = f" except for {len(overlaps)} allowed overlaps" if overlaps else ""
+        statement = f"{compared} are disjoint{exceptions}."
     return LeakageReport(
         num_train=num_train,
         num_held_out=num_held_out,
@@ -210,21 +210,21 @@ def leakage_report(
 
 
 def refusal(refused: Sequence[Overlap]) -> str:
-    """What is on both sides, the first few by name, and what to do."""
+    """Message about refused overlaps: counts, the first few by name, and what to do."""
     kinds = [o.kind for o in refused]
     counts = ", ".join(f"{kinds.count(kind)} by {kind}" for kind in dict.fromkeys(kinds))
-    first = "; ".join(str(o) for o in refused[:NAMED_IN_MESSAGE])
+    first = "; ".join(str(o) for o in refused[:MAX_NAMED])
     advice = "Put each scene, with all scenes of its log, on one side."
     if "log" in kinds:
-        advice += " --allow-shared-logs lets shared logs through."
+        advice += " Pass --allow-shared-logs to accept shared logs."
     if "near-duplicate" in kinds:
-        advice += " Look at the pairs; --allow-near-duplicates lets them through."
-    more = ", ..." if len(refused) > NAMED_IN_MESSAGE else ""
+        advice += " Inspect the pairs; pass --allow-near-duplicates to accept them."
+    more = ", ..." if len(refused) > MAX_NAMED else ""
     return f"Training and evaluation overlap ({counts}): {first}{more}. {advice}"
 
 
 def describe_scenes(refs: Iterable[FrameRef], published: bool) -> dict[str, str]:
-    """What the manifest entry of a frames shard says about its scenes, for `read_set`."""
+    """Scenes of a frames shard as facts for its manifest entry, for `read_set`."""
     logs = {ref.scene_id: ref.log_id for ref in refs}
     return {
         LOG_OF_SCENE: json.dumps(logs, sort_keys=True),
@@ -232,8 +232,8 @@ def describe_scenes(refs: Iterable[FrameRef], published: bool) -> dict[str, str]
     }
 
 
-def scenes_of(manifest: Manifest, entry: Entry) -> Iterator[Scene]:
-    """Scenes of a frames shard, from its manifest entry, or from its rows where that does not say.
+def scenes_of(manifest: Manifest, entry: Entry) -> Iterator[SceneIdentity]:
+    """Yield the scenes of a frames shard from its manifest entry, else from its rows.
 
     Raises CorruptShard.
     """
@@ -244,7 +244,7 @@ def scenes_of(manifest: Manifest, entry: Entry) -> Iterator[Scene]:
             manifest.reader(entry.rows).table(["scene_id"]).column(0).to_pylist(), ""
         )
     for scene_id, log_id in logs.items():
-        yield Scene(
+        yield SceneIdentity(
             source=entry.about.get("source", ""),
             scene_id=scene_id,
             log_id=log_id,
@@ -273,12 +273,12 @@ def _shared_scenes(train: FrameSet, held_out: FrameSet) -> Iterator[Overlap]:
 
 
 def _shared_logs(train: FrameSet, held_out: FrameSet, allow: bool) -> Iterator[Overlap]:
-    """One overlap per log that different scenes of both sides were cut out of."""
+    """Yield one overlap per log that different scenes of both sides are cut from."""
     sides = [_grouped(s.scenes, lambda s: (s.source, s.drive)) for s in (train, held_out)]
     for source, drive in sorted(sides[0].keys() & sides[1].keys()):
         ours, theirs = (side[source, drive] for side in sides)
         if all(a.is_same(b) for a in ours for b in theirs):
-            continue  # a scene that is on both sides was reported as such
+            continue  # reported as a scene on both sides
         published = all(scene.published for scene in (*ours, *theirs))
         allowed = "shared logs are allowed" if allow else ""
         yield Overlap(
@@ -290,14 +290,14 @@ def _shared_logs(train: FrameSet, held_out: FrameSet, allow: bool) -> Iterator[O
 
 
 def _grouped(
-    scenes: Iterable[Scene], key: Callable[[Scene], tuple[str, str]]
-) -> dict[tuple[str, str], list[Scene]]:
-    groups: dict[tuple[str, str], list[Scene]] = {}
+    scenes: Iterable[SceneIdentity], key: Callable[[SceneIdentity], tuple[str, str]]
+) -> dict[tuple[str, str], list[SceneIdentity]]:
+    groups: dict[tuple[str, str], list[SceneIdentity]] = {}
     for scene in sorted(scenes, key=lambda s: s.scene_id):
         groups.setdefault(key(scene), []).append(scene)
     return groups
 
 
-def _names(scenes: Sequence[Scene]) -> str:
+def _names(scenes: Sequence[SceneIdentity]) -> str:
     more = f" and {len(scenes) - 1} more" if len(scenes) > 1 else ""
     return f"{scenes[0].scene_id}{more}"

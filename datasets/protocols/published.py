@@ -1,4 +1,4 @@
-"""Published protocols as data, and a count of the same things in what lies here."""
+"""Published protocols as data, and the same counts for a data set on disk."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,24 +22,24 @@ NIGHTS = (Condition.NIGHT, Condition.NIGHT_RAIN)  # as published, whatever night
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """One published number and what of a source it counts."""
+    """Published number, and the frames or scenes of a source that it counts."""
 
     name: str
     published: int
-    select: str  # what FrameSource.select is asked for: "train" is filtered, "all" is not
+    select: str  # split passed to FrameSource.select: "train" is filtered, "all" is not
     split: str
     conditions: tuple[Condition, ...] = ANY_CONDITION
     unit: Literal["frames", "scenes"] = "frames"
 
     def of(self, refs: Sequence[FrameRef]) -> int:
-        """How many of the selected frames, or of their scenes, are counted."""
+        """Count the selected frames, or their scenes."""
         kept = [r for r in refs if r.split == self.split and r.condition in self.conditions]
         return len({r.scene_id for r in kept}) if self.unit == "scenes" else len(kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """A published way to split a data set, with the numbers that it gives."""
+    """Published split of a data set, with its numbers."""
 
     name: str
     source: str  # FrameSource.name
@@ -116,13 +116,13 @@ PROTOCOLS = (MD4ALL_NUSCENES, MD4ALL_ROBOTCAR, KITTI_EIGEN, KITTI_EIGEN_IMPROVED
 
 
 def has_published_splits(source: FrameSource) -> bool:
-    """Whether a source's splits are those of a publication, and not its owner's own."""
+    """Whether a source's splits are those of a publication."""
     published = any(protocol.source == source.name for protocol in PROTOCOLS)
     return published and not source.own_splits
 
 
 class Counted(BaseModel):
-    """One number of a protocol, beside its count here."""
+    """Published number of a protocol and the count on disk."""
 
     name: str
     published: int
@@ -130,7 +130,7 @@ class Counted(BaseModel):
 
 
 class DoubtfulScene(BaseModel):
-    """A scene whose weather md4all's substrings and whole words read differently."""
+    """Scene with different conditions by md4all's substrings and by whole words."""
 
     scene: str
     split: str
@@ -140,7 +140,7 @@ class DoubtfulScene(BaseModel):
 
 
 class ProtocolReport(BaseModel):
-    """What a protocol publishes, what is here, and a sentence on the difference."""
+    """Published and counted numbers of a protocol, with a sentence about the difference."""
 
     protocol: str
     published_in: str
@@ -152,9 +152,9 @@ class ProtocolReport(BaseModel):
 
 
 def count_protocol(protocol: Protocol, source: FrameSource) -> ProtocolReport:
-    """Count through the source's own reader what a protocol publishes; raises BrokenSource.
+    """Count what a protocol publishes with the source's own reader; raises BrokenSource.
 
-    Frames are counted as they are listed; how many of them are not on disk is said beside.
+    Frames count as they are listed; the number of those that are absent is reported separately.
     """
     refs = {select: source.select(select) for select in {c.select for c in protocol.counts}}
     counts = [
@@ -173,14 +173,14 @@ def count_protocol(protocol: Protocol, source: FrameSource) -> ProtocolReport:
         and not num_absent,
         num_absent=num_absent,
         statement=_statement(protocol, source, counts, num_scenes)
-        + (f" {num_absent:,} of the frames counted are listed and not on disk." * bool(num_absent)),
+        + (f" {num_absent:,} of the counted frames are listed but not on disk." * bool(num_absent)),
     )
 
 
 def doubtful_scenes(
     root: Path, version: str, split_of_scene: Mapping[str, str]
 ) -> list[DoubtfulScene]:
-    """nuScenes scenes of these splits where md4all's substring rule is not what the words say.
+    """Scenes of these splits with different conditions by md4all's substrings and by whole words.
 
     Raises BrokenSource.
     """
@@ -215,21 +215,21 @@ def _statement(
     if source.name != protocol.source:
         return (
             f"This is the data set {source.name!r}; the published numbers are of "
-            f"{protocol.source!r} and only stand beside it."
+            f"{protocol.source!r} and are shown for comparison only."
         )
     found = f"{len(differing)} of {len(counts)} counts differ from the published ones"
     if not has_published_splits(source):
-        return f"{found}; this version has a splits.json of its own, not the published splits."
+        return f"{found}; this version has its own splits.json instead of the published splits."
     if not differing:
         return f"All {len(counts)} counts are as published."
     if protocol.num_scenes is None:
-        return f"{found}: the split files or the recordings here are others, or not all."
+        return f"{found}: the split files or the recordings here are different or incomplete."
     if num_scenes != protocol.num_scenes:
         return (
             f"The tables here hold {num_scenes} of {protocol.num_scenes} scenes, so {found}. "
-            "Nothing is wrong with what is here; comparisons with published tables need the rest."
+            "What is present is correct; comparisons with published tables need the other scenes."
         )
     return (
-        f"{found}, though all {num_scenes} scenes are here: the descriptions, the keyframes or the "
-        "poses of these tables are not those of the publication. Unpack the metadata again."
+        f"{found}, although all {num_scenes} scenes are present: the descriptions, keyframes or "
+        "poses of these tables differ from the published ones. Unpack the metadata again."
     )

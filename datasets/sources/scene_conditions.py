@@ -1,8 +1,8 @@
-"""Who belongs to train, val and test: nuScenes' official scenes and md4all's protocol on them.
+"""Splits and conditions of scenes: nuScenes' official splits and md4all's protocol on them.
 
-md4all (Gasperini et al., ICCV 2023): train on day-clear frames of a moving car; evaluate on every
-frame of val. A scene's condition is read from its description by lower-case substrings, so
-that the published counts come out (see protocols.py). What is not nuScenes is read by whole words.
+md4all (Gasperini et al., ICCV 2023) trains on day-clear frames of a moving car and evaluates every
+frame of val. It finds a scene's condition by substrings of the description, which nuScenes needs
+for the published counts (see protocols/published.py). All other data are read by whole words.
 """
 
 import json
@@ -19,7 +19,7 @@ NO_SPLIT = "none"
 MIN_TRAIN_SPEED_M_S = 0.5
 MAX_SPLITS_BYTES = 16 << 20
 
-# The official test scenes come without descriptions: md4all's (log, timestamp in us) ranges.
+# The official test scenes have no descriptions: md4all's ranges of (log, timestamp in us).
 TEST_RANGES = (
     (
         Condition.RAIN,
@@ -32,21 +32,22 @@ TEST_RANGES = (
         ("n015-2018-11-14-19-52-02", 1542196694912460),
     ),
 )
-# The ranges are CAM_FRONT's; the other cameras fire within 50 ms, keyframes lie 500 ms apart.
+# The ranges are of CAM_FRONT; other cameras fire within 50 ms, keyframes are 500 ms apart.
 TEST_RANGE_SLACK_US = 250_000
 
 
 def check_split(split: str) -> None:
     """Raise InvalidRequest unless `split` is train, val, test or all."""
     if split not in (*SPLITS, "all"):
-        raise InvalidRequest(f"there is no split {split!r}; choose train, val, test or all")
+        raise InvalidRequest(f"found split {split!r}; choose train, val, test or all")
 
 
 def own_scene_splits(root: Path, version: str) -> Mapping[str, str] | None:
-    """Split by scene name as the version's own splits.json says, None where it says nothing.
+    """Split by scene name from the version's own splits.json; None without one.
 
     splits.json has the devkit's custom format, {"train": [scene names], "val": [...]}. Scenes that
-    it does not name have no split. Raises BrokenSource.
+    it does not name have no split. A file without any of train, val and test counts as absent.
+    Raises BrokenSource.
     """
     try:
         scenes_of = json.loads(read_bytes(root, f"{version}/splits.json", MAX_SPLITS_BYTES))
@@ -55,15 +56,15 @@ def own_scene_splits(root: Path, version: str) -> Mapping[str, str] | None:
             return None
         raise BrokenSource(f"{version}/splits.json: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise BrokenSource(f"{version}/splits.json is no JSON: {error}") from error
+        raise BrokenSource(f"{version}/splits.json is not valid JSON: {error}") from error
     _check_scene_lists(scenes_of, version)
     if any(split in scenes_of for split in SPLITS):
         return _split_of_scene(scenes_of)
-    return None  # it names subsets for other purposes only
+    return None  # subsets for other purposes
 
 
 def official_scene_splits() -> Mapping[str, str]:
-    """Split by scene name as nuScenes publishes it."""
+    """Official split of nuScenes by scene name."""
     return _split_of_scene(official_scenes())
 
 
@@ -77,8 +78,8 @@ def official_scenes() -> Mapping[str, list[str]]:
 def condition_by_md4all(description: str) -> Condition:
     """Condition of a nuScenes scene by md4all's rule: "night" and "rain" as plain substrings.
 
-    Kept to the letter, because the published counts depend on it: "a train passes" is rain.
-    `protocols.doubtful_scenes` finds the scenes where that happens.
+    The published counts depend on it, so "a train passes" is rain here, too;
+    `published.doubtful_scenes` finds such scenes.
     """
     text = description.lower()
     if "night" in text:
@@ -102,10 +103,11 @@ def condition_from_test_file(file_name: str, timestamp_us: int) -> Condition:
 
 
 def is_md4all_train(condition: Condition, speeds_m_s: tuple[float, float] | None) -> bool:
-    """Whether a train frame is day-clear and moves: its speeds to t-1 and t+1 average >= 0.5 m/s.
+    """Whether md4all trains on a frame: day-clear, with a mean speed of at least 0.5 m/s.
 
-    None: a frame that lacks t-1 or t+1, which is dropped. A speed that is not a number comes from
-    a damaged record; the frame keeps its place, so that the damage is reported, not lost.
+    The speeds are those from the previous and to the next frame; None without both, which drops the
+    frame. A speed of NaN comes from a damaged record: the frame stays listed, so that the damage is
+    reported when it is loaded.
     """
     if condition is not Condition.CLEAR or speeds_m_s is None:
         return False

@@ -12,7 +12,7 @@ from nightrain.datasets.sources.robotcar.config import RobotCarConfig
 from nightrain.datasets.sources.robotcar.source import RobotCarSource
 from nightrain.datasets.sources.robotcar.writer import (
     STEP_US,
-    Bent,
+    BrownLens,
     Lens,
     TraverseWriter,
     write_sdk,
@@ -107,7 +107,7 @@ def writer(root: Path, name: str = DAY, street: Street | None = None) -> Travers
     return TraverseWriter(root, name, street or Street(), START_US, SECONDS, BENT)
 
 
-BENT = Bent()  # shared: its rays are worked out once
+BENT = BrownLens()  # shared: its rays are worked out once
 
 
 def build(root: Path) -> None:

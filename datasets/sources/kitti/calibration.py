@@ -1,4 +1,4 @@
-"""Calibration of one recording date of KITTI raw: where the cameras, the LiDAR and the IMU are.
+"""Calibration of one recording date of KITTI raw: poses of cameras, LiDAR and IMU.
 
 Frames (Geiger et al., IJRR 2013): cameras x right, y down, z ahead; Velodyne and IMU x ahead,
 y left, z up. Images of `_sync` drives are rectified: all cameras share one orientation, that of
@@ -14,8 +14,8 @@ from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.geometry.projection import invert_rigid
 from nightrain.datasets.io.source_files import Files
 
-# Of the published sensor setup. The Velodyne is taken to stand level: in the sample drive that the
-# tests use, its axes lean by up to 0.7 degrees against the road, which lies 1.70 to 1.74 m below.
+# Of the published sensor setup. The Velodyne is assumed to be level: in the sample drive of the
+# tests, its axes tilt by up to 0.7 degrees against the road, which is 1.70 to 1.74 m below.
 VELODYNE_HEIGHT_M = 1.73
 MAX_CALIBRATION_BYTES = 1 << 16
 ORTHONORMAL_TOLERANCE = 1e-3  # the files give seven digits
@@ -24,7 +24,7 @@ CAMERAS = ("image_00", "image_01", "image_02", "image_03")
 
 @dataclass(frozen=True, slots=True)
 class CameraCalibration:
-    """One rectified camera."""
+    """Calibration of one rectified camera."""
 
     size: tuple[int, int]  # (width, height), pixels
     intrinsics: np.ndarray  # (3, 3) float64, pixels
@@ -34,7 +34,7 @@ class CameraCalibration:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """All sensors of one date."""
+    """Calibration of all sensors of one date."""
 
     cameras: Mapping[str, CameraCalibration]  # by "image_02"
     T_velo_imu: np.ndarray | None  # (4, 4) float64, metres; None where the file is absent
@@ -81,7 +81,7 @@ class _Entries:
             transform[:3, 3] = self.numbers(translation, (3,))
         drift = np.abs(transform[:3, :3] @ transform[:3, :3].T - np.eye(3)).max()
         if drift > ORTHONORMAL_TOLERANCE or np.linalg.det(transform[:3, :3]) < 0:
-            raise self.error(f"{rotation} is no rotation (off by {drift:.2g})")
+            raise self.error(f"{rotation} is not a rotation (off by {drift:.2g})")
         return transform
 
     def error(self, problem: str) -> DamagedInput:
@@ -106,7 +106,7 @@ def _imu(files: Files, date: str) -> np.ndarray | None:
 
 
 def _camera(entries: _Entries, number: str, T_rect_velo: np.ndarray) -> CameraCalibration:
-    """P_rect = K [I | shift]: its left part is K, and K^-1 times its last column the shift.
+    """Split P_rect = K [I | shift]: its left part is K, K^-1 times its last column the shift.
 
     The readme's shift is P[0, 3] / fx. The other two components of K^-1 P[:, 3] are below 5 mm;
     with them, K [I | shift] is P_rect itself.
@@ -115,7 +115,7 @@ def _camera(entries: _Entries, number: str, T_rect_velo: np.ndarray) -> CameraCa
     intrinsics = projection[:, :3].copy()
     focal_px, rest = intrinsics[[0, 1], [0, 1]], intrinsics[[1, 2, 2], [0, 0, 1]]
     if not (focal_px > 1).all() or rest.any() or intrinsics[2, 2] != 1.0:
-        raise entries.error(f"P_rect_{number} holds no pinhole matrix [fx s cx; 0 fy cy; 0 0 1]")
+        raise entries.error(f"P_rect_{number} is not a pinhole matrix [fx s cx; 0 fy cy; 0 0 1]")
     width, height = entries.numbers(f"S_rect_{number}", (2,))
     T_camera_rect = np.eye(4)
     T_camera_rect[:3, 3] = np.linalg.solve(intrinsics, projection[:, 3])

@@ -1,4 +1,4 @@
-"""Which images and depth maps a KITTI folder holds, and when they were taken.
+"""Images, depth maps and timestamps in a KITTI folder.
 
 <date>/<date>_drive_<n>_sync/image_02/{data/<frame>.png,timestamps.txt}     raw
 {train,val}/<drive>/proj_depth/{groundtruth,velodyne_raw}/image_02/<frame>.png     depth
@@ -27,7 +27,7 @@ MAX_TIMESTAMPS_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True, order=True)
 class FrameName:
-    """Which image: a drive, a number in it and a camera ("image_02")."""
+    """Name of an image: its drive, its number and its camera ("image_02")."""
 
     drive: str
     number: int
@@ -35,7 +35,7 @@ class FrameName:
 
     @property
     def date(self) -> str:
-        """The recording date, which has the calibration."""
+        """Recording date, which identifies the calibration."""
         return self.drive[:10]
 
     @property
@@ -45,23 +45,23 @@ class FrameName:
 
     @property
     def source_id(self) -> str:
-        """Its name as text: <date>/<drive>/image_02/<frame>."""
+        """Name as text: <date>/<drive>/image_02/<frame>."""
         return f"{self.drive_folder}/{self.camera}/{self.number:010d}"
 
     @staticmethod
     def parse(source_id: str) -> "FrameName":
-        """The name of a source_id; raises DamagedInput(BAD_RECORD)."""
+        """Parse a source_id; raises DamagedInput(BAD_RECORD)."""
         match = _SOURCE_ID.fullmatch(source_id)
         if match is None:
-            raise DamagedInput(Reason.BAD_RECORD, f"{source_id[:120]!r} is no frame of KITTI")
+            raise DamagedInput(Reason.BAD_RECORD, f"found {source_id[:120]!r}, not a KITTI frame")
         return FrameName(match[1], int(match[3]), match[2])
 
     def moved(self, step: int) -> "FrameName":
-        """The same camera some frames later."""
+        """Name of the same camera's image `step` frames later."""
         return FrameName(self.drive, self.number + step, self.camera)
 
     def seen_by(self, camera: str) -> "FrameName":
-        """Another camera's image of the same moment."""
+        """Name of another camera's image at the same time."""
         return FrameName(self.drive, self.number, camera)
 
 
@@ -73,17 +73,17 @@ def find_drives(root: Path) -> Sequence[str]:
 
 
 def find_images(root: Path, drive: str, camera: str) -> Mapping[FrameName, str] | None:
-    """File names of a camera's images, relative to the root; None where the folder is absent."""
+    """File names of a camera's images, relative to the root; None without their folder."""
     folder = f"{drive[:10]}/{drive}/{camera}/data"
     if camera not in folder_names(root, f"{drive[:10]}/{drive}"):
         return None
     files = ((_IMAGE.fullmatch(name), name) for name in sorted(folder_names(root, folder)))
-    # A PNG comes after the JPEG that was made of it, and is kept.
+    # A PNG sorts after the JPEG that was converted from it, so the PNG is kept.
     return {FrameName(drive, int(m[1]), camera): f"{folder}/{name}" for m, name in files if m}
 
 
 def find_image(root: Path, name: FrameName) -> str | None:
-    """File name of one image, relative to the root, None where it is absent."""
+    """File name of one image, relative to the root; None if it is absent."""
     images = find_images(root, name.drive, name.camera) or {}
     return images.get(name)
 
@@ -91,9 +91,10 @@ def find_image(root: Path, name: FrameName) -> str | None:
 def find_depth_maps(
     root: Path, drives: Sequence[str], kind: str, cameras: Sequence[str]
 ) -> Mapping[FrameName, tuple[str, str]]:
-    """(file name, "train" | "val" | "none") of KITTI-depth's maps; `kind`: "groundtruth".
+    """Maps of KITTI-depth: file name and part ("train", "val", "none") by frame.
 
-    Copies where train and val were merged, into the root or the raw drives, are found too.
+    `kind` is "groundtruth" or "velodyne_raw". Copies that merge train and val into the root or the
+    raw drives are found, too.
     """
     places = [(base, base) for base in ("train", "val")] + [("", NO_SPLIT)]
     folders = [
@@ -115,10 +116,10 @@ def find_depth_maps(
 
 
 def read_timestamps(files: Files, folder: str) -> Sequence[int | None] | None:
-    """Times in microseconds by frame number, of <folder>/timestamps.txt; None where it is absent.
+    """Read the times in microseconds by frame number of <folder>/timestamps.txt; None without it.
 
-    KITTI gives local time without a zone: it is read as UTC. A line that is no time gives None; a
-    file that cannot be read gives no times at all, so that every frame of it is found damaged.
+    KITTI has local times without a zone, which are read as UTC. An invalid line gives None; an
+    unreadable file gives no times, so that each of its frames is damaged.
     """
     try:
         data = files.read(f"{folder}/timestamps.txt", MAX_TIMESTAMPS_BYTES)
@@ -128,13 +129,13 @@ def read_timestamps(files: Files, folder: str) -> Sequence[int | None] | None:
 
 
 def nominal_time_us(name: FrameName) -> int:
-    """Time of a frame without timestamps: midnight of its date, and 10 Hz."""
+    """Nominal time of a frame: midnight of its date, plus its number at 10 Hz."""
     midnight = datetime.strptime(name.date, "%Y_%m_%d").replace(tzinfo=UTC)
     return int(midnight.timestamp()) * 1_000_000 + name.number * NOMINAL_STEP_US
 
 
 def folder_names(root: Path, folder: str) -> Sequence[str]:
-    """Names in a folder below the root, none where it is absent; raises DamagedInput if unsafe."""
+    """Names in a folder below the root, none if it is absent; raises DamagedInput if unsafe."""
     path = safe_join(root, folder) if folder else root
     try:
         return os.listdir(path)
@@ -143,7 +144,7 @@ def folder_names(root: Path, folder: str) -> Sequence[str]:
 
 
 def shorten(names: Iterator[str] | Sequence[str], limit: int = 3) -> str:
-    """The first few names, and that there are more."""
+    """First few names, with an ellipsis for the others."""
     names = list(names)
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 

@@ -1,4 +1,4 @@
-"""What single KITTI files hold, checked when a frame is read."""
+"""Readers of single KITTI files, checked when a frame is loaded."""
 
 import cv2
 import numpy as np
@@ -20,10 +20,9 @@ JPEG_QUALITY = 95
 
 
 def read_image(files: Files, name: str, size: tuple[int, int], crop: Crop | None) -> JpegImage:
-    """An 8-bit PNG or JPEG, checked to be of `size` = (width, height), cropped, as a JPEG.
+    """Read an 8-bit PNG or JPEG of `size` = (width, height), crop it and return it as a JPEG.
 
-    The bytes of an uncropped JPEG stay as they are; all else is encoded at quality 95. Raises
-    DamagedInput.
+    An uncropped JPEG keeps its bytes; anything else is encoded at quality 95. Raises DamagedInput.
     """
     data = files.read(name, MAX_FILE_BYTES)
     try:
@@ -42,13 +41,13 @@ def read_image(files: Files, name: str, size: tuple[int, int], crop: Crop | None
 
 
 def read_velodyne(files: Files, name: str) -> np.ndarray:
-    """Points (N, 3) float32 in metres, Velodyne frame, of a scan; raises DamagedInput."""
+    """Read the points (N, 3) float32 of a scan, in metres, Velodyne frame; raises DamagedInput."""
     data = files.read(name, MAX_LIDAR_BYTES)
     if len(data) % LIDAR_POINT_BYTES:
         raise DamagedInput(
             Reason.BAD_LIDAR,
-            f"{name} has {len(data)} bytes, no multiple of {LIDAR_POINT_BYTES}: it is cut off. "
-            "Copy it from the original",
+            f"{name} has {len(data)} bytes, which is not a multiple of {LIDAR_POINT_BYTES}: the "
+            "file is truncated. Copy it from the original",
         )
     points = np.frombuffer(data, "<f4").reshape(-1, 4)  # (N, 4)
     bad = int(np.count_nonzero(~np.isfinite(points).all(axis=1)))
@@ -60,7 +59,7 @@ def read_velodyne(files: Files, name: str) -> np.ndarray:
 
 
 def read_depth_map(files: Files, name: str, size: tuple[int, int]) -> np.ndarray:
-    """A KITTI-depth map (H, W) float32 in metres, 0 = none; raises DamagedInput."""
+    """Read a KITTI-depth map (H, W) float32 in metres, 0 = none; raises DamagedInput."""
     try:
         depth_m = decode_depth_png(files.read(name, MAX_FILE_BYTES))
     except DamagedInput as error:
@@ -74,7 +73,7 @@ def read_depth_map(files: Files, name: str, size: tuple[int, int]) -> np.ndarray
 
 
 def _decode_png(data: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB of an 8-bit PNG; the grey cameras' one channel is repeated."""
+    """Decode an 8-bit PNG to (H, W, 3) uint8 sRGB; a grey channel is repeated."""
     check_png(data)
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint8 or values.shape[2:] not in ((), (3,)):

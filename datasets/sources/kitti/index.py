@@ -1,4 +1,4 @@
-"""What a KITTI folder offers: the frames to read, those that should be there and are not."""
+"""Index of a KITTI folder: frames to read, and frames that are named but absent."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,28 +22,28 @@ DEPTH_MAP_KIND = {"velodyne": "velodyne_raw", "improved": "groundtruth"}
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The frames of a folder. `absent` ones are named somewhere, and a file of them is missing."""
+    """Frames of a folder; `absent` ones are named somewhere, but a file of theirs is missing."""
 
     drives: Sequence[str]
     images: Mapping[FrameName, str]  # file names, relative to the root
     times: Mapping[tuple[str, str], Sequence[int | None] | None]  # by drive and camera
-    depth_maps: Mapping[FrameName, tuple[str, str]]  # file name and the part it lies in
+    depth_maps: Mapping[FrameName, tuple[str, str]]  # file name and its part: train, val
     listed: Mapping[FrameName, Listed]  # by the split files
     left_out: frozenset[FrameName]  # in the split files, without improved ground truth
-    absent: Mapping[FrameName, str]  # what names it
-    frames: Sequence[FrameName]  # all to be listed, sorted
-    without_camera: Sequence[str]  # drives that lack a camera asked for
+    absent: Mapping[FrameName, str]  # where it is named
+    frames: Sequence[FrameName]  # all that are listed, sorted
+    without_camera: Sequence[str]  # drives without a camera of the config
 
     def problems(self) -> Sequence[str]:
-        """What is missing, in words, with counts and the first few names."""
-        said = [f"{folder} is not there" for folder in self.without_camera[:3]]
+        """Sentences about what is missing, with counts and the first few names."""
+        said = [f"{folder} is absent" for folder in self.without_camera[:3]]
         for what in sorted(set(self.absent.values())):
             names = [name.source_id for name in self.frames if self.absent.get(name) == what]
             said.append(f"{what} for {len(names)} of {len(self.frames)} frames: {shorten(names)}")
         return said
 
     def eigen_counts(self, ground_truth: GroundTruth) -> EigenCounts | None:
-        """Test frames in the lists, None where no list names any."""
+        """Counts of the listed test frames; None without any."""
         test = [name for name, listed in self.listed.items() if listed.split == "test"]
         if ground_truth == "velodyne":
             return EigenCounts(len(test), None) if test else None
@@ -51,13 +51,13 @@ class Index:
 
 
 def read_index(files: Files, config: KittiConfig) -> Index:
-    """List the frames below files.root; raises BrokenSource where there is no KITTI at all."""
+    """List the frames below files.root; raises BrokenSource without any KITTI drive."""
     cameras, layout, ground_truth = config.cameras, config.layout, config.ground_truth
     drives = find_drives(files.root)
     if not drives:
         raise BrokenSource(
             f"no KITTI drive below {files.root}; expected <date>/<date>_drive_<n>_sync with "
-            "image_02/data in it, and <date>/calib_cam_to_cam.txt. Give the folder of the dates"
+            "image_02/data, and <date>/calib_cam_to_cam.txt. Pass the folder of the dates"
         )
     images, times, without_camera = _raw(files, drives, cameras)
     from_maps = layout == "depth" or ground_truth == "improved"
@@ -76,7 +76,7 @@ def read_index(files: Files, config: KittiConfig) -> Index:
     absent = {name: expected[name] for name in frames if name not in images}
     if ground_truth == "improved":
         named = (n for n in frames if n in listed and n in images and n not in maps)
-        absent |= dict.fromkeys(named, "a split file names it, and there is no depth map")
+        absent |= dict.fromkeys(named, "a split file names it, but there is no depth map")
     return Index(
         drives=drives,
         images=images,
@@ -113,24 +113,24 @@ def _expected(
     maps: Mapping[FrameName, tuple[str, str]],
     listed: Mapping[FrameName, Listed],
 ) -> dict[FrameName, str]:
-    """Frames that something other than an image speaks of, and what it is."""
-    expected = dict.fromkeys(listed, "a split file names an image, and there is none")
+    """Frames that something other than an image names, and what names them."""
+    expected = dict.fromkeys(listed, "a split file names an image, but there is none")
     if layout == "depth":
-        return dict.fromkeys(maps, "there is a depth map, and no image") | expected
+        return dict.fromkeys(maps, "there is a depth map, but no image") | expected
     stamped = (
         FrameName(drive, number, camera)
         for (drive, camera), stamps in times.items()
         for number in range(len(stamps or ()))
     )
-    return dict.fromkeys(stamped, "timestamps.txt has a line, and there is no image") | expected
+    return dict.fromkeys(stamped, "timestamps.txt has a line, but there is no image") | expected
 
 
 def _without_improved(
     listed: Mapping[FrameName, Listed], maps: Mapping[FrameName, tuple[str, str]]
 ) -> set[FrameName]:
-    """Listed frames that KITTI-depth gives no ground truth for.
+    """Listed frames without ground truth in KITTI-depth.
 
-    Either the list says so, or it has no such column and the drive has depth maps, but not this.
+    Either the list says so, or it has no such column and the drive has depth maps of other frames.
     """
     with_maps = {(name.drive, name.camera) for name in maps}
     return {
@@ -142,7 +142,7 @@ def _without_improved(
 
 
 def notes(files: Files, index: Index, ground_truth: GroundTruth) -> Sequence[str]:
-    """What a user should know of the folder and would not see: poses, times, scans, counts."""
+    """Sentences about the folder that a user should know: poses, times, scans, counts."""
     said: list[str] = []
     for folder, consequence in (
         ("oxts/data", "poses unknown: T_world_camera is the identity, and there are no neighbours"),

@@ -11,21 +11,21 @@ from nightrain.datasets.sources.kitti.drives import FrameName, folder_names
 EARTH_RADIUS_M = 6378137.0
 MAX_OXTS_BYTES = 1 << 14
 NUM_POSE_FIELDS = 6  # lat, lon in degrees, alt in metres, roll, pitch, yaw in radians; then 24 more
-MAX_LATITUDE_DEG = 85.0  # beyond, Mercator has no use
+MAX_LATITUDE_DEG = 85.0  # limit of the Mercator projection
 MAX_ALTITUDE_M = 1e5
 
 Packet = tuple[float, float, float, float, float, float]
 
 
 class ImuPoses:
-    """Poses of the IMU, by drive; world: 0 at the drive's first OXTS packet that can be read."""
+    """Poses of the IMU by drive; world: 0 at the drive's first readable OXTS packet."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
         self._origins: dict[str, Packet | None] = {}
 
     def known(self, drive: str) -> bool:
-        """Whether a drive has OXTS packets; raises DamagedInput where none of them holds."""
+        """Whether a drive has OXTS packets; raises DamagedInput if all of them are damaged."""
         return self._origin(drive) is not None
 
     def T_world_imu(self, name: FrameName) -> np.ndarray:
@@ -46,7 +46,7 @@ class ImuPoses:
             except DamagedInput as error:
                 damage = damage or error
         if damage is not None:
-            raise damage  # there are packets, and not one of them holds
+            raise damage  # all packets are damaged
         return None
 
 
@@ -55,7 +55,10 @@ def _folder(drive: str) -> str:
 
 
 def read_packet(files: Files, name: str) -> Packet:
-    """lat_deg, lon_deg, alt_m, roll, pitch, yaw (rad) of an oxts/data file; raises DamagedInput."""
+    """Read latitude, longitude (deg), altitude (m), roll, pitch, yaw (rad) of an oxts/data file.
+
+    Raises DamagedInput.
+    """
     words = files.read(name, MAX_OXTS_BYTES).decode("utf-8", "replace").split()
     try:
         values = [float(word) for word in words[:NUM_POSE_FIELDS]]

@@ -1,4 +1,4 @@
-"""KITTI raw recordings and KITTI-depth ground truth (Geiger et al. 2013, Uhrig et al. 2017)."""
+"""KITTI source: raw drives (Geiger et al. 2013) and KITTI-depth (Uhrig et al. 2017)."""
 
 from collections.abc import Sequence
 
@@ -86,8 +86,8 @@ class KittiSource(FrameSource):
     def select(self, split: str) -> Sequence[FrameRef]:
         """Frames by drive, number and camera; raises InvalidRequest for an unknown split.
 
-        "all" has every frame on disk, of which those in no list have the split "none". Frames that
-        a list names without improved ground truth are nowhere where that ground truth is in use.
+        "all" has every frame on disk; those in no list have the split "none". With improved ground
+        truth, frames that a list names without it are left out.
         """
         splits.check_split(split)
         refs = [self._ref(name) for name in self._index.frames]
@@ -123,11 +123,11 @@ class KittiSource(FrameSource):
 
     @property
     def absent(self) -> frozenset[str]:
-        """Source ids of frames that a list names and that are not on disk."""
+        """Source ids of frames that are listed but not on disk."""
         return frozenset(name.source_id for name in self._index.absent)
 
     def stereo_pair(self, ref: FrameRef) -> Neighbour | None:
-        """The image of the other camera of the pair, None where it is not there.
+        """Image of the other camera of the pair, None if it is absent.
 
         T_neighbour_camera is the rectified baseline: a shift along x of about -0.53 m from
         image_02 to image_03. Raises DamagedInput.
@@ -145,9 +145,9 @@ class KittiSource(FrameSource):
         problems += self._index.problems()
         if problems:
             raise BrokenSource(
-                f"{self._files.root} is not whole: {'; '.join(problems)}. Download what is missing "
-                "or correct the lists; with --skip-bad these frames are reported, and the rest is "
-                "read"
+                f"{self._files.root} is incomplete: {'; '.join(problems)}. Download what is "
+                "missing or correct the lists; with --skip-bad, these frames are reported and all "
+                "others are read"
             )
 
     def _read_calibration(self, date: str) -> Calibration | DamagedInput:
@@ -216,7 +216,7 @@ class KittiSource(FrameSource):
         return camera.intrinsics if crop is None else crop.intrinsics(camera.intrinsics)
 
     def _lidar_depth_m(self, name: FrameName, camera: CameraCalibration) -> np.ndarray | None:
-        """Depth (H, W) of the scan or the depth map, None where there is none for this frame."""
+        """Depth (H, W) in metres of the scan or the depth map; None without either."""
         depth_m = self._map_m(name, camera) if self._from_maps else self._scan_m(name, camera)
         crop = self._crop(camera)
         return depth_m if depth_m is None or crop is None else crop.apply(depth_m)
@@ -227,9 +227,9 @@ class KittiSource(FrameSource):
         return read_depth_map(self._files, self._index.depth_maps[name][0], camera.size)
 
     def _scan_m(self, name: FrameName, camera: CameraCalibration) -> np.ndarray | None:
-        """The scan's points in the image. KITTI's sync data are already free of the car's motion.
+        """Depth (H, W) in metres of a scan. KITTI's sync data are compensated for the car's motion.
 
-        What lies behind the LiDAR is dropped first: no camera looks there.
+        Points behind the LiDAR are dropped first: no camera faces backwards.
         """
         try:
             file = f"{name.drive_folder}/velodyne_points/data/{name.number:010d}.bin"
@@ -242,7 +242,7 @@ class KittiSource(FrameSource):
         return project_points(points_m, camera.intrinsics, camera.size)
 
     def _stamp_us(self, name: FrameName) -> int | None:
-        """Time by timestamps.txt, nominal without that file; None where its line is damaged."""
+        """Time from timestamps.txt, nominal without that file; None for a damaged line."""
         key = (name.drive, name.camera)
         if key not in self._times:
             folder = f"{name.drive_folder}/{name.camera}"

@@ -1,10 +1,10 @@
-"""Who belongs to train, val and test of KITTI: lists of frames as monodepth and BTS publish them.
+"""Splits of KITTI: lists of frames in the formats of monodepth and BTS.
 
     2011_09_26/2011_09_26_drive_0002_sync 69 l
     2011_09_26/2011_09_26_drive_0002_sync/image_02/data/0000000069.png <depth png | None> 721.5377
 
-Eigen et al. (NIPS 2014) test on 697 frames of 28 drives; 652 of them have improved ground truth,
-which KITTI-depth does not give for the first and the last five frames of a drive.
+Eigen et al. (NIPS 2014) test on 697 frames of 28 drives. 652 of them have improved ground truth;
+KITTI-depth lacks it for the first and the last five frames of a drive.
 """
 
 import re
@@ -31,15 +31,15 @@ _SIDES = {"l": "image_02", "r": "image_03", "2": "image_02", "3": "image_03"}
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What the lists say of one frame."""
+    """Entry of a list: the split of a frame, and whether it has ground truth."""
 
     split: str
-    has_depth: bool | None  # None: its list does not say
+    has_depth: bool | None  # None: the list has no such column
 
 
 @dataclass(frozen=True, slots=True)
 class EigenCounts:
-    """How many test frames the lists name, and how many of them have improved ground truth."""
+    """Numbers of listed test frames, all and with improved ground truth."""
 
     num_listed: int
     num_with_depth: int | None  # None: the improved ground truth is not in use
@@ -63,7 +63,7 @@ class EigenCounts:
 
 
 def read_lists(folder: Path) -> Mapping[FrameName, Listed]:
-    """All frames that the lists in a folder name; raises BrokenSource.
+    """Read all lists in a folder; raises BrokenSource.
 
     Lists are `train_files.txt`, `val_files.txt`, `test_files.txt`, with or without `eigen_` before
     and `_with_gt` after. A frame may be in two lists of one split, but not in two splits.
@@ -72,7 +72,7 @@ def read_lists(folder: Path) -> Mapping[FrameName, Listed]:
     if not matches:
         raise BrokenSource(
             f"no split file in {folder}; expected train_files.txt, val_files.txt, test_files.txt "
-            "or eigen_test_files_with_gt.txt. Give the folder that holds them"
+            "or eigen_test_files_with_gt.txt. Pass the folder that contains them"
         )
     listed: dict[FrameName, Listed] = {}
     for match in matches:

@@ -1,4 +1,4 @@
-"""What single nuScenes records and the files they name hold, checked when a frame is read."""
+"""Readers of single nuScenes records and their files, checked when a frame is loaded."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +13,11 @@ from nightrain.datasets.io.source_files import MAX_LIDAR_BYTES, Files
 Record = Mapping[str, Any]
 
 LIDAR_POINT_BYTES = 20  # x, y, z, intensity, ring: float32 each
-MAX_TRANSLATION_M = 1e7  # farther than the Earth is wide: no pose
+MAX_TRANSLATION_M = 1e7  # the radius of the Earth is 6.4e6
 
 
 def read_image(files: Files, sample_data: Record) -> JpegImage:
-    """The image of a sample_data record, decoded once to prove it; raises DamagedInput."""
+    """Read the image of a sample_data record and decode it once as a check; raises DamagedInput."""
     name, expected = sample_data.get("filename"), _image_size(sample_data)
     image = JpegImage(files.read(name, MAX_FILE_BYTES))
     try:
@@ -33,13 +33,14 @@ def read_image(files: Files, sample_data: Record) -> JpegImage:
 
 
 def read_lidar_points(files: Files, sample_data: Record) -> np.ndarray:
-    """Points (N, 3) float32 in metres, LiDAR frame, of a .pcd.bin; raises DamagedInput."""
+    """Read points (N, 3) float32 in metres, LiDAR frame, of a .pcd.bin; raises DamagedInput."""
     name = sample_data.get("filename")
     data = files.read(name, MAX_LIDAR_BYTES)
     if len(data) % LIDAR_POINT_BYTES:
         raise DamagedInput(
             Reason.BAD_LIDAR,
-            f"{name} has {len(data)} bytes, no multiple of {LIDAR_POINT_BYTES}: it is cut off",
+            f"{name} has {len(data)} bytes, which is not a multiple of {LIDAR_POINT_BYTES}: the "
+            "file is truncated",
         )
     points = np.frombuffer(data, "<f4").reshape(-1, 5)  # (N, 5)
     bad = int(np.count_nonzero(~np.isfinite(points).all(axis=1)))
@@ -51,7 +52,7 @@ def read_lidar_points(files: Files, sample_data: Record) -> np.ndarray:
 
 
 def read_exact_depth(files: Files, name: str, size: tuple[int, int]) -> np.ndarray | None:
-    """Rendered depth (H, W) float32 in metres, None where there is no such file."""
+    """Read rendered depth (H, W) float32 in metres; None without such a file."""
     try:
         data = files.read(name, MAX_FILE_BYTES)
     except DamagedInput as error:
@@ -71,7 +72,7 @@ def pose(record: Record, table: str, reason: Reason) -> np.ndarray:
     try:
         transform = rigid_transform(record.get("translation"), record.get("rotation"))
         if np.abs(transform[:3, 3]).max() > MAX_TRANSLATION_M:
-            raise ValueError(f"the translation {record['translation']} m is off the Earth")
+            raise ValueError(f"the translation {record['translation']} m is larger than the Earth")
     except ValueError as error:
         raise DamagedInput(reason, f"{table} {record['token']}: {error}") from error
     return transform
@@ -94,7 +95,7 @@ def camera_intrinsics(calibrated_sensor: Record) -> np.ndarray:
 
 
 def timestamp_us(record: Record) -> int | None:
-    """A record's time in microseconds, None where it is no positive 63-bit integer."""
+    """Time of a record in microseconds; None unless it is a positive 63-bit integer."""
     value = record.get("timestamp")
     if not isinstance(value, int) or isinstance(value, bool):
         return None
@@ -107,7 +108,7 @@ def _image_size(sample_data: Record) -> tuple[int, int]:
         raise DamagedInput(
             Reason.BAD_RECORD,
             f"sample_data {sample_data['token']}: width {str(width)[:20]} and height "
-            f"{str(height)[:20]} are no numbers of pixels",
+            f"{str(height)[:20]} are not numbers of pixels",
         )
     return width, height
 

@@ -1,4 +1,4 @@
-"""nuScenes, and anything else in its layout, read through nuscenes-devkit's tables."""
+"""nuScenes source: frames of nuScenes' layout, read through nuscenes-devkit's tables."""
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -37,7 +37,7 @@ from nightrain.datasets.sources.nuscenes.tables import (
     read_tables,
 )
 
-STEREO_OF = {"CAM_FRONT": "CAM_FRONT_STEREO"}  # the world's; a partner is no frame of its own
+STEREO_OF = {"CAM_FRONT": "CAM_FRONT_STEREO"}  # of the built-in world; not listed as frames
 NO_SCENE: dict[str, Any] = {}
 
 
@@ -66,7 +66,7 @@ class NuScenesSource(FrameSource):
         self._rejected = tables.rejected
         self._devkit = open_devkit(self._files.root, version, tables)
         self._known = {record["token"]: record for record in self._devkit.sample_data}
-        self._broken_aside = {  # what frames carry and is no frame: LiDAR, stereo partner
+        self._broken_aside = {  # records that belong to a frame: LiDAR, stereo partner
             (str(r.record.get("sample_token")), channel): r
             for r in tables.rejected.values()
             if (channel := self._channel(r.record)) in (LIDAR, *STEREO_OF.values())
@@ -82,8 +82,8 @@ class NuScenesSource(FrameSource):
     def select(self, split: str) -> Sequence[FrameRef]:
         """Frames by scene name, time and camera; raises InvalidRequest for an unknown split.
 
-        "train" follows md4all: clear days, a moving car, both neighbours there. "val", "test" and
-        "all" are never filtered; in "all" each frame carries its own split.
+        "train" follows md4all: clear days, a moving car, both neighbours present. "val", "test" and
+        "all" are not filtered; in "all" each frame has its own split.
         """
         splits.check_split(split)
         refs = [self._ref(record) for record in self._records() if self._is_listed(record)]
@@ -120,7 +120,7 @@ class NuScenesSource(FrameSource):
 
     @property
     def unplaced(self) -> Sequence[str]:
-        """Tokens of broken sample_data records that do not even say which camera they are of."""
+        """Tokens of broken sample_data records that name no camera."""
         return [t for t, r in self._rejected.items() if not self._channel(r.record)]
 
     def _records(self) -> list[Record]:
@@ -239,10 +239,11 @@ class NuScenesSource(FrameSource):
         try:
             return self._view_of(self._adjacent(record, side), record)
         except DamagedInput as error:
-            raise DamagedInput(error.reason, f"its {side} image: {error}") from error
+            name = "previous" if side == "prev" else side
+            raise DamagedInput(error.reason, f"its {name} image: {error}") from error
 
     def _stereo(self, record: Record) -> Neighbour | None:
-        """The partner's image of a keyframe, where its camera has a partner."""
+        """Stereo partner of a keyframe; None for a camera without one."""
         partner = STEREO_OF.get(self._channel(record))
         if not self.config.neighbours or partner is None or not record["is_key_frame"]:
             return None
@@ -263,7 +264,7 @@ class NuScenesSource(FrameSource):
         )
 
     def _adjacent(self, record: Record, side: Literal["prev", "next"]) -> Record:
-        """The same camera's record before or after this one; raises DamagedInput."""
+        """Previous or next record of the same camera; raises DamagedInput."""
         other = self._record(str(record.get(side)))
         gap_us = _time_us(other) - _time_us(record)
         if self._channel(other) != self._channel(record) or (gap_us > 0) != (side == "next"):
@@ -275,7 +276,7 @@ class NuScenesSource(FrameSource):
         return other
 
     def _speeds_m_s(self, ref: FrameRef) -> tuple[float, float] | None:
-        """Mean ego speeds from t-1 and to t+1; None without both, NaN where one is damaged."""
+        """Mean ego speeds before and after a frame; None without both neighbours, NaN if damaged."""
         record = self._known.get(ref.source_id, {})
         if "" in (record.get("prev"), record.get("next")):
             return None
@@ -304,7 +305,7 @@ def _time_us(record: Record) -> int:
         raise DamagedInput(
             Reason.BAD_RECORD,
             f"sample_data {record['token']}: timestamp {str(record.get('timestamp'))[:40]} "
-            "is no time in microseconds",
+            "is not a time in microseconds",
         )
     return time_us
 
@@ -318,5 +319,5 @@ def _log_name(log: Record) -> str:
 
 
 def _writable(text: object) -> str:
-    # JSON can hold lone surrogates, which no file could be written with.
+    # JSON can contain lone surrogates, which cannot be encoded in UTF-8.
     return text.encode("utf-8", "replace").decode() if isinstance(text, str) else ""

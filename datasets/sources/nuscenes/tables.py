@@ -23,11 +23,11 @@ TABLES = (
     *("category", "attribute", "visibility", "instance", "sensor", "calibrated_sensor"),
     *("ego_pose", "log", "scene", "sample", "sample_data", "sample_annotation", "map"),
 )
-UNUSED = ("instance", "sample_annotation")  # checked, not kept: millions of records
+UNUSED = ("instance", "sample_annotation")  # checked but not kept: millions of records
 MAX_TABLE_BYTES = 4 << 30  # sample_data.json of v1.0-trainval is more than 1 GB
 LIDAR = "LIDAR_TOP"
 
-# What the devkit and this reader follow, parents first: field -> the table it points to, or None.
+# Fields that the devkit and this reader use, parents first: field -> table of its token, or None.
 LINKS: dict[str, dict[str, str | None]] = {
     "sensor": {"channel": None, "modality": None},
     "calibrated_sensor": {"sensor_token": "sensor"},
@@ -48,24 +48,24 @@ REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
-    """A sample_data record that nothing can be made of, and why."""
+class RejectedRecord:
+    """Rejected sample_data record: it cannot become a frame, for the stated reason."""
 
     record: Record
     reason: Reason
     message: str
 
     def error(self) -> DamagedInput:
-        """The error that loading the record ends with."""
+        """Error to raise when the record is loaded."""
         return DamagedInput(self.reason, self.message)
 
 
 @dataclass(slots=True)
 class Tables:
-    """Records by table, fit for the devkit; `rejected` holds sample_data set aside, by token."""
+    """Checked records by table, for the devkit; `rejected` holds bad sample_data by token."""
 
     records: dict[str, list[Record]]
-    rejected: dict[str, Rejected] = field(default_factory=dict)
+    rejected: dict[str, RejectedRecord] = field(default_factory=dict)
 
     def index(self, table: str) -> dict[str, Record]:
         """Records of a table by token."""
@@ -75,7 +75,7 @@ class Tables:
 def read_tables(root: Path, version: str, channels: Collection[str], sums: Checksums) -> Tables:
     """Read and check the 13 tables of root/version; raises BrokenSource.
 
-    Of sample_data only the `channels` and the LiDAR's keyframes are kept: the rest is never read.
+    Only the `channels` (empty: all) and the LiDAR's keyframes of sample_data are kept.
     """
     _check_layout(root, version)
     tables = Tables({})
@@ -83,7 +83,7 @@ def read_tables(root: Path, version: str, channels: Collection[str], sums: Check
         records = _read_table(root, version, table, sums)
         tables.records[table] = [] if table in UNUSED else records
     _check_maps(root, tables.records)
-    set_aside: dict[str, dict[str, Rejected]] = {}
+    set_aside: dict[str, dict[str, RejectedRecord]] = {}
     for table in LINKS:
         set_aside[table] = _sift(tables, table)
         if table == "calibrated_sensor":
@@ -93,14 +93,14 @@ def read_tables(root: Path, version: str, channels: Collection[str], sums: Check
 
 
 def open_devkit(root: Path, version: str, tables: Tables) -> "NuScenes":
-    """nuscenes-devkit over tables that were read and checked already; it opens no file."""
+    """Construct nuscenes-devkit from tables that have been read and checked; it opens no file."""
     from nuscenes.nuscenes import NuScenes  # seconds: it brings matplotlib and scikit-learn
 
     class CheckedNuScenes(NuScenes):
         @property
         def table_root(self) -> str:
-            # A file, so that no optional table (lidarseg, panoptic, image_annotations) is ever
-            # found beside the tables: they were not checked and are not needed.
+            # A file, so that the devkit finds no optional table (lidarseg, panoptic,
+            # image_annotations): those are neither checked nor needed.
             return str(root / version / "sample.json")
 
         def __load_table__(self, table_name: str) -> list[Record]:  # type: ignore[override]
@@ -110,17 +110,17 @@ def open_devkit(root: Path, version: str, tables: Tables) -> "NuScenes":
 
 
 def channel_in_name(record: Mapping[str, Any]) -> str:
-    """The channel that a file name like samples/CAM_FRONT/x.jpg speaks of, or ""."""
+    """Channel in a file name such as samples/CAM_FRONT/x.jpg, or ""."""
     parts = str(record.get("filename", "")).split("/")
     return parts[1] if len(parts) == 3 and parts[0] in ("samples", "sweeps") else ""
 
 
 def _check_layout(root: Path, version: str) -> None:
     if not root.is_dir():
-        raise BrokenSource(f"there is no folder {root}; give the folder that holds samples/")
+        raise BrokenSource(f"there is no folder {root}; pass the folder that contains samples/")
     try:
         if "/" in version or not safe_join(root, version).is_dir():
-            raise DamagedInput(Reason.UNSAFE_PATH, f"{version!r} is no folder there")
+            raise DamagedInput(Reason.UNSAFE_PATH, f"{version!r} is not a folder there")
     except DamagedInput as error:
         found = sorted(p.parent.name for p in root.glob("*/sample_data.json"))
         raise BrokenSource(
@@ -152,12 +152,12 @@ def _with_tokens(table: str, records: list[Any]) -> Iterator[Record]:
     for number, record in enumerate(records):
         if isinstance(record, dict) and _is_text(record.get("token")):
             yield record
-        elif table == "sample_data":  # keeps its place, under a name no other record has
+        elif table == "sample_data":  # stays listed, under a name that no other record has
             fields = record if isinstance(record, dict) else {}
             yield {**fields, "token": f"sample_data[{number}]", "sample_token": None}
         elif table not in LINKS:
             raise BrokenSource(
-                f"record {number} of table {table}.json is no object with a token: "
+                f"record {number} of table {table}.json is not an object with a token: "
                 f"{str(record)[:80]}; unpack the table again"
             )
 
@@ -197,8 +197,8 @@ def _keep_channels(tables: Tables, channels: Collection[str]) -> None:
     tables.records["sample_data"] = [r for r in tables.records["sample_data"] if wanted(r)]
 
 
-def _sift(tables: Tables, table: str) -> dict[str, Rejected]:
-    """Take out the records of a table that do not hold together, and say why."""
+def _sift(tables: Tables, table: str) -> dict[str, RejectedRecord]:
+    """Remove the invalid records of a table and return them by token."""
     parents = {parent: tables.index(parent) for parent in LINKS[table].values() if parent}
     count: dict[str, int] = {}
     for record in tables.records[table]:
@@ -207,7 +207,9 @@ def _sift(tables: Tables, table: str) -> dict[str, Rejected]:
     for record in tables.records[table]:
         bad = _problem(table, record, parents)
         if bad is None and count[record["token"]] > 1:
-            bad = Rejected(record, REASONS.get(table, Reason.BAD_RECORD), _where(table, record))
+            bad = RejectedRecord(
+                record, REASONS.get(table, Reason.BAD_RECORD), _where(table, record)
+            )
         if bad is None:
             kept.append(record)
         else:
@@ -216,18 +218,22 @@ def _sift(tables: Tables, table: str) -> dict[str, Rejected]:
     return rejected
 
 
-def _problem(table: str, record: Record, parents: dict[str, dict[str, Record]]) -> Rejected | None:
+def _problem(
+    table: str, record: Record, parents: dict[str, dict[str, Record]]
+) -> RejectedRecord | None:
     for name, parent in LINKS[table].items():
         value = record.get(name)
         if not _is_text(value):
             reason = REASONS.get(table, Reason.BAD_RECORD)
-            return Rejected(record, reason, f"{_where(table, record)}: {name} is {value!r:.60}")
+            return RejectedRecord(
+                record, reason, f"{_where(table, record)}: {name} is {value!r:.60}"
+            )
         if parent and value not in parents[parent]:
             message = f"{_where(table, record)}: {name} {value:.40} names no usable {parent} record"
-            return Rejected(record, REASONS.get(parent, Reason.BAD_RECORD), message)
+            return RejectedRecord(record, REASONS.get(parent, Reason.BAD_RECORD), message)
     if table == "sample_data" and not isinstance(record.get("is_key_frame"), bool):
         message = f"{_where(table, record)}: is_key_frame is neither true nor false"
-        return Rejected(record, Reason.BAD_RECORD, message)
+        return RejectedRecord(record, Reason.BAD_RECORD, message)
     return None
 
 

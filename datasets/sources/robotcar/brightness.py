@@ -1,4 +1,4 @@
-"""Mean brightness of images, measured once: md4all's filter asks for 18,000 of them."""
+"""Mean brightness of images, measured once: md4all's filter needs it for 18,000 of them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ SAVE_EVERY = 500  # images; measuring takes some 10 s for as many
 
 
 class Brightness:
-    """Means (0 to 1) of the top 768 rows, by traverse and time, kept in `folder` if it is given.
+    """Mean brightness (0 to 1) of the top 768 rows by traverse and time, cached in `folder`.
 
     A file `<traverse>.brightness` has lines "<timestamp> <mean>"; delete it when images changed.
     """
@@ -25,15 +25,15 @@ class Brightness:
         self._num_new = 0
 
     def of(self, traverse: str, times_us: tuple[int, int, int]) -> tuple[float, float, float]:
-        """Means of the current, the previous and the next image, whose times come in order.
+        """Means of the current, the previous and the next image.
 
-        Raises DamagedInput for an image that cannot be read.
+        `times_us` is in order of time. Raises DamagedInput for an image that cannot be read.
         """
         previous, current, following = (self._mean(traverse, time_us) for time_us in times_us)
         return current, previous, following
 
     def save(self) -> None:
-        """Bring what was measured to the folder, where there is one."""
+        """Write new measurements to the folder, if there is one."""
         if self._folder is None or not self._num_new:
             return
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""Cameras of Oxford RobotCar: calibration files, Bayer pictures, undistortion, the bonnet's crop.
+"""Cameras of Oxford RobotCar: calibration files, Bayer images, undistortion, bonnet crop.
 
 Facts of the published SDK (ori-mrg/robotcar-dataset-sdk) and of Maddern et al., IJRR 2017:
 
 - `models/<model>.txt`: a row fx fy cx cy in pixels, then G_camera_image, 4 rows that take the image
   frame (x right, y down, z ahead) to the camera frame (x ahead, y right, z down).
 - `models/<model>_distortion_lut.bin`: float64, first all u, then all v, row by row: where each
-  pixel of the undistorted picture lies in the raw one, counted from 0 (the MATLAB code adds 1).
+  pixel of the undistorted image is in the raw one, counted from 0 (the MATLAB code adds 1).
 - `extrinsics/<camera>.txt`: x y z roll pitch yaw of T_camera_vehicle for a camera, but of
   T_vehicle_sensor for a laser and the INS.
 
@@ -38,7 +38,7 @@ ORIGIN_HEIGHT_M = 1.56
 
 @dataclass(frozen=True, slots=True)
 class CameraKind:
-    """What is known of a camera before any file is read."""
+    """Fixed properties of a camera model."""
 
     model: str
     extrinsics: str  # also the name of its .timestamps file
@@ -67,7 +67,7 @@ CAMERAS = {
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """One calibrated camera, cut to its top `rows`."""
+    """Calibrated camera, cropped to its top `rows`."""
 
     kind: CameraKind
     rows: int
@@ -85,16 +85,16 @@ class Camera:
     def picture(self, png: bytes, *, raw: bool | None = None) -> np.ndarray:
         """Undistorted picture (rows, W, 3) uint8 sRGB of a PNG; raises DamagedInput.
 
-        A grey PNG is a raw Bayer picture; a coloured one is taken as demosaiced and undistorted.
-        `raw` True or False says which of the two it must be.
+        A grey PNG is a raw Bayer image, a coloured one is demosaiced and undistorted already. `raw`
+        True or False requires one of the two.
         """
         pixels = decode_png(png, self.kind.size)
         if raw is not None and raw is not (pixels.ndim == 2):
             found, expected = ("grey", "coloured") if pixels.ndim == 2 else ("coloured", "grey")
             raise DamagedInput(
                 Reason.BAD_RECORD,
-                f"the PNG is {found}; a picture that is said to be "
-                f"{'raw' if raw else 'undistorted'} is {expected}. Read it with undistorted=auto",
+                f"the PNG is {found}; expected a {expected} one, because images are declared "
+                f"{'raw' if raw else 'undistorted'}. Use undistorted=auto",
             )
         if pixels.ndim == 3:
             return np.ascontiguousarray(pixels[: self.rows])
@@ -103,14 +103,14 @@ class Camera:
 
 
 def read_camera(sdk: Files, name: str, *, crop_bonnet: bool = True) -> Camera:
-    """Calibration of a camera from an SDK folder; raises DamagedInput, KeyError for no camera."""
+    """Read the calibration of a camera from an SDK folder; raises DamagedInput."""
     kind = CAMERAS[name]
     file = f"models/{kind.model}.txt"
     values = read_numbers(sdk, file, 20)
     G_camera_image = values[4:].reshape(4, 4)
     drift = np.abs(G_camera_image[:3, :3] @ G_camera_image[:3, :3].T - np.eye(3)).max()
     if min(values[:2]) <= 1 or drift > 1e-3 or np.any(G_camera_image[3] != (0, 0, 0, 1)):
-        raise _bad(file, "holds no focal length in pixels and rigid transform")
+        raise _bad(file, "does not contain focal lengths in pixels and a rigid transform")
     T_camera_vehicle = read_extrinsics(sdk, kind.extrinsics)
     rows = kind.visible_rows if crop_bonnet else kind.size[1]
     return Camera(
@@ -123,20 +123,20 @@ def read_camera(sdk: Files, name: str, *, crop_bonnet: bool = True) -> Camera:
 
 
 def lookup_name(kind: CameraKind) -> str:
-    """Where the distortion table of a camera lies below the SDK folder."""
+    """File name of a camera's distortion table, relative to the SDK folder."""
     return f"models/{kind.model}_distortion_lut.bin"
 
 
 def read_lookup(sdk: Files, kind: CameraKind, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """u and v (rows, W) float32 in the raw picture of the top rows; raises DamagedInput."""
+    """Read u and v (rows, W) float32 in the raw image, of the top rows; raises DamagedInput."""
     (width, height), name = kind.size, lookup_name(kind)
     try:
         data = sdk.read(name, MAX_TABLE_BYTES)
     except DamagedInput as error:
         raise DamagedInput(
             error.reason,
-            f"a raw picture needs the distortion table of its camera: {error}. Fetch the SDK with "
-            "git-lfs, or read pictures that are already undistorted",
+            f"a raw image needs the distortion table of its camera: {error}. Fetch the SDK with "
+            "git-lfs, or use images that are already undistorted",
         ) from error
     if len(data) != 16 * width * height:
         raise _bad(
@@ -146,12 +146,15 @@ def read_lookup(sdk: Files, kind: CameraKind, rows: int) -> tuple[np.ndarray, np
         )
     table = np.frombuffer(data, "<f8").reshape(2, height, width)[:, :rows]
     if not np.isfinite(table).all():
-        raise _bad(name, "holds values that are no finite numbers")
+        raise _bad(name, "contains values that are not finite numbers")
     return table[0].astype(np.float32), table[1].astype(np.float32)
 
 
 def decode_png(data: bytes, size: tuple[int, int]) -> np.ndarray:
-    """An 8-bit PNG of (width, height) as (H, W) grey or (H, W, 3) RGB; raises DamagedInput."""
+    """Decode an 8-bit PNG of (width, height) to (H, W) grey or (H, W, 3) RGB.
+
+    Raises DamagedInput.
+    """
     check_png(data)
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint8:
@@ -166,19 +169,19 @@ def decode_png(data: bytes, size: tuple[int, int]) -> np.ndarray:
 
 
 def is_grey_png(data: bytes) -> bool:
-    """Whether a PNG holds one channel, as raw Bayer pictures do, by its header."""
+    """Whether a PNG has one channel, as raw Bayer images do, according to its header."""
     return data[25:26] == b"\0"
 
 
 def demosaic(bayer: np.ndarray, code: int) -> np.ndarray:
-    """Bayer picture (H, W) uint8 to RGB (H, W, 3) uint8 by bilinear interpolation, as the SDK."""
+    """Demosaic a Bayer image (H, W) uint8 bilinearly to RGB (H, W, 3) uint8, as the SDK does."""
     return cv2.cvtColor(bayer, code)
 
 
 def undistort(raw: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Sample a raw RGB picture (H, W, 3) bilinearly at u, v (rows, W): (rows, W, 3) uint8.
+    """Sample a raw RGB image (H, W, 3) bilinearly at u, v (rows, W): (rows, W, 3) uint8.
 
-    Black where the raw picture has no pixel. OpenCV rounds positions to 1/32 pixel.
+    Black outside the raw image. OpenCV rounds positions to 1/32 pixel.
     """
     return cv2.remap(
         raw, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0, 0, 0)
@@ -186,9 +189,9 @@ def undistort(raw: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def read_extrinsics(sdk: Files, name: str) -> np.ndarray:
-    """Transform (4, 4) in metres of extrinsics/<name>.txt; raises DamagedInput.
+    """Read the transform (4, 4) in metres of extrinsics/<name>.txt; raises DamagedInput.
 
-    T_camera_vehicle for a camera, T_vehicle_sensor for a laser or the INS (see the module's words).
+    It is T_camera_vehicle for a camera, T_vehicle_sensor for a laser or the INS.
     """
     return transform_from_euler(read_numbers(sdk, f"extrinsics/{name}.txt", 6)[None])[0]
 
@@ -217,7 +220,7 @@ def T_ego_vehicle(T_vehicle_ins: np.ndarray) -> np.ndarray:
 
 
 def read_numbers(sdk: Files, name: str, count: int) -> np.ndarray:
-    """The `count` finite numbers of a small text file; raises DamagedInput."""
+    """Read `count` finite numbers from a small text file; raises DamagedInput."""
     words = sdk.read(name, MAX_TEXT_BYTES).decode("utf-8", "replace").split()
     numbers = parse_floats(words)
     if numbers is None or len(numbers) != count:
@@ -226,7 +229,7 @@ def read_numbers(sdk: Files, name: str, count: int) -> np.ndarray:
 
 
 def parse_floats(words: Sequence[str]) -> np.ndarray | None:
-    """Words as float64, None where one is no finite number."""
+    """Convert words to float64; None unless all are finite numbers."""
     try:
         numbers = np.array([float(word) for word in words], np.float64)
     except ValueError:
@@ -235,7 +238,7 @@ def parse_floats(words: Sequence[str]) -> np.ndarray | None:
 
 
 def read_png(files: Files, name: str) -> bytes:
-    """Bytes of a picture; raises DamagedInput."""
+    """Read the bytes of an image; raises DamagedInput."""
     return files.read(name, MAX_FILE_BYTES)
 
 

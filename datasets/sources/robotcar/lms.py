@@ -1,7 +1,7 @@
-"""RobotCar's front laser: plane scans, gathered along the way into one cloud.
+"""Front laser of RobotCar: planar scans, accumulated along the trajectory into one point cloud.
 
 `lms_front/<timestamp>.bin` holds float64 triplets x, y in metres and reflectance, in the laser's
-own plane z = 0 (ori-mrg/robotcar-dataset-sdk); a scan is taken as if at one instant, as there.
+own plane z = 0 (ori-mrg/robotcar-dataset-sdk). As in the SDK, a scan counts as instantaneous.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ LMS = "lms_front"
 MAX_TIMES_BYTES = 64 << 20
 MAX_SCAN_BYTES = 1 << 20
 POINT_BYTES = 24
-MAX_RANGE_M = 60.0  # the LMS-151 reaches 50 m; more, or 0, is no return
+MAX_RANGE_M = 60.0  # the LMS-151 measures up to 50 m; more, or 0, means no return
 CACHED_SCANS = 1024  # 8 s at 50 Hz are 400; 9 MB
-MIN_PRESENT = 0.9  # of a window's scans: single files are missing in the original, as its SDK knows
+MIN_PRESENT = 0.9  # of a window's scans: the original lacks single files
 
 
 class LmsScans:
-    """The scans of one traverse, read when asked for; the last ones are kept."""
+    """Scans of one traverse, read on demand; the latest ones are cached."""
 
     def __init__(self, files: Files, traverse: str, T_vehicle_laser: np.ndarray) -> None:
         self._files, self._folder = files, f"{traverse}/{LMS}"
@@ -33,10 +33,10 @@ class LmsScans:
         self._scan = lru_cache(maxsize=CACHED_SCANS)(self._read)
 
     def points(self, trajectory: Trajectory, time_us: int, window_s: float) -> np.ndarray:
-        """Points (N, 3) float64 in metres, in the vehicle at `time_us`, of the scans around it.
+        """Point cloud (N, 3) float64 in metres, in the vehicle frame at `time_us`.
 
-        All scans of +-window_s whose pose hangs together with that of `time_us`, along the
-        trajectory. Raises DamagedInput for a damaged scan and where over 10 % are missing.
+        It contains all scans within +-window_s on the same piece of the trajectory. Raises
+        DamagedInput for a damaged scan and if more than 10 % are missing.
         """
         T_first_vehicle = trajectory.at(np.array([time_us]))[0]
         times_us = self._around(trajectory, time_us, window_s)
@@ -48,7 +48,7 @@ class LmsScans:
             return np.zeros((0, 3))
         T_vehicle_vehicle = invert_rigid(T_first_vehicle) @ trajectory.at(times_us[present])
         T = T_vehicle_vehicle @ self._T_vehicle_laser  # (S, 4, 4)
-        # z = 0, so that the laser's z axis has no say.
+        # z = 0 in the laser frame, so its z axis does not contribute.
         moved = [xy @ t[:3, :2].T + t[:3, 3] for xy, t in zip(kept, T, strict=True)]
         return np.concatenate(moved)
 
@@ -70,7 +70,7 @@ class LmsScans:
             )
 
     def _read(self, time_us: int) -> np.ndarray | None:
-        """Returns (N, 2) float64 of a scan, in metres in its plane; None for an absent file."""
+        """Read a scan (N, 2) float64, in metres in its plane; None for an absent file."""
         name = f"{self._folder}/{time_us}.bin"
         try:
             data = self._files.read(name, MAX_SCAN_BYTES)
@@ -81,8 +81,8 @@ class LmsScans:
         if len(data) % POINT_BYTES:
             raise DamagedInput(
                 Reason.BAD_LIDAR,
-                f"{name} has {len(data)} bytes, no multiple of {POINT_BYTES}: it is cut off. Copy "
-                "it from the original",
+                f"{name} has {len(data)} bytes, which is not a multiple of {POINT_BYTES}: the "
+                "file is truncated. Copy it from the original",
             )
         xy = np.frombuffer(data, "<f8").reshape(-1, 3)[:, :2]
         bad = int(np.count_nonzero(~np.isfinite(xy).all(axis=1)))
@@ -95,9 +95,9 @@ class LmsScans:
 
 
 def read_times_us(files: Files, name: str) -> np.ndarray:
-    """Times (N,) int64 in microseconds, sorted, of a .timestamps file; raises DamagedInput.
+    """Read the times (N,) int64 in microseconds, sorted, of a .timestamps file.
 
-    A line is "<timestamp> <number of the chunk>".
+    A line is "<timestamp> <number of the chunk>". Raises DamagedInput.
     """
     lines = files.read(name, MAX_TIMES_BYTES).decode("utf-8", "replace").splitlines()
     times_us = []

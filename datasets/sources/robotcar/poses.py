@@ -1,7 +1,7 @@
-"""Where RobotCar's vehicle was: visual odometry, chained, or the INS; interpolated in between.
+"""Trajectory of RobotCar's vehicle: chained visual odometry or INS poses, interpolated.
 
 `vo/vo.csv` has source_timestamp, destination_timestamp, x, y, z, roll, pitch, yaw. A row is
-T_destination_source, and the source is the LATER picture: T_world_source is T_world_destination
+T_destination_source, and the source is the LATER image: T_world_source is T_world_destination
 times the row.
 `gps/ins.csv` has timestamp, ins_status, latitude, longitude, altitude, northing, easting, down,
 utm_zone, three velocities, roll, pitch, yaw: the pose of the INS, x north, y east, z down.
@@ -22,17 +22,17 @@ from nightrain.datasets.sources.robotcar.camera import parse_floats, transform_f
 
 VO, INS = "vo/vo.csv", "gps/ins.csv"
 MAX_CSV_BYTES = 256 << 20
-MAX_STEP_US = 500_000  # over a longer one, an even motion is a guess
+MAX_STEP_US = 500_000  # longer ones are not interpolated
 MAX_STEP_M = 30.0  # in one step, that is over 200 km/h
 GOOD = "INS_SOLUTION_GOOD"
 
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Poses of the vehicle frame in that of its first timestamp.
+    """Poses of the vehicle frame relative to the first timestamp.
 
-    Where a motion is missing, a new `piece` begins: its poses go on from the last one as if the car
-    had stood still, and hold only among themselves.
+    Where a motion is missing, a new `piece` begins. Its poses continue from the last one as if the
+    car had stood still, so they are comparable only within the piece.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Trajectory:
     unreadable: Sequence[str] = ()  # lines of the file, each in words
 
     def piece_at(self, times_us: np.ndarray) -> np.ndarray:
-        """Piece (M,) that holds the time (M,), -1 where there is no pose."""
+        """Piece (M,) that contains each time (M,); -1 without a pose."""
         before = np.searchsorted(self.times_us, times_us, side="right") - 1  # (M,)
         after = np.searchsorted(self.times_us, times_us, side="left")
         inside = (before >= 0) & (after < len(self.times_us))
@@ -50,7 +50,7 @@ class Trajectory:
         return np.where(inside & (self.piece[before] == self.piece[after]), self.piece[before], -1)
 
     def at(self, times_us: np.ndarray) -> np.ndarray:
-        """Poses (M, 4, 4) at times (M,): even in translation, slerp in rotation.
+        """Poses (M, 4, 4) at times (M,): linear in translation, slerp in rotation.
 
         Raises DamagedInput(BAD_POSE) for a time before, after or in a gap of the trajectory.
         """
@@ -68,7 +68,7 @@ class Trajectory:
         return poses
 
     def _around(self, wanted_us: np.ndarray) -> slice:
-        """The known poses around the wanted times: Slerp is slow on a whole traverse."""
+        """Rows of the poses around the wanted times; Slerp is slow on a whole traverse."""
         known_us = self.times_us - self.times_us[0]
         first = int(np.searchsorted(known_us, wanted_us.min(), side="right")) - 1
         last = int(np.searchsorted(known_us, wanted_us.max(), side="left"))
@@ -89,7 +89,7 @@ class Trajectory:
 
 
 def read_trajectory(files: Files, traverse: str, T_vehicle_ins: np.ndarray) -> Trajectory | None:
-    """Poses from vo/vo.csv, else from gps/ins.csv, None without either; raises DamagedInput."""
+    """Read poses from vo/vo.csv, else gps/ins.csv; None without either. Raises DamagedInput."""
     for name, read in ((VO, _chain), (INS, _ins_nodes)):
         path = f"{traverse}/{name}"
         try:
@@ -104,7 +104,7 @@ def read_trajectory(files: Files, traverse: str, T_vehicle_ins: np.ndarray) -> T
         if len(nodes) < 2:
             found = unreadable[0] if unreadable else f"it has {len(lines)} lines"
             raise DamagedInput(
-                Reason.BAD_POSE, f"{path} holds no motion: {found}. Copy it from the original"
+                Reason.BAD_POSE, f"{path} contains no motion: {found}. Copy it from the original"
             )
         times_us, poses, piece = zip(*nodes, strict=True)
         first = invert_rigid(poses[0])
@@ -165,7 +165,7 @@ def _ins_nodes(
 def _rows(
     lines: Sequence[str], columns: Sequence[int], num_times: int, unreadable: list[str]
 ) -> Iterator[tuple[int, tuple[tuple[int, ...], np.ndarray]]]:
-    """Line number, times and the six numbers x y z roll pitch yaw of every line that holds them."""
+    """Yield line number, times and x, y, z, roll, pitch, yaw of every valid line."""
     for number, line in enumerate(lines, start=2):
         words = line.split(",")
         if not line.strip():

@@ -1,4 +1,4 @@
-"""Oxford RobotCar, read as its SDK documents it and split as md4all does."""
+"""Oxford RobotCar source: read as its SDK documents it, with md4all's splits."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -26,7 +26,7 @@ from nightrain.datasets.sources.robotcar.camera import (
 )
 from nightrain.datasets.sources.robotcar.config import RobotCarConfig
 from nightrain.datasets.sources.robotcar.lms import LMS
-from nightrain.datasets.sources.robotcar.splits import Place
+from nightrain.datasets.sources.robotcar.splits import SplitEntry
 from nightrain.datasets.sources.robotcar.traverse import NAME, Traverse
 from nightrain.datasets.sources.scene_conditions import check_split
 
@@ -84,10 +84,10 @@ class RobotCarSource(FrameSource):
     def select(self, split: str) -> Sequence[FrameRef]:
         """Frames by traverse and time; raises InvalidRequest for an unknown split.
 
-        "train" is md4all's: triplets of clear days, without those where the car stands, where the
-        picture is overexposed or where its brightness leaps; what cannot be judged stays, to be
-        reported when it is loaded. "all" is not filtered. Raises BrokenSource for a damaged list
-        and, without `skip_bad`, for listed frames whose images, odometry or tables are absent.
+        "train" is md4all's: triplets of clear days, without static, overexposed and unevenly
+        exposed ones. A frame that cannot be judged stays listed, so that its damage is reported
+        when it is loaded. "all" is not filtered. Raises BrokenSource for a damaged list and,
+        without `skip_bad`, for listed frames without images, odometry or tables.
         """
         check_split(split)
         listed: list[tuple[Traverse, int]] = []
@@ -108,7 +108,7 @@ class RobotCarSource(FrameSource):
         traverse = self._traverses.get(ref.scene_id)
         if traverse is None or ref.source_id != self._source_id(traverse, ref.timestamp_us):
             raise DamagedInput(Reason.BAD_RECORD, f"there is no image {ref.source_id:.80}")
-        place = traverse.place(ref.timestamp_us)
+        entry = traverse.entry(ref.timestamp_us)
         return Frame(
             frame_id=ref.frame_id,
             source_dataset=self.name,
@@ -124,13 +124,13 @@ class RobotCarSource(FrameSource):
             T_world_camera=self._T_world_camera(traverse, ref.timestamp_us),
             T_ego_camera=self._T_ego_vehicle @ self._camera.T_vehicle_camera,
             lidar_depth_m=self._lidar_depth_m(traverse, ref.timestamp_us),
-            previous=self._neighbour(traverse, place, place.previous_us, ref, "previous"),
-            next=self._neighbour(traverse, place, place.next_us, ref, "next"),
+            previous=self._neighbour(traverse, entry, entry.previous_us, ref, "previous"),
+            next=self._neighbour(traverse, entry, entry.next_us, ref, "next"),
         )
 
     @property
     def absent(self) -> frozenset[str]:
-        """Source ids of frames that a list names and that are not on disk."""
+        """Source ids of frames that are listed but not on disk."""
         return frozenset(
             self._source_id(traverse, time_us)
             for traverse in self._traverses.values()
@@ -149,12 +149,12 @@ class RobotCarSource(FrameSource):
             description=f"Oxford RobotCar, {tags}",
             T_vehicle_ins=self._T_vehicle_ins,
             T_vehicle_laser=self._T_vehicle_laser,
-            places=None if splits is None else protocol.read_split_files(splits, name),
+            entries=None if splits is None else protocol.read_split_files(splits, name),
             prefer_rgb=self._raw is False,
         )
         if splits is None and not traverse.listed:
             raise BrokenSource(
-                f"traverse {name} has neither images in {traverse.folder} nor a list of them, "
+                f"traverse {name} has neither images in {traverse.folder} nor a list of images, "
                 f"{name}/{traverse.times_name}.timestamps. Check the root folder and the camera"
             )
         return traverse
@@ -171,8 +171,8 @@ class RobotCarSource(FrameSource):
             self._check_needs(traverse)
 
     def _check_needs(self, traverse: Traverse) -> None:
-        """Raise BrokenSource where what all images of a traverse need is absent."""
-        triplets = any(place.previous_us for place in traverse.listed.values())
+        """Raise BrokenSource if odometry or tables that all images need are absent."""
+        triplets = any(entry.previous_us for entry in traverse.listed.values())
         if triplets and self.config.neighbours and _odometry(traverse) is None:
             raise BrokenSource(f"traverse {traverse.name}: {NO_ODOMETRY}")
         if self._raw is False or not self._is_raw(traverse, int(traverse.images_us[0])):
@@ -186,7 +186,7 @@ class RobotCarSource(FrameSource):
         try:
             return is_grey_png(read_png(self._files, f"{traverse.folder}/{time_us}.png"))
         except DamagedInput:
-            return False  # its own frame will say so
+            return False  # reported when its frame is loaded
 
     def _ref(self, traverse: Traverse, time_us: int) -> FrameRef:
         source_id = self._source_id(traverse, time_us)
@@ -204,10 +204,10 @@ class RobotCarSource(FrameSource):
         return f"{traverse.name}/{self.config.camera}/{time_us}"
 
     def _is_train(self, traverse: Traverse, time_us: int) -> bool:
-        place = traverse.listed[time_us]
-        if self.config.train_filter == "none" or place.previous_us is None or place.next_us is None:
+        entry = traverse.listed[time_us]
+        if self.config.train_filter == "none" or entry.previous_us is None or entry.next_us is None:
             return True
-        triplet_us = (place.previous_us, time_us, place.next_us)
+        triplet_us = (entry.previous_us, time_us, entry.next_us)
         try:
             trajectory = traverse.trajectory
             if trajectory is not None and protocol.is_static(trajectory, triplet_us):
@@ -216,7 +216,7 @@ class RobotCarSource(FrameSource):
                 return True
             means = self._brightness.of(traverse.name, triplet_us)
         except DamagedInput:
-            return True  # it keeps its place, so that the damage is reported and not lost
+            return True  # stays listed, so that the damage is reported
         return not protocol.is_badly_exposed(*means)
 
     def _pixels(self, traverse: str, time_us: int) -> np.ndarray:
@@ -236,7 +236,7 @@ class RobotCarSource(FrameSource):
         return self._T_ego_vehicle @ T_first_vehicle @ self._camera.T_vehicle_camera
 
     def _lidar_depth_m(self, traverse: Traverse, time_us: int) -> np.ndarray | None:
-        """Depth (H, W) of the scans around an image, in its camera at its time."""
+        """Depth (H, W) in metres of the scans around an image, projected into it."""
         if traverse.scans is None or traverse.trajectory is None:
             return None
         vehicle_m = traverse.scans.points(traverse.trajectory, time_us, self.config.lms_window_s)
@@ -244,7 +244,7 @@ class RobotCarSource(FrameSource):
         return project_points(points_m, self._camera.intrinsics, self._camera.size)
 
     def _neighbour(
-        self, traverse: Traverse, place: Place, time_us: int | None, ref: FrameRef, side: str
+        self, traverse: Traverse, entry: SplitEntry, time_us: int | None, ref: FrameRef, side: str
     ) -> Neighbour | None:
         if not self.config.neighbours or time_us is None:
             return None
@@ -267,8 +267,8 @@ class RobotCarSource(FrameSource):
 
 
 NO_ODOMETRY = (
-    "its triplets need the car's motion, and neither vo/vo.csv nor gps/ins.csv is there. Download "
-    "the visual odometry, or read without neighbours"
+    "its triplets need the car's motion, but there is neither vo/vo.csv nor gps/ins.csv. Download "
+    "the visual odometry, or ingest with --no-neighbours"
 )
 
 
@@ -284,7 +284,7 @@ def _traverse_names(root: Path, splits: Path | None) -> list[str]:
     names = here | set([] if splits is None else protocol.traverses_of(splits))
     if not names:
         raise BrokenSource(
-            f"{root} holds no traverse; expected folders named as 2014-12-09-13-21-02. Give the "
+            f"{root} contains no traverse; expected folders such as 2014-12-09-13-21-02. Pass the "
             "folder that the downloaded archives were unpacked in"
         )
     return sorted(names)

@@ -1,4 +1,4 @@
-"""Who belongs to train, val and test of RobotCar, and in what weather a traverse was driven.
+"""Splits of RobotCar and the condition of each traverse.
 
 md4all's protocol (Gasperini et al., ICCV 2023) on the split files of AllDay-DeMoN (MIT), which have
 the same names and counts. Lines of `<traverse>_train_stride_1.txt` and `_val_stride_1.txt` are
@@ -22,18 +22,18 @@ from nightrain.datasets.sources.scene_conditions import NO_SPLIT
 MAX_SPLIT_BYTES = 64 << 20
 MAX_TAG_BYTES = 1 << 16
 FILES = {"train": "_train_stride_1.txt", "val": "_val_stride_1.txt", "test": "_test.txt"}
-# Tags of the SDK that say nothing of the weather (roadworks, alternate-route, ...) are passed over.
+# Other tags of the SDK (roadworks, alternate-route, ...) do not describe the weather.
 CLEAR_TAGS = frozenset({"sun", "clouds", "overcast"})
 
 # md4all's filter of the train triplets.
 MIN_STEP_M = 1e-3
-MAX_BRIGHTNESS = 0.9  # mean of the picture's top rows, values 0 to 1
-MAX_BRIGHTNESS_STEP = 0.05  # to the picture before and the one after
+MAX_BRIGHTNESS = 0.9  # mean of the image's top rows, values 0 to 1
+MAX_BRIGHTNESS_STEP = 0.05  # to the previous and the next image
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The split of an image and its neighbours' times in microseconds, where a file names them."""
+class SplitEntry:
+    """Entry of a split file: an image's split and its neighbours' times in microseconds."""
 
     split: str = NO_SPLIT
     previous_us: int | None = None
@@ -49,15 +49,15 @@ def traverses_of(splits: Path) -> list[str]:
     found = {name.removesuffix(end) for name in names for end in FILES.values() if end in name}
     if not found:
         raise BrokenSource(
-            f"{splits} holds no split file; expected <traverse>{FILES['train']} and "
+            f"{splits} contains no split file; expected <traverse>{FILES['train']} and "
             f"<traverse>{FILES['test']}, as in AllDay-DeMoN's data/ours or md4all's splits"
         )
     return sorted(found)
 
 
-def read_split_files(splits: Path, traverse: str) -> dict[int, Place]:
-    """Place of every timestamp that the split files of a traverse name; raises BrokenSource."""
-    places: dict[int, Place] = {}
+def read_split_files(splits: Path, traverse: str) -> dict[int, SplitEntry]:
+    """Entries of a traverse's split files by timestamp; raises BrokenSource."""
+    entries: dict[int, SplitEntry] = {}
     for split, ending in FILES.items():
         name = f"{traverse}{ending}"
         try:
@@ -68,21 +68,20 @@ def read_split_files(splits: Path, traverse: str) -> dict[int, Place]:
             raise BrokenSource(f"split file {name}: {error}") from error
         for number, line in enumerate(text.splitlines(), start=1):
             if line.strip():
-                time_us, place = _place(split, line.split(), f"{name} line {number}")
-                other = places.setdefault(time_us, place)
+                time_us, entry = _entry(split, line.split(), f"{name} line {number}")
+                other = entries.setdefault(time_us, entry)
                 if other.split != split:
                     raise BrokenSource(
                         f"{name} line {number}: {time_us} is in {other.split} already; an image "
                         "belongs to one split. Take the published files"
                     )
-    return places
+    return entries
 
 
 def read_condition(sdk: Files, traverse: str) -> tuple[Condition, str]:
-    """Condition and tags, as a sentence, of a traverse by tags/<traverse>.yaml.
+    """Read the condition and the tags, joined by commas, of a traverse from tags/<traverse>.yaml.
 
-    Night, rain, snow and dusk decide in this order; sun, clouds and overcast are clear. Raises
-    BrokenSource for a traverse without a tag of its weather.
+    Sun, clouds and overcast are clear. Raises BrokenSource for a traverse without a weather tag.
     """
     name = f"tags/{traverse}.yaml"
     try:
@@ -104,38 +103,38 @@ def read_condition(sdk: Files, traverse: str) -> tuple[Condition, str]:
 
 
 def condition_of(tags: Iterable[str]) -> Condition | None:
-    """Condition that a traverse's tags name; None: they say nothing of the weather."""
+    """Condition that a traverse's tags name; None without a weather tag."""
     found = list(tags)
     clear = Condition.CLEAR if CLEAR_TAGS & {*found} else None
     return condition_named_in(", ".join(found)) or clear
 
 
 def is_static(trajectory: Trajectory, triplet_us: tuple[int, int, int]) -> bool:
-    """md4all: whether the car moved less than 1 mm from the previous or to the next image.
+    """Whether md4all calls a triplet static: the car moved less than 1 mm in one of its steps.
 
-    Raises DamagedInput(BAD_POSE) where the odometry does not reach.
+    Raises DamagedInput(BAD_POSE) for a time outside the odometry.
     """
     places_m = trajectory.at(np.array(triplet_us))[:, :3, 3]  # (3, 3)
     return bool(np.linalg.norm(np.diff(places_m, axis=0), axis=1).min() < MIN_STEP_M)
 
 
 def is_badly_exposed(brightness: float, previous: float, following: float) -> bool:
-    """md4all: whether a mean brightness (0 to 1) is too high or leaps from its neighbours'."""
+    """Whether md4all calls a mean brightness (0 to 1) bad: too high, or unlike its neighbours."""
     leaps = (abs(previous - brightness), abs(following - brightness))
     return brightness >= MAX_BRIGHTNESS or max(leaps) > MAX_BRIGHTNESS_STEP
 
 
 def missing_message(missing: Mapping[str, str], folder: str) -> str:
-    """The error for frames without an image: how many, the first few, what to do."""
+    """Message for frames without an image: their number, the first few, and what to do."""
     shown = "; ".join(f"{name} ({why})" for name, why in list(missing.items())[:3])
     return (
-        f"{len(missing)} frames are listed and have no image below {folder}: {shown}"
+        f"{len(missing)} frames are listed but have no image below {folder}: {shown}"
         f"{'; ...' if len(missing) > 3 else ''}. Expected <timestamp>.png for each. Download the "
-        "missing chunks, or go on without these frames with --skip-bad"
+        "missing chunks, or pass --skip-bad to continue without these frames"
     )
 
 
-def _place(split: str, words: list[str], where: str) -> tuple[int, Place]:
+def _entry(split: str, words: list[str], where: str) -> tuple[int, SplitEntry]:
     wanted = words[:1] if split == "test" else words
     if len(wanted) != (1 if split == "test" else 3) or not all(
         word.isascii() and word.isdigit() and len(word) < 19 for word in wanted
@@ -146,7 +145,7 @@ def _place(split: str, words: list[str], where: str) -> tuple[int, Place]:
         )
     times_us = [int(word) for word in wanted]
     if split == "test":
-        return times_us[0], Place(split)
+        return times_us[0], SplitEntry(split)
     if not times_us[0] < times_us[1] < times_us[2]:
         raise BrokenSource(f"{where}: {words} are not in the order previous, current, next")
-    return times_us[1], Place(split, times_us[0], times_us[2])
+    return times_us[1], SplitEntry(split, times_us[0], times_us[2])

@@ -1,4 +1,4 @@
-"""One traverse of RobotCar: which images it has, and where the car and the laser were."""
+"""Traverse of RobotCar: one drive with its images, trajectory and laser scans."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from nightrain.datasets.io.source_files import Files
 from nightrain.datasets.io.untrusted import safe_join
 from nightrain.datasets.sources.robotcar.lms import LMS, LmsScans, read_times_us
 from nightrain.datasets.sources.robotcar.poses import Trajectory, read_trajectory
-from nightrain.datasets.sources.robotcar.splits import Place
+from nightrain.datasets.sources.robotcar.splits import SplitEntry
 
 NAME = re.compile(r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d")
 Found = TypeVar("Found")
@@ -25,7 +25,7 @@ MAX_NEIGHBOUR_GAP_US = 250_000  # images come every 62.5 ms (stereo) or 90 ms (m
 
 @dataclass(frozen=True, eq=False)
 class Traverse:
-    """The files of one drive; each is read when it is first asked for."""
+    """Files of one drive; each is read on first use."""
 
     files: Files
     name: str  # "2014-12-09-13-21-02"
@@ -35,12 +35,12 @@ class Traverse:
     description: str
     T_vehicle_ins: np.ndarray  # (4, 4) metres
     T_vehicle_laser: np.ndarray  # (4, 4) metres
-    places: Mapping[int, Place] | None  # by timestamp; None: no split files, every image is read
+    entries: Mapping[int, SplitEntry] | None  # by timestamp; None: without split files
     prefer_rgb: bool
 
     @cached_property
     def folder(self) -> str:
-        """The folder of the images: <camera>, or <camera>_rgb, which holds undistorted ones."""
+        """Folder of the images: <camera>, or <camera>_rgb, which contains undistorted ones."""
         names = [f"{self.name}/{self.camera}", f"{self.name}/{self.camera}_rgb"]
         if self.prefer_rgb:
             names.reverse()
@@ -48,7 +48,7 @@ class Traverse:
 
     @cached_property
     def images_us(self) -> np.ndarray:
-        """Times (N,) int64 in microseconds of the images that lie in the folder, sorted."""
+        """Times (N,) int64 in microseconds of the images in the folder, sorted."""
         try:
             names = os.listdir(safe_join(self.files.root, self.folder))
         except (FileNotFoundError, NotADirectoryError):
@@ -57,14 +57,14 @@ class Traverse:
         return np.unique(np.array(times, np.int64))
 
     @cached_property
-    def listed(self) -> Mapping[int, Place]:
-        """Place of every listed image by its time: what split files name, else all there is.
+    def listed(self) -> Mapping[int, SplitEntry]:
+        """Entries of all listed images by time.
 
-        All there is: what <camera>.timestamps names, and what lies in the folder. Raises
-        BrokenSource for a damaged list.
+        Images are listed by the split files; without them, by <camera>.timestamps and the folder.
+        Raises BrokenSource for a damaged list.
         """
-        if self.places is not None:
-            return self.places
+        if self.entries is not None:
+            return self.entries
         try:
             named = read_times_us(self.files, f"{self.name}/{self.times_name}.timestamps")
         except DamagedInput as error:
@@ -72,16 +72,16 @@ class Traverse:
                 raise BrokenSource(f"traverse {self.name}: {error}") from error
             named = np.zeros(0, np.int64)
         times = np.union1d(named, self.images_us)
-        return {int(time_us): Place() for time_us in times}
+        return {int(time_us): SplitEntry() for time_us in times}
 
     @property
     def trajectory(self) -> Trajectory | None:
-        """Where the vehicle was, None without odometry and INS; raises DamagedInput."""
+        """Trajectory of the vehicle, None without odometry and INS; raises DamagedInput."""
         return _value(self._trajectory)
 
     @property
     def scans(self) -> LmsScans | None:
-        """The front laser, None where its folder is absent; raises DamagedInput."""
+        """Scans of the front laser, None without its folder; raises DamagedInput."""
         return _value(self._scans)
 
     @cached_property
@@ -89,7 +89,7 @@ class Traverse:
         try:
             return read_trajectory(self.files, self.name, self.T_vehicle_ins)
         except DamagedInput as error:
-            return error  # remembered: every frame of the traverse asks
+            return error  # cached: it is raised for every frame of the traverse
 
     @cached_property
     def _scans(self) -> LmsScans | DamagedInput | None:
@@ -101,37 +101,37 @@ class Traverse:
             return error
 
     def has_image(self, time_us: int) -> bool:
-        """Whether <time>.png lies in the folder."""
+        """Whether <time>.png is in the folder."""
         row = int(np.searchsorted(self.images_us, time_us))
         return row < len(self.images_us) and int(self.images_us[row]) == time_us
 
-    def place(self, time_us: int) -> Place:
-        """Split and neighbours of a listed image: of its triplet, else the images beside it.
+    def entry(self, time_us: int) -> SplitEntry:
+        """Split and neighbours of a listed image.
 
-        An image beside it is at most 0.25 s away and on disk. Raises DamagedInput for a time that
-        is not listed.
+        The neighbours are those of its triplet, else the nearest images on disk within 0.25 s.
+        Raises DamagedInput for a time that is not listed.
         """
-        place = self.listed.get(time_us)
-        if place is None:
+        entry = self.listed.get(time_us)
+        if entry is None:
             raise DamagedInput(
                 Reason.BAD_RECORD, f"traverse {self.name} lists no image at {time_us} us"
             )
-        if place.previous_us is not None:
-            return place
+        if entry.previous_us is not None:
+            return entry
         row = int(np.searchsorted(self.images_us, time_us))
         after = row + 1 if self.has_image(time_us) else row
         return replace(
-            place,
+            entry,
             previous_us=self._near(row - 1, time_us),
             next_us=self._near(after, time_us),
         )
 
     def missing(self, time_us: int, *, neighbours: bool) -> str:
-        """Which image of a listed frame, or of its triplet, is not there, in words; "" for none."""
-        place = self.listed[time_us]
+        """Name of an image that a listed frame, or its triplet, lacks on disk; "" for none."""
+        entry = self.listed[time_us]
         wanted = {"": time_us}
-        if neighbours and place.previous_us is not None and place.next_us is not None:
-            wanted |= {"its previous ": place.previous_us, "its next ": place.next_us}
+        if neighbours and entry.previous_us is not None and entry.next_us is not None:
+            wanted |= {"its previous ": entry.previous_us, "its next ": entry.next_us}
         for words, other_us in wanted.items():
             if not self.has_image(other_us):
                 return f"{words}{other_us}.png"

@@ -1,8 +1,7 @@
-"""Write a drive through known scenery in RobotCar's layout, to hold the reader to the truth.
+"""Writer of drives in RobotCar's layout, from scenery with known geometry, to test the reader.
 
-Everything a reader undoes is done here: the lens bends, the Bayer pattern takes two colours of
-three, the odometry is differences, the laser sees one plane. The calibration is our own invention
-of the same kind as RobotCar's; only the formats are RobotCar's (see robotcar_camera.py).
+It applies what a reader inverts: lens distortion, a Bayer pattern, odometry as differences, a laser
+that scans one plane. The calibration is synthetic; only the formats are RobotCar's (see camera.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,7 @@ from nightrain.datasets.sources.robotcar.camera import (
 
 SIZE = (1280, 960)
 INTRINSICS = np.array([[980.0, 0.0, 641.25], [0.0, 980.0, 489.5], [0.0, 0.0, 1.0]])
-RADIAL = (-0.14, 0.03)  # Brown's k1, k2: the raw picture is a barrel
+RADIAL = (-0.14, 0.03)  # Brown's k1, k2: barrel distortion
 TANGENTIAL = (4e-4, -3e-4)  # p1, p2
 STEREO = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # x y z roll pitch yaw
 INS = (-1.70, 0.12, 1.20, -0.010, 0.055, 0.008)
@@ -47,15 +46,15 @@ INS_HEADER = (
 
 @dataclass(frozen=True)
 class Lens:
-    """What rays a sensor sends through its pixels: `rays(u, v)` gives (3, ...) with z = 1."""
+    """Lens of a sensor: `rays(u, v)` gives the rays (3, ...) through pixels, with z = 1."""
 
     size: tuple[int, int]  # (width, height)
     rays: Callable[[np.ndarray, np.ndarray], np.ndarray]  # x right, y down, z ahead
     pinhole: np.ndarray | None = None  # (3, 3) intrinsics, where it is a pinhole
 
 
-class Drive(Protocol):
-    """A car's way through scenery that can be looked at."""
+class RecordedDrive(Protocol):
+    """Drive of a car through scenery that can be rendered and measured."""
 
     def T_world_ego(self, t_s: float) -> np.ndarray:
         """Pose (4, 4) in metres of the ego: x ahead, y left, z up, on the road."""
@@ -64,32 +63,32 @@ class Drive(Protocol):
     def look(
         self, t_s: float, T_world_sensor: np.ndarray, lens: Lens
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Picture (H, W, 3) uint8 and z-depth (H, W) in metres, 0 = nothing, through a lens."""
+        """Render an image (H, W, 3) uint8 and its z-depth (H, W) in metres, 0 = nothing."""
         ...
 
     def measure(
         self, t_s: float, T_world_sensors: Sequence[np.ndarray], lens: Lens
     ) -> list[np.ndarray]:
-        """Z-depths (H, W) in metres, 0 = nothing, of sensors at one time through a pinhole."""
+        """Measure z-depths (H, W) in metres, 0 = nothing, of several sensors at one time."""
         ...
 
 
 @dataclass(frozen=True)
-class Bent:
-    """Brown's lens (1966) over a pinhole: where undistorted pixels lie in the raw picture."""
+class BrownLens:
+    """Brown's distortion (1966) of a pinhole: position of undistorted pixels in the raw image."""
 
     radial: tuple[float, float] = RADIAL
     tangential: tuple[float, float] = TANGENTIAL
 
     def distort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bent image coordinates of straight ones, both with z = 1."""
+        """Distort image coordinates; both with z = 1."""
         (k1, k2), (p1, p2), r2 = self.radial, self.tangential, x * x + y * y
         stretch = 1 + k1 * r2 + k2 * r2 * r2
         bent_x = x * stretch + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
         return bent_x, y * stretch + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
 
     def rays(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """Rays (3, ...) through raw pixels, by fixed-point iteration on the formula above."""
+        """Rays (3, ...) through raw pixels, by fixed-point iteration on `distort`."""
         (fx, _, cx), (_, fy, cy), _ = INTRINSICS
         bent_x, bent_y = (u - cx) / fx, (v - cy) / fy
         x, y = bent_x, bent_y
@@ -99,7 +98,7 @@ class Bent:
         return np.stack([x, y, np.ones_like(x)])
 
     def lookup(self, size: tuple[int, int]) -> np.ndarray:
-        """Distortion table (2, H, W): u and v in the raw picture of every undistorted pixel."""
+        """Distortion table (2, H, W): u and v in the raw image of every undistorted pixel."""
         (fx, _, cx), (_, fy, cy), _ = INTRINSICS
         v, u = np.mgrid[0.0 : size[1], 0.0 : size[0]]
         bent_x, bent_y = self.distort((u - cx) / fx, (v - cy) / fy)
@@ -107,7 +106,7 @@ class Bent:
 
     @cached_property
     def lens(self) -> Lens:
-        """The raw camera's lens; the rays of whole pixels are worked out once."""
+        """Lens of the raw camera; the rays of whole pixels are computed once."""
         v, u = np.mgrid[0.0 : SIZE[1], 0.0 : SIZE[0]]
         whole = self.rays(u, v)
 
@@ -118,7 +117,7 @@ class Bent:
 
 
 def pinhole(intrinsics: np.ndarray, size: tuple[int, int]) -> Lens:
-    """The lens of an undistorted picture of (width, height)."""
+    """Lens of an undistorted image of (width, height)."""
     inverse = np.linalg.inv(intrinsics)
     return Lens(
         size, lambda u, v: np.tensordot(inverse, np.stack([u, v, np.ones_like(u)]), 1), intrinsics
@@ -126,16 +125,16 @@ def pinhole(intrinsics: np.ndarray, size: tuple[int, int]) -> Lens:
 
 
 def mosaic(image: np.ndarray) -> np.ndarray:
-    """Bayer picture (H, W) uint8 of RGB (H, W, 3): rows G B and R G in turn, as stereo pictures."""
+    """Bayer image (H, W) uint8 of RGB (H, W, 3): rows G B, R G, as of the stereo camera."""
     bayer = image[..., 1].copy()
     bayer[0::2, 1::2] = image[0::2, 1::2, 2]
     bayer[1::2, 0::2] = image[1::2, 0::2, 0]
     return bayer
 
 
-def write_sdk(sdk: Path, tags: Mapping[str, Sequence[str]], bent: Bent | None = None) -> None:
+def write_sdk(sdk: Path, tags: Mapping[str, Sequence[str]], bent: BrownLens | None = None) -> None:
     """Write the calibration of stereo/left, the INS and the front laser, and tags by traverse."""
-    bent = bent or Bent()
+    bent = bent or BrownLens()
     for folder in ("models", "extrinsics", "tags"):
         (sdk / folder).mkdir(parents=True, exist_ok=True)
     (fx, _, cx), (_, fy, cy), _ = INTRINSICS
@@ -155,13 +154,13 @@ class TraverseWriter:
 
     root: Path
     name: str
-    drive: Drive
+    drive: RecordedDrive
     start_us: int
     seconds: float
-    bent: Bent = Bent()
+    bent: BrownLens = BrownLens()
 
     def time_us(self, step: int) -> int:
-        """Timestamp of stereo picture `step`."""
+        """Timestamp of stereo image `step`."""
         return self.start_us + step * STEP_US
 
     def T_world_vehicle(self, time_us: int) -> np.ndarray:
@@ -182,10 +181,10 @@ class TraverseWriter:
         truth: Path | None = None,
         truth_of: Sequence[int] | None = None,
     ) -> None:
-        """Write odometry, INS and laser of the whole drive, and the stereo pictures `steps`.
+        """Write odometry, INS and laser of the whole drive, and the stereo images of `steps`.
 
-        Below `truth`, the undistorted picture and its exact depth of `truth_of` (None: of all
-        steps), cut to the rows that the reader keeps.
+        Below `truth`, write the undistorted images and exact depths of `truth_of` (None: of all
+        steps), cropped to the rows that the reader keeps.
         """
         self.write_motion()
         self._write_lms()
@@ -245,10 +244,10 @@ class TraverseWriter:
         self._write_times("lms_front", times_us)
 
     def _scan(self, t_s: float, T_world_laser: np.ndarray) -> np.ndarray:
-        """Triplets (540, 3) x, y in metres and reflectance; zeros where nothing comes back.
+        """Scan (540, 3) of x, y in metres and reflectance; zeros without a return.
 
-        The plane is looked at through flat pinhole cameras, so that the steps are even in the
-        tangent: 0.5 degrees in the mean.
+        The plane is measured through flat pinhole cameras, so that the steps are even in the
+        tangent: 0.5 degrees on average.
         """
         slope = np.linspace(-np.tan(SECTOR_RAD / 2), np.tan(SECTOR_RAD / 2), RAYS_PER_SECTOR)
         focal_px = 1 / (slope[1] - slope[0])
@@ -269,7 +268,7 @@ class TraverseWriter:
         return np.concatenate(triplets)
 
     def _times(self, step_us: int) -> list[int]:
-        # Odometry ends at a whole step: what is later has no pose.
+        # Odometry ends at a whole step: later times have no pose.
         end_us = int(self.seconds * 1e6) // STEP_US * STEP_US
         return [self.start_us + t for t in range(0, end_us + 1, step_us)]
 
@@ -283,7 +282,7 @@ class TraverseWriter:
 
 
 def _T_laser_sector(c: float, s: float) -> np.ndarray:
-    """Pose (4, 4) of a sector's camera in the laser's frame: it looks along (c, s, 0)."""
+    """Pose (4, 4) of a sector's camera in the laser frame; its axis is (c, s, 0)."""
     transform = np.eye(4)
     transform[:3, :3] = [[-s, 0, c], [c, 0, s], [0, 1, 0]]
     return transform

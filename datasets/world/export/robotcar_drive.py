@@ -10,7 +10,7 @@ import numpy as np
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.sources.robotcar.writer import (
     STEP_US,
-    Bent,
+    BrownLens,
     Lens,
     TraverseWriter,
     write_sdk,
@@ -104,7 +104,7 @@ def export_robotcar(
         raise ValueError(f"{num_images} images in {seconds} s; choose 3 to {last_step + 1}")
     first_step = (last_step + 1 - num_images) // 2
     steps = range(first_step, first_step + num_images)
-    bent = Bent()
+    bent = BrownLens()
     write_sdk(out / "sdk", {name: [TAGS[DRIVES[name]]] for name in drives}, bent)
     (out / "splits").mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(drives):

@@ -84,7 +84,7 @@ def moved_mesh(mesh: Mesh, R: np.ndarray, shift_m: np.ndarray) -> Mesh:
 
 
 def tube(axis_m: np.ndarray, radius_m: np.ndarray, sides: int = 6) -> Mesh:
-    """Bent pipe with closed ends through points (K, 3) with radii (K,)."""
+    """BrownLens pipe with closed ends through points (K, 3) with radii (K,)."""
     steps = np.diff(axis_m, axis=0)
     along = np.concatenate([steps[:1], steps[1:] + steps[:-1], steps[-1:]])
     along = along / np.sqrt((along * along).sum(1, keepdims=True))

@@ -12,7 +12,7 @@ from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.io.images import decode_jpeg, encode_jpeg, resize_image
 from nightrain.datasets.protocols.leakage import (
     FrameSet,
-    Scene,
+    SceneIdentity,
     find_overlaps,
     leakage_report,
     read_set,
@@ -31,7 +31,8 @@ from support.synthetic import SyntheticSource, ingest_synthetic, picture
 def scenes(*names: str, log: str = "", published: bool = False, source: str = "s") -> FrameSet:
     return FrameSet(
         scenes=frozenset(
-            Scene(source=source, scene_id=name, log_id=log, published=published) for name in names
+            SceneIdentity(source=source, scene_id=name, log_id=log, published=published)
+            for name in names
         )
     )
 
