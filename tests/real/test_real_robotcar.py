@@ -39,7 +39,7 @@ def test_the_published_split_files_have_the_published_counts() -> None:
     assert [c.here for c in report.counts] == [702, 709, 17_790, 17_790]
     assert [c.published for c in report.counts] == [702, 709, 17_790, 16_563]
     strict = RobotCarSource(RobotCarConfig(root=ROOT, sdk=ROOT / "sdk", splits=ROOT / "splits"))
-    with pytest.raises(BrokenSource, match="1411 frames are listed and have no image"):
+    with pytest.raises(BrokenSource, match="1411 frames are listed but have no image"):
         strict.select("test")
 
 

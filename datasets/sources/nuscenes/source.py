@@ -276,7 +276,7 @@ class NuScenesSource(FrameSource):
         return other
 
     def _speeds_m_s(self, ref: FrameRef) -> tuple[float, float] | None:
-        """Mean ego speeds before and after a frame; None without both neighbours, NaN if damaged."""
+        """Mean ego speeds before and after a frame; None at the ends of a scene, NaN if damaged."""
         record = self._known.get(ref.source_id, {})
         if "" in (record.get("prev"), record.get("next")):
             return None

@@ -215,7 +215,7 @@ ROBOTCAR = Listing(
         (KITTI_EIGEN, Listing("kitti", {("test", "clear"): 697}), "All 1 count"),
         (KITTI_EIGEN, Listing("kitti", {("test", "clear"): 696}), "1 of 1 counts"),
         (KITTI_EIGEN, Listing("world", {("test", "clear"): 697}), "data set 'world'"),
-        (MD4ALL_NUSCENES, Listing("nuscenes", {}, own_splits=True), "a splits.json of its own"),
+        (MD4ALL_NUSCENES, Listing("nuscenes", {}, own_splits=True), "its own splits.json"),
     ],
 )
 def test_other_protocols_are_counted_alike(
@@ -232,7 +232,7 @@ def test_listed_frames_that_are_not_on_disk_are_said() -> None:
 
     report = count_protocol(MD4ALL_ROBOTCAR, Lists(ROBOTCAR.name, ROBOTCAR.frames, dropped=1_227))
     assert report.num_absent == 5 and not report.agrees
-    assert report.statement.endswith("5 of the frames counted are listed and not on disk.")
+    assert report.statement.endswith("5 of the counted frames are listed but not on disk.")
 
 
 def test_whole_tables_that_count_otherwise_are_not_called_incomplete() -> None:
@@ -241,7 +241,7 @@ def test_whole_tables_that_count_otherwise_are_not_called_incomplete() -> None:
             return [replace(r, scene_id=r.frame_id) for r in super().select(split)]
 
     report = count_protocol(MD4ALL_NUSCENES, Whole("nuscenes", {("train", "clear"): 850}))
-    assert "though all 850 scenes are here" in report.statement
+    assert "although all 850 scenes are present" in report.statement
 
 
 def test_own_splits_are_not_published_ones() -> None:

@@ -200,5 +200,5 @@ def test_frames_are_listed_in_one_order_and_travel_as_a_folder_name(pristine: Pa
     assert len(data) < 1000 and again.select("all") == refs
     assert again.load(refs[3]).image.data == source.load(refs[3]).image.data
     assert not any(source.select(split) for split in ("train", "val", "test"))
-    with pytest.raises(InvalidRequest, match="no split"):
+    with pytest.raises(InvalidRequest, match="found split 'tests'"):
         source.select("tests")

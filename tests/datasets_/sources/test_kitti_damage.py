@@ -125,7 +125,7 @@ def test_a_timestamp_without_an_image_is_told_or_listed(folder: Path) -> None:
 
 
 def test_a_camera_that_a_drive_lacks_is_told(folder: Path) -> None:
-    with pytest.raises(BrokenSource, match=f"{DRIVE}/image_00 is not there.*--skip-bad"):
+    with pytest.raises(BrokenSource, match=f"{DRIVE}/image_00 is absent.*--skip-bad"):
         KittiSource(KittiConfig(root=folder, cameras=("image_00", "image_02")))
     source = KittiSource(KittiConfig(root=folder, cameras=("image_00", "image_02"), skip_bad=True))
     assert len(source.select("all")) == fixture.NUM_FRAMES

@@ -231,7 +231,7 @@ def test_the_depth_layout_names_what_it_misses(folder: Path) -> None:
     with pytest.raises(BrokenSource, match="no depth map below"):
         KittiSource(KittiConfig(root=folder, layout="depth", ground_truth="improved"))
     fixture.write_depth_maps(folder, [2, 40])
-    with pytest.raises(BrokenSource, match="depth map, and no image for 1 of 2 frames"):
+    with pytest.raises(BrokenSource, match="depth map, but no image for 1 of 2 frames"):
         KittiSource(KittiConfig(root=folder, layout="depth", ground_truth="improved"))
     options: dict[str, Any] = {"layout": "depth", "ground_truth": "improved", "skip_bad": True}
     assert failures(KittiSource(KittiConfig(root=folder, **options))) == {

@@ -132,7 +132,7 @@ def test_a_bad_row_costs_its_own_step(tmp_path: Path, bad: str) -> None:
 
 @pytest.mark.parametrize("rows", [[], ["no,numbers"], [row(1, x="nan")]])
 def test_a_file_without_motion_is_damaged(tmp_path: Path, rows: list[str]) -> None:
-    with pytest.raises(DamagedInput, match="holds no motion") as caught:
+    with pytest.raises(DamagedInput, match="contains no motion") as caught:
         chain(tmp_path, rows)
     assert caught.value.reason is Reason.BAD_POSE
 
@@ -183,7 +183,7 @@ def test_single_missing_scans_are_passed_over(
 @pytest.mark.parametrize(
     ("data", "reason", "words"),
     [
-        (scan([(5.0, 0.0)])[:-3], Reason.BAD_LIDAR, "no multiple of 24"),
+        (scan([(5.0, 0.0)])[:-3], Reason.BAD_LIDAR, "not a multiple of 24"),
         (scan([(np.nan, 0.0)]), Reason.BAD_LIDAR, "1 of 1 points are not finite"),
         (b"", Reason.EMPTY_FILE, "empty"),
     ],
