@@ -198,7 +198,7 @@ def leakage_report(
     elif refused:
         statement = refusal(refused)
     else:
-        exceptions = f" except for {len(overlaps)} allowed overlaps" if overlaps else ""
+        exceptions = f" (allowed overlaps: {len(overlaps)})" if overlaps else ""
         statement = f"{compared} are disjoint{exceptions}."
     return LeakageReport(
         num_train=num_train,

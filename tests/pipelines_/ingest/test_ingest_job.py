@@ -77,7 +77,7 @@ def test_a_job_survives_json_with_all_options_of_its_source(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"source": "gird"}, "There is no source 'gird'; available: grid"),
+        ({"source": "gird"}, "There is no source 'gird'. Installed: grid"),
         ({"config": {"root": ".", "num_frames": 0}}, "greater than or equal to 1"),
         ({"config": {"root": ".", "num_scenes": 1}}, "num_scenes"),
         ({"config": {}}, "root"),
