@@ -121,7 +121,9 @@ def test_world_with_workers_and_a_log_on_both_sides(nightrain: Nightrain, tmp_pa
 
     leak = nightrain("leakage", tmp_path / "out", code=3)
     assert "leak     log n015 of world" in leak and "1 by log" in leak
-    assert "disjoint (allowed overlaps: 1)" in nightrain("leakage", tmp_path / "out", "--allow-shared-logs")
+    assert "disjoint (allowed overlaps: 1)" in nightrain(
+        "leakage", tmp_path / "out", "--allow-shared-logs"
+    )
 
 
 def test_leakage_between_two_datasets(nightrain: Nightrain, tmp_path: Path) -> None:
