@@ -1,7 +1,8 @@
 """md4all's augmentations of the network's input, and the flip of a whole sample.
 
-Settings from md4all's published configuration (ssd.md 2.6). There a flip turns the depth network's
-input and turns its output back; here the whole sample flips, so the geometry must follow.
+Settings from md4all's published configuration (md4all, eq. 12, docs/papers/md4all.md). There the
+depth network's input is flipped and its output flipped back; here the whole sample is flipped, with
+its geometry.
 """
 
 import math

@@ -17,9 +17,9 @@ class TrainingSetConfig(BaseModel):
     """Selection, joins, mixing and sizes of a training set; sizes are (width, height).
 
     `p_clear`, the probability that a sample shows the clear frame, is 1/(C+1) ("uniform"),
-    C/(C+1) ("paper-literal": SSD's text, ssd.md 1.6) or a number; C counts the conditions of the
-    variants. The rest is uniform over the conditions that the frame has variants of. Frames of
-    other conditions (`conditions`) are shown as they are: that is the arm with true weather.
+    C/(C+1) ("paper-literal") or a number; C counts the conditions of the variants (SSD, eq. 3,
+    docs/papers/ssd.md). The rest is uniform over the conditions that the frame has variants of.
+    Frames of other conditions (`conditions`) are shown as they are: the arm with true weather.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -123,10 +123,10 @@ def _night_sky(scene: OpticalScene, ambient_lux: float, town: np.ndarray) -> np.
 
 
 def auto_exposure(light: np.ndarray) -> float:
-    """Exposure factor of a camera that the car's lamps do not light (weather.md, eq. 17).
+    """Exposure factor of a camera that the car's lamps do not light.
 
     Half of the missing light in logarithms, never below 1: headlights set the exposure of the
-    cameras that see them.
+    cameras that see them. Weather optics, eq. 17 (docs/papers/weather.md).
     """
     seen = cv2.mean(np.minimum(light[::4, ::4], 1.0))
     missing = METERED_LIGHT / max(sum(seen[:3]) / 3, 1e-6)
