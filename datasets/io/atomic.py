@@ -1,4 +1,4 @@
-"""Small promises about files: created whole and once, brought to the disk, never half-written."""
+"""Atomic files: a file appears with all its content, synced to the disk, or not at all."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def fsync(path: Path) -> None:
-    """Bring a file or a folder to the disk."""
+    """Sync a file or a folder to the disk; a name in a folder is synced with the folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -24,17 +24,17 @@ def fsync(path: Path) -> None:
 
 
 def temporary_path(root: Path, ending: str = "") -> Path:
-    """A new name below DATASET/_tmp that tells whose it is, so that a sweep knows when to go."""
+    """Return a new path below DATASET/_tmp that names its owner, so that a sweep can remove it."""
     folder = root / "_tmp"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{Owner.me().token()}.{uuid.uuid4().hex}{ending}"
 
 
 def create_exclusively(root: Path, path: Path, data: bytes) -> bool:
-    """Create a file of a dataset with all its content, or nothing; False where it exists already.
+    """Create a file of a dataset with all its content; return False if the file exists.
 
-    A reader sees the whole file or none: the data goes to a temporary name, to the disk, and is
-    then linked into place, which fails where the name is taken.
+    The data is written to a temporary name, synced, and then linked to the final name, which
+    fails if the name is taken: a reader sees the whole file or none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(root)
@@ -49,7 +49,10 @@ def create_exclusively(root: Path, path: Path, data: bytes) -> bool:
 
 
 def link_exclusively(source: Path, target: Path) -> bool:
-    """Give a finished file its final name without replacing one; False where it is taken."""
+    """Give a finished file its final name; return False if the name is taken.
+
+    Raises NightrainError on a file system without hard links.
+    """
     try:
         os.link(source, target)
     except FileExistsError:
@@ -57,8 +60,8 @@ def link_exclusively(source: Path, target: Path) -> bool:
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
             raise NightrainError(
-                f"{target.parent} lies on a file system without hard links, on which a commit "
-                "cannot be exclusive. Put the dataset on a local or NFS file system."
+                f"{target.parent} is on a file system without hard links, so a commit cannot be "
+                "exclusive. Move the dataset to a local or NFS file system."
             ) from error
         raise
     fsync(target.parent)
@@ -66,52 +69,51 @@ def link_exclusively(source: Path, target: Path) -> bool:
 
 
 def replace_file(root: Path, path: Path, data: bytes) -> None:
-    """Write a file of a dataset so that readers see the old or the new content, no mixture."""
-    temporary = temporary_path(root)
-    try:
-        temporary.write_bytes(data)
-        fsync(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Replace a file of a dataset: readers see the old or the new content, never a mixture."""
+    _replace(temporary_path(root), path, data)
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file beside no dataset so that readers see the old or the new text, no mixture."""
+    """Write a file outside a dataset: readers see the old or the new text, never a mixture."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text)
-    fsync(draft)
-    os.replace(draft, path)
+    _replace(path.with_name(f".{path.name}.{os.getpid()}"), path, text.encode())
+
+
+def _replace(draft: Path, path: Path, data: bytes) -> None:
+    try:
+        draft.write_bytes(data)
+        fsync(draft)
+        os.replace(draft, path)
+        fsync(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @contextmanager
 def no_space_is_disk_full(root: Path) -> Iterator[None]:
-    """Turn "no space left" into DiskFull, which says where and what to do."""
+    """Raise DiskFull instead of an OSError that says that no space is left."""
     try:
         yield
     except OSError as error:
         if error.errno in NO_SPACE:
-            raise disk_full(root, None) from error
+            raise _disk_full(root) from error
         raise
 
 
 def free_bytes(root: Path) -> int:
-    """Bytes that are free where a dataset lies."""
+    """Free bytes on the file system of a folder."""
     return shutil.disk_usage(root).free
 
 
 def require_free(root: Path, num_bytes: int) -> None:
-    """Raise DiskFull before work begins that cannot be stored."""
-    if shutil.disk_usage(root).free < num_bytes:
-        raise disk_full(root, num_bytes)
+    """Raise DiskFull before work starts whose results do not fit on the disk."""
+    if free_bytes(root) < num_bytes:
+        raise _disk_full(root, f"; expected at least {num_bytes / 1e6:.0f} MB")
 
 
-def disk_full(root: Path, needed: int | None) -> DiskFull:
-    """The error, in words."""
-    free = shutil.disk_usage(root).free / 1e6
-    wanted = "" if needed is None else f"; {needed / 1e6:.0f} MB are needed to go on"
+def _disk_full(root: Path, expected: str = "") -> DiskFull:
     return DiskFull(
-        f"No space is left for {root}: {free:.0f} MB free{wanted}. Nothing half-written was kept "
-        "and what is committed is whole. Free some space and run the same command again."
+        f"No space is left for {root}: {free_bytes(root) / 1e6:.0f} MB free{expected}. Committed "
+        "data is complete, and no partial file was kept. Free some space and run the same command "
+        "again."
     )

@@ -1,6 +1,6 @@
-"""Strict codecs.
+"""Strict codecs: they refuse data that a lenient decoder would guess at.
 
-JPEG for what is seen, 16-bit PNG for depth (metres x 256, 0 = none), 8-bit PNG for confidence.
+JPEG for images, 16-bit PNG for depth (metres x 256, 0 = none), 8-bit PNG for confidence.
 """
 
 import zlib
@@ -21,7 +21,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True)
 class JpegImage:
-    """A JPEG as it lies on disk; its pixels are decoded, strictly, when they are asked for."""
+    """An encoded JPEG; its pixels are decoded, strictly, on request."""
 
     data: bytes
 
@@ -54,30 +54,30 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     if width * height > MAX_PIXELS:
         raise DamagedInput(
             Reason.TOO_LARGE,
-            f"the JPEG header says {width}x{height}; at most {MAX_PIXELS} pixels are decoded",
+            f"the JPEG header says {width}x{height}; expected at most {MAX_PIXELS} pixels",
         )
     return width, height
 
 
 def decode_jpeg(data: bytes) -> np.ndarray:
-    """Decode a JPEG to (H, W, 3) uint8 sRGB; anything a decoder could guess at is refused.
+    """Decode a JPEG to (H, W, 3) uint8 sRGB, without guessing at damaged parts.
 
-    Raises DamagedInput for empty, truncated, oversized or undecodable data. A flipped bit inside
-    the entropy-coded part can decode without complaint: only a checksum finds that.
+    Raises DamagedInput for empty, truncated, oversized or undecodable data. A flipped bit in the
+    entropy-coded part may decode without an error: only a checksum finds that.
     """
     jpeg_size(data)
     try:
         return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)
     except ValueError as error:
         raise DamagedInput(
-            Reason.UNDECODABLE_IMAGE, f"{len(data)} bytes are not one whole JPEG: {error}"
+            Reason.UNDECODABLE_IMAGE, f"{len(data)} bytes are not one complete JPEG: {error}"
         ) from error
 
 
 def encode_depth_png(depth_m: np.ndarray) -> bytes:
     """Encode depth (H, W) in metres as a 16-bit PNG of metres x 256.
 
-    0 and anything not finite or beyond 255.99 m becomes 0 (none); a true depth never does.
+    Values that are 0, not finite or beyond 255.99 m become 0 (none); a valid depth never does.
     """
     valid = np.isfinite(depth_m) & (depth_m > 0) & (depth_m <= MAX_DEPTH_M)
     scaled = np.where(valid, depth_m, 0.0) * DEPTH_SCALE
@@ -96,7 +96,7 @@ def decode_depth_levels(data: bytes) -> np.ndarray:
 
 
 def depth_from_levels(levels: np.ndarray) -> np.ndarray:
-    """Levels of a depth PNG, metres x 256, as float32 in metres; exact."""
+    """Convert levels of a depth PNG, metres x 256, to float32 in metres, exactly."""
     return levels.astype(np.float32) * np.float32(1 / DEPTH_SCALE)
 
 
@@ -113,7 +113,7 @@ def decode_confidence_png(data: bytes) -> np.ndarray:
 
 
 def _encode_png(values: np.ndarray, what: str) -> bytes:
-    """Grey values (H, W) as a PNG; the level is the fastest."""
+    """Encode grey values (H, W) as a PNG at the fastest compression level."""
     ok, data = cv2.imencode(".png", values, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not ok:
         raise ValueError(f"OpenCV could not encode a {what} map of shape {values.shape}")
@@ -121,7 +121,7 @@ def _encode_png(values: np.ndarray, what: str) -> bytes:
 
 
 def _decode_png(data: bytes, dtype: type[np.unsignedinteger], expected: str) -> np.ndarray:
-    """Grey values (H, W) of a checked PNG; raises DamagedInput for another depth of pixels."""
+    """Decode grey values (H, W) of a checked PNG; raises DamagedInput for another bit depth."""
     check_png(data)
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != dtype or values.ndim != 2:
@@ -133,14 +133,20 @@ def _decode_png(data: bytes, dtype: type[np.unsignedinteger], expected: str) -> 
 def check_png(data: bytes) -> None:
     """Check signature, size and the checksum of every chunk; raises DamagedInput.
 
-    libpng guesses at truncated data; a PNG carries checksums, so there is no need to guess.
+    libpng fills in truncated data; the checksums of a PNG make that unnecessary.
     """
     _check_file_bytes(data)
     if data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR" or len(data) < 33:
-        raise DamagedInput(Reason.UNDECODABLE_IMAGE, "this is no PNG")
+        raise DamagedInput(
+            Reason.UNDECODABLE_IMAGE,
+            "the data is not a PNG: its signature or header chunk is missing",
+        )
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if width * height > MAX_PIXELS:
-        raise DamagedInput(Reason.TOO_LARGE, f"the PNG header says {width}x{height}")
+        raise DamagedInput(
+            Reason.TOO_LARGE,
+            f"the PNG header says {width}x{height}; expected at most {MAX_PIXELS} pixels",
+        )
     position, kind = 8, b""
     while kind != b"IEND":
         length = int.from_bytes(data[position : position + 4], "big")
@@ -155,7 +161,7 @@ def check_png(data: bytes) -> None:
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize (H, W, 3) uint8 to (width, height): area averaging down, cubic up."""
+    """Resize (H, W, 3) uint8 to (width, height): area averaging to shrink, cubic to enlarge."""
     if (image.shape[1], image.shape[0]) == size:
         return image
     shrinking = size[0] <= image.shape[1] and size[1] <= image.shape[0]
@@ -167,5 +173,5 @@ def _check_file_bytes(data: bytes) -> None:
         raise DamagedInput(Reason.EMPTY_FILE, "the image file is empty")
     if len(data) > MAX_FILE_BYTES:
         raise DamagedInput(
-            Reason.TOO_LARGE, f"{len(data)} bytes; at most {MAX_FILE_BYTES} are read"
+            Reason.TOO_LARGE, f"the image has {len(data)} bytes; expected at most {MAX_FILE_BYTES}"
         )

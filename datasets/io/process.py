@@ -1,4 +1,4 @@
-"""Which process made a temporary file or a lease, and whether it still lives."""
+"""Process identity: the owner of a temporary file or a lease, and whether it is still alive."""
 
 import functools
 import hashlib
@@ -10,10 +10,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process, told from a later one with the same number by its start time.
+    """A process, identified by machine, process number and start time.
 
-    `machine` differs between hosts, boots and process-number namespaces (containers), so that a
-    process is judged by its number only where that number means the same thing.
+    `machine` differs between hosts, boots and process-number namespaces (containers), so process
+    numbers are compared only where they mean the same thing.
     """
 
     machine: str
@@ -22,26 +22,26 @@ class Owner:
 
     @classmethod
     def me(cls) -> "Owner":
-        """The running process."""
+        """Return the running process."""
         return cls(_machine(), os.getpid(), _start_time(os.getpid()) or "0")
 
     @classmethod
     def parse(cls, token: str) -> "Owner":
-        """The owner that `token()` wrote; an unreadable token belongs to nobody."""
+        """Return the owner of a token; an unreadable token gives one that is not alive."""
         machine, _, rest = token.partition("-")
         pid, _, started = rest.partition("-")
         return cls(machine, int(pid) if pid.isdigit() else 0, started)
 
     def token(self) -> str:
-        """A short text, safe in a file name."""
+        """Return a short text that is safe in a file name."""
         return f"{self.machine}-{self.pid}-{self.started}"
 
     def here(self) -> bool:
-        """Whether this machine can tell if the process lives."""
+        """Whether the process belongs to this machine, so that `alive` can check it."""
         return self.machine == _machine()
 
     def alive(self) -> bool:
-        """Whether the process lives; a process of another machine counts as living."""
+        """Whether the process is alive; one of another machine counts as alive."""
         if not self.here():
             return True
         started = _start_time(self.pid)
@@ -51,16 +51,15 @@ class Owner:
 @functools.cache
 def _machine() -> str:
     parts = [socket.gethostname()]
-    for source in ("/proc/sys/kernel/random/boot_id",):
-        if Path(source).exists():
-            parts.append(Path(source).read_text().strip())
+    if (boot_id := Path("/proc/sys/kernel/random/boot_id")).exists():
+        parts.append(boot_id.read_text().strip())
     if Path("/proc/self/ns/pid").is_symlink():
         parts.append(os.readlink("/proc/self/ns/pid"))
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:10]
 
 
 def _start_time(pid: int) -> str | None:
-    """Start time of a process, None where it is gone; "0" where the system does not tell."""
+    """Start time of a process: None if it has ended, "0" if the system does not report it."""
     if pid <= 0:
         return None
     if Path("/proc/self/stat").exists():

@@ -1,9 +1,10 @@
-"""Files of a data set whose tables nobody vouches for: nothing outside its root is ever opened."""
+"""Untrusted files: names that come from a data set's tables never lead outside its root."""
 
 import errno
 import hashlib
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
@@ -12,13 +13,14 @@ MAX_NAME_CHARS = 1024
 MAX_COMPONENT_BYTES = 255
 MAX_CHECKSUM_FILE_BYTES = 1 << 30
 CHECKSUM_FILE = "SHA256SUMS"
+MAX_LIDAR_BYTES = 64 << 20
 
 
 def safe_join(root: Path, relative: object) -> Path:
-    """Absolute path of `relative` inside `root`, symlinks followed; raises DamagedInput.
+    """Return the absolute path of `relative` inside `root`, with symlinks followed.
 
-    InvalidRequest as UNSAFE_PATH: what is no text, empty, absolute, too long, holds NUL, control
-    characters or "..", cannot be a file name, or resolves to a place outside the root.
+    Raises DamagedInput(UNSAFE_PATH) for a name that is not text, empty, absolute or too long,
+    holds control characters or "..", or resolves to a path outside the root.
     """
     name = check_name(relative)
     try:
@@ -32,7 +34,7 @@ def safe_join(root: Path, relative: object) -> Path:
 
 
 def check_name(relative: object) -> str:
-    """Check a relative file name by its letters alone; raises DamagedInput(UNSAFE_PATH)."""
+    """Return a relative file name if its text is safe; raises DamagedInput(UNSAFE_PATH)."""
     if not isinstance(relative, str):
         raise _unsafe(relative, f"is {type(relative).__name__}, not text")
     problem = _name_problem(relative)
@@ -44,8 +46,8 @@ def check_name(relative: object) -> str:
 def read_bytes(root: Path, relative: object, max_bytes: int) -> bytes:
     """Read a regular file inside `root`; raises DamagedInput.
 
-    UNSAFE_PATH for what leaves the root or is no regular file, else MISSING_FILE, EMPTY_FILE or
-    TOO_LARGE. A FIFO or device is never waited for.
+    The reason is UNSAFE_PATH for a path outside the root or not a regular file, else MISSING_FILE,
+    EMPTY_FILE or TOO_LARGE. A FIFO or device is never opened for reading.
     """
     path = safe_join(root, relative)
     with os.fdopen(_open_regular(path, relative), "rb") as file:
@@ -54,16 +56,16 @@ def read_bytes(root: Path, relative: object, max_bytes: int) -> bytes:
         raise DamagedInput(Reason.EMPTY_FILE, f"{relative} is empty; copy it from the original")
     if len(data) > max_bytes:
         raise DamagedInput(
-            Reason.TOO_LARGE, f"{relative} is longer than the {max_bytes} bytes that are read"
+            Reason.TOO_LARGE, f"{relative} is too long; expected at most {max_bytes} bytes"
         )
     return data
 
 
 class Checksums:
-    """The SHA-256 sums of an optional SHA256SUMS file at the root (the format of sha256sum).
+    """SHA-256 checksums of an optional SHA256SUMS file at the root (the format of sha256sum).
 
-    A flipped bit inside a JPEG or a point cloud can decode without complaint; this finds it.
-    Raises BrokenSource where the file is there and unreadable.
+    They find a flipped bit in a JPEG or a point cloud that decodes without an error. Raises
+    BrokenSource if the file exists and cannot be read.
     """
 
     def __init__(self, root: Path) -> None:
@@ -73,14 +75,28 @@ class Checksums:
         return len(self._sums)
 
     def verify(self, relative: str, data: bytes) -> None:
-        """Compare the bytes of a file with its sum, where it has one; raises DamagedInput."""
+        """Compare the bytes of a file with its checksum, if it has one; raises DamagedInput."""
         expected = self._sums.get(os.path.normpath(relative))
         if expected is not None and hashlib.sha256(data).digest() != expected:
             raise DamagedInput(
                 Reason.CHECKSUM_MISMATCH,
-                f"{relative}: its SHA-256 is not the one in {CHECKSUM_FILE}; copy it from the "
+                f"{relative}: its SHA-256 differs from that in {CHECKSUM_FILE}; copy it from the "
                 "original, or correct the list",
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files below a root, and the checksums they are compared with."""
+
+    root: Path
+    sums: Checksums
+
+    def read(self, name: object, max_bytes: int) -> bytes:
+        """Read the file `name`; raises DamagedInput."""
+        data = read_bytes(self.root, name, max_bytes)
+        self.sums.verify(str(name), data)
+        return data
 
 
 def _name_problem(name: str) -> str:
@@ -91,11 +107,11 @@ def _name_problem(name: str) -> str:
     try:
         longest = max(len(part.encode()) for part in name.split("/"))
     except UnicodeEncodeError:
-        return "is no valid Unicode"
+        return "is not valid Unicode"
     if len(name) > MAX_NAME_CHARS or longest > MAX_COMPONENT_BYTES:
         return "is too long"
     if name.startswith(("/", "~")) or ".." in name.replace("\\", "/").split("/"):
-        return "is absolute or climbs up"
+        return "is absolute or contains '..'"
     return ""
 
 
@@ -105,11 +121,11 @@ def _open_regular(path: Path, relative: object) -> int:
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):  # opening a device can already act on it
-            raise _unsafe(relative, "is no regular file")
+            raise _unsafe(relative, "is not a regular file")
         return os.open(path, flags)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise _unsafe(relative, "is no regular file") from error
+            raise _unsafe(relative, "is not a regular file") from error
         raise DamagedInput(
             Reason.MISSING_FILE,
             f"{relative} cannot be opened below the data set's folder: {error.strerror}",
@@ -124,7 +140,7 @@ def _read_sums(root: Path) -> dict[str, bytes]:
         return dict(_parse_sum(line) for line in text.splitlines() if line.strip())
     except (DamagedInput, ValueError) as error:
         raise BrokenSource(
-            f"{CHECKSUM_FILE} is there but not readable ({error}); write it again with "
+            f"{CHECKSUM_FILE} exists but cannot be read ({error}); write it again with "
             f"`find . -type f ! -name {CHECKSUM_FILE} -exec sha256sum {{}} + > {CHECKSUM_FILE}`"
         ) from error
 

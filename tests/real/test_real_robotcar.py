@@ -9,8 +9,7 @@ import pytest
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource
 from nightrain.datasets.io.images import decode_jpeg
-from nightrain.datasets.io.source_files import Files
-from nightrain.datasets.io.untrusted import Checksums
+from nightrain.datasets.io.untrusted import Checksums, Files
 from nightrain.datasets.protocols.published import MD4ALL_ROBOTCAR, count_protocol
 from nightrain.datasets.shards.manifest import FRAMES
 from nightrain.datasets.shards.verify import verify

@@ -12,7 +12,7 @@ import numpy as np
 
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.geometry.projection import invert_rigid
-from nightrain.datasets.io.source_files import Files
+from nightrain.datasets.io.untrusted import Files
 
 # Of the published sensor setup. The Velodyne is assumed to be level: in the sample drive of the
 # tests, its axes tilt by up to 0.7 degrees against the road, which is 1.70 to 1.74 m below.

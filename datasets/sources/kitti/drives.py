@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.io.source_files import Files
-from nightrain.datasets.io.untrusted import safe_join
+from nightrain.datasets.io.untrusted import Files, safe_join
 from nightrain.datasets.sources.scene_conditions import NO_SPLIT
 
 DRIVE = re.compile(r"\d{4}_\d{2}_\d{2}_drive_[A-Za-z0-9]+_sync")

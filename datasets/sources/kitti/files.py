@@ -13,7 +13,7 @@ from nightrain.datasets.io.images import (
     decode_jpeg,
     encode_jpeg,
 )
-from nightrain.datasets.io.source_files import MAX_LIDAR_BYTES, Files
+from nightrain.datasets.io.untrusted import MAX_LIDAR_BYTES, Files
 
 LIDAR_POINT_BYTES = 16  # x, y, z, reflectance: float32 each
 JPEG_QUALITY = 95

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nightrain.datasets.errors import BrokenSource
-from nightrain.datasets.io.source_files import Files
+from nightrain.datasets.io.untrusted import Files
 from nightrain.datasets.sources.kitti.config import GroundTruth, KittiConfig, Layout
 from nightrain.datasets.sources.kitti.drives import (
     FrameName,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.io.source_files import Files
+from nightrain.datasets.io.untrusted import Files
 from nightrain.datasets.sources.kitti.drives import FrameName, folder_names
 
 EARTH_RADIUS_M = 6378137.0

@@ -11,8 +11,7 @@ from nightrain.datasets.geometry.crops import Crop, kb_crop
 from nightrain.datasets.geometry.projection import invert_rigid, project_points, transform_points
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import JpegImage
-from nightrain.datasets.io.source_files import Files
-from nightrain.datasets.io.untrusted import Checksums
+from nightrain.datasets.io.untrusted import Checksums, Files
 from nightrain.datasets.sources import scene_conditions as splits
 from nightrain.datasets.sources.base import FrameSource
 from nightrain.datasets.sources.kitti.calibration import (

@@ -8,7 +8,7 @@ import numpy as np
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.geometry.projection import rigid_transform
 from nightrain.datasets.io.images import MAX_FILE_BYTES, JpegImage, decode_depth_png
-from nightrain.datasets.io.source_files import MAX_LIDAR_BYTES, Files
+from nightrain.datasets.io.untrusted import MAX_LIDAR_BYTES, Files
 
 Record = Mapping[str, Any]
 

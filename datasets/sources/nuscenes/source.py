@@ -16,8 +16,7 @@ from nightrain.datasets.geometry.projection import (
     transform_points,
 )
 from nightrain.datasets.ids import frame_id
-from nightrain.datasets.io.source_files import Files
-from nightrain.datasets.io.untrusted import Checksums
+from nightrain.datasets.io.untrusted import Checksums, Files
 from nightrain.datasets.sources import scene_conditions as splits
 from nightrain.datasets.sources.base import ALL, FrameSource
 from nightrain.datasets.sources.nuscenes.config import WORLD_VERSION, NuScenesConfig

@@ -24,7 +24,7 @@ from scipy.spatial.transform import Rotation
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.geometry.projection import invert_rigid
 from nightrain.datasets.io.images import MAX_FILE_BYTES, check_png
-from nightrain.datasets.io.source_files import Files
+from nightrain.datasets.io.untrusted import Files
 
 MAX_TEXT_BYTES = 1 << 16
 MAX_TABLE_BYTES = 64 << 20

@@ -11,7 +11,7 @@ import numpy as np
 
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.geometry.projection import invert_rigid
-from nightrain.datasets.io.source_files import Files
+from nightrain.datasets.io.untrusted import Files
 from nightrain.datasets.sources.robotcar.poses import Trajectory
 
 LMS = "lms_front"

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.geometry.projection import invert_rigid
-from nightrain.datasets.io.source_files import Files
+from nightrain.datasets.io.untrusted import Files
 from nightrain.datasets.sources.robotcar.camera import parse_floats, transform_from_euler
 
 VO, INS = "vo/vo.csv", "gps/ins.csv"

@@ -12,8 +12,7 @@ from nightrain.datasets.frame import Frame, FrameRef, Neighbour
 from nightrain.datasets.geometry.projection import invert_rigid, project_points, transform_points
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import JpegImage, encode_jpeg
-from nightrain.datasets.io.source_files import Files
-from nightrain.datasets.io.untrusted import Checksums
+from nightrain.datasets.io.untrusted import Checksums, Files
 from nightrain.datasets.sources.base import ALL, FrameSource
 from nightrain.datasets.sources.robotcar import splits as protocol
 from nightrain.datasets.sources.robotcar.brightness import Brightness

@@ -14,8 +14,7 @@ import yaml
 
 from nightrain.datasets.conditions import CONDITIONS, Condition, condition_named_in
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
-from nightrain.datasets.io.source_files import Files
-from nightrain.datasets.io.untrusted import read_bytes
+from nightrain.datasets.io.untrusted import Files, read_bytes
 from nightrain.datasets.sources.robotcar.poses import Trajectory
 from nightrain.datasets.sources.scene_conditions import NO_SPLIT
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
-from nightrain.datasets.io.source_files import Files
-from nightrain.datasets.io.untrusted import safe_join
+from nightrain.datasets.io.untrusted import Files, safe_join
 from nightrain.datasets.sources.robotcar.lms import LMS, LmsScans, read_times_us
 from nightrain.datasets.sources.robotcar.poses import Trajectory, read_trajectory
 from nightrain.datasets.sources.robotcar.splits import SplitEntry

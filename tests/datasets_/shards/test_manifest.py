@@ -15,7 +15,7 @@ from nightrain.datasets.io.atomic import create_exclusively, no_space_is_disk_fu
 from nightrain.datasets.io.process import Owner
 from nightrain.datasets.shards.leases import LEASE_SECONDS, Lease, is_held
 from nightrain.datasets.shards.manifest import Entry, Manifest, Shard, quarantine_table
-from nightrain.datasets.shards.parquet import ShardWriter
+from nightrain.datasets.shards.parquet import ShardWriter, shard_metadata
 from nightrain.datasets.shards.schema import SCHEMA_VERSION, VARIANTS
 from nightrain.datasets.shards.verify import verify
 from support.synthetic import variant_row
@@ -62,6 +62,26 @@ def test_a_file_whose_owner_died_before_the_entry_is_taken_over(tmp_path: Path) 
     assert manifest.sweep() == []  # its owner might be about to commit it
     assert commit(manifest).rows.path == "variants/r-1/night/00003.parquet"
     assert verify(tmp_path).accepted and manifest.orphans() == []
+
+
+@pytest.mark.parametrize("differs", ["rows", "recipe"])
+def test_an_orphan_of_other_rows_is_left_aside(tmp_path: Path, differs: str) -> None:
+    """The entry names the file that its own process wrote, whatever is at the first name."""
+    manifest = Manifest(tmp_path)
+    about = {"recipe": "another" if differs == "recipe" else "r"}
+    with manifest.writer(SHARD.table, VARIANTS, about) as writer:
+        for index in range(5) if differs == "recipe" else range(3, 9):
+            writer.add(variant_row(index))
+        writer.close()
+        commit_writer(manifest, SHARD, writer)
+    (tmp_path / "_manifest" / f"{SHARD.name}.json").unlink()
+    entry = commit(manifest)
+    assert entry.rows.path != "variants/r-1/night/00003.parquet" and entry.rows.num_rows == 5
+    keys = [row["sample_id"] for row in manifest.reader(entry.rows).rows(["sample_id"])]
+    assert keys == [variant_row(index)["sample_id"] for index in range(5)]
+    assert shard_metadata(tmp_path / entry.rows.path)["recipe"] == "r"
+    assert verify(tmp_path).accepted
+    assert manifest.orphans() == ["variants/r-1/night/00003.parquet"]
 
 
 def test_a_damaged_orphan_is_left_aside(tmp_path: Path) -> None:
@@ -124,6 +144,20 @@ def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
     assert Lease.take(tmp_path, "b") is not None and is_held(tmp_path, "a")
     lease.release()
     assert not is_held(tmp_path, "a") and Lease.take(tmp_path, "a") is not None
+
+
+def test_a_lease_that_was_taken_over_is_not_released(tmp_path: Path) -> None:
+    """A process that was silent for too long must not free what another process holds now."""
+    lease = Lease.take(tmp_path, "a")
+    assert lease is not None
+    other = Owner("elsewhere", 1, "1")
+    lease.path.unlink()
+    create_exclusively(tmp_path, lease.path, other.token().encode())
+    lease.release()
+    assert lease.path.read_text() == other.token() and is_held(tmp_path, "a")
+    with lease:
+        pass
+    assert is_held(tmp_path, "a") and Lease.take(tmp_path, "a") is None
 
 
 def test_the_lease_of_a_dead_process_is_free_at_once(tmp_path: Path) -> None:

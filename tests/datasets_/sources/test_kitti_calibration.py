@@ -7,8 +7,7 @@ import pytest
 
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.geometry.projection import transform_points
-from nightrain.datasets.io.source_files import Files
-from nightrain.datasets.io.untrusted import Checksums
+from nightrain.datasets.io.untrusted import Checksums, Files
 from nightrain.datasets.sources.kitti.calibration import (
     VELODYNE_HEIGHT_M,
     Calibration,

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.io.source_files import Files
-from nightrain.datasets.io.untrusted import Checksums
+from nightrain.datasets.io.untrusted import Checksums, Files
 from nightrain.datasets.sources.kitti.oxts import EARTH_RADIUS_M, T_world_imu, read_packet
 
 HERE = (49.0, 8.4, 110.0, 0.0, 0.0, 0.0)

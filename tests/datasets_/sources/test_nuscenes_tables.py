@@ -156,5 +156,5 @@ def test_a_table_that_is_a_fifo_breaks_the_source(folder: NuScenesFolder) -> Non
     path = folder.root / folder.version / "scene.json"
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(BrokenSource, match="no regular file"):
+    with pytest.raises(BrokenSource, match="not a regular file"):
         NuScenesSource(NuScenesConfig(root=folder.root, version=folder.version))

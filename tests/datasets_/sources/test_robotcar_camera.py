@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from nightrain.datasets.io.source_files import Files
-from nightrain.datasets.io.untrusted import Checksums
+from nightrain.datasets.io.untrusted import Checksums, Files
 from nightrain.datasets.sources.robotcar.camera import (
     CAMERAS,
     T_ego_vehicle,

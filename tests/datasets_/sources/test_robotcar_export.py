@@ -9,8 +9,7 @@ import pytest
 from nightrain.datasets.frame import Frame, scaled_intrinsics
 from nightrain.datasets.geometry.projection import invert_rigid, transform_points
 from nightrain.datasets.io.images import decode_depth_png
-from nightrain.datasets.io.source_files import Files
-from nightrain.datasets.io.untrusted import Checksums
+from nightrain.datasets.io.untrusted import Checksums, Files
 from nightrain.datasets.sources.robotcar.camera import (
     read_camera,
     read_extrinsics,

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.io.source_files import Files
-from nightrain.datasets.io.untrusted import Checksums
+from nightrain.datasets.io.untrusted import Checksums, Files
 from nightrain.datasets.sources.robotcar.camera import transform_from_euler
 from nightrain.datasets.sources.robotcar.lms import LmsScans
 from nightrain.datasets.sources.robotcar.poses import Trajectory, read_trajectory
