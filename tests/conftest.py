@@ -9,8 +9,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from support.processes import DEADLINE_S
 from support.synthetic import SyntheticSource
-from support.waiting import DEADLINE_S
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; several processes run
 TESTS = Path(__file__).parent

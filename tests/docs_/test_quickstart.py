@@ -9,6 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 from support.paths import ROOT
+from support.processes import DEADLINE_S
 
 NOTEBOOK = ROOT / "docs/quickstart.ipynb"
 
@@ -19,7 +20,6 @@ def outputs(notebook: nbformat.NotebookNode) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_quickstart_runs_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -29,7 +29,7 @@ def test_quickstart_runs_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(
         notebook,
-        timeout=200,
+        timeout=int(DEADLINE_S),
         kernel_name="python3",
         resources={"metadata": {"path": str(tmp_path)}},
     ).execute()

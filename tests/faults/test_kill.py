@@ -16,8 +16,8 @@ from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
+from support.processes import DEADLINE_S, wait_until
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
-from support.waiting import DEADLINE_S, wait_until
 
 NUM_FRAMES, FRAMES_PER_SHARD = 48, 6
 RECIPE = """

@@ -1,11 +1,17 @@
-"""Processes that tests start and kill, forked from a server that imports libraries only once."""
+"""Processes that tests start, wait for and kill, forked from a server that imports once."""
 
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing.context import ForkServerProcess
 from typing import Any
+
+# Of all that tests wait for: far above what a slow and busy machine takes, and below pytest's own
+# limit, so that an assertion names what was waited for.
+DEADLINE_S = 240.0
+POLL_S = 0.01
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["support.tiny_training", "support.tiny_diffusion"])
@@ -38,3 +44,11 @@ def _run(
 ) -> None:
     os.environ.update(environment)
     target(*arguments)
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Return once `condition()` is true; fail with `what` after DEADLINE_S seconds."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not after {DEADLINE_S:.0f} s: {what}"
+        time.sleep(POLL_S)

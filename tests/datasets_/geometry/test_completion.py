@@ -1,4 +1,5 @@
 import time
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -174,17 +175,25 @@ def test_real_frames_keep_their_returns_and_their_sky() -> None:
     assert sky_share["CAM_FRONT_LEFT"] < 0.01  # grey pillars from edge to edge
 
 
-def test_a_frame_takes_milliseconds() -> None:
+def test_a_frame_costs_no_more_than_some_filters() -> None:
+    """About one median filter of 11 x 11 pixels, 0.02 s; measured against it at the same time."""
     image, exact_m = street()
     sparse_m = scan(exact_m)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        seconds = []
-        for _ in range(5):
-            start = time.process_time()
-            complete_depth(sparse_m, image)
-            seconds.append(time.process_time() - start)
+        ours_s = least_seconds(lambda: complete_depth(sparse_m, image))
+        filter_s = least_seconds(lambda: cv2.medianBlur(image, 11))
     finally:
         cv2.setNumThreads(threads)
-    assert min(seconds) < 0.1  # 0.02 s when nothing else runs
+    assert ours_s < 5 * filter_s
+
+
+def least_seconds(work: Callable[[], object]) -> float:
+    """The least CPU time of some tries."""
+    seconds = []
+    for _ in range(5):
+        start = time.process_time()
+        work()
+        seconds.append(time.process_time() - start)
+    return min(seconds)

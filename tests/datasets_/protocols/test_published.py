@@ -23,8 +23,8 @@ from nightrain.datasets.sources import scene_conditions as splits
 from nightrain.datasets.sources.base import FrameSource
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
 from nightrain.datasets.sources.nuscenes.source import NuScenesSource
-from support import nuscenes as fixture
 from support.paths import REAL_DATA
+from support.sources import nuscenes as fixture
 
 VERSION = "v1.0-trainval"
 REAL = REAL_DATA

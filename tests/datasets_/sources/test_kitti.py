@@ -13,8 +13,8 @@ from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import encode_jpeg
 from nightrain.datasets.sources.kitti.config import KittiConfig
 from nightrain.datasets.sources.kitti.source import KittiSource
-from support import kitti as fixture
-from support.kitti import CAMERAS, DRIVE, load, raw, ref_of, source_id
+from support.sources import kitti as fixture
+from support.sources.kitti import CAMERAS, DRIVE, load, raw, ref_of, source_id
 
 LEFT, RIGHT = CAMERAS
 BOTH = ("image_02", "image_03")

@@ -13,8 +13,8 @@ from nightrain.datasets.sources.kitti.calibration import (
     Calibration,
     read_calibration,
 )
-from support import kitti as fixture
-from support.kitti import CAMERAS, DATE
+from support.sources import kitti as fixture
+from support.sources.kitti import CAMERAS, DATE
 
 
 def read(root: Path) -> Calibration:

@@ -12,8 +12,8 @@ import pytest
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
 from nightrain.datasets.sources.kitti.config import KittiConfig
 from nightrain.datasets.sources.kitti.source import KittiSource
-from support import kitti as fixture
-from support.kitti import DATE, DRIVE, failures, load, raw, source_id
+from support.sources import kitti as fixture
+from support.sources.kitti import DATE, DRIVE, failures, load, raw, source_id
 
 
 @pytest.fixture

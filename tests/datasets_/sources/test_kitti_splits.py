@@ -13,8 +13,8 @@ from nightrain.datasets.sources.kitti.config import KittiConfig
 from nightrain.datasets.sources.kitti.drives import FrameName
 from nightrain.datasets.sources.kitti.source import KittiSource
 from nightrain.datasets.sources.kitti.splits import EigenCounts, Listed, read_lists
-from support import kitti as fixture
-from support.kitti import DATE, DRIVE, OTHER_DRIVE, failures, source_id
+from support.sources import kitti as fixture
+from support.sources.kitti import DATE, DRIVE, OTHER_DRIVE, failures, source_id
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from nightrain.datasets.ids import frame_id
 from nightrain.datasets.sources.base import FrameSource
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
 from nightrain.datasets.sources.nuscenes.source import NuScenesSource
-from support import nuscenes as fixture
-from support.nuscenes import NuScenesFolder, failures, token_of
 from support.paths import REAL_DATA
+from support.sources import nuscenes as fixture
+from support.sources.nuscenes import NuScenesFolder, failures, token_of
 
 REAL = REAL_DATA / "nuscenes"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real keyframe is not here")

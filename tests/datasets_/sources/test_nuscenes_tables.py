@@ -9,8 +9,8 @@ import pytest
 from nightrain.datasets.errors import BrokenSource, Reason
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
 from nightrain.datasets.sources.nuscenes.source import NuScenesSource
-from support import nuscenes as fixture
-from support.nuscenes import NuScenesFolder, failures
+from support.sources import nuscenes as fixture
+from support.sources.nuscenes import NuScenesFolder, failures
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from nightrain.datasets.sources.base import FrameSource
 from nightrain.datasets.sources.robotcar import splits as robotcar_splits
 from nightrain.datasets.sources.robotcar.config import RobotCarConfig
 from nightrain.datasets.sources.robotcar.source import RobotCarSource
-from support import robotcar as fixture
-from support.nuscenes import failures
-from support.robotcar import DAY, NIGHT, time_us, write_grey
+from support.sources import robotcar as fixture
+from support.sources.nuscenes import failures
+from support.sources.robotcar import DAY, NIGHT, time_us, write_grey
 
 LUT = "sdk/models/stereo_wide_left_distortion_lut.bin"
 

@@ -24,8 +24,8 @@ from nightrain.datasets.sources.robotcar.writer import (
     TraverseWriter,
     pinhole,
 )
-from support import robotcar as fixture
-from support.robotcar import BENT, DAY, MIDDLE, time_us
+from support.sources import robotcar as fixture
+from support.sources.robotcar import BENT, DAY, MIDDLE, time_us
 
 NOW_US = time_us(MIDDLE)
 

@@ -8,8 +8,8 @@ from nightrain.datasets.errors import BrokenSource, InvalidRequest
 from nightrain.datasets.sources import scene_conditions as splits
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
 from nightrain.datasets.sources.nuscenes.source import NuScenesSource
-from support import nuscenes as fixture
-from support.nuscenes import NuScenesFolder, Scene, token_of
+from support.sources import nuscenes as fixture
+from support.sources.nuscenes import NuScenesFolder, Scene, token_of
 
 
 @pytest.fixture(scope="module")

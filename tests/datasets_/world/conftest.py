@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nightrain.datasets.world.export.writer import write_world
-from support.shared import shared_folder
+from support.paths import shared_folder
 
 SIZE = (112, 64)
 SEED = 5

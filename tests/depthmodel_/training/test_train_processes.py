@@ -12,7 +12,7 @@ import pytest
 from nightrain.depthmodel.training.checkpoint import checkpoints
 from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.metrics_log import read_metrics
-from support.processes import start
+from support.processes import DEADLINE_S, start, wait_until
 from support.tiny_depth_models import tiny_config
 from support.tiny_training import (
     SIZE,
@@ -22,7 +22,6 @@ from support.tiny_training import (
     train_tiny,
     video_teacher,
 )
-from support.waiting import DEADLINE_S, wait_until
 
 pytestmark = [pytest.mark.slow]
 

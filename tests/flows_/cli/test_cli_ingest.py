@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from nightrain.flows.cli import main
-from support import nuscenes as fixture
-from support.nuscenes import NuScenesFolder, token_of
 from support.paths import REAL_DATA
+from support.sources import nuscenes as fixture
+from support.sources.nuscenes import NuScenesFolder, token_of
 from support.synthetic import SyntheticSource, ingest_synthetic
 
 Nightrain = Callable[..., str]

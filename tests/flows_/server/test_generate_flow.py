@@ -18,6 +18,7 @@ from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 from support.flow_server import MARKS, artifacts, task_names
+from support.processes import DEADLINE_S
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
 
 pytestmark = MARKS
@@ -251,7 +252,7 @@ def test_a_turn_comes_when_the_other_ends(limit: str) -> None:
     held = threading.Event()
     thread = threading.Thread(target=other)
     thread.start()
-    assert held.wait(60)
+    assert held.wait(DEADLINE_S)
     with turn(limit, Stop()) as mine:
         assert mine and ended.is_set()
     thread.join()

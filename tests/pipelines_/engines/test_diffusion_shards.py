@@ -35,11 +35,10 @@ from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 from support.hub_cache import cached
 from support.paths import REAL_DATA
-from support.processes import nightrain, start
+from support.processes import DEADLINE_S, nightrain, start, wait_until
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
 from support.tiny_depth_networks import save_road_dpt
 from support.tiny_diffusion import family, picture, write_recipe
-from support.waiting import DEADLINE_S, wait_until
 
 REAL = REAL_DATA / "nuscenes"
 NUM_FRAMES = 7

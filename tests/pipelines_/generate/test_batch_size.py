@@ -22,6 +22,7 @@ from nightrain.pipelines.runs.device_lock import sole_use
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
+from support.processes import DEADLINE_S
 from support.synthetic import SyntheticSource, TintEngine, all_rows, ingest_synthetic, recipe
 
 RECIPE = recipe(batch_size=8)
@@ -244,7 +245,7 @@ def test_a_device_in_use_is_waited_for(dataset: Path, monkeypatch: pytest.Monkey
     engine = FakeDevice(device="fake-0")
     with sole_use("fake-0"):
         thread = make_shards(dataset, engine, reports)
-        assert looked.wait(20.0)
+        assert looked.wait(DEADLINE_S)
         assert not engine.steps and not list((dataset / "_leases").glob("*"))
     thread.join()
     assert [r.status for r in reports] == ["committed"] and engine.steps[-1] == "rest"

@@ -35,7 +35,7 @@ from nightrain.pipelines.labels.shard import LabelShard
 from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
-from support.processes import start
+from support.processes import start, wait_until
 from support.synthetic import (
     INTRINSICS,
     SIZE,
@@ -45,7 +45,6 @@ from support.synthetic import (
     ingest_synthetic,
     picture,
 )
-from support.waiting import wait_until
 
 PLAIN = LabelSettings(confidence="flip", batch_size=2)
 

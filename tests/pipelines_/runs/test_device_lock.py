@@ -11,6 +11,7 @@ import pytest
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.runs.device_lock import lock_path, sole_use
+from support.processes import DEADLINE_S
 
 HOLDER = """
 import sys
@@ -61,7 +62,7 @@ def test_another_thread_waits_until_it_is_free() -> None:
     thread = threading.Thread(target=work)
     with sole_use("gpu-0"):
         thread.start()
-        assert looked.wait(20.0) and not held.is_set()
+        assert looked.wait(DEADLINE_S) and not held.is_set()
     thread.join()
     assert held.is_set()
 

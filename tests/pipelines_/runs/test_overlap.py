@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from nightrain.pipelines.runs.overlap import ahead, overlapped
+from support.processes import DEADLINE_S
 
 STAGES = ("prepare", "begin", "finish", "complete")
-SECONDS = 20.0  # after which a wait has failed; nothing waits that long where all is well
 
 
 @dataclass
@@ -70,12 +70,12 @@ def test_all_stages_run_at_the_same_time() -> None:
     def hook(stage: str, item: int) -> None:
         done[stage, item].set()
         if (stage, item) in waits:
-            assert done[waits[stage, item]].wait(SECONDS)
+            assert done[waits[stage, item]].wait(DEADLINE_S)
 
     taken = 0
     for item in Work(hook).run(range(9)):
         if item == 0:  # encoded while the caller writes
-            assert done["complete", 1].wait(SECONDS)
+            assert done["complete", 1].wait(DEADLINE_S)
         taken += 1
     assert taken == 9
 
@@ -95,7 +95,7 @@ def test_no_more_than_four_items_are_on_their_way() -> None:
     for item in Work().run(source()):
         if item == 0:
             taken[1] = 1
-            assert full.wait(SECONDS)  # the caller is slow, and the stages fill up
+            assert full.wait(DEADLINE_S)  # the caller is slow, and the stages fill up
         taken[1] = item + 1
     assert 4 <= most <= 5  # the fifth: taken by the caller, who has not counted it yet
 
@@ -162,6 +162,6 @@ def test_ahead_computes_the_next_one_and_no_more() -> None:
             yield item
 
     items = ahead(source())
-    assert next(items) == 0 and second.wait(SECONDS)
+    assert next(items) == 0 and second.wait(DEADLINE_S)
     assert computed == [0, 1]
     assert list(items) == [1, 2, 3, 4]
