@@ -51,7 +51,6 @@ class RestorerRole(Role):
     halves time and memory.
     """
 
-    name: ClassVar[str] = "restorer"
     options: ClassVar[frozenset[Option]] = frozenset({"base"})
     base: Path | None = None
     frozen: tuple[str, ...] = ("encoder",)
@@ -146,8 +145,8 @@ class RestorerObjective(Objective):
     def _supervised(self, estimates: list[Tensor]) -> tuple[list[Tensor], list[float]]:
         """The steps to supervise, the last one at the end, and their weights.
 
-        In training these are `supervised_steps` of them: the last and others at random, whose
-        weights grow so that the expected loss is that of all steps.
+        In training these are `supervised_steps` of them: the last, and others at random with
+        weights that keep the expected loss that of all steps.
         """
         num, weight = len(estimates), step_weights(len(estimates), self.role.loss.step_decay)
         count = self.role.supervised_steps

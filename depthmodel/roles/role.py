@@ -1,34 +1,51 @@
-"""Role: what a network is trained for, as the settings of a run and as what a run asks of them.
+"""Role: the purpose a network is trained for, such as teacher or student; and the table of roles.
 
-To add a role, derive a class from `Role` in a file of its own and add a line to
-`nightrain.depthmodel.roles.registry`. A role of another package is named by its class:
+To add a role, derive a class from `Role` in a file of its own and add a line to ROLES. A role of
+another package is named by its class:
 `TrainConfig(role={"kind": "my_package.my_module:MyRole", ...}, ...)`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    model_serializer,
+    model_validator,
+)
 
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.index import TableRows
+from nightrain.datasets.registry import Registry
 from nightrain.depthmodel.config import DepthConfig
 from nightrain.depthmodel.roles.objective import Objective
 
+ROLES = Registry(
+    what="role",
+    base="nightrain.depthmodel.roles.role:Role",
+    classes={
+        "teacher": "nightrain.depthmodel.roles.teacher:TeacherRole",
+        "student": "nightrain.depthmodel.roles.student:StudentRole",
+        "restorer": "nightrain.depthmodel.roles.restorer:RestorerRole",
+    },
+)
 Option = Literal["labels", "variants", "teacher", "base"]  # of `nightrain train`
 
 
 class Role(BaseModel, ABC):
     """Settings of a role; its methods are everything that training asks of a role.
 
-    `kind` in a dump is the name under which the registry knows the class, or "package.module:Class"
-    of a class that it does not know.
+    `kind` in a dump is the name of the class in ROLES, or "package.module:Class" of another class.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    name: ClassVar[str] = ""  # of a built-in role
     options: ClassVar[frozenset[Option]] = frozenset()  # options of `nightrain train` it accepts
     frozen: Annotated[
         tuple[str, ...], Field(description='Modules that are not trained, as "encoder"')
@@ -65,8 +82,10 @@ class Role(BaseModel, ABC):
 
     @classmethod
     def kind(cls) -> str:
-        """Name of a built-in role, "package.module:Class" of any other."""
-        return cls.name or f"{cls.__module__}:{cls.__qualname__}"
+        """Name of the class in ROLES, "package.module:Class" of another class."""
+        reference = f"{cls.__module__}:{cls.__qualname__}"
+        names = (name for name, found in ROLES.classes.items() if found == reference)
+        return next(names, reference)
 
     @model_validator(mode="before")
     @classmethod
@@ -84,3 +103,25 @@ def require(condition: bool, field: str, reason: str) -> None:
     """Raise ValueError "field: reason" unless a condition holds."""
     if not condition:
         raise ValueError(f"{field}: {reason}")
+
+
+def parse_role(value: Any) -> Role:
+    """Return a role from its settings, with its name or "package.module:Class" as `kind`.
+
+    A role is returned unchanged. Raises ValueError for settings without `kind`, an unknown name,
+    and a class that cannot be imported or is not a role.
+    """
+    if isinstance(value, Role):
+        return value
+    if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
+        raise ValueError(
+            f"a role needs a `kind`: one of {', '.join(ROLES.classes)}, or package.module:Class"
+        )
+    try:
+        role: type[Role] = ROLES.load(value["kind"])
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from error
+    return role.model_validate(dict(value))
+
+
+AnyRole = Annotated[SerializeAsAny[Role], BeforeValidator(parse_role)]

@@ -36,7 +36,6 @@ class StudentRole(Role):
     `num_unmasked_epochs` train without it.
     """
 
-    name: ClassVar[str] = "student"
     options: ClassVar[frozenset[Option]] = frozenset({"labels", "variants", "teacher"})
     teacher: Path | None = None
     reference: Weights | None = None

@@ -1,6 +1,6 @@
 """Teacher: trained on clear frames alone, from video (SSD-T) or from LiDAR."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import nn
 
@@ -23,7 +23,6 @@ class TeacherRole(Role):
     `poses` are the recorded ones, or those of a pose network that is trained as well (SSD-T).
     """
 
-    name: ClassVar[str] = "teacher"
     supervision: Literal["video", "lidar"] = "video"
     poses: Literal["recorded", "network"] = "recorded"
     pose: PoseConfig = PoseConfig()

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.config import DepthConfig
 from nightrain.depthmodel.roles.objective import Objective
-from nightrain.depthmodel.roles.registry import AnyRole
+from nightrain.depthmodel.roles.role import AnyRole
 from nightrain.depthmodel.training.optimiser import OptimiserConfig
 
 Count = Annotated[int, Field(ge=1)]

@@ -58,7 +58,7 @@ class RunFolder:
         path = self.folder / IDENTITY_FILE
         if not path.exists():
             return
-        found = list(_differences(json.loads(path.read_text()), self.identity))
+        found = list(differences(json.loads(path.read_text()), self.identity))
         if found:
             raise InvalidRequest(
                 f"{self.folder} holds a run with other settings or data: "
@@ -138,13 +138,13 @@ def _digest(manifest: Manifest, table: str, split: str) -> str:
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
-def _differences(before: Any, asked: Any, where: str = "") -> Iterator[str]:
-    """Differing values, as "config.num_steps was 500, is 600"."""
-    if isinstance(before, dict) and isinstance(asked, dict):
-        for key in sorted({*before, *asked}):
-            yield from _differences(before.get(key), asked.get(key), f"{where}.{key}".strip("."))
-    elif before != asked:
-        yield f"{where} was {before}, is {asked}"
+def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
+    """Yield the values that differ, as "config.num_steps was 500, is 600"."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}):
+            yield from differences(before.get(key), now.get(key), f"{where}.{key}".strip("."))
+    elif before != now:
+        yield f"{where} was {before}, is {now}"
 
 
 def _rank() -> int:

@@ -19,15 +19,15 @@ def write_sample_sheet(path: Path, image: torch.Tensor, *depths_m: torch.Tensor 
         for d in depths_m
         if d is not None
     ]
-    pictures = (image.detach().float().cpu().permute(0, 2, 3, 1).numpy() * 255).round()
+    images = (image.detach().float().cpu().permute(0, 2, 3, 1).numpy() * 255).round()
     rows = []
-    for k, picture in enumerate(pictures.astype(np.uint8)):
-        size = (picture.shape[1], picture.shape[0])
+    for k, rgb in enumerate(images.astype(np.uint8)):
+        size = (rgb.shape[1], rgb.shape[0])
         inverse = [_inverse(cv2.resize(m[k], size, interpolation=cv2.INTER_NEAREST)) for m in maps]
         nearest = max(
             (float(np.nanquantile(i, 0.98)) for i in inverse if np.isfinite(i).any()), default=1.0
         )
-        rows.append(cv2.hconcat([picture[..., ::-1], *(_coloured(i / nearest) for i in inverse)]))
+        rows.append(cv2.hconcat([rgb[..., ::-1], *(_coloured(i / nearest) for i in inverse)]))
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), cv2.vconcat(rows))
 

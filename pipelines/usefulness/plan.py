@@ -8,10 +8,8 @@ OUT/usefulness.md, .json        the results so far
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,7 +22,7 @@ from nightrain.datasets.shards.manifest import FRAMES, LABELS, Manifest
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.training.config import TrainConfig
-from nightrain.depthmodel.training.run_folder import RunFolder, table_digests
+from nightrain.depthmodel.training.run_folder import RunFolder, differences, table_digests
 from nightrain.pipelines.depth.train_job import only_labels, recipe_folder
 from nightrain.pipelines.usefulness.arms import ARMS, Arm, arms_named, student_config
 from nightrain.pipelines.usefulness.job import UsefulnessJob
@@ -216,14 +214,8 @@ def _write_settings(path: Path, value: BaseModel) -> None:
     settings = value.model_dump(mode="json")
     if not path.exists():
         write_whole(path, json.dumps(settings, indent=1) + "\n")
-    elif different := list(_differences(json.loads(path.read_text()), settings)):
+    elif different := list(differences(json.loads(path.read_text()), settings)):
         raise InvalidRequest(
             f"{path.parent} has other settings: {'; '.join(different)}. Name another folder, or "
             "remove this one to start again."
         )
-
-
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    for key in sorted({*before, *now}):
-        if before.get(key) != now.get(key):
-            yield f"{key} was {before.get(key)}, is {now.get(key)}"

@@ -26,6 +26,7 @@ from nightrain.depthmodel.losses.weighted_sum import LossSums, finite_outputs
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.roles.objective import Objective
 from nightrain.depthmodel.roles.role import Role
+from nightrain.depthmodel.roles.teacher import TeacherRole
 from nightrain.depthmodel.training.config import checked
 from support.tiny_training import lidar_teacher
 
@@ -61,6 +62,13 @@ class ConstantRole(Role):
 
     def card_words(self, data):
         return f"It learned {self.depth_m:g} m."
+
+
+class Softer(TeacherRole):
+    """A built-in role with another description."""
+
+    def card_words(self, data):
+        return "A softer teacher."
 
 
 class NotARole:
@@ -117,6 +125,8 @@ def test_a_role_is_read_back_from_plain_data(package: str) -> None:
     again = TrainConfig.model_validate_json(config.model_dump_json())
     assert again == config and type(again.role) is type(config.role)
     assert with_role(kind="teacher", supervision="lidar").role.kind() == "teacher"
+    softer = with_role(kind=f"{package}:Softer", supervision="lidar")  # not its base's name
+    assert softer.role.model_dump()["kind"] == f"{package}:Softer"
 
 
 @pytest.mark.parametrize(
