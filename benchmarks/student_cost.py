@@ -16,14 +16,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.training.loop import make_accelerator
 from nightrain.depthmodel.training.trainer import Trainer
-from nightrain.pipelines.usefulness.arms import arms_named, student_config
+from nightrain.pipelines.usefulness.arms import select_arms, student_config
 
 ARMS = ("weather", "restored", "frozen", "restored-frozen")
 
 
 def operations(name: str, options: argparse.Namespace) -> int:
     """Of one step of an arm, at the batch size of the study."""
-    (arm,) = arms_named((name,))
+    (arm,) = select_arms((name,))
     config = student_config(
         arm,
         seed=0,

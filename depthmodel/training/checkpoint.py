@@ -58,9 +58,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
             (draft / STATE).write_text(json.dumps(state, indent=1))
             fsync(draft / STATE)
             fsync(draft)
-            shutil.rmtree(
-                final, ignore_errors=True
-            )  # of a run that was set back and reached this step again
+            shutil.rmtree(final, ignore_errors=True)  # where a later checkpoint was removed
             draft.rename(final)
             fsync(folder)
     finally:

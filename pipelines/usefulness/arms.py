@@ -149,7 +149,7 @@ _ARMS = (
 ARMS = {arm.name: arm for arm in _ARMS}
 
 
-def arms_named(names: tuple[str, ...], doses: tuple[float, ...] = ()) -> tuple[Arm, ...]:
+def select_arms(names: tuple[str, ...], doses: tuple[float, ...] = ()) -> tuple[Arm, ...]:
     """Arms by name, all of ARMS where no name is given, and those of further doses.
 
     Raises InvalidRequest for an unknown name.

@@ -24,7 +24,7 @@ from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.run_folder import RunFolder, differences, table_digests
 from nightrain.pipelines.depth.train_job import only_labels, recipe_folder
-from nightrain.pipelines.usefulness.arms import ARMS, Arm, arms_named, student_config
+from nightrain.pipelines.usefulness.arms import ARMS, Arm, select_arms, student_config
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 
 STUDY_FILE, ARM_FILE = "study.json", "arm.json"
@@ -102,7 +102,7 @@ def plan_study(job: UsefulnessJob) -> Plan:
     _require_labels_of(manifest, labels, teacher.digest)
     recipe = recipe_folder(job.dataset, job.variants)
     num_conditions = len(manifest.tables(f"variants/{recipe}/"))
-    arms = arms_named(job.arms, job.dose)
+    arms = select_arms(job.arms, job.dose)
     runs, all_facts = [], []
     for arm in arms:
         other = recipe_folder(job.dataset, arm.recipe) if arm.recipe else recipe
@@ -141,7 +141,7 @@ def plan_study(job: UsefulnessJob) -> Plan:
     return Plan(job, study, tuple(sorted(runs, key=lambda run: seed_of[run.seed])))
 
 
-def known_arms(out: Path) -> tuple[ArmFacts, ...]:
+def stored_arms(out: Path) -> tuple[ArmFacts, ...]:
     """All arms of a study folder, also of earlier jobs: in the order of ARMS, then by name.
 
     Raises NightrainError for an unreadable file.

@@ -14,18 +14,18 @@ from nightrain.depthmodel.evaluation.results import Evaluation
 from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
 from nightrain.pipelines.runs.stop import Stop
 from nightrain.pipelines.usefulness.job import UsefulnessJob
-from nightrain.pipelines.usefulness.plan import Plan, known_arms, plan_study
+from nightrain.pipelines.usefulness.plan import Plan, plan_study, stored_arms
 from nightrain.pipelines.usefulness.report import markdown, score_table
-from nightrain.pipelines.usefulness.table import Usefulness, usefulness_table
-from nightrain.pipelines.usefulness.work import (
+from nightrain.pipelines.usefulness.run_arms import (
     Outcome,
     do_runs,
-    evaluated,
+    evaluate_once,
     is_done,
-    kept_evaluation,
     one_thread,
     read_outcome,
+    stored_evaluation,
 )
+from nightrain.pipelines.usefulness.table import Usefulness, usefulness_table
 
 TEACHER = "teacher"
 MARKDOWN_FILE, JSON_FILE = "usefulness.md", "usefulness.json"
@@ -101,7 +101,7 @@ def write_result(plan: Plan, baselines: dict[str, Evaluation]) -> Usefulness:
     Runs of earlier jobs are included. Raises NightrainError.
     """
     out, study = plan.job.out, plan.study
-    arms = known_arms(out)
+    arms = stored_arms(out)
     outcomes: dict[tuple[str, int], Outcome] = {}
     evaluations: dict[tuple[str, int], Evaluation] = {}
     for facts in arms:
@@ -111,7 +111,7 @@ def write_result(plan: Plan, baselines: dict[str, Evaluation]) -> Usefulness:
                 continue
             key = outcome.arm, outcome.seed
             outcomes[key] = outcome
-            evaluation = kept_evaluation(folder, study.settings, digest=None)
+            evaluation = stored_evaluation(folder, study.settings, digest=None)
             if outcome.status == "finished" and evaluation is not None:
                 evaluations[key] = evaluation
     found = usefulness_table(
@@ -132,7 +132,7 @@ def _baselines(plan: Plan) -> dict[str, Evaluation]:
     logger.info("evaluating %s unless already done", " and ".join(named))
     with one_thread():
         return {
-            name: evaluated(model, digest, job.dataset, job.out / name, study.settings)
+            name: evaluate_once(model, digest, job.dataset, job.out / name, study.settings)
             for name, (model, digest) in named.items()
         }
 

@@ -17,7 +17,7 @@ from nightrain.depthmodel.evaluation.tables import BucketCount, comparison_table
 from nightrain.pipelines.usefulness.arms import BASELINE, MAIN
 from nightrain.pipelines.usefulness.condition_cost import cost_of_conditions
 from nightrain.pipelines.usefulness.plan import ArmFacts, Study
-from nightrain.pipelines.usefulness.work import Outcome
+from nightrain.pipelines.usefulness.run_arms import Outcome
 
 COLUMNS = tuple(b.name for b in BUCKETS if b.name not in ("night-clear", "all"))
 METRICS = ("abs_rel", "rmse", "d1")
@@ -130,7 +130,9 @@ def usefulness_table(
         _arm_result(facts, found[facts.arm.name], outcomes, evaluations).model_copy(
             update={
                 "scores": {
-                    b: {m: s for m in METRICS if (s := spread(scores(facts.arm.name, b, m)))}
+                    b: {
+                        m: s for m in METRICS if (s := seed_statistic(scores(facts.arm.name, b, m)))
+                    }
                     for b in buckets
                 },
                 "changes": {
@@ -166,11 +168,11 @@ def _costs(
     name: str, evaluations: Mapping[tuple[str, int], Evaluation]
 ) -> dict[Condition, SeedStatistic]:
     by_seed = {seed: cost_of_conditions(e) for (arm, seed), e in evaluations.items() if arm == name}
-    found = {c: spread({s: v[c] for s, v in by_seed.items() if c in v}) for c in Condition}
+    found = {c: seed_statistic({s: v[c] for s, v in by_seed.items() if c in v}) for c in Condition}
     return {condition: value for condition, value in found.items() if value}
 
 
-def spread(by_seed: Mapping[int, float]) -> SeedStatistic | None:
+def seed_statistic(by_seed: Mapping[int, float]) -> SeedStatistic | None:
     """Mean and sample standard deviation over seeds; None without a seed."""
     if not by_seed:
         return None
@@ -181,7 +183,7 @@ def spread(by_seed: Mapping[int, float]) -> SeedStatistic | None:
 
 def paired_change(arm: Mapping[int, float], baseline: Mapping[int, float]) -> SeedStatistic | None:
     """(arm - baseline) / baseline of each seed that both have; None where they share no seed."""
-    return spread({s: arm[s] / baseline[s] - 1.0 for s in arm if s in baseline})
+    return seed_statistic({s: arm[s] / baseline[s] - 1.0 for s in arm if s in baseline})
 
 
 def _arm_seeds(

@@ -14,9 +14,9 @@ from nightrain.datasets.shards.leases import Lease
 from nightrain.depthmodel.evaluation.results import read_evaluation
 from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss
 from nightrain.pipelines.runs.stop import Stop
+from nightrain.pipelines.usefulness import run_arms
 from nightrain.pipelines.usefulness import study as module
-from nightrain.pipelines.usefulness import work
-from nightrain.pipelines.usefulness.arms import ARMS, Arm, arms_named, dose_arm
+from nightrain.pipelines.usefulness.arms import ARMS, Arm, dose_arm, select_arms
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 from nightrain.pipelines.usefulness.plan import plan_study
 from nightrain.pipelines.usefulness.study import UsefulnessReport, run_usefulness
@@ -133,16 +133,16 @@ def test_an_arm_joins_by_a_line(job: UsefulnessJob, monkeypatch: pytest.MonkeyPa
             plan_study(changed(job, arms=("gated",)))
     with pytest.raises(ValueError, match="StudentLoss has no masks"):
         Arm(name="odd", words="", shown="variants", loss={"masks": 1})
-    assert arms_named((), (0.9,)) == (*every, dose_arm(0.9))
-    assert [arm.name for arm in arms_named(("weather",), (0.9, 0.5))] == [
+    assert select_arms((), (0.9,)) == (*every, dose_arm(0.9))
+    assert [arm.name for arm in select_arms(("weather",), (0.9, 0.5))] == [
         "weather",
         "dose-50",
         "dose-90",
     ]
     with pytest.raises(InvalidRequest, match="no arm 'wether'; choose from clear, "):
-        arms_named(("wether",))
+        select_arms(("wether",))
     with pytest.raises(InvalidRequest, match=r"dose 1\.5 is not a share"):
-        arms_named((), (1.5,))
+        select_arms((), (1.5,))
 
 
 # Interruptions
@@ -177,13 +177,13 @@ def test_what_is_done_is_not_done_again(
     study(job)
     (job.out / "weather" / "seed-0" / "evaluation.json").write_text("{")  # killed while it wrote
     before, again = result(job), []
-    evaluate = work.evaluate_into
+    evaluate = run_arms.evaluate_into
 
     def evaluate_and_note(folder: Path, *args: Any, **options: Any) -> Any:
         again.append(folder.parent)
         return evaluate(folder, *args, **options)
 
-    monkeypatch.setattr(work, "evaluate_into", evaluate_and_note)
+    monkeypatch.setattr(run_arms, "evaluate_into", evaluate_and_note)
     assert study(job).num_finished == 2
     assert again == [job.out / "weather"] and result(job)["arms"] == before["arms"]
     monkeypatch.setattr(module, "do_runs", lambda runs, *_: iter(runs and [1 / 0]))
@@ -229,21 +229,21 @@ def test_processes_side_by_side_give_the_same(job: UsefulnessJob, tmp_path: Path
 def test_a_run_that_fails_is_shown_so_and_tried_again(
     job: UsefulnessJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real: Callable[..., Any] = work.train
+    real: Callable[..., Any] = run_arms.train
 
     def fails(config: Any, *args: Any, **options: Any) -> Any:
         if config.name == "clear":
             raise NonFiniteLoss("distillation is not finite")
         return real(config, *args, **options)
 
-    monkeypatch.setattr(work, "train", fails)
+    monkeypatch.setattr(run_arms, "train", fails)
     report = study(job)
     assert (report.status, report.num_failed, report.num_finished) == ("failed", 1, 1)
     text = (job.out / "usefulness.md").read_text()
     assert "| clear | 0, 1 failed | - |" in text
     assert "- clear seed 0: distillation is not finite" in text
     assert arm_of(job, "weather")["seeds"] == [0] and not arm_of(job, "weather")["changes"]
-    monkeypatch.setattr(work, "train", real)
+    monkeypatch.setattr(run_arms, "train", real)
     assert study(job).status == "finished"
     assert "failed" not in (job.out / "usefulness.md").read_text().lower()
 
@@ -251,7 +251,7 @@ def test_a_run_that_fails_is_shown_so_and_tried_again(
 def test_an_error_that_nobody_foresaw_is_a_failure_too(
     job: UsefulnessJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "train", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(run_arms, "train", lambda *_, **__: 1 / 0)
     assert study(job).num_failed == 2
     assert arm_of(job, "weather")["failed"] == {"0": "ZeroDivisionError('division by zero')"}
 

@@ -9,11 +9,11 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.evaluation.metrics import DepthMetrics
 from nightrain.depthmodel.evaluation.results import Evaluation, ImageScore, summarise
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
-from nightrain.pipelines.usefulness.arms import arms_named
+from nightrain.pipelines.usefulness.arms import select_arms
 from nightrain.pipelines.usefulness.plan import ArmFacts, Study
 from nightrain.pipelines.usefulness.report import markdown
+from nightrain.pipelines.usefulness.run_arms import Outcome
 from nightrain.pipelines.usefulness.table import Usefulness, usefulness_table
-from nightrain.pipelines.usefulness.work import Outcome
 
 SETTINGS = EvaluationSettings(truth="exact", caps_m=(80.0,), scalings=("metric",))
 STUDY = Study(
@@ -38,7 +38,7 @@ FACTS = tuple(
         num_scenes=28,
         num_drives=28,
     )
-    for arm in arms_named(NAMES)
+    for arm in select_arms(NAMES)
 )
 Numbers = tuple[float, float, float]  # abs_rel on clear days, at night, in rain
 

@@ -51,7 +51,7 @@ def read_outcome(folder: Path) -> Outcome | None:
         return None
 
 
-def kept_evaluation(
+def stored_evaluation(
     folder: Path, settings: EvaluationSettings, digest: str | None
 ) -> Evaluation | None:
     """The complete evaluation in a folder, if it is of this model and these settings.
@@ -66,14 +66,14 @@ def kept_evaluation(
     return evaluation if same_model and evaluation.settings == settings else None
 
 
-def evaluated(
+def evaluate_once(
     model: str, digest: str, dataset: Path, folder: Path, settings: EvaluationSettings
 ) -> Evaluation:
     """Return the stored evaluation of a model, or evaluate it; raises NightrainError.
 
     Always on the CPU, so that scores do not depend on the training device.
     """
-    kept = kept_evaluation(folder, settings, digest)
+    kept = stored_evaluation(folder, settings, digest)
     if kept is not None:
         return kept
     return evaluate_into(folder, model, dataset, settings, num_pictured=0)
@@ -87,7 +87,7 @@ def is_done(run: Run) -> bool:
     digest = RunFolder(run.folder, run.config, run.dataset).finished_digest()
     outcome = read_outcome(run.folder)
     ended = outcome is not None and outcome.status == "finished"
-    return bool(digest) and ended and bool(kept_evaluation(run.folder, run.settings, digest))
+    return bool(digest) and ended and bool(stored_evaluation(run.folder, run.settings, digest))
 
 
 def do_run(run: Run, stopped: Callable[[], bool], on_steps: OnSteps) -> Outcome:
@@ -105,7 +105,7 @@ def do_run(run: Run, stopped: Callable[[], bool], on_steps: OnSteps) -> Outcome:
             step, seconds = report.step, seconds + report.seconds
             if not report.stopped:
                 model = str(run.folder / "model")
-                evaluated(model, report.digest, run.dataset, run.folder, run.settings)
+                evaluate_once(model, report.digest, run.dataset, run.folder, run.settings)
         status = "stopped" if report.stopped else "finished"
         outcome = Outcome(**facts, status=status, step=step, seconds=round(seconds, 1))
     except DiskFull:
