@@ -1,8 +1,7 @@
-"""Configurations of the families: the true SD1.5 and SDXL, and tiny ones of the same build.
+"""Architectures of model families: SD1.5 and SDXL, and tiny ones of the same structure.
 
-The true figures are those of the config.json files of stable-diffusion-v1-5, stable-diffusion-xl-
-base-1.0, control_v11f1p_sd15_depth and h94/IP-Adapter: facts of a format, for tests and benchmarks
-that have no weights.
+The full-size figures are those of the config.json files of stable-diffusion-v1-5,
+stable-diffusion-xl-base-1.0, control_v11f1p_sd15_depth and h94/IP-Adapter.
 """
 
 from dataclasses import dataclass, replace

@@ -1,16 +1,15 @@
-"""Images per second of the diffusion engine, one optimisation after the other.
+"""Throughput of the diffusion engine in images per second, one optimisation after the other.
 
 python -m nightrain.benchmarks.generation [--tiny] [--size 768x448] [--batch 16]
     [--images 64] [--json]
 
-Needs torch, transformers, diffusers and pydantic, and no weights: the true SD1.5 architecture with
-a depth ControlNet is written with random weights and loaded by the engine's ordinary path. The
-reference, in the same process, is a plain diffusers loop: half precision, one image at a time, PIL
-in and PNG out. `--tiny` proves the code on a CPU with a tiny family; its figures mean nothing.
+Needs no weights: SD1.5 with a depth ControlNet is written with random weights and loaded as usual.
+The baseline, in the same process, is a plain diffusers loop: half precision, one image at a time,
+PIL in and PNG out. `--tiny` tests the code on a CPU with a tiny family; its figures mean nothing.
 
-The last columns are what a lossy line costs: counted TFLOP per image, and the PSNR of its pictures
-against the exact ones of equal seeds. The weights are random, so that PSNR says how much a line
-changes a picture and nothing about how good either is with trained ones.
+The last columns are the cost of a lossy line: counted TFLOP per image, and the PSNR of its images
+against exact ones with equal seeds. With random weights, PSNR measures how much a line changes an
+image; it says nothing about image quality with trained weights.
 """
 
 import argparse
@@ -57,7 +56,7 @@ PROMPT = "At night, a street with cars"
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table."""
+    """Line of the table."""
 
     name: str
     images_per_s: float
@@ -73,7 +72,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Job:
-    """What is made at each line."""
+    """Workload of each line."""
 
     size: tuple[int, int]  # (width, height)
     batch: int
@@ -82,9 +81,9 @@ class Job:
 
 
 def stages(*, compiled: bool) -> list[tuple[str, dict[str, Any]]]:
-    """Names and settings; the exact ones add up, each lossy one is put on top of the last exact.
+    """Return names and settings: exact ones accumulate, each lossy one is added to the last exact.
 
-    What a lossy line costs is measured against the first one, which is exact.
+    Lossy lines are compared with the first one, which is exact.
     """
     exact: dict[str, Any] = {"scheduler": "unipc", "steps": 30}
     lines = [("batches", dict(exact))]
@@ -127,7 +126,7 @@ def picture(number: int, size: tuple[int, int]) -> np.ndarray:
 
 
 def naive(root: Path, job: Job, dtype: torch.dtype, steps: int) -> float:
-    """Images/s of the plain loop."""
+    """Return images/s of the plain loop."""
     net = ControlNetModel.from_pretrained(root / "controlnet-depth", dtype=dtype)
     pipe = StableDiffusionControlNetPipeline.from_pretrained(
         root / "base", controlnet=net, dtype=dtype, safety_checker=None
@@ -152,7 +151,7 @@ def naive(root: Path, job: Job, dtype: torch.dtype, steps: int) -> float:
 
 
 class Generator:
-    """The engine's path for one set of settings: prompts and controls in, JPEG bytes out."""
+    """Runs the engine's steps for one set of settings: prompts and controls in, JPEG bytes out."""
 
     def __init__(self, models: Models, settings: DiffusionSettings, job: Job) -> None:
         self.models, self.settings, self.job = models, settings, job
@@ -164,7 +163,7 @@ class Generator:
 
     @torch.no_grad()
     def sample(self, number: int) -> Sample:
-        """What a request of this number gives."""
+        """Return the sample of a request number."""
         see, settings = self.conditioner, self.settings
         generator = torch.Generator().manual_seed(number)
         factor = self.models.pipe.vae_scale_factor
@@ -184,12 +183,12 @@ class Generator:
         )
 
     def embed(self, first: int) -> list[Sample]:
-        """The samples of the batch that begins with this number."""
+        """Return the samples of the batch that begins with this number."""
         with beside_other_work(self.job.device):
             return [self.sample(first + i) for i in range(self.job.batch)]
 
     def begin(self, samples: Sequence[Sample]) -> tuple[Decoded, Sequence[Sample]]:
-        """Give the device a batch; the samples are kept until it is done."""
+        """Start a batch on the device; the samples are kept until it is done."""
         latents = denoise(self.networks, samples, self.settings)
         module: Any = self.models.vae_decoder
         dtype, scale = next(module.parameters()).dtype, module.config.scaling_factor
@@ -197,7 +196,7 @@ class Generator:
         return decode(self.decoder, latents, dtype, scale, most), samples
 
     def all(self, num_images: int) -> None:
-        """Make images in whole batches and wait until the last is encoded."""
+        """Generate images in whole batches and wait until the last is encoded."""
         sizes = overlapped(
             range(0, num_images, self.job.batch),
             prepare=self.embed,
@@ -208,7 +207,7 @@ class Generator:
         assert all(all(batch) for batch in sizes)
 
     def flops_per_image(self) -> float:
-        """Multiply-adds x 2 of one image, counted on the plain networks."""
+        """Return 2 x multiply-adds of one image, counted on the plain networks."""
         plain = Generator(
             self.models, self.settings.model_copy(update={"compile": "off"}), self.job
         )
@@ -218,7 +217,7 @@ class Generator:
 
 
 def plain_pictures(generator: Generator) -> np.ndarray:
-    """Pictures (B, H, W, 3) of one batch of equal seeds for every line; nothing is compiled."""
+    """Generate images (B, H, W, 3) of one batch, with equal seeds for every line, not compiled."""
     plain = generator.settings.model_copy(update={"compile": "off"})
     maker = Generator(generator.models, plain, generator.job)
     samples = [maker.sample(number) for number in range(generator.job.batch)]
@@ -226,7 +225,7 @@ def plain_pictures(generator: Generator) -> np.ndarray:
 
 
 def psnr_db(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of two batches of uint8 pictures, decibels."""
+    """Peak signal-to-noise ratio of two batches of uint8 images, decibels."""
     mean_square = float(((a.astype(np.float64) - b) ** 2).mean())
     return 10 * np.log10(255**2 / mean_square) if mean_square else float("inf")
 
@@ -238,7 +237,7 @@ def num_jpeg_bytes(image: np.ndarray) -> int:
 
 
 def measure(name: str, generator: Generator, naive_per_s: float, exact: np.ndarray | None) -> Line:
-    """Time one line; `exact` are the pictures to compare a lossy line with."""
+    """Measure one line; `exact` are the images to compare a lossy line with."""
     psnr = float("nan") if exact is None else psnr_db(plain_pictures(generator), exact)
     job = generator.job
     size = generator.job.batch
@@ -341,7 +340,7 @@ def show(line: Line) -> None:
 
 
 def write_models(root: Path, *, tiny: bool) -> None:
-    """The random family, and a tiny decoder of TAESD's build beside it."""
+    """Write the random family, and a tiny decoder with TAESD's architecture."""
     architecture = replace(TINY_SD15, safety_checker=None) if tiny else SD15
     write_random_family(root, architecture, dtype=torch.float32 if tiny else torch.bfloat16)
     sides = ("encoder", "decoder")

@@ -1,6 +1,6 @@
-"""A randomly initialised family in the standard folder layout, for tests, dry runs and benchmarks.
+"""Random families: randomly initialised diffusion models in the standard folder layout.
 
-It is loaded by the ordinary path, so what works on it works on downloaded weights of its build.
+For tests and benchmarks: they are loaded like downloaded weights of the same architecture.
 """
 
 import json
@@ -151,7 +151,7 @@ def _write_text_encoder(
     )
     tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)  # type: ignore
     tokenizer.save_pretrained(folder / f"tokenizer{suffix}")
-    # The files that real checkpoints hold, beside the tokenizer.json of today's transformers.
+    # Files of real checkpoints, next to the tokenizer.json that transformers writes.
     (folder / f"tokenizer{suffix}" / "vocab.json").write_text(json.dumps(vocab))
     lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
     (folder / f"tokenizer{suffix}" / "merges.txt").write_text("\n".join(lines) + "\n")
@@ -180,9 +180,9 @@ def _union(architecture: Architecture, unet: UNet2DConditionModel) -> ControlNet
 
 
 def _lively(model: Any) -> Any:
-    """Weights that keep a signal's size, so that every input has a visible effect on the picture.
+    """Initialise weights that keep a signal's size, so that every input changes the image visibly.
 
-    torch's own let it fade from layer to layer, and a fresh ControlNet ends in zeros.
+    With torch's defaults it fades from layer to layer, and a new ControlNet ends in zeros.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):

@@ -28,7 +28,7 @@ ADJECTIVES = _set("cloudy overcast stormy gloomy windy icy frosty").union(
 )
 WEATHER = NOUNS | ADJECTIVES
 
-# Weather only beside such a word: a "clear road" is none, a "clear day" is.
+# Weather only before such a word: a "clear day", but not a "clear road".
 FAIR = _set("clear bright dark grey gray blue fine dry nice beautiful cold warm hot dull lovely")
 DAY = _set("day days sky skies")
 TAILS = DAY | _set(

@@ -4,9 +4,11 @@ from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from typing import ClassVar
 
 from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.controls.settings import ControlDepth
 from nightrain.pipelines.engines.base import Engine
 from nightrain.pipelines.plugins import PluginSettings
@@ -22,7 +24,7 @@ class ConditioningInputs:
     control_depth: ControlDepth = field(
         default_factory=ControlDepth
     )  # of controls of the kind "depth"
-    captioner: str = "metadata"  # whose caption the prompt holds
+    captioner: str = "metadata"  # name of the captioner of the prompt's caption
     varied_prompts: bool = False  # draw the condition's phrase by the sample's seed
 
     @property
@@ -60,6 +62,23 @@ class EngineSettings(PluginSettings):
         """Import and build the engine; raises InvalidRequest. `load_engine` keeps the result."""
         module, _, name = self.engine_class.partition(":")
         return getattr(import_module(module), name)(self)
+
+    def require_engine_module(self) -> None:
+        """Raise InvalidRequest where the module of `engine_class` does not exist.
+
+        The module itself, which may need torch, is not imported.
+        """
+        module = self.engine_class.partition(":")[0]
+        try:
+            found = find_spec(module)
+        except (ImportError, ValueError):  # of a parent package
+            found = None
+        if found is None:
+            raise InvalidRequest(
+                f"engine {self.name!r}: there is no module {module}, which engine_class of "
+                f"{type(self).__module__}.{type(self).__name__} names. Install the package that "
+                "provides it, or use another engine."
+            )
 
     @property
     def needs_depth(self) -> bool:

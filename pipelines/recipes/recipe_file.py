@@ -35,6 +35,7 @@ def load_recipe(name_or_path: str) -> Recipe:
             "Give one of these or the path of a .yaml file."
         )
     recipe = _parse(path)
+    recipe.engine.require_engine_module()
     versions = {
         "engine_version": recipe.engine.version(tuple(recipe.conditions)),
         "gate_versions": tuple(gate.version() for gate in recipe.gates),

@@ -154,6 +154,17 @@ def test_a_class_that_is_no_engine_is_refused_in_a_sentence(
     assert load_recipe("weather").engine.name == "weather"  # others are not affected
 
 
+def test_settings_whose_engine_does_not_exist_are_refused_before_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = {"group": GROUP, "name": "haze", "module": "haze_engine"}
+    for missing in ("no_such_package.engine:HazeEngine", "no_such_module:HazeEngine"):
+        code = HAZE.replace("haze_engine:HazeEngine", missing)
+        install(tmp_path / missing[:14], monkeypatch, **where, code=code)
+        with pytest.raises(InvalidRequest, match="'haze': there is no module no_such_"):
+            load_recipe(written(tmp_path, RECIPE))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -9,18 +9,18 @@ from nightrain.pipelines.engines.weather.optics.filters import dot, reduced
 from nightrain.pipelines.engines.weather.optics.ground import pixel_rays
 from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, OpticalScene
 
-FACTOR = 3  # rays are followed at a third of the resolution
+FACTOR = 3  # rays are marched at a third of the resolution
 FIRST_STEP_M, LAST_STEP_M, NUM_STEPS = 0.3, 150.0, 22
 NUM_REFINEMENTS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
-    """The mirrored picture, at reduced resolution, sharp and as a rough film shows it."""
+    """Reflected image at reduced resolution: sharp, and blurred by a rough film."""
 
     sharp: np.ndarray  # (h, w, 3) float32, linear light
     rough: np.ndarray  # (h, w, 3) float32, linear light
-    path_m: np.ndarray  # (h, w) float32, from the ground to what it mirrors
+    path_m: np.ndarray  # (h, w) float32, from the ground to the reflected surface
 
 
 def mirrored(light: np.ndarray, scene: OpticalScene, smear: float = 1 / 18) -> Mirror:
@@ -35,7 +35,7 @@ def mirrored(light: np.ndarray, scene: OpticalScene, smear: float = 1 / 18) -> M
         empty = np.zeros(shape, np.float32)
         return Mirror(sharp=np.zeros_like(small), rough=np.zeros_like(small), path_m=empty)
     depth = cv2.resize(scene.depth_m, shape[::-1], interpolation=cv2.INTER_NEAREST)
-    depth[ground] = FAR_M  # the ground does not hide what stands on it
+    depth[ground] = FAR_M  # the ground does not occlude reflected objects
     origin, direction = _reflected_rays(scene, ground)
     path_m = _first_hit(origin, direction, depth)
     u, v = _pixels(origin + direction * path_m)
