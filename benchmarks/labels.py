@@ -30,7 +30,8 @@ import torch.nn.functional as F
 from nightrain.benchmarks.report import Figure, print_figures
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.loader import TrainingSet, make_loader
-from nightrain.depthmodel.config import DepthConfig, DptConfig, EncoderConfig
+from nightrain.depthmodel.config import DepthConfig, EncoderConfig
+from nightrain.depthmodel.decoder_config import DptConfig
 from nightrain.depthmodel.evaluation.confidence import (
     SourceView,
     flip_confidence,

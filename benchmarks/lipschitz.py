@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.config import StrictConfig
+from nightrain.depthmodel.decoder_config import StrictConfig
 from nightrain.depthmodel.decoders.base import DepthRange, EncoderShape
 from nightrain.depthmodel.decoders.coupling import Coupling, plain_weights
 from nightrain.depthmodel.decoders.strict import CELL, LATENT_CHANNELS, StrictDecoder

@@ -10,13 +10,8 @@ with DINOv2 ViT-S at 518 x 784 and T = 4.
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nightrain.depthmodel.config import (
-    DepthConfig,
-    DptConfig,
-    EncoderConfig,
-    PixelFormerConfig,
-    RestorationConfig,
-)
+from nightrain.depthmodel.config import DepthConfig, EncoderConfig, RestorationConfig
+from nightrain.depthmodel.decoder_config import DptConfig, PixelFormerConfig
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.presets import world_depth
 from nightrain.depthmodel.training.restoration_presets import world_restoration_network

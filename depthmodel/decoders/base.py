@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.config import DECODERS, CustomDecoderConfig, DecoderConfig
+from nightrain.depthmodel.decoder_config import DECODERS, CustomDecoderConfig, DecoderConfig
 from nightrain.depthmodel.decoders.feature_pack import FeaturePack
 
 Maps = tuple[Tensor, ...]  # of an encoder, (B, C_i, h_i, w_i), fine to coarse

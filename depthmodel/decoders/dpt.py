@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nightrain.depthmodel.config import DptConfig
+from nightrain.depthmodel.decoder_config import DptConfig
 from nightrain.depthmodel.decoders.base import Decoder, DepthRange, EncoderShape, Maps, resize
 from nightrain.depthmodel.decoders.invertible import COUPLINGS, InvertibleStages
 from nightrain.depthmodel.precision import at_least_float32, full_precision

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nightrain.depthmodel.config import PixelFormerConfig
+from nightrain.depthmodel.decoder_config import PixelFormerConfig
 from nightrain.depthmodel.decoders.base import Decoder, DepthRange, EncoderShape, Maps, resize
 from nightrain.depthmodel.decoders.bins import BinCentres, expected_depth, logits_expecting
 from nightrain.depthmodel.decoders.invertible import COUPLINGS, InvertibleStages, fit_grid

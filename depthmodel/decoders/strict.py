@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.config import StrictConfig
+from nightrain.depthmodel.decoder_config import StrictConfig
 from nightrain.depthmodel.decoders.base import Decoder, DepthRange, EncoderShape, Maps
 from nightrain.depthmodel.decoders.coupling import Coupling
 from nightrain.depthmodel.precision import exact_convolutions

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.io.untrusted import read_bytes
 from nightrain.datasets.registry import is_reference
-from nightrain.depthmodel.config import DECODERS, DepthConfig
+from nightrain.depthmodel.config import DepthConfig
+from nightrain.depthmodel.decoder_config import DECODERS
 from nightrain.depthmodel.network.model_folder import CARD, MAX_CONFIG_BYTES
 
 LIBRARY = "nightrain"

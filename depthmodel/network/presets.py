@@ -6,7 +6,8 @@ ViT-B/14 with a DPT head at 784 x 518, and a pose network on a ResNet-18.
 `world_*` are small enough to train from scratch on two CPU cores, on the built-in world.
 """
 
-from nightrain.depthmodel.config import DepthConfig, DptConfig, EncoderConfig, PoseConfig
+from nightrain.depthmodel.config import DepthConfig, EncoderConfig, PoseConfig
+from nightrain.depthmodel.decoder_config import DptConfig
 from nightrain.depthmodel.weights import Weights
 
 DINOV2_BASE = Weights("facebook/dinov2-base")

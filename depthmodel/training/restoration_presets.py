@@ -11,13 +11,8 @@ presets are in docs/studies/restoration.md; there are none of the `kitti-*` pres
 """
 
 from nightrain.datasets.loader.config import TrainingSetConfig
-from nightrain.depthmodel.config import (
-    AuxViewConfig,
-    DepthConfig,
-    EncoderConfig,
-    PixelFormerConfig,
-    RestorationConfig,
-)
+from nightrain.depthmodel.config import AuxViewConfig, DepthConfig, EncoderConfig, RestorationConfig
+from nightrain.depthmodel.decoder_config import PixelFormerConfig
 from nightrain.depthmodel.network.presets import world_depth
 from nightrain.depthmodel.roles.restorer import RestorerRole
 from nightrain.depthmodel.training.config import TrainConfig

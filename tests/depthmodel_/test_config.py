@@ -12,13 +12,12 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import (
     SIZES,
     DepthConfig,
-    DptConfig,
     EncoderConfig,
     Kind,
     RestorationConfig,
-    StrictConfig,
     parse_config,
 )
+from nightrain.depthmodel.decoder_config import DptConfig, StrictConfig
 from nightrain.depthmodel.network.encoder import CLASSES, NUMBERS
 from nightrain.depthmodel.network.presets import paper_depth, world_depth
 from nightrain.depthmodel.weights import Weights

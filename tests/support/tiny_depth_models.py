@@ -13,7 +13,8 @@ from transformers import (
     SwinForImageClassification,
 )
 
-from nightrain.depthmodel.config import DepthConfig, DptConfig, EncoderConfig, Kind
+from nightrain.depthmodel.config import DepthConfig, EncoderConfig, Kind
+from nightrain.depthmodel.decoder_config import DptConfig
 from nightrain.depthmodel.network.encoder import NUMBERS, encoder_config
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.weights import Weights

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 
-from nightrain.depthmodel.config import DepthConfig, DptConfig, Kind
+from nightrain.depthmodel.config import DepthConfig, Kind
+from nightrain.depthmodel.decoder_config import DptConfig
 from nightrain.depthmodel.decoders.base import DepthRange, EncoderShape
 from nightrain.depthmodel.decoders.dpt import DptDecoder
 from nightrain.depthmodel.network.model import DepthModel

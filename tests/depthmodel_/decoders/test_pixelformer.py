@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.config import PixelFormerConfig
+from nightrain.depthmodel.decoder_config import PixelFormerConfig
 from nightrain.depthmodel.decoders.base import DepthRange, EncoderShape
 from nightrain.depthmodel.decoders.invertible import InvertibleStages
 from nightrain.depthmodel.decoders.pixelformer import (

@@ -18,7 +18,7 @@ from nightrain.benchmarks.lipschitz import (
     train_a_little,
 )
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.config import StrictConfig
+from nightrain.depthmodel.decoder_config import StrictConfig
 from nightrain.depthmodel.decoders.base import DepthRange, EncoderShape
 from nightrain.depthmodel.decoders.strict import (
     StrictDecoder,

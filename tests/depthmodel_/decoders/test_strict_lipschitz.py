@@ -23,7 +23,7 @@ from nightrain.benchmarks.lipschitz import (
     stretch_range,
     train_a_little,
 )
-from nightrain.depthmodel.config import StrictConfig
+from nightrain.depthmodel.decoder_config import StrictConfig
 from nightrain.depthmodel.decoders.coupling import UnitSpectralNorm
 from nightrain.depthmodel.decoders.strict import StrictDecoder
 

@@ -7,7 +7,8 @@ from torch import nn
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import resize_image
-from nightrain.depthmodel.config import DepthConfig, DptConfig, EncoderConfig, Kind
+from nightrain.depthmodel.config import DepthConfig, EncoderConfig, Kind
+from nightrain.depthmodel.decoder_config import DptConfig
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.predict import predict
 from nightrain.depthmodel.network.presets import paper_depth, world_depth

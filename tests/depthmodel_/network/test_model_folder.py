@@ -10,13 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nightrain.datasets.errors import DiskFull, InvalidRequest
-from nightrain.depthmodel.config import (
-    AuxViewConfig,
-    Kind,
-    PoseConfig,
-    RestorationConfig,
-    StrictConfig,
-)
+from nightrain.depthmodel.config import AuxViewConfig, Kind, PoseConfig, RestorationConfig
+from nightrain.depthmodel.decoder_config import StrictConfig
 from nightrain.depthmodel.network import model_folder as storage
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard, read_card

@@ -5,15 +5,8 @@ import torch
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.view import AuxImages
-from nightrain.depthmodel.config import (
-    AuxViewConfig,
-    DepthConfig,
-    DptConfig,
-    Kind,
-    PixelFormerConfig,
-    RestorationConfig,
-    StrictConfig,
-)
+from nightrain.depthmodel.config import AuxViewConfig, DepthConfig, Kind, RestorationConfig
+from nightrain.depthmodel.decoder_config import DptConfig, PixelFormerConfig, StrictConfig
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.shared_weights import load_shared

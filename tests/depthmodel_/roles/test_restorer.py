@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.loader.config import TrainingSetConfig
-from nightrain.depthmodel.config import AuxViewConfig, RestorationConfig, StrictConfig
+from nightrain.depthmodel.config import AuxViewConfig, RestorationConfig
+from nightrain.depthmodel.decoder_config import StrictConfig
 from nightrain.depthmodel.losses.restoration import RestorerLoss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard

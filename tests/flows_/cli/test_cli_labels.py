@@ -23,7 +23,8 @@ def teacher(tmp_path: Path) -> Path:
 def save_teacher(folder: Path, seed: int) -> Path:
     import torch
 
-    from nightrain.depthmodel.config import DepthConfig, DptConfig, EncoderConfig
+    from nightrain.depthmodel.config import DepthConfig, EncoderConfig
+    from nightrain.depthmodel.decoder_config import DptConfig
     from nightrain.depthmodel.network.model_card import ModelCard
 
     torch.manual_seed(seed)
