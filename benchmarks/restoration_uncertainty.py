@@ -1,4 +1,4 @@
-"""Calibration study: spread of depth over noise seeds against its error.
+"""SpreadCalibration study: spread of depth over noise seeds against its error.
 
 IID-RDepth, eq. 26 (docs/papers/iid_rdepth.md).
 
@@ -24,7 +24,7 @@ from nightrain.benchmarks.val_frames import scored, val_batches
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.view import AuxImages
 from nightrain.depthmodel.evaluation.uncertainty import (
-    Calibration,
+    SpreadCalibration,
     calibration,
     log_depth_spread,
     sparsification,
@@ -63,8 +63,8 @@ def seeded_depths(
 @torch.no_grad()
 def measured(
     model: DepthModel, batches: Iterable[Batch], num_seeds: int, *, stochastic: bool
-) -> tuple[Calibration, dict[str, float]]:
-    """Calibration over all pixels with truth; AUSE of the depth, mean RMSE in m of the seeds."""
+) -> tuple[SpreadCalibration, dict[str, float]]:
+    """SpreadCalibration over all pixels with truth; AUSE of the depth, mean RMSE in m of the seeds."""
     spreads, errors, depths_m = (list[np.ndarray]() for _ in range(3))
     rmse: dict[str, list[float]] = {"without noise": [], "one seed": [], "mean": []}
     for batch in batches:

@@ -105,9 +105,10 @@ class StrictDecoder(Decoder):
 
         Raises InvalidRequest where 16 does not divide the sides of a pyramid's image.
         """
-        if len(maps) > 3:
+        if len(maps) != 3:
             maps = self.unpacked(self.packed(maps, size), maps)
-        return torch.exp(-self.log_depth(maps[2], (maps[0], maps[1])))
+        fine, coarse, z = maps
+        return torch.exp(-self.log_depth(z, (fine, coarse)))
 
     def log_depth(self, z: Tensor, low: tuple[Tensor, Tensor]) -> Tensor:
         """Log depth u (B, 1, 16h, 16w) of z (B, 256, h, w), not bounded; raises InvalidRequest."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.network.model import DepthModel
-from nightrain.depthmodel.network.model_folder import read_card
+from nightrain.depthmodel.network.model_card import read_card
 from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.pipelines.depth.train_job import TrainJob, train_network
 from nightrain.pipelines.runs.stop import Stop
