@@ -64,7 +64,7 @@ def seeded_depths(
 def measured(
     model: DepthModel, batches: Iterable[Batch], num_seeds: int, *, stochastic: bool
 ) -> tuple[SpreadCalibration, dict[str, float]]:
-    """SpreadCalibration over all pixels with truth; AUSE of the depth, mean RMSE in m of the seeds."""
+    """Calibration of the spread where there is truth; AUSE of depth, mean RMSE (m) of seeds."""
     spreads, errors, depths_m = (list[np.ndarray]() for _ in range(3))
     rmse: dict[str, list[float]] = {"without noise": [], "one seed": [], "mean": []}
     for batch in batches:
