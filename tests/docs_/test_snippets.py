@@ -112,6 +112,21 @@ def test_commands_on_the_pages_exist_with_their_options() -> None:
     assert not unknown
 
 
+def test_flows_and_presets_on_the_pages_exist() -> None:
+    from prefect import Flow
+
+    from nightrain.depthmodel.training.preset_registry import PRESETS
+
+    page = (ROOT / "docs/howto/schedule.md").read_text()
+    for names, module in re.findall(r"^\| (`[^|]+`) \| `(nightrain[\w.]+)` \|", page, re.MULTILINE):
+        objects = vars(importlib.import_module(module)).values()
+        flows = {found.name for found in objects if isinstance(found, Flow)}
+        assert set(re.findall(r"`([\w-]+)`", names)) <= flows, module
+    page = (ROOT / "docs/howto/train.md").read_text()
+    for names in re.findall(r"^\| (`[^|]+`) \|", page, re.MULTILINE):
+        assert set(re.findall(r"`([\w-]+)`", names)) <= set(PRESETS)
+
+
 def command_lines(text: str) -> list[str]:
     """Commands in inline code, in indented blocks, and in fenced ones."""
     fenced = "\n".join(body for name, body in BLOCK.findall(text) if name == "bash")
