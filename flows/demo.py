@@ -16,10 +16,11 @@ from pydantic import BaseModel
 
 from nightrain.flows.evaluate import evaluate_depth
 from nightrain.flows.generate import generate_variants
+from nightrain.flows.ingest import ingest_frames
 from nightrain.flows.label import label_depth
 from nightrain.flows.runtime.session import Session, end_of, run_in_process
 from nightrain.flows.train import train_student, train_teacher
-from nightrain.flows.world import ingest_frames, render_world
+from nightrain.flows.world import render_world
 from nightrain.pipelines import demo
 from nightrain.pipelines.demo import DemoReport
 from nightrain.pipelines.demo_job import DemoJob

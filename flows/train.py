@@ -1,4 +1,7 @@
-"""The flows `train-teacher`, `train-student` and `train-restorer`: one long job each."""
+"""The flows `train-teacher`, `train-student`, `train-restorer`, and `train-network` for the rest.
+
+Each is one long job, which resumes from its checkpoint.
+"""
 
 from functools import partial
 
@@ -6,22 +9,29 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from nightrain.flows.runtime.long_job import run_long_job
-from nightrain.pipelines.depth.train_job import TrainJob, train_network
+from nightrain.pipelines.depth import train_job
+from nightrain.pipelines.depth.train_job import TrainJob
 
 
 @flow(name="train-teacher", persist_result=False)
 def train_teacher(job: TrainJob) -> State:
-    """Train a teacher on clear frames; a run that was interrupted goes on from its checkpoint."""
-    return run_long_job(partial(train_network, job), "teacher")
+    """Train a teacher on clear frames, or resume its run."""
+    return run_long_job(partial(train_job.train_network, job), "teacher")
 
 
 @flow(name="train-student", persist_result=False)
 def train_student(job: TrainJob) -> State:
-    """Train a student on clear frames and variants; an interrupted run goes on."""
-    return run_long_job(partial(train_network, job), "student")
+    """Train a student on clear frames and variants, or resume its run."""
+    return run_long_job(partial(train_job.train_network, job), "student")
 
 
 @flow(name="train-restorer", persist_result=False)
 def train_restorer(job: TrainJob) -> State:
-    """Train parts of a network on measured depth, the others frozen; an interrupted run goes on."""
-    return run_long_job(partial(train_network, job), "restorer")
+    """Train parts of a frozen network on measured depth, or resume its run."""
+    return run_long_job(partial(train_job.train_network, job), "restorer")
+
+
+@flow(name="train-network", persist_result=False)
+def train_network(job: TrainJob) -> State:
+    """Train a network in a role of another package, or resume its run."""
+    return run_long_job(partial(train_job.train_network, job), "network")

@@ -59,7 +59,7 @@ LONG_WORK: dict[str, Callable[..., Any]] = {
 def render_job(job: DemoJob) -> RenderJob:
     """Render the world."""
     return RenderJob(
-        world=job.out / "world", preset=job.world, seed=job.seed, processes=job.processes
+        out=job.out / "world", preset=job.world, seed=job.seed, processes=job.processes
     )
 
 

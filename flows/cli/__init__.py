@@ -1,58 +1,76 @@
-"""The command line `nightrain`: what is slow to import is imported in the command that needs it."""
+"""The command line `nightrain`: a table of commands, each imported when it is used."""
 
-import sys
+from typing import Any
 
-import typer
+import click
 
-from nightrain.flows.cli import (
-    captions,
-    demo,
-    doctor,
-    evaluation,
-    generation,
-    ingest,
-    inspection,
-    labels,
-    protocols,
-    training,
-    usefulness,
-)
-from nightrain.flows.cli import world as data
 from nightrain.flows.cli.console import EXIT_CODES, fail
+from nightrain.flows.cli.group import LazyGroup
 
-app = typer.Typer(
-    name="nightrain",
+
+class Nightrain(LazyGroup):
+    """The root of all commands; a foreseen error is one sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; print a NightrainError and end with its exit code."""
+        from nightrain.datasets.errors import NightrainError
+
+        try:
+            return super().invoke(ctx)
+        except NightrainError as error:
+            ctx.exit(fail(error))
+
+
+app = Nightrain(
+    "nightrain",
     help="Night, rain, snow and fog variants of clear driving frames, in Parquet shards.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
     epilog=EXIT_CODES,
+    commands_at={
+        "demo": (
+            "demo",
+            "Run the whole pipeline on the built-in world, offline, in a few minutes.",
+        ),
+        "world": (
+            "world",
+            "Render the built-in driving world: streets in all weathers, with exact depth.",
+        ),
+        "ingest": ("ingest", "Read the frames of a data set into a dataset of shards."),
+        "protocol": (
+            "protocols",
+            "Compare a local data set with the counts of a published protocol.",
+        ),
+        "leakage": ("protocols", "Find scenes, logs and images of train in val and test."),
+        "plan": (
+            "generation",
+            "Estimate images, disk and time of a recipe from a short calibration.",
+        ),
+        "preview": (
+            "generation",
+            "Write a contact sheet: clear image, depth and each condition of a recipe.",
+        ),
+        "generate": ("generation", "Generate the variants of a recipe."),
+        "replay": ("generation", "Generate a committed variant again and compare the bytes."),
+        "caption": (
+            "annotation",
+            "Describe each frame in a sentence, for recipes with a captioner.",
+        ),
+        "label": ("annotation", "Predict depth and confidence of clear frames with a teacher."),
+        "train": ("training", "Train a depth network by a preset."),
+        "evaluate": ("evaluation", "Score a depth model by condition."),
+        "usefulness": ("training", "Compare students trained with and without variants."),
+        "verify": ("inspection", "Re-hash every committed file and read every page."),
+        "stats": (
+            "inspection",
+            "Count and measure a dataset: sources, luminance, severity, physical values, depth.",
+        ),
+        "doctor": (
+            "inspection",
+            "Check packages, GPU, free disk and Prefect, and say how to fix what is wrong.",
+        ),
+    },
 )
-app.command("demo")(demo.demo)
-app.command("world")(data.world)
-app.add_typer(ingest.app, name="ingest")
-app.add_typer(protocols.app, name="protocol")
-app.command("leakage")(protocols.leakage)
-app.command("plan")(generation.plan)
-app.command("preview")(generation.preview)
-app.command("generate")(generation.generate)
-app.command("replay")(generation.replay)
-app.command("caption")(captions.caption)
-app.command("label")(labels.label)
-app.command("train")(training.train)
-app.command("evaluate")(evaluation.evaluate)
-app.command("usefulness")(usefulness.usefulness)
-app.command("verify")(inspection.verify)
-app.command("stats")(inspection.stats)
-app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:
-    """Run a command; a failure that the project foresaw is one clear sentence and an exit code."""
-    from nightrain.datasets.errors import NightrainError
-
-    try:
-        app()
-    except NightrainError as error:
-        sys.exit(fail(error))
+    """Run the command line."""
+    app(prog_name="nightrain")

@@ -1,4 +1,4 @@
-"""What the commands print, and how they end."""
+"""Output and exit codes of the commands."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,32 +21,30 @@ if TYPE_CHECKING:
     from nightrain.datasets.errors import NightrainError
     from nightrain.pipelines.runs.run import RunReport
 
-Choice = TypeVar("Choice", bound=str)
-
 NUM_BAD_SHOWN = 20
-EXIT_FAILED, EXIT_REFUSED, EXIT_INCOMPLETE, EXIT_DISK_FULL = 1, 2, 3, 4
+EXIT_FAILED, EXIT_INVALID, EXIT_INCOMPLETE, EXIT_DISK_FULL = 1, 2, 3, 4
 EXIT_CODES = (
-    "Exit codes: 0 done, 1 failed, 2 refused or wrong usage, 3 done but for what is damaged, "
-    "failed or overlaps (`ingest --skip-bad`: 0), 4 disk full, 130 or 143 stopped by a signal (run "
-    "the same command to go on)."
+    "Exit codes: 0 success; 1 failure; 2 invalid usage or request; 3 success except for damaged, "
+    "failed or overlapping items (0 with `ingest --skip-bad`); 4 disk full; 130 or 143 stopped by "
+    "a signal (run the same command again to resume)."
 )
 
 
 def console() -> Console:
-    """The terminal for results (standard output)."""
+    """Console for results, on standard output."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True)
 
 
 def fail(error: NightrainError) -> int:
-    """Print an error for a person and return its exit code."""
+    """Print an error on standard error and return its exit code."""
     from nightrain.datasets.errors import DiskFull, InvalidRequest, PlanMismatch
 
-    typer.secho(f"nightrain: {error}", err=True, fg="red")
+    click.secho(f"nightrain: {error}", err=True, fg="red")
     if isinstance(error, DiskFull):
         return EXIT_DISK_FULL
-    return EXIT_REFUSED if isinstance(error, InvalidRequest | PlanMismatch) else EXIT_FAILED
+    return EXIT_INVALID if isinstance(error, InvalidRequest | PlanMismatch) else EXIT_FAILED
 
 
 def print_json(value: BaseModel) -> None:
@@ -55,23 +53,27 @@ def print_json(value: BaseModel) -> None:
 
 
 class Bar:
-    """A progress bar that work adds to."""
+    """Progress bar of one task."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress, self._task = progress, task
 
     def add(self, count: int) -> None:
-        """So many more are done."""
+        """Advance by a count."""
         self._progress.advance(self._task, count)
 
+    def expect(self, total: int) -> None:
+        """Set the total."""
+        self._progress.update(self._task, total=total)
+
     def reach(self, done: int, total: int) -> None:
-        """So many are done of so many."""
+        """Set the bar to `done` of `total`."""
         self._progress.update(self._task, completed=done, total=total)
 
 
 @contextmanager
 def progress_bar(what: str, total: int | None = None, shown: bool = True) -> Iterator[Bar]:
-    """A bar on standard error with count, rate and time left."""
+    """Show a bar on standard error with count, rate and time left."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -98,7 +100,7 @@ def progress_bar(what: str, total: int | None = None, shown: bool = True) -> Ite
 
 
 def print_run(report: RunReport, what: str) -> None:
-    """Say what a run committed, left out, quarantined and could not do."""
+    """Print what a run committed, left out, quarantined and failed at."""
     from rich.markup import escape
 
     out = console()
@@ -115,15 +117,15 @@ def print_run(report: RunReport, what: str) -> None:
         for reason, count in table.quarantined.items():
             out.print(f"[yellow]quarantined[/yellow] {name}: {count} for {reason}")
     if report.num_already:
-        out.print(f"{report.num_already} shards were committed before")
+        out.print(f"{report.num_already} shards were already committed")
     for failure in report.failed:
         out.print(f"[red]failed[/red]    {failure}")
     if report.stopped:
-        out.print("[yellow]stopped[/yellow]   on request; the same command goes on from here")
+        out.print("[yellow]stopped[/yellow]   run the same command again to resume")
 
 
 def print_bad_frames(report: RunReport, root: Path, skip_bad: bool) -> None:
-    """Name the frames that could not be read, the first few in full, and say what to do."""
+    """Print the first frames that could not be read, and what to do about them."""
     from rich.markup import escape
 
     out, bad = console(), report.bad_frames
@@ -136,37 +138,29 @@ def print_bad_frames(report: RunReport, root: Path, skip_bad: bool) -> None:
     if len(bad) > NUM_BAD_SHOWN:
         out.print(f"          and {len(bad) - NUM_BAD_SHOWN} more; --json lists all of them")
     for name in report.unplaced[:NUM_BAD_SHOWN]:
-        out.print(f"[yellow]bad record[/yellow] {escape(name)}: it names no camera")
+        out.print(f"[yellow]bad record[/yellow] {escape(name)}: no camera is named")
     num_bad = len(bad) + len(report.unplaced)
     if num_bad and not report.stopped:
         advice = (
-            "Skipped, as you said."
+            "They were skipped (--skip-bad)."
             if skip_bad
-            else "Mend them and run the same command with --retry-failed, or say --skip-bad to go "
-            "on without them."
+            else "Fix them and run the same command with --retry-failed, or use --skip-bad to "
+            "accept the dataset without them."
         )
         out.print(
-            f"{num_bad} could not be read; they are in {root / 'quarantine' / 'frames'}, and all "
-            f"others are committed. {advice}"
+            f"{num_bad} frames could not be read and are listed in "
+            f"{root / 'quarantine' / 'frames'}; all others are committed. {advice}"
         )
-
-
-def one_of(option: str, value: str, choices: tuple[Choice, ...]) -> Choice:
-    """The choice of that name; raises typer.BadParameter."""
-    for choice in choices:
-        if value == choice:
-            return choice
-    raise typer.BadParameter(f"{option} is {value!r}; expected one of {', '.join(choices)}")
 
 
 def ingest_exit_code(report: RunReport, signal_exit_code: int, skip_bad: bool) -> int:
-    """The exit code of an ingestion: frames that could not be read leave it incomplete."""
+    """Exit code of an ingestion, which is incomplete where frames could not be read."""
     bad = report.bad_frames or report.unplaced
     return exit_code(report, signal_exit_code) or (EXIT_INCOMPLETE if bad and not skip_bad else 0)
 
 
 def exit_code(report: RunReport, signal_exit_code: int) -> int:
-    """The exit code of a run."""
+    """Exit code of a run."""
     if report.stopped:
         return signal_exit_code or 128 + signal.SIGTERM
     return EXIT_INCOMPLETE if report.failed else 0
@@ -176,4 +170,4 @@ def end(code: int) -> None:
     """End the command with an exit code."""
     if code:
         sys.stdout.flush()
-        raise typer.Exit(code)
+        raise click.exceptions.Exit(code)

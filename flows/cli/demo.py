@@ -1,77 +1,72 @@
-"""The command `demo`: the whole way on the built-in world, offline, in a few minutes."""
+"""The command `demo`: the whole pipeline on the built-in world, offline, in a few minutes."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from nightrain.flows.cli.console import Bar, console, end, print_run, progress_bar
-from nightrain.flows.cli.modes import Runner, check_mode, run_long_flow, say_server
+from nightrain.flows.cli.inspection import print_verification
+from nightrain.flows.cli.jobs import OutputOptions, RunnerOptions, announce
+from nightrain.flows.cli.options import command
+from nightrain.flows.runtime.runner import RunnerName, run_flow
+from nightrain.pipelines.demo_job import DemoJob
+from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
 if TYPE_CHECKING:
-    from prefect import Flow
     from pydantic import BaseModel
 
     from nightrain.depthmodel.evaluation.tables import ComparisonTable
     from nightrain.pipelines.demo import DemoReport, StageReport
-    from nightrain.pipelines.demo_job import DemoJob
-    from nightrain.pipelines.runs.stop import Stop
 
-STAGES = {  # by flow: what is said of it, what its bar counts
+FLOW = "demo:clear_to_table"
+STAGES = {  # by flow: what it does, what its bar counts
     "render-world": ("rendering streets with exact depth and LiDAR", "images"),
     "ingest-frames": ("reading their frames into shards", "frames"),
-    "generate-variants": (
-        "making night, rain, snow, fog and night-rain of clear frames",
-        "variants",
-    ),
+    "generate-variants": ("generating night, rain, snow, fog and night-rain variants", "variants"),
     "train-teacher": ("training a teacher on clear frames and LiDAR", "steps"),
-    "label-depth": ("labelling the clear frames with it", "labels"),
-    "train-student": ("training a student on the labels, clear frames, night and rain", "steps"),
+    "label-depth": ("labelling the clear frames with the teacher", "labels"),
+    "train-student": ("training a student on labels, clear frames and variants", "steps"),
     "evaluate-depth": (
-        "scoring both, and a median picture that sees nothing, under true weather",
+        "scoring both, and a constant median-depth baseline, in recorded weather",
         "frames",
     ),
 }
-LOOKING = "re-hashing everything and looking at it"
+LAST_STAGE = "verifying the dataset and drawing a contact sheet"
 
 
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder to make or to go on with")] = Path("demo"),
-    runner: Runner = "prefect",
-) -> None:
-    """Render a world, make its weather, train a teacher and a student, score them by condition.
+@command
+def demo(job: DemoJob, options: RunnerOptions) -> None:
+    """Run the whole pipeline on the built-in world, offline, in a few minutes.
 
-    Run it again to go on after any interruption; what is made is not made again.
+    Renders a world, generates its weather, trains a teacher and a student, and scores them by
+    condition. Run the same command again to resume; finished stages are skipped.
     """
-    from nightrain.pipelines.demo_job import DemoJob
-
-    run_demo(DemoJob(out=out), runner)
+    run_demo(job, options)
 
 
-def run_demo(job: DemoJob, runner: str) -> None:
-    """Run a whole job, say what it does, and show what came out."""
-    from nightrain.pipelines.demo import require_same_job
-    from nightrain.pipelines.runs.stop import Stop
+def run_demo(job: DemoJob, options: RunnerOptions) -> None:
+    """Run a demo job, say what each stage does, and print the table of scores."""
+    from nightrain.pipelines.demo import render_job, require_same_job
+    from nightrain.pipelines.recipes.recipe_file import load_recipe
 
-    check_mode(runner)
-    require_same_job(job)  # what is refused is said before a server is started
-    if runner == "prefect":
-        say_server("clear-to-table")
+    # A request that cannot be granted fails before a server is started.
+    render_job(job).loaded_preset()
+    load_recipe(job.recipe)
+    require_same_job(job)
+    announce(options, FLOW)
     stop = Stop()
     with Narrator() as narrator:
-        report = _run(job, runner, stop, narrator)
+        report = _run(job, options.runner, stop, narrator)
     if report.table is None:
-        console().print("[yellow]stopped[/yellow]   on request; the same command goes on from here")
+        console().print("[yellow]stopped[/yellow]   run the same command again to resume")
         end(stop.exit_code)
     else:
-        _look(job, report.table)
+        _print_results(job, report.table)
 
 
 class Narrator:
-    """Says which stage begins, shows its progress, and what it made."""
+    """Prints each stage of a demo: what it does, a progress bar, and its report."""
 
     def __init__(self) -> None:
         self._shown, self._bar, self._last = ExitStack(), None, ""
@@ -83,7 +78,7 @@ class Narrator:
         self._shown.close()
 
     def on_stage(self, name: str, report: object) -> None:
-        """A stage begins (no report) or has ended."""
+        """Open the bar of a stage that begins (no report), or print the report of its end."""
         _, unit = STAGES[name]
         if report is None:
             if name != self._last:
@@ -95,16 +90,16 @@ class Narrator:
             _print_report(report, unit)
 
     def on_rows(self, count: int) -> None:
-        """So many rows more."""
-        self._watched.add(count)
+        """Advance the bar by a count of rows."""
+        self._open_bar.add(count)
 
     def on_step(self, done: int, total: int) -> None:
-        """So many steps of so many."""
-        self._watched.reach(done, total)
+        """Set the bar to `done` of `total` steps."""
+        self._open_bar.reach(done, total)
 
     @property
-    def _watched(self) -> Bar:
-        assert self._bar is not None, "a stage reports progress only after it has begun"
+    def _open_bar(self) -> Bar:
+        assert self._bar is not None, "a stage reports progress only after it began"
         return self._bar
 
 
@@ -130,13 +125,12 @@ def print_table(table: ComparisonTable) -> None:
     )
 
 
-def _run(job: DemoJob, runner: str, stop: Stop, narrator: Narrator) -> DemoReport:
+def _run(job: DemoJob, runner: RunnerName, stop: Stop, narrator: Narrator) -> DemoReport:
     from nightrain.pipelines.demo import clear_to_table, run_here
-    from nightrain.pipelines.runs.stop import stop_on_signals
 
     if runner == "prefect":
         watchers = {"on_rows": narrator.on_rows, "on_stage": narrator.on_stage}
-        return run_long_flow(_flow, job, stop, narrator.on_step, **watchers)
+        return run_flow(FLOW, job, stop, on_step=narrator.on_step, **watchers)
 
     def run_stage(name: str, stage: BaseModel) -> StageReport:
         narrator.on_stage(name, None)
@@ -150,19 +144,12 @@ def _run(job: DemoJob, runner: str, stop: Stop, narrator: Narrator) -> DemoRepor
         return clear_to_table(job, run_stage)
 
 
-def _flow() -> Flow[..., Any]:
-    from nightrain.flows.demo import clear_to_table
-
-    return clear_to_table
-
-
-def _look(job: DemoJob, table: ComparisonTable) -> None:
-    from nightrain.flows.cli import inspection
+def _print_results(job: DemoJob, table: ComparisonTable) -> None:
     from nightrain.pipelines.generate.preview import write_preview
     from nightrain.pipelines.recipes.recipe_file import load_recipe
 
     _say()
-    inspection.verify(job.dataset, False)
+    print_verification(job.dataset, OutputOptions())
     sheet = job.out / "contact-sheet.png"
     write_preview(job.dataset, load_recipe(job.recipe), sheet, 4, 8)
     print_table(table)
@@ -175,7 +162,7 @@ def _look(job: DemoJob, table: ComparisonTable) -> None:
 
 def _say(name: str = "") -> None:
     step = [*STAGES, ""].index(name) + 1
-    what = STAGES[name][0] if name else LOOKING
+    what = STAGES[name][0] if name else LAST_STAGE
     console().print(f"\n[bold]{step}/{len(STAGES) + 1} {what}[/bold]")
 
 

@@ -1,44 +1,68 @@
-"""Commands that plan, preview and make variants."""
+"""Commands that plan, preview, generate and replay variants."""
 
-from __future__ import annotations
-
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+import click
+from pydantic import BaseModel, ConfigDict, Field
 
-from nightrain.flows.cli.console import console, end, exit_code, print_json, print_run, progress_bar
-from nightrain.flows.cli.modes import Runner, check_mode, run_flow, run_local, say_server
+from nightrain.datasets.shards.manifest import Manifest
+from nightrain.flows.cli.console import EXIT_INCOMPLETE, console, end, print_json
+from nightrain.flows.cli.jobs import FlowOptions, OutputOptions, run_shard_job
+from nightrain.flows.cli.options import command
+from nightrain.pipelines.generate.job import GenerateJob
+from nightrain.pipelines.generate.job import generate as generate_variants
 
-if TYPE_CHECKING:
-    from prefect import Flow
-
-    from nightrain.pipelines.generate.job import GenerateJob
-
-Dataset = Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)]
-RecipeName = Annotated[str, typer.Option("--recipe", help="Built-in recipe or path of a YAML file")]
-EvaluationScenes = Annotated[
-    bool,
-    typer.Option(
-        "--include-evaluation-scenes",
-        help="Also use val and test scenes; never train on these variants",
-    ),
-]
+ARGUMENT = {"cli": "argument", "must_exist": True}
 
 
-def plan(
-    dataset: Dataset,
-    recipe: RecipeName = "weather",
-    include_evaluation_scenes: EvaluationScenes = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the estimate as JSON")] = False,
-) -> None:
-    """Say what a recipe will cost: images, GB and hours, from a short calibration."""
+class RecipeOptions(BaseModel):
+    """Options of the commands that look at a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    dataset: Path = Field(description="Dataset folder", json_schema_extra=ARGUMENT)
+    recipe: str = Field(default="weather", description="Built-in recipe, or path of a YAML file")
+
+
+class PlanOptions(RecipeOptions):
+    """Options of `nightrain plan`."""
+
+    include_evaluation_scenes: bool = Field(
+        default=False, description="Also use val and test scenes; never train on these variants"
+    )
+
+
+class PreviewOptions(RecipeOptions):
+    """Options of `nightrain preview`."""
+
+    out: Path | None = Field(
+        default=None, description="PNG or JPEG to write (default: in the dataset folder)"
+    )
+    frames: int = Field(default=4, ge=1, le=64, description="Number of frames")
+    columns: int = Field(default=8, ge=1, description="Images per row")
+
+
+class ReplayOptions(BaseModel):
+    """Options of `nightrain replay`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    dataset: Path = Field(description="Dataset folder", json_schema_extra=ARGUMENT)
+    sample_id: str = Field(
+        description="Value of a variant's column sample_id", json_schema_extra={"cli": "argument"}
+    )
+
+
+@command
+def plan(job: PlanOptions, output: OutputOptions) -> None:
+    """Estimate images, disk and time of a recipe from a short calibration."""
     from nightrain.pipelines.generate.cost_estimate import estimate
     from nightrain.pipelines.recipes.recipe_file import load_recipe
 
-    e = estimate(dataset, load_recipe(recipe), include_evaluation_scenes=include_evaluation_scenes)
-    if json:
+    e = estimate(
+        job.dataset,
+        load_recipe(job.recipe),
+        include_evaluation_scenes=job.include_evaluation_scenes,
+    )
+    if output.as_json:
         print_json(e)
         return
     out = console()
@@ -46,7 +70,9 @@ def plan(
     out.print(f"frames    {e.num_frames} clear frames")
     for reason, count in e.skipped.items():
         out.print(f"left out  {count} {reason}")
-    out.print(f"variants  {e.num_variants} in {e.num_shards} shards, {e.num_variants_left} to make")
+    out.print(
+        f"variants  {e.num_variants} in {e.num_shards} shards, {e.num_variants_left} to generate"
+    )
     out.print(f"disk      {e.gigabytes:.3f} GB to write, {e.free_gigabytes:.1f} GB free")
     out.print(
         f"time      {_duration(3600 * e.hours)} with one worker "
@@ -54,82 +80,41 @@ def plan(
     )
 
 
-def preview(
-    dataset: Dataset,
-    recipe: RecipeName = "weather",
-    out: Annotated[Path | None, typer.Option(help="PNG or JPEG to write")] = None,
-    frames: Annotated[int, typer.Option(min=1, max=64, help="Number of frames")] = 4,
-    columns: Annotated[int, typer.Option(min=1, help="Pictures side by side")] = 8,
-) -> None:
-    """Write a contact sheet: clear, depth and each condition, as `generate` will make them."""
+@command
+def preview(job: PreviewOptions) -> None:
+    """Write a contact sheet: clear image, depth and each condition of a recipe.
+
+    The variants on it are those that `generate` makes of the same frames.
+    """
     from nightrain.pipelines.generate.preview import write_preview
     from nightrain.pipelines.recipes.recipe_file import load_recipe
 
-    loaded = load_recipe(recipe)
-    path = out or dataset / f"preview-{loaded.folder}.png"
-    typer.echo(str(write_preview(dataset, loaded, path, frames, columns)))
+    recipe = load_recipe(job.recipe)
+    path = job.out or job.dataset / f"preview-{recipe.folder}.png"
+    click.echo(str(write_preview(job.dataset, recipe, path, job.frames, job.columns)))
 
 
-def generate(
-    dataset: Dataset,
-    recipe: RecipeName = "weather",
-    runner: Runner = "prefect",
-    workers: Annotated[int, typer.Option(min=1, help="Shards made side by side")] = 1,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Make only what is in quarantine")
-    ] = False,
-    include_evaluation_scenes: EvaluationScenes = False,
-    gpu_limit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Prefect's global concurrency limit that each shard of a diffusion recipe holds: "
-            "machines and flows take turns on a GPU",
-        ),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
-) -> None:
-    """Make the variants that a recipe asks for; run it again to go on after any interruption."""
-    from nightrain.pipelines.generate.job import GenerateJob
-    from nightrain.pipelines.generate.job import generate as run
-    from nightrain.pipelines.runs.stop import Stop
+@command
+def generate(job: GenerateJob, options: FlowOptions) -> None:
+    """Generate the variants of a recipe.
 
-    check_mode(runner)
-    if gpu_limit is not None and runner == "local":
-        raise typer.BadParameter("--gpu-limit is kept by a server; it needs --runner prefect")
-    job = GenerateJob(
-        dataset=dataset.resolve(),
-        recipe=recipe,
-        num_workers=workers,
-        retry_failed=retry_failed,
-        include_evaluation_scenes=include_evaluation_scenes,
-        gpu_limit=gpu_limit,
+    Run the same command again to resume after an interruption.
+    """
+    if job.gpu_limit is not None and options.runner == "local":
+        raise click.UsageError("--gpu-limit is held by a server; use it with --runner prefect.")
+    run_shard_job(
+        job,
+        generate_variants,
+        flow="generate:generate_variants",
+        rows="variants",
+        options=options,
+        num_rows=None if job.retry_failed else _num_left(job),
+        num_workers=job.num_workers,
     )
-    stop = Stop()
-    if runner == "prefect" and not json:
-        say_server("generate-variants")
-    with progress_bar("variants", None if retry_failed else _num_left(job), not json) as bar:
-        if runner == "local":
-            report = run_local(partial(run, job), workers, stop, bar.add)
-        else:
-            report = run_flow(_flow, job, stop, bar.add)
-    if json:
-        print_json(report)
-    else:
-        print_run(report, "variants")
-    end(exit_code(report, stop.exit_code))
-
-
-def _flow() -> Flow[..., Any]:
-    from nightrain.flows.generate import generate_variants
-
-    return generate_variants
 
 
 def _num_left(job: GenerateJob) -> int:
     """Variants of a job that are neither committed nor quarantined."""
-    from nightrain.datasets.shards.manifest import Manifest
-
     plan = job.plan()
     entries = [Manifest(job.dataset).entry(shard) for shard in plan.shards]
     done = sum(e.rows.num_rows + sum(e.counts.values()) for e in entries if e is not None)
@@ -142,27 +127,26 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def replay(
-    dataset: Dataset,
-    sample_id: Annotated[str, typer.Argument(help="Column sample_id of a variant")],
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
-) -> None:
-    """Make a committed variant again and compare; exit code 3 where it differs."""
-    from nightrain.flows.cli.console import EXIT_INCOMPLETE
+@command
+def replay(job: ReplayOptions, output: OutputOptions) -> None:
+    """Generate a committed variant again and compare the bytes.
+
+    The exit code is 3 where they differ.
+    """
     from nightrain.pipelines.generate.replay import replay
 
-    report = replay(dataset, sample_id)
-    if json:
+    report = replay(job.dataset, job.sample_id)
+    if output.as_json:
         print_json(report)
     else:
         out = console()
         for difference in report.differences:
             out.print(f"[yellow]changed[/yellow]    {difference}")
         if report.identical:
-            out.print(f"[green]identical[/green]  {sample_id} by {report.recipe}")
+            out.print(f"[green]identical[/green]  {job.sample_id} by {report.recipe}")
         elif report.failed:
             out.print(f"[red]failed[/red]     {report.failed}")
         else:
             psnr = "equal pixels" if report.psnr_db is None else f"{report.psnr_db:.1f} dB PSNR"
-            out.print(f"[yellow]different[/yellow]  {sample_id} by {report.recipe}: {psnr}")
+            out.print(f"[yellow]different[/yellow]  {job.sample_id} by {report.recipe}: {psnr}")
     end(0 if report.identical else EXIT_INCOMPLETE)

@@ -1,14 +1,43 @@
-"""Command groups that import a command only when it runs or shows its help."""
+"""Command groups that import a command only when it is used, and the layout of help pages."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
 import click
 
+HYPHEN = "\u2011"  # does not break; replaced by "-" when the page is complete
+
+
+class HelpPage(click.HelpFormatter):
+    """Help page whose lines never break inside a name such as "world-teacher"."""
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Write a table of names and descriptions."""
+        whole = [(name, text.replace("-", HYPHEN)) for name, text in rows]
+        super().write_dl(whole, col_max, col_spacing)
+
+    def write_text(self, text: str) -> None:
+        """Write paragraphs."""
+        super().write_text(text.replace("-", HYPHEN))
+
+    def getvalue(self) -> str:
+        """Return the page."""
+        return super().getvalue().replace(HYPHEN, "-")
+
+
+class HelpContext(click.Context):
+    """Context of a command whose help is a `HelpPage`."""
+
+    formatter_class = HelpPage
+
 
 class LazyGroup(click.Group):
     """A group whose commands are named in a table: where each is defined, and its one-line help."""
+
+    context_class = HelpContext
 
     def __init__(
         self, *args: Any, commands_at: Mapping[str, tuple[str, str]], **kwargs: Any
@@ -26,7 +55,7 @@ class LazyGroup(click.Group):
         if cmd_name not in self.commands_at:
             return None
         module, _ = self.commands_at[cmd_name]
-        return getattr(import_module(module), cmd_name.replace("-", "_"))
+        return getattr(import_module(f"nightrain.flows.cli.{module}"), cmd_name.replace("-", "_"))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table; nothing is imported for it."""

@@ -1,13 +1,23 @@
-"""Commands that look at a dataset: `verify` re-hashes it, `stats` counts and measures."""
+"""Commands that inspect: `verify` and `stats` a dataset, `doctor` this machine."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from pydantic import BaseModel, ConfigDict, Field
 
-from nightrain.flows.cli.console import EXIT_INCOMPLETE, console, end, print_json, progress_bar
+from nightrain.flows.cli.console import (
+    EXIT_FAILED,
+    EXIT_INCOMPLETE,
+    console,
+    end,
+    print_json,
+    progress_bar,
+)
+from nightrain.flows.cli.jobs import OutputOptions
+from nightrain.flows.cli.options import command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,24 +25,56 @@ if TYPE_CHECKING:
     from nightrain.pipelines.inspect.source_counts import SourceStats
     from nightrain.pipelines.inspect.stats import DatasetStats, Spread, TableStats
 
-Dataset = Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON")]
+
+class DatasetOptions(BaseModel):
+    """Options of the commands that read a whole dataset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    dataset: Path = Field(
+        description="Dataset folder", json_schema_extra={"cli": "argument", "must_exist": True}
+    )
 
 
-def verify(dataset: Dataset, json: AsJson = False) -> None:
-    """Re-hash every committed file and read every page; exit code 3 if anything is damaged."""
-    from nightrain.datasets.shards.verify import verify as run
+class StatsOptions(DatasetOptions):
+    """Options of `nightrain stats`."""
 
-    with progress_bar("shards", shown=not json) as bar:
-        report = run(dataset, bar.reach)
-    if json:
+    sample: int = Field(default=500, ge=1, description="Images decoded per table")
+
+
+class DoctorOptions(BaseModel):
+    """Options of `nightrain doctor`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    folder: Path = Field(
+        default=Path(),
+        description="Folder that datasets will be written to (default: here)",
+        json_schema_extra={"cli": "argument"},
+    )
+
+
+@command
+def verify(job: DatasetOptions, output: OutputOptions) -> None:
+    """Re-hash every committed file and read every page.
+
+    The exit code is 3 if anything is damaged.
+    """
+    print_verification(job.dataset, output)
+
+
+def print_verification(dataset: Path, output: OutputOptions) -> None:
+    """Verify a dataset, print what was found, and end the command where it is damaged."""
+    from nightrain.datasets.shards.verify import verify
+
+    with progress_bar("shards", shown=not output.as_json) as bar:
+        report = verify(dataset, bar.reach)
+    if output.as_json:
         print_json(report)
     else:
         out = console()
         for problem in report.problems:
             out.print(f"[red]damaged[/red]  {problem.path}: {problem.message}")
         for orphan in report.orphans:
-            out.print(f"[yellow]orphan[/yellow]   {orphan}: no reader sees it")
+            out.print(f"[yellow]orphan[/yellow]   {orphan}: no manifest entry; readers ignore it")
         verdict = "accepted" if report.accepted else f"{len(report.problems)} problems"
         out.print(
             f"{verdict}: {report.num_shards} shards, {report.num_rows} rows, "
@@ -41,17 +83,35 @@ def verify(dataset: Dataset, json: AsJson = False) -> None:
     end(0 if report.accepted else EXIT_INCOMPLETE)
 
 
-def stats(
-    dataset: Dataset,
-    sample: Annotated[int, typer.Option(min=1, help="Images decoded per table")] = 500,
-    json: AsJson = False,
-) -> None:
-    """What the frames are, by source; luminance, severity, physical values, depth histogram."""
+@command
+def doctor(job: DoctorOptions, output: OutputOptions) -> None:
+    """Check packages, GPU, free disk and Prefect, and say how to fix what is wrong.
+
+    The exit code is 1 if a check fails.
+    """
+    from nightrain.flows.runtime.diagnosis import diagnose
+
+    checks = []
+    for check in diagnose(job.folder):
+        checks.append(check)
+        if not output.as_json:
+            mark = "[green]ok [/green]" if check.ok else "[red]bad[/red]"
+            console().print(f"{mark} {check.name:9s} {check.found}")
+            if check.fix:
+                console().print(f"              [yellow]{check.fix}[/yellow]")
+    if output.as_json:
+        print(json.dumps([check.model_dump() for check in checks], indent=2))
+    end(0 if all(check.ok for check in checks) else EXIT_FAILED)
+
+
+@command
+def stats(job: StatsOptions, output: OutputOptions) -> None:
+    """Count and measure a dataset: sources, luminance, severity, physical values, depth."""
     from nightrain.pipelines.inspect.stats import dataset_stats
 
-    with progress_bar("images", shown=not json) as bar:
-        report = dataset_stats(dataset, sample, bar.reach)
-    if json:
+    with progress_bar("images", shown=not output.as_json) as bar:
+        report = dataset_stats(job.dataset, job.sample, bar.reach)
+    if output.as_json:
         print_json(report)
     else:
         print_stats(report)
@@ -86,7 +146,7 @@ def print_stats(report: DatasetStats) -> None:
 
 
 def _print_labels(out: Console, name: str, t: TableStats) -> None:
-    """Print how much depth the labels of a table have, and how much of it is trusted."""
+    """Print the share of pixels that labels give a depth, and of confident ones."""
     if t.depth_share and t.confident_share:
         out.print(
             f"\n{name}: depth in {t.depth_share.mean:.1%} of the pixels, confident in "
@@ -95,7 +155,7 @@ def _print_labels(out: Console, name: str, t: TableStats) -> None:
 
 
 def _print_source(out: Console, name: str, s: SourceStats) -> None:
-    """Print what the frames of one source are: a line per property, a table by condition."""
+    """Print the counts of one source: a table by condition, and a line per property."""
     from rich.table import Table
 
     bad = f", {s.num_quarantined} in quarantine" if s.num_quarantined else ""

@@ -14,11 +14,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 from pydantic import BaseModel, ValidationError
 
+from nightrain.flows.cli.group import HelpContext
 from nightrain.pipelines.runs.command_line import (
     JobField,
     extra,
@@ -39,35 +40,44 @@ def command(function: Callable[..., None]) -> click.Command:
     """Make a command of a function of models; its docstring is the help page."""
     hints = get_type_hints(function)
     models = {name: hints[name] for name in inspect.signature(function).parameters}
-    return model_command(function, models)
+    name = function.__name__.replace("_", "-")
+    return model_command(name, function, models, inspect.getdoc(function) or "")
 
 
 def model_command(
-    function: Callable[..., None], models: Mapping[str, type[BaseModel]], help: str | None = None
+    name: str, function: Callable[..., None], models: Mapping[str, type[BaseModel]], help: str
 ) -> click.Command:
-    """Make a command of a function of models that its annotations do not name.
+    """Make a command of a function, the models of its parameters, and the text of its help page.
 
     Raises TypeError where two fields have the same option.
     """
     fields = {
-        "__".join((name, *field.path)): field
-        for name, model in models.items()
+        "__".join((key, *field.path)): field
+        for key, model in models.items()
         for field in job_fields(model)
     }
     labels = [field.label for field in fields.values()]
     if twice := {label for label in labels if labels.count(label) > 1}:
-        raise TypeError(f"{function.__name__}: several fields have the option {min(twice)}")
+        raise TypeError(f"{name}: several fields have the option {min(twice)}")
 
     def run(**given: Any) -> None:
-        function(**{name: parse(model, name, given) for name, model in models.items()})
+        function(**{key: parse(model, key, given) for key, model in models.items()})
 
-    return click.Command(
-        function.__name__.replace("_", "-"),
+    # Required options come first.
+    order = sorted(fields, key=lambda key: not fields[key].info.is_required())
+    return ModelCommand(
+        name,
         callback=run,
-        params=[_parameter(name, field) for name, field in fields.items()],
-        help=help or inspect.getdoc(function),
+        params=[_parameter(key, fields[key]) for key in order],
+        help=help,
         context_settings={"max_content_width": 100, "help_option_names": ["--help"]},
     )
+
+
+class ModelCommand(click.Command):
+    """Command whose options are the fields of models."""
+
+    context_class = HelpContext
 
 
 # Fields to click's parameters
@@ -91,6 +101,8 @@ def _parameter(name: str, field: JobField) -> click.Parameter:
 def _placeholder(kind: Any) -> str:
     if is_size(kind):
         return "WIDTHxHEIGHT"
+    if is_many(kind):
+        return f"{_placeholder(_item(kind))},..."
     if names := "|".join(choices(kind)):
         return names if len(names) <= LONGEST_CHOICE else "NAME"
     return PLACEHOLDERS.get(_item(kind), "TEXT")
@@ -99,7 +111,9 @@ def _placeholder(kind: Any) -> str:
 def _help(field: JobField) -> str:
     info, notes = field.info, list(bounds(field))
     default = None if info.is_required() else info.get_default(call_default_factory=True)
-    if default not in (None, False, "", (), []) and value_type(info.annotation) is not bool:
+    if default is True:
+        notes.insert(0, f"default: {field.label}")
+    elif default not in (None, "", (), []) and default is not False:
         notes.insert(0, f"default: {_shown(default)}")
     if len("|".join(names := choices(value_type(info.annotation)))) > LONGEST_CHOICE:
         notes.append(f"one of: {', '.join(names)}")
@@ -127,7 +141,8 @@ def choices(kind: Any) -> tuple[str, ...]:
 
 
 def _item(kind: Any) -> Any:
-    return get_args(kind)[0] if is_many(kind) else kind
+    kind = get_args(kind)[0] if is_many(kind) else kind
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _shown(value: Any) -> str:
@@ -196,10 +211,11 @@ def sentence(fields: Mapping[tuple[str, ...], JobField], error: ValidationError)
     else:
         limit = next((f"{words} {limits[k]}" for k, words in BOUNDS.items() if k in limits), "")
         expected = limits.get("expected") or limit or _expected(message)
-        text = f"{field.label} is {str(problem['input'])!r}; expected {expected}"
+        text = f"{field.label} is {_shown(problem['input'])!r}; expected {expected}"
     return text if text.endswith(".") else f"{text}."
 
 
 def _expected(message: str) -> str:
     """Pydantic's "Input should be a valid integer, unable to parse ..." as "a valid integer"."""
-    return re.sub(r"^\w+ should (be|have) ", "", message).partition(", unable")[0]
+    expected = re.sub(r"^\w+ should (be|have) ", "", message)
+    return re.split(r", unable| after validation", expected)[0]

@@ -1,19 +1,16 @@
-"""Commands about who may be trained on: `protocol` counts splits, `leakage` compares the sides."""
+"""Commands about splits: `protocol` counts what was published, `leakage` finds overlaps."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+from pydantic import BaseModel, ConfigDict, Field
 
-from nightrain.flows.cli.console import (
-    EXIT_INCOMPLETE,
-    console,
-    end,
-    print_json,
-    progress_bar,
-)
+from nightrain.flows.cli.console import EXIT_INCOMPLETE, console, end, print_json, progress_bar
+from nightrain.flows.cli.group import LazyGroup
+from nightrain.flows.cli.jobs import OutputOptions
+from nightrain.flows.cli.options import command
 
 if TYPE_CHECKING:
     from nightrain.datasets.protocols.leakage import Overlap
@@ -21,101 +18,133 @@ if TYPE_CHECKING:
 
 NUM_SHOWN = 20
 
-app = typer.Typer(
-    help="Count what a published protocol counts, in the data that is here. Counts that differ are "
-    "said, and no failure.",
-    no_args_is_help=True,
+protocol = LazyGroup(
+    "protocol",
+    help="Compare a local data set with the counts of a published protocol.\n\n"
+    "Counts that differ are reported; they are not an error.",
+    commands_at={
+        "nuscenes": ("protocols", "Count md4all's splits of nuScenes."),
+        "robotcar": ("protocols", "Count md4all's splits of RobotCar."),
+        "kitti": ("protocols", "Count Eigen's test images of KITTI."),
+    },
 )
 
-Root = Annotated[Path, typer.Argument(help="Folder of the data set")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON")]
+
+class RootOptions(BaseModel):
+    """Option of every protocol."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    root: Path = Field(
+        description="Folder of the data set",
+        json_schema_extra={"cli": "argument", "must_exist": True},
+    )
 
 
-@app.command("nuscenes")
-def nuscenes(
-    root: Root,
-    version: Annotated[str, typer.Option(help="Folder of the tables")] = "v1.0-trainval",
-    json: AsJson = False,
-) -> None:
-    """md4all's split of nuScenes: 491 train scenes, 15,129 frames; val 4,449, 602 and 968."""
+class NuScenesOptions(RootOptions):
+    """Options of `nightrain protocol nuscenes`."""
+
+    version: str = Field(default="v1.0-trainval", description="Folder of the tables")
+
+
+class RobotCarOptions(RootOptions):
+    """Options of `nightrain protocol robotcar`."""
+
+    sdk: Path = Field(description="Folder with models/, extrinsics/ and tags/")
+    splits: Path = Field(description="Folder of md4all's split files")
+
+
+class KittiOptions(RootOptions):
+    """Options of `nightrain protocol kitti`."""
+
+    split_files: Path = Field(description="Folder of Eigen's split files")
+    improved: bool = Field(default=False, description="Count images with improved ground truth")
+
+
+class LeakageOptions(BaseModel):
+    """Options of `nightrain leakage`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    datasets: tuple[Path, ...] = Field(
+        description="Datasets that are used together",
+        json_schema_extra={"cli": "argument", "must_exist": True},
+    )
+    max_bits: int = Field(
+        default=48, ge=0, le=100, description="Bits of 256 by which near-duplicates may differ"
+    )
+    allow_shared_logs: bool = Field(
+        default=False, description="Allow logs that have train and held-out frames"
+    )
+    allow_near_duplicates: bool = Field(default=False, description="Allow near-duplicates")
+
+
+@command
+def nuscenes(job: NuScenesOptions, output: OutputOptions) -> None:
+    """Count md4all's splits of nuScenes.
+
+    The published counts are 491 train scenes with 15,129 frames, and 4,449, 602 and 968 val frames
+    by clear day, by night and in rain.
+    """
     from nightrain.datasets.protocols.published import (
         MD4ALL_NUSCENES,
         count_protocol,
         doubtful_scenes,
     )
     from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
-    from nightrain.datasets.sources.nuscenes.source import NuScenesSource
     from nightrain.datasets.sources.scene_conditions import official_scene_splits
 
-    source = NuScenesSource(
-        NuScenesConfig(root=root, version=version, cameras=("CAM_FRONT",), neighbours=False)
+    config = NuScenesConfig(
+        root=job.root, version=job.version, cameras=("CAM_FRONT",), neighbours=False
     )
+    source = config.open()
     report = count_protocol(MD4ALL_NUSCENES, source)
     if source.name == MD4ALL_NUSCENES.source:
-        report.doubtful_scenes = doubtful_scenes(root, version, official_scene_splits())
-    _print_protocol(report, json)
+        report.doubtful_scenes = doubtful_scenes(job.root, job.version, official_scene_splits())
+    _print_protocol(report, output)
 
 
-@app.command("robotcar")
-def robotcar(
-    root: Root,
-    sdk: Annotated[Path, typer.Option(help="Folder with models/, extrinsics/ and tags/")],
-    splits: Annotated[Path, typer.Option(help="Folder of the split files")],
-    json: AsJson = False,
-) -> None:
-    """md4all's split of RobotCar: test 702 and 709, 17,790 triplets, 16,563 after the filter."""
+@command
+def robotcar(job: RobotCarOptions, output: OutputOptions) -> None:
+    """Count md4all's splits of RobotCar.
+
+    The published counts are 702 and 709 test frames, and 17,790 train triplets, of which the
+    filter keeps 16,563.
+    """
     from nightrain.datasets.protocols.published import MD4ALL_ROBOTCAR, count_protocol
     from nightrain.datasets.sources.robotcar.config import RobotCarConfig
-    from nightrain.datasets.sources.robotcar.source import RobotCarSource
 
-    source = RobotCarSource(RobotCarConfig(root=root, sdk=sdk, splits=splits, skip_bad=True))
-    _print_protocol(count_protocol(MD4ALL_ROBOTCAR, source), json)
+    config = RobotCarConfig(root=job.root, sdk=job.sdk, splits=job.splits, skip_bad=True)
+    _print_protocol(count_protocol(MD4ALL_ROBOTCAR, config.open()), output)
 
 
-@app.command("kitti")
-def kitti(
-    root: Root,
-    split_files: Annotated[Path, typer.Option(help="Folder of the split files")],
-    improved: Annotated[bool, typer.Option(help="With the improved ground truth: 652")] = False,
-    json: AsJson = False,
-) -> None:
-    """Eigen's test images of KITTI: 697, of which 652 have the improved ground truth."""
+@command
+def kitti(job: KittiOptions, output: OutputOptions) -> None:
+    """Count Eigen's test images of KITTI.
+
+    There are 697, of which 652 have improved ground truth.
+    """
     from nightrain.datasets.protocols.published import (
         KITTI_EIGEN,
         KITTI_EIGEN_IMPROVED,
         count_protocol,
     )
     from nightrain.datasets.sources.kitti.config import KittiConfig
-    from nightrain.datasets.sources.kitti.source import KittiSource
 
-    source = KittiSource(
-        KittiConfig(
-            root=root,
-            split_files=split_files,
-            ground_truth="improved" if improved else "velodyne",
-            skip_bad=True,
-        )
+    config = KittiConfig(
+        root=job.root,
+        split_files=job.split_files,
+        ground_truth="improved" if job.improved else "velodyne",
+        skip_bad=True,
     )
-    protocol = KITTI_EIGEN_IMPROVED if improved else KITTI_EIGEN
-    _print_protocol(count_protocol(protocol, source), json)
+    protocol = KITTI_EIGEN_IMPROVED if job.improved else KITTI_EIGEN
+    _print_protocol(count_protocol(protocol, config.open()), output)
 
 
-def leakage(
-    datasets: Annotated[
-        list[Path], typer.Argument(help="Datasets that are used together", exists=True)
-    ],
-    max_bits: Annotated[
-        int, typer.Option(min=0, max=100, help="Of 256 bits, by which near-duplicates differ")
-    ] = 48,
-    allow_shared_logs: Annotated[
-        bool, typer.Option("--allow-shared-logs", help="Let logs of both sides through")
-    ] = False,
-    allow_near_duplicates: Annotated[
-        bool, typer.Option("--allow-near-duplicates", help="Let near-duplicates through")
-    ] = False,
-    json: AsJson = False,
-) -> None:
-    """Look for scenes, logs and pictures of train in val and test; exit code 3 if there are any."""
+@command
+def leakage(job: LeakageOptions, output: OutputOptions) -> None:
+    """Find scenes, logs and images of train in val and test.
+
+    The exit code is 3 if there are any.
+    """
     from nightrain.datasets.protocols.leakage import (
         FrameSet,
         find_overlaps,
@@ -125,22 +154,22 @@ def leakage(
     from nightrain.datasets.shards.manifest import FRAMES, Manifest
     from nightrain.datasets.sources.scene_conditions import SPLITS
 
-    entries = [e for root in datasets for e in Manifest(root).entries(FRAMES)]
+    entries = [e for root in job.datasets for e in Manifest(root).entries(FRAMES)]
     total = sum(e.rows.num_rows for e in entries if e.about.get("split") in SPLITS)
-    with progress_bar("images", total, not json) as bar:
+    with progress_bar("images", total, not output.as_json) as bar:
         train, held_out = (
-            sum((read_set(root, s, on_rows=bar.add) for root in datasets), FrameSet())
+            sum((read_set(root, s, on_rows=bar.add) for root in job.datasets), FrameSet())
             for s in (("train",), ("val", "test"))
         )
     overlaps = find_overlaps(
         train,
         held_out,
-        allow_shared_logs=allow_shared_logs,
-        allow_near_duplicates=allow_near_duplicates,
-        max_bits=max_bits,
+        allow_shared_logs=job.allow_shared_logs,
+        allow_near_duplicates=job.allow_near_duplicates,
+        max_bits=job.max_bits,
     )
     report = leakage_report(train, held_out, overlaps)
-    if json:
+    if output.as_json:
         print_json(report)
     else:
         _print_overlaps(report.overlaps)
@@ -148,11 +177,11 @@ def leakage(
     end(0 if report.disjoint else EXIT_INCOMPLETE)
 
 
-def _print_protocol(report: ProtocolReport, json: bool) -> None:
+def _print_protocol(report: ProtocolReport, output: OutputOptions) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    if json:
+    if output.as_json:
         print_json(report)
         return
     out = console()

@@ -1,90 +1,87 @@
-"""The command `train`."""
+"""Commands that train networks: `train` and `usefulness`."""
 
-from __future__ import annotations
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+import click
 
-import typer
+from nightrain.flows.cli.console import EXIT_INCOMPLETE, end, print_json
+from nightrain.flows.cli.jobs import FlowOptions, run_long_job
+from nightrain.flows.cli.options import command
+from nightrain.pipelines.depth.train_job import TrainJob, train_network
+from nightrain.pipelines.usefulness.job import UsefulnessJob
 
-from nightrain.flows.cli.console import end, print_json, progress_bar
-from nightrain.flows.cli.modes import Runner, check_mode, run_long_flow, say_server
-
-if TYPE_CHECKING:
-    from prefect import Flow
+FLOWS_OF_ROLES = ("teacher", "student", "restorer")  # any other role is trained by train-network
 
 
-def train(
-    preset: Annotated[
-        str,
-        typer.Argument(help="Preset of the run; an unknown name lists them all"),
-    ],
-    dataset: Annotated[Path, typer.Argument(help="Folder of the dataset", exists=True)],
-    out: Annotated[Path, typer.Option(help="Folder of the run; the same one goes on with it")],
-    variants: Annotated[
-        list[str] | None, typer.Option(help="Recipe whose variants a student sees; repeatable")
-    ] = None,
-    labels: Annotated[
-        str, typer.Option(help="Folder below labels/; not needed where there is one")
-    ] = "",
-    teacher: Annotated[
-        Path | None, typer.Option(help="Model folder of a student's teacher", exists=True)
-    ] = None,
-    base: Annotated[
-        Path | None,
-        typer.Option(help="Model folder whose weights start the same parts", exists=True),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps; the preset's")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Batch; the preset's")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that read")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="For TensorBoard, too")
-    ] = False,
-    device: Annotated[str, typer.Option(help="cpu: stay off a GPU")] = "",
-    runner: Runner = "prefect",
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
-) -> None:
-    """Train a teacher, a student or parts of a network; the same command goes on after a stop."""
-    from nightrain.pipelines.depth.train_job import TrainJob, train_network
-    from nightrain.pipelines.runs.stop import Stop, stop_on_signals
+@command
+def train(job: TrainJob, options: FlowOptions) -> None:
+    """Train a depth network by a preset.
 
-    check_mode(runner)
-    job = TrainJob(
-        preset=preset,
-        dataset=dataset.resolve(),
-        out=out.resolve(),
-        variants=tuple(variants or ()),
-        labels=labels or None,
-        teacher=teacher,
-        base=base,
-        steps=steps,
-        batch_size=batch_size,
-        workers=workers,
-        seed=seed,
-        tensorboard=tensorboard,
-        device="cpu" if device == "cpu" else "auto",
+    Presets train teachers on clear frames, students on labels and variants, and restorers on
+    measured depth. Run the same command again to resume.
+    """
+    config = job.config()  # a request that cannot be granted fails before a server is started
+    kind = config.role.kind()
+    report, stop = run_long_job(
+        job,
+        train_network,
+        flow=f"train:train_{kind if kind in FLOWS_OF_ROLES else 'network'}",
+        unit="steps",
+        options=options,
+        total=config.num_steps,
     )
-    config, stop = job.config(), Stop()  # what is refused is said before a server is started
-    role = config.role.kind()
-    if runner == "prefect" and not json:
-        say_server(f"train-{role}")
-    with progress_bar("steps", config.num_steps, not json) as bar:
-        if runner == "local":
-            with stop_on_signals(stop):
-                report = train_network(job, stop=stop, on_step=bar.reach)
-        else:
-            report = run_long_flow(partial(_flow, role), job, stop, bar.reach)
-    if json:
+    if options.as_json:
         print_json(report)
     else:
-        typer.echo(report.line)
+        click.echo(report.line)
     end(stop.exit_code if report.stopped else 0)
 
 
-def _flow(role: str) -> Flow[..., Any]:
-    from nightrain.flows.train import train_restorer, train_student, train_teacher
+@command
+def usefulness(job: UsefulnessJob, options: FlowOptions) -> None:
+    """Compare students trained with and without variants.
 
-    flows = {"student": train_student, "teacher": train_teacher, "restorer": train_restorer}
-    return flows[role]
+    Every arm gets equal compute, and all are tested on recorded weather. The tables usefulness.md
+    and usefulness.json are rewritten after each run. Run the same command again to resume; more
+    arms and seeds extend the study in the same folder.
+    """
+    from nightrain.pipelines.usefulness.plan import plan_study
+    from nightrain.pipelines.usefulness.study import MARKDOWN_FILE, run_usefulness
+
+    plan = plan_study(job)  # a request that cannot be granted fails before a server is started
+    with nullcontext() if options.as_json else _printed_log():
+        report, stop = run_long_job(
+            job,
+            run_usefulness,
+            flow="usefulness:usefulness",
+            unit="steps",
+            options=options,
+            total=sum(run.config.num_steps for run in plan.runs),
+        )
+    if options.as_json:
+        print_json(report)
+    else:
+        click.echo((job.out / MARKDOWN_FILE).read_text())
+        click.echo(report.line)
+    end(stop.exit_code if report.stopped else EXIT_INCOMPLETE if report.num_failed else 0)
+
+
+@contextmanager
+def _printed_log() -> Iterator[None]:
+    """Print the messages of the study's logger."""
+
+    class Printed(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            click.echo(record.getMessage())
+
+    logger, handler = logging.getLogger("nightrain.pipelines.usefulness"), Printed(logging.INFO)
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)

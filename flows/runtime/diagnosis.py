@@ -1,4 +1,4 @@
-"""What `nightrain doctor` looks at; each check says what it found and, if it is bad, the mend."""
+"""Checks of `nightrain doctor`: each reports what it found and, if that is wrong, how to fix it."""
 
 import os
 import platform
@@ -29,16 +29,16 @@ REINSTALL = "run `make setup`, which installs the versions of requirements.lock"
 
 
 class Check(BaseModel):
-    """One thing looked at: what was found, and the mend where it is not right."""
+    """Result of one check: what was found, and how to fix it where it is wrong."""
 
     name: str
     ok: bool
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def diagnose(folder: Path) -> Iterator[Check]:
-    """Run every check; a check that itself fails is a bad one and says why."""
+    """Run every check; one that raises is reported as failed, with its error."""
     checks: tuple[Callable[[], Check], ...] = (
         check_python,
         check_versions,
@@ -56,58 +56,58 @@ def diagnose(folder: Path) -> Iterator[Check]:
 
 
 def check_python() -> Check:
-    """Python is one that every pinned package supports."""
+    """Check that every pinned package supports this Python."""
     ok = (3, 11) <= sys.version_info[:2] <= (3, 12)
-    mend = "" if ok else "use Python 3.11 or 3.12: nuscenes-devkit needs numpy < 2"
-    return Check(name="python", ok=ok, found=platform.python_version(), mend=mend)
+    fix = "" if ok else "use Python 3.11 or 3.12: nuscenes-devkit needs numpy < 2"
+    return Check(name="python", ok=ok, found=platform.python_version(), fix=fix)
 
 
 def check_versions() -> Check:
-    """Every package is there."""
+    """Check that every package is installed."""
     found, missing = [], []
     for name in PACKAGES:
         try:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             missing.append(name)
-    mend = f"{', '.join(missing)} missing: {REINSTALL}" if missing else ""
-    return Check(name="packages", ok=not missing, found=", ".join(found), mend=mend)
+    fix = f"{', '.join(missing)} missing: {REINSTALL}" if missing else ""
+    return Check(name="packages", ok=not missing, found=", ".join(found), fix=fix)
 
 
 def check_torch() -> Check:
-    """torchvision was built for this torch; otherwise transformers and diffusers do not import."""
+    """Check that torchvision was built for this torch; if not, diffusers cannot be imported."""
     torch, vision = version("torch"), version("torchvision")
     wanted = TORCH_OF_TORCHVISION.get(".".join(vision.split(".")[:2]))
     ok = wanted is None or torch.startswith(wanted + ".")
-    mend = "" if ok else f"torchvision {vision} belongs to torch {wanted}: {REINSTALL}"
+    fix = "" if ok else f"torchvision {vision} belongs to torch {wanted}: {REINSTALL}"
     try:
         import_module("torchvision.ops")
     except (ImportError, RuntimeError) as error:
-        ok, mend = False, f"torchvision does not import ({error}): {REINSTALL}"
-    return Check(name="torch", ok=ok, found=f"torch {torch}, torchvision {vision}", mend=mend)
+        ok, fix = False, f"torchvision does not import ({error}): {REINSTALL}"
+    return Check(name="torch", ok=ok, found=f"torch {torch}, torchvision {vision}", fix=fix)
 
 
 def check_gpu() -> Check:
-    """A GPU is not needed by the weather engine; without one diffusion is slow."""
+    """Report the GPU; the weather engine needs none, and diffusion is slow without one."""
     import torch
 
     if torch.cuda.is_available():
         return Check(name="gpu", ok=True, found=torch.cuda.get_device_name(0))
-    return Check(name="gpu", ok=True, found="none; the weather engine does not need one")
+    return Check(name="gpu", ok=True, found="none (the weather engine does not need one)")
 
 
 def check_disk(folder: Path) -> Check:
-    """There is room where datasets will be written."""
+    """Check that the folder of datasets has enough free space and is writable."""
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 1e9
     ok = free >= NEEDED_FREE_GB and os.access(folder, os.W_OK)
-    mend = "" if ok else f"free at least {NEEDED_FREE_GB:.0f} GB, or write elsewhere with --out"
-    return Check(name="disk", ok=ok, found=f"{free:.1f} GB free in {folder.resolve()}", mend=mend)
+    fix = "" if ok else f"free at least {NEEDED_FREE_GB:.0f} GB, or write to another folder"
+    return Check(name="disk", ok=ok, found=f"{free:.1f} GB free in {folder.resolve()}", fix=fix)
 
 
 def check_prefect() -> Check:
-    """Prefect imports, and it is known which server a flow would use."""
+    """Check that Prefect can be imported, and report the server that a flow would use."""
     import prefect
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
@@ -118,5 +118,5 @@ def check_prefect() -> Check:
     )
     parent = next(p for p in (home, *home.parents) if p.exists())
     ok = bool(url) or os.access(parent, os.W_OK)
-    mend = "" if ok else f"{home} is not writable: set PREFECT_HOME to a folder that is"
-    return Check(name="prefect", ok=ok, found=found, mend=mend)
+    fix = "" if ok else f"{home} is not writable: set PREFECT_HOME to a folder that is"
+    return Check(name="prefect", ok=ok, found=found, fix=fix)

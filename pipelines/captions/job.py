@@ -17,7 +17,10 @@ class CaptionJob(BaseModel):
     """Options of `nightrain caption` and parameters of the flow `caption-frames`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    dataset: Path = Field(description="Folder of the dataset, with committed frames")
+    dataset: Path = Field(
+        description="Dataset folder, with committed frames",
+        json_schema_extra={"cli": "argument", "must_exist": True},
+    )
     captioner: CaptionerName = Field(
         default="blip2",
         description="blip2 or small (networks), or metadata: the source's description",

@@ -3,22 +3,68 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.world.export.world_presets import PRESETS
-from nightrain.datasets.world.export.writer import VERSION, write_world
+from nightrain.datasets.world.export.plan import SceneSpec, scene_specs
+from nightrain.datasets.world.export.world_presets import PRESETS, Preset
+from nightrain.datasets.world.export.writer import VERSION, WorldReport, write_world
 from nightrain.pipelines.runs.stop import Stop, WorkCancelled, unless_stopped
 
 
 class RenderJob(BaseModel):
-    """A world to render."""
+    """Options of `nightrain world`, and parameters of the flow `render-world`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    world: Path = Field(description="Folder to make, in the nuScenes layout")
-    preset: str = Field(default="small", description="tiny, small, demo, bench")
-    seed: int = Field(default=0, ge=0)
-    processes: int = Field(default=1, ge=1, description="Scenes rendered side by side")
+    out: Path = Field(description="Folder to write, in the nuScenes layout")
+    preset: str = Field(
+        default="small",
+        description="Preset; the options below override it. "
+        + "; ".join(f"{name}: {preset.words}" for name, preset in PRESETS.items()),
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the streets and what moves in them")
+    scenes: int | None = Field(
+        default=None, ge=1, description="Number of places (default: the preset's)"
+    )
+    frames: int | None = Field(
+        default=None, ge=1, description="Keyframes per scene, two a second (default: the preset's)"
+    )
+    size: tuple[PositiveInt, PositiveInt] | None = Field(
+        default=None, description="Image size (default: the preset's)"
+    )
+    cameras: tuple[str, ...] = Field(
+        default=(), description="Camera channels, separated by commas (default: the preset's)"
+    )
+    conditions: tuple[Condition, ...] = Field(
+        default=(), description="Conditions, separated by commas; places take them in turn"
+    )
+    pairs: tuple[Condition, ...] = Field(
+        default=(), description="Conditions under which every place is rendered again"
+    )
+    stereo: bool | None = Field(
+        default=None, description="Add the front camera's stereo partner at keyframes"
+    )
+    lidar_sweeps: bool = Field(
+        default=False, description="Add the LiDAR sweeps nearest to the previous and next images"
+    )
+    processes: int = Field(default=1, ge=1, description="Scenes rendered in parallel")
+
+    def loaded_preset(self) -> Preset:
+        """Return the preset; raises InvalidRequest for an unknown name."""
+        if self.preset not in PRESETS:
+            raise InvalidRequest(
+                f"There is no world preset {self.preset!r}; choose one of {', '.join(PRESETS)}."
+            )
+        return PRESETS[self.preset]
+
+    def scene_specs(self) -> tuple[SceneSpec, ...]:
+        """Return the scenes of the preset, or others where an option names them."""
+        preset = self.loaded_preset()
+        if self.scenes is None and not self.conditions and not self.pairs:
+            return preset.scenes
+        num_places = self.scenes or len({spec.place for spec in preset.scenes})
+        return scene_specs(num_places, self.conditions or (Condition.CLEAR,), self.pairs)
 
 
 class RenderReport(BaseModel):
@@ -35,9 +81,9 @@ class RenderReport(BaseModel):
     def line(self) -> str:
         """What was done, in one line."""
         if self.already:
-            return f"{self.world} is there already"
+            return f"{self.world} already exists"
         if self.stopped:
-            return f"{self.world}: stopped; the next run begins it anew"
+            return f"{self.world}: stopped; the next run starts over"
         return (
             f"{self.world}: {self.num_images} images in {self.num_scenes} scenes, "
             f"{self.num_bytes / 1e6:.1f} MB"
@@ -45,26 +91,13 @@ class RenderReport(BaseModel):
 
 
 def render(job: RenderJob, *, stop: Stop, on_step: Callable[[int, int], None]) -> RenderReport:
-    """Render a world unless it is there; raises InvalidRequest, DiskFull, NightrainError."""
-    if job.preset not in PRESETS:
-        raise InvalidRequest(
-            f"There is no world {job.preset!r}; choose one of {', '.join(PRESETS)}."
-        )
-    preset, name = PRESETS[job.preset], str(job.world)
-    if (job.world / VERSION).is_dir():
+    """Render a world unless it exists; raises InvalidRequest, DiskFull, NightrainError."""
+    job.loaded_preset()
+    name = str(job.out)
+    if (job.out / VERSION).is_dir():
         return RenderReport(world=name, already=True)
     try:
-        report = write_world(
-            job.world,
-            scenes=preset.scenes,
-            frames=preset.frames,
-            seed=job.seed,
-            size=preset.size,
-            cameras=preset.cameras,
-            stereo=preset.stereo,
-            processes=job.processes,
-            progress=unless_stopped(stop, on_step),
-        )
+        report = render_new(job, unless_stopped(stop, on_step))
     except WorkCancelled:
         return RenderReport(world=name, stopped=True)
     return RenderReport(
@@ -72,4 +105,21 @@ def render(job: RenderJob, *, stop: Stop, on_step: Callable[[int, int], None]) -
         num_scenes=report.num_scenes,
         num_images=report.num_images,
         num_bytes=report.num_bytes,
+    )
+
+
+def render_new(job: RenderJob, progress: Callable[[int, int], None]) -> WorldReport:
+    """Render a world to a new or empty folder; raises InvalidRequest, DiskFull, NightrainError."""
+    preset = job.loaded_preset()
+    return write_world(
+        job.out,
+        scenes=job.scene_specs(),
+        frames=job.frames or preset.frames,
+        seed=job.seed,
+        size=job.size or preset.size,
+        cameras=job.cameras or preset.cameras,
+        stereo=preset.stereo if job.stereo is None else job.stereo,
+        lidar_sweeps=job.lidar_sweeps,
+        processes=job.processes,
+        progress=progress,
     )

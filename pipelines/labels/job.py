@@ -71,7 +71,10 @@ class LabelJob(BaseModel):
         description="Dataset with committed frames",
         json_schema_extra={"cli": "argument", "must_exist": True},
     )
-    teacher: Path = Field(description="Folder of a trained depth model, such as RUN/model")
+    teacher: Path = Field(
+        description="Folder of a trained depth model, such as RUN/model",
+        json_schema_extra={"must_exist": True},
+    )
     name: str = Field(
         default="", max_length=40, description="Name of the labels (default: the model folder's)"
     )
@@ -80,7 +83,10 @@ class LabelJob(BaseModel):
     )
     settings: LabelSettings = LabelSettings()
     conditions: tuple[Condition, ...] = Field(
-        default=(Condition.CLEAR,), min_length=1, description="Conditions of the frames to label"
+        default=(Condition.CLEAR,),
+        min_length=1,
+        description="Conditions of the frames to label",
+        json_schema_extra={"cli": "--condition"},
     )
     num_workers: int = Field(default=1, ge=1, le=256, description="Shards labelled in parallel")
     include_evaluation_scenes: bool = Field(

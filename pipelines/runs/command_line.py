@@ -1,12 +1,12 @@
-"""Command lines of jobs: the option of each field, and the line that repeats a job.
+"""Jobs on the command line: the option of each field, and the line that repeats a job.
 
-A field is an option of its own name: `seed` is `--seed`, and `num_workers` is `--workers`. Its
-`json_schema_extra` may say otherwise:
+A field is an option of its own name: `batch_size` is `--batch-size`, and `num_workers` is
+`--workers`. Its `json_schema_extra` says what differs:
 
-{"cli": "argument"}     a positional argument
-{"cli": "--variants"}   an option of this name
-{"cli": "none"}         not on the command line
-{"must_exist": True}    a path that is there before the command runs
+{"cli": "argument"}   a positional argument
+{"cli": "--json"}     an option of this name
+{"cli": "none"}       not on the command line
+{"must_exist": True}  a path that has to exist when the command starts
 """
 
 import shlex
@@ -35,7 +35,7 @@ class JobField:
 
     @property
     def label(self) -> str:
-        """Name on the command line: "--workers", or "DATASET" of a positional argument."""
+        """Name on the command line: "--batch-size", or "DATASET" of a positional argument."""
         if self.is_argument:
             return self.path[-1].upper()
         given = extra(self.info, "cli")

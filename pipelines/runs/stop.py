@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from multiprocessing.synchronize import Event as ProcessEvent
 from types import FrameType
 
-from nightrain.datasets.shards.transaction import ShardInterrupted
-
 
 class Stop:
     """A flag that a signal sets and that work checks between batches."""
@@ -71,6 +69,8 @@ def set_current(stop: Stop) -> None:
 def interrupt_if_stopped() -> None:
     """Raise ShardInterrupted if this process was asked to stop; call it between two batches."""
     if _current.requested:
+        from nightrain.datasets.shards.transaction import ShardInterrupted  # jobs are light
+
         raise ShardInterrupted
 
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / "examples"))
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset with 4 clear frames and the variants of the recipe `demo`; only read it."""
-    from typer.testing import CliRunner
+    from click.testing import CliRunner
 
     from nightrain.flows.cli import app
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from nightrain.flows.cli import app
 
@@ -40,8 +40,8 @@ def test_options_override_the_preset(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--preset", "huge"), "expected one of tiny, small, demo, bench"),
-        (("--conditions", "hail"), "no condition 'hail'; choose of clear, night"),
+        (("--preset", "huge"), "no world preset 'huge'; choose one of tiny, small, demo, bench"),
+        (("--conditions", "hail"), "--conditions is 'hail'; expected 'clear', 'night'"),
         (("--size", "wide"), "expected WIDTHxHEIGHT"),
     ],
 )

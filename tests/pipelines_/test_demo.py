@@ -63,12 +63,11 @@ def stop_after_one() -> tuple[Stop, Any]:
 
 def test_rendering_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
     stop, on_step = stop_after_one()
-    report = render(RenderJob(world=tmp_path / "w", preset="tiny"), stop=stop, on_step=on_step)
+    report = render(RenderJob(out=tmp_path / "w", preset="tiny"), stop=stop, on_step=on_step)
     assert report.stopped and not list(tmp_path.iterdir())
-    with pytest.raises(
-        InvalidRequest, match="no world 'huge'; choose one of tiny, small, demo, bench"
-    ):
-        render(RenderJob(world=tmp_path / "w", preset="huge"), stop=stop, on_step=on_step)
+    expected = "no world preset 'huge'; choose one of tiny, small, demo, bench"
+    with pytest.raises(InvalidRequest, match=expected):
+        render(RenderJob(out=tmp_path / "w", preset="huge"), stop=stop, on_step=on_step)
 
 
 def test_an_evaluation_that_is_stopped_writes_nothing(dataset: Path, tmp_path: Path) -> None:

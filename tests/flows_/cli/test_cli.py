@@ -106,7 +106,7 @@ def test_what_is_refused_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None
     assert "no recipe 'hail'" in nightrain("generate", empty, "--recipe", "hail", code=2)
     ingest_synthetic(tmp_path / "val", SyntheticSource(num_frames=2, split="val"))
     assert "--include-evaluation-scenes" in nightrain("generate", tmp_path / "val", code=2)
-    assert "prefect or local" in nightrain("generate", empty, "--runner", "ray", code=2)
+    assert "'prefect' or 'local'" in nightrain("generate", empty, "--runner", "ray", code=2)
     nightrain("stats", tmp_path / "absent", code=2)
 
 
@@ -124,12 +124,12 @@ def test_captions_are_made_once(dataset: Path) -> None:
     again = json.loads(nightrain(*command, "--json"))
     assert again["tables"] == {} and again["num_already"] == 3
     assert "blip2" in nightrain("caption", dataset, "--captioner", "parrot", code=2)
-    assert "prefect or local" in nightrain("caption", dataset, "--runner", "ray", code=2)
+    assert "'prefect' or 'local'" in nightrain("caption", dataset, "--runner", "ray", code=2)
 
 
 def test_a_gpu_limit_needs_a_server(dataset: Path, recipe_file: str) -> None:
     said = nightrain(*local(dataset, recipe_file), "--gpu-limit", "gpu-0", code=2)
-    assert "needs --runner prefect" in said
+    assert "use it with --runner prefect" in said
 
 
 def test_doctor_says_what_is_here() -> None:
@@ -137,7 +137,9 @@ def test_doctor_says_what_is_here() -> None:
     assert checks["torch"]["ok"] and checks["prefect"]["ok"] and checks["packages"]["ok"]
 
 
-def test_doctor_names_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_doctor_says_how_to_fix_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from nightrain.flows.runtime import diagnosis
 
     real = diagnosis.version
@@ -145,9 +147,9 @@ def test_doctor_names_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         diagnosis, "version", lambda name: "0.28.0" if name == "torchvision" else real(name)
     )
     check = diagnosis.check_torch()
-    assert not check.ok and "belongs to torch 2.14" in check.mend and "make setup" in check.mend
+    assert not check.ok and "belongs to torch 2.14" in check.fix and "make setup" in check.fix
     monkeypatch.setattr(diagnosis, "NEEDED_FREE_GB", 1e9)
-    assert "free at least" in diagnosis.check_disk(tmp_path / "not" / "yet").mend
+    assert "free at least" in diagnosis.check_disk(tmp_path / "not" / "yet").fix
 
 
 @pytest.mark.slow
@@ -158,5 +160,5 @@ def test_world_to_dataset(tmp_path: Path) -> None:
     assert "new or an empty folder" in nightrain("world", "--out", world, *small, code=2)
     ingest = ("ingest", "nuscenes", world, "--version", "v1.0-world", "--out", out)
     assert "2 frames" in nightrain(*ingest, "--split", "train")
-    assert "1 shards were committed before" in nightrain(*ingest, "--split", "train")
+    assert "1 shards were already committed" in nightrain(*ingest, "--split", "train")
     assert "expected WIDTHxHEIGHT" in nightrain("world", "--out", out, "--size", "9", code=2)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.label_rows import label_from_row, labels_of
@@ -74,7 +74,7 @@ def test_label_writes_what_the_network_predicts(dataset: Path, teacher: Path) ->
             )
             assert 0 < made.confidence.min() <= made.confidence.max() <= 1
     code, text = run(*options)
-    assert code == 0 and "3 shards were committed before" in text
+    assert code == 0 and "3 shards were already committed" in text
     assert run("verify", dataset)[0] == 0
     code, text = run("stats", dataset)
     assert code == 0 and f"{table}: depth in 100.0% of the pixels" in text

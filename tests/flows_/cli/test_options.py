@@ -32,7 +32,9 @@ class ToyJob(BaseModel):
     out: Path = Field(description="Folder to write")
     num_workers: int = Field(default=1, ge=1, le=64, description="Processes")
     mode: Literal["fast", "exact"] = Field(default="exact", description="How to compute")
-    colours: tuple[Colour, ...] = Field(default=(Colour.RED,), description="Colours to draw")
+    colours: tuple[Colour, ...] = Field(
+        default=(Colour.RED,), min_length=1, description="Colours to draw"
+    )
     recipes: tuple[str, ...] = Field(
         default=(), description="Recipes", json_schema_extra={"cli": "--variants"}
     )
@@ -82,12 +84,12 @@ def test_help_says_what_the_model_says(toy: click.Command) -> None:
         "--out PATH Folder to write [required]",
         "--workers INTEGER Processes [default: 1; at least 1; at most 64]",
         "--mode fast|exact How to compute [default: exact]",
-        "--colours red|blue Colours to draw [default: red]",
-        "--variants TEXT Recipes",
+        "--colours red|blue,... Colours to draw [default: red]",
+        "--variants TEXT,... Recipes",
         "--preset TEXT Preset [default: small; available: small, large]",
         "--size WIDTHxHEIGHT Size of the picture",
         "--gamma NUMBER Exponent [default: 2.2; more than 0]",
-        "--keep / --no-keep Keep the images",
+        "--keep / --no-keep Keep the images [default: --keep]",
         "--retry-failed Try failures again",
         "--stereo / --no-stereo Add the other image",
         "--json As JSON",
@@ -140,6 +142,7 @@ def test_values_become_a_job_and_the_job_a_command_line(
         (("--gamma", "x"), "--gamma is 'x'; expected a valid number."),
         (("--mode", "slow"), "--mode is 'slow'; expected 'fast' or 'exact'."),
         (("--colours", "red,green"), "--colours is 'green'; expected 'red' or 'blue'."),
+        (("--colours", ""), "--colours is ''; expected at least 1 item."),
         (("--size", "9"), "--size is '9'; expected WIDTHxHEIGHT in pixels, such as 448x256."),
         (("--mode", "fast", "--workers", "9"), "Error: fast mode has at most 8 workers."),
         (("--speed", "9"), "No such option '--speed'"),
@@ -169,7 +172,11 @@ def test_an_option_is_one_field(tmp_path: Path) -> None:
         detail: float = Field(default=0.5, ge=0, le=1, description="Share of the detail")
 
     jobs: list[Longer] = []
-    toy = model_command(lambda job: jobs.append(job), {"job": Longer}, "Do it.")
+
+    def keep(job: Longer) -> None:
+        jobs.append(job)
+
+    toy = model_command("toy", keep, {"job": Longer}, "Do it.")
     printed = " ".join(run(toy, "--help").split())
     assert "--detail NUMBER Share of the detail [default: 0.5; at least 0; at most 1]" in printed
     run(toy, tmp_path, "--out", "o", "--detail", "0.25")
@@ -188,14 +195,14 @@ def test_two_fields_of_one_name_are_refused() -> None:
         out: Path = Path("o")
 
     with pytest.raises(TypeError, match="several fields have the option --out"):
-        model_command(lambda job, other: None, {"job": ToyJob, "other": Other})
+        model_command("toy", print, {"job": ToyJob, "other": Other}, "Do it.")
 
 
 def test_many_choices_are_listed_in_the_help() -> None:
     class Choice(BaseModel):
         week: Literal["monday", "tuesday", "wednesday", "thursday", "friday"] = "monday"
 
-    chosen = model_command(lambda job: None, {"job": Choice}, "Choose.")
+    chosen = model_command("choose", print, {"job": Choice}, "Choose.")
     days = "monday, tuesday, wednesday, thursday, friday"
     printed = " ".join(run(chosen, "--help").split())
     assert f"--week NAME [default: monday; one of: {days}]" in printed

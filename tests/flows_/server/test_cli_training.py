@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.training.preset_registry import PRESETS
@@ -97,7 +96,7 @@ def test_sigterm_ends_after_the_step_and_the_same_command_goes_on(
     ("options", "message"),
     [
         (("--runner", "cloud"), "--runner is 'cloud'"),
-        (("--steps", "0"), "greater than or equal to 1"),
+        (("--steps", "0"), "--steps is '0'; expected at least 1."),
         (("--teacher", "/nowhere"), "does not exist"),
     ],
 )
@@ -131,7 +130,7 @@ def test_refusals_leave_with_two_and_a_sentence(
 
 def test_help_loads_no_network_library() -> None:
     script = (
-        "import sys\nfrom typer.testing import CliRunner\nfrom nightrain.flows.cli import app\n"
+        "import sys\nfrom click.testing import CliRunner\nfrom nightrain.flows.cli import app\n"
         "done = CliRunner().invoke(app, ['train', '--help'])\n"
         "assert done.exit_code == 0 and '--variants' in done.stdout, done.output\n"
         "heavy = {'torch', 'transformers', 'accelerate', 'prefect', 'numpy', 'pyarrow'}\n"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Manifest
@@ -49,9 +49,10 @@ def test_one_command_goes_from_an_empty_folder_to_a_table(
     server: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from nightrain.flows.cli.demo import run_demo
+    from nightrain.flows.cli.jobs import RunnerOptions
 
     job, start = small_job(tmp_path / "demo"), datetime.now(UTC)
-    run_demo(job, "prefect")
+    run_demo(job, RunnerOptions())
     printed = capsys.readouterr().out
     assert re.findall(r"^(\d)/8 ", printed, re.M) == list("12345678")
     for line in ("16 images in 2 scenes", "step 2 of 2", "accepted: ", "left out  2 night frames"):
@@ -87,9 +88,9 @@ def test_one_command_goes_from_an_empty_folder_to_a_table(
     assert "| student |" in artifacts()["depth-by-condition"]
 
     before = (job.out / "table.json").read_text()
-    run_demo(job, "local")
+    run_demo(job, RunnerOptions(runner="local"))
     again = capsys.readouterr().out
-    for line in ("world is there already", "shards were committed before", "is already finished"):
+    for line in ("world already exists", "shards were already committed", "is already finished"):
         assert line in again
     assert "committed variants" not in again and (job.out / "table.json").read_text() == before
 
@@ -102,4 +103,4 @@ def test_one_command_goes_from_an_empty_folder_to_a_table(
     assert done.stdout == local.stdout and len(flow_runs(start)) == 11
 
     with pytest.raises(InvalidRequest, match="holds a run of another job"):
-        run_demo(job.model_copy(update={"seed": 8}), "local")
+        run_demo(job.model_copy(update={"seed": 8}), RunnerOptions(runner="local"))

@@ -1,0 +1,44 @@
+"""Commands that add to the frames of a dataset: `caption` and `label`."""
+
+from nightrain.datasets.shards.manifest import Manifest
+from nightrain.flows.cli.jobs import FlowOptions, run_shard_job
+from nightrain.flows.cli.options import command
+from nightrain.pipelines.captions.job import CaptionJob
+from nightrain.pipelines.captions.job import caption as caption_frames
+from nightrain.pipelines.labels.job import LabelJob
+from nightrain.pipelines.labels.job import label as label_frames
+
+
+@command
+def caption(job: CaptionJob, options: FlowOptions) -> None:
+    """Describe each frame in a sentence, for recipes with a captioner.
+
+    Frames that have a caption are skipped.
+    """
+    job.plan()  # a request that cannot be granted fails before a server is started
+    flow = "caption:caption_frames"
+    run_shard_job(job, caption_frames, flow=flow, rows="captions", options=options)
+
+
+@command
+def label(job: LabelJob, options: FlowOptions) -> None:
+    """Predict depth and confidence of clear frames with a teacher.
+
+    Labels are stored in a table per teacher. Run the same command again to resume.
+    """
+    run_shard_job(
+        job,
+        label_frames,
+        flow="label:label_depth",
+        rows="labels",
+        options=options,
+        num_rows=_num_unlabelled(job),
+        num_workers=job.num_workers,
+    )
+
+
+def _num_unlabelled(job: LabelJob) -> int:
+    """Frames of a job that have no committed label."""
+    plan = job.plan()
+    entries = [Manifest(job.dataset).entry(shard) for shard in plan.shards]
+    return plan.num_frames - sum(e.rows.num_rows for e in entries if e is not None)

@@ -1,0 +1,131 @@
+"""Runs the job of a command, locally or as a flow, and shows its progress."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+from pydantic import BaseModel, ConfigDict, Field
+
+from nightrain.flows.cli.console import Bar, end, exit_code, print_json, print_run, progress_bar
+from nightrain.flows.runtime.runner import (
+    RunnerName,
+    run_flow,
+    run_shards_locally,
+    server_words,
+)
+from nightrain.pipelines.runs.stop import Stop, stop_on_signals
+
+if TYPE_CHECKING:
+    from nightrain.pipelines.runs.run import RunReport
+
+
+class OutputOptions(BaseModel):
+    """Option of every command that reports something."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    as_json: bool = Field(
+        default=False, description="Print the report as JSON", json_schema_extra={"cli": "--json"}
+    )
+
+
+class RunnerOptions(BaseModel):
+    """Option of every command that runs a flow."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    runner: RunnerName = Field(
+        default="prefect",
+        description="prefect: run as a flow; local: run the same job without a server",
+    )
+
+
+class FlowOptions(OutputOptions, RunnerOptions):
+    """Options of every command that runs a flow and reports something."""
+
+
+class LocalFirst(FlowOptions):
+    """The same for jobs that are shorter than a server's start."""
+
+    runner: RunnerName = Field(
+        default="local",
+        description="local: run without a server; prefect: run the same job as a flow",
+    )
+
+
+def run_shard_job(
+    job: BaseModel,
+    work: Callable[..., "RunReport"],
+    *,
+    flow: str,
+    rows: str,
+    options: FlowOptions,
+    num_rows: int | None = None,
+    num_workers: int = 1,
+) -> None:
+    """Run a job of shards, print what it committed, and end the command.
+
+    `rows` names what is made ("variants"), and `num_rows` is how many are left to make.
+    """
+    stop = Stop()
+    with progress(options, flow, rows, num_rows) as bar:
+        report = run_shards(
+            job, work, flow=flow, options=options, bar=bar, stop=stop, num_workers=num_workers
+        )
+    if options.as_json:
+        print_json(report)
+    else:
+        print_run(report, rows)
+    end(exit_code(report, stop.exit_code))
+
+
+def run_shards(
+    job: BaseModel,
+    work: Callable[..., "RunReport"],
+    *,
+    flow: str,
+    options: FlowOptions,
+    bar: Bar,
+    stop: Stop,
+    num_workers: int,
+) -> "RunReport":
+    """Run a job of shards, locally or as a flow run, and return its report."""
+    if options.runner == "local":
+        return run_shards_locally(partial(work, job), num_workers, stop, bar.add)
+    return run_flow(flow, job, stop, on_rows=bar.add)
+
+
+def run_long_job(
+    job: BaseModel,
+    work: Callable[..., Any],
+    *,
+    flow: str,
+    unit: str,
+    options: FlowOptions,
+    total: int | None = None,
+) -> tuple[Any, Stop]:
+    """Run a job that counts its own steps; return its report, and the flag that may have ended it.
+
+    `unit` names what its progress counts ("steps").
+    """
+    stop = Stop()
+    with progress(options, flow, unit, total) as bar:
+        if options.runner == "local":
+            with stop_on_signals(stop):
+                return work(job, stop=stop, on_step=bar.reach), stop
+        return run_flow(flow, job, stop, on_step=bar.reach), stop
+
+
+def progress(
+    options: FlowOptions, flow: str, unit: str, total: int | None
+) -> AbstractContextManager[Bar]:
+    """Name the server of a flow on standard error, and show a progress bar; nothing with --json."""
+    if not options.as_json:
+        announce(options, flow)
+    return progress_bar(unit, total, shown=not options.as_json)
+
+
+def announce(options: RunnerOptions, flow: str) -> None:
+    """Name the server of a flow on standard error."""
+    if options.runner == "prefect":
+        click.echo(server_words(flow), err=True)

@@ -1,0 +1,53 @@
+"""Runners of a job: plain Python in this process, or a Prefect flow run.
+
+Prefect is imported only for the second.
+"""
+
+import os
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from nightrain.datasets.shards.transaction import OnRows
+    from nightrain.flows.runtime.shard_plan import ShardJob
+    from nightrain.pipelines.runs.run import RunReport
+    from nightrain.pipelines.runs.stop import Stop
+
+RunnerName = Literal["prefect", "local"]
+
+
+def run_shards_locally(
+    work: "ShardJob", num_workers: int, stop: "Stop", on_rows: "OnRows"
+) -> "RunReport":
+    """Run the shards of a job one after the other, or in several processes."""
+    from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
+    from nightrain.pipelines.runs.stop import stop_on_signals
+
+    executor = SerialExecutor(stop) if num_workers == 1 else ProcessExecutor(num_workers, stop)
+    with stop_on_signals(stop):
+        return work(executor=executor, stop=stop, on_rows=on_rows)
+
+
+def run_flow(flow: str, job: "BaseModel", stop: "Stop", **watchers: Callable[..., None]) -> Any:
+    """Run a job as a flow run, on the user's server or a temporary one; return its report.
+
+    `flow` is "module:name" in nightrain.flows; watchers are the callbacks of a `Session`. Raises
+    what the job raises.
+    """
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the progress bar shows the rest
+    from nightrain.flows.runtime.server_guard import guard_server
+
+    guard_server()
+    loaded = resolve_name(f"nightrain.flows.{flow}")  # imports prefect
+    from nightrain.flows.runtime.session import Session, run_in_process
+
+    return run_in_process(Session(stop, **watchers), loaded, job)
+
+
+def server_words(flow: str) -> str:
+    """Which server a flow will run on, in words."""
+    server = os.environ.get("PREFECT_API_URL", "a temporary server, which takes a moment to start")
+    return f"flow {flow.rpartition(':')[2].replace('_', '-')} on {server}"
