@@ -40,7 +40,10 @@ class FakeModel:
 def model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     module = ModuleType("nightrain.depthmodel.network.model")
     module.__dict__["DepthModel"] = FakeModel
-    monkeypatch.setitem(sys.modules, "nightrain.depthmodel.network.model", module)
+    predict = ModuleType("nightrain.depthmodel.network.predict")
+    predict.__dict__["predict"] = FakeModel.predict
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(sys.modules, predict.__name__, predict)
     folder = tmp_path / "student-7"
     folder.mkdir()
     return folder
