@@ -110,14 +110,14 @@ def read_set(
     root: Path,
     splits: Collection[str],
     *,
-    pictures: bool = True,
+    images: bool = True,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> FrameSet:
     """Side of a split from a dataset's committed frames; raises CorruptShard."""
     manifest = Manifest(root)
     entries = [e for e in manifest.entries(FRAMES) if e.about.get("split", "none") in splits]
     both = FrameSet(scenes=frozenset(scene for e in entries for scene in scenes_of(manifest, e)))
-    if not pictures:
+    if not images:
         return both
     ids, scene_of, hashes = [], [], []
     for entry in entries:

@@ -176,7 +176,7 @@ def _check_disjoint(
     """
     published = has_published_splits(source)
     train, held_out = (
-        read_set(root, splits, pictures=False)
+        read_set(root, splits, images=False)
         + refs_set((ref for ref in refs if ref.split in splits), source.name, published)
         for splits in (("train",), EVALUATION_SPLITS)
     )

@@ -116,8 +116,7 @@ def test_own_network_trains_and_loads_again(
 
 def ingested_folder(generated: Path, tmp_path: Path) -> Path:
     """The images and depths of the dataset as a folder, read by the source `folder`."""
-    from nightrain.datasets.sources.registry import SOURCES
-    from nightrain.pipelines.ingest.job import ingest
+    from nightrain.pipelines.ingest.job import IngestJob, ingest
     from nightrain.pipelines.runs.executors import SerialExecutor
     from nightrain.pipelines.runs.stop import Stop
 
@@ -128,12 +127,9 @@ def ingested_folder(generated: Path, tmp_path: Path) -> Path:
         (folder / f"{name}.depth.png").write_bytes(row["lidar_depth"]["bytes"])
         camera = {"intrinsics": np.reshape(row["intrinsics"], (3, 3)).tolist(), "licence": "CC0"}
         (folder / "camera.json").write_text(json.dumps(camera))
-    config = SOURCES.load("folder").model_validate({"root": folder})
-    source = config.open()
-    refs = source.select(config.default_split)
-    report = ingest(
-        dataset, source, refs, config.record(), executor=SerialExecutor(stop), stop=stop
-    )
+    options = {"source": "folder", "config": {"root": folder}, "dataset": dataset}
+    job = IngestJob.model_validate(options)
+    report = ingest(job, executor=SerialExecutor(stop), stop=stop)
     assert report.num_rows == 4 and not report.bad_frames
     return dataset
 

@@ -1,7 +1,7 @@
-"""nuScenes tables, checked before nuscenes-devkit sees them.
+"""Tables of nuScenes, checked before nuscenes-devkit indexes them.
 
-The devkit opens what the tables name and stops at the first dangling token. So the files are read
-here, records that would stop it are set aside with a reason, and it indexes what is left.
+The devkit opens the files that the tables name and stops at the first dangling token. Therefore
+the tables are read here, and records that would stop it are rejected with a reason.
 """
 
 import json

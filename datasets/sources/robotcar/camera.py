@@ -9,7 +9,7 @@ Facts of the published SDK (ori-mrg/robotcar-dataset-sdk) and of Maddern et al.,
 - `extrinsics/<camera>.txt`: x y z roll pitch yaw of T_camera_vehicle for a camera, but of
   T_vehicle_sensor for a laser and the INS.
 
-The SDK projects points with fx, cx as they are and shows them over pixels whose centres are whole
+The SDK projects points with fx, cx unchanged and draws them over pixels with centres at whole
 numbers, so no half pixel is added here. Its bound 0.5 <= u is a leftover of counting from 1.
 """
 
@@ -28,7 +28,7 @@ from nightrain.datasets.io.untrusted import Files
 
 MAX_TEXT_BYTES = 1 << 16
 MAX_TABLE_BYTES = 64 << 20
-VISIBLE_ROWS = 768  # below them, stereo pictures show the car's own bonnet (md4all's crop)
+VISIBLE_ROWS = 768  # below them, stereo images show the car's own bonnet (md4all's crop)
 
 # No publication gives it. Measured in the day still 1418132504537582: the centre line there is a
 # warning line (4 m marks, 2 m gaps); eleven ends of marks fit a camera 1.56 m (one sigma: 0.06 m)
@@ -47,7 +47,7 @@ class CameraKind:
     visible_rows: int
 
 
-# Bumblebee XB3 pictures begin with G B over R G, Grasshopper2 pictures with R G over G B.
+# Bumblebee XB3 images begin with G B over R G, Grasshopper2 images with R G over G B.
 CAMERAS = {
     "stereo/left": CameraKind(
         "stereo_wide_left", "stereo", (1280, 960), cv2.COLOR_BayerGBRG2RGB, VISIBLE_ROWS
@@ -73,17 +73,15 @@ class Camera:
     rows: int
     intrinsics: np.ndarray  # (3, 3) float64, pixels; the crop keeps the top left, so it keeps these
     T_vehicle_camera: np.ndarray  # (4, 4) float64, metres; vehicle: x ahead, y right, z down
-    lookup: Callable[
-        [], tuple[np.ndarray, np.ndarray]
-    ]  # u, v: (rows, W) float32 in the raw picture
+    lookup: Callable[[], tuple[np.ndarray, np.ndarray]]  # u, v: (rows, W) float32 in the raw image
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) of its pictures after the crop."""
+        """(width, height) of its images after the crop."""
         return self.kind.size[0], self.rows
 
-    def picture(self, png: bytes, *, raw: bool | None = None) -> np.ndarray:
-        """Undistorted picture (rows, W, 3) uint8 sRGB of a PNG; raises DamagedInput.
+    def image(self, png: bytes, *, raw: bool | None = None) -> np.ndarray:
+        """Undistorted image (rows, W, 3) uint8 sRGB of a PNG; raises DamagedInput.
 
         A grey PNG is a raw Bayer image, a coloured one is demosaiced and undistorted already. `raw`
         True or False requires one of the two.

@@ -221,7 +221,7 @@ class RobotCarSource(FrameSource):
     def _pixels(self, traverse: str, time_us: int) -> np.ndarray:
         name = f"{self._traverses[traverse].folder}/{time_us}.png"
         try:
-            return self._camera.picture(read_png(self._files, name), raw=self._raw)
+            return self._camera.image(read_png(self._files, name), raw=self._raw)
         except DamagedInput as error:
             raise DamagedInput(error.reason, f"image {name}: {error}") from error
 

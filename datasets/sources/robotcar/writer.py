@@ -30,7 +30,7 @@ STEREO = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # x y z roll pitch yaw
 INS = (-1.70, 0.12, 1.20, -0.010, 0.055, 0.008)
 LMS_FRONT = (1.75, 0.22, 1.00, -0.040, -1.450, 0.030)
 
-STEP_US = 62_500  # stereo pictures and odometry: 16 Hz
+STEP_US = 62_500  # stereo images and odometry: 16 Hz
 SCAN_STEP_US = 20_000  # 50 Hz
 NUM_SECTORS, RAYS_PER_SECTOR = 4, 135  # 270 degrees in steps of 0.5
 SECTOR_RAD = np.radians(270.0) / NUM_SECTORS

@@ -202,7 +202,7 @@ def test_a_dataset_on_disk_is_read_back_by_split(tmp_path: Path) -> None:
     assert (train.hashes[5] == expected).all() and held_out.hashes.shape == (3, 32)
     assert [o.kind for o in find_overlaps(train, held_out)] == ["log"]
     listed = refs_set(val_source.select("all"), val_source.name, published=False)
-    assert listed.scenes == held_out.scenes == read_set(tmp_path, ("val",), pictures=False).scenes
+    assert listed.scenes == held_out.scenes == read_set(tmp_path, ("val",), images=False).scenes
 
     report = leakage_report(train, held_out, find_overlaps(train, held_out))
     assert not report.disjoint and "1 by log" in report.statement
