@@ -9,7 +9,15 @@ import torch
 from pydantic import ValidationError
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.config import DepthConfig, EncoderConfig, RestorationConfig
+from nightrain.datasets.registry import Registry
+from nightrain.depthmodel.config import (
+    ENCODERS,
+    DepthConfig,
+    EncoderConfig,
+    RestorationConfig,
+)
+from nightrain.depthmodel.decoder_config import DECODERS
+from nightrain.depthmodel.losses.base import LOSSES
 from nightrain.depthmodel.losses.mixtures import TeacherLoss, teacher_loss
 from nightrain.depthmodel.losses.restoration import RestorerLoss
 from nightrain.depthmodel.network.model import DepthModel
@@ -113,6 +121,12 @@ def test_own_encoder_and_decoder_train_and_survive_a_model_folder(tmp_path: Path
     assert "custom: user_networks.Linear" in (tmp_path / "model" / "README.md").read_text()
     assert provenance(config)["encoder"] == "custom: user_networks:Pyramid"
     assert config.identity != own_config(decoder={"kind": "user_networks:Linear"}).identity
+
+
+@pytest.mark.parametrize("registry", [ENCODERS, DECODERS, LOSSES], ids=lambda r: r.what)
+def test_every_built_in_name_leads_to_its_class(registry: Registry) -> None:
+    for name in registry.classes:
+        assert registry.check(name) == name and not registry.load(name).__abstractmethods__
 
 
 def test_own_decoder_stands_on_a_built_in_encoder() -> None:

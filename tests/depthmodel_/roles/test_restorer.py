@@ -117,6 +117,7 @@ def test_it_starts_as_the_base_with_the_features_statistics(root: Path, tmp_path
     [
         ({}, {}, {"silog"}),
         ({"restoration": SMALL}, {}, {"silog", "deviation", "residual"}),
+        ({}, {"loss": RestorerLoss(extra={"smoothness": 1e-3})}, {"silog", "smoothness"}),
         ({"auxview": VIEW}, {"frozen": ("encoder", "decoder")}, {"silog"}),
         (
             {"restoration": SMALL, "decoder": STRICT},
