@@ -54,14 +54,13 @@ def quick_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights are copies of a block: to draw 1.5 billion of them takes long."""
     block = torch.randn(1_000_003, generator=torch.Generator().manual_seed(0))
 
-    def normal_(tensor: torch.Tensor, mean: float = 0.0, std: float = 1.0) -> torch.Tensor:
-        assert mean == 0.0
+    def normal_(tensor: torch.Tensor, mean: float, std: float, _: object = None) -> torch.Tensor:
         with torch.no_grad():
             for part in tensor.view(-1).split(len(block)):
-                torch.mul(block[: len(part)], std, out=part)
+                part.copy_(block[: len(part)]).mul_(std).add_(mean)  # nothing on the device "meta"
         return tensor
 
-    monkeypatch.setattr(torch.nn.init, "normal_", normal_)
+    monkeypatch.setattr(torch.nn.init, "_no_grad_normal_", normal_)  # behind every normal_
     for name in ("kaiming_uniform_", "uniform_", "xavier_uniform_"):  # normal_ follows
         monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
 
