@@ -1,8 +1,8 @@
-"""Sparse LiDAR depth made dense without weights, for the control image of generation.
+"""Depth completion: makes sparse LiDAR depth dense without a network, for control images.
 
-In the spirit of IP-Basic (Ku, Harakeh and Waslander 2018), which dilates inverse depth: here each
-column is filled between its returns by what a street looks like (ground below, upright things on
-it, sky above), and the image says where in a gap a thing ends.
+Related to IP-Basic (Ku, Harakeh and Waslander 2018), which dilates inverse depth. Here each column
+is filled between its returns by a model of a street (ground below, upright objects on it, sky
+above), and edges of the image decide where in a gap an object ends.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from nightrain.datasets.geometry.ground_plane import fit_ground, on_plane, plane
 from nightrain.datasets.geometry.projection import scatter_min_resize
 from nightrain.datasets.geometry.sky_mask import enlarged, sky_mask
 
-WORK_WIDTH = 384  # nuScenes' rings lie 7 px, their points 2 px apart there
+WORK_WIDTH = 384  # nuScenes' rings are 7 px apart at this width, points of a ring 2 px
 MIN_RETURNS = 16
-FAR_M = 100.0  # where a LiDAR sees nothing and the image no sky
+FAR_M = 100.0  # where there is neither a LiDAR return nor sky
 MAX_COMPLETED_M = 200.0
 SAME_SURFACE = 1.25  # ratio of depths up to which two returns are joined by a slope
-OCCLUDED = 1.3  # a return this much farther than those above and below it is seen through them
+OCCLUDED = 1.3  # a return farther than those above and below by this ratio is occluded background
 RING_GAP_PX = 9  # rows between two rings, with some slack
 COLUMN_GAP_PX = 6  # wider gaps are bridged over pedestrians and posts
 GUIDED_RADIUS = 14
@@ -79,7 +79,7 @@ def _without_occluded(returns: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class _Gaps:
-    """For each pixel (h, w) the returns next above and below it in its column, and where it lies.
+    """For each pixel (h, w), the next returns above and below in its column, and its position.
 
     Inverse depths; 0 where there is no return on that side. `t` goes from 0 at the upper to 1 at
     the lower return in rows, `t_image` in steps of the image: it jumps where the image does.
@@ -196,7 +196,7 @@ def _join(gaps: _Gaps) -> np.ndarray:
 
 
 def _above(gaps: _Gaps) -> np.ndarray:
-    """Above the highest return: what stands there goes on, ground goes on to its horizon."""
+    """Fill above the highest return: extend upright objects up, and ground to its horizon."""
     is_ground = on_plane(gaps.ground_lower, gaps.lower)
     ground = gaps.ground * _scale(gaps.lower, gaps.ground_lower)
     top = np.where(is_ground[0], np.float32(1 / FAR_M), gaps.lower[0])  # (w,)
@@ -210,7 +210,7 @@ def _even_out(top: np.ndarray) -> np.ndarray:
 
 
 def _below(gaps: _Gaps) -> np.ndarray:
-    """Below the lowest return: what stands there goes on until the ground is nearer."""
+    """Fill below the lowest return: extend the object down until the ground is nearer."""
     is_ground = on_plane(gaps.ground_upper, gaps.upper)
     scale = np.where(is_ground, _scale(gaps.upper, gaps.ground_upper), 1.0)
     return np.maximum(gaps.upper, gaps.ground * scale)

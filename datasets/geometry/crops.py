@@ -1,10 +1,10 @@
-"""Published evaluation crops, and the two orders in which they are applied.
+"""Evaluation crops of KITTI, and the two orders in which they are applied.
 
-KITTI Eigen results are given on Garg's crop. Networks that were trained on KITTI benchmark crops
-see 352 x 1216 pixels only, and code bases differ in what Garg's fractions are taken of: the cropped
-ground truth (`kb_then_garg`, as PixelFormer's loader does) or the full one, into which the
-prediction is pasted back (`garg_on_full_frame`, as BTS's stand-alone evaluation does). The two do
-not score the same pixels, so a result names its order.
+KITTI Eigen results are reported on Garg's crop. Networks that were trained on KITTI benchmark crops
+see only 352 x 1216 pixels, and code bases apply Garg's fractions either to the cropped ground truth
+(`kb_then_garg`, as PixelFormer's loader does) or to the full one, into which the prediction is
+pasted back (`garg_on_full_frame`, as BTS's stand-alone evaluation does). The two score different
+pixels, so a result states its order.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,13 +33,13 @@ class Crop:
     width: int
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """The part of (H, W, ...) inside the crop: (height, width, ...), a view."""
+        """Return the part of (H, W, ...) inside the crop: (height, width, ...), a view."""
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def paste(self, part: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Zeros (H, W, ...) of `size` = (width, height), with the part (height, width, ...) put in.
+        """Return zeros (H, W, ...) of `size` = (width, height) with the part pasted into the crop.
 
-        Raises ValueError where the part is not of the crop's size.
+        The part is (height, width, ...). Raises ValueError for a part of another size.
         """
         if part.shape[:2] != (self.height, self.width):
             raise ValueError(f"the part is {part.shape[:2]}; expected {(self.height, self.width)}")
@@ -66,7 +66,7 @@ def kb_crop(size: tuple[int, int]) -> Crop:
 
 
 def garg_crop(size: tuple[int, int]) -> Crop:
-    """Garg's crop of an image of `size` = (width, height); fractions are cut off, not rounded."""
+    """Garg's crop of an image of `size` = (width, height); fractions are truncated, not rounded."""
     return _fractions(size, GARG_ROWS)
 
 
@@ -75,28 +75,18 @@ def eigen_crop(size: tuple[int, int]) -> Crop:
     return _fractions(size, EIGEN_ROWS)
 
 
-def nyu_crop(size: tuple[int, int]) -> Crop:
-    """Eigen's crop of NYU-Depth v2: rows 45 to 470, columns 41 to 600 of 640x480.
-
-    Raises ValueError for any other `size` = (width, height).
-    """
-    if size != (640, 480):
-        raise ValueError(f"the image is {size[0]}x{size[1]}; Eigen's NYU crop is of 640x480")
-    return Crop(45, 41, 471 - 45, 601 - 41)
-
-
 def kb_then_garg(size: tuple[int, int]) -> Crop:
-    """Scored pixels where Garg's fractions are of the KB crop, in full-frame coordinates."""
+    """Garg's fractions of the KB crop, in full-frame coordinates."""
     outer = kb_crop(size)
     inner = garg_crop(KB_SIZE)
     return Crop(outer.top + inner.top, outer.left + inner.left, inner.height, inner.width)
 
 
 def garg_on_full_frame(size: tuple[int, int]) -> Crop:
-    """Scored pixels where Garg's fractions are of the full frame and the prediction is pasted.
+    """Garg's fractions of the full frame, into which the prediction is pasted.
 
-    A network that saw the KB crop has no prediction outside it, so what lies there is left out; in
-    KITTI's five image sizes nothing does.
+    A network that saw the KB crop has no prediction outside it, so the crop is limited to it; for
+    KITTI's five image sizes this changes nothing.
     """
     outer, inner = kb_crop(size), garg_crop(size)
     top, left = max(outer.top, inner.top), max(outer.left, inner.left)
@@ -118,13 +108,13 @@ def evaluation_mask(
     min_depth_m: float = MIN_DEPTH_M,
     max_depth_m: float = MAX_DEPTH_M,
 ) -> np.ndarray:
-    """Which pixels of full-frame ground truth (H, W) in metres are scored: bool (H, W).
+    """Mask (H, W) of the scored pixels of full-frame ground truth (H, W) in metres.
 
     Depth strictly between the bounds, inside the crop of the named order (PixelFormer's protocol).
     Raises ValueError for an unknown order.
     """
     if order not in ORDERS:
-        raise ValueError(f"there is no crop order {order!r}; choose {' or '.join(ORDERS)}")
+        raise ValueError(f"There is no crop order {order!r}; choose {' or '.join(ORDERS)}.")
     crop = ORDERS[order]((depth_m.shape[1], depth_m.shape[0]))
     inside = np.zeros(depth_m.shape, bool)
     crop.apply(inside)[:] = True

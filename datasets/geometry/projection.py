@@ -1,4 +1,4 @@
-"""From LiDAR points to sparse depth and back. Cameras look along +z, x right, y down; metres."""
+"""Projection: LiDAR points to sparse depth and back. Camera axes: x right, y down, z forward."""
 
 import functools
 
@@ -65,7 +65,7 @@ def project_points(
     """Points (N, 3) in camera metres to sparse depth (H, W) float32 of `size` = (width, height).
 
     0 = no return; the nearest point wins. Points nearer than 1 m and on the 1 px rim are dropped.
-    A pixel's centre lies at its integer coordinate, so u and v are rounded; truncating them, as
+    A pixel's centre is at its integer coordinate, so u and v are rounded; truncating them, as
     md4all does, would shift the map by half a pixel.
     """
     depth_m = points_m[:, 2]

@@ -1,4 +1,4 @@
-"""A guess at the depth of a picture that has none: flat ground, and all that rises above it far."""
+"""Flat-world depth: an approximate depth for images without any, from the road plane alone."""
 
 import cv2
 import numpy as np
@@ -12,8 +12,8 @@ def flat_world_depth(
 ) -> np.ndarray:
     """Dense depth (H, W) float32 in metres for an image (H, W, 3) uint8, sky = inf.
 
-    Below the horizon it is that of the road, up to 100 m; what stands on the road gets the road's
-    depth where its foot hides it. Good enough to darken, wet and fog a street, and no label.
+    Below the horizon it is the depth of the road, up to 100 m, also where an object hides the road.
+    It suffices to render darkness, wetness and fog; it is not a label.
     """
     height, width = image.shape[:2]
     inverse = plane_inverse_depth((height, width), intrinsics, T_ego_camera)
@@ -32,7 +32,7 @@ def plane_inverse_depth(
     """Inverse depth (H, W) float32 in 1/m of the plane z = 0 of the ego frame, 0 above the horizon.
 
     With the pixel's ray r = R K^-1 [u, v, 1] in the ego frame and the camera at height h, the
-    plane lies at depth -h / r_z: its inverse is affine in the pixel.
+    plane is at depth -h / r_z: its inverse is affine in the pixel.
     """
     down = -(T_ego_camera[:3, :3] @ np.linalg.inv(intrinsics))[2]  # (3,)
     v, u = np.indices(shape)

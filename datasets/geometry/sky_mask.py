@@ -1,4 +1,4 @@
-"""Where the image shows sky: no LiDAR returns from there, and its depth is infinite."""
+"""Sky mask: pixels of the sky, which return no LiDAR points and have infinite depth."""
 
 import cv2
 import numpy as np
@@ -44,7 +44,7 @@ def _looks_like_sky(image: np.ndarray) -> np.ndarray:
 def _ends_at_an_edge(sky: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Keep the regions of `sky` (H, W) below whose lower rim the image looks different.
 
-    Glass and grey concrete look like sky; they go on, looking alike, below the highest ring.
+    Glass and grey concrete look like sky, but continue unchanged below the highest ring.
     """
     _, labels = cv2.connectedComponents(sky.astype(np.uint8), connectivity=4)
     row, column = np.nonzero(sky[:-1] & ~sky[1:])

@@ -1,4 +1,4 @@
-"""md4all's augmentations of the network's input, and the flip of a whole sample.
+"""Augmentation: colour jitter, noise and blur of the network's input, flips of whole samples.
 
 Settings from md4all's published configuration (md4all, eq. 12, docs/papers/md4all.md). There the
 depth network's input is flipped and its output flipped back; here the whole sample is flipped, with
@@ -23,7 +23,7 @@ _NOISE_SEED = 0x0153
 
 
 class Augmentation(BaseModel):
-    """How much is drawn: factors 1 +- brightness, contrast and saturation; hue in turns."""
+    """Ranges of the augmentations: factors 1 +- brightness, contrast, saturation; hue in turns."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     brightness: Strength = 0.2
@@ -38,7 +38,7 @@ class Augmentation(BaseModel):
     flip_probability: Probability = 0.5
 
     def draw(self, values: np.ndarray) -> "DrawnAugmentation":
-        """What numbers (9 or more,) in [0, 1) mean; each has its own use, whatever is off."""
+        """Return the augmentation that numbers (9 or more,) in [0, 1) choose, one per choice."""
         signed = 2.0 * values - 1.0
         low, high = self.blur_sigma_px
         return DrawnAugmentation(
@@ -58,7 +58,7 @@ class Augmentation(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnAugmentation:
-    """What one sample gets; the defaults change nothing."""
+    """Augmentation of one sample; the defaults change nothing."""
 
     brightness: float = 1.0
     contrast: float = 1.0
@@ -71,12 +71,12 @@ class DrawnAugmentation:
     flip: bool = False
 
     def of_sample(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """A sample's arrays (see `samples`) with its input augmented, and all of it flipped."""
+        """Augment the input of a sample's arrays, and flip all of them if a flip was drawn."""
         arrays = {**arrays, "image": self.of_picture(arrays["image"])}
         return flip_sample(arrays) if self.flip else arrays
 
     def of_picture(self, image: np.ndarray) -> np.ndarray:
-        """Jitter, then noise, then blur of (H, W, 3) uint8 sRGB; the flip is not applied here."""
+        """Apply jitter, noise and blur, in this order, to (H, W, 3) uint8 sRGB; does not flip."""
         colour = jitter_matrix(
             self.brightness, self.contrast, self.saturation, self.hue_turns, _mean_luma(image)
         )
@@ -93,8 +93,8 @@ def jitter_matrix(
 ) -> np.ndarray:
     """Colour jitter as one affine map (3, 4) of RGB in [0, 255].
 
-    Brightness scales; contrast scales about the picture's mean luma; saturation about each
-    pixel's luma; hue turns colours about the grey axis (Rodrigues), which leaves grey grey.
+    Brightness scales; contrast scales about the image's mean luma; saturation about each pixel's
+    luma; hue rotates colours about the grey axis (Rodrigues), which keeps grey.
     """
     angle = 2.0 * math.pi * hue_turns
     gain, coloured = contrast * brightness, contrast * brightness * saturation
@@ -113,10 +113,10 @@ def jitter_matrix(
 
 
 def add_noise(image: np.ndarray, mean: float, std: float, place: float) -> np.ndarray:
-    """x + (mean + std n), n ~ N(0, 1), x in [0, 1], clamped; (H, W, 3) uint8 in and out.
+    """Add noise to (H, W, 3) uint8: x + mean + std n, n ~ N(0, 1), x in [0, 1], clamped.
 
-    n is a stretch, begun at `place` in [0, 1], of one fixed field of normal draws: drawing afresh
-    would cost more than decoding the picture.
+    n is a part, from `place` in [0, 1] on, of one fixed field of normal draws: new draws would cost
+    more than decoding the image.
     """
     lighter, darker = _noise_fields(_field_length(image.size), mean, std)
     begin = int(place * (len(lighter) - image.size))
@@ -126,14 +126,14 @@ def add_noise(image: np.ndarray, mean: float, std: float, place: float) -> np.nd
 
 
 def _field_length(num_values: int) -> int:
-    return 1 << (4 * num_values - 1).bit_length()  # at least four times as long as a picture
+    return 1 << (4 * num_values - 1).bit_length()  # at least four times as long as an image
 
 
 @lru_cache(maxsize=4)
 def _noise_fields(length: int, mean: float, std: float) -> tuple[np.ndarray, np.ndarray]:
-    """Noise in steps of 1/255, what adds and what takes away: two of (length,) uint8.
+    """Noise in steps of 1/255, its positive and its negative part: two arrays (length,) uint8.
 
-    Bytes with bytes are saturated at once, many in a step; with signed numbers, one by one.
+    Saturated sums of bytes are vectorised; those of bytes and signed numbers are not.
     """
     normal = np.random.default_rng(_NOISE_SEED).standard_normal(length, np.float32)
     noise = np.clip(np.rint((mean + std * normal) * 255.0), -127, 127)
@@ -146,11 +146,11 @@ def _mean_luma(image: np.ndarray) -> float:
 
 
 def flip_sample(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A sample's arrays as in a mirror, so that every reprojection among them still agrees.
+    """Mirror a sample's arrays so that every reprojection among them still holds.
 
-    Pictures (h, w, 3) and maps (h, w) turn left to right; intrinsics (3, 3), which are those of
-    the size of `target`, or of `image` where they are `AT_INPUT`, and transforms `T_...` (4, 4)
-    follow; flags `has_...` stay.
+    Images (h, w, 3) and maps (h, w) are mirrored left to right. Intrinsics (3, 3) and transforms
+    `T_...` (4, 4) change accordingly; intrinsics refer to the size of `target`, those in `AT_INPUT`
+    to the size of `image`. Flags `has_...` stay.
     """
     flipped = {}
     for name, values in arrays.items():
@@ -165,7 +165,7 @@ def flip_sample(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def flipped_intrinsics(intrinsics: np.ndarray, width: int) -> np.ndarray:
-    """Intrinsics (3, 3) of the mirrored picture: cx' = width - 1 - cx, the skew turns its sign.
+    """Intrinsics (3, 3) of the mirrored image: cx' = width - 1 - cx, and the skew changes sign.
 
     The mirrored scene is F X with F = diag(-1, 1, 1), and pixels are u' = width - 1 - u = A u:
     K' = A K F.
@@ -177,6 +177,6 @@ def flipped_intrinsics(intrinsics: np.ndarray, width: int) -> np.ndarray:
 
 
 def flipped_transform(transform: np.ndarray) -> np.ndarray:
-    """A rigid transform (4, 4) between two mirrored cameras: F T F, F = diag(-1, 1, 1, 1)."""
+    """Rigid transform (4, 4) between two mirrored cameras: F T F, F = diag(-1, 1, 1, 1)."""
     sign = np.array([-1.0, 1.0, 1.0, 1.0])
     return sign[:, None] * transform * sign

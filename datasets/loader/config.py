@@ -1,4 +1,4 @@
-"""What a training run sees: which frames, which variants of them, which labels, at which sizes."""
+"""Training set configuration: frames, variants, labels, and the sizes of samples."""
 
 from typing import Annotated, Literal
 
@@ -32,7 +32,7 @@ class TrainingSetConfig(BaseModel):
     stereo: bool = False  # the clear stereo partner at input_size, with its geometry
     lidar_depth: bool = True
     exact_depth: bool = False
-    # Share of the pixels of LiDAR and exact depth that are kept, the same ones of a frame for ever.
+    # Share of the pixels of LiDAR and exact depth that are kept, always the same ones of a frame.
     sparse_share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     input_size: tuple[Side, Side]
     loss_size: tuple[Side, Side]
@@ -40,27 +40,31 @@ class TrainingSetConfig(BaseModel):
         "uniform"
     )
     augmentation: Augmentation | None = Augmentation()
-    corruptions: Corruptions | None = None  # simple corruptions in the place of variants
-    # Row groups that one shuffling window holds; a worker's cache is twice as large.
+    corruptions: Corruptions | None = None  # simple corruptions instead of variants
+    # Size of the row groups in one shuffling window; a worker's cache is twice as large.
     window_mb: Annotated[int, Field(ge=1, le=16_384)] = 128
 
     @model_validator(mode="after")
     def _checks(self) -> "TrainingSetConfig":
         if self.corruptions is not None and self.recipes:
-            raise ValueError("corruptions stand in the place of variants: give no recipes")
+            raise ValueError("corruptions replace variants: remove the recipes")
         if self.variant_conditions is not None:
             if not self.recipes:
-                raise ValueError("variant_conditions: there are no recipes to take them from")
+                raise ValueError(
+                    "variant_conditions: expected recipes to take variants from, found none"
+                )
             if not self.variant_conditions or Condition.CLEAR in self.variant_conditions:
-                raise ValueError("variant_conditions: name adverse conditions; 'clear' is a frame")
+                raise ValueError(
+                    "variant_conditions: expected adverse conditions; 'clear' is the frame itself"
+                )
         for name in ("conditions", "recipes", "variant_conditions"):
             values = getattr(self, name) or ()
             if len(set(values)) != len(values):
-                raise ValueError(f"{name}: {list(values)} names something twice")
+                raise ValueError(f"{name}: {list(values)} has duplicates")
         return self
 
     def probability_of_clear(self, num_conditions: int) -> float:
-        """`p_clear` as a number where variants show `num_conditions` conditions."""
+        """Return `p_clear` as a number, given the number of conditions of the variants."""
         if self.p_clear == "uniform":
             return 1 / (num_conditions + 1)
         if self.p_clear == "paper-literal":

@@ -1,7 +1,7 @@
-"""Simple corruptions: what a variant must beat to be worth its making.
+"""Simple corruptions: the baseline that generated variants must beat.
 
-They know nothing of depth, light sources or wet roads: darkening by gamma, gain and noise; a blur;
-a loss of contrast as in even fog. Ranges are our choice, as wide as plausible weather.
+Darkening by gamma, gain and noise; blur; loss of contrast as in uniform fog. They ignore depth,
+light sources and wet roads. Ranges are chosen to be as wide as plausible weather.
 """
 
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ Range = tuple[float, float]
 
 
 class Corruptions(BaseModel):
-    """The kinds that are drawn, evenly, and the range of each strength."""
+    """Kinds of corruption, drawn uniformly, and the ranges of their strengths."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kinds: Annotated[tuple[Kind, ...], Field(min_length=1)] = tuple(STANDS_FOR)
@@ -38,11 +38,11 @@ class Corruptions(BaseModel):
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """The conditions that the kinds stand for, in their order."""
+        """Conditions that the kinds stand for, in order."""
         return tuple(STANDS_FOR[kind] for kind in self.kinds)
 
     def apply(self, kind: Kind, image: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 sRGB, corrupted as numbers (4 or more,) in [0, 1) say."""
+        """Corrupt (H, W, 3) uint8 sRGB; numbers (4 or more,) in [0, 1) choose the strengths."""
         a, b, c, place = values[:4].tolist()
         if kind == "blur":
             sigma = _between(self.blur_of_width, a) * image.shape[1]

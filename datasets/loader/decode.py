@@ -1,4 +1,4 @@
-"""From the rows of one sample to its arrays: decoded, and resized to what training takes."""
+"""Sample decoding: from the rows of one sample to arrays at the sizes of the training set."""
 
 import hashlib
 from dataclasses import dataclass
@@ -25,7 +25,6 @@ Arrays = dict[str, np.ndarray]
 SIDES = ("previous", "next")
 FRAME_COLUMNS = ("frame_id", "image", "intrinsics", "width", "height")
 VARIANT_COLUMNS = ("sample_id", "frame_id", "image")
-LABEL_COLUMNS = ("frame_id", "depth", "confidence")
 NEIGHBOUR_COLUMNS = tuple(
     name for s in SIDES for name in (f"{s}_image", f"{s}_intrinsics", f"T_{s}_camera")
 )
@@ -44,7 +43,7 @@ class SampleRows:
 def decode_sample(rows: SampleRows, config: TrainingSetConfig) -> Arrays:
     """Pictures (H, W, 3) uint8, depths (h, w) float32 in metres, geometry float64; see TrainingSet.
 
-    Raises DamagedInput; InvalidRequest where a depth that was asked for is not there.
+    Raises DamagedInput; InvalidRequest if a configured depth is missing.
     """
     size = config.loss_size
     clear = decode_jpeg(rows.frame["image"]["bytes"])
@@ -74,7 +73,7 @@ def decode_sample(rows: SampleRows, config: TrainingSetConfig) -> Arrays:
 
 
 def most_bytes(config: TrainingSetConfig) -> int:
-    """Bytes that a packed sample takes at most: pictures of bytes, maps of four, and a rest."""
+    """Upper bound of the bytes of a packed sample: uint8 images, float32 maps, and a remainder."""
     input_px, loss_px = (w * h for w, h in (config.input_size, config.loss_size))
     num_pictures = 1 + (len(SIDES) if config.neighbours else 0)  # at loss_size
     num_inputs = 2 + config.stereo  # at input_size
@@ -83,16 +82,11 @@ def most_bytes(config: TrainingSetConfig) -> int:
 
 
 def _neighbour(row: Row, side: str, intrinsics: np.ndarray, size: Size) -> Arrays:
-    """Picture, intrinsics and transform of the neighbour "previous", "next" or "stereo".
+    """Image, intrinsics and transform of the neighbour "previous", "next" or "stereo".
 
-    Where there is none: black, unmoved, with the frame's intrinsics, so that no geometry made with
-    them divides by zero before it is masked by `has_previous`, `has_next`, `has_stereo`.
+    An absent neighbour is black, with the frame's intrinsics and the identity transform, so that
+    geometry does not divide by zero before `has_previous`, `has_next` or `has_stereo` masks it.
     """
-    if f"{side}_image" not in row:
-        raise InvalidRequest(
-            f"frame {row['frame_id']} lies in a shard without {side}_image, expected one with: "
-            "it was ingested before frames had it; ingest the dataset anew."
-        )
     if row[f"{side}_image"] is None:
         image, own, transform = np.zeros((size[1], size[0], 3), np.uint8), intrinsics, np.eye(4)
     else:
@@ -109,7 +103,7 @@ def _neighbour(row: Row, side: str, intrinsics: np.ndarray, size: Size) -> Array
 
 
 def _measured(row: Row, config: TrainingSetConfig) -> Arrays:
-    """LiDAR and exact depth as they were asked for, thinned where that was asked for."""
+    """LiDAR and exact depth as configured, with a share of their pixels if that is set."""
     arrays = {}
     if config.lidar_depth:
         arrays["lidar_depth_m"] = _lidar(row, config.loss_size)
@@ -122,14 +116,14 @@ def _measured(row: Row, config: TrainingSetConfig) -> Arrays:
 
 
 def _kept_pixels(frame_id: str, size: Size, share: float) -> np.ndarray:
-    """A random mask (h, w) of this share, on the whole; a smaller share keeps some of the same."""
+    """Random mask (h, w) of about this share; a smaller share keeps a subset of the pixels."""
     seed = hashlib.blake2b(frame_id.encode(), digest_size=8).digest()
     numbers = np.random.default_rng(int.from_bytes(seed, "little"))
     return numbers.random((size[1], size[0]), np.float32) < share
 
 
 def _lidar(row: Row, size: Size) -> np.ndarray:
-    """Sparse depth (h, w) in metres, 0 = none; all none where the frame has no LiDAR."""
+    """Sparse depth (h, w) in metres, 0 = none; all 0 if the frame has no LiDAR."""
     if row["lidar_depth"] is None:
         return np.zeros((size[1], size[0]), np.float32)
     levels = decode_depth_levels(row["lidar_depth"]["bytes"])
@@ -138,18 +132,18 @@ def _lidar(row: Row, size: Size) -> np.ndarray:
 
 
 def _dense(row: Row, column: str, size: Size) -> np.ndarray:
-    """Dense depth (h, w) in metres, 0 = none: a mean over an edge is a depth that nothing has."""
+    """Dense depth (h, w) in metres, 0 = none; not averaged, which would invent depths at edges."""
     if row[column] is None:
         raise InvalidRequest(
-            f"frame {row['frame_id']} has no {column}, which was asked for. Only rendered worlds "
-            "have exact depth: train on labels or on LiDAR here."
+            f"Frame {row['frame_id']} has no {column}, which the training set needs. Only rendered "
+            "worlds have exact depth; train on labels or LiDAR instead."
         )
     levels = decode_depth_levels(row[column]["bytes"])
     return depth_from_levels(_resize_nearest(levels, size))
 
 
 def _confidence(row: Row, size: Size) -> np.ndarray:
-    """Confidence (h, w) float32 in [0, 1] of an 8-bit PNG; ones where the teacher gave none."""
+    """Confidence (h, w) float32 in [0, 1] of an 8-bit PNG; ones if the label has none."""
     if row["confidence"] is None:
         return np.ones((size[1], size[0]), np.float32)
     data = row["confidence"]["bytes"]
@@ -165,7 +159,7 @@ def _confidence(row: Row, size: Size) -> np.ndarray:
 
 
 def _resize_nearest(values: np.ndarray, size: Size) -> np.ndarray:
-    """(H, W) to `size` = (width, height), each new pixel the old one under its centre."""
+    """Resize (H, W) to `size` = (width, height) by the nearest pixel centre."""
     if (values.shape[1], values.shape[0]) == size:
         return values
     return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT)

@@ -1,7 +1,7 @@
-"""Which rows make a training set: frames, their variants and labels, joined by their keys.
+"""Training index: the rows of a training set; frames joined with variants and labels by key.
 
-Only key columns are read. They are checked against the digest of the keys in the manifest; a row's
-payload is checked when it is read.
+Only key columns are read, and checked against the digest of the keys in the manifest; images are
+checked when they are read.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ CONDITIONS = tuple(Condition)
 
 @dataclass(frozen=True)
 class TableRows:
-    """Rows of several shards: where each lies, and its key columns."""
+    """Rows of several shards: the position of each, and its key columns."""
 
     files: tuple[ShardFile, ...]
     file: np.ndarray  # (N,) int32, index into files
@@ -34,7 +34,7 @@ class TableRows:
         return len(self.row)
 
     def take(self, which: np.ndarray) -> "TableRows":
-        """Some of the rows."""
+        """Return some of the rows."""
         columns = {name: values[which] for name, values in self.columns.items()}
         return TableRows(self.files, self.file[which], self.row[which], columns)
 
@@ -53,7 +53,7 @@ class TrainingIndex:
     num_without_label: int  # frames left out because their label is in quarantine
 
     def blocks(self) -> list[int]:
-        """Lengths of the runs of samples whose frames lie in one row group."""
+        """Lengths of the runs of samples whose frames are in one row group."""
         group = np.concatenate([_group_numbers(file) for file in self.frames.files])
         first_row = np.cumsum([0, *(file.num_rows for file in self.frames.files[:-1])])
         groups = group[first_row[self.frames.file] + self.frames.row]
@@ -62,7 +62,7 @@ class TrainingIndex:
         return np.diff([0, *ends, len(places)]).tolist()
 
     def bytes_per_block(self) -> float:
-        """Mean bytes of a row group of frames with all that is joined to it."""
+        """Mean number of bytes of a row group of frames with everything joined to it."""
         tables = [self.frames, self.variants] + ([self.labels] if self.labels else [])
         total = sum(_bytes_per_row(table) * len(table) for table in tables)
         return total / len(self.blocks())
@@ -71,8 +71,8 @@ class TrainingIndex:
 def build_index(root: Path, config: TrainingSetConfig) -> TrainingIndex:
     """Read the keys and join them.
 
-    Raises InvalidRequest for an empty condition, a recipe without variants of these frames, labels
-    that are missing or belong to other frames; CorruptShard.
+    Raises InvalidRequest for a condition without frames, a recipe without variants of these frames,
+    and labels that are missing or belong to other frames; CorruptShard.
     """
     manifest = Manifest(root)
     entries = _frame_entries(manifest, config)
@@ -97,7 +97,7 @@ def build_index(root: Path, config: TrainingSetConfig) -> TrainingIndex:
 
 
 def read_keys(root: Path, entries: Sequence[Entry], columns: Sequence[str]) -> TableRows:
-    """Key columns of committed shards, the table's own key first; raises CorruptShard."""
+    """Read key columns of committed shards, the table's own key first; raises CorruptShard."""
     files = tuple(entry.rows for entry in entries)
     tables = [_read_columns(root, file, columns) for file in files]
     counts = [file.num_rows for file in files]
@@ -116,12 +116,12 @@ def _read_columns(root: Path, file: ShardFile, columns: Sequence[str]) -> pa.Tab
             table = parquet.read(columns=list(columns), use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise CorruptShard(
-            f"{file.path} does not read: {error}. Try `nightrain verify`."
+            f"{file.path} cannot be read: {error}. Run `nightrain verify`."
         ) from error
     if keys_digest(table.column(columns[0]).to_pylist()) != file.keys_sha256:
         raise CorruptShard(
-            f"{file.path}: the keys of its {table.num_rows} rows are not those that the manifest "
-            "knows. `nightrain verify` lists every such file; restore it."
+            f"{file.path}: the keys of its {table.num_rows} rows differ from the manifest's. "
+            "`nightrain verify` lists every such file; restore it."
         )
     return table
 
@@ -139,8 +139,8 @@ def _frame_entries(manifest: Manifest, config: TrainingSetConfig) -> list[Entry]
     if missing := [str(c) for c in config.conditions if c not in found]:
         there = sorted({f"{e.about.get('split')}/{e.about.get('condition')}" for e in entries})
         raise InvalidRequest(
-            f"{manifest.root} has no {', '.join(missing)} frames in split {config.split!r}. There "
-            f"are: {', '.join(there) or 'no frames at all'}. Ingest them, or choose from these."
+            f"{manifest.root} has no {', '.join(missing)} frames in split {config.split!r}; it has "
+            f"{', '.join(there) or 'no frames at all'}. Ingest them, or choose from these."
         )
     return [e for e in of_split if e.about["condition"] in config.conditions and e.rows.num_rows]
 
@@ -148,7 +148,7 @@ def _frame_entries(manifest: Manifest, config: TrainingSetConfig) -> list[Entry]
 def _variant_tables(
     manifest: Manifest, config: TrainingSetConfig
 ) -> list[tuple[list[Entry], Condition]]:
-    """Entries and condition of every table of variants that was asked for."""
+    """Entries and condition of every selected table of variants."""
     wanted: list[tuple[list[Entry], Condition]] = []
     for recipe in config.recipes:
         prefix = f"variants/{recipe}/"
@@ -159,8 +159,8 @@ def _variant_tables(
             recipes = sorted({t.split("/")[1] for t in manifest.tables("variants/")})
             raise InvalidRequest(
                 f"{manifest.root} has no {', '.join(missing) or 'variants'} of recipe {recipe!r}; "
-                f"it made: {', '.join(made) or 'nothing'}. Recipes here: "
-                f"{', '.join(recipes) or 'none'}. `nightrain generate` makes what is missing."
+                f"it has: {', '.join(made) or 'nothing'}. Recipes here: "
+                f"{', '.join(recipes) or 'none'}. Run `nightrain generate` to add variants."
             )
         wanted += [(manifest.entries(f"{prefix}{c}"), c) for c in asked]
     return wanted
@@ -183,9 +183,8 @@ def _join_variants(
         if number == 0:
             name = of_table[0].shard.table
             raise InvalidRequest(
-                f"{name} holds no variant of the {len(frames)} frames that were chosen: an arm "
-                f"without {condition} would pass for one with it. Generate them for this split, "
-                "or leave the condition out."
+                f"{name} holds no variant of the {len(frames)} selected frames. Generate variants "
+                f"for this split, or remove {condition} from the training set."
             )
     order = np.lexsort((code, sample))
     order = order[sample[order] >= 0]
@@ -202,14 +201,14 @@ def _join_labels(
     if not entries:
         there = ", ".join(manifest.tables("labels/")) or "none"
         raise InvalidRequest(
-            f"{manifest.root} has no labels of {teacher!r}; labels here: {there}. Make them with "
-            "`nightrain label`, or train without."
+            f"{manifest.root} has no labels of {teacher!r}; it has: {there}. Make them with "
+            "`nightrain label`, or train without labels."
         )
     rows = read_keys(manifest.root, entries, ["frame_id", "teacher_sha256"])
     if len(teachers := sorted(set(rows.columns["teacher_sha256"].tolist()))) > 1:
         raise InvalidRequest(
             f"{table} mixes labels of {len(teachers)} teachers ({', '.join(teachers)[:80]}). "
-            "Label again into a folder of its own."
+            "Label the frames again under another name."
         )
     _refuse_foreign(manifest, table, rows)
     position = _positions(rows.columns["frame_id"], frames.columns["frame_id"])
@@ -222,19 +221,19 @@ def _join_labels(
         .to_pylist()
     }
     ids = frames.columns["frame_id"]
-    # A frame that could not be labelled keeps an empty row: the tables match row by row.
+    # A frame that could not be labelled has an empty row: the tables match row by row.
     without = (position < 0) | np.isin(ids, sorted(quarantined))
     unexplained = [i for i in ids[without].tolist() if i not in quarantined]
     if unexplained or without.all():
         raise InvalidRequest(
             f"{table} has no label for {len(unexplained)} of {len(frames)} frames, the first "
-            f"{unexplained[:1]}. `nightrain label` makes what is missing."
+            f"{unexplained[:1]}. Run `nightrain label` to make what is missing."
         )
     return rows.take(np.maximum(position, 0)), without
 
 
 def _refuse_foreign(manifest: Manifest, table: str, rows: TableRows) -> None:
-    """Labels are row by row those of the frames here; others were made for another frame set."""
+    """Raise InvalidRequest for labels of frames that are not in this dataset."""
     known = {(e.shard.number, e.rows.keys_sha256) for e in manifest.entries(FRAMES)}
     entries = manifest.entries(table)
     odd = [e for e in entries if (e.shard.number, e.rows.keys_sha256) not in known]
@@ -244,14 +243,14 @@ def _refuse_foreign(manifest: Manifest, table: str, rows: TableRows) -> None:
     foreign = _positions(frames, rows.columns["frame_id"]) < 0
     if foreign.any():
         raise InvalidRequest(
-            f"{table} is labels of another frame set: {int(foreign.sum())} of its {len(rows)} rows "
-            f"name frames that are not in {manifest.root}, the first "
-            f"{rows.columns['frame_id'][foreign][0]}. Label these frames anew."
+            f"{table} holds labels of another frame set: {int(foreign.sum())} of its {len(rows)} "
+            f"rows are of frames that are not in {manifest.root}, the first "
+            f"{rows.columns['frame_id'][foreign][0]}. Label these frames again."
         )
 
 
 def _positions(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Place of each wanted key in `keys` (N,), int64; -1 where it is not there."""
+    """Position of each wanted key in `keys` (N,), int64; -1 if it is missing."""
     if not len(keys) or not len(wanted):
         return np.full(len(wanted), -1, np.int64)
     order = np.argsort(keys, kind="stable")

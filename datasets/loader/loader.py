@@ -1,7 +1,7 @@
-"""Training samples: frames joined with their variants and labels, as dicts of tensors.
+"""Training loader: frames joined with their variants and labels, as dicts of tensors.
 
-What a sample shows and how it is augmented is a function of (seed, epoch, index) alone: the order
-comes from `sampler`, the rest from `TrainingSet`, and neither asks how many workers or ranks run.
+The content and augmentation of a sample depend only on (seed, epoch, index), not on the number of
+workers or ranks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,6 @@ from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.corruptions import STANDS_FOR, Kind
 from nightrain.datasets.loader.decode import (
     FRAME_COLUMNS,
-    LABEL_COLUMNS,
     NEIGHBOUR_COLUMNS,
     STEREO_COLUMNS,
     VARIANT_COLUMNS,
@@ -30,11 +29,12 @@ from nightrain.datasets.loader.index import CONDITIONS, TableRows, build_index
 from nightrain.datasets.loader.packing import Packed, Slots, Values, as_float, pack, unpack
 from nightrain.datasets.loader.row_cache import RowCache
 from nightrain.datasets.loader.sampler import Draw, ResumableSampler
+from nightrain.datasets.shards.label_rows import LABEL_COLUMNS
 from nightrain.datasets.shards.parquet import Row
 
-MIXING, AUGMENTING, CORRUPTING = 1, 2, 3  # streams of draws: one says nothing of another
+MIXING, AUGMENTING, CORRUPTING = 1, 2, 3  # independent streams of random numbers
 
-PREFETCH = 2  # batches that a worker is ahead
+PREFETCH = 2  # batches that a worker prepares ahead
 
 Sample = dict[str, torch.Tensor | str]
 Batch = dict[str, torch.Tensor | list[str]]
@@ -58,9 +58,9 @@ class TrainingSet(Dataset[Sample]):
       condition int64, index into list(Condition); is_variant bool; index int64
       frame_id, sample_id str
 
-    Pictures are sRGB in [0, 1]; numbers are float32. Where a flip is drawn, all of it flips. Raises
-    InvalidRequest for what cannot be joined; a row that is not as it was committed raises
-    CorruptShard.
+    Images are sRGB in [0, 1]; numbers are float32. If a flip is drawn, the whole sample flips.
+    Raises InvalidRequest if tables cannot be joined, CorruptShard for a row that differs from the
+    committed one.
     """
 
     def __init__(self, root: Path, config: TrainingSetConfig) -> None:
@@ -88,10 +88,10 @@ class TrainingSet(Dataset[Sample]):
         }
 
     def values(self, draw: Draw | int) -> Values:
-        """A sample as it is packed: pictures (H, W, 3) still uint8."""
+        """Values of a sample before packing: images (H, W, 3) uint8."""
         draw = draw if isinstance(draw, Draw) else Draw(0, 0, int(draw))
         if not 0 <= draw.index < len(self):
-            raise IndexError(f"sample {draw.index} was asked for; there are {len(self)}")
+            raise IndexError(f"found sample number {draw.index}; expected one below {len(self)}")
         chosen = self.choose(draw)
         rows = self.read(draw.index, chosen)
         arrays = decode_sample(rows, self.config)
@@ -110,7 +110,7 @@ class TrainingSet(Dataset[Sample]):
         }
 
     def read(self, index: int, chosen: int | Kind | None) -> SampleRows:
-        """The rows of sample `index` with the picture that `choose` chose; raises CorruptShard."""
+        """Read the rows of sample `index` with the image from `choose`; raises CorruptShard."""
         index_of, frame_id = self.index, self.index.frames.columns["frame_id"][index]
         variant = label = None
         if isinstance(chosen, int):
@@ -121,10 +121,10 @@ class TrainingSet(Dataset[Sample]):
         return SampleRows(frame=frame, variant=variant, label=label)
 
     def choose(self, draw: Draw) -> int | Kind | None:
-        """The picture of a sample: a row of `index.variants`, a kind of corruption, None for clear.
+        """Choose the image of a sample: a row of `index.variants`, a corruption, or None for clear.
 
-        Clear with probability `p_clear`, else one of the conditions that this frame has variants
-        of, evenly, and one of its variants of that condition, evenly.
+        Clear with probability `p_clear`; otherwise uniformly one of the conditions that this frame
+        has variants of, and uniformly one of its variants of that condition.
         """
         is_clear, which, of_which = draw.uniforms(MIXING)[:3].tolist()
         if is_clear < self.p_clear:
@@ -133,7 +133,7 @@ class TrainingSet(Dataset[Sample]):
             kinds = self.config.corruptions.kinds
             return kinds[int(which * len(kinds))]
         begin, end = self.index.variant_starts[draw.index : draw.index + 2]
-        if begin == end:  # all of this frame's variants are in quarantine, or it is no clear frame
+        if begin == end:  # all variants are in quarantine, or the frame is not clear
             return None
         conditions = self.index.variant_condition[begin:end]
         there = np.unique(conditions)
@@ -143,7 +143,7 @@ class TrainingSet(Dataset[Sample]):
     def sampler(
         self, seed: int, *, rank: int = 0, world_size: int = 1, shuffle: bool = True
     ) -> ResumableSampler:
-        """A sampler at the begin of epoch 0 whose windows of row groups hold `window_mb`."""
+        """Return a sampler at the start of epoch 0; its windows of row groups hold `window_mb`."""
         blocks = self.index.blocks()
         return ResumableSampler(
             len(self),
@@ -156,13 +156,13 @@ class TrainingSet(Dataset[Sample]):
         )
 
     def _row(self, table: TableRows, index: int, columns: tuple[str, ...], frame_id: str) -> Row:
-        """Row `index` of a table of the index, if it is of that frame; raises CorruptShard."""
+        """Read row `index` of a table and check that it is of that frame; raises CorruptShard."""
         file = table.files[table.file[index]]
         row = self.rows.row(file, int(table.row[index]), columns)
         if row["frame_id"] != frame_id:
             raise CorruptShard(
-                f"{file.path} row {table.row[index]} is of frame {row['frame_id']}, not {frame_id} "
-                "as when training began. `nightrain verify` says which file changed."
+                f"{file.path} row {table.row[index]} is of frame {row['frame_id']}; when training "
+                f"started it was of {frame_id}. Run `nightrain verify` to find the changed file."
             )
         return row
 
@@ -184,7 +184,7 @@ class TrainingLoader(DataLoader[Packed]):
 
 
 class PackedBatches(Dataset[Packed]):
-    """A training set as DataLoader asks for it: whole batches, from workers in `slots`."""
+    """A training set that returns packed batches, from workers in `slots`."""
 
     def __init__(self, samples: TrainingSet, slots: Slots | None = None) -> None:
         self.samples, self.slots = samples, slots
@@ -206,19 +206,19 @@ def make_loader(
     drop_last: bool = True,
     pin_memory: bool = False,
 ) -> TrainingLoader:
-    """A DataLoader of dicts of batches (B, ...) as TrainingSet's samples; texts become lists.
+    """Return a DataLoader of batches (B, ...) of TrainingSet's samples; texts become lists.
 
-    Pictures come as uint8: `packing.as_float` makes them float32 in [0, 1], best on the device that
-    they are for. The tensors of a batch are views of one block of memory.
+    Images are uint8: `packing.as_float` converts them to float32 in [0, 1], best on the training
+    device. The tensors of a batch are views of one block of memory.
 
-    What comes depends on the sampler's state alone, for any number of workers. `batch_size` is that
-    of one rank; the sampler splits the ranks, so nothing else may (no DistributedSampler, no
-    `accelerator.prepare` of the loader). After each step the training loop calls
-    `sampler.advance(batch_size * world_size)`, and `sampler.next_epoch()` after the last.
-    Workers stay from epoch to epoch. Fork starts them in a few milliseconds and needs no more than
-    that no thread of this process holds a lock; where it has used CUDA, spawn is the safe choice.
+    The batches depend only on the sampler's state, for any number of workers. `batch_size` is that
+    of one rank; the sampler splits samples among ranks, so nothing else may (no DistributedSampler,
+    no `accelerator.prepare` of the loader). The training loop calls
+    `sampler.advance(batch_size * world_size)` after each step and `sampler.next_epoch()` after the
+    last. Workers persist across epochs. Fork starts them in a few milliseconds and is safe if no
+    thread of this process holds a lock; after CUDA was used, choose spawn.
     """
-    if num_workers:  # a forked worker would wait for ever for a pool of threads that it lacks
+    if num_workers:  # a forked worker has no thread pool and would wait for it forever
         cv2.setNumThreads(0)
     slots = None
     if num_workers:

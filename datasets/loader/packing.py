@@ -1,7 +1,7 @@
-"""A batch on its way from a worker: one block of bytes, pictures still as bytes.
+"""Packed batches: one block of bytes per batch, in memory that workers share with the loader.
 
-Workers write into memory that was shared with them once, slot by slot in turn. Handing over a new
-piece for every batch, a file and its pages each time, would cost half as much as decoding.
+Workers write into memory that was shared once, slot by slot in turn. Sharing new memory for every
+batch, a file and its pages each time, would cost half as much as decoding.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
-Values = dict[str, np.ndarray | str]  # of one sample: pictures are (H, W, 3) uint8
+Values = dict[str, np.ndarray | str]  # of one sample: images are (H, W, 3) uint8
 
 
 class Field(NamedTuple):
-    """Where the values of one name lie in a block."""
+    """Position and type of the values of one name in a block."""
 
     name: str
     dtype: torch.dtype
-    shape: tuple[int, ...]  # batch first; pictures (B, 3, H, W)
+    shape: tuple[int, ...]  # batch first; images (B, 3, H, W)
     offset: int
     num_bytes: int
 
@@ -28,36 +28,36 @@ class Field(NamedTuple):
 class Packed(NamedTuple):
     """A batch as one block of bytes and its description."""
 
-    block: torch.Tensor | None  # (num_bytes,) uint8; None: it lies in a slot of its worker
+    block: torch.Tensor | None  # (num_bytes,) uint8; None: in a slot of its worker
     fields: list[Field]
-    names: dict[str, list[str]]  # what is text
-    slot: tuple[int, int] = (0, 0)  # worker, and which of its slots
+    names: dict[str, list[str]]  # text values by name
+    slot: tuple[int, int] = (0, 0)  # worker, slot number
 
 
 class Slots:
     """Memory (workers, slots, num_bytes) that a loader shares with its workers.
 
-    A worker has a batch in each of its slots at most: it gets no further task until one of its
-    earlier batches was taken out, and by then `unpack` has copied the one before.
+    A worker has at most one batch in each of its slots: it gets no further task until one of its
+    earlier batches was taken out, and by then `unpack` has copied the previous one.
     """
 
     def __init__(self, num_workers: int, slots_of_each: int, num_bytes: int) -> None:
         storage = torch.UntypedStorage._new_shared(num_workers * slots_of_each * num_bytes)
         memory = torch.empty(0, dtype=torch.uint8).set_(storage)
         self.memory = memory.view(num_workers, slots_of_each, num_bytes)
-        self._next = 0  # of this worker: each has a copy of this object
+        self._next = 0  # each worker has a copy of this object
 
     def take(self, worker: int) -> tuple[int, int]:
-        """The slot that was taken longest ago."""
+        """Return the next slot of a worker: the one that was taken longest ago."""
         slot = self._next
         self._next = (slot + 1) % self.memory.shape[1]
         return worker, slot
 
 
 def pack(samples: Sequence[Values], slots: Slots | None = None) -> Packed:
-    """Put the values of some samples behind one another, name by name; floats become float32.
+    """Concatenate the values of samples, name by name; floats become float32.
 
-    In a worker they lie in its next slot, elsewhere, or where they do not fit, on their own.
+    In a worker they are written to its next slot; elsewhere, or if they do not fit, to a new block.
     """
     fields, worker = fields_of(samples[0], len(samples)), get_worker_info()
     num_bytes = num_bytes_of(fields)
@@ -75,7 +75,7 @@ def pack(samples: Sequence[Values], slots: Slots | None = None) -> Packed:
 def unpack(
     batch: Packed, slots: Slots | None = None, pin_memory: bool = False
 ) -> dict[str, torch.Tensor | list[str]]:
-    """The batch as a dict of views of one block, pictures (B, 3, H, W) uint8, and of texts."""
+    """Return the batch as a dict of views of one block, images (B, 3, H, W) uint8, and of texts."""
     block = batch.block
     if block is None:
         assert slots is not None
@@ -90,12 +90,12 @@ def unpack(
 
 
 def as_float(values: torch.Tensor) -> torch.Tensor:
-    """Bytes of pictures (..., 3, H, W) as float32 in [0, 1]; anything else as it is."""
+    """Convert images (..., 3, H, W) uint8 to float32 in [0, 1]; return other tensors unchanged."""
     return values * (1 / 255) if values.dtype == torch.uint8 else values
 
 
 def fields_of(sample: Values, batch_size: int) -> list[Field]:
-    """Where the values of a batch of such samples lie."""
+    """Positions of the values of a batch of such samples."""
     fields, end = [], 0
     for name, value in sample.items():
         if isinstance(value, np.ndarray):
@@ -116,7 +116,7 @@ _AS_NUMPY = {
 
 
 def num_bytes_of(fields: Sequence[Field]) -> int:
-    """Bytes of a block."""
+    """Number of bytes of a block."""
     return fields[-1].offset + fields[-1].num_bytes
 
 
@@ -137,7 +137,9 @@ def _is_picture(value: np.ndarray | str) -> TypeGuard[np.ndarray]:
 
 
 def _put_planes(planes: np.ndarray, picture: np.ndarray) -> None:
-    """Write a picture (H, W, 3) as (3, H, W) into place."""
-    if planes.shape[1:] != picture.shape[:2]:  # OpenCV would write elsewhere and say nothing
-        raise ValueError(f"a picture of {picture.shape} among others of {planes.shape}")
+    """Write an image (H, W, 3) as (3, H, W) into place."""
+    if planes.shape[1:] != picture.shape[:2]:  # OpenCV would write elsewhere without an error
+        raise ValueError(
+            f"found an image of shape {picture.shape}; expected {planes.shape[1:]}, as in the batch"
+        )
     cv2.split(picture, list(planes))

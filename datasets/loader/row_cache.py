@@ -1,4 +1,4 @@
-"""Random rows of many shards through a cache of row groups that is bounded in bytes."""
+"""Row cache: random rows of many shards through a cache of row groups with a limit in bytes."""
 
 import bisect
 import itertools
@@ -15,18 +15,18 @@ from nightrain.datasets.shards.schema import IMAGE
 
 
 class _Group(NamedTuple):
-    """A row group as Python values, made once: pyarrow's way to one value is long."""
+    """A row group as Python values, converted once: single values are slow to get from pyarrow."""
 
     columns: dict[str, list[Any]]
     num_bytes: int
 
 
 class RowCache:
-    """Rows by file and number; the row groups that were used last stay, up to `max_bytes`.
+    """Rows by file and number; keeps the row groups that were used last, up to `max_bytes`.
 
-    Every byte is checked as ShardReader checks it. Files open when they are first asked for, once
-    in each process: a cache that came over a fork or in a pickle is empty. What a picture column
-    gives as "bytes" is a memoryview of the cache, not a copy.
+    Rows are checked as ShardReader checks them. Files are opened on first use, once per process: a
+    cache is empty after a fork or unpickling. The "bytes" of an image column are a memoryview of
+    the cache, not a copy.
     """
 
     def __init__(self, root: Path, max_bytes: int) -> None:
@@ -51,7 +51,7 @@ class RowCache:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the row groups that are held now."""
+        """Number of bytes of the cached row groups."""
         return self._num_bytes
 
     def _begin(self) -> None:
@@ -91,7 +91,7 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
 
 
 def _allow_many_open_files() -> None:
-    """A reader keeps its file open, and the usual limit of 1024 is less than some datasets have."""
+    """Raise the limit of open files: a reader keeps its file open, and the usual limit is 1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

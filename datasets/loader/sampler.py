@@ -1,7 +1,7 @@
-"""The order of an epoch as a function of (seed, epoch), and the place in it as one number.
+"""Resumable sampler: the order of an epoch is a function of (seed, epoch).
 
-The whole state of a run's data is (seed, epoch, consumed): nothing that was read is read again to
-get back to a place, and neither workers nor ranks have a say in the order.
+The whole state of a run's data is (seed, epoch, consumed). Resuming reads nothing again, and the
+order depends neither on workers nor on ranks.
 """
 
 import hashlib
@@ -18,23 +18,23 @@ _ORDER = 0xD157  # keeps the draws of the order apart from those of the samples
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Which sample, and everything that its random choices depend on."""
+    """A sample to draw, and everything that its random choices depend on."""
 
     seed: int
     epoch: int
     index: int
 
     def uniforms(self, stream: int) -> np.ndarray:
-        """Sixteen numbers (16,) in [0, 1) of a hash of this draw; streams are independent.
+        """Sixteen numbers (16,) in [0, 1) from a hash of this draw; streams are independent.
 
-        A generator for every sample would cost ten times as much.
+        A random generator per sample would cost ten times as much.
         """
         key = f"{stream}/{self.seed}/{self.epoch}/{self.index}".encode()
         return np.frombuffer(hashlib.blake2b(key).digest(), "<u4") * 2.0**-32
 
 
 class SamplerState(TypedDict):
-    """All that a checkpoint keeps of the data's order."""
+    """State of the data order, as a checkpoint keeps it."""
 
     seed: int
     epoch: int
@@ -67,11 +67,11 @@ class ResumableSampler:
     ) -> None:
         if num_samples < 1 or not 0 <= rank < world_size or window_blocks < 1:
             raise InvalidRequest(
-                f"a sampler of {num_samples} samples for rank {rank} of {world_size} with windows "
-                f"of {window_blocks} blocks; each must be at least 1, the rank below world_size."
+                f"Found {num_samples} samples, rank {rank} of {world_size} and windows of "
+                f"{window_blocks} blocks; expected at least 1 each, and a rank below world_size."
             )
         if blocks is not None and sum(blocks) != num_samples:
-            raise InvalidRequest(f"the blocks hold {sum(blocks)} samples, not {num_samples}")
+            raise InvalidRequest(f"The blocks hold {sum(blocks)} samples; expected {num_samples}.")
         self.num_samples, self.rank, self.world_size = num_samples, rank, world_size
         self.shuffle, self.blocks, self.window_blocks = shuffle, blocks, window_blocks
         self.seed = self.epoch = self.consumed = 0
@@ -87,7 +87,7 @@ class ResumableSampler:
             yield Draw(seed, epoch, index)
 
     def order(self) -> np.ndarray:
-        """All sample indices (N,) int64 of this epoch, in the order of all ranks together."""
+        """All sample indices (N,) int64 of this epoch, in their order over all ranks."""
         if not self.shuffle:
             return np.arange(self.num_samples)
         rng = np.random.default_rng([_ORDER, self.seed, self.epoch])
@@ -100,7 +100,7 @@ class ResumableSampler:
         return np.concatenate([rng.permutation(_members(starts, lengths, w)) for w in windows])
 
     def advance(self, num_samples: int) -> None:
-        """Say that the next `num_samples` samples, of all ranks together, were trained on."""
+        """Advance by `num_samples` samples of all ranks together: they were trained on."""
         self.consumed = min(self.num_samples, self.consumed + num_samples)
 
     def next_epoch(self) -> None:
@@ -108,16 +108,16 @@ class ResumableSampler:
         self.epoch, self.consumed = self.epoch + 1, 0
 
     def state_dict(self) -> SamplerState:
-        """The whole state; any number of workers and ranks goes on from it."""
+        """State to resume from, with any number of workers and ranks."""
         return {"seed": self.seed, "epoch": self.epoch, "consumed": self.consumed}
 
     def load_state_dict(self, state: SamplerState) -> None:
-        """Take up a state; raises InvalidRequest where it does not fit the number of samples."""
+        """Resume from a state; raises InvalidRequest if it does not fit the number of samples."""
         seed, epoch, consumed = (int(state[k]) for k in ("seed", "epoch", "consumed"))
         if min(seed, epoch, consumed) < 0 or consumed > self.num_samples:
             raise InvalidRequest(
-                f"seed {seed}, epoch {epoch}, {consumed} samples consumed: this is no state of a "
-                f"sampler of {self.num_samples} samples. Is the checkpoint of another data set?"
+                f"The state (seed {seed}, epoch {epoch}, {consumed} samples consumed) is not valid "
+                f"for {self.num_samples} samples; use a checkpoint of this training set."
             )
         self.seed, self.epoch, self.consumed = seed, epoch, consumed
 

@@ -1,4 +1,4 @@
-"""Labels beside the frames: labels/<teacher>/NNNNN holds, row by row, the depth of frames/NNNNN."""
+"""Label rows: labels/<teacher>/NNNNN holds the depth of frames/NNNNN, row by row."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from nightrain.datasets.io.images import decode_confidence_png, decode_depth_png
 from nightrain.datasets.shards.manifest import FRAMES, LABELS, Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row, ShardReader
 
-LABEL_COLUMNS = ("frame_id", "depth", "confidence")  # what training needs of a label
+LABEL_COLUMNS = ("frame_id", "depth", "confidence")  # read for training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
-    """A teacher's depth of one frame."""
+    """Depth and confidence of one frame, predicted by a teacher."""
 
     frame_id: str
     depth_m: np.ndarray  # (H, W) float32, 0 = none
@@ -22,14 +22,16 @@ class Label:
 
 
 def labels_of(manifest: Manifest, frames: Shard, table: str) -> ShardReader:
-    """A reader of a frames shard's labels: its row i is the label of row i of the frames.
+    """Return a reader of a frames shard's labels: row i is the label of row i of the frames.
 
-    `table` names a teacher: "labels/<teacher>-<digest>". Raises InvalidRequest where that teacher
-    has not labelled the shard, PlanMismatch where the labels are of other frames, CorruptShard.
+    `table` is that of a teacher: "labels/<teacher>-<digest>". Raises InvalidRequest if the teacher
+    has not labelled the shard, PlanMismatch if the labels are of other frames, CorruptShard.
     """
     of_frames = manifest.entry(frames)
     if frames.table != FRAMES or of_frames is None:
-        raise InvalidRequest(f"{frames.name} is no committed shard of frames in {manifest.root}.")
+        raise InvalidRequest(
+            f"{frames.name} is not a committed shard of frames in {manifest.root}."
+        )
     of_labels = manifest.entry(frames.model_copy(update={"table": table}))
     if of_labels is None:
         there = ", ".join(manifest.tables(f"{LABELS}/")) or "none"
@@ -42,7 +44,7 @@ def labels_of(manifest: Manifest, frames: Shard, table: str) -> ShardReader:
 
 
 def require_same_frames(frames: Entry, labels: Entry) -> None:
-    """Raise PlanMismatch unless the labels were made of this very file and match it row by row."""
+    """Raise PlanMismatch unless the labels were made from this very file and match its rows."""
     found = (
         labels.rows.keys_sha256,
         labels.about.get("frames_sha256"),
@@ -50,7 +52,7 @@ def require_same_frames(frames: Entry, labels: Entry) -> None:
     )
     expected = (frames.rows.keys_sha256, frames.rows.keys_sha256, frames.rows.sha256)
     for what, is_, should_be in zip(
-        ("rows", "frames", "pictures of frames"), found, expected, strict=True
+        ("rows", "frames", "images of frames"), found, expected, strict=True
     ):
         if is_ != should_be:
             raise PlanMismatch(
@@ -61,7 +63,7 @@ def require_same_frames(frames: Entry, labels: Entry) -> None:
 
 
 def label_from_row(row: Row) -> Label | None:
-    """The label of a row, None for a frame that could not be labelled; raises DamagedInput."""
+    """Label of a row, or None for a frame that could not be labelled; raises DamagedInput."""
     if row["depth"] is None:
         return None
     return Label(

@@ -1,7 +1,8 @@
-"""Leases on shards: they save double work and nothing more.
+"""Leases: they keep two processes from making the same shard, to save work.
 
-Exactly-once comes from the exclusive creation of the manifest entry. A lease lapses at once when
-its process on this machine is dead, and otherwise when it was not renewed for LEASE_SECONDS.
+Correctness does not depend on them: a shard is committed exactly once because its manifest entry is
+created exclusively. A lease expires when its process on this machine has died, or when it was not
+renewed for LEASE_SECONDS.
 """
 
 import os
@@ -16,14 +17,14 @@ LEASE_SECONDS = 600.0
 
 
 class Lease:
-    """A lease file that names its owner; its modification time is the last sign of life."""
+    """A lease file that names its owner; its modification time is that of the last renewal."""
 
     def __init__(self, path: Path, owner: Owner) -> None:
         self.path, self.owner = path, owner
 
     @classmethod
     def take(cls, root: Path, name: str) -> "Lease | None":
-        """Take the lease of a name, or None while somebody living holds it."""
+        """Take the lease of a name; return None while a living process holds it."""
         path, owner = _lease_path(root, name), Owner.me()
         for _ in range(2):
             if create_exclusively(root, path, owner.token().encode()):
@@ -34,12 +35,12 @@ class Lease:
         return None
 
     def renew(self) -> None:
-        """Say that the work goes on; a lease that was taken over stays taken."""
+        """Renew the lease; one that expired and was taken by another process stays theirs."""
         with suppress(FileNotFoundError):
             os.utime(self.path)
 
     def release(self) -> None:
-        """Give the lease back if it is still ours."""
+        """Release the lease if it still names this process as its owner."""
         with suppress(FileNotFoundError):
             if self.path.read_text() == self.owner.token():
                 self.path.unlink()
@@ -52,13 +53,13 @@ class Lease:
 
 
 def is_held(root: Path, name: str) -> bool:
-    """Whether somebody living holds the lease of a name."""
+    """Whether a living process holds the lease of a name."""
     path = _lease_path(root, name)
     return path.exists() and not is_stale(path)
 
 
 def is_stale(path: Path) -> bool:
-    """Whether a lease's owner is known to be dead, or gave no sign of life for too long."""
+    """Whether a lease has expired: its owner has died, or has not renewed it for too long."""
     try:
         owner = Owner.parse(path.read_text())
         age_seconds = time.time() - path.stat().st_mtime
@@ -68,7 +69,7 @@ def is_stale(path: Path) -> bool:
 
 
 def remove_stale_leases(root: Path) -> list[Path]:
-    """Remove the leases of dead owners; returns them."""
+    """Remove expired leases; return their paths."""
     stale = [path for path in (root / "_leases").glob("*.lease") if is_stale(path)]
     for path in stale:
         _remove_stale(root, path)

@@ -1,13 +1,21 @@
-"""The manifest of a dataset: what is committed, and the only way to commit.
+"""Manifest: the committed shards of a dataset, and the only way to commit one.
 
-A shard is there exactly when its manifest entry is. An entry is created exclusively and complete,
-so of several processes that made the same shard one commits it and the others find it done.
-
-    DATASET/_manifest/<table>/NNNNN.json    one entry per committed shard, of all its files
-    DATASET/_manifest/<name>.pinned        facts that hold for a folder; see settled.py
+    DATASET/_manifest/<table>/NNNNN.json    one entry per committed shard, for all its files
+    DATASET/_manifest/<name>.pinned         settings of a folder of tables; see pinned.py
     DATASET/<table>/NNNNN.parquet           its rows
-    DATASET/quarantine/.../NNNNN.parquet    what was rejected on the way, where something was
-    DATASET/_tmp, _leases                   work in hand; never read by readers
+    DATASET/quarantine/.../NNNNN.parquet    its rejected rows, if there are any
+    DATASET/_tmp, _leases                   work in progress; readers ignore it
+
+A shard is committed if and only if its manifest entry exists. Each shard is committed exactly once:
+
+1. The data files are written to temporary names, synced, and linked to their final names. Linking
+   fails if the name is taken, so no file is ever overwritten. Their folders are synced.
+2. The entry is then created the same way. It holds the digests of the data files.
+
+If several processes make the same shard, one of them creates the entry; the others read that entry
+and drop their own files. If a process dies between the two steps, its data files belong to no
+entry, and readers do not see them; the next commit of the shard uses such a file if it is intact
+and holds the same rows, and otherwise writes its own under another name.
 """
 
 import hashlib
@@ -67,7 +75,7 @@ class Shard(BaseModel):
 
 
 class Entry(BaseModel):
-    """A manifest entry: the files of a committed shard, what they hold and what made them."""
+    """A manifest entry: the files of a committed shard, with their digests and origin."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     shard: Shard
@@ -81,12 +89,12 @@ class Entry(BaseModel):
 
 
 def quarantine_table(table: str) -> str:
-    """Where the rejected rows of a table go: quarantine/<recipe>/<condition>, quarantine/frames."""
+    """Table of the rejected rows of a table: quarantine/<recipe>/<condition>, quarantine/frames."""
     return f"quarantine/{table.removeprefix('variants/')}"
 
 
 class Manifest:
-    """The committed shards below a dataset's root, and the way to add one."""
+    """The committed shards below a dataset's root."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
@@ -94,57 +102,60 @@ class Manifest:
     # Reading
 
     def entries(self, table: str) -> list[Entry]:
-        """Committed shards of a table, in order; raises CorruptShard for a damaged entry."""
+        """Entries of the committed shards of a table, in order; raises CorruptShard."""
         folder = self.root / "_manifest" / table
         entries = [self.read_entry(path) for path in folder.glob("*.json")]
         return sorted(entries, key=lambda entry: (entry.shard.number, entry.shard.retry))
 
     def tables(self, prefix: str = "") -> list[str]:
-        """Names of the tables that hold a committed shard."""
+        """Names of the tables with at least one committed shard."""
         base = self.root / "_manifest"
         found = {str(path.parent.relative_to(base)) for path in base.rglob("*.json")}
         return sorted(name for name in found if name.startswith(prefix) and name != ".")
 
     def entry(self, shard: Shard) -> Entry | None:
-        """The manifest entry of a shard, None where it is not committed; raises CorruptShard."""
+        """Manifest entry of a shard, or None if it is not committed; raises CorruptShard."""
         path = self._entry_path(shard)
         return self.read_entry(path) if path.exists() else None
 
     def read_entry(self, path: Path) -> Entry:
-        """A manifest entry by its path; raises CorruptShard where it is damaged or misplaced."""
+        """Read a manifest entry; raises CorruptShard if it is damaged or in the wrong place.
+
+        Raises PlanMismatch for another schema version.
+        """
         try:
             data = json.loads(path.read_bytes())
             entry = Entry.model_validate(data["entry"])
             intact = data["sha256"] == body_digest(data["entry"])
         except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-            raise CorruptShard(f"{path} is no manifest entry: {error}") from error
+            raise CorruptShard(f"{path} is not a valid manifest entry: {error}") from error
         if not intact or self._entry_path(entry.shard) != path:
-            raise CorruptShard(f"{path} was changed since it was committed, or belongs elsewhere.")
+            raise CorruptShard(f"{path} was changed after its commit, or belongs to another path.")
         if entry.schema_version != SCHEMA_VERSION:
             raise PlanMismatch(
                 f"{path} has schema version {entry.schema_version}; this nightrain reads and "
-                f"writes version {SCHEMA_VERSION}. Use the nightrain that made it, or ingest and "
+                f"writes version {SCHEMA_VERSION}. Use the nightrain that wrote it, or ingest and "
                 "generate into another folder."
             )
         return entry
 
     def reader(self, file: ShardFile, cached_groups: int = 2) -> ShardReader:
-        """A checked reader of one file of an entry."""
+        """Return a reader of one file of an entry that checks what it reads."""
         return ShardReader(self.root, file, cached_groups)
 
     # Writing
 
     def lease(self, shard: Shard) -> Lease | None:
-        """Take a shard's lease, or None while a living process holds it."""
+        """Take a shard's lease; return None while a living process holds it."""
         return Lease.take(self.root, _lease_name(shard))
 
     def is_leased(self, shard: Shard) -> bool:
-        """Whether somebody living holds a shard's lease."""
+        """Whether a living process holds a shard's lease."""
         return is_held(self.root, _lease_name(shard))
 
     @contextmanager
     def writer(self, table: str, schema: pa.Schema, info: dict[str, str]) -> Iterator[ShardWriter]:
-        """A writer of a temporary file that is gone after the block, committed or not.
+        """Yield a writer of a temporary file, which is removed at the end of the block.
 
         Raises DiskFull.
         """
@@ -166,10 +177,10 @@ class Manifest:
         counts: dict[str, int],
         seconds: float,
     ) -> Entry:
-        """Commit finished files as one shard, exactly once; returns the entry that counts.
+        """Commit finished files as one shard, exactly once; return the committed entry.
 
-        Where another process committed the shard first, its entry is returned and ours is dropped.
-        Raises DiskFull.
+        If another process committed the shard first, that entry is returned and these files are
+        dropped. Raises DiskFull.
         """
         with no_space_is_disk_full(self.root):
             files = {shard.table: rows}
@@ -189,11 +200,11 @@ class Manifest:
             return self._create_entry(entry)
 
     def sweep(self) -> list[Path]:
-        """Remove what dead processes left behind; returns what was removed.
+        """Remove what dead processes left behind; return the removed paths.
 
-        Temporary files and leases of dead owners go, and data files that lost the race for their
-        shard. A data file whose shard has no entry yet is left: `commit` takes it over if it is
-        whole, because its owner may be about to commit it.
+        Removes temporary files and leases of dead owners, and data files of a committed shard that
+        its entry does not name. A data file of a shard without an entry stays, because its owner
+        may be about to commit it; `commit` can use it.
         """
         stale = [path for path in (self.root / "_tmp").glob("*") if _is_abandoned(path)]
         committed = {e.shard.name for table in self.tables() for e in self.entries(table)}
@@ -204,7 +215,7 @@ class Manifest:
         return [*stale, *losers, *remove_stale_leases(self.root)]
 
     def orphans(self) -> list[str]:
-        """Data files, relative to the root, that no manifest entry names: no reader sees them."""
+        """Data files, relative to the root, that no manifest entry names; readers ignore them."""
         entries = [entry for table in self.tables() for entry in self.entries(table)]
         known = {f.path for e in entries for f in (e.rows, e.quarantine) if f is not None}
         found = {
@@ -215,13 +226,13 @@ class Manifest:
         return sorted(found - known)
 
     def _place(self, table: str, shard: Shard, writer: ShardWriter) -> ShardFile:
-        """Link a finished file to its final name, and describe what lies there now."""
+        """Link a finished file to its final name; return the file to name in the entry."""
         folder = self.root / table
         folder.mkdir(parents=True, exist_ok=True)
         ours = describe_shard(writer.path, f"{table}/{shard.stem}.parquet")
         if link_exclusively(writer.path, folder / f"{shard.stem}.parquet"):
             return ours
-        # Somebody linked this shard and died before the entry, or is about to create it.
+        # Another process linked this shard and died before the entry, or is about to create it.
         if theirs := self._same_rows(ours, writer):
             return theirs
         spare = f"{shard.stem}.{ours.sha256[:8]}.parquet"
@@ -229,7 +240,7 @@ class Manifest:
         return ours.model_copy(update={"path": f"{table}/{spare}"})
 
     def _same_rows(self, ours: ShardFile, writer: ShardWriter) -> ShardFile | None:
-        """The file that lies at our name, if it is whole and holds the same rows."""
+        """The file at our name, if it is intact, holds the same rows and has the same origin."""
         path = self.root / ours.path
         try:
             theirs = describe_shard(path, ours.path)
@@ -261,12 +272,12 @@ def _lease_name(shard: Shard) -> str:
 
 
 def body_digest(body: object) -> str:
-    """Digest by which a record of the manifest proves itself unchanged: 64 hex digits."""
+    """SHA-256 of a record of the manifest, stored with it to detect changes: 64 hex digits."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Whether a temporary file's owner is dead, or cannot be asked and was silent for a day."""
+    """Whether a temporary file's owner has died, or is of another machine and silent for a day."""
     owner = Owner.parse(path.name.partition(".")[0])
     try:
         age_seconds = time.time() - path.stat().st_mtime

@@ -1,8 +1,8 @@
-"""One Parquet file: written in row groups of a few megabytes, read only after its checks.
+"""Shard files: Parquet in row groups of a few megabytes, checked before their rows are returned.
 
-Two kinds of check stand between a damaged file and a caller. Parquet's page checksums cover the
-data pages; they say nothing of page headers and footer, where a flipped bit can pass unseen, so the
-manifest also keeps a digest per row group, checked at its first reading, and one of the rest.
+Two kinds of check protect a caller from a damaged file. Parquet's page checksums cover the data
+pages but not page headers and footer. The manifest therefore also keeps a digest of each row group,
+checked when it is first read, and one of the rest of the file.
 """
 
 import hashlib
@@ -23,18 +23,18 @@ from nightrain.datasets.shards.schema import is_payload, with_metadata
 ROW_GROUP_BYTES = 2 * 1024 * 1024  # one random row costs one row group
 MIN_ROWS_PER_GROUP, MAX_ROWS_PER_GROUP = 16, 100
 
-# A file up to this size is checked whole before its first row is given (about 0.1 s); of a larger
-# one each row group is checked before its own first row.
+# A file up to this size is checked completely when it is opened (about 0.1 s); in a larger one,
+# each row group is checked when it is first read.
 VERIFIED_AT_ONCE_BYTES = 128 * 1024 * 1024
 
-# No part of a name begins with a dot: there is no way up and nothing hidden.
+# No part of a name begins with a dot, so a name never leads to a parent or a hidden file.
 FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._~-]*(/[A-Za-z0-9_][A-Za-z0-9._~-]*)*$"
 
 Row = dict[str, Any]
 
 
 class RowGroup(BaseModel):
-    """Where a row group lies in its file, and the digest of those bytes."""
+    """Position of a row group in its file, and the digest of its bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     num_rows: int
@@ -44,7 +44,7 @@ class RowGroup(BaseModel):
 
 
 class ShardFile(BaseModel):
-    """What the manifest knows of one Parquet file; enough to detect any change to it."""
+    """Description of a Parquet file in the manifest; enough to detect any change to the file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     path: str = Field(pattern=FILE_NAME)  # relative to the dataset's root, and inside it
@@ -57,7 +57,7 @@ class ShardFile(BaseModel):
 
 
 class ShardWriter:
-    """Writes rows to a Parquet file in row groups; the layout depends on the rows alone."""
+    """Writes rows to a Parquet file in row groups; the layout depends only on the rows."""
 
     def __init__(self, path: Path, schema: pa.Schema, about: dict[str, str]) -> None:
         self.path = path
@@ -70,7 +70,7 @@ class ShardWriter:
         self._writer = pq.ParquetWriter(self._sink, self.schema, **_writer_options(schema))
 
     def add(self, row: Row) -> None:
-        """Append one row; raises OSError when the disk is full."""
+        """Append one row; raises OSError if the disk is full."""
         self._rows.append(row)
         self.num_rows += 1
         self._buffered_bytes += sum(len(row[k]["bytes"]) for k in self._payload if row.get(k))
@@ -79,7 +79,7 @@ class ShardWriter:
             self._flush()
 
     def close(self) -> None:
-        """Write what is buffered and the footer, and bring the file to the disk."""
+        """Write buffered rows and the footer, and sync the file to the disk."""
         if self._rows:
             self._flush()
         self._writer.close()
@@ -87,7 +87,7 @@ class ShardWriter:
         fsync(self.path)
 
     def abandon(self) -> None:
-        """Close and remove the file; what failed before is not made worse."""
+        """Close and remove the file; errors of closing are ignored."""
         try:
             self._writer.close()
             self._sink.close()
@@ -123,7 +123,7 @@ def _leaves(field: pa.Field) -> list[str]:
 
 
 def describe_shard(path: Path, relative: str) -> ShardFile:
-    """Read a finished file back and digest it for the manifest; raises CorruptShard."""
+    """Read a finished file and compute its digests for the manifest; raises CorruptShard."""
     parquet = _open_checked(path)
     with open(path, "rb") as file:
         whole = hashlib.file_digest(file, "sha256").hexdigest()
@@ -144,15 +144,15 @@ def describe_shard(path: Path, relative: str) -> ShardFile:
 
 
 def keys_digest(keys: Sequence[str]) -> str:
-    """Digest of row keys in their order."""
+    """SHA-256 of row keys in their order."""
     return hashlib.sha256("\n".join(keys).encode()).hexdigest()
 
 
 class ShardReader:
-    """Reads a committed file; every byte a caller gets was checked against the manifest.
+    """Reads a committed file; everything it returns has been checked against the manifest.
 
-    Raises CorruptShard when the file is not the committed one. Keeps the last few row groups that
-    were asked for. Opens lazily, so that it can be sent to another process.
+    Raises CorruptShard if the file differs from the committed one. Caches the row groups that were
+    read last. Opens the file on first use, so that a reader can be sent to another process.
     """
 
     def __init__(self, root: Path, file: ShardFile, cached_groups: int = 2) -> None:
@@ -178,7 +178,7 @@ class ShardReader:
     def row(self, index: int, columns: Sequence[str] | None = None) -> Row:
         """Row `index` as Python values; raises IndexError, CorruptShard."""
         if not 0 <= index < len(self):
-            raise IndexError(f"{self.file.path} has {len(self)} rows; row {index} was asked for")
+            raise IndexError(f"{self.file.path} has {len(self)} rows; found row number {index}")
         group = next(i for i, start in enumerate(self._starts[1:]) if index < start)
         table = self.group(group, columns)
         offset = index - self._starts[group]
@@ -201,7 +201,7 @@ class ShardReader:
         return self._open().schema_arrow.empty_table().select(wanted)
 
     def group(self, index: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """One row group, checked; raises CorruptShard."""
+        """Read and check one row group; raises CorruptShard."""
         key = (index, tuple(columns) if columns is not None else ("*",))
         if key in self._groups:
             self._groups.move_to_end(key)
@@ -211,7 +211,7 @@ class ShardReader:
         try:
             table = parquet.read_row_group(index, columns=columns, use_threads=False)
         except (OSError, pa.ArrowException) as error:
-            raise self._corrupt(f"row group {index} does not read: {error}") from error
+            raise self._corrupt(f"row group {index} cannot be read: {error}") from error
         self._groups[key] = table
         while len(self._groups) > self._cached_groups:
             self._groups.popitem(last=False)
@@ -223,12 +223,12 @@ class ShardReader:
             try:
                 num_bytes = path.stat().st_size
             except OSError as error:
-                raise self._corrupt("the file is gone") from error
+                raise self._corrupt("the file is missing") from error
             if num_bytes != self.file.num_bytes:
-                raise self._corrupt(f"it has {num_bytes} bytes, not {self.file.num_bytes}")
+                raise self._corrupt(f"it has {num_bytes} bytes; expected {self.file.num_bytes}")
             with open(path, "rb") as file:
                 if _tail_sha256(file, self.file.row_groups) != self.file.tail_sha256:
-                    raise self._corrupt("its footer or page index is another one")
+                    raise self._corrupt("its footer or page index has another digest")
             self._map = pa.memory_map(str(path))
             if num_bytes <= VERIFIED_AT_ONCE_BYTES:
                 for index in range(len(self.file.row_groups)):
@@ -249,12 +249,12 @@ class ShardReader:
         return CorruptShard(
             f"{self.file.path}: {what}. The manifest says {self.file.num_rows} rows, sha256 "
             f"{self.file.sha256[:12]}. `nightrain verify` lists every such file; restore it or "
-            "delete the file and its manifest entry to make it again."
+            "delete the file and its manifest entry, and run the command again."
         )
 
 
 def shard_metadata(path: Path) -> dict[str, str]:
-    """Our own schema metadata of a file: what made it; raises CorruptShard."""
+    """Schema metadata of a file under the key `nightrain`: its origin; raises CorruptShard."""
     metadata = _open_checked(path).schema_arrow.metadata or {}
     return json.loads(metadata.get(b"nightrain", b"{}"))
 
@@ -263,11 +263,11 @@ def _open_checked(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
-        raise CorruptShard(f"{path} is no readable Parquet file: {error}") from error
+        raise CorruptShard(f"{path} is not a readable Parquet file: {error}") from error
 
 
 def _tail_sha256(file: BinaryIO, groups: Sequence[RowGroup]) -> str:
-    """Digest of all that lies outside the row groups: page indexes, footer, magic bytes."""
+    """Digest of everything outside the row groups: page indexes, footer, magic bytes."""
     end_of_data = max((group.offset + group.num_bytes for group in groups), default=0)
     file.seek(0)
     digest = hashlib.sha256(file.read(4))
@@ -280,7 +280,7 @@ def _row_group(metadata: pq.FileMetaData, index: int, file: BinaryIO) -> RowGrou
     group = metadata.row_group(index)
     chunks = [group.column(i) for i in range(group.num_columns)]
     start = min(c.dictionary_page_offset or c.data_page_offset for c in chunks)
-    num_bytes = sum(c.total_compressed_size for c in chunks)  # the chunks of a group lie end to end
+    num_bytes = sum(c.total_compressed_size for c in chunks)  # chunks are contiguous
     file.seek(start)
     return RowGroup(
         num_rows=group.num_rows,

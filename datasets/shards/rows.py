@@ -1,4 +1,4 @@
-"""Frames to rows of a frames shard and back."""
+"""Frame rows: frames to rows of a frames shard, and back."""
 
 import hashlib
 from typing import Any
@@ -12,7 +12,7 @@ from nightrain.datasets.io.images import DEPTH_SCALE, JpegImage, decode_depth_pn
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.schema import SCHEMA_VERSION
 
-GENERATION_COLUMNS = (  # what an engine needs of a frame: no neighbours, no second copy of a depth
+GENERATION_COLUMNS = (  # read for generation: no neighbours
     "frame_id",
     "source_id",
     "source_dataset",
@@ -34,7 +34,7 @@ GENERATION_COLUMNS = (  # what an engine needs of a frame: no neighbours, no sec
 
 
 def frame_to_row(frame: Frame, licence: str, attribution: str) -> Row:
-    """A frame as a row of `schema.FRAMES`; the source's JPEG bytes are kept as they are."""
+    """Convert a frame to a row of `schema.FRAMES`; the source's JPEG bytes are kept unchanged."""
     width, height = frame.image.size()
     return {
         "frame_id": frame.frame_id,
@@ -60,7 +60,7 @@ def frame_to_row(frame: Frame, licence: str, attribution: str) -> Row:
 
 
 def frame_from_row(row: Row) -> Frame:
-    """The frame of a row; columns that were not read give None."""
+    """Convert a row to a frame; columns that were not read become None."""
     return Frame(
         **_named(row),
         source_dataset=row["source_dataset"],
@@ -78,7 +78,7 @@ def frame_from_row(row: Row) -> Frame:
 
 
 def ref_from_row(row: Row) -> FrameRef:
-    """What names and places the frame of a row; nothing is decoded."""
+    """Return the reference to a row's frame; decodes nothing."""
     return FrameRef(**_named(row))
 
 
@@ -90,7 +90,7 @@ def quarantine_row(
     error: BaseException,
     **columns: Any,
 ) -> Row:
-    """A row of `schema.QUARANTINE`: what was rejected, why, and in whose words."""
+    """Make a row of `schema.QUARANTINE`: the rejected item, the reason and the error."""
     return {
         "sample_id": origin.frame_id,
         "frame_id": origin.frame_id,
@@ -122,7 +122,7 @@ def _origin(frame: Frame) -> Row:
 
 
 def _named(row: Row) -> dict[str, Any]:
-    """What names and places a frame, of its row."""
+    """Fields of a frame's reference, from its row."""
     return {
         "frame_id": row["frame_id"],
         "source_id": row["source_id"],

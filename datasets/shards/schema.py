@@ -1,8 +1,8 @@
-"""Columns of every table, readable by any Parquet reader without our code.
+"""Schema: the columns of every table, readable by any Parquet reader without this package.
 
-Images and depth maps are `struct<bytes, path>`, which Hugging Face shows as pictures where the
-schema metadata names them so and the column is nullable (it compares whole fields); names that
-repeat are dictionaries; matrices are fixed-size lists, row-major.
+Images and depth maps are `struct<bytes, path>`. Hugging Face shows them as images if the schema
+metadata says so and the column is nullable (it compares whole fields). Repeated names are
+dictionaries; matrices are row-major fixed-size lists.
 """
 
 import json
@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from nightrain.datasets.conditions import QUANTITIES
 
-SCHEMA_VERSION = 2  # 2: the stereo partner of a frame
-TIMING_COLUMNS = ("created_at", "gen_seconds")  # all that may differ when a row is made again
+SCHEMA_VERSION = 1
+TIMING_COLUMNS = ("created_at", "gen_seconds")  # the only ones that differ when a row is made again
 
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 NAME = pa.dictionary(pa.int32(), pa.string())
 MATRIX_3X3 = pa.list_(pa.float64(), 9)
 MATRIX_4X4 = pa.list_(pa.float64(), 16)
-# A matrix that may be absent is a plain list: pyarrow does not read an absent fixed-size one back.
+# A nullable matrix is a plain list: pyarrow cannot read back a null fixed-size list.
 MATRIX_OR_NONE = pa.list_(pa.float64())
 PHYSICAL = pa.struct([pa.field(quantity.name, pa.float32()) for quantity in QUANTITIES])
 
@@ -27,7 +27,7 @@ def _required(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
 
-_ORIGIN = [  # where a row comes from; every table begins with these after its key
+_ORIGIN = [  # origin of a row; in every table these follow its key
     pa.field("source_id", pa.string()),
     pa.field("source_dataset", NAME),
     pa.field("split", NAME),
@@ -91,8 +91,8 @@ VARIANTS = pa.schema(
         pa.field("engine", NAME),
         pa.field("engine_version", NAME),
         pa.field("depth_source", NAME),
-        pa.field("caption", pa.string()),  # of the clear frame, as the captioner said it
-        pa.field("prompt", pa.string()),  # as the text encoder got it
+        pa.field("caption", pa.string()),  # of the clear frame, unedited
+        pa.field("prompt", pa.string()),  # input of the text encoder
         pa.field("provenance", pa.string()),  # JSON: models, precision, style image, retries
         pa.field("batch_size", pa.int16()),
         pa.field("builds", NAME),
@@ -107,7 +107,7 @@ CAPTIONS = pa.schema(
     [
         _required("frame_id", pa.string()),
         *_ORIGIN,
-        _required("caption", pa.string()),  # as the captioner said it: weather words included
+        _required("caption", pa.string()),  # unedited: weather words included
         pa.field("captioner", NAME),
         pa.field("captioner_version", NAME),
         pa.field("weights", NAME),
@@ -119,7 +119,7 @@ CAPTIONS = pa.schema(
     ]
 )
 
-LABELS = pa.schema(  # row i is of row i of the frames shard of that number
+LABELS = pa.schema(  # row i belongs to row i of the frames shard of the same number
     [
         _required("frame_id", pa.string()),
         *_ORIGIN,
@@ -145,7 +145,7 @@ LABELS = pa.schema(  # row i is of row i of the frames shard of that number
 
 QUARANTINE = pa.schema(
     [
-        _required("sample_id", pa.string()),  # the frame's own name where a frame was rejected
+        _required("sample_id", pa.string()),  # the frame_id if a frame was rejected
         _required("frame_id", pa.string()),
         *_ORIGIN,
         _required("reason", NAME),
@@ -160,7 +160,7 @@ QUARANTINE = pa.schema(
 
 
 def with_metadata(schema: pa.Schema, about: dict[str, str]) -> pa.Schema:
-    """The schema with what Hugging Face readers look for, and our own `nightrain` key."""
+    """Return the schema with metadata for Hugging Face readers and under the key `nightrain`."""
     features = {field.name: _feature(field.type) for field in schema}
     return schema.with_metadata(
         {
@@ -171,7 +171,7 @@ def with_metadata(schema: pa.Schema, about: dict[str, str]) -> pa.Schema:
 
 
 def _feature(kind: pa.DataType) -> dict[str, object]:
-    """How Hugging Face's feature metadata names an Arrow type."""
+    """Name of an Arrow type in Hugging Face's feature metadata."""
     if kind.equals(IMAGE):
         return {"_type": "Image"}
     if pa.types.is_struct(kind):
@@ -191,5 +191,5 @@ def _feature(kind: pa.DataType) -> dict[str, object]:
 
 
 def is_payload(field: pa.Field) -> bool:
-    """Whether a column holds compressed bytes that another compression would only slow down."""
+    """Whether a column holds compressed bytes, which are stored without further compression."""
     return field.type.equals(IMAGE)

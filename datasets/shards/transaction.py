@@ -1,4 +1,8 @@
-"""One shard from lease to commit: shared by ingestion, generation and whatever comes later."""
+"""Shard transaction: makes one shard from lease to commit; every kind of shard uses it.
+
+What decides that a shard is committed is its manifest entry (see manifest.py). Until then, the rows
+of an interrupted shard are only a head start for the next run.
+"""
 
 import time
 from collections import Counter
@@ -31,12 +35,12 @@ OnRows = Callable[[int], None]
 
 
 def ignore_rows(_: int) -> None:
-    """Progress that nobody watches."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A row for the quarantine instead of the table."""
+    """A row for quarantine instead of the table."""
 
     row: Row
 
@@ -46,7 +50,7 @@ class ShardInterrupted(Exception):
 
 
 class ShardReport(BaseModel):
-    """What became of one shard; small, so that a task may return it."""
+    """The outcome for one shard; small, so that a task can return it."""
 
     shard: Shard
     status: Literal["committed", "already", "elsewhere", "stopped", "failed"]
@@ -61,14 +65,15 @@ class ShardWork(Protocol):
     """Makes one shard; picklable, so that it can run in another process or on another machine."""
 
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
-        """Make the shard unless it is there or somebody else is at it."""
+        """Make the shard unless it is committed or another process is working on it."""
         ...
 
 
 def frames_behind(manifest: Manifest, shard: Shard, *, retry: int) -> Entry:
-    """The committed frames shard that a planned shard is made of; raises NightrainError.
+    """Entry of the frames shard that a planned shard is made from; raises NightrainError.
 
-    `retry` is that of the frames: a sidecar's own, 0 where a shard's retries are of its own making.
+    `retry` is that of the frames shard: the shard's own for a sidecar of the frames, 0 for a shard
+    that counts its own retries.
     """
     wanted = Shard(table=FRAMES, number=shard.number, retry=retry)
     frames = manifest.entry(wanted)
@@ -81,7 +86,7 @@ def frames_behind(manifest: Manifest, shard: Shard, *, retry: int) -> Entry:
 
 
 def rejected_frame(row: Row, reason: Reason, error: Exception) -> Rejected:
-    """The quarantine row of a frame, given its row, of which nothing could be made."""
+    """Quarantine a frame, given its row, for which nothing could be made."""
     return Rejected(
         quarantine_row(
             ref_from_row(row),
@@ -106,11 +111,11 @@ def make_shard(
     produce: Producer,
     on_rows: OnRows = ignore_rows,
 ) -> ShardReport:
-    """Run a producer and commit what it gives, once.
+    """Run a producer and commit its rows, exactly once.
 
-    `produce` gets the rows that an interrupted run had finished, by key, and yields every row of
-    the shard in order; when it raises ShardInterrupted the finished rows are kept for the next run.
-    Raises DiskFull, and whatever the producer raises.
+    `produce` is given the rows that an interrupted run had finished, by key, and yields every row
+    of the shard in order; if it raises ShardInterrupted, the finished rows are kept for the next
+    run. Raises DiskFull, and whatever the producer raises.
     """
     started = time.perf_counter()
     if entry := manifest.entry(shard):
@@ -119,7 +124,7 @@ def make_shard(
     if lease is None:
         return ShardReport(shard=shard, status="elsewhere")
     with lease:
-        if entry := manifest.entry(shard):  # committed between the look and the lease
+        if entry := manifest.entry(shard):  # committed between the check and the lease
             return _report(entry, "already")
         require_free(manifest.root, LEAST_FREE_BYTES)
         partial = PartialShard(manifest.root, shard, about)
@@ -152,7 +157,7 @@ def _write(
     lease: Lease,
     on_rows: OnRows,
 ) -> dict[str, int]:
-    """Write rows and rejected rows to the end; returns the rejected by reason."""
+    """Write all rows and rejected rows; return the number of rejected rows by reason."""
     counts: Counter[str] = Counter()
     for item in items:
         if isinstance(item, Rejected):
@@ -168,14 +173,14 @@ def _write(
 
 
 class PartialShard:
-    """The rows that a stopped run had finished of a shard: a head start, never read by readers."""
+    """The rows of a shard that an interrupted run had finished; readers ignore them."""
 
     def __init__(self, root: Path, shard: Shard, about: dict[str, str]) -> None:
         self.root, self.about, self.table = root, about, shard.table
         self.path = root / "_partial" / f"{shard.name.replace('/', '~')}.parquet"
 
     def rows(self) -> dict[str, Row]:
-        """The finished rows by key; a file that is damaged or of another recipe counts as none."""
+        """Finished rows by key; none if the file is damaged or of another origin."""
         try:
             if shard_metadata(self.path) != {"table": self.table, **self.about}:
                 return {}
@@ -186,7 +191,7 @@ class PartialShard:
         return {next(iter(row.values())): row for row in rows}
 
     def keep(self, writer: ShardWriter) -> None:
-        """Keep what a writer has so far."""
+        """Keep the rows that a writer has so far."""
         if not writer.num_rows:
             return
         writer.close()
@@ -195,7 +200,7 @@ class PartialShard:
         fsync(self.path.parent)
 
     def forget(self) -> None:
-        """The shard is committed: nothing is partial any more."""
+        """Remove the rows; the shard is committed."""
         self.path.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Re-hashing a whole dataset: the check that needs no trust in any cache or earlier check."""
+"""Verification: re-hashes every committed file of a dataset, whatever was checked before."""
 
 import hashlib
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from nightrain.datasets.shards.pinned import pinned_paths, read_pinned
 
 
 class Problem(BaseModel):
-    """One file that is not as it was committed."""
+    """A file that differs from its manifest entry."""
 
     path: str
     message: str
 
 
 class VerifyReport(BaseModel):
-    """What verification read and what it found."""
+    """What was verified, and the problems found."""
 
     num_shards: int = 0
     num_rows: int = 0
@@ -32,15 +32,14 @@ class VerifyReport(BaseModel):
 
     @property
     def accepted(self) -> bool:
-        """Whether every file is what its entry says, no key is twice, and labels match frames."""
+        """Whether all files match their entries, keys are unique, and labels match their frames."""
         return not self.problems
 
 
 def verify(root: Path, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
-    """Hash every committed file and read every page.
+    """Hash every committed file, read every page, and check keys, labels and pinned settings.
 
-    Also looks for keys that are there twice, and for labels that do not match their frames row by
-    row.
+    Keys must be unique within a table, and labels must match their frames row by row.
     """
     manifest, report = Manifest(root), VerifyReport()
     num_done, num_entries = 0, sum(1 for _ in (root / "_manifest").rglob("*.json"))
@@ -75,7 +74,7 @@ def verify(root: Path, progress: Callable[[int, int], None] | None = None) -> Ve
 def _check_file(
     manifest: Manifest, file: ShardFile, seen: dict[str, str], report: VerifyReport
 ) -> None:
-    """Check one file; `seen` gathers the keys of its table and the file that holds them."""
+    """Check one file; `seen` collects the keys of its table and the file that holds each."""
     try:
         keys = _read_all(manifest, file)
     except (CorruptShard, OSError) as error:
@@ -89,12 +88,12 @@ def _check_file(
 
 
 def _check_labels(manifest: Manifest, labels: Entry, report: VerifyReport) -> None:
-    """Check that labels are of the frames that lie beside them, in number, order and content."""
+    """Check that labels match their frames in number, order and content."""
     shard = labels.shard.model_copy(update={"table": FRAMES})
     try:
         frames = manifest.entry(shard)
         if frames is None:
-            raise CorruptShard(f"{shard.name}, which it labels, is not committed")
+            raise CorruptShard(f"{shard.name}, the frames of these labels, is not committed")
         require_same_frames(frames, labels)
     except (CorruptShard, PlanMismatch) as error:
         _add(report, labels.rows.path, error)
@@ -110,7 +109,7 @@ def _read_all(manifest: Manifest, file: ShardFile) -> list[str]:
     for group in range(len(file.row_groups)):
         keys += reader.group(group).column(0).to_pylist()
     if keys_digest(keys) != file.keys_sha256:
-        raise CorruptShard("its keys are not the committed ones")
+        raise CorruptShard("its keys differ from the committed ones")
     return keys
 
 

@@ -1,7 +1,6 @@
-"""A published data set to committed frames: planned first, then shard by shard.
+"""Frame shards: plans which frames each shard holds, and reads them from a source.
 
-The plan lists the frames of every shard and is written once, so that shard NNNNN means the same
-frames for ever. Shards never mix splits or conditions: whoever may use a shard may use all of it.
+Shards never mix splits or conditions, so a shard is selected or left out as a whole.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,35 +40,34 @@ def plan_ingest(
     again: bool = False,
     frames_per_shard: int = FRAMES_PER_SHARD,
 ) -> FramePlan:
-    """The plan of this command: the one on disk if it was given before, else a new one.
+    """Return the plan of these frames: the one on disk if there is one, else a new one.
 
-    `again` plans frames that an earlier plan has and that ended in quarantine. Raises
-    InvalidRequest where
-    there is nothing to read, PlanMismatch where some of these frames were planned by another
-    command or the source has changed since.
+    `again` plans frames of an earlier plan that are in quarantine. Raises InvalidRequest if there
+    is no frame, PlanMismatch if some of these frames belong to the plan of another command, or the
+    source has changed since.
     """
     if not refs:
         raise InvalidRequest(
             f"The source lists no frame for {options}. Check the split, the cameras and the "
-            "version folder; `--split all` takes every frame."
+            "version folder; `--split all` selects every frame."
         )
-    asked = {ref.frame_id for ref in refs}
+    listed = {ref.frame_id for ref in refs}
     plans = read_plans(root)
     for plan in plans:
-        if plan.source == source.name and plan.frame_ids == asked:
+        if plan.source == source.name and plan.frame_ids == listed:
             if not again or not plan.is_finished(Manifest(root)):
                 return plan
-        elif not again and (taken := plan.frame_ids & asked):
+        elif not again and (taken := plan.frame_ids & listed):
             raise PlanMismatch(
-                f"{len(taken)} of {len(asked)} frames are in {root} already, planned with "
-                f"{plan.options}; now the source lists {len(asked)} with {options}. Use another "
-                "--out, or the options of the first command to go on with it."
+                f"{len(taken)} of {len(listed)} frames are already in {root}, planned with "
+                f"{plan.options}; the source now lists {len(listed)} with {options}. Use another "
+                "--out, or repeat the options of the first command to resume it."
             )
     first = sum(len(plan.shards) for plan in plans)
     shards = tuple(_planned_shards(refs, frames_per_shard, first))
     plan = FramePlan(source=source.name, options=options, shards=shards)
     if not create_plan(root, len(plans), plan):
-        return plan_ingest(  # somebody was faster
+        return plan_ingest(  # another process was faster
             root, source, refs, options, again=again, frames_per_shard=frames_per_shard
         )
     return plan
@@ -96,7 +94,7 @@ def _planned_shards(
 
 @dataclass(frozen=True)
 class IngestShard:
-    """Work that reads the frames of one planned shard from a source."""
+    """Reads the frames of one planned shard from a source."""
 
     root: Path
     source: FrameSource
@@ -104,7 +102,7 @@ class IngestShard:
     plan: dict[int, PlannedShard]
 
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
-        """Make the shard; a damaged frame goes to quarantine. Raises DiskFull."""
+        """Make the shard; damaged frames go to quarantine. Raises DiskFull."""
         planned = self.plan[shard.number]
         refs = [self.refs[frame_id] for frame_id in planned.frame_ids]
         about = {
@@ -143,7 +141,7 @@ class IngestShard:
 def ingest_work(
     root: Path, source: FrameSource, refs: Sequence[FrameRef], plan: FramePlan
 ) -> tuple[list[Shard], IngestShard]:
-    """The shards of a plan and the work that makes them."""
+    """Return the shards of a plan and the work that makes them."""
     work = IngestShard(
         root=root,
         source=source,

@@ -15,7 +15,7 @@ BACKGROUND = (24, 24, 28)
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One picture of a sheet and the words above it."""
+    """An image of a contact sheet, and its caption."""
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     label: str

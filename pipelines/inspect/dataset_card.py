@@ -1,4 +1,4 @@
-"""The dataset card: README.md of a dataset, written from the manifest."""
+"""Dataset card: README.md of a dataset, written from the manifest."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ LICENCE_NAMES = {
 
 
 def write_card(root: Path) -> Path:
-    """Write DATASET/README.md: what is in it, who may use it for what, how to read it."""
+    """Write DATASET/README.md: tables, format and licence; return its path."""
     manifest = Manifest(root)
     tables = {name: manifest.entries(name) for name in manifest.tables()}
     path = root / "README.md"
@@ -44,11 +44,11 @@ def _card(tables: dict[str, list[Entry]]) -> str:
     return (
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n"
         "# Clear frames and their night, rain, snow and fog variants\n\n"
-        f"Written by nightrain, schema version {SCHEMA_VERSION}. `variants.frame_id` names the "
-        "frame that a variant was made of; geometry is that frame's. Depth maps are 16-bit PNG, "
-        "metres x 256, 0 = none. Row i of a shard of `labels/` is a teacher's depth of row i of "
-        "the frames shard of that number. What counts is `_manifest/`; check everything with "
-        "`nightrain verify`.\n\n" + "\n".join(lines) + "\n\n"
+        f"Written by nightrain, schema version {SCHEMA_VERSION}. `variants.frame_id` is the "
+        "frame that a variant was generated from; its geometry is that frame's. Depth maps are "
+        "16-bit PNG, metres x 256, 0 = none. Row i of a shard of `labels/` is a teacher's depth of "
+        "row i of the frames shard of the same number. `_manifest/` lists the committed files; "
+        "check them with `nightrain verify`.\n\n" + "\n".join(lines) + "\n\n"
         f"Licence of the source frames: {', '.join(licences) or 'unknown'}. Variants are "
         "derivatives of the frames: the same terms, attribution and restrictions apply to them. "
         "This is not legal advice.\n"
@@ -60,7 +60,7 @@ def _config_name(table: str) -> str:
 
 
 def _data_files(table: str, entries: list[Entry]) -> list[dict[str, object]]:
-    """Files by split, as Hugging Face's viewer wants them; "none" is its "train"."""
+    """Files by split, as Hugging Face's viewer expects them; split "none" is listed as "train"."""
     splits: dict[str, list[str]] = {}
     for entry in entries:
         split = entry.about.get("split", "none")

@@ -1,29 +1,23 @@
-"""What the frames of a dataset are: by source, counted from the scalar columns alone."""
+"""Source statistics: counts of the committed frames of each source, from scalar columns."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from pydantic import BaseModel
 
 from nightrain.datasets.protocols.leakage import scenes_of
 from nightrain.datasets.shards.frame_plan import bad_frames
 from nightrain.datasets.shards.manifest import Entry, Manifest
-from nightrain.datasets.shards.parquet import Row
+from nightrain.pipelines.inspect.columns import ScalarColumns
 
-# Of a depth map only the name beside its bytes is read: it says that there is one.
-LIDAR, EXACT = "lidar_depth.path", "exact_depth.path"
 NEIGHBOURS = {"t-1": "previous_id", "t+1": "next_id", "stereo": "stereo_id"}
-COLUMNS = (
-    *("source_dataset", "split", "condition", "camera", "scene_id", "width", "height"),
-    *(*NEIGHBOURS.values(), LIDAR, EXACT),
-)
+DEPTHS = {"LiDAR": "lidar_depth.path", "exact": "exact_depth.path"}  # the path, not the image
 
 
 class SourceStats(BaseModel):
     """The committed frames of one source; counts by value, largest first."""
 
     num_frames: int
-    num_quarantined: int  # now; a frame that a retry could read is no longer counted
+    num_quarantined: int  # now, without frames that a retry could read
     num_scenes: int
     num_logs: int
     by_split: dict[str, int]
@@ -46,38 +40,31 @@ def source_stats(manifest: Manifest, entries: Sequence[Entry]) -> dict[str, Sour
 
 
 def _stats(manifest: Manifest, source: str, entries: Sequence[Entry]) -> SourceStats:
-    rows = [row for entry in entries for row in _rows(manifest, entry)]
-    scenes = {scene for entry in entries for scene in scenes_of(manifest, entry)}
-    splits = sorted({row["split"] for row in rows})
+    rows = ScalarColumns(manifest, entries)
+    by_split = _largest_first(rows.counts("split"))
     return SourceStats(
-        num_frames=len(rows),
+        num_frames=rows.num_rows,
         num_quarantined=len(bad_frames(manifest.root, source)),
-        num_scenes=len({row["scene_id"] for row in rows}),
-        num_logs=len({scene.drive for scene in scenes}),
-        by_split=_count(row["split"] for row in rows),
-        by_condition=_count(row["condition"] for row in rows),
+        num_scenes=rows.num_distinct("scene_id"),
+        num_logs=len({scene.drive for entry in entries for scene in scenes_of(manifest, entry)}),
+        by_split=by_split,
+        by_condition=_largest_first(rows.counts("condition")),
         by_split_and_condition={
-            split: _count(row["condition"] for row in rows if row["split"] == split)
-            for split in splits
+            split: _largest_first(rows.counts("condition", split=split))
+            for split in sorted(by_split)
         },
-        by_camera=_count(row["camera"] for row in rows),
-        by_size=_count(f"{row['width']}x{row['height']}" for row in rows),
-        by_depth=_count(_what(row, LiDAR=LIDAR, exact=EXACT) for row in rows),
-        by_neighbours=_count(_what(row, **NEIGHBOURS) for row in rows),
+        by_camera=_largest_first(rows.counts("camera")),
+        by_size=_largest_first(rows.counts("width || 'x' || height")),
+        by_depth=_largest_first(rows.counts(_present(DEPTHS))),
+        by_neighbours=_largest_first(rows.counts(_present(NEIGHBOURS))),
     )
 
 
-def _rows(manifest: Manifest, entry: Entry) -> Iterator[Row]:
-    reader = manifest.reader(entry.rows)
-    for index in range(len(entry.rows.row_groups)):
-        table = reader.group(index, COLUMNS).flatten()
-        yield from table.to_pylist()
+def _present(columns: dict[str, str]) -> str:
+    """SQL expression for the names of the columns that are not empty, or "none"."""
+    names = ", ".join(f"CASE WHEN {column} <> '' THEN '{n}' END" for n, column in columns.items())
+    return f"coalesce(nullif(concat_ws(' and ', {names}), ''), 'none')"
 
 
-def _what(row: Row, **columns: str) -> str:
-    """Names of the columns that hold something, "none" where none does."""
-    return " and ".join(name for name, column in columns.items() if row[column]) or "none"
-
-
-def _count(values: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
+def _largest_first(counts: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

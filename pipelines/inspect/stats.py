@@ -1,5 +1,6 @@
-"""Statistics of a dataset: counts, luminance, severity, physical values, depth."""
+"""Dataset statistics: counts, luminance, severity, physical values, depth."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 from nightrain.datasets.io.images import decode_depth_png, decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import Row
+from nightrain.pipelines.inspect.columns import ScalarColumns, Spread
 from nightrain.pipelines.inspect.source_counts import SourceStats, source_stats
 
 DEPTH_EDGES_M = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 256.0)
@@ -16,18 +18,8 @@ SAMPLED_ROWS = 500  # rows of a table whose images are decoded
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
 
 
-class Spread(BaseModel):
-    """Five numbers of a quantity."""
-
-    count: int
-    lowest: float
-    median: float
-    mean: float
-    highest: float
-
-
 class TableStats(BaseModel):
-    """What one table holds."""
+    """Statistics of one table."""
 
     num_shards: int
     num_rows: int
@@ -45,7 +37,7 @@ class TableStats(BaseModel):
 
 
 class DatasetStats(BaseModel):
-    """All tables, the sources of the frames, and the histogram of the LiDAR depth of the frames."""
+    """Statistics of all tables and sources, and the histogram of the frames' LiDAR depth."""
 
     tables: dict[str, TableStats]
     sources: dict[str, SourceStats] = {}  # of the frames
@@ -58,9 +50,10 @@ def dataset_stats(
     sampled_rows: int = SAMPLED_ROWS,
     progress: Callable[[int, int], None] | None = None,
 ) -> DatasetStats:
-    """Statistics from the manifest, the scalar columns and a sample of the images.
+    """Compute statistics from the manifest, the scalar columns and a sample of the images.
 
-    The sample is evenly spaced, so that the same dataset gives the same numbers.
+    The sample is evenly spaced, so the same dataset always gives the same numbers. Raises
+    CorruptShard.
     """
     manifest = Manifest(root)
     entries = {table: manifest.entries(table) for table in manifest.tables()}
@@ -82,36 +75,44 @@ def dataset_stats(
 
 
 def _table_stats(manifest: Manifest, entries: Sequence[Entry], sampled_rows: int) -> TableStats:
-    scalars = ["condition", "split", "camera", "severity", "physical", "gen_seconds"]
-    scalars += ["depth_share", "confident_share"]
-    rows = [r for e in entries for r in manifest.reader(e.rows).table(scalars).to_pylist()]
-    quarantined: dict[str, int] = {}
-    for reason, count in (item for e in entries for item in e.counts.items()):
-        quarantined[reason] = quarantined.get(reason, 0) + count
-    images = [r.get("image") for r in sample(manifest, entries, sampled_rows, ["image"])]
-    luminance = [mean_luminance(decode_jpeg(image["bytes"])) for image in images if image]
-    names = sorted({k for r in rows for k, v in (r.get("physical") or {}).items() if v is not None})
+    columns = ScalarColumns(manifest, entries)
+    physical = {name: columns.spread(f"physical.{name}") for name in columns.members("physical")}
     return TableStats(
         num_shards=len(entries),
-        num_rows=len(rows),
+        num_rows=columns.num_rows,
         num_bytes=sum(e.rows.num_bytes for e in entries),
-        quarantined=quarantined,
-        by_condition=_counts(rows, "condition"),
-        by_split=_counts(rows, "split"),
-        by_camera=_counts(rows, "camera"),
-        luminance=_spread(luminance),
-        severity=_spread([r.get("severity") for r in rows]),
-        physical={k: s for k in names if (s := _spread([r["physical"].get(k) for r in rows]))},
-        gen_seconds=_spread([r.get("gen_seconds") for r in rows]),
-        depth_share=_spread([r.get("depth_share") for r in rows]),
-        confident_share=_spread([r.get("confident_share") for r in rows]),
+        quarantined=dict(sum((Counter(e.counts) for e in entries), Counter())),
+        by_condition=columns.counts("coalesce(condition, 'none')"),
+        by_split=columns.counts("coalesce(split, 'none')"),
+        by_camera=columns.counts("coalesce(camera, 'none')"),
+        luminance=_luminance(manifest, entries, sampled_rows),
+        severity=columns.spread("severity"),
+        physical={name: spread for name, spread in physical.items() if spread is not None},
+        gen_seconds=columns.spread("gen_seconds"),
+        depth_share=columns.spread("depth_share"),
+        confident_share=columns.spread("confident_share"),
+    )
+
+
+def _luminance(manifest: Manifest, entries: Sequence[Entry], sampled_rows: int) -> Spread | None:
+    """Spread of the mean luma of the sampled images; None for a table without images."""
+    images = [row.get("image") for row in sample(manifest, entries, sampled_rows, ["image"])]
+    values = [mean_luminance(decode_jpeg(image["bytes"])) for image in images if image]
+    if not values:
+        return None
+    return Spread(
+        count=len(values),
+        lowest=min(values),
+        median=float(np.median(values)),
+        mean=float(np.mean(values)),
+        highest=max(values),
     )
 
 
 def sample(
     manifest: Manifest, entries: Sequence[Entry], num_rows: int, columns: Sequence[str]
 ) -> list[Row]:
-    """At most `num_rows` rows, evenly spaced over the committed shards."""
+    """Read at most `num_rows` rows, evenly spaced over the committed shards."""
     total = sum(entry.rows.num_rows for entry in entries)
     wanted = sorted({int(i) for i in np.linspace(0, total - 1, min(num_rows, total))})
     rows, start = [], 0
@@ -137,21 +138,3 @@ def _depth_share(
             depth_m = decode_depth_png(row["lidar_depth"]["bytes"])
             counts += np.histogram(depth_m[depth_m > 0], DEPTH_EDGES_M)[0]
     return tuple(float(x) for x in counts / counts.sum()) if counts.sum() else ()
-
-
-def _counts(rows: Sequence[Row], column: str) -> dict[str, int]:
-    values = [row.get(column) or "none" for row in rows]
-    return {value: values.count(value) for value in sorted(set(values))}
-
-
-def _spread(values: Sequence[float | None]) -> Spread | None:
-    known = np.array([v for v in values if v is not None], np.float64)
-    if not known.size:
-        return None
-    return Spread(
-        count=known.size,
-        lowest=float(known.min()),
-        median=float(np.median(known)),
-        mean=float(known.mean()),
-        highest=float(known.max()),
-    )

@@ -1,4 +1,4 @@
-"""One generating task at a time per GPU: a lock file that the kernel frees when its holder dies."""
+"""Device lock: one generating process at a time per GPU, by a lock file that the kernel frees."""
 
 import fcntl
 import hashlib
@@ -17,16 +17,16 @@ LOOK_AGAIN_SECONDS = 0.1
 
 @contextmanager
 def sole_use(device: str, give_up: Callable[[], bool] = lambda: False) -> Iterator[bool]:
-    """Wait for a device and hold it within the block; False where `give_up` ended the wait.
+    """Wait for a device and hold it within the block; yield False if `give_up` ended the wait.
 
     A device is a name that is the same in every process of this machine; an empty one has no lock.
-    Processes and threads exclude each other, and so do two blocks of one thread: it is no re-entry.
-    Raises InvalidRequest where the folder of the locks belongs to somebody else.
+    The lock excludes other processes and threads, and is not re-entrant. Raises InvalidRequest if
+    the folder of the locks belongs to another user.
     """
     if not device:
         yield True
         return
-    # Opened anew each time: flock belongs to the open file, so threads exclude each other too.
+    # Opened each time: flock belongs to the open file, so threads exclude each other too.
     descriptor = os.open(lock_path(device), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         yield _wait(descriptor, give_up)
@@ -41,8 +41,8 @@ def lock_path(device: str) -> Path:
     about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
         raise InvalidRequest(
-            f"{folder} holds the locks of this machine's GPUs and belongs to somebody else, or is "
-            "no folder. Remove it, or set TMPDIR to a folder of your own for all runs."
+            f"{folder}, the folder of this machine's GPU locks, belongs to another user or is "
+            "not a folder. Remove it, or set TMPDIR to a folder of your own for all runs."
         )
     return folder / f"gpu-{hashlib.sha256(device.encode()).hexdigest()[:16]}.lock"
 

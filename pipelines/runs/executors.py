@@ -1,7 +1,7 @@
-"""What runs a shard plan: one small interface, so that the same plan runs anywhere.
+"""Executors: run the shards of a plan in this process, in worker processes, or elsewhere.
 
 An executor takes shards and the work to do on each and yields a report per shard, in any order. The
-work is a picklable value that knows the dataset's root and the recipe; nothing else is shared, so
+work is a picklable value that holds the dataset's root and the recipe. Nothing else is shared, so
 work pools and Ray can run the same plan on other machines.
 """
 
@@ -25,18 +25,18 @@ WAIT_FOR_OTHERS_SECONDS = 0.5
 
 
 class Executor(Protocol):
-    """Runs work on shards, somewhere."""
+    """Runs work on shards."""
 
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
     ) -> Iterator[ShardReport]:
-        """Yield one report per shard, as they end; `on_rows` is called with rows done."""
+        """Yield one report per shard as it ends; calls `on_rows` with numbers of new rows."""
         ...
 
 
 @dataclass(frozen=True)
 class SerialExecutor:
-    """One shard after the other in this process."""
+    """Runs one shard after the other in this process."""
 
     stop: Stop = field(default_factory=Stop)
 
@@ -53,7 +53,7 @@ class SerialExecutor:
 
 @dataclass(frozen=True)
 class ProcessExecutor:
-    """Shards side by side in `num_workers` processes of this machine."""
+    """Runs shards in parallel in `num_workers` processes of this machine."""
 
     num_workers: int
     stop: Stop = field(default_factory=Stop)
@@ -61,14 +61,14 @@ class ProcessExecutor:
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
     ) -> Iterator[ShardReport]:
-        """Yield one report per shard as they end; rows are counted when their shard ends."""
+        """Yield one report per shard as it ends; rows are counted at the end of their shard."""
         context = multiprocessing.get_context("spawn")
         flag = context.Event()
         with ProcessPoolExecutor(
             self.num_workers, context, initializer=_begin_worker, initargs=(flag,)
         ) as pool:
             futures = [pool.submit(report_failure, shard, work, ignore_rows) for shard in shards]
-            watcher = threading.Thread(target=self._pass_on, args=(flag, futures), daemon=True)
+            watcher = threading.Thread(target=self._watch_stop, args=(flag, futures), daemon=True)
             watcher.start()
             try:
                 for future in as_completed(futures):
@@ -76,12 +76,14 @@ class ProcessExecutor:
                         report = future.result()
                         on_rows(report.num_rows)
                         yield report
-            except BaseException:  # a full disk, or nobody listens any more: begin nothing else
+            except (
+                BaseException
+            ):  # a full disk, or the caller closed the iterator: start no other shard
                 _end(flag, futures)
                 raise
 
-    def _pass_on(self, flag: ProcessEvent, futures: list[Future[ShardReport]]) -> None:
-        """Bring the wish to stop to the workers and drop what has not begun."""
+    def _watch_stop(self, flag: ProcessEvent, futures: list[Future[ShardReport]]) -> None:
+        """Pass a requested stop on to the workers, and cancel shards that have not started."""
         while not all(future.done() for future in futures):
             if self.stop.requested:
                 _end(flag, futures)
@@ -96,7 +98,7 @@ def _end(flag: ProcessEvent, futures: list[Future[ShardReport]]) -> None:
 
 
 def _begin_worker(flag: ProcessEvent) -> None:
-    """Prepare a worker: signals go to the parent alone, and no worker outlives it."""
+    """Prepare a worker: it ignores signals, which the parent handles, and ends with the parent."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -108,9 +110,9 @@ def _begin_worker(flag: ProcessEvent) -> None:
 
 
 def report_failure(shard: Shard, work: ShardWork, on_rows: OnRows) -> ShardReport:
-    """Do the work; a shard that fails is reported so and does not end the run.
+    """Do the work on a shard; report a failure instead of ending the run.
 
-    Raises DiskFull, after which no other shard could be stored either.
+    Raises DiskFull: no other shard could be stored either.
     """
     try:
         return work(shard, on_rows)
@@ -128,9 +130,9 @@ def run_plan(
     stop: Stop,
     on_rows: OnRows = ignore_rows,
 ) -> Iterator[ShardReport]:
-    """Run what is missing of a plan until all of it is committed, here or elsewhere.
+    """Run the missing shards of a plan until all are committed, by this process or others.
 
-    Shards that another process is making are waited for and taken over if it dies.
+    Waits for shards that another process is making, and takes them over if it dies.
     """
     pending = [shard for shard in plan if manifest.entry(shard) is None]
     while pending and not stop.requested:

@@ -1,7 +1,7 @@
-"""Several batches on their way at once, each stage in a thread of its own; their order stays.
+"""Overlapping stages: batches pass through stages in threads of their own, in order.
 
-The device works on one batch while the next is prepared, the one before it is brought into its
-final form, and the caller stores what came before that. At most four batches are on their way.
+The device works on one batch while the next is prepared, the previous one is completed, and the
+caller stores the one before that. At most four batches are in progress.
 """
 
 import threading
@@ -27,9 +27,9 @@ def overlapped(
 ) -> Generator[D, None, None]:
     """Yield complete(finish(begin(prepare(item)))) of each item, in order.
 
-    One thread runs through `items` and prepares, one begins and finishes, one completes. An item
-    is begun before the one ahead of it is finished. What a stage raises is raised at that item's
-    place, after the results of those before it; closing ends the threads after the step in hand.
+    One thread iterates over `items` and prepares, one begins and finishes, one completes. An item
+    is begun before the previous one is finished. An exception of a stage is raised at that item's
+    place, after the results of earlier items; closing ends the threads after their current step.
     """
     prepared = ahead(_each(prepare, items))
     made = ahead(_begun_early(prepared, begin, finish))
@@ -42,9 +42,9 @@ def overlapped(
 
 
 def ahead(items: Iterable[T]) -> Generator[T, None, None]:
-    """The same items, each computed in a thread while the caller works on the one before it.
+    """Yield the same items, each computed in a thread while the caller works on the previous one.
 
-    What computing raises is raised at its place. Nothing is computed before the first is asked for.
+    An exception is raised at the place of its item. Nothing is computed before the first `next`.
     """
     computing = _Computing(items)
     try:
@@ -54,23 +54,23 @@ def ahead(items: Iterable[T]) -> Generator[T, None, None]:
             if item is None:
                 return
             yield item[0]
-            del item  # its memory is not held while the next is waited for
+            del item  # frees its memory while waiting for the next
     finally:
         computing.end()
 
 
 class _Computing(Generic[T]):
-    """A thread that is at most one item ahead of who takes them."""
+    """A thread that computes at most one item ahead."""
 
     def __init__(self, items: Iterable[T]) -> None:
         self._results: SimpleQueue[tuple[T] | BaseException | None] = SimpleQueue()
         self._room = threading.Semaphore(1)
         self._ended = False
-        # A daemon: a caller that never closes the generator keeps no process alive.
+        # A daemon: a caller that never closes the generator does not keep the process alive.
         self.thread = threading.Thread(target=self._run, args=(items,), daemon=True)
 
     def take(self) -> tuple[T] | None:
-        """Wait for the next item and make room for another; None at the end."""
+        """Wait for the next item and make room for another; return None at the end."""
         result = self._results.get()
         self._room.release()
         if isinstance(result, BaseException):
@@ -78,7 +78,7 @@ class _Computing(Generic[T]):
         return result
 
     def end(self) -> None:
-        """Wait until the item in hand is computed; no other is begun."""
+        """Wait for the current item; start no other."""
         self._ended = True
         self._room.release()
         if self.thread.is_alive():
@@ -105,11 +105,11 @@ def _each(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
 def _begun_early(
     items: Iterable[A], begin: Callable[[A], B], finish: Callable[[B], C]
 ) -> Iterator[C]:
-    """finish(begin(item)) of each item; the next one is begun before.
+    """Yield finish(begin(item)) of each item; the next item is begun before one is finished.
 
-    Where beginning an item fails, or there is none to begin, those under way are finished first.
+    If an item cannot be begun, the items in progress are finished first.
     """
-    iterator, under_way = iter(items), deque[B]()
+    iterator, in_progress = iter(items), deque[B]()
     failure: Exception | None = None
     while failure is None:
         try:
@@ -120,13 +120,13 @@ def _begun_early(
             failure = error
             break
         try:
-            under_way.append(begin(item))
+            in_progress.append(begin(item))
         except Exception as error:
             failure = error
         del item
-        if len(under_way) > 1:
-            yield finish(under_way.popleft())
-    while under_way:
-        yield finish(under_way.popleft())
+        if len(in_progress) > 1:
+            yield finish(in_progress.popleft())
+    while in_progress:
+        yield finish(in_progress.popleft())
     if failure is not None:
         raise failure

@@ -25,15 +25,15 @@ class TableReport(BaseModel):
 
 
 class RunReport(BaseModel):
-    """What a run committed, what it found committed, and what it could not do."""
+    """Outcome of a run: committed tables, and frames that were skipped, failed or quarantined."""
 
     tables: dict[str, TableReport] = {}
-    num_already: int = 0  # planned shards that were there before
-    skipped: dict[str, int] = {}  # frames left out on purpose, by the reason in words
+    num_already: int = 0  # planned shards that were committed before
+    skipped: dict[str, int] = {}  # number of frames left out on purpose, by reason
     failed: list[str] = []
     stopped: bool = False
-    bad_frames: list[BadFrame] = []  # asked for and in quarantine now, whoever put them there
-    unplaced: list[str] = []  # broken records of the source that do not say what they are of
+    bad_frames: list[BadFrame] = []  # selected frames in quarantine now, from this run or earlier
+    unplaced: list[str] = []  # names of records too damaged to list as frames
     warnings: list[str] = []
 
     @property
@@ -71,7 +71,7 @@ def run(
     on_rows: OnRows = ignore_rows,
     report: RunReport | None = None,
 ) -> RunReport:
-    """Run a shard plan to its end: sweep leftovers, make what is missing, add it to the report."""
+    """Run a shard plan: sweep leftovers, make the missing shards, and add them to the report."""
     manifest = Manifest(root)
     manifest.sweep()
     sizes = [entry.rows.num_bytes for entry in manifest.entries(FRAMES)]
@@ -80,6 +80,6 @@ def run(
     report.num_already += sum(manifest.entry(shard) is not None for shard in shards)
     for shard_report in run_plan(manifest, shards, work, executor, stop, on_rows):
         report.add(shard_report)
-    manifest.sweep()  # what others left that died while this run went on
+    manifest.sweep()  # leftovers of processes that died during this run
     report.stopped = stop.requested
     return report

@@ -13,7 +13,6 @@ from nightrain.datasets.geometry.crops import (
     garg_on_full_frame,
     kb_crop,
     kb_then_garg,
-    nyu_crop,
 )
 
 KITTI_SIZES = [(1242, 375), (1224, 370), (1238, 374), (1226, 370), (1241, 376)]
@@ -49,7 +48,6 @@ def test_fractions_give_the_published_rectangles() -> None:
     assert garg_crop((1224, 370)) == Crop(151, 43, 366 - 151, 1180 - 43)
     assert garg_crop((1242, 375)) == Crop(153, 44, 371 - 153, 1197 - 44)
     assert eigen_crop((1242, 375)) == Crop(124, 44, 342 - 124, 1197 - 44)
-    assert nyu_crop((640, 480)) == Crop(45, 41, 426, 560)
 
 
 def test_the_two_orders_differ_by_known_rims() -> None:
@@ -98,8 +96,6 @@ def test_only_depth_between_the_bounds_is_scored() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="1200x375"):
         kb_crop((1200, 375))
-    with pytest.raises(ValueError, match="320x240"):
-        nyu_crop((320, 240))
     with pytest.raises(ValueError, match="expected"):
         kb_crop((1242, 375)).paste(np.zeros((3, 3)), (1242, 375))
     unknown: Any = "garg"

@@ -111,7 +111,7 @@ def test_a_picture_of_another_size_is_not_packed(root: Path) -> None:
     """OpenCV would write it somewhere else, and the batch would show whatever was in memory."""
     values = [joined(root).values(i) for i in (0, 1)]
     values[1]["image"] = np.zeros((SIZE[1], SIZE[0] + 2, 3), np.uint8)
-    with pytest.raises(ValueError, match="among others of"):
+    with pytest.raises(ValueError, match="as in the batch"):
         pack(values)
 
 

@@ -299,5 +299,5 @@ def test_a_damaged_entry_says_so(tmp_path: Path) -> None:
     commit(manifest)
     path = tmp_path / "_manifest" / f"{SHARD.name}.json"
     path.write_text(path.read_text()[:-20])
-    with pytest.raises(CorruptShard, match="no manifest entry"):
+    with pytest.raises(CorruptShard, match="not a valid manifest entry"):
         manifest.entries(SHARD.table)

@@ -1,4 +1,4 @@
-"""Settled facts: the first writer decides, everybody else finds it, damage is seen."""
+"""Pinned settings: the first writer decides, all others use its settings, damage is detected."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_a_record_of_another_name_is_no_record_of_this_one(tmp_path: Path) -> No
     pin(tmp_path, NAME, {"batch_size": "8"})
     path = tmp_path / "_manifest" / f"{NAME}.pinned"
     path.rename(path.with_name("other.pinned"))
-    with pytest.raises(CorruptShard, match="belongs elsewhere"):
+    with pytest.raises(CorruptShard, match="belongs to another path"):
         pinned(tmp_path, "variants/other")
 
 

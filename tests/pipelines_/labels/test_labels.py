@@ -469,7 +469,7 @@ def test_labels_of_other_frames_are_refused(dataset: Path, tmp_path: Path) -> No
     for name in (f"_manifest/{table}", table):
         (other / name).parent.mkdir(parents=True, exist_ok=True)
         (dataset / name).rename(other / name)
-    with pytest.raises(PlanMismatch, match="labels of other pictures of frames than frames/00000"):
+    with pytest.raises(PlanMismatch, match="labels of other images of frames than frames/00000"):
         labels_of(Manifest(other), shard, table)
     report = verify(other)
     assert len(report.problems) == 3 and "other pictures" in report.problems[0].message
