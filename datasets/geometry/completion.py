@@ -29,9 +29,9 @@ TOP_WINDOW = 15  # columns over which the things above the highest ring are even
 
 
 def complete_depth(sparse_depth_m: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Sparse depth (H, W), 0 = none, and image (H, W, 3) uint8 to dense depth (H, W) float32.
+    """Complete sparse depth (H, W), 0 = none, with an image (H, W, 3) uint8: (H, W) float32.
 
-    Metres, > 0 everywhere, sky = inf. The same bytes for the same input. Raises
+    Metres, > 0 everywhere, sky = inf; deterministic. Raises
     DamagedInput(NO_DEPTH) with fewer than 16 returns.
     """
     height, width = sparse_depth_m.shape
@@ -63,7 +63,7 @@ def _ground(returns: np.ndarray) -> np.ndarray:
 
 
 def _horizon(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Row of the horizon per column (W,); where there is no plane, two thirds of the height."""
+    """Row of the horizon per column (W,); without a plane, two thirds of the height."""
     if plane[1] <= 0:
         return np.full(size[0], size[1] * 2 // 3)
     return -(plane[0] * np.arange(size[0]) + plane[2]) / plane[1]
@@ -108,7 +108,7 @@ def _fill(returns: np.ndarray, plane: np.ndarray, image: np.ndarray) -> np.ndarr
 
 
 def _guided(values: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Values (h, w) evened out within what looks alike: He, Sun and Tang 2013, guided filter.
+    """Guided filter (He, Sun and Tang 2013): smooth values (h, w) where the image is smooth.
 
     Above the highest ring nothing is known but the column below: neighbouring columns of one wall
     that end at different things would otherwise stand out as stripes.

@@ -13,7 +13,7 @@ MIN_SHARE = 0.25  # of the returns in the lower half of the image
 
 
 def fit_ground(rows: np.ndarray, columns: np.ndarray, inverse_depth: np.ndarray) -> np.ndarray:
-    """Coefficients (3,) of the ground 1/z = a u + b v + c over returns (N,), zeros where none is.
+    """Fit the ground 1/z = a u + b v + c to returns (N,): coefficients (3,), zeros without ground.
 
     RANSAC (Fischler and Bolles 1981) with a fixed seed, then least squares on the inliers.
     Inverse depth must grow downwards, and the plane must be near the returns of many pixels.
@@ -53,7 +53,7 @@ def plane_map(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _through(points: np.ndarray, inverse_depth: np.ndarray) -> np.ndarray:
-    """Planes (M, 3) through three returns each; those that are no ground come out as zeros."""
+    """Planes (M, 3) through three returns each; those that cannot be ground are zeros."""
     flat = np.abs(np.linalg.det(points)) < 1.0  # nearly on one line of the image
     points[flat] = np.eye(3)
     planes = np.linalg.solve(points, inverse_depth[..., None])[..., 0]

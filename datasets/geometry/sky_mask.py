@@ -13,7 +13,7 @@ MAX_TEXTURE = 14  # difference of the brightest and the darkest pixel in 3 x 3
 
 
 def sky_mask(image: np.ndarray, returns: np.ndarray, horizon_row: np.ndarray) -> np.ndarray:
-    """Sky in an image (H, W, 3) uint8 as bool (H, W), for images of a few hundred pixels' width.
+    """Find the sky of an image (H, W, 3) uint8: bool (H, W); meant for small images.
 
     Sky is bright or blue, smooth, joined to the top edge, above the `horizon_row` (W,), and holds
     no LiDAR `returns` bool (H, W). A night sky is not found: much else is dark and smooth too.
@@ -26,7 +26,7 @@ def sky_mask(image: np.ndarray, returns: np.ndarray, horizon_row: np.ndarray) ->
 
 
 def enlarged(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask (h, w) bool at `size` = (width, height), its outline smooth."""
+    """Enlarge a mask (h, w) bool to `size` = (width, height), with a smooth outline."""
     return cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_LINEAR) > 127
 
 
@@ -42,7 +42,7 @@ def _looks_like_sky(image: np.ndarray) -> np.ndarray:
 
 
 def _ends_at_an_edge(sky: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Keep the regions of `sky` (H, W) below whose lower rim the image looks different.
+    """Keep the regions of `sky` (H, W) with an image edge along their lower rim.
 
     Glass and grey concrete look like sky, but continue unchanged below the highest ring.
     """
@@ -67,7 +67,7 @@ def _joined_to_top(candidate: np.ndarray) -> np.ndarray:
 
 
 def _without_holes(sky: np.ndarray, returns: np.ndarray, horizon_row: np.ndarray) -> np.ndarray:
-    """Close what the texture test cut out: a pixel along every edge, rims of clouds, far birds."""
+    """Fill holes that the texture test left: along edges, at rims of clouds, at distant birds."""
     closed = cv2.morphologyEx(sky.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
     closed = cv2.dilate(closed, np.ones((3, 3), np.uint8))
     closed[returns] = 0

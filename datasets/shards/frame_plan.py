@@ -62,7 +62,7 @@ def read_plans(root: Path) -> list[FramePlan]:
 
 
 def create_plan(root: Path, number: int, plan: FramePlan) -> bool:
-    """Write a plan; False if another process created that number first."""
+    """Write a plan; return False if another process created that number first."""
     path = root / "_plan" / f"{number:05d}.json"
     return create_exclusively(root, path, plan.model_dump_json().encode())
 

@@ -1,1 +1,1 @@
-"""Looking at a dataset: statistics, contact sheets, cards."""
+"""Inspection of a dataset: statistics, contact sheets, dataset card."""

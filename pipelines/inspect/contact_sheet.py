@@ -22,17 +22,17 @@ class Tile:
 
 
 def colour_depth(depth_m: np.ndarray) -> np.ndarray:
-    """Depth (H, W) in metres as a picture (H, W, 3): near is bright, sky black; log scale."""
+    """Colour depth (H, W) in metres as an image (H, W, 3): near is bright, sky black; log scale."""
     with np.errstate(divide="ignore"):
         near = 1.0 - np.log(np.maximum(depth_m, NEAR_M) / NEAR_M) / np.log(FAR_M / NEAR_M)
     levels = (np.clip(near, 0.04, 1.0) * 255).astype(np.uint8)
-    picture = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    picture[~np.isfinite(depth_m) | (depth_m <= 0)] = 0
-    return picture
+    image = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    image[~np.isfinite(depth_m) | (depth_m <= 0)] = 0
+    return image
 
 
 def contact_sheet(lines: Sequence[Sequence[Tile]], tile_width_px: int = 384) -> np.ndarray:
-    """Lay tiles out in lines of equal tiles: a picture (H, W, 3) uint8."""
+    """Lay out tiles of equal width in lines; return an image (H, W, 3) uint8."""
     shrunk = [[_scaled(tile, tile_width_px) for tile in line] for line in lines]
     height = max(t.image.shape[0] for line in shrunk for t in line) + LABEL_HEIGHT_PX + GAP_PX
     num_columns = max(len(line) for line in shrunk)
