@@ -1,4 +1,4 @@
-"""The ground plane, found in sparse depth without knowing the camera.
+"""Ground plane: fitted to sparse depth, without the calibration of the camera.
 
 A plane n.X = d seen by a pinhole camera has an inverse depth that is affine in the pixel:
 1/z = n.(K^-1 [u, v, 1]) / d = a u + b v + c. So no intrinsics are needed to fit one.

@@ -13,7 +13,7 @@ MAX_TEXTURE = 14  # difference of the brightest and the darkest pixel in 3 x 3
 
 
 def sky_mask(image: np.ndarray, returns: np.ndarray, horizon_row: np.ndarray) -> np.ndarray:
-    """Find the sky of an image (H, W, 3) uint8: bool (H, W); meant for small images.
+    """Find the sky of an image (H, W, 3) uint8, a few hundred pixels wide: bool (H, W).
 
     Sky is bright or blue, smooth, joined to the top edge, above the `horizon_row` (W,), and holds
     no LiDAR `returns` bool (H, W). A night sky is not found: much else is dark and smooth too.
