@@ -1,4 +1,4 @@
-"""Loss terms: what a term is given, its interface, and the registry of terms.
+"""Loss terms: their inputs, their interface, and the registry of terms.
 
 To add a loss, write a subclass of `LossTerm` and give it a line in `LOSSES`, or name your own class
 "package.module:Class" among a role's `extra` losses.
@@ -33,7 +33,7 @@ LOSSES = Registry(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossInputs:
-    """What a loss term is given: a batch of the training loader and the networks' outputs."""
+    """Inputs of a loss term: a batch of the training loader and the networks' outputs."""
 
     batch: Batch
     inverse_depth: Tensor  # (B, 1, H, W) 1/m, float32, at the size of the batch's images or maps

@@ -89,7 +89,7 @@ def test_an_encoder_with_more_or_fewer_blocks_is_refused(tmp_path: Path, change:
     else:
         tensors["encoder.layer.4.norm1.weight"] = torch.ones(32)
     save_file(tensors, file, metadata={"format": "pt"})
-    with pytest.raises(InvalidRequest, match=r"the first of them .*layer\.[34]\.norm1\.weight"):
+    with pytest.raises(InvalidRequest, match=r"the first being .*layer\.[34]\.norm1\.weight"):
         load(folder, "dinov2")
 
 
