@@ -1,6 +1,7 @@
 """A small dataset with variants, shared by the tests of documentation and examples."""
 
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,21 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recipe_folder(generated: Path) -> str:
     """Name of the folder below variants/."""
     return next((generated / "variants").iterdir()).name
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """examples/plugins as pip would install it: its modules, and its entry points."""
+    project = tomllib.loads((ROOT / "examples/plugins/pyproject.toml").read_text())["project"]
+    info = tmp_path / "site" / f"nightrain_example_plugins-{project['version']}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    lines = (
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+        for group, points in project["entry-points"].items()
+    )
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(str(info.parent))
+    monkeypatch.syspath_prepend(str(ROOT / "examples/plugins"))

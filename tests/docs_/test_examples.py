@@ -2,7 +2,6 @@
 
 import ast
 import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -67,24 +66,6 @@ def test_schedule_nightly_is_a_deployment_whose_parameters_the_flow_accepts(
 PLUGINS = ROOT / "examples/plugins"
 
 
-@pytest.fixture
-def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """examples/plugins as pip would install it: its modules, and its entry points."""
-    project = tomllib.loads((PLUGINS / "pyproject.toml").read_text())["project"]
-    info = tmp_path / "site" / f"nightrain_example_plugins-{project['version']}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    )
-    lines = (
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
-        for group, points in project["entry-points"].items()
-    )
-    (info / "entry_points.txt").write_text("\n".join(lines))
-    monkeypatch.syspath_prepend(str(info.parent))
-    monkeypatch.syspath_prepend(str(PLUGINS))
-
-
 def test_plugins_generate_gate_and_ingest(
     plugins: None, generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,21 +97,15 @@ def test_own_network_trains_and_loads_again(
 
 def ingested_folder(generated: Path, tmp_path: Path) -> Path:
     """The images and depths of the dataset as a folder, read by the source `folder`."""
-    from nightrain.pipelines.ingest.job import IngestJob, ingest
-    from nightrain.pipelines.runs.executors import SerialExecutor
-    from nightrain.pipelines.runs.stop import Stop
-
-    folder, dataset, stop = tmp_path / "images", tmp_path / "dataset", Stop()
+    folder, dataset = tmp_path / "images", tmp_path / "dataset"
     folder.mkdir()
     for name, row in all_rows(generated, "frames").items():
         (folder / f"{name}.jpg").write_bytes(row["image"]["bytes"])
         (folder / f"{name}.depth.png").write_bytes(row["lidar_depth"]["bytes"])
         camera = {"intrinsics": np.reshape(row["intrinsics"], (3, 3)).tolist(), "licence": "CC0"}
         (folder / "camera.json").write_text(json.dumps(camera))
-    options = {"source": "folder", "config": {"root": folder}, "dataset": dataset}
-    job = IngestJob.model_validate(options)
-    report = ingest(job, executor=SerialExecutor(stop), stop=stop)
-    assert report.num_rows == 4 and not report.bad_frames
+    assert command("ingest", "folder", folder, "--out", dataset, "--runner", "local") == 0
+    assert len(all_rows(dataset, "frames")) == 4
     return dataset
 
 
@@ -141,7 +116,7 @@ def quarantined(dataset: Path) -> list[dict[str, Any]]:
 
 
 def command(*arguments: object) -> int:
-    from typer.testing import CliRunner
+    from click.testing import CliRunner
 
     from nightrain.flows.cli import app
 
