@@ -1,4 +1,4 @@
-"""The manifest: one commit per shard, whatever races with it or dies beside it."""
+"""Manifest: one commit per shard, even if processes race for it or die meanwhile."""
 
 import errno
 import multiprocessing

@@ -72,7 +72,7 @@ def test_a_full_disk_ends_the_run_at_once(tmp_path: Path, executor: Executor) ->
     assert len(Manifest(tmp_path).entries("variants/r/fog")) < 10  # what was in hand may end
 
 
-def test_what_somebody_else_holds_is_waited_for_and_taken_over(tmp_path: Path) -> None:
+def test_a_shard_of_another_process_is_waited_for_and_taken_over(tmp_path: Path) -> None:
     lease = Manifest(tmp_path).lease(SHARDS[1])
     assert lease is not None
     reports = run_plan(Manifest(tmp_path), SHARDS, Commits(tmp_path), SerialExecutor(), Stop())
