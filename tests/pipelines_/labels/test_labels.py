@@ -472,7 +472,7 @@ def test_labels_of_other_frames_are_refused(dataset: Path, tmp_path: Path) -> No
     with pytest.raises(PlanMismatch, match="labels of other images of frames than frames/00000"):
         labels_of(Manifest(other), shard, table)
     report = verify(other)
-    assert len(report.problems) == 3 and "other pictures" in report.problems[0].message
+    assert len(report.problems) == 3 and "other images" in report.problems[0].message
     fewer = tmp_path / "fewer"
     ingest_synthetic(fewer, SyntheticSource(10), frames_per_shard=3)
     for name in (f"_manifest/{table}", table):
