@@ -1,1 +1,1 @@
-"""Measurements, as commands; nothing here is asserted."""
+"""Benchmarks: commands that print measurements. They assert nothing."""

@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other: what `make bench` runs."""
+"""Run the benchmarks that need no data set, one after the other: `make bench`."""
 
 import subprocess
 import sys

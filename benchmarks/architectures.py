@@ -1,6 +1,6 @@
-"""Architectures of model families: SD1.5 and SDXL, and tiny ones of the same structure.
+"""Architectures of the diffusion model families SD1.5 and SDXL, at full size and tiny.
 
-The full-size figures are those of the config.json files of stable-diffusion-v1-5,
+The full-size values are those of the config.json files of stable-diffusion-v1-5,
 stable-diffusion-xl-base-1.0, control_v11f1p_sd15_depth and h94/IP-Adapter.
 """
 
@@ -22,7 +22,7 @@ SCHEDULER: Config = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """Constructor arguments of every part of a family."""
+    """Constructor arguments of every model of a family."""
 
     pipeline: str  # class name in model_index.json
     unet: Config
@@ -34,7 +34,7 @@ class Architecture:
     union: Config | None = None  # extra arguments of a ControlNetUnionModel
     safety_checker: Config | None = None  # of a CLIPConfig
     ip_tokens: int = 4
-    feature_size: int = 224  # side of the image that the image encoder sees
+    feature_size: int = 224  # side of the image encoder's input, pixels
 
 
 SD15 = Architecture(
@@ -136,7 +136,7 @@ TINY_SDXL = replace(
         "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
         "transformer_layers_per_block": (1, 2),
         "use_linear_projection": True,
-        "cross_attention_dim": 32,  # both text encoders, side by side
+        "cross_attention_dim": 32,  # outputs of both text encoders, concatenated
         "addition_embed_type": "text_time",
         "addition_time_embed_dim": 8,
         "projection_class_embeddings_input_dim": 16 + 6 * 8,  # pooled text, six sizes

@@ -1,9 +1,10 @@
-"""Does photometric confidence tell right depth from depth that is 20 % wrong, and at what cost?
+"""Photometric confidence: how well it separates correct depth from depth that is 20 % wrong.
 
     python -m nightrain.benchmarks.confidence DATASET
 
-On clear frames of the built-in world with neighbours: the exact depth, with a dozen patches of each
-made 20 % nearer or farther. Prints areas under the ROC curve, by true depth.
+DATASET holds clear frames of the built-in world with neighbours. In each frame's exact depth,
+twelve patches are moved 20 % nearer or farther. The command prints the CPU time per frame and, for
+ranges of true depth, the area under the ROC curve (AUC): 1 separates perfectly, 0.5 is chance.
 """
 
 import argparse
@@ -20,12 +21,12 @@ from nightrain.depthmodel.evaluation.confidence import photometric_confidence, r
 from nightrain.pipelines.labels.label_input import label_input, neighbour_views
 
 SKY_M = 80.0
-PATCHES, PATCH_SHARE = 12, 0.11  # per frame; of the width and of the height
+PATCHES, PATCH_SHARE = 12, 0.11  # patches per frame; share of the width and of the height
 RANGES_M = ((0, 10), (10, 25), (25, 60), (0, 60))
 
 
 def roc_area(score: np.ndarray, right: np.ndarray) -> float:
-    """Probability that a right pixel scores higher than a wrong one (Mann-Whitney)."""
+    """Area under the ROC curve: how often a right pixel outscores a wrong one (Mann-Whitney)."""
     rank, n = rankdata(score), int(right.sum())
     return float((rank[right].sum() - n * (n + 1) / 2) / (n * (len(right) - n)))
 
@@ -63,16 +64,16 @@ def main() -> None:
         rights.append(~wrong[used])
         truths.append(exact_m[used])
     confidence, error, right, truth_m = map(np.concatenate, (confidences, errors, rights, truths))
-    print(f"{len(seconds)} frames, {1000 * float(np.median(seconds)):.0f} ms of a core each")
+    print(f"{len(seconds)} frames, median CPU time {1000 * float(np.median(seconds)):.0f} ms each")
     print(
-        f"confidence >= 0.5: right {(confidence[right] >= 0.5).mean():.2f}, "
-        f"wrong {(confidence[~right] >= 0.5).mean():.2f}"
+        f"share with confidence >= 0.5: of right pixels {(confidence[right] >= 0.5).mean():.2f}, "
+        f"of wrong pixels {(confidence[~right] >= 0.5).mean():.2f}"
     )
     for near, far in RANGES_M:
         at = (truth_m >= near) & (truth_m < far)
         print(
             f"{near:2d} to {far} m: AUC {roc_area(confidence[at], right[at]):.3f}, "
-            f"of the error alone {roc_area(-error[at], right[at]):.3f}"
+            f"of the reprojection error alone {roc_area(-error[at], right[at]):.3f}"
         )
 
 

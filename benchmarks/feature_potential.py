@@ -1,13 +1,13 @@
-"""Potential of features: depth error of a fixed decoder on features fitted to the answer.
+"""Feature potential: depth error of a frozen decoder on features optimised against the exact depth.
 
 IID-RDepth, check T10 (docs/papers/iid_rdepth.md).
 
     python -m nightrain.benchmarks.feature_potential DATASET MODEL
 
-Everything is frozen but the features of single val frames: Adam moves one level of them at a time,
-all else as the encoder gave it, down the squared error against the frame's own exact depth. That is
-no method, for it looks at the answer: it bounds what a restoration of that level could reach, and
-says which levels matter. Features move in units of their deviation over the frames.
+The network is frozen. For each val frame, Adam optimises one level of the encoder's features, the
+other levels fixed, to minimise the squared error against the frame's exact depth. This is not a
+method, because it uses the ground truth: it bounds what restoring that level could achieve, and
+shows which levels matter. Feature shifts are in standard deviations of the level's channels.
 """
 
 import argparse
@@ -27,7 +27,7 @@ LEVELS = {
     "level 1": (1,),
     "level 2": (2,),
     "level 3": (3,),
-    "levels 2 and 3, what is restored": (2, 3),
+    "levels 2 and 3 (the restored ones)": (2, 3),
     "all": (0, 1, 2, 3),
 }
 
@@ -35,7 +35,7 @@ LEVELS = {
 def moved(
     model: DepthModel, batch: Batch, levels: tuple[int, ...], steps: int, lr: float
 ) -> tuple[Tensor, Tensor]:
-    """Depth (B, 1, H, W) in metres after the descent, and how far features went (B,), in stds."""
+    """Return the depth (B, 1, H, W) in metres after the descent, and the shift (B,) in stds."""
     image, truth_m = batch["image"], batch["exact_depth_m"][:, None]
     size, valid = (image.shape[2], image.shape[3]), (truth_m > 0).float()
     with torch.no_grad():
@@ -53,7 +53,7 @@ def moved(
     for _ in range(steps if optimiser else 0):
         assert optimiser is not None
         square = (valid * (depth_m() - truth_m)).square().sum((1, 2, 3))
-        loss = (square / valid.sum((1, 2, 3))).sum()  # each frame for itself
+        loss = (square / valid.sum((1, 2, 3))).sum()  # frames are independent
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -66,7 +66,7 @@ def moved(
 def rows(
     model: DepthModel, dataset: Path, condition: str, frames: int, steps: int, lr: float
 ) -> list[str]:
-    """A Markdown line for each level: mean RMSE and AbsRel, and how far the features went."""
+    """Return a Markdown row per level: mean RMSE, its change, mean AbsRel and mean shift."""
     batches = list(val_batches(dataset, model, condition, frames))
     lines, before = list[str](), None
     for words, levels in LEVELS.items():
@@ -90,16 +90,16 @@ def rows(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--conditions", default="clear,night", help="of the frames themselves")
-    parser.add_argument("--frames", type=int, default=24, help="of each condition")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--lr", type=float, default=0.05, help="in standard deviations a step")
+    parser.add_argument("model", type=Path, help="model folder")
+    parser.add_argument("--conditions", default="clear,night", help="conditions of the val frames")
+    parser.add_argument("--frames", type=int, default=24, help="maximum frames per condition")
+    parser.add_argument("--steps", type=int, default=100, help="Adam steps per frame")
+    parser.add_argument("--lr", type=float, default=0.05, help="step size in standard deviations")
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = DepthModel.from_pretrained(options.model).requires_grad_(False)
     table = [
-        "| what may move | frames | RMSE m | change | AbsRel | moved by (stds) |",
+        "| optimised levels | frames | RMSE m | change | AbsRel | shift (stds) |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for condition in options.conditions.split(","):

@@ -1,15 +1,17 @@
-"""Throughput of the diffusion engine in images per second, one optimisation after the other.
+"""Throughput of the diffusion engine in images per second, with one more optimisation per line.
 
-python -m nightrain.benchmarks.generation [--tiny] [--size 768x448] [--batch 16]
-    [--images 64] [--json]
+    python -m nightrain.benchmarks.generation [--tiny] [--size 768x448] [--batch 16]
+        [--images 64] [--json]
 
-Needs no weights: SD1.5 with a depth ControlNet is written with random weights and loaded as usual.
-The baseline, in the same process, is a plain diffusers loop: half precision, one image at a time,
-PIL in and PNG out. `--tiny` tests the code on a CPU with a tiny family; its figures mean nothing.
+No downloaded weights are needed: the command writes SD1.5 with a depth ControlNet with random
+weights and loads them as usual. The baseline "naive", in the same process, is a plain diffusers
+loop: half precision, one image at a time, PIL in and PNG out. `--tiny` only tests the code on a CPU
+with a tiny family; its figures are meaningless.
 
-The last columns are the cost of a lossy line: counted TFLOP per image, and the PSNR of its images
-against exact ones with equal seeds. With random weights, PSNR measures how much a line changes an
-image; it says nothing about image quality with trained weights.
+"x naive" is the speed-up over the baseline. Lines named "lossy" change the images. The last two
+columns are the counted TFLOP per image, and the PSNR of a lossy line's images against exact ones
+with equal seeds. With random weights, PSNR measures how much a line changes an image, not the image
+quality with trained weights.
 """
 
 import argparse
@@ -56,23 +58,23 @@ PROMPT = "At night, a street with cars"
 
 @dataclass(frozen=True)
 class Line:
-    """Line of the table."""
+    """One measured line of the table."""
 
     name: str
     images_per_s: float
-    ratio: float  # to the naive loop
+    ratio: float  # speed-up over the naive loop
     tflops_per_s: float
     utilisation: float  # of PEAK_FLOPS
     peak_gib: float
     idle_share: float  # of the device, from the profiler; NaN on a CPU
-    compile_s: float  # first batch less a later one
+    compile_s: float  # time of the first batch minus that of a later one
     tflop_per_image: float  # counted
-    psnr_db: float  # to the exact pictures of equal seeds; NaN for an exact line
+    psnr_db: float  # against exact images with equal seeds; NaN for an exact line
 
 
 @dataclass(frozen=True)
 class Job:
-    """Workload of each line."""
+    """Workload: what every line of the table generates."""
 
     size: tuple[int, int]  # (width, height)
     batch: int
@@ -81,9 +83,10 @@ class Job:
 
 
 def stages(*, compiled: bool) -> list[tuple[str, dict[str, Any]]]:
-    """Return names and settings: exact ones accumulate, each lossy one is added to the last exact.
+    """Return the lines' names and settings.
 
-    Lossy lines are compared with the first one, which is exact.
+    Exact optimisations accumulate; each lossy one is added to the last exact settings. Lossy lines
+    are compared with the images of the first line, which is exact.
     """
     exact: dict[str, Any] = {"scheduler": "unipc", "steps": 30}
     lines = [("batches", dict(exact))]
@@ -183,12 +186,12 @@ class Generator:
         )
 
     def embed(self, first: int) -> list[Sample]:
-        """Return the samples of the batch that begins with this number."""
+        """Return the samples of the batch that starts at request number `first`."""
         with beside_other_work(self.job.device):
             return [self.sample(first + i) for i in range(self.job.batch)]
 
     def begin(self, samples: Sequence[Sample]) -> tuple[Decoded, Sequence[Sample]]:
-        """Start a batch on the device; the samples are kept until it is done."""
+        """Start a batch on the device; returning the samples keeps them alive until it is done."""
         latents = denoise(self.networks, samples, self.settings)
         module: Any = self.models.vae_decoder
         dtype, scale = next(module.parameters()).dtype, module.config.scaling_factor
@@ -196,7 +199,7 @@ class Generator:
         return decode(self.decoder, latents, dtype, scale, most), samples
 
     def all(self, num_images: int) -> None:
-        """Generate images in whole batches and wait until the last is encoded."""
+        """Generate images in whole batches and wait until the last one is encoded."""
         sizes = overlapped(
             range(0, num_images, self.job.batch),
             prepare=self.embed,
@@ -217,7 +220,7 @@ class Generator:
 
 
 def plain_pictures(generator: Generator) -> np.ndarray:
-    """Generate images (B, H, W, 3) of one batch, with equal seeds for every line, not compiled."""
+    """Generate one batch of images (B, H, W, 3), not compiled, with the same seeds every time."""
     plain = generator.settings.model_copy(update={"compile": "off"})
     maker = Generator(generator.models, plain, generator.job)
     samples = [maker.sample(number) for number in range(generator.job.batch)]
@@ -237,7 +240,7 @@ def num_jpeg_bytes(image: np.ndarray) -> int:
 
 
 def measure(name: str, generator: Generator, naive_per_s: float, exact: np.ndarray | None) -> Line:
-    """Measure one line; `exact` are the images to compare a lossy line with."""
+    """Measure one line; `exact` holds the reference images for a lossy line."""
     psnr = float("nan") if exact is None else psnr_db(plain_pictures(generator), exact)
     job = generator.job
     size = generator.job.batch
@@ -295,7 +298,7 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
 def run(
     root: Path, job: Job, *, compiled: bool, steps: int | None, only: Sequence[str]
 ) -> list[Line]:
-    """Measure the lines; `steps` replaces the number of steps everywhere."""
+    """Measure all lines; `steps` overrides the number of steps of each."""
     cuda = job.device.type == "cuda"
     reference = naive(root, job, torch.float16 if cuda else torch.float32, steps or 30)
     none = float("nan")
@@ -313,9 +316,9 @@ def run(
         if settings.tiny_decoder not in loaded:
             loaded.clear()  # one copy of the weights at a time
             loaded[settings.tiny_decoder] = load_models(settings, job.device, offline=True)
-        torch._dynamo.reset()  # the graphs of other lines would count as recompilations
+        torch._dynamo.reset()  # otherwise the graphs of other lines count as recompilations
         generator = Generator(loaded[settings.tiny_decoder], settings, job)
-        if exact is None:  # the first line, wanted or not
+        if exact is None:  # the first line is the reference, selected or not
             exact = plain_pictures(generator)
         if wanted:
             lossy = name.startswith("lossy")
@@ -340,7 +343,7 @@ def show(line: Line) -> None:
 
 
 def write_models(root: Path, *, tiny: bool) -> None:
-    """Write the random family, and a tiny decoder with TAESD's architecture."""
+    """Write the family with random weights, and a tiny decoder with TAESD's architecture."""
     architecture = replace(TINY_SD15, safety_checker=None) if tiny else SD15
     write_random_family(root, architecture, dtype=torch.float32 if tiny else torch.bfloat16)
     sides = ("encoder", "decoder")
@@ -350,13 +353,13 @@ def write_models(root: Path, *, tiny: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tiny", action="store_true", help="a tiny family: proves the code only")
-    parser.add_argument("--size", default="", help="WIDTHxHEIGHT, 768x448")
-    parser.add_argument("--batch", type=int, default=0, help="16")
-    parser.add_argument("--images", type=int, default=0, help="images per line, 64")
-    parser.add_argument("--steps", type=int, help="steps of every line, for a quick look")
-    parser.add_argument("--only", nargs="*", default=[], help="lines whose name holds one of these")
-    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--tiny", action="store_true", help="use a tiny family, to test the code")
+    parser.add_argument("--size", default="", help="WIDTHxHEIGHT in pixels (default: 768x448)")
+    parser.add_argument("--batch", type=int, default=0, help="batch size (default: 16)")
+    parser.add_argument("--images", type=int, default=0, help="images per line (default: 64)")
+    parser.add_argument("--steps", type=int, help="denoising steps of every line, for a quick look")
+    parser.add_argument("--only", nargs="*", default=[], help="run lines with a word of these only")
+    parser.add_argument("--no-compile", action="store_true", help="skip the compiled lines")
     parser.add_argument("--json", action="store_true", help="print JSON after the table")
     given = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -370,13 +373,16 @@ def main() -> None:
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "cpu"
     print(f"\n{name}, torch {torch.__version__}, {width}x{height}, batch {job.batch}\n")
     if device.type == "cpu":
-        torch.set_num_threads(1)  # a second thread would measure who else is on the machine
+        torch.set_num_threads(1)  # with more threads, other load on the machine distorts timings
     with tempfile.TemporaryDirectory() as folder, without_progress_bars():
         write_models(Path(folder), tiny=given.tiny)
         compiled = not given.no_compile
         root = Path(folder)
         lines = run(root, job, compiled=compiled, steps=given.steps, only=given.only)
-    print("\nPSNR: to the first exact line at equal seeds, with random weights, so no quality.")
+    print(
+        "\nPSNR is against the first exact line with equal seeds. The weights are random, "
+        "so it does not measure image quality."
+    )
     if given.json:
         print(json.dumps({"device": name, "size": job.size, "lines": [asdict(x) for x in lines]}))
 

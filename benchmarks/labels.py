@@ -1,18 +1,19 @@
-"""A student step with labels from shards beside one that labels on line with a same-size teacher.
+"""Stored labels: time of a student step with them, against labelling online with the teacher.
 
-python -m nightrain.benchmarks.labels DATASET [--labels FOLDER] [--recipe FOLDER ...]
-    [--network world | dinov2-small] [--batch 8] [--steps 4] [--repeats 5] [--plain] [--json]
+    python -m nightrain.benchmarks.labels DATASET [--labels FOLDER] [--recipe FOLDER ...]
+        [--network world | dinov2-small] [--batch 8] [--steps 4] [--repeats 5] [--plain] [--json]
 
-Each arm reads its own batches (the same samples in the same order, no workers), steps forward,
-backward and with AdamW. The arms take turns, so that whatever else the machine does falls on all of
-them; the middle ratio of the turns counts. Weights are random: how long a step takes does not
-depend on them. On line means at the size of the losses, in batches:
+Each arm loads its own batches (the same samples in the same order, no worker processes) and runs
+forward, backward and AdamW. The arms take turns, so that other load on the machine affects all of
+them alike; the median ratio over the turns is the result. Weights are random, because the time of a
+step does not depend on them. The teacher has the student's architecture. Online labels are made per
+batch, at the size of the losses:
 
-    depth alone        one forward pass of the teacher on the clear pictures
-    with confidence    what `nightrain label` makes: the mirrored pictures, too, and whether the
-                       neighbours are explained
+    depth alone        one forward pass of the teacher on the clear images
+    with confidence    the labels of `nightrain label`: also a pass on the flipped images and the
+                       photometric check against the neighbouring frames
 
-`--plain` leaves out the reliability mask and the semantic loss, with its frozen encoder.
+`--plain` trains without the reliability mask and without the semantic loss and its frozen encoder.
 """
 
 import argparse
@@ -51,7 +52,7 @@ LabelOnLine = Callable[[DepthModel, Batch], Batch]
 
 
 def dinov2_small() -> DepthConfig:
-    """ViT-S/14 with the DPT head of Depth Anything's ViT-S."""
+    """ViT-S/14 encoder with the DPT head of Depth Anything's ViT-S."""
     decoder = DptConfig(
         reassemble_channels=(48, 96, 192, 384), fusion_channels=64, head_channels=32, detail="full"
     )
@@ -59,7 +60,7 @@ def dinov2_small() -> DepthConfig:
     return DepthConfig(encoder=encoder, decoder=decoder, input_size=(518, 518))
 
 
-# By name: the network and the size (width, height) of the losses.
+# Network and size (width, height) of the losses, by name.
 NETWORKS = {
     "world": (world_student().model, (192, 112)),
     "dinov2-small": (dinov2_small(), (320, 320)),
@@ -67,7 +68,7 @@ NETWORKS = {
 
 
 class Arm:
-    """A student and where its labels come from."""
+    """Arm of the comparison: a student with one source of labels."""
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class Arm:
         self._optimizer = make_optimizer(student.groups(), optimiser)
 
     def seconds(self, num_steps: int) -> tuple[float, float]:
-        """Seconds per step by the clock and of CPU time of this process."""
+        """Return the wall time and this process's CPU time per step, in seconds."""
         started, cpu_started = time.perf_counter(), time.process_time()
         for _ in range(num_steps):
             batch = self._label(next(self._batches))
@@ -105,14 +106,14 @@ class Arm:
 
 @torch.no_grad()
 def depth_alone(teacher: DepthModel, batch: Batch) -> Batch:
-    """The batch with the teacher's depth (B, h, w) in metres, trusted everywhere."""
+    """Add the teacher's depth (B, h, w) in metres to a batch, with confidence 1 everywhere."""
     depth_m = _depth_m(teacher, batch["clear_image"], batch["target"].shape[-2:])
     return batch | {"label_depth_m": depth_m, "label_confidence": torch.ones_like(depth_m)}
 
 
 @torch.no_grad()
 def with_confidence(teacher: DepthModel, batch: Batch) -> Batch:
-    """The batch with the teacher's depth and its confidence by flip and by the neighbours."""
+    """Add the teacher's depth, and its flip and photometric confidence, to a batch."""
     clear, size = batch["clear_image"], batch["target"].shape[-2:]
     depth_m = _depth_m(teacher, clear, size)
     mirrored_m = _depth_m(teacher, clear.flip(-1), size)
@@ -144,7 +145,7 @@ def measure(
     model: DepthConfig,
     args: argparse.Namespace,
 ) -> list[Figure]:
-    """Seconds of a step by arm, then the ratios to the step with labels from shards."""
+    """Measure the time of a step of each arm, and its ratio to the step with stored labels."""
     torch.manual_seed(SEED)
     teacher = DepthModel(model).eval().requires_grad_(False)
     on_line = data.model_copy(update={"labels": None})
@@ -155,10 +156,10 @@ def measure(
 
     arms = {
         "from shards": arm(data, lambda batch: batch),
-        "on line, depth alone": arm(on_line, lambda batch: depth_alone(teacher, batch)),
-        "on line, with confidence": arm(on_line, lambda batch: with_confidence(teacher, batch)),
+        "online, depth alone": arm(on_line, lambda batch: depth_alone(teacher, batch)),
+        "online, with confidence": arm(on_line, lambda batch: with_confidence(teacher, batch)),
     }
-    for one in arms.values():  # files are checked and opened, memory is taken
+    for one in arms.values():  # warm-up: opens and checks files, allocates memory
         one.seconds(1)
     turns = [
         {name: one.seconds(args.steps) for name, one in arms.items()} for _ in range(args.repeats)
@@ -173,16 +174,16 @@ def measure(
         by_cpu = [t[name][1] / t[first][1] for t in turns]
         wanted = "at least 2" if name.endswith("with confidence") else ""
         figures += [
-            Figure(f"{name} / from shards", statistics.median(by_clock), "", wanted),
-            Figure(f"lowest of {args.repeats}", min(by_clock), "", ""),
-            Figure("highest", max(by_clock), "", ""),
-            Figure("by CPU time", statistics.median(by_cpu), "", ""),
+            Figure(f"{name} / from shards, wall time", statistics.median(by_clock), "", wanted),
+            Figure(f"{name}: lowest of {args.repeats} turns", min(by_clock), "", ""),
+            Figure(f"{name}: highest", max(by_clock), "", ""),
+            Figure(f"{name} / from shards, CPU time", statistics.median(by_cpu), "", ""),
         ]
     return figures
 
 
 def _depth_m(teacher: DepthModel, image: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    """Depth (B, h, w) in metres at the size of the losses."""
+    """Return the teacher's depth (B, h, w) in metres, resized to `size`."""
     inverse_depth = teacher(image).inverse_depth
     return F.interpolate(inverse_depth, size, mode="bilinear", align_corners=False)[
         :, 0
@@ -190,7 +191,7 @@ def _depth_m(teacher: DepthModel, image: torch.Tensor, size: torch.Size) -> torc
 
 
 def _uint8(image: torch.Tensor) -> np.ndarray:
-    """Pictures (B, 3, h, w) in [0, 1] as (B, h, w, 3) uint8."""
+    """Convert images (B, 3, h, w) in [0, 1] to (B, h, w, 3) uint8."""
     return (image * 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
@@ -201,13 +202,13 @@ def _is_geometry(name: str) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--labels", help="folder below labels/; not needed where there is one")
-    parser.add_argument("--recipe", action="append", default=[])
+    parser.add_argument("--labels", help="folder below labels/ (default: the only one)")
+    parser.add_argument("--recipe", action="append", default=[], help="folder below variants/")
     parser.add_argument("--network", choices=tuple(NETWORKS), default="world")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--steps", type=int, default=4, help="of an arm in each turn")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--plain", action="store_true", help="distillation alone")
+    parser.add_argument("--batch", type=int, default=8, help="batch size")
+    parser.add_argument("--steps", type=int, default=4, help="steps per arm and turn")
+    parser.add_argument("--repeats", type=int, default=5, help="number of turns")
+    parser.add_argument("--plain", action="store_true", help="distillation loss only")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -228,7 +229,7 @@ def main() -> None:
         }
     )
     figures = measure(args.dataset, data, student, model, args)
-    what = "distillation alone" if args.plain else "all losses"
+    what = "distillation only" if args.plain else "all losses"
     title = f"student step, {args.network}, batch {args.batch}, {what}"
     print_figures(title, figures, args.json)
 

@@ -1,13 +1,14 @@
-"""Is the strict decoder what it says: one to one, and stretching within its stated constants?
+"""Strict decoder: whether it is invertible, and bi-Lipschitz within its proven constants.
 
     python -m nightrain.benchmarks.lipschitz [--model FOLDER] [--size 64x64] [--seed 0]
 
-Without a model: a decoder with large random weights, and the same after a few optimiser steps.
-Prints Markdown: least and most of |D(x) - D(y)| / |x - y|, found by random pairs at distances
-1e-4 to 10, by power iteration on the Jacobian and on that of the inverse, and by a search that
-climbs the ratio; then the errors of the inverse. The negative control is the same decoder with one
-scale that looks at the half it should not, where the other half is large: it must leave the bounds,
-else the measure sees nothing.
+Checks T3 and T4 of IID-RDepth (docs/papers/iid_rdepth.md). Without a model, the command tests a
+decoder with large random weights, before and after a few optimiser steps. It prints, as Markdown,
+the smallest and largest stretch |D(x) - D(y)| / |x - y| found by random pairs at distances 1e-4 to
+10, by power iteration on the Jacobian and on that of the inverse, and by gradient ascent; then the
+errors of the inverse. Every stretch must be within the proven constants. In the negative control,
+the log scale of one coupling depends on the wrong half of the channels, and the other half is
+large: it must exceed the constants, otherwise the measurement is not sensitive enough.
 """
 
 import argparse
@@ -28,14 +29,14 @@ from nightrain.depthmodel.decoders.strict import CELL, LATENT_CHANNELS, StrictDe
 
 Map = Callable[[Tensor], Tensor]
 Low = tuple[Tensor, Tensor]
-Range = tuple[float, float]  # least and most stretch
+Range = tuple[float, float]  # smallest and largest stretch
 DISTANCES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 LOW_CHANNELS = (8, 16)
-CONTROL_SCALE = 100.0  # of the half that the control's slope grows with
+CONTROL_SCALE = 100.0  # factor on the half of z that the control's slope grows with
 
 
 class ScaleFromHalf(nn.Module):
-    """Negative control: a coupling whose log scale, of the same bound, looks at x1."""
+    """Negative control: a coupling with a log scale of the same bound that depends on x1."""
 
     def __init__(self, step: Coupling) -> None:
         super().__init__()
@@ -44,7 +45,7 @@ class ScaleFromHalf(nn.Module):
         self.look = nn.Conv2d(step.kept, changed, 1).to(step.leave.weight)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """The half step with s(x1)."""
+        """Apply the coupling with the scale s(x1)."""
         rotated, matrix = self.step.rotation(x)
         x1, x2 = rotated[:, : self.step.kept], rotated[:, self.step.kept :]
         _, shift = self.step.log_scale_and_shift(x1, c)
@@ -53,14 +54,14 @@ class ScaleFromHalf(nn.Module):
 
 
 def fixed(decoder: StrictDecoder) -> StrictDecoder:
-    """A copy with the same values as plain weights, which is quicker to ask many times."""
+    """Copy a decoder with its parametrised weights as constants, which evaluates faster."""
     plain = copy.deepcopy(decoder).requires_grad_(False)
     plain_weights(plain)
     return plain
 
 
 def negative_control(decoder: StrictDecoder) -> StrictDecoder:
-    """A copy of a decoder whose first coupling's scale looks at x1."""
+    """Copy a decoder and make the scale of its first coupling depend on x1."""
     control = copy.deepcopy(decoder)
     level = control.levels[0]
     assert isinstance(level, nn.ModuleList)
@@ -69,7 +70,7 @@ def negative_control(decoder: StrictDecoder) -> StrictDecoder:
 
 
 def far_point(decoder: StrictDecoder, z: Tensor) -> Tensor:
-    """A z whose changed half in the first coupling is 100 times larger; x1 stays."""
+    """Scale by 100 the half of z that the first coupling changes; x1 stays the same."""
     step = decoder.steps()[0][0]
     rotated, matrix = step.rotation(z)
     far = torch.cat([rotated[:, : step.kept], CONTROL_SCALE * rotated[:, step.kept :]], dim=1)
@@ -78,7 +79,7 @@ def far_point(decoder: StrictDecoder, z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def pair_ratios(f: Map, x: Tensor, distance: float) -> Range:
-    """Least and most |f(x) - f(y)| / |x - y| over the batch, y at a distance in any direction."""
+    """Smallest and largest |f(x) - f(y)| / |x - y| of a batch, with random y at `distance`."""
     step = torch.randn_like(x)
     step *= distance / _lengths(step).view(-1, 1, 1, 1)
     ratios = _lengths(f(x + step) - f(x)) / distance
@@ -87,7 +88,7 @@ def pair_ratios(f: Map, x: Tensor, distance: float) -> Range:
 
 @torch.no_grad()
 def largest_stretch(f: Map, x: Tensor, num_steps: int = 30) -> float:
-    """Largest singular value of f's Jacobian at x, from below: power iteration on J^T J."""
+    """Largest singular value of f's Jacobian J at x, from below: power iteration on J^T J."""
     v = torch.randn_like(x)
     for _ in range(num_steps):
         v = v / v.norm()
@@ -102,16 +103,16 @@ def _along(f: Map, x: Tensor, v: Tensor) -> Tensor:
 
 
 def stretch_range(f: Map, inverse: Map, x: Tensor, num_steps: int = 30) -> Range:
-    """Smallest and largest singular value at x, the smallest by way of the inverse."""
+    """Smallest and largest singular value of the Jacobian at x; the smallest uses the inverse."""
     with torch.no_grad():
         y = f(x)
     return 1 / largest_stretch(inverse, y, num_steps), largest_stretch(f, x, num_steps)
 
 
 def adversarial_ratios(f: Map, x: Tensor, num_steps: int = 100) -> Range:
-    """Least and most |f(x) - f(y)| / |x - y| that Adam finds, moving both points.
+    """Smallest and largest |f(x) - f(y)| / |x - y| that Adam finds by moving both points.
 
-    The samples of a batch (B, ...), B even, search on their own: half of them down, half up.
+    The samples of a batch (B, ...), B even, search independently: half minimise, half maximise.
     """
     half = x.shape[0] // 2
     sign = torch.cat([-torch.ones(half), torch.ones(half)]).to(x)
@@ -138,7 +139,7 @@ def inverse_errors(decoder: StrictDecoder, z: Tensor, low: Low) -> Range:
 def random_decoder(
     seed: int, std: float = 0.5, config: StrictConfig | None = None
 ) -> StrictDecoder:
-    """A decoder in float64 whose every weight is drawn, so that it does not start as an isometry.
+    """Build a float64 decoder with all weights random, so that it does not start as an isometry.
 
     `std` is relative to 1 / sqrt(number of inputs).
     """
@@ -162,7 +163,7 @@ def random_inputs(size: tuple[int, int], batch: int = 4, scale: float = 1.0) -> 
 
 
 def train_a_little(decoder: StrictDecoder, size: tuple[int, int], num_steps: int = 10) -> None:
-    """Optimiser steps towards a road seen from a car, from random features."""
+    """Fit the decoder for a few steps, from random features to the depth of a flat road."""
     z, low = random_inputs(size, batch=2)
     rows = torch.linspace(math.log(60), math.log(4), size[0], dtype=torch.float64)
     wanted = rows.view(1, 1, -1, 1).expand(2, 1, *size)
@@ -174,13 +175,13 @@ def train_a_little(decoder: StrictDecoder, size: tuple[int, int], num_steps: int
 
 
 def print_tables(title: str, decoder: StrictDecoder, z: Tensor, low: Low) -> None:
-    """Print what was observed of a float64 decoder beside what is provable."""
+    """Print the measured stretch of a float64 decoder next to its proven constants."""
     least, most = decoder.lipschitz_bounds()
-    print(f"\n## {title}\n\nProvable: {least:.4g} to {most:.4g}.\n")
-    print("| stretch of z to u | least | most | within |\n|---|---|---|---|")
+    print(f"\n## {title}\n\nProven constants: {least:.4g} to {most:.4g}.\n")
+    print("| stretch of z to u | smallest | largest | within |\n|---|---|---|---|")
     for name, (low_end, high_end) in _observations(fixed(decoder), z, low):
         within = "NO" if low_end < least or high_end > most else "yes"
-        shown = "-" if math.isnan(low_end) else f"{low_end:.4g}"  # of the control, not asked
+        shown = "-" if math.isnan(low_end) else f"{low_end:.4g}"  # not measured for the control
         print(f"| {name} | {shown} | {high_end:.4g} | {within} |")
     print("\n| inverse, relative error | z to u to z | u to z to u |\n|---|---|---|")
     for name, dtype, wanted in (("fp64", torch.float64, 1e-12), ("fp32", torch.float32, 1e-5)):
@@ -188,7 +189,7 @@ def print_tables(title: str, decoder: StrictDecoder, z: Tensor, low: Low) -> Non
             at = copy.deepcopy(decoder).to(dtype)
             scaled = tuple(scale * x.to(dtype) for x in (z, *low))
             there, back = inverse_errors(at, scaled[0], (scaled[1], scaled[2]))
-            print(f"| {name}, inputs x{scale}, wanted below {wanted} | {there:.2g} | {back:.2g} |")
+            print(f"| {name}, inputs x{scale}, target < {wanted} | {there:.2g} | {back:.2g} |")
 
 
 def _observations(decoder: StrictDecoder, z: Tensor, low: Low) -> Iterator[tuple[str, Range]]:
@@ -202,10 +203,10 @@ def _observations(decoder: StrictDecoder, z: Tensor, low: Low) -> Iterator[tuple
     f, inverse = _of(decoder, one_low), (lambda u: decoder.inverse(u, one_low))
     yield "power iteration", stretch_range(f, inverse, one)
     yield f"power iteration, one half x{CONTROL_SCALE:g}", stretch_range(f, inverse, far)
-    yield "search, 100 steps", adversarial_ratios(_of(decoder, low), z)
+    yield "gradient search, 100 steps", adversarial_ratios(_of(decoder, low), z)
     leaky = _of(control, one_low)
     most = largest_stretch(leaky, far)
-    yield f"negative control, one half x{CONTROL_SCALE:g}: must leave", (math.nan, most)
+    yield f"negative control, one half x{CONTROL_SCALE:g}: must say NO", (math.nan, most)
 
 
 def _of(decoder: StrictDecoder, low: Low) -> Map:
@@ -221,13 +222,13 @@ def _relative(found: Tensor, true: Tensor) -> float:
 
 
 def _trained(folder: Path, size: tuple[int, int]) -> tuple[StrictDecoder, Tensor, Low]:
-    """A saved model's decoder with the features of a random picture."""
-    from nightrain.depthmodel.network.model import DepthModel  # slow to import, and seldom needed
+    """Load a saved model's strict decoder, with a random z and the features of random images."""
+    from nightrain.depthmodel.network.model import DepthModel  # slow to import, rarely needed
 
     model = DepthModel.from_pretrained(folder).double()
     decoder = model.decoder
     if not isinstance(decoder, StrictDecoder):
-        raise InvalidRequest(f"the model in {folder} has no strict decoder: give one that has")
+        raise InvalidRequest(f"the model in {folder} has no strict decoder. Name one that has.")
     features = model.encode(torch.rand(4, 3, *size, dtype=torch.float64))
     cell = CELL if decoder.patch is None else decoder.patch
     z = torch.randn(4, LATENT_CHANNELS, size[0] // cell, size[1] // cell, dtype=torch.float64)
@@ -236,8 +237,8 @@ def _trained(folder: Path, size: tuple[int, int]) -> tuple[StrictDecoder, Tensor
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, help="a folder of DepthModel.save_pretrained")
-    parser.add_argument("--size", default="64x64", help="width x height in pixels")
+    parser.add_argument("--model", type=Path, help="model folder (default: random weights)")
+    parser.add_argument("--size", default="64x64", help="WIDTHxHEIGHT in pixels")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))

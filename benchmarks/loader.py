@@ -1,11 +1,12 @@
-"""The training loader beside the bare decoding of its samples; its first sample; its resume.
+"""Training loader: throughput against bare decoding, and time to the first sample.
 
-python -m nightrain.benchmarks.loader DATASET [--recipe FOLDER ...] [--labels TEACHER]
-    [--neighbours] [--input 448x256] [--losses 224x128] [--window-mb 128] [--plain] [--json]
+    python -m nightrain.benchmarks.loader DATASET [--recipe FOLDER ...] [--labels TEACHER]
+        [--neighbours] [--input 448x256] [--losses 224x128] [--window-mb 128] [--plain] [--json]
 
-Bare decoding has the bytes of the same samples in memory, decodes and resizes their pictures and
-depths, and throws them away, in as many processes as the loader has. The two take turns, so that
-whatever else the machine does falls on both; the middle ratio of the turns counts.
+Bare decoding holds the bytes of the same samples in memory, decodes and resizes their images and
+depth maps, and discards them, in as many processes as the loader has. The two take turns, so that
+other load on the machine affects both; the median ratio over the turns is the result. A ratio of 1
+means that the loader adds no cost.
 """
 
 import argparse
@@ -28,7 +29,7 @@ BATCH, SEED = 4, 0
 
 
 class DecodeOnly(Dataset[int]):
-    """Decoding and resizing of samples whose bytes are in memory already."""
+    """Dataset that decodes and resizes samples from bytes already in memory."""
 
     def __init__(self, dataset: TrainingSet, draws: list[Draw]) -> None:
         self.config = dataset.config
@@ -43,7 +44,7 @@ class DecodeOnly(Dataset[int]):
 
 
 def measure(root: Path, config: TrainingSetConfig, repeats: int) -> list[Figure]:
-    """Ratios for 0, 1 and 2 workers, then the first sample and the resume."""
+    """Measure the ratios for 0, 1 and 2 workers, then the time to the first sample."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     dataset = TrainingSet(root, config)
@@ -55,19 +56,19 @@ def measure(root: Path, config: TrainingSetConfig, repeats: int) -> list[Figure]
     begun = [_seconds_to_begin_of_rest(dataset) for _ in range(repeats)]
     return [
         *figures,
-        Figure("first sample, index and all", statistics.median(first), "s", "at most 0.3"),
-        Figure("the same, resumed at 50 %", statistics.median(middle), "s", "at most 0.5"),
-        Figure("its part in the sampler", statistics.median(begun), "s", ""),
+        Figure("first batch, index included", statistics.median(first), "s", "at most 0.3"),
+        Figure("first batch, resumed at 50 %", statistics.median(middle), "s", "at most 0.5"),
+        Figure("share of the sampler in it", statistics.median(begun), "s", ""),
     ]
 
 
 def _ratio(dataset: TrainingSet, num_workers: int, repeats: int) -> list[Figure]:
-    """Samples per second of the loader and of bare decoding, an epoch of each in turn."""
+    """Measure samples per second of the loader and of bare decoding, over alternating epochs."""
     sampler = dataset.sampler(SEED)
     bare = DecodeOnly(dataset, list(sampler))
     loader = make_loader(dataset, sampler, BATCH, num_workers=num_workers, drop_last=False)
     decoder = DataLoader(bare, BATCH, num_workers=num_workers, persistent_workers=num_workers > 0)
-    for batches in (loader, decoder):  # workers start, files are checked
+    for batches in (loader, decoder):  # warm-up: starts workers, checks files
         _seconds(batches)
     pairs = [(_seconds(decoder), _seconds(loader)) for _ in range(repeats)]
     share = [decode[0] / load[0] for decode, load in pairs]
@@ -79,17 +80,17 @@ def _ratio(dataset: TrainingSet, num_workers: int, repeats: int) -> list[Figure]
         Figure(f"{name}: bare decoding", len(dataset) / decode_s, "samples/s", ""),
         Figure(f"{name}: loader", len(dataset) / load_s, "samples/s", ""),
         Figure(f"{name}: loader / decoding", statistics.median(share), "", "at least 0.85"),
-        Figure(f"{name}: lowest of {repeats}", min(share), "", ""),
+        Figure(f"{name}: lowest of {repeats} turns", min(share), "", ""),
         Figure(f"{name}: highest", max(share), "", ""),
     ]
-    if num_workers == 0:  # what this process computed, whatever else ran beside it
+    if num_workers == 0:  # CPU time of this process, not affected by other load
         of_cpu = statistics.median(decode[1] / load[1] for decode, load in pairs)
         figures.append(Figure(f"{name}: loader / decoding by CPU time", of_cpu, "", ""))
     return figures
 
 
 def _seconds(batches: Iterable[object]) -> tuple[float, float]:
-    """Seconds by the clock and of CPU time of this process."""
+    """Iterate over batches; return the wall time and this process's CPU time in seconds."""
     started, cpu_started = time.perf_counter(), time.process_time()
     for _ in batches:
         pass
@@ -97,7 +98,7 @@ def _seconds(batches: Iterable[object]) -> tuple[float, float]:
 
 
 def _seconds_to_first(root: Path, config: TrainingSetConfig, share: float) -> float:
-    """From nothing to the first batch, at a share of an epoch."""
+    """Seconds from opening the data set to the first batch, `share` of an epoch in."""
     started = time.perf_counter()
     dataset = TrainingSet(root, config)
     sampler = dataset.sampler(SEED)
@@ -118,14 +119,14 @@ def _seconds_to_begin_of_rest(dataset: TrainingSet) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--recipe", action="append", default=[])
-    parser.add_argument("--labels")
-    parser.add_argument("--neighbours", action="store_true")
-    parser.add_argument("--input", default="448x256")
-    parser.add_argument("--losses", default="224x128")
-    parser.add_argument("--window-mb", type=int, default=128, help="less than the data: no cache")
+    parser.add_argument("--recipe", action="append", default=[], help="folder below variants/")
+    parser.add_argument("--labels", help="folder below labels/")
+    parser.add_argument("--neighbours", action="store_true", help="load neighbouring frames, too")
+    parser.add_argument("--input", default="448x256", help="size of the network's input")
+    parser.add_argument("--losses", default="224x128", help="size of the losses")
+    parser.add_argument("--window-mb", type=int, default=128, help="shuffle window; keep < data")
     parser.add_argument("--plain", action="store_true", help="without augmentation")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="number of turns")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     fields = {

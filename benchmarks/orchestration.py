@@ -1,9 +1,10 @@
-"""What the Prefect flow costs over the local mode, once the server is up, at 30 s a shard.
+"""Prefect overhead: wall time of a flow against local mode, with 30 s of work per shard.
 
     python -m nightrain.benchmarks.orchestration [--shards 2] [--seconds 30] [--repeats 2] [--json]
 
-Both modes run in turn in one process: first shards that wait for a fixed time, so that what differs
-is orchestration alone; then real variants of the built-in world by the weather engine.
+Both modes take turns in one process, after the Prefect server has started. "waiting" processes
+shards that only sleep, so that the difference is orchestration alone; "generating" makes real
+variants of the built-in world with the weather engine. The overhead is in per cent of local mode.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from nightrain.pipelines.runs.stop import Stop
 
 BATCHES_PER_SHARD = 16
 ROWS_PER_BATCH = 8
-VARIANTS_PER_SECOND = 59  # of the recipe below, about: sets how many make the wanted seconds
+VARIANTS_PER_SECOND = 59  # approximate rate of RECIPE, to choose a count for the given seconds
 NUM_FRAMES = 18
 RECIPE = """
 name: bench
@@ -45,13 +46,13 @@ conditions:
 
 
 class Waiting:
-    """Work that takes a fixed time per shard, in batches, as generation does."""
+    """Shard work that sleeps for a fixed time, in batches, as generation does."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
-        """Wait and report."""
+        """Sleep, and report the progress of each batch."""
         for _ in range(BATCHES_PER_SHARD):
             time.sleep(self.seconds / BATCHES_PER_SHARD)
             on_rows(ROWS_PER_BATCH)
@@ -60,7 +61,7 @@ class Waiting:
 
 
 def measure_waiting(num_shards: int, seconds: float, repeats: int) -> list[Figure]:
-    """Wall time of a plan of waits in both modes."""
+    """Measure the wall time of shards that only sleep, in both modes."""
     from prefect import flow
     from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
@@ -75,7 +76,7 @@ def measure_waiting(num_shards: int, seconds: float, repeats: int) -> list[Figur
 
         wait(num_shards, shard_seconds, PrefectExecutor(on_share=show))
 
-    through_prefect(0.0)  # brings the server up
+    through_prefect(0.0)  # starts the server
     return compared(
         f"waiting, {num_shards} x {seconds:g} s",
         lambda: timed(lambda: wait(num_shards, seconds, SerialExecutor())),
@@ -93,7 +94,7 @@ def wait(num_shards: int, seconds: float, executor: Executor) -> None:
 
 
 def measure_generating(seconds: float, repeats: int) -> list[Figure]:
-    """Wall time of two shards of real variants in both modes."""
+    """Measure the wall time of two shards of real variants, in both modes."""
     from nightrain.flows.generate import generate_variants
     from nightrain.flows.runtime.session import Session, run_in_process
 
@@ -128,7 +129,7 @@ def measure_generating(seconds: float, repeats: int) -> list[Figure]:
 def compared(
     what: str, local: Callable[[], float], prefect: Callable[[], float], repeats: int
 ) -> list[Figure]:
-    """Figures of both modes, run in turn."""
+    """Run both modes in turn and return their median times and the overhead."""
     pairs = [(local(), prefect()) for _ in range(repeats)]
     overheads = [100 * (flow / plain - 1) for plain, flow in pairs]
     spread = f"{min(overheads):.1f} to {max(overheads):.1f}"
@@ -140,7 +141,7 @@ def compared(
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds of wall time."""
+    """Run `work` and return its wall time in seconds."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
@@ -148,13 +149,13 @@ def timed(work: Callable[[], object]) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shards", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--shards", type=int, default=2, help="number of waiting shards")
+    parser.add_argument("--seconds", type=float, default=30.0, help="work per shard in seconds")
+    parser.add_argument("--repeats", type=int, default=2, help="number of turns")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    load_engine(load_recipe("weather").engine)  # before prefect, as the command does
+    load_engine(load_recipe("weather").engine)  # before Prefect is imported, as in the command
     figures = measure_waiting(options.shards, options.seconds, options.repeats)
     figures += measure_generating(options.seconds, options.repeats)
     print_figures("orchestration", figures, options.json)

@@ -1,4 +1,4 @@
-"""What pictures are like in numbers: re-projection error, luminance, noise."""
+"""Image statistics: luminance, noise and photometric reprojection error."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ import numpy as np
 
 SSIM_WEIGHT = 0.85
 C1, C2 = 0.01**2, 0.03**2
-ROUNDING_PX = 1e-6  # by which a pixel on the rim may miss it
+ROUNDING_PX = 1e-6  # tolerance for a pixel on the image border
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LAPLACIANS = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
 @dataclass(frozen=True)
 class Luminance:
-    """Of one picture, in 8-bit steps."""
+    """Luminance statistics of one image, in 8-bit steps."""
 
     mean: float
     spread: float
@@ -22,21 +22,22 @@ class Luminance:
 
 
 def luminance(image: np.ndarray) -> Luminance:
-    """Mean and standard deviation of the luma of (H, W, 3) uint8, and its noise."""
+    """Mean, standard deviation and noise of the luma of an image (H, W, 3) uint8."""
     luma = image.astype(np.float32) @ LUMA
     return Luminance(float(luma.mean()), float(luma.std()), noise_sigma(luma))
 
 
 def noise_sigma(luma: np.ndarray) -> float:
-    """Standard deviation of white noise in (H, W), blind to straight edges (Immerkaer 1996)."""
+    """Standard deviation of the noise in (H, W), robust to straight edges (Immerkaer 1996)."""
     response = cv2.filter2D(luma.astype(np.float32), -1, _LAPLACIANS)[1:-1, 1:-1]
     return float(np.sqrt(np.pi / 2) * np.abs(response).mean() / 6)
 
 
 def photometric_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """0.85 (1 - SSIM) / 2 + 0.15 L1 of (H, W, 3) uint8 per pixel (H, W), as md4all trains with.
+    """Photometric error (H, W) of images (H, W, 3) uint8: 0.85 (1 - SSIM) / 2 + 0.15 L1.
 
-    SSIM of 3x3 windows over values in [0, 1], clipped, mean of the channels (Godard et al. 2019).
+    md4all, eqs. 3 and 4 (docs/papers/md4all.md). SSIM is of 3x3 windows over values in [0, 1],
+    clipped, averaged over the channels.
     """
     x, y = a.astype(np.float32) / 255, b.astype(np.float32) / 255
     mean_x, mean_y = _window(x), _window(y)
@@ -51,7 +52,7 @@ def photometric_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def warp(
     image: np.ndarray, depth_m: np.ndarray, intrinsics: np.ndarray, T_other_this: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Another image (H, W, 3) seen from this camera by its depth (H, W), and where that holds."""
+    """Warp another image (H, W, 3) into this camera by its depth (H, W); also return the mask."""
     height, width = depth_m.shape
     u, v = reprojected(depth_m, intrinsics, T_other_this)
     held = np.isfinite(u)
@@ -64,7 +65,7 @@ def warp(
 def reprojected(
     depth_m: np.ndarray, intrinsics: np.ndarray, T_other_this: np.ndarray
 ) -> np.ndarray:
-    """Where pixels (2, H, W) lie in another image by their depth; NaN without one or behind it."""
+    """Pixel coordinates (2, H, W) in another image; NaN without depth or behind its camera."""
     v, u = np.indices(depth_m.shape)
     rays = np.tensordot(np.linalg.inv(intrinsics), np.stack([u, v, np.ones_like(u)]), 1)
     at = np.tensordot(T_other_this[:3, :3], rays * depth_m, 1) + T_other_this[:3, 3, None, None]

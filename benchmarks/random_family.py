@@ -1,6 +1,6 @@
 """Random families: randomly initialised diffusion models in the standard folder layout.
 
-For tests and benchmarks: they are loaded like downloaded weights of the same architecture.
+Tests and benchmarks load them like downloaded weights of the same architecture.
 """
 
 import json
@@ -42,7 +42,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def write_tiny_family(folder: Path, family: str = "sd15", seed: int = 0) -> Path:
-    """Write a family of a few thousand weights in a second; returns the folder.
+    """Write a family of a few thousand weights, in about a second; return the folder.
 
     `folder` then holds base/, controlnet-depth/, controlnet-canny/ (or controlnet-union/ for
     "sdxl-union") and ip-adapter/ with its image_encoder/.
@@ -62,7 +62,7 @@ def write_random_family(
     controls: Sequence[str] = ("depth", "canny"),
     union: bool = False,
 ) -> Path:
-    """Write every part of an architecture with random weights of `seed`; returns the folder."""
+    """Write every model of an architecture with random weights from `seed`; return the folder."""
     vocabulary = vocabulary or tiny_vocabulary()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -77,7 +77,7 @@ def write_random_family(
 
 
 def tiny_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """A byte-level CLIP vocabulary with a handful of merges: (token to id, merges)."""
+    """Return a byte-level CLIP vocabulary with a few merges: (token to id, merges)."""
     letters = [chr(c) for c in range(33, 127)]
     merges = [("n", "i"), ("t", "h"), ("r", "a"), ("ra", "i"), ("rai", "n</w>"), ("a", "t</w>")]
     tokens = [*letters, *(f"{c}</w>" for c in letters), *(a + b for a, b in merges), START, END]
@@ -151,7 +151,7 @@ def _write_text_encoder(
     )
     tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)  # type: ignore
     tokenizer.save_pretrained(folder / f"tokenizer{suffix}")
-    # Files of real checkpoints, next to the tokenizer.json that transformers writes.
+    # Real checkpoints also have these files, next to the tokenizer.json that transformers writes.
     (folder / f"tokenizer{suffix}" / "vocab.json").write_text(json.dumps(vocab))
     lines = ["#version: 0.2", *(f"{a} {b}" for a, b in merges)]
     (folder / f"tokenizer{suffix}" / "merges.txt").write_text("\n".join(lines) + "\n")
@@ -180,9 +180,9 @@ def _union(architecture: Architecture, unet: UNet2DConditionModel) -> ControlNet
 
 
 def _lively(model: Any) -> Any:
-    """Initialise weights that keep a signal's size, so that every input changes the image visibly.
+    """Initialise weights that preserve the signal's scale, so that every input changes the image.
 
-    With torch's defaults it fades from layer to layer, and a new ControlNet ends in zeros.
+    With torch's defaults the signal fades from layer to layer, and a new ControlNet outputs zeros.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
@@ -190,7 +190,7 @@ def _lively(model: Any) -> Any:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     if hasattr(model, "controlnet_cond_embedding"):
-        model.controlnet_cond_embedding.conv_out.weight.data *= 10  # as large as the latents
+        model.controlnet_cond_embedding.conv_out.weight.data *= 10  # to the scale of the latents
     return model
 
 

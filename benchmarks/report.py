@@ -1,4 +1,4 @@
-"""Figures with their units and what they must reach, as a table or as JSON."""
+"""Report of a benchmark: measured figures, their units and their targets, as a table or as JSON."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number."""
+    """A measured number; `wanted` states its target, "" if it has none."""
 
     name: str
     value: float
@@ -18,11 +18,11 @@ class Figure:
 
 
 def print_figures(title: str, figures: Sequence[Figure], as_json: bool) -> None:
-    """Print figures with the machine they were measured on."""
+    """Print figures as a Markdown table that names the machine, or as JSON."""
     if as_json:
         print(json.dumps({"title": title, "figures": [asdict(f) for f in figures]}, indent=2))
         return
     print(f"\n## {title} ({os.cpu_count()} cores, {platform.machine()})\n")
-    print("| figure | measured | wanted |\n|---|---|---|")
+    print("| figure | measured | target |\n|---|---|---|")
     for f in figures:
         print(f"| {f.name} | {f.value:.4g} {f.unit} | {f.wanted or '-'} |")

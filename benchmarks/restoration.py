@@ -1,14 +1,16 @@
-"""Restoration study: what each part gains, against a control of equal capacity.
+"""Restoration study: the effect of each part, against a control of equal capacity.
 
-IID-RDepth, checks T9 and T11 (docs/papers/iid_rdepth.md).
+IID-RDepth, checks T9 and T11 (docs/papers/iid_rdepth.md); results: docs/studies/restoration.md.
 
     python -m nightrain.benchmarks.restoration DATASET --encoder MODEL --out DIR
 
-On the built-in world, in all weather, with a frozen encoder and 5 % of the exact depth: a decoder
-is trained on the encoder (stage 0), and from it each arm for the same number of steps more. Scored
-are frames of places never trained on, against all of their exact depth. Arms with the same head
-start from a network that has seen clear frames alone, of which nothing but the features may change.
-The same command goes on after any interruption; DIR/restoration.md and .json hold what is there.
+The study trains on the built-in world in all weather, with a frozen encoder and 5 % of the exact
+depth. Stage 0 trains a decoder on the encoder; each arm starts from it and trains for the same
+number of further steps. Scores are against the full exact depth of val frames, which show other
+places. The arms "same head" start from a network trained on clear frames only and keep its head, so
+that only the features can change. Run the same command again to resume. The results so far are in
+DIR/restoration.md and DIR/restoration.json: RMSE and AbsRel per condition, the change against each
+arm's reference arm, and for restorations the RMSE after each step.
 """
 
 import argparse
@@ -39,11 +41,11 @@ from nightrain.depthmodel.training.loop import train
 from nightrain.depthmodel.training.restoration_presets import world_base, world_restoration_network
 
 NOISE_SEED = 11
-SUPERVISED_STEPS = 2  # of four: decoding all takes twice as long
+SUPERVISED_STEPS = 2  # of the four steps; decoding all four takes twice as long
 
 
 def network(arm: Arm, encoder: DepthConfig) -> DepthConfig:
-    """The family's member that an arm trains, on the encoder's configuration."""
+    """Return the network of an arm, based on the encoder's configuration."""
     restoration = None
     if arm.restoration is not None:
         fields = world_restoration_network().model_dump() | arm.restoration
@@ -58,7 +60,7 @@ def network(arm: Arm, encoder: DepthConfig) -> DepthConfig:
 
 
 def run_of(arm: Arm, encoder: DepthConfig, base: Path, seed: int, steps: int) -> TrainConfig:
-    """The training of an arm."""
+    """Return the training configuration of an arm."""
     preset = world_base()
     role = RestorerRole(
         base=base,
@@ -74,7 +76,7 @@ def run_of(arm: Arm, encoder: DepthConfig, base: Path, seed: int, steps: int) ->
 
 
 def start_of(arm: Arm, encoder: DepthConfig, folder: Path, seed: int, steps: int) -> TrainConfig:
-    """Stage 0 of an arm: the decoder alone, on the encoder of the model in `folder`."""
+    """Return stage 0 of an arm, which trains the decoder alone; `folder` has the encoder."""
     start = Arm(name=_start_name(arm), words="stage 0", lower=arm.lower)
     config = run_of(start, encoder, folder, seed, steps)
     conditions = (Condition.CLEAR,) if arm.clear_start else WEATHER
@@ -87,7 +89,7 @@ def _start_name(arm: Arm) -> str:
 
 
 def _data(arm: Arm, encoder: DepthConfig, **changes: Any) -> TrainingSetConfig:
-    """What an arm sees, at the size of the encoder's input."""
+    """Return the training data of an arm, at the size of the encoder's input."""
     fields = {
         "input_size": encoder.input_size,
         "loss_size": encoder.input_size,
@@ -98,7 +100,7 @@ def _data(arm: Arm, encoder: DepthConfig, **changes: Any) -> TrainingSetConfig:
 
 
 def score(folder: Path, arm: Arm, dataset: Path) -> dict[str, Any]:
-    """Means over val frames of each condition and of all, with each view that is scored."""
+    """Return mean scores over val frames, per condition and over all, for each scored view."""
     model = DepthModel.from_pretrained(folder)
     found: dict[str, Any] = {}
     for view in arm.scored:
@@ -139,12 +141,12 @@ def _rows(model: DepthModel, arm: Arm, batch: Batch, view: View) -> Iterator[dic
 
 
 def _turned(aux: AuxImages | None) -> AuxImages | None:
-    """Views of other samples, in the place of the right ones."""
+    """Give each sample the view of another sample."""
     return aux and aux._replace(image=aux.image.roll(1, dims=0))
 
 
 def _deviation(model: DepthModel, maps: Maps, chain: list[Maps], size: tuple[int, int]) -> float:
-    """Mean over steps of |x^(t) - x^(1)| / |f| of a chain that started from noise (T9)."""
+    """Step deviation (T9): mean of |x^(t) - x^(1)| / |f| over the steps of a chain from noise."""
     if model.restoration is None or len(chain) < 2:
         return 0.0
     std = model.restoration.std[:, None, None]
@@ -157,12 +159,12 @@ def _deviation(model: DepthModel, maps: Maps, chain: list[Maps], size: tuple[int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--encoder", type=Path, required=True, help="model whose encoder is frozen")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--arms", default=",".join(arm.name for arm in ARMS))
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--base-steps", type=int, default=1500)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--encoder", type=Path, required=True, help="model that has the encoder")
+    parser.add_argument("--out", type=Path, required=True, help="pass an existing one to resume")
+    parser.add_argument("--arms", default=",".join(arm.name for arm in ARMS), help="arms to train")
+    parser.add_argument("--seeds", default="0,1,2", help="seeds of each arm")
+    parser.add_argument("--base-steps", type=int, default=1500, help="steps of stage 0")
+    parser.add_argument("--steps", type=int, default=600, help="steps of each arm after stage 0")
     options = parser.parse_args()
     torch.set_num_threads(1)
     arms = [arm for arm in ARMS if arm.name in options.arms.split(",")]

@@ -1,4 +1,4 @@
-"""What the study of feature restoration compares, as data."""
+"""Arms of the restoration study, as data."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -13,17 +13,17 @@ View = Literal["none", "right", "wrong"]
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """What is added to the base, with which losses it is trained, and against which arm it stands.
+    """Arm of the study: what it adds to the base, its losses, and the arm it is compared with.
 
-    `clear_start`: from a network that has seen clear frames alone, instead of all weather; not
-    `trained`: that network as it is.
+    With `clear_start` it starts from a network trained on clear frames only instead of all
+    weather. With `trained` False, that network is scored without further training.
     """
 
     name: str
     words: str
     against: str = "base"
     lower: Lower = "fusion"
-    restoration: dict[str, Any] | None = None  # fields that are not the preset's; None: none
+    restoration: dict[str, Any] | None = None  # fields that override the preset's; None: none
     deviation: float = 0.0
     view: ViewKind | None = None
     sparse_share: float | None = SPARSE_SHARE
@@ -43,17 +43,17 @@ R2 = replace(INVERTIBLE, name="r2", words="R2 with the deviation loss", deviatio
 ALL_VIEWS: tuple[View, ...] = ("right", "none", "wrong")
 CLEAR = Arm(
     name="as-it-is",
-    words="R0 of clear frames, as it is",
+    words="R0 trained on clear frames only",
     against="as-it-is",
     clear_start=True,
     trained=False,
 )
-SAME_HEAD = replace(CLEAR, trained=True, frozen=("encoder", "decoder"))  # only features may change
+SAME_HEAD = replace(CLEAR, trained=True, frozen=("encoder", "decoder"))  # features alone change
 ARMS = (
-    Arm(name="base", words="R0, trained as long as the others"),
+    Arm(name="base", words="R0, trained for as many steps as the others"),
     Arm(
         name="control",
-        words="+ the same UNet as a plain residual: no noise, one step",
+        words="control: + the same UNet as a plain residual, one step without noise",
         restoration=ONE_STEP,
     ),
     R1,
@@ -64,32 +64,32 @@ ARMS = (
     replace(
         R2,
         name="previous",
-        words="R3: + the frame before, at its recorded pose",
+        words="R3: + the previous frame, at its recorded pose",
         view="previous",
         scored=ALL_VIEWS,
     ),
-    replace(R1, name="dense-diffusion", words="R1 from all of the depth", sparse_share=None),
+    replace(R1, name="dense-diffusion", words="R1, trained on dense depth", sparse_share=None),
     replace(
-        INVERTIBLE, name="dense-invertible", words="R2 from all of the depth", sparse_share=None
+        INVERTIBLE, name="dense-invertible", words="R2, trained on dense depth", sparse_share=None
     ),
     replace(
         R2,
         name="dense-r2",
-        words="R2 from all of the depth, with the deviation loss",
+        words="R2 with the deviation loss, trained on dense depth",
         sparse_share=None,
     ),
     CLEAR,
-    replace(CLEAR, name="head", words="R0 of clear frames, its head trained", trained=True),
+    replace(CLEAR, name="head", words="R0 of clear frames, head trained further", trained=True),
     replace(
         SAME_HEAD,
         name="same-head-control",
-        words="the same head; features by the UNet in one step, without noise",
+        words="same head; features restored by the UNet, one step without noise",
         restoration=ONE_STEP,
     ),
     replace(
         SAME_HEAD,
         name="same-head-diffusion",
-        words="the same head; features by the diffusion, T = 4",
+        words="same head; features restored by diffusion, T = 4",
         restoration={},
     ),
 )

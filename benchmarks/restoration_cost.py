@@ -1,10 +1,13 @@
-"""What restoration and a decoder cost: weights and operations, counted at full size (T12).
+"""Cost of restoration and decoders: weights and operations per image, counted at full size.
+
+IID-RDepth, check T12 (docs/papers/iid_rdepth.md); results: docs/studies/restoration.md.
 
     python -m nightrain.benchmarks.restoration_cost
 
-On torch's meta device, so that nothing is computed: multiplications and additions of one image, of
-matrix products and convolutions. Prints a Markdown table; the bound of the issue is 1.6 x R0 for R1
-with DINOv2 ViT-S at 518 x 784 and T = 4.
+Multiplications and additions of matrix products and convolutions are counted on torch's meta
+device, so nothing is computed. The command prints a Markdown table; the last column is the ratio to
+the network without restoration. The target is at most 1.6 x R0 for R1 with DINOv2 ViT-S at
+518 x 784 and T = 4.
 """
 
 import torch
@@ -29,7 +32,7 @@ WIDTHS = {"S": 64, "M": 128, "L": 160}  # IID-RDepth, section 4.2 (docs/papers/i
 
 
 def cost(config: DepthConfig) -> tuple[int, int]:
-    """Weights, and operations of one image at the configuration's size."""
+    """Count the weights, and the operations for one image at the configuration's size."""
     with torch.device("meta"):
         model = DepthModel(config).eval()
         width, height = config.input_size
@@ -40,7 +43,7 @@ def cost(config: DepthConfig) -> tuple[int, int]:
 
 
 def members() -> dict[str, tuple[DepthConfig, str]]:
-    """Configurations by name, each with the name of what it is compared with."""
+    """Return configurations by name, each with the name of the one it is compared with."""
     found = {"ViT-S, DPT (R0)": (VIT_S, "ViT-S, DPT (R0)")}
     for size, channels in WIDTHS.items():
         for steps in (1, 2, 4, 8) if size == "S" else (4,):
@@ -70,7 +73,7 @@ def members() -> dict[str, tuple[DepthConfig, str]]:
 
 def main() -> None:
     counted = {name: cost(config) for name, (config, _) in members().items()}
-    print("| network | input | weights | operations | of R0 |")
+    print("| network | input | weights | operations | ratio |")
     print("| --- | --- | ---: | ---: | ---: |")
     for name, (config, base) in members().items():
         weights, operations = counted[name]

@@ -1,11 +1,11 @@
-"""What R0 and R3 make of clear, night and rain frames: depth, error, uncertainty, as one picture.
+"""Contact sheet of R0 and R3 on clear, night and rain frames: depth, error and uncertainty.
 
     python -m nightrain.benchmarks.restoration_pictures DATASET --r0 MODEL --r3 MODEL
         --out SHEET.jpg
 
-A line for each condition: the val frame whose error under R0 is the median of its condition, its
-truth, depth and relative error of both networks, R3 with the stereo partner, and the spread of
-R3's log depth over noise seeds.
+One row per condition shows the val frame with the median AbsRel under R0: image, ground truth,
+depth and relative error of both networks, R3 with the stereo partner, and the spread of R3's log
+depth over noise seeds. docs/studies/restoration.md shows the sheet.
 """
 
 import argparse
@@ -31,7 +31,7 @@ WIDTH_PX, NUM_SEEDS, FRAMES, JPEG_QUALITY = 300, 5, 64, 88
 
 
 def line(r0: DepthModel, r3: DepthModel, batch: Batch, condition: Condition) -> list[Panel]:
-    """Panels of the first frame of a batch of one or more."""
+    """Return the panels of one row: the first frame of a batch."""
     with torch.no_grad():
         r0_m = r0(batch["image"]).depth_m[0, 0].numpy()
         r3_m = r3(batch["image"], view_of(batch, "stereo")).depth_m[0, 0].numpy()
@@ -70,7 +70,7 @@ def _uncertainty(spread: np.ndarray, shape: tuple[int, ...]) -> Panel:
 
 @torch.no_grad()
 def median_frame(r0: DepthModel, dataset: Path, condition: Condition) -> Batch:
-    """The frame whose AbsRel under R0 is the median, as a batch of one."""
+    """Return the frame with the median AbsRel under R0, as a batch of one."""
     ranked: list[tuple[float, Batch]] = []
     for batch in val_batches(dataset, r0, condition, FRAMES, view="stereo"):
         depths_m = r0(batch["image"]).depth_m
@@ -85,9 +85,9 @@ def median_frame(r0: DepthModel, dataset: Path, condition: Condition) -> Batch:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--r0", type=Path, required=True)
-    parser.add_argument("--r3", type=Path, required=True, help="with an auxiliary view by stereo")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--r0", type=Path, required=True, help="model folder of R0")
+    parser.add_argument("--r3", type=Path, required=True, help="model folder of R3 with stereo")
+    parser.add_argument("--out", type=Path, required=True, help="JPEG file to write")
     options = parser.parse_args()
     r0, r3 = (DepthModel.from_pretrained(folder) for folder in (options.r0, options.r3))
     lines = [line(r0, r3, median_frame(r0, options.dataset, c), c) for c in CONDITIONS]

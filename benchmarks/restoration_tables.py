@@ -1,4 +1,4 @@
-"""The tables of the study of feature restoration, from the scores that are there."""
+"""Tables of the restoration study, from the scores so far."""
 
 import json
 import statistics
@@ -10,11 +10,11 @@ import numpy as np
 from nightrain.benchmarks.restoration_arms import ARMS, WEATHER, Arm, View
 from nightrain.datasets.io.atomic import write_whole
 
-Scores = dict[int, dict[str, Any]]  # of an arm, by seed
+Scores = dict[int, dict[str, Any]]  # scores of an arm, by seed
 
 
 def write_tables(out: Path) -> None:
-    """DIR/restoration.md and .json of all scores that are there."""
+    """Write OUT/restoration.md and OUT/restoration.json from all scores so far."""
     scores = [json.loads(path.read_text()) for path in sorted(out.glob("seed-*/*/score.json"))]
     by_arm = {arm.name: {s["seed"]: s for s in scores if s["arm"] == arm.name} for arm in ARMS}
     found = [arm for arm in ARMS if by_arm[arm.name]]
@@ -24,13 +24,13 @@ def write_tables(out: Path) -> None:
         accuracy += [_accuracy(arm, view, by_arm[arm.name], against) for view in arm.scored]
         if arm.restoration is not None:
             chain.append(_chain(arm, by_arm[arm.name]))
-    columns = [*(f"{c.value}: RMSE m" for c in WEATHER), "all: RMSE m", "change", "without view"]
+    columns = [*(f"{c.value}: RMSE m" for c in WEATHER), "all: RMSE m", "change", "against no view"]
     lines = [
         f"| arm | view | seeds | {' | '.join(columns)} | AbsRel |",
         f"| --- | --- | ---: |{' ---: |' * (len(columns) + 1)}",
         *accuracy,
         "",
-        "| arm | step deviation | RMSE m of steps T to 1 | weights |",
+        "| arm | step deviation | RMSE m after steps T to 1 | weights |",
         "| --- | ---: | --- | ---: |",
         *chain,
     ]
@@ -39,7 +39,11 @@ def write_tables(out: Path) -> None:
 
 
 def _accuracy(arm: Arm, view: View, found: Scores, against: Scores) -> str:
-    """`change` is against the other arm of the same seed, `without view` against no view."""
+    """Format a row of scores: RMSE by condition, changes and AbsRel.
+
+    "change" is against the reference arm with the same seed, "against no view" against the same
+    arm scored without its view.
+    """
     rows = [s["scores"][view] for s in found.values()]
     change = [
         100 * (_rmse(s, view) / _rmse(against[seed], "none") - 1)
@@ -56,7 +60,7 @@ def _accuracy(arm: Arm, view: View, found: Scores, against: Scores) -> str:
 
 
 def _chain(arm: Arm, found: Scores) -> str:
-    """How far the steps of the restoration are apart, and how good the depth of each is."""
+    """Format a row of step scores: their deviation from the last step, and RMSE after each step."""
     rows = [s["scores"][arm.scored[0]]["all"] for s in found.values()]
     by_step = np.mean([r["rmse_of_steps"] for r in rows], axis=0)
     weights = next(iter(found.values()))["parameters"]
@@ -70,6 +74,6 @@ def _rmse(score: dict[str, Any], view: View) -> float:
 
 
 def _spread(values: list[float], digits: int) -> str:
-    """Mean and sample standard deviation over seeds."""
+    """Format the mean and the sample standard deviation over seeds."""
     mean = f"{statistics.fmean(values):.{digits}f}"
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"

@@ -1,14 +1,17 @@
-"""SpreadCalibration study: spread of depth over noise seeds against its error.
+"""Uncertainty calibration: spread of predicted depth over noise seeds against the depth error.
 
-IID-RDepth, eq. 26 (docs/papers/iid_rdepth.md).
+IID-RDepth, eq. 26 (docs/papers/iid_rdepth.md); results: docs/studies/restoration.md.
 
     python -m nightrain.benchmarks.restoration_uncertainty DATASET MODEL
 
-Each val frame is predicted from several noise seeds, by the deterministic chain and by the
-stochastic one. Printed, as Markdown, for each condition: how the spread of log depth goes with its
-error (rank correlation; area under the sparsification error curve, against that of no knowledge and
-that of the predicted depth, for what is far is wrong more often), what the mean over the seeds
-gains, and error against spread in five quantiles of the spread.
+Each val frame is predicted from several noise seeds, by the deterministic and by the stochastic
+chain. For each condition the command prints, as Markdown:
+
+- the rank correlation of the spread of log depth with its error;
+- AUSE, the area under the sparsification error curve (0 is perfect), next to the area of a random
+  ranking and of a ranking by depth, because distant pixels have larger errors;
+- RMSE without noise, of one seed, and of the mean over the seeds;
+- RMS error in five quantiles of the spread; both are equal if the spread is calibrated.
 """
 
 import argparse
@@ -44,12 +47,12 @@ def seeded_depths(
     aux: AuxImages | None = None,
     stochastic: bool = False,
 ) -> Tensor:
-    """Depth (num_seeds, B, 1, H, W) in metres, from noise of each seed; raises InvalidRequest."""
+    """Predict depth (num_seeds, B, 1, H, W) in metres from noise seeds; raises InvalidRequest."""
     if model.restoration is None:
         raise InvalidRequest(
-            "found a model without restoration, expected one with: it has no noise"
+            "found a model without restoration, expected one with restoration: others use no noise"
         )
-    restoration = copy.copy(model.restoration)  # of the same weights
+    restoration = copy.copy(model.restoration)  # shares the weights
     restoration.config = restoration.config.model_copy(update={"stochastic": stochastic})
     size = image.shape[2], image.shape[3]
     maps = model.enhanced(image, model.encode(image), aux)
@@ -64,7 +67,7 @@ def seeded_depths(
 def measured(
     model: DepthModel, batches: Iterable[Batch], num_seeds: int, *, stochastic: bool
 ) -> tuple[SpreadCalibration, dict[str, float]]:
-    """Calibration of the spread where there is truth; AUSE of depth, mean RMSE (m) of seeds."""
+    """Return the calibration of the spread, the AUSE of a ranking by depth, and RMSE in metres."""
     spreads, errors, depths_m = (list[np.ndarray]() for _ in range(3))
     rmse: dict[str, list[float]] = {"without noise": [], "one seed": [], "mean": []}
     for batch in batches:
@@ -88,9 +91,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--conditions", default="clear,night,rain")
-    parser.add_argument("--frames", type=int, default=64, help="of each condition, at most")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--conditions", default="clear,night,rain", help="conditions to test")
+    parser.add_argument("--frames", type=int, default=64, help="maximum frames per condition")
+    parser.add_argument("--seeds", type=int, default=5, help="number of noise seeds")
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = DepthModel.from_pretrained(options.model)
@@ -109,11 +112,11 @@ def main() -> None:
             for index, row in enumerate(found.table, 1):
                 numbers = f"{row.rms_spread:.4f} | {row.rms_error:.3f}"
                 tables.append(f"| {condition} | {chain} | {index} | {numbers} |")
-    names = ("frames", "chain", "rank correlation", "AUSE", "of no knowledge", "of the depth")
+    names = ("condition", "chain", "rank correlation", "AUSE", "AUSE, random", "AUSE, by depth")
     print("| " + " | ".join((*names, "RMSE m without noise", "one seed", "mean of seeds")) + " |")
     print("| --- | --- |" + " ---: |" * 7)
     print("\n".join(rows), "\n")
-    print("| frames | chain | quantile | RMS spread | RMS error |")
+    print("| condition | chain | quantile | RMS spread | RMS error |")
     print("| --- | --- | ---: | ---: | ---: |")
     print("\n".join(tables))
 

@@ -1,6 +1,8 @@
-"""Shards: bytes on disk over payload, random and shuffled reading, time to the first sample.
+"""Shard storage: size on disk over payload, read and write rates, time to the first sample.
 
-python -m nightrain.benchmarks.shards [--json]
+    python -m nightrain.benchmarks.shards [--json]
+
+The shard holds 2,000 rows of random bytes, each the size of a JPEG at quality 95.
 """
 
 import statistics
@@ -20,7 +22,7 @@ RANDOM_READS, REPEATS = 400, 5
 
 
 def measure() -> list[Figure]:
-    """Write one shard, then read it in several ways; every read is checked."""
+    """Write one shard, then read it in random order and in sequence; every read is checked."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         started = time.perf_counter()

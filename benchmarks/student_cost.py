@@ -1,10 +1,12 @@
-"""What a training step of the student costs with restoration and without, counted.
+"""Student cost: operations of a training step with and without restoration.
 
     python -m nightrain.benchmarks.student_cost DATASET --teacher MODEL --labels NAME
         --recipe FOLDER
 
-Multiplications and additions of one step, forward and backward, of the usefulness study's arms:
-what "equal compute" means there. FOLDER is the one below variants/, NAME the one below labels/.
+The command counts the multiplications and additions of one step, forward and backward, for arms of
+the usefulness study (docs/studies/usefulness.md). The last column is the ratio to the main arm; the
+study's arm of equal compute takes that many times the steps. NAME is a folder below labels/, FOLDER
+one below variants/.
 """
 
 import argparse
@@ -22,7 +24,7 @@ ARMS = ("weather", "restored", "frozen", "restored-frozen")
 
 
 def operations(name: str, options: argparse.Namespace) -> int:
-    """Of one step of an arm, at the batch size of the study."""
+    """Count the operations of one training step of an arm, at the study's batch size."""
     (arm,) = select_arms((name,))
     config = student_config(
         arm,
@@ -35,7 +37,7 @@ def operations(name: str, options: argparse.Namespace) -> int:
     )
     with tempfile.TemporaryDirectory() as run:
         trainer = Trainer(config, options.dataset, Path(run), make_accelerator(config, "cpu"))
-        trainer.do_step()  # what is only done once
+        trainer.do_step()  # the first step does extra work once
         with FlopCounterMode(display=False) as counter:
             trainer.do_step()
         trainer.close()
@@ -50,7 +52,7 @@ def main() -> None:
     parser.add_argument("--recipe", required=True)
     options = parser.parse_args()
     found = {name: operations(name, options) for name in ARMS}
-    print(f"| arm | operations of a step | of {ARMS[0]} |\n| --- | ---: | ---: |")
+    print(f"| arm | operations per step | ratio to {ARMS[0]} |\n| --- | ---: | ---: |")
     for name, count in found.items():
         print(f"| {name} | {count / 1e9:.1f} G | {count / found[ARMS[0]]:.2f} |")
 

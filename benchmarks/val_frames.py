@@ -1,4 +1,4 @@
-"""Val frames of a rendered world as batches, and the score of a depth against their exact depth."""
+"""Val frames of a rendered world in batches, and scores against their exact depth."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -26,10 +26,10 @@ def val_batches(
     *,
     view: ViewKind | None = None,
 ) -> Iterator[Batch]:
-    """Frames of a condition at the model's size, in whole batches of 8 but for the last of all.
+    """Yield the val frames of a condition at the model's input size, in batches of 8.
 
-    All of them in their order, or at most `frames` in an order of their own, with the views of a
-    kind beside them where one is asked for.
+    Without `frames`, all frames in stored order; otherwise a shuffled selection, rounded up to
+    whole batches. With `view`, batches also hold the stereo partner or the neighbouring frames.
     """
     size = model.config.input_size
     data = TrainingSetConfig(
@@ -51,7 +51,7 @@ def val_batches(
 
 
 def scored(depth_m: torch.Tensor, truth_m: torch.Tensor) -> DepthMetrics:
-    """Metrics of a depth map (H, W) in metres against the exact one, 0 where there is none."""
+    """Score a depth map (H, W) in metres against the exact one, where 0 means no depth."""
     metrics = score_image(depth_m.numpy(), truth_m.numpy())
-    assert metrics is not None  # a rendered frame has depth somewhere
+    assert metrics is not None  # every rendered frame has some depth
     return metrics

@@ -1,11 +1,11 @@
-"""Variants per second on one core: JPEG and depth PNG in, weather engine, JPEG out.
+"""Weather engine: variants per second on one core, from JPEG and depth PNG to JPEG.
 
-    python benchmarks/weather.py            a Markdown table
-    python benchmarks/weather.py --json     the same as JSON
+    python -m nightrain.benchmarks.weather            a Markdown table
+    python -m nightrain.benchmarks.weather --json     the same as JSON
 
 The input is a procedural street of 768x448 pixels. The rate of a condition is the reciprocal of
-the median time of one variant, decoding and encoding included, at severities 0.2, 0.5 and 0.8 in
-turn; the last row is the rate of a run with equal numbers of all conditions.
+the median time of one variant, decoding and encoding included, over the severities 0.2, 0.5 and
+0.8; the last row is the rate of a run with equal numbers of all conditions.
 """
 
 import os
@@ -38,7 +38,7 @@ SEVERITIES = (0.2, 0.5, 0.8)
 
 
 def street() -> tuple[bytes, bytes]:
-    """A street between houses under a blue sky: its JPEG and its depth PNG (0 = sky)."""
+    """Draw a street between houses under a blue sky; return its JPEG and depth PNG (0 = sky)."""
     width, height = SIZE
     x = (np.arange(width)[None] - INTRINSICS[0, 2]) / INTRINSICS[0, 0]
     y = (np.arange(height)[:, None] - INTRINSICS[1, 2]) / INTRINSICS[1, 1]
@@ -88,14 +88,14 @@ def seconds_per_variant(condition: Condition, repeats: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Variants per second and core, weather engine")
+    parser = argparse.ArgumentParser(description="Weather engine: variants per second on one core")
     parser.add_argument("--repeats", type=int, default=30, help="timed variants per condition")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     conditions = WeatherSettings.conditions
     seconds = {str(c): seconds_per_variant(c, arguments.repeats) for c in conditions}
-    seconds["all, in equal parts"] = statistics.fmean(seconds.values())
+    seconds["all, in equal numbers"] = statistics.fmean(seconds.values())
     if arguments.json:
         rates = {name: round(1 / s, 2) for name, s in seconds.items()}
         print(json.dumps({"size": SIZE, "repeats": arguments.repeats, "per_second": rates}))

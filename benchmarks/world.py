@@ -1,18 +1,24 @@
-"""Does the built-in world behave like the road? One table by condition, beside real frames.
+"""Built-in world: image, LiDAR and self-supervision statistics by condition, next to real frames.
 
     python -m nightrain.benchmarks.world                          a Markdown table
     python -m nightrain.benchmarks.world --json                   the same as JSON
     python -m nightrain.benchmarks.world --real DIR --out FOLDER  with real frames, contact sheets
 
-The same places are recorded under every condition. Re-projection: the next image of the front
-camera (1/12 s later) warped by the true depth and poses, against not warping it at all; pixels with
-depth that stay inside the image. "True depth wins" is what self-supervision stands on: the share of
-pixels whose error under the true depth is below that under 0.8 and 1.25 times of it, where these
-move the pixel by more than half of one (chance: a third). Noise is Immerkaer's estimate: fine
-texture counts as noise too. Rates are of CPU time on one thread, encoding and truth included, a
-LiDAR sweep for three images.
-Real frames below DIR are taken by the words night, rain and snow in their folders' names, else as
-clear day, at most `--per-folder` of a folder, cropped to the world's aspect and shrunk to its size.
+The same places are recorded under every condition; docs/studies/world.md discusses the results.
+
+- error: photometric error of the next front image (1/12 s later), warped with the true depth and
+  poses; "unmoved" is the error without warping. Only pixels with depth that stay inside the image
+  count.
+- true depth wins: share of pixels with a smaller error under the true depth than under 0.8 and
+  1.25 times that depth, where both move the pixel by more than half a pixel. Chance is a third.
+  Self-supervision depends on this share.
+- noise: Immerkaer's estimate, which includes fine texture.
+- images/s: per second of CPU time on one thread, with encoding and ground truth; "with LiDAR" adds
+  one sweep for every three images.
+
+Real frames below DIR count as night, rain or snow by a word in their folder's path, otherwise as
+clear day. At most `--per-folder` of a folder are used, cropped to the world's aspect ratio and
+resized to its size.
 """
 
 import os
@@ -47,7 +53,7 @@ from nightrain.datasets.world.export.writer import VERSION, write_world
 
 SIZE = (448, 256)
 KEYFRAMES = 2
-SHEET_SHOTS = 4  # of the world, and as many real frames
+SHEET_SHOTS = 4  # frames of the world per contact sheet, and as many real ones
 GAP_PX = 6
 WRONG_DEPTHS = (0.8, 1.25)
 MIN_PARALLAX_PX = 0.5
@@ -60,9 +66,9 @@ class Row:
     condition: str
     frames: int
     reprojection: float | None = None  # photometric error under true depth and poses
-    identity: float | None = None  # and of the unmoved next image
-    masked: float | None = None  # share of pixels where not moving it is better
-    found: float | None = None  # share where the true depth beats depths 20 % off either way
+    identity: float | None = None  # photometric error of the next image without warping
+    masked: float | None = None  # share of pixels with a smaller error without warping
+    found: float | None = None  # share where the true depth beats 0.8 and 1.25 times of it
     lidar_points: float | None = None
     lidar_pixels: float | None = None  # share of the camera's pixels with a return
     luma: float = 0.0
@@ -73,7 +79,7 @@ class Row:
 
 
 def record(condition: Condition, num_places: int, seed: int) -> tuple[Row, list[np.ndarray]]:
-    """Record places under a condition, and say what came out; with some of the pictures."""
+    """Record places under a condition; return their statistics and images."""
     scenes = [SceneSpec(place=k, condition=condition) for k in range(num_places)]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "world"
@@ -107,7 +113,7 @@ def _sweep_seconds(condition: Condition, seed: int) -> float:
 
     rng = np.random.default_rng(seed)
     scene = draw_scene(rng, 1.0, condition)
-    sweep(scene, 0.0, rng)  # its indices are built once
+    sweep(scene, 0.0, rng)  # warm-up: builds the scene's indices
     started = time.process_time()
     for t_s in (0.1, 0.2, 0.3):
         sweep(scene, t_s, rng)
@@ -115,7 +121,7 @@ def _sweep_seconds(condition: Condition, seed: int) -> float:
 
 
 def _errors(frame: Frame) -> tuple[float, float, float, float]:
-    """Errors of re-projection and of identity, shares auto-masked and won by the true depth."""
+    """Return the reprojection error, the error without warping, and the two shares of pixels."""
     assert frame.next is not None and frame.exact_depth_m is not None
     this, following = frame.image.pixels(), frame.next.image.pixels()
     T = frame.next.T_neighbour_camera
@@ -126,7 +132,7 @@ def _errors(frame: Frame) -> tuple[float, float, float, float]:
 
 
 def _true_depth_wins(frame: Frame) -> float:
-    """Share of pixels where depths 20 % off either way give a larger error than the true depth."""
+    """Share of pixels where 0.8 and 1.25 times the true depth give a larger error."""
     assert frame.next is not None and frame.exact_depth_m is not None
     this, following, depth_m = frame.image.pixels(), frame.next.image.pixels(), frame.exact_depth_m
     T = frame.next.T_neighbour_camera
@@ -166,7 +172,7 @@ def _condition_of(folder: Path) -> Condition:
 
 
 def _read_real(path: Path) -> np.ndarray | None:
-    """A real frame as (H, W, 3) RGB of the world's size; None for what is no landscape photo."""
+    """Read a real frame as (H, W, 3) RGB of the world's size; None if unreadable or too small."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None or min(image.shape[:2]) < SIZE[1]:
         return None
@@ -184,7 +190,7 @@ def _means(measured: list[Luminance]) -> dict[str, float]:
 
 
 def contact_sheet(rendered: list[np.ndarray], real: list[np.ndarray]) -> np.ndarray:
-    """Rendered pictures in the left column, real ones in the right one."""
+    """Arrange rendered images in the left column and real ones in the right column."""
     columns = [column[:: max(1, len(column) // SHEET_SHOTS)] for column in (rendered, real)]
     columns = [column[:SHEET_SHOTS] for column in columns if column]
     width, height = SIZE[0] + GAP_PX, SIZE[1] + GAP_PX
@@ -197,7 +203,7 @@ def contact_sheet(rendered: list[np.ndarray], real: list[np.ndarray]) -> np.ndar
 
 
 def places_sheet(rendered: dict[Condition, list[np.ndarray]]) -> np.ndarray:
-    """The first pictures of up to three places, a column each, under one condition in each row."""
+    """Arrange the first images of up to three places: a column per place, a row per condition."""
     columns = min(3, min(len(pictures) for pictures in rendered.values()) // KEYFRAMES)
     lines = [
         np.hstack([pictures[k * KEYFRAMES] for k in range(columns)])
@@ -207,7 +213,7 @@ def places_sheet(rendered: dict[Condition, list[np.ndarray]]) -> np.ndarray:
 
 
 def markdown(rows: list[Row]) -> str:
-    """The rows as a Markdown table."""
+    """Format the rows as a Markdown table."""
     lines = [
         "| condition | frames | error: true depth | unmoved | better unmoved | true depth wins "
         "| LiDAR points | pixels with LiDAR | luma | spread | noise | images/s | with LiDAR |",
@@ -222,11 +228,11 @@ def markdown(rows: list[Row]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The built-in world by condition, in numbers")
+    parser = argparse.ArgumentParser(description="Built-in world: statistics by condition")
     parser.add_argument("--places", type=int, default=3, help="places under each condition")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--real", type=Path, help="folder of real frames to compare with")
-    parser.add_argument("--per-folder", type=int, default=6, help="real frames of one folder")
+    parser.add_argument("--per-folder", type=int, default=6, help="maximum frames per folder")
     parser.add_argument(
         "--out", type=Path, help="folder for world.json, places.jpg and contact sheets"
     )
