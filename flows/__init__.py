@@ -1,7 +1,7 @@
 """Prefect flows and the command line: the only importer of prefect.
 
-Prefect reads its settings when it is first imported, so the defaults that this project wants are
-put into the environment here; what the user has set is left as it is.
+Prefect reads its settings when it is first imported, so this project's defaults are put into the
+environment here. Variables that are already set are kept.
 """
 
 import os
@@ -14,7 +14,7 @@ _DEFAULTS = {
     "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_API_REQUEST_TIMEOUT": "120",
-    # A stopping server logs what it had to cancel; its records are never the truth.
+    # A stopping server logs what it cancels; datasets do not depend on its records.
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
 }
 

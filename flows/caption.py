@@ -1,4 +1,4 @@
-"""The flow `caption-frames`: what each frame shows, in a sentence, one task per shard.
+"""The flow `caption-frames`: a sentence about each frame, one task per shard.
 
 python -m nightrain.flows.caption DATASET blip2
 """
@@ -15,10 +15,10 @@ from nightrain.pipelines.captions.job import CaptionJob, caption
 
 @flow(name="caption-frames", persist_result=False)
 def caption_frames(job: CaptionJob) -> State:
-    """Caption the frames of a dataset, once; what is committed stays, what is missing is made.
+    """Caption the frames of a dataset that have no caption yet; committed shards are kept.
 
-    Ends Completed, Failed where shards failed, Cancelled where a signal stopped it; the next run of
-    the same job goes on from there.
+    Ends Completed, Failed where shards failed, or Cancelled after a signal; run the same job again
+    to resume.
     """
     return run_shards(job.dataset, partial(caption, job), "captions")
 

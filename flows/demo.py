@@ -1,4 +1,4 @@
-"""The flow `clear-to-table`: one run on a server, with a subflow per stage.
+"""The flow `clear-to-table`: the demo as one flow run, with a subflow per stage.
 
 python -m nightrain.flows.demo FOLDER
 """
@@ -42,7 +42,7 @@ BY_NAME = {subflow.name: subflow for subflow in SUBFLOWS}
 
 @flow(name="clear-to-table", persist_result=False)
 def clear_to_table(job: DemoJob) -> State:
-    """From an empty folder to a table by condition; the next run of the same job goes on."""
+    """Run the demo from an empty folder to a table by condition, or resume it."""
 
     def work(here: Session[DemoReport]) -> DemoReport:
         report = demo.clear_to_table(job, partial(_run_subflow, here))
@@ -63,8 +63,8 @@ def _run_subflow(here: Session[DemoReport], name: str, job: BaseModel) -> "Stage
 
 def _state(report: DemoReport) -> State:
     if report.stopped:
-        return Cancelled(message="Stopped on request; the same job goes on with what is left.")
-    return Completed(message="every stage is done")
+        return Cancelled(message="Stopped on request; run the same job again to resume.")
+    return Completed(message="all stages finished")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The flow `evaluate-depth`: a model on the frames of a split, by condition."""
+"""The flow `evaluate-depth`: scores of a depth model by condition."""
 
 from functools import partial
 
@@ -11,5 +11,5 @@ from nightrain.pipelines.depth.evaluation_job import EvaluationJob, evaluate_mod
 
 @flow(name="evaluate-depth", persist_result=False)
 def evaluate_depth(job: EvaluationJob) -> State:
-    """Score a model and write scores, tables and pictures; stopped, it writes nothing."""
+    """Score a model and write scores, tables and error maps; a stopped run writes nothing."""
     return run_long_job(partial(evaluate_model, job), "evaluation")

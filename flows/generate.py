@@ -1,4 +1,4 @@
-"""The flow `generate-variants`: a recipe on a dataset, one task per shard.
+"""The flow `generate-variants`: variants of a recipe, one task per shard.
 
 python -m nightrain.flows.generate DATASET weather          # once
 generate_variants.serve(name="nightly", cron="0 2 * * *", parameters={"job": {...}})
@@ -17,10 +17,10 @@ from nightrain.pipelines.generate.job import GenerateJob, generate
 
 @flow(name="generate-variants", persist_result=False)
 def generate_variants(job: GenerateJob) -> State:
-    """Make the variants that a recipe asks for; what is committed stays, what is missing is made.
+    """Generate the variants of a recipe that are missing; committed shards are kept.
 
-    Ends Completed, Failed where shards failed, Cancelled where a signal stopped it; the next run of
-    the same job goes on from there.
+    Ends Completed, Failed where shards failed, or Cancelled after a signal; run the same job again
+    to resume.
     """
     return run_shards(
         job.dataset,

@@ -1,4 +1,4 @@
-"""The flow `label-depth`: a teacher's depth of the clear frames, one task per shard.
+"""The flow `label-depth`: a teacher's depth of clear frames, one task per shard.
 
 python -m nightrain.flows.label DATASET TEACHER
 """
@@ -15,10 +15,10 @@ from nightrain.pipelines.labels.job import LabelJob, label
 
 @flow(name="label-depth", persist_result=False)
 def label_depth(job: LabelJob) -> State:
-    """Label the clear frames of a dataset, once; what is committed stays, what is missing is made.
+    """Label the clear frames of a dataset that have no label yet; committed shards are kept.
 
-    Ends Completed, Failed where shards failed, Cancelled where a signal stopped it; the next run of
-    the same job goes on from there.
+    Ends Completed, Failed where shards failed, or Cancelled after a signal; run the same job again
+    to resume.
     """
     return run_shards(job.dataset, partial(label, job), "labels", num_workers=job.num_workers)
 

@@ -1,4 +1,4 @@
-"""The flow `usefulness`: one long job of many runs, each with checkpoints of its own."""
+"""The flow `usefulness`: one long job of many training runs, each with its own checkpoints."""
 
 from functools import partial
 
@@ -12,5 +12,5 @@ from nightrain.pipelines.usefulness.study import run_usefulness
 
 @flow(name="usefulness", persist_result=False)
 def usefulness(job: UsefulnessJob) -> State:
-    """Train and compare students with and without variants; an interrupted study goes on."""
+    """Train and compare students with and without variants, or resume the study."""
     return run_long_job(partial(run_usefulness, job), "usefulness")

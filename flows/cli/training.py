@@ -44,7 +44,7 @@ def usefulness(job: UsefulnessJob, options: FlowOptions) -> None:
     """Compare students trained with and without variants.
 
     Every arm gets equal compute, and all are tested on recorded weather. The tables usefulness.md
-    and usefulness.json are rewritten after each run. Run the same command again to resume; more
+    and usefulness.json are updated after each run. Run the same command again to resume; more
     arms and seeds extend the study in the same folder.
     """
     from nightrain.pipelines.usefulness.plan import plan_study

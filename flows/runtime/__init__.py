@@ -1,1 +1,1 @@
-"""What every flow shares: session, executor, progress, GPU limits, diagnosis."""
+"""Runtime of flows: runner, session, executor, progress, GPU limits, diagnosis."""

@@ -1,4 +1,4 @@
-"""A shard plan on Prefect: one thin task per shard, a small report from each."""
+"""Executor on Prefect: one task per shard, which returns a small report."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,17 +21,19 @@ RETRY_DELAYS_SECONDS: list[float] = [5, 30]
 
 
 def is_transient(_task: Any, _run: Any, state: State) -> bool:
-    """Whether another try may help: not after an error that this project raised on purpose."""
+    """Whether a retry may help: not after an error that this project raised on purpose."""
     return not isinstance(state.data, NightrainError)
 
 
 @dataclass(frozen=True)
 class PrefectExecutor:
-    """Runs shards as task runs of the flow that it is used in, `num_workers` at a time."""
+    """Runs shards as task runs of the current flow, `num_workers` at a time."""
 
     num_workers: int = 1
     stop: Stop = field(default_factory=Stop)
-    on_share: Callable[[float], None] = lambda _: None  # share done; in the flow's own thread
+    on_share: Callable[[float], None] = lambda _: (
+        None
+    )  # called with the share done, in the flow's thread
     gpu_limit: str | None = None  # global concurrency limit of which a task holds a slot
 
     def run(
@@ -41,7 +43,7 @@ class PrefectExecutor:
         stopping.set_current(self.stop)
         by_name = {shard.name: shard for shard in shards}
 
-        # A closure, so that Prefect neither walks through nor stores what the work holds.
+        # A closure, so that Prefect neither inspects nor stores what the work holds.
         @task(
             name="make-shard",
             task_run_name="{name}",

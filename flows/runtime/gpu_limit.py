@@ -1,4 +1,4 @@
-"""Prefect's global concurrency limits as turns on a GPU that several machines or flows share."""
+"""GPU limits: Prefect's global concurrency limits as turns on a GPU that flows share."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,13 +11,14 @@ from prefect.settings import PREFECT_API_URL
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.runs.stop import Stop
 
-SECONDS_PER_TRY = 2.0  # how long a wish to stop may go unheard while waiting for a turn
-LEASE_SECONDS = 60.0  # a killed holder blocks the others for so long, and the least Prefect allows
+SECONDS_PER_TRY = 2.0  # the longest delay of a stop request while waiting for a slot
+LEASE_SECONDS = 60.0  # how long a killed holder blocks others; the least that Prefect allows
 
 
 def require_limit(name: str) -> None:
-    """Raises InvalidRequest where the server knows no limit of that name, which would hold
-    nobody back.
+    """Raises InvalidRequest where the server has no limit of that name.
+
+    Prefect ignores an unknown limit, so every flow would use the GPU at once.
     """
     with get_client(sync_client=True) as client:
         try:
@@ -25,15 +26,15 @@ def require_limit(name: str) -> None:
         except ObjectNotFound:
             server = PREFECT_API_URL.value() or "the temporary one"
             raise InvalidRequest(
-                f"The Prefect server ({server}) has no global concurrency limit {name!r}. Make it "
-                f"with `prefect gcl create {name} --limit 1` (one shard at a time on that GPU), or "
-                "name no GPU limit."
+                f"The Prefect server ({server}) has no global concurrency limit {name!r}. Create "
+                f"it with `prefect gcl create {name} --limit 1` (one shard at a time on that GPU), "
+                "or leave --gpu-limit out."
             ) from None
 
 
 @contextmanager
 def turn(name: str, stop: Stop) -> Iterator[bool]:
-    """Hold one slot of a limit within the block; False where a wish to stop came first."""
+    """Hold one slot of a limit within the block; yield False where a stop was requested first."""
     with ExitStack() as held:
         while not stop.requested:
             slot = concurrency(
@@ -41,7 +42,7 @@ def turn(name: str, stop: Stop) -> Iterator[bool]:
                 timeout_seconds=SECONDS_PER_TRY,
                 lease_duration=LEASE_SECONDS,
                 strict=True,
-                # A server that is away for a moment costs the order of turns, not the shard.
+                # A server that is briefly unreachable must not fail the shard.
                 raise_on_lease_renewal_failure=False,
             )
             try:

@@ -1,4 +1,4 @@
-"""A flow run that is one long job with checkpoints of its own: training, evaluation."""
+"""Flow run of one long job with its own checkpoints: training, evaluation."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
@@ -13,20 +13,20 @@ from nightrain.pipelines.runs.stop import Stop
 
 
 class LongJobReport(Protocol):
-    """What a long job gives: a pydantic model of a few numbers and paths, never arrays."""
+    """Report of a long job: a pydantic model of a few numbers and paths, never arrays."""
 
     @property
     def stopped(self) -> bool:
-        """Whether it ended early, on request."""
+        """Whether the job was stopped before its end."""
         ...
 
     @property
     def line(self) -> str:
-        """What was done, in one line."""
+        """Summary in one line."""
         ...
 
     def model_dump(self, *, mode: str) -> Mapping[str, Any]:
-        """The fields by name."""
+        """Return the fields by name."""
         ...
 
 
@@ -34,18 +34,18 @@ Report = TypeVar("Report", bound=LongJobReport, covariant=True)
 
 
 class LongJob(Protocol[Report]):
-    """Work that counts its steps, looks at the stop flag between them, and keeps checkpoints."""
+    """Work that counts its steps, checks the stop flag between them, and keeps checkpoints."""
 
     def __call__(self, *, stop: Stop, on_step: OnStep) -> Report:
-        """Go on from the last checkpoint to the end, or to where it is asked to stop."""
+        """Resume from the last checkpoint; run to the end, or until a stop is requested."""
         ...
 
 
 def run_long_job(job: LongJob[LongJobReport], what: str) -> State:
-    """Run a long job in the flow run that this is called in; gives its final state.
+    """Run a long job in the current flow run; return its final state.
 
-    `what` names the artifacts ("teacher"). Completed with the report's line, Cancelled where a
-    signal stopped it, Failed with the sentence of an error that was foreseen.
+    `what` names the artifacts ("teacher"). Ends Completed with the report's line, Failed with the
+    message of a NightrainError, or Cancelled after a signal.
     """
 
     def work(here: Session[LongJobReport]) -> LongJobReport:
@@ -64,5 +64,7 @@ def run_long_job(job: LongJob[LongJobReport], what: str) -> State:
 
 def _state(report: LongJobReport) -> State:
     if report.stopped:
-        return Cancelled(message="Stopped on request; the same job goes on from its checkpoint.")
+        return Cancelled(
+            message="Stopped on request; run the same job again to resume from its checkpoint."
+        )
     return Completed(message=report.line)

@@ -1,8 +1,8 @@
-"""No temporary Prefect server outlives the run that started it, not even after SIGKILL.
+"""Server guard: stops a temporary Prefect server when its process is killed.
 
-Prefect stops its temporary server when the process ends in order. A killed process leaves it
-listening for ever, so a small helper waits for the end of a pipe, which the kernel brings about
-however the process dies, and then ends the servers that carry this process's mark.
+Prefect stops its temporary server when the process exits normally; a killed process would leave it
+running. A helper process therefore waits for the end of a pipe, which the kernel closes however the
+process ends, and then stops the servers that have this process's mark in their environment.
 """
 
 import os
@@ -27,7 +27,7 @@ for name in filter(str.isdigit, os.listdir("/proc")):
 """
 
 
-_helpers: list[subprocess.Popen[bytes]] = []  # held as long as this process lives
+_helpers: list[subprocess.Popen[bytes]] = []  # kept, so that their pipes stay open
 
 
 def guard_server() -> None:

@@ -1,7 +1,7 @@
-"""What every flow run here shares with its caller, and how it ends.
+"""Session: what a flow run shares with its caller in the same process, and its final state.
 
-Prefect stores neither: a stop flag, the caller's progress, the report and the error stay in the
-process. The server gets small artifacts, a state and one sentence.
+The stop flag, progress callbacks, report and error stay in the process. The server gets small
+artifacts, a state and one sentence.
 """
 
 from collections.abc import Callable
@@ -23,16 +23,16 @@ OnStage = Callable[[str, object], None]  # name of the subflow; None as it begin
 
 
 def ignore_steps(_done: int, _total: int) -> None:
-    """Progress that nobody watches."""
+    """Ignore the progress of steps."""
 
 
 def ignore_stage(_name: str, _report: object) -> None:
-    """Stages that nobody watches."""
+    """Ignore stages."""
 
 
 @dataclass
 class Session(Generic[Report]):
-    """What a caller in the same process shares with a flow run and Prefect need not store."""
+    """Stop flag, callbacks and report that a caller shares with a flow run."""
 
     stop: Stop = field(default_factory=Stop)
     on_rows: OnRows = ignore_rows
@@ -42,7 +42,7 @@ class Session(Generic[Report]):
     error: Exception | None = None
 
     def run(self, flow: Flow[..., Any], job: object) -> State:
-        """Run a flow on a job in this process, with this session; gives its final state."""
+        """Run a flow on a job in this process with this session; return its final state."""
         token = _session.set(self)
         try:
             return flow(job, return_state=True)
@@ -54,7 +54,7 @@ _session: ContextVar[Session[Any] | None] = ContextVar("session", default=None)
 
 
 def run_in_process(session: Session[Report], flow: Flow[..., Any], job: object) -> Report:
-    """Run a flow here and give the report of its job; raises what the job raised."""
+    """Run a flow in this process and return the report of its job; raises what the job raises."""
     state = session.run(flow, job)
     if session.error is not None:
         raise session.error
@@ -64,14 +64,14 @@ def run_in_process(session: Session[Report], flow: Flow[..., Any], job: object) 
 
 
 def end_of(work: Callable[[Session[Report]], Report], state: Callable[[Report], State]) -> State:
-    """The final state of a flow run whose body is this work.
+    """Run the body of a flow and return its final state.
 
-    A failure that the project foresaw is a Failed state with its sentence; any other is raised, and
+    A NightrainError becomes a Failed state with its message; any other exception is raised, and
     Prefect keeps its traceback.
     """
     here = _session.get() or Session()
     try:
-        # Prefect turns SIGTERM into a crash of the flow; here it ends the batch in hand first.
+        # Prefect turns SIGTERM into a crash of the flow; here the current batch ends first.
         with stop_on_signals(here.stop):
             here.report = work(here)
     except Exception as error:

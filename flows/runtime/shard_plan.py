@@ -1,4 +1,4 @@
-"""A flow run that is a shard plan: one task per shard, a table of what was committed."""
+"""Flow run of a shard plan: one task per shard, and a table of what was committed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +19,10 @@ from nightrain.pipelines.runs.stop import Stop
 
 
 class ShardJob(Protocol):
-    """Runs the shards of a job on whatever executor it is given."""
+    """Runs the shards of a job on an executor."""
 
     def __call__(self, *, executor: Executor, stop: Stop, on_rows: OnRows) -> RunReport:
-        """Make what is missing of the job's plan."""
+        """Make the shards of the job's plan that are missing."""
         ...
 
 
@@ -34,11 +34,11 @@ def run_shards(
     num_workers: int = 1,
     gpu_limit: Callable[[], str | None] = lambda: None,
 ) -> State:
-    """Run a job's shards as tasks of the flow run that this is called in; gives its final state.
+    """Run a job's shards as tasks of the current flow run; return its final state.
 
-    `rows` names what is made ("variants"). Where `gpu_limit` gives a name, every task holds a slot
-    of that global concurrency limit. Ends Completed, Failed where shards failed or an error was
-    foreseen, Cancelled where a signal stopped it.
+    `rows` names the rows ("variants"). Where `gpu_limit` returns a name, every task holds a slot of
+    that global concurrency limit. Ends Completed, Failed where shards failed or a NightrainError
+    was raised, or Cancelled after a signal.
     """
 
     def work(here: Session[RunReport]) -> RunReport:
@@ -55,7 +55,7 @@ def run_shards(
 
 
 def _table(report: RunReport) -> list[dict[str, object]]:
-    """One line per table that the run added to."""
+    """Rows of the artifact: one per table that the run added to."""
     return [
         {
             "table": name,
@@ -71,7 +71,7 @@ def _table(report: RunReport) -> list[dict[str, object]]:
 
 def _state(report: RunReport, rows: str) -> State:
     if report.stopped:
-        return Cancelled(message="Stopped on request; the same job goes on with what is left.")
+        return Cancelled(message="Stopped on request; run the same job again to resume.")
     if report.failed:
         return Failed(message=f"{len(report.failed)} shards failed. {report.failed[0]}")
     return Completed(message=f"{report.num_rows} {rows}, {report.num_quarantined} quarantined")
