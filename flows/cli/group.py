@@ -35,7 +35,7 @@ class HelpContext(click.Context):
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are named in a table: where each is defined, and its one-line help."""
+    """Group of the commands in a table: the module of each in flows/cli, and its first sentence."""
 
     context_class = HelpContext
 

@@ -32,7 +32,7 @@ from nightrain.pipelines.runs.command_line import (
 Given = Mapping[str, Any]  # by click's name of the parameter: text, texts or a flag; None if absent
 
 PLACEHOLDERS = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
-LONGEST_CHOICE = 30  # characters of "a|b|c" that stand in the first column of the help
+LONGEST_CHOICE = 18  # characters of "a|b|c" that stand in the first column of the help
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
@@ -88,7 +88,10 @@ def _parameter(name: str, field: JobField) -> click.Parameter:
     shared: dict[str, Any] = {"help": _help(field), "required": required, "default": None}
     if field.is_argument:
         return click.Argument(
-            [name], nargs=-1 if is_many(kind) else 1, metavar=field.label, **shared
+            [name],
+            nargs=-1 if is_many(kind) else 1,
+            metavar=f"{field.label}..." if is_many(kind) else field.label,
+            **shared,
         )
     if kind is bool:
         off = "" if field.info.default is False else f"/--no-{field.label.removeprefix('--')}"
