@@ -1,9 +1,9 @@
 """Objective: the networks of a run and the loss that trains them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -61,8 +61,7 @@ class Objective(nn.Module, ABC):
         """Write the depth network to RUN/model, and every other trained network to RUN/name."""
         self.model.save_pretrained(folder / "model", card)
         for name, network in self._others.items():
-            save: Callable[[Path], None] = network.save_pretrained
-            save(folder / name)
+            cast(Any, network).save_pretrained(folder / name)
 
     @property
     def _others(self) -> dict[str, nn.Module]:

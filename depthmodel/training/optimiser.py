@@ -51,6 +51,9 @@ def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = factor * group["full_lr"]
 
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
 def make_average(networks: nn.Module, decay: float) -> AveragedModel:
     """Build the exponential moving average of a module's weights, starting from them.
 
@@ -58,7 +61,7 @@ def make_average(networks: nn.Module, decay: float) -> AveragedModel:
     that a short run forgets its random start (Polyak and Juditsky 1992). Buffers are copied.
     """
 
-    def average(averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int) -> None:
+    def average(averaged: Tensors, current: Tensors, num_averaged: Tensor | int) -> None:
         n = int(num_averaged)
         get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, num_averaged)
 

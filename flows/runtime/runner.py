@@ -4,7 +4,6 @@ Prefect is imported only for the second.
 """
 
 import os
-from collections.abc import Callable
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,7 +30,7 @@ def run_shards_locally(
         return work(executor=executor, stop=stop, on_rows=on_rows)
 
 
-def run_flow(flow: str, job: "BaseModel", stop: "Stop", **watchers: Callable[..., None]) -> Any:
+def run_flow(flow: str, job: "BaseModel", stop: "Stop", **watchers: Any) -> Any:
     """Run a job as a flow run, on the user's server or a temporary one; return its report.
 
     `flow` is "module:name" in nightrain.flows; watchers are the callbacks of a `Session`. Raises

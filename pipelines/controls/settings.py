@@ -12,10 +12,10 @@ Scaling = Literal["min-max", "percentile"]
 CONTROL_KINDS = ("depth", "canny", "softedge")  # kinds that can be computed
 
 
-class ControlDepth(BaseModel):
+class ControlDepth(BaseModel, frozen=True):
     """Depth of a control image: its source, and how it is scaled to grey levels."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
     # given: the recipe's `depth`; the others estimate depth from the image
     source: Literal["given", "midas", "network", "teacher"] = "given"
     network: Weights | None = None  # a depth-estimation model of transformers

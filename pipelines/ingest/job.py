@@ -13,6 +13,7 @@ from pydantic import (
     create_model,
     field_validator,
 )
+from pydantic.config import JsonDict
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import FrameRef
@@ -30,7 +31,7 @@ from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.selection import EVALUATION_SPLITS
 from nightrain.pipelines.runs.stop import Stop
 
-HIDDEN = {"cli": "none"}
+HIDDEN: JsonDict = {"cli": "none"}
 
 
 class IngestJob(BaseModel):
@@ -88,14 +89,13 @@ def ingest_job_model(source: str) -> type[IngestJob]:
     Raises InvalidRequest for an unknown source.
     """
     config = SOURCES.load(source)
-    return create_model(
-        f"{config.__name__.removesuffix('Config')}IngestJob",
-        __base__=IngestJob,
-        __doc__=config.summary,
-        source=(Literal[source], Field(default=source, json_schema_extra=HIDDEN)),
-        config=(config, Field(description="Options of the source")),
-        split=(str, Field(default="", description=config.split_help)),
-    )
+    fields: dict[str, Any] = {
+        "source": (Literal[source], Field(default=source, json_schema_extra=HIDDEN)),
+        "config": (config, Field(description="Options of the source")),
+        "split": (str, Field(default="", description=config.split_help)),
+    }
+    name = f"{config.__name__.removesuffix('Config')}IngestJob"
+    return create_model(name, __base__=IngestJob, __doc__=config.summary, **fields)
 
 
 def ingest(

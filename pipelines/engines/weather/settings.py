@@ -12,7 +12,7 @@ VERSION = "1"  # raised when equal requests give other bytes
 class WeatherSettings(EngineSettings):
     """Settings of the weather engine; it has no options and needs dense depth."""
 
-    name: Literal["weather"] = "weather"
+    name: Literal["weather"] = "weather"  # pyright: ignore[reportIncompatibleVariableOverride]
     engine_class: ClassVar[str] = "nightrain.pipelines.engines.weather.engine:WeatherEngine"
     conditions: ClassVar[tuple[Condition, ...]] = SIMULATED_CONDITIONS
 

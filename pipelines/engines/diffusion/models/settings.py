@@ -101,7 +101,7 @@ class FeatureCache(_Part):
 class DiffusionSettings(EngineSettings):
     """Settings of the diffusion engine: with the request, they decide an image."""
 
-    name: Literal["diffusion"] = "diffusion"
+    name: Literal["diffusion"] = "diffusion"  # pyright: ignore[reportIncompatibleVariableOverride]
     engine_class: ClassVar[str] = "nightrain.pipelines.engines.diffusion.engine:DiffusionEngine"
     conditions: ClassVar[tuple[Condition, ...]] = PROMPTED_CONDITIONS
     uses_gpu: ClassVar[bool] = True
