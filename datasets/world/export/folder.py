@@ -36,7 +36,7 @@ class Folder:
         self.num_bytes += other.num_bytes
 
     def write_sums(self) -> None:
-        """Write SHA256SUMS as the command sha256sum would, sorted by path."""
+        """Write SHA256SUMS in the format of the command sha256sum, sorted by path."""
         lines = [f"{digest}  {name}\n" for name, digest in sorted(self.digests.items())]
         (self.root / SUMS).write_text("".join(lines))
 
@@ -45,7 +45,7 @@ class Folder:
 def new_folder(out: Path) -> Iterator[Folder]:
     """Fill a hidden sibling of `out` and rename it at the end; a failure leaves nothing behind.
 
-    Raises InvalidRequest where `out` is a file or holds something, and DiskFull.
+    Raises InvalidRequest where `out` is a file or a non-empty folder, and DiskFull.
     """
     check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ TABLES = (
     "sample_annotation",
     "map",
 )
-CATEGORIES = {  # nuScenes' names of what the world holds
+CATEGORIES = {  # nuScenes' names for the world's objects
     "human.pedestrian.adult": "Adult pedestrian.",
     "human.pedestrian.child": "Child pedestrian.",
     "movable_object.barrier": "Barrier put up for a while.",
@@ -54,7 +54,7 @@ VISIBILITIES = {  # nuScenes names them by number
 
 
 def token(*parts: object) -> str:
-    """Token of 32 hex digits that depends on what a record is and on nothing else."""
+    """Token of 32 hex digits that depends only on what the record describes."""
     return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:32]
 
 
@@ -94,7 +94,7 @@ def visibility_token(share: float) -> str:
 
 
 def new_tables(cameras: tuple[str, ...]) -> dict[str, list[Record]]:
-    """All tables, empty but for those that do not depend on the scenes."""
+    """Create all tables; those that do not depend on the scenes are filled."""
     tables: dict[str, list[Record]] = {name: [] for name in TABLES}
     for name, words in CATEGORIES.items():
         tables["category"].append(

@@ -16,9 +16,9 @@ VAL_EVERY = 5  # every fifth place is for validation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneSpec:
-    """One scene to render: a place of the seed, under a condition, for a split.
+    """One scene to render: a place under a condition, for a split.
 
-    The same place under another condition is the same street, traffic and drive at the same times.
+    The same place under another condition has the same street, traffic, drive and times.
     """
 
     place: int
@@ -35,27 +35,27 @@ class Recording:
     cameras: tuple[str, ...] = ("CAM_FRONT",)
     sweeps: Sweeps = "neighbours"
     stereo: bool = False  # keyframes of CAM_FRONT_STEREO with those of CAM_FRONT
-    lidar_sweeps: bool = False  # scans nearest to t-1 and t+1 too
+    lidar_sweeps: bool = False  # also the sweeps nearest to t-1 and t+1
     truth: tuple[Truth, ...] = TRUTHS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScenePlan:
-    """Everything that decides the bytes of one scene, and its names."""
+    """Everything that determines the bytes of one scene, and its names."""
 
     seed: int
     spec: SceneSpec
     recording: Recording
-    with_map: bool = True  # the first scene of a place brings its map and log
+    with_map: bool = True  # the first scene of a place writes its map and log
 
     @property
     def place(self) -> int:
-        """Number of the place; it also decides the times of the scene."""
+        """Number of the place, which also determines the times of the scene."""
         return self.spec.place
 
     @property
     def name(self) -> str:
-        """Name of the scene as in nuScenes: world-0003 where it is clear, else world-0003-night."""
+        """Name of the scene as in nuScenes: world-0003 if clear, world-0003-night at night."""
         name = f"world-{self.place:04d}"
         clear = self.spec.condition is Condition.CLEAR
         return name if clear else f"{name}-{self.spec.condition}"
@@ -79,16 +79,16 @@ class ScenePlan:
 
 
 def clear_places(num: int) -> tuple[SceneSpec, ...]:
-    """Scenes of places 0 to num - 1 on a clear day."""
+    """List places 0 to num - 1 on a clear day."""
     return scene_specs(num, (Condition.CLEAR,))
 
 
 def scene_specs(
     num: int, conditions: tuple[Condition, ...], pairs: tuple[Condition, ...] = ()
 ) -> tuple[SceneSpec, ...]:
-    """Places 0 to num - 1 under conditions taken in turn; each again under every one of `pairs`.
+    """List places 0 to num - 1, cycling through the conditions, and again under each of `pairs`.
 
-    Twins of one place are in one split: every fifth place is for validation, if there are five.
+    Scenes of one place are in one split: every fifth place is for validation, given at least five.
     """
     found = []
     for place in range(num):
@@ -100,6 +100,6 @@ def scene_specs(
 
 
 def split_of(place: int, num_places: int) -> str:
-    """Split of a place: every fifth one is for validation, where there are five."""
+    """Split of a place: every fifth one is for validation, given at least five."""
     is_val = num_places >= VAL_EVERY and place % VAL_EVERY == VAL_EVERY - 1
     return "val" if is_val else "train"

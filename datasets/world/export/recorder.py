@@ -52,7 +52,7 @@ class _Recorder:
         self.folder, self.plan = folder, plan
         self.scene = draw_scene(plan.rng("layout"), plan.duration_s, plan.spec.condition)
         solids = self.scene.at(0.0).solids  # surfaces and owners never change
-        rows = np.append(np.arange(len(solids)), -1)  # the sky's last, as -1 finds it
+        rows = np.append(np.arange(len(solids)), -1)  # last: the sky, which has row -1
         self.class_of_row = classes(solids, rows)
         self.value_of_row = np.append(solids.owner + 1, 0).astype(np.uint16)
         self.tables: Tables = {name: [] for name in TABLES}
@@ -74,7 +74,7 @@ class _Recorder:
         self.tables["sample_data"] += link(found)
 
     def record_lidar(self) -> None:
-        """Record LiDAR sweeps; the keyframes' hits decide the annotations."""
+        """Record LiDAR sweeps; the hits at keyframes determine the annotations."""
         plan, found, scans = self.plan, [], []
         self.tables["calibrated_sensor"].append(records.calibration(plan, LIDAR))
         recording = plan.recording
@@ -109,7 +109,7 @@ class _Recorder:
             tables["log"].append(records.log_record(plan))
 
     def _view(self, channel: str, shot: Shot) -> tuple[float, View]:
-        """Time of a camera's shot, in seconds of the scene, and its view."""
+        """Time of a camera's shot, in seconds from the first keyframe, and its view."""
         t_s = schedule.seconds(self.plan.place, shot.timestamp_us)
         mount, size = MOUNTS[channel], self.plan.recording.size
         T_world_camera = self.scene.ego.pose(t_s) @ mount.T_ego_camera()
@@ -129,7 +129,7 @@ class _Recorder:
     def _truths(
         self, channel: str, shot: Shot, following: Shot | None, picture: Picture
     ) -> Iterator[tuple[str, bytes]]:
-        """Truth files of an image, by kind; a stereo partner has its depth alone."""
+        """Truth files of an image, by kind; a stereo partner has depth only."""
         kinds = self.plan.recording.truth
         if "depth" in kinds:
             yield "depth", encode_depth_png(picture.depth_m)

@@ -19,7 +19,7 @@ from nightrain.datasets.world.scene.layout import draw_scene
 from nightrain.datasets.world.scene.scene import Scene
 from nightrain.datasets.world.sensors.camera import View, render
 
-# Named as md4all's traverses are: one by day, one at night.
+# The names of md4all's traverses, one by day and one at night.
 DAY, NIGHT = "2014-12-09-13-21-02", "2014-12-16-18-44-24"
 DRIVES = {DAY: Condition.CLEAR, NIGHT: Condition.NIGHT}
 TAGS = {Condition.CLEAR: "sun", Condition.NIGHT: "night"}
@@ -42,8 +42,8 @@ class WorldDrive:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Image (H, W, 3) uint8 and z-depth (H, W) in metres, 0 = nothing, through a lens.
 
-        The world's renderer is a pinhole camera. Through a bent lens, a wider pinhole picture is
-        sampled bilinearly (depth: at the nearest pixel), which blurs but does not shift.
+        The world's renderer is a pinhole camera. For a lens with distortion, a wider pinhole image
+        is sampled bilinearly (depth: at the nearest pixel), which blurs but does not shift.
         """
         if lens.pinhole is not None:
             return self._render(t_s, T_world_sensor, lens.pinhole, lens.size)
@@ -61,12 +61,12 @@ class WorldDrive:
     def measure(
         self, t_s: float, T_world_sensors: Sequence[np.ndarray], lens: Lens
     ) -> list[np.ndarray]:
-        """Z-depths (H, W) in metres, 0 = nothing, of sensors at one time; rays alone, no image.
+        """Z-depths (H, W) in metres, 0 = nothing, of sensors at one time, without rendering images.
 
-        Raises ValueError for a lens that is no pinhole.
+        Raises ValueError for a lens with distortion.
         """
         if lens.pinhole is None:
-            raise ValueError("the lens is bent; expected a pinhole")
+            raise ValueError("found a lens with distortion; expected a pinhole")
         v, u = np.mgrid[0.0 : lens.size[1], 0.0 : lens.size[0]]
         caster, depths_m = self.scene.at(t_s).caster, []
         for T_world_sensor in T_world_sensors:
@@ -94,10 +94,9 @@ def export_robotcar(
 ) -> None:
     """Write drives of `seconds` with SDK and split files below `out`, for RobotCarSource.
 
-    In the middle of each drive lie `num_images` stereo pictures: triplets for "train" by day,
-    images for "test" at night. The truth of the pictures `truth_of` (0 to `num_images` - 1; None:
-    of all) is below out/truth. Raises ValueError for fewer than three pictures or more than the
-    drive has.
+    `num_images` stereo images are in the middle of each drive: triplets for "train" by day, images
+    for "test" at night. The truth of the images `truth_of` (0 to `num_images` - 1; None: all) is
+    written to out/truth. Raises ValueError for fewer than three images or more than the drive has.
     """
     last_step = int(seconds * 1e6) // STEP_US
     if not 3 <= num_images <= last_step + 1:

@@ -37,7 +37,7 @@ def scene_record(plan: ScenePlan, description: str) -> Record:
 
 
 def log_record(plan: ScenePlan) -> Record:
-    """Log of a place: scenes of one place share it, so that no split divides them."""
+    """Log of a place, shared by its scenes so that they are all in one split."""
     return {
         "token": plan.place_token("log"),
         "logfile": f"world-{plan.place:04d}-seed-{plan.seed}",
@@ -119,7 +119,7 @@ def instance_token(plan: ScenePlan, actor: int) -> str:
 def annotate(
     tables: dict[str, list[Record]], plan: ScenePlan, scene: Scene, scans: Sequence[Sweep]
 ) -> None:
-    """Add the actors and their boxes at the keyframes (K scans) whose LiDAR meets them."""
+    """Add the actors, and their boxes at the keyframes (K sweeps) where the LiDAR hits them."""
     for index, actor in enumerate(scene.actors):
         boxes = link(
             [
@@ -145,7 +145,7 @@ def annotate(
 def _box(plan: ScenePlan, index: int, actor: Actor, keyframe: int, scan: Sweep) -> Record:
     t_s = schedule.seconds(plan.place, schedule.keyframe_us(plan.place, keyframe))
     T = actor.motion.pose(t_s)
-    T[:3, 3] += T[:3, 2] * (actor.size_m[2] / 2)  # a box's place is its middle
+    T[:3, 3] += T[:3, 2] * (actor.size_m[2] / 2)  # nuScenes gives a box by its centre
     length, width, height = actor.size_m
     return {
         "token": plan.token("annotation", index, keyframe),
@@ -161,7 +161,7 @@ def _box(plan: ScenePlan, index: int, actor: Actor, keyframe: int, scan: Sweep) 
 
 
 def attributes(actor: Actor, t_s: float) -> tuple[str, ...]:
-    """Attribute of an actor at time t by its nuScenes category; none for objects."""
+    """Attributes of an actor at time t by its nuScenes category; objects have none."""
     moving = actor.is_moving(t_s)
     if actor.category in CYCLES:
         return ("cycle.with_rider" if actor.has_rider else "cycle.without_rider",)

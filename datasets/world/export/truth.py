@@ -4,18 +4,18 @@
                                      255.99 m
     truth/semantic/CHANNEL/STEM.png  8-bit grey: Cityscapes' train ids (Cordts et al. 2016), 10 =
                                      sky, 255 = none of them
-    truth/instance/CHANNEL/STEM.png  16-bit grey: 0 = nobody, else the value of an instance in
+    truth/instance/CHANNEL/STEM.png  16-bit grey: 0 = no instance, else a value listed in
     truth/instance/SCENE.json        {"scene_token", "instances": [{"value", "instance_token",
-                                     "category"}]}: joins a mask with sample_annotation; those the
-                                     LiDAR never meets have no annotation
-    truth/flow/CHANNEL/STEM.png      16-bit RGB in KITTI's manner (Geiger et al. 2012): flow to the
-                                     next image of the camera, to the right and down, pixels x 64
-                                     + 32768; blue: 0 = leaves the image, 1 = seen there, 2 =
-                                     inside and hidden. KITTI's tools take every blue but 0 as
+                                     "category"}]}: joins a mask with sample_annotation; instances
+                                     that the LiDAR never hits have no annotation
+    truth/flow/CHANNEL/STEM.png      16-bit RGB in KITTI's format (Geiger et al. 2012): flow to the
+                                     camera's next image, to the right and down, pixels x 64
+                                     + 32768; blue: 0 = leaves the image, 1 = visible there, 2 =
+                                     inside but hidden. KITTI's tools treat every non-zero blue as
                                      valid
 
-STEM is that of the image in samples/CHANNEL. Depth, class and instance are those of the ray through
-the pixel's centre; the sky flows as something infinitely far away.
+STEM is the file stem of the image in samples/CHANNEL. Depth, class and instance are those of the
+ray through the pixel's centre; the sky's flow is that of a point at infinity.
 """
 
 import json
@@ -37,7 +37,7 @@ MAX_FLOW_PX = 511.98
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Object that a value of an instance mask belongs to."""
+    """Instance: the object behind one value of an instance mask."""
 
     value: int
     instance_token: str
@@ -71,7 +71,7 @@ def encode_map(values: np.ndarray) -> bytes:
 
 
 def encode_flow(flow: Flow) -> bytes:
-    """Encode flow as a 16-bit PNG in steps of 1/64 pixel; beyond 511.98 pixels it is gone."""
+    """Encode flow as a 16-bit PNG in steps of 1/64 pixel; beyond 511.98 pixels it is dropped."""
     near = (np.abs(flow.motion_px) <= MAX_FLOW_PX).all(0)
     valid = (flow.fate != Fate.LEFT) & near
     coded = np.rint(np.where(valid, flow.motion_px, -512.0) * FLOW_SCALE + FLOW_ZERO)

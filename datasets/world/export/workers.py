@@ -27,8 +27,8 @@ def render_scenes(
 ) -> Iterator[Tables]:
     """Render scenes into `folder` and return the tables of each, in the order of the plans.
 
-    `on_image` gets the number of images done. Raises what a scene raises, and NightrainError
-    where a process was killed; then no other scene is begun.
+    `on_image` receives the number of finished images. Re-raises the error of a scene, and raises
+    NightrainError where a process was killed; no further scene is started after either.
     """
     if processes > 1 and len(plans) > 1:
         yield from _side_by_side(folder, plans, min(processes, len(plans)), on_image)
@@ -88,7 +88,7 @@ class _Shared:
             raise NightrainError("another scene failed, or the run was stopped")
 
 
-_shared: list[_Shared] = []  # of this process, where it is a worker
+_shared: list[_Shared] = []  # the shared state, in a worker process
 
 
 def _begin(shared: _Shared) -> None:
@@ -112,7 +112,7 @@ def _work(root: Path, plan: ScenePlan) -> tuple[Tables, Folder]:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Let processes started here compute on one thread each; together they fill the cores."""
+    """Limit processes started here to one thread each; together they use all cores."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:

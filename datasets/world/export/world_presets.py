@@ -26,10 +26,10 @@ class Preset:
     stereo: bool = False
 
 
-# Most of training is clear, as md4all and others have it. The few adverse train scenes are there as
-# references of style, and for arms that may see real adverse frames.
+# Most train scenes are clear, as in md4all. The few adverse ones serve as style references and for
+# study arms that may train on recorded adverse frames.
 _TRAIN = {CLEAR: 28, NIGHT: 5, RAIN: 3, NIGHT_RAIN: 1, SNOW: 1, FOG: 1, DUSK: 1}
-# Every adverse val scene has its clear twin: conditions are compared on the same places.
+# Every adverse val scene has a clear twin, so that conditions are compared on the same places.
 _VAL = (
     (CLEAR, NIGHT, RAIN, NIGHT_RAIN),
     (CLEAR, NIGHT, RAIN, NIGHT_RAIN),

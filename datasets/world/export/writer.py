@@ -62,9 +62,9 @@ def write_world(
 
     `scenes` are places with their conditions, or a number of places on a clear day. The bytes of a
     scene depend on its place and condition, the seed and the recording settings, not on the other
-    scenes or on the number of `processes`. `progress` gets (images done, images in all). Raises
-    InvalidRequest for arguments out of range and for a folder that is not empty, DiskFull, and
-    NightrainError where a process is killed; a failed run leaves nothing at `out`.
+    scenes or on the number of `processes`. `progress` receives (finished images, total images).
+    Raises InvalidRequest for arguments out of range and for a folder that is not empty, DiskFull,
+    and NightrainError where a process is killed; a failed run leaves nothing at `out`.
     """
     out = Path(out)
     specs = clear_places(scenes) if isinstance(scenes, int) else tuple(scenes)
@@ -113,7 +113,7 @@ def _num_images(plans: Sequence[ScenePlan]) -> int:
 
 
 def _whole(total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None]:
-    """Report the number of images done of all, when it has changed."""
+    """Report finished and total images, when the number has changed."""
     last = 0
 
     def tell(done: int) -> None:

@@ -34,13 +34,13 @@ ACCENTS = (
     (0.60, 0.58, 0.54),
 )
 ROOFS = ((0.20, 0.07, 0.04), (0.10, 0.10, 0.11), (0.16, 0.09, 0.06))
-STYLES = 7  # seed % 7 < 3: a shop front at street level, as `openings` has it
+STYLES = 7  # `openings` draws a shop front at street level where seed % 7 < 3
 SHOP_STYLES, PLAIN_STYLES = (0, 1, 2), (3, 4, 5, 6)
-FOOTING_M = 2.0  # how deep walls go on below the pavement: streets are not level
+FOOTING_M = 2.0  # depth of walls below the pavement, because streets are not level
 
 
 def draw(rng: np.random.Generator, street: Street, *, main: bool) -> Iterator[Solid]:
-    """Draw all buildings of a street; a main street has a second row far behind the first."""
+    """Draw all buildings of a street; a main street has a second row well behind the first."""
     for side, kind in zip((-1, 1), street.sides, strict=True):
         for low, high in street.stretches(0.3, built=True):
             if kind == "shops":
@@ -71,7 +71,7 @@ def _style(rng: np.random.Generator, allowed: tuple[int, ...]) -> int:
 def _fronts(
     rng: np.random.Generator, street: Street, side: int, low: float, high: float
 ) -> Iterator[Solid]:
-    """A closed row of town houses, most with a shop at street level."""
+    """Terrace of town houses without gaps, most with a shop at street level."""
     storeys_mean = float(rng.uniform(2.8, 5.2))
     x = low if low > 0 else float(rng.uniform(0, 6))
     while x < high - 6:
@@ -104,7 +104,7 @@ def _houses(
 def _halls(
     rng: np.random.Generator, street: Street, side: int, low: float, high: float
 ) -> Iterator[Solid]:
-    """Warehouses with flat roofs far from each other."""
+    """Warehouses with flat roofs, spaced far apart."""
     x = low + float(rng.uniform(2, 12))
     while x < high - 15:
         width, depth = float(rng.uniform(18, 45)), float(rng.uniform(16, 30))
@@ -160,7 +160,7 @@ def _roof(
     top = base_m + 2 * half_z
     colour = one_of(rng, ROOFS)
     chimney = (0.35, 0.45, 0.9)
-    if half_z > 7.5 or chance(rng, 0.3):  # a flat roof: its cornice and huts are seen
+    if half_z > 7.5 or chance(rng, 0.3):  # a flat roof with a visible cornice and huts
         half = (half_x + 0.03, half_d + 0.25, 0.2)
         yield block(street, Surface.METAL, x_m, d_m, half, top, colour=(0.4, 0.38, 0.35), label=2)
         hut = (float(rng.uniform(1, 2)), 1.5, float(rng.uniform(0.7, 1.4)))

@@ -7,13 +7,13 @@ import numpy as np
 
 from nightrain.datasets.world.shapes.mesh import Mesh
 
-# A half ring from the sill to the middle of the roof: share of the half width, and where between
-# the sill (0), the belt line (1) and the roof (2) the point lies.
+# Half ring from the sill to the middle of the roof: share of the half width, and height on a scale
+# with the sill at 0, the belt line at 1 and the roof at 2.
 _RING = (
     (0.84, 0.0), (0.975, 0.14), (1.0, 0.45), (0.985, 0.84), (0.945, 1.0),
     (0.97, 1.5), (0.93, 1.86), (0.72, 1.98), (0.0, 2.0),
 )  # fmt: skip
-_BELT, _SHOULDER, _EDGE = 4, 6, 7  # points of the ring: windows lie from the belt to the shoulder
+_BELT, _SHOULDER, _EDGE = 4, 6, 7  # points of the ring: windows go from the belt to the shoulder
 _MIN_PANE_M = 0.16
 
 
@@ -28,9 +28,9 @@ class Shell:
     axles_m: tuple[float, ...]  # x of the axles
     roof_line: tuple[tuple[float, float], ...]  # (share of the half length, height), x rising
     belt_line: tuple[tuple[float, float], ...]
-    screens: tuple[tuple[float, float], ...]  # from share to share: windscreen and rear window
-    pillars: tuple[tuple[float, float], ...]  # from share to share: no side window
-    tumble: float = 0.25  # how far sides lean in above the belt, per metre of height
+    screens: tuple[tuple[float, float], ...]  # (from, to): windscreen and rear window
+    pillars: tuple[tuple[float, float], ...]  # (from, to): no side window
+    tumble: float = 0.25  # inward lean of the sides above the belt, metres per metre
     nose: float = 0.16  # share of the half width lost at the very front
     tail: float = 0.10
 
@@ -110,7 +110,7 @@ def _sill_m(shell: Shell, x: np.ndarray) -> np.ndarray:
 
 
 def _is_glass(shell: Shell, share: np.ndarray, rings: np.ndarray) -> np.ndarray:
-    """Whether quads (K - 1, M) between rings are panes."""
+    """Mask (K - 1, M) bool of the quads between rings that are window panes."""
     middle = (share[1:] + share[:-1]) / 2
     sides = rings.shape[1]
     tall = rings[:, _SHOULDER, 2] - rings[:, _BELT, 2]

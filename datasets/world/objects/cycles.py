@@ -104,7 +104,7 @@ def _with_rider(
     centre[upper] = centre[upper] @ R.T
     turned = body.R_world_local.copy()
     turned[upper] = R @ turned[upper]
-    # Parts of the trunk have their origin at the ground, so they turn about the hips as a whole.
+    # Parts of the trunk have their origin on the ground, so they rotate about the hips together.
     rider = replace(body, centre_m=centre + seat_m, R_world_local=turned)
     if helmet:
         at = R @ np.array([0.012, 0.0, 0.44 * person.height_m]) + seat_m

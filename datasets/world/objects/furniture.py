@@ -20,8 +20,8 @@ from nightrain.datasets.world.street.placing import (
 )
 from nightrain.datasets.world.street.street import Street
 
-OTHER = 255  # of no class of Cityscapes
-HEAD_M = 1.7  # how far the head of a lamp reaches over the road
+OTHER = 255  # no Cityscapes class
+HEAD_M = 1.7  # reach of a lamp's head over the road
 GREEN: Colour = (0.05, 0.12, 0.07)
 
 
@@ -35,7 +35,7 @@ class LampPosts:
         self.intensity_cd = float(LAMP_CD * rng.uniform(0.6, 1.6))
 
     def places(self, street: Street, side: int) -> Iterator[float]:
-        """x of the posts on one side."""
+        """Positions x of the posts on one side, metres."""
         first = 10.0 + 0.5 * self.spacing_m * (side > 0)
         for low, high in street.stretches(1.0):
             for x in np.arange(first, street.length_m, self.spacing_m):

@@ -22,11 +22,11 @@ class Limb:
 
 @dataclass(frozen=True, slots=True)
 class Gait:
-    """Motion of a walker's solids; rows in no limb are the body, which only bobs."""
+    """Motion of a walker's solids; rows that are in no limb are the body, which only bobs."""
 
     limbs: tuple[Limb, ...]
     sole_m: float  # from the ankle down to the sole
-    stride_m: float  # way of a full cycle
+    stride_m: float  # distance walked per full cycle
     phase_rad: float
 
     def pose(self, solids: Solids, way_m: float) -> Solids:
@@ -39,7 +39,7 @@ class Gait:
 def with_level_feet(
     limbs: tuple[Limb, ...], angles_rad: dict[tuple[str, int], float]
 ) -> list[float]:
-    """Complete limb angles given by role and side; feet compensate for thigh and shin."""
+    """Add foot angles to limb angles by role and side, so that the feet stay level."""
     found = []
     for limb in limbs:
         leg = [angles_rad["thigh", limb.side], angles_rad["shin", limb.side]]
@@ -50,7 +50,7 @@ def with_level_feet(
 def posed(
     solids: Solids, limbs: tuple[Limb, ...], angles_rad: list[float], sole_m: float | None
 ) -> Solids:
-    """Rotate limbs; with `sole_m` the lower sole is put on the ground z = 0."""
+    """Rotate limbs; with `sole_m`, place the lower sole on the ground z = 0."""
     R, centre = solids.R_world_local.copy(), solids.centre_m.copy()
     frames: list[np.ndarray] = []
     soles = []
@@ -71,7 +71,7 @@ def posed(
 def _angle(limb: Limb, phase_rad: float) -> float:
     """Angle of a limb about y; positive swings a hanging limb backwards."""
     swing = float(np.sin(phase_rad + (np.pi if limb.side < 0 else 0.0)))
-    forward = -float(np.cos(phase_rad + (np.pi if limb.side < 0 else 0.0)))  # while it swings ahead
+    forward = -float(np.cos(phase_rad + (np.pi if limb.side < 0 else 0.0)))  # > 0: forward swing
     if limb.role == "thigh":
         return HIP_SWING_RAD * swing - 0.08
     if limb.role == "shin":

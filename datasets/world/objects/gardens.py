@@ -16,7 +16,7 @@ WHITE: Colour = (0.62, 0.61, 0.58)
 BROWN: Colour = (0.20, 0.13, 0.08)
 BLACK: Colour = (0.03, 0.035, 0.035)
 FENCE, WALL = 4, 3  # Cityscapes' train ids
-NEAR_M = 28.0  # trees farther from the road than this are drawn with fewer leaves
+NEAR_M = 28.0  # trees farther from the road than this have fewer leaves
 PANEL_M = 2.4
 
 
@@ -36,7 +36,7 @@ def draw(rng: np.random.Generator, street: Street, grove: Grove) -> Iterator[Sol
 
 
 def _avenue(rng: np.random.Generator, street: Street, side: int, grove: Grove) -> Iterator[Solid]:
-    """Row of trees of one kind in the pavement."""
+    """Row of trees of one kind along the pavement."""
     step, density = float(rng.uniform(9, 17)), float(rng.uniform(0.6, 0.95))
     for low, high in street.stretches(6.0):
         x = low + float(rng.uniform(1, 9))
@@ -107,7 +107,7 @@ def fence(
 
 @cache
 def _panel(height_m: float, gap_m: float, wide_m: float) -> Mesh:
-    """One fence panel about its middle."""
+    """One fence panel, centred on its origin."""
     half = PANEL_M / 2
     rails = [box((0.0, 0.0, share * height_m), (half, 0.02, 0.025)) for share in (0.18, 0.88)]
     bars = [
@@ -121,7 +121,7 @@ def _panel(height_m: float, gap_m: float, wide_m: float) -> Mesh:
 def _park(
     rng: np.random.Generator, street: Street, side: int, grove: Grove, low: float, high: float
 ) -> Iterator[Solid]:
-    """Trees on a lawn, thicker far away; bushes; sometimes a low fence along the pavement."""
+    """Trees on a lawn, denser far away; bushes; sometimes a low fence along the pavement."""
     num = round((high - low) * float(rng.uniform(0.08, 0.17)))
     for _ in range(num):
         x, away = float(rng.uniform(low, high)), float(rng.uniform(2.5, 26))

@@ -11,7 +11,7 @@ from nightrain.datasets.world.street.ground_mesh import far_m
 from nightrain.datasets.world.street.placing import block, one_of
 from nightrain.datasets.world.street.street import KERB_HEIGHT_M, Street
 
-DEPTH_M = 3.4  # of the water below the lowest place of the bridge
+DEPTH_M = 3.4  # of the water surface below the lowest point of the bridge
 WALL_COLOUR = (0.26, 0.25, 0.22)
 
 

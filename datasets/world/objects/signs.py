@@ -40,7 +40,7 @@ def _plates(
     rng: np.random.Generator, street: Street, x: float, d: float, side: int
 ) -> Iterator[Solid]:
     z = 2.55
-    facing = 0.0 if side < 0 else np.pi  # local -x looks at those who come
+    facing = 0.0 if side < 0 else np.pi  # local -x faces the oncoming traffic
     for _ in range(1 + chance(rng, 0.3)):
         corners, half, colour = PLATES[int(rng.integers(len(PLATES)))]
         plate = _plate(corners, half, z)
@@ -50,7 +50,7 @@ def _plates(
 
 
 def _plate(corners: int, half_m: float, z_m: float) -> Mesh:
-    """Flat plate on its post, one side down except for the triangle."""
+    """Flat plate on its post, standing on one side except for the triangle."""
     angle = np.pi / 2 + 2 * np.pi * np.arange(corners) / corners
     angle += np.pi / corners if corners % 2 == 0 else 0.0
     reach = half_m / np.cos(np.pi / corners) if corners == 4 else half_m

@@ -9,18 +9,18 @@ import numpy as np
 from nightrain.datasets.world.shapes.mesh import Mesh, cards, join_meshes, moved_mesh, tube
 from nightrain.datasets.world.shapes.solids import Shape, Solid, Surface
 
-Place = tuple[float, float, float]  # of the foot, world metres
+Place = tuple[float, float, float]  # foot of a plant, world metres
 
 LEAVES = ((0.055, 0.11, 0.022), (0.085, 0.135, 0.025), (0.04, 0.085, 0.022), (0.11, 0.13, 0.03))
 AUTUMN = ((0.30, 0.17, 0.03), (0.26, 0.10, 0.03), (0.16, 0.13, 0.03))
 BARK = (0.10, 0.078, 0.058)
 DETAIL_M = 65.0
-NUM_PROTOTYPES = 5  # of each kind, the same in all scenes, turned and stretched into many
+NUM_PROTOTYPES = 5  # per kind, the same in all scenes; rotated and stretched for variety
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Habit of a tree of height 1: its crown's foot, half width, and how branches rise."""
+    """Habit of a tree of height 1: foot and half width of its crown, rise of its branches."""
 
     foot: float
     width: float
@@ -51,13 +51,13 @@ class Grove:
     """Vegetation of one scene: kinds of street trees and colours of leaves."""
 
     def __init__(self, rng: np.random.Generator, autumn: bool, drive_m: np.ndarray) -> None:
-        self._drive_m = drive_m  # (K, 2) places of the ego vehicle
+        self._drive_m = drive_m  # (K, 2) positions of the ego vehicle
         first = int(rng.integers(len(KINDS) - 1))
-        self.avenue_kind = KINDS[min(first, 2)]  # what stands in a row
+        self.avenue_kind = KINDS[min(first, 2)]  # trees planted in a row
         self._leaves = LEAVES + AUTUMN if autumn else LEAVES
 
     def _is_near(self, foot_m: Place) -> bool:
-        """Whether the ego vehicle comes near enough to see single leaves."""
+        """Whether the ego vehicle comes close enough to see individual leaves."""
         gap = self._drive_m - foot_m[:2]
         return bool((gap * gap).sum(1).min() < DETAIL_M**2)
 
@@ -191,7 +191,7 @@ def _crown(rng: np.random.Generator, ends: np.ndarray, kind: Kind, near: bool) -
 
 
 def _in_ball(rng: np.random.Generator, count: int, hollow: float) -> np.ndarray:
-    """Random points (N, 3) in a unit ball, none nearer to its centre than `hollow`."""
+    """Random points (N, 3) in a unit ball, at least `hollow` from its centre."""
     way = rng.normal(0, 1, (count, 3))
     way /= np.linalg.norm(way, axis=1, keepdims=True)
     return way * (hollow + (1 - hollow) * rng.random((count, 1)) ** 0.5)

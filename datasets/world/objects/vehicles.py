@@ -84,7 +84,7 @@ def _body(vehicle: Vehicle) -> list[Solid]:
     model, shell = vehicle.model, vehicle.model.shell
     paint, panes = skin(shell)
     half = (shell.length_m / 2, shell.width_m / 2, shell.height_m / 2)
-    axles = (shell.axles_m[-1], shell.axles_m[0], model.belt_m)  # what door seams are laid by
+    axles = (shell.axles_m[-1], shell.axles_m[0], model.belt_m)  # positions of the door seams
     parts = [
         _mesh(vehicle, Surface.BODYWORK, paint, vehicle.paint, half, axles),
         _mesh(vehicle, Surface.GLASSHOUSE, panes, vehicle.paint, half),
@@ -172,7 +172,7 @@ def _glasses(model: Model) -> tuple[Mesh, Mesh]:
 def _lamp(
     x: float, y: float, z: float, side: int, half_m: tuple[float, float], back: float
 ) -> Mesh:
-    """Lamp glass that wraps round the corner: its outer end is farther back."""
+    """Lamp glass that wraps around the corner: its outer end is farther back."""
     wide, high = half_m
     outer, inner = y + side * wide, y - side * wide
     axis = np.array([(x + 0.02, inner, z), (x, y, z), (x - 1.2 * back - 0.10, outer, z + 0.01)])

@@ -1,1 +1,1 @@
-"""Rendering: light, sky, air and what the camera sees of them."""
+"""Rendering: light, sky and air, and the luminance that reaches the camera."""

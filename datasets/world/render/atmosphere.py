@@ -26,8 +26,8 @@ def halos(
 ) -> np.ndarray:
     """Luminance (3, N) of the lamp-lit air along unit rays (3, N).
 
-    Single scattering by the closed form for a point source (Sun et al. 2005, without the loss on
-    the way to the ray beyond its nearest point); lamps shine towards that point as they do there.
+    Single scattering in closed form for a point source (Sun et al. 2005), with two approximations:
+    attenuation and intensity of a lamp are those at the ray's point nearest to it.
     """
     glow = np.zeros(ray.shape, np.float32)
     scatter = np.float32(weather.extinction_per_m / (4 * np.pi))

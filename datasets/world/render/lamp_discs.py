@@ -1,4 +1,4 @@
-"""Lamp discs: bright discs of lamps, drawn with all their light although they are small."""
+"""Lamp discs: the bright discs of lamps, drawn with their full light although they are small."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from nightrain.datasets.world.scene.weather import Weather
 from nightrain.datasets.world.shapes.lamps import Lamps
 from nightrain.datasets.world.shapes.raycast import Caster
 
-HOUSING_M = 0.35  # what carries a lamp does not hide it
+HOUSING_M = 0.35  # solids this close to a lamp do not hide it
 SMALLEST_PX = 0.55  # radius of the smallest disc that is drawn
 REACH = 2.2  # radii at which a disc ends
 
@@ -24,8 +24,8 @@ def draw(
 ) -> None:
     """Add the discs of lamps to an image (H, W, 3) in cd/m2.
 
-    `pixel_of` (2, L), nan behind the camera; `path_px` (2, L) is how far each moves while the
-    shutter is open. A disc gives the camera I / d^2 lux, whatever its size.
+    `pixel_of` (2, L) is NaN behind the camera; `path_px` (2, L) is the motion of each during the
+    exposure. A disc gives the camera I / d^2 lux, independent of its size.
     """
     way = (lamps.place_m - eye_m).T  # (3, L)
     distance = np.sqrt((way * way).sum(0))
@@ -57,7 +57,7 @@ def _inside(shape: tuple[int, ...], pixel: np.ndarray) -> np.ndarray:
 
 
 def _splat(picture: np.ndarray, spot: np.ndarray, radius: float, light: np.ndarray) -> None:
-    """Add a soft disc about a pixel; it sums to `light` (3,) except for what falls outside."""
+    """Add a soft disc around a pixel; it sums to `light` (3,) unless it is cut by the border."""
     low = np.floor(spot - REACH * radius).astype(int)
     high = np.ceil(spot + REACH * radius).astype(int) + 1
     x, y = np.arange(low[0], high[0]), np.arange(low[1], high[1])

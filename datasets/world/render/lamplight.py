@@ -1,8 +1,8 @@
 """Lamp light: inverse square, cone, cosine, shadow, and highlights on glossy surfaces.
 
-Points are taken in blocks of consecutive pixels, which lie close together. The lamps that matter
-most to a block are worked out for each of its points, with shadows; what the others give is taken
-at the block's middle.
+Points are grouped into blocks of consecutive pixels, which are close together. The strongest lamps
+of a block are computed for each of its points, with shadows; the light of the other lamps is
+computed once, near the block's middle.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from nightrain.datasets.world.shapes.points import Points
 from nightrain.datasets.world.shapes.raycast import Caster
 
 BLOCK = 32  # points
-FAINT_LUX = 0.03  # less than that is nothing
-STRONG_SHARE = 0.10  # of a block's light: what a lamp must give to be worked out for each point
+FAINT_LUX = 0.03  # less is neglected
+STRONG_SHARE = 0.10  # share of a block's light above which a lamp is computed for each point
 STRONG_LUX = 0.15
-MARGIN = 1.5  # points of a block may get that much more than its middle
-SHADOW_SHARE = 0.15  # of a point's light: what a lamp must give for its shadow to be sought
+MARGIN = 1.5  # points of a block may receive this much more than its samples
+SHADOW_SHARE = 0.15  # share of a point's light above which a lamp casts a shadow
 SHADOW_LUX = 0.2
-HOUSING_M = 0.3  # a shadow ray ends this far before the lamp, outside of what carries it
+HOUSING_M = 0.3  # a shadow ray ends this far before the lamp, outside its housing
 LIFT_M = 0.02
-PAIRS_AT_ONCE = 1024  # fits into the cache
+PAIRS_AT_ONCE = 1024  # fits into the CPU cache
 NEAREST_M2 = 0.04
 
 
@@ -41,7 +41,7 @@ class _Pairs:
     at: np.ndarray  # (P, 32) indices of the points
     lamp: np.ndarray  # (P,)
     first: np.ndarray  # (blocks,) where each block's pairs begin
-    group: np.ndarray  # (P,) the block, counted among those that have pairs
+    group: np.ndarray  # (P,) index of the block among those that have pairs
 
 
 def illuminate(
@@ -74,9 +74,9 @@ def _parts(num: int, times: int = 1) -> list[slice]:
 
 
 def _pairs(lamps: Lamps, points: Points, row: np.ndarray, light: np.ndarray) -> _Pairs:
-    """Pair blocks with the lamps that matter to them; the light of the others goes into `light`."""
+    """Pair blocks with their strong lamps; add the light of the other lamps to `light`."""
     num = len(row)
-    order = np.argsort((row & 0xFFFF).astype(np.uint16), kind="stable")  # a solid lies together
+    order = np.argsort((row & 0xFFFF).astype(np.uint16), kind="stable")  # groups points by solid
     at = order[np.minimum(np.arange(-(-num // BLOCK) * BLOCK), num - 1)].reshape(-1, BLOCK)
     block, lamp, wide = _reached(lamps, points.world_m[:, at])
     given = np.empty(len(block), np.float32)
@@ -100,7 +100,7 @@ def _pairs(lamps: Lamps, points: Points, row: np.ndarray, light: np.ndarray) -> 
 
 
 def _reached(lamps: Lamps, xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Blocks (3, B, 32), lamps that may reach them, and whether a block looks wide from a lamp."""
+    """Pair blocks (3, B, 32) with lamps that may reach them; flag those that look wide to it."""
     centre = xyz.mean(axis=2)  # (3, B)
     offset = xyz - centre[..., None]
     radius = np.sqrt(_dot(offset, offset).max(1))  # (B,)
@@ -154,7 +154,7 @@ def _highlights(
         p, c = pair[k : k + PAIRS_AT_ONCE * BLOCK], column[k : k + PAIRS_AT_ONCE * BLOCK]
         at, lamp = pairs.at[p, c][:, None], pairs.lamp[p]
         towards, square = _towards(lamps, lamp, points, at)
-        bulb = lamps.radius_m[lamp, None] ** 2 / (4 * square)  # a lamp is no point
+        bulb = lamps.radius_m[lamp, None] ** 2 / (4 * square)  # a lamp has a size
         lobe = _lobe(towards, points.ray[:, at], points.normal[:, at], gloss, at, bulb)
         found[p, c] = lux[p, c] * lobe[:, 0]
     return found

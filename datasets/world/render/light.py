@@ -18,15 +18,15 @@ from nightrain.datasets.world.surfaces.cover import covered
 
 SHADOW_LIFT_M = 0.02  # shadow rays start this far above the surface
 SUN_RADIUS_RAD = 0.0047
-GLASS_CD_M2 = 8000.0  # of a lamp's glass beside its beam; the beam is the lamp's own disc
+GLASS_CD_M2 = 8000.0  # luminance of a lamp's glass outside its beam; the beam is the lamp's disc
 LAMPS_WITHIN_M = 130.0
 CANYON, CANYON_HEIGHT_M = (
     0.62,
     12.0,
-)  # share of the sky left at the foot of houses, and their height
+)  # share of the sky visible at the foot of houses, and their height
 _GROUND = (Surface.STREET, Surface.CROSS_STREET, Surface.PAVEMENT, Surface.YARD)
 _PAINT_ROUGHNESS = 0.22
-# Where the rays of a pixel aim on the sun's disc, in radii: the middle, then three about it.
+# Targets of a pixel's rays on the sun's disc, in radii: the middle, then three around it.
 _SUN_DISC = ((0.0, 0.0), (0.7, 0.0), (-0.35, 0.6), (-0.35, -0.6))
 
 
@@ -54,7 +54,7 @@ class Lighting:
         self._sky_up, self._sky_down = sky.skylight(self.weather)
 
     def shade(self, points: Points, row: np.ndarray, disc: int = 0) -> Shaded:
-        """Light from points of the rows (N,); `disc` selects the part of the sun that they see."""
+        """Shade points on solids of rows (N,); `disc` selects the part of the sun's disc."""
         weather, surface = self.weather, self.moment.solids.surface[row]
         look = materials.look(points, surface, self.moment.scene.street)
         albedo, mirror, paved, water = covered(look, points, surface, self.moment.scene)
@@ -75,11 +75,11 @@ class Lighting:
         return Shaded(radiance, sunlit, share.astype(np.float32), water.roughness)
 
     def airborne(self) -> np.ndarray:
-        """Luminance (3, 1) of fine spray, which scatters the light of sky and ground alike."""
+        """Luminance (3, 1) of fine spray, which scatters the light of sky and ground equally."""
         return np.float32(0.5 / np.pi) * (self._sky_up * CANYON + self._sky_down)
 
     def _daylight(self, points: Points, disc: int) -> tuple[np.ndarray, np.ndarray]:
-        """Illuminance (3, N) by sun and sky, lux, and which points (N,) the sun reaches."""
+        """Illuminance (3, N) by sun and sky, lux, and the mask (N,) of sunlit points."""
         share = 0.5 + 0.5 * points.normal[2]
         light = self._sky_down + (self._sky_up - self._sky_down) * share
         light = light * self._openness(points)
@@ -90,7 +90,7 @@ class Lighting:
         return light + sky.sunlight(self.weather) * (np.maximum(facing, 0) * sunlit), sunlit
 
     def _sunlit(self, points: Points, facing: np.ndarray, disc: int) -> np.ndarray:
-        """Whether the sun reaches each point, by rays against the solids between."""
+        """Mask (N,) of the points that the sun reaches, by shadow rays."""
         lit = facing > 0
         index = np.flatnonzero(lit)
         start = points.world_m[:, index] + SHADOW_LIFT_M * points.normal[:, index]
@@ -123,14 +123,14 @@ class Lighting:
         return openness
 
     def _mirrored_sky(self, points: Points, mirror: np.ndarray, sunlit: np.ndarray) -> np.ndarray:
-        """Mirrored sky (3, N) with the sun's glint; houses and ground are low in it."""
+        """Mirrored sky (3, N) with the sun's glint; near the horizon, houses and ground hide it."""
         radiance = np.zeros_like(points.ray)
         index = np.flatnonzero(mirror > 0)
         ray, normal = points.ray[:, index], points.normal[:, index]
         facing = np.clip(-(ray * normal).sum(0), 0, 1)
         mirrored = ray + 2 * facing * normal
         houses = self._sky_down * np.float32(1 / np.pi)
-        above = smoothstep(0.10, 0.35, mirrored[2])  # what a street shows near the horizon
+        above = smoothstep(0.10, 0.35, mirrored[2])  # near the horizon a street hides the sky
         seen = houses + (sky.radiance(mirrored, self.weather) - houses) * above
         if self.weather.sun_lux > 0:
             glint = np.clip(self.weather.sun.astype(np.float32) @ mirrored, 0, 1) ** 350
@@ -153,13 +153,13 @@ def _burning_surfaces(weather: Weather) -> np.ndarray:
     """Mask (256,) of surfaces that emit light, 0 or 1."""
     burns = np.full(256, weather.street_lit, np.float32)
     burns[[Surface.HEAD_LAMP, Surface.TAIL_LAMP]] = weather.headlights
-    burns[Surface.FACADE] = weather.sun_lux < 1  # under clouds rooms and shops have their lamps on
+    burns[Surface.FACADE] = weather.sun_lux < 1  # under clouds, lights are on in rooms and shops
     burns[Surface.SIGNAL] = 1
     return burns
 
 
 def fresnel(share: np.ndarray | float, facing: np.ndarray) -> np.ndarray:
-    """Mirrored share (N,) at an angle of that cosine; `share` is that at 0 (Schlick)."""
+    """Schlick's mirrored share (N,) at a cosine of incidence; `share` is that at cosine 1."""
     return share + (1 - share) * (1 - facing) ** 5
 
 
@@ -167,7 +167,7 @@ def burning(moment: Moment, eye_m: np.ndarray) -> list[lamp_arrays.Lamp]:
     """Lamps that are lit in this weather and near enough to the eye (3,) to matter."""
     weather = moment.scene.weather
     if not (weather.street_lit or weather.headlights):
-        return []  # by day signals are seen by their glass alone
+        return []  # by day only the glass of signals is visible
     found = []
     for lamp in moment.lamps():
         on = weather.headlights if lamp.kind in ("head", "tail") else weather.street_lit

@@ -9,8 +9,8 @@ from nightrain.datasets.world.render.rays import Traced, trace
 from nightrain.datasets.world.shapes.pinhole import View
 from nightrain.datasets.world.shapes.raycast import Hits
 
-FAINTEST = 0.004  # share of mirrored light that is worth a ray
-SLOPE_OF_ROUGHNESS = 0.5  # spread of the surface's slopes over GGX's squared roughness
+FAINTEST = 0.004  # smallest mirrored share that gets a ray
+SLOPE_OF_ROUGHNESS = 0.5  # standard deviation of the slopes / GGX's squared roughness
 LIFT_M = 0.03
 
 
@@ -31,13 +31,13 @@ def reflected(
     point = view.eye_m[:, None] + directions[:, v, u] * hits.t[v, u]
     normal = _rippled(hits.normal[:, v, u], rough[v, u], lighting)
     out = ray - 2 * (ray * normal).sum(0) * normal
-    out[2] = np.maximum(np.abs(out[2]), 0.002)  # what goes into the ground comes back from it
+    out[2] = np.maximum(np.abs(out[2]), 0.002)  # directions into the ground are reflected upwards
     start = point + LIFT_M * hits.normal[:, v, u]
     met = lighting.moment.caster.cast(start, out)
     seen = trace(lighting, start, out, met, 3 * view.pixel_rad).radiance
     smooth = _filled(seen, v // 2, u // 2, (-(-height // 2), -(-width // 2)), rough[::2, ::2])
     smooth = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
-    # the way to the ground takes light away again
+    # the air between ground and camera attenuates as well
     way = np.where(np.isfinite(hits.t), hits.t, 0.0) * np.linalg.norm(directions, axis=0)
     found = smooth * (share * transmission(lighting.weather, way))[..., None]
     return found.reshape(-1, 3).T
@@ -57,8 +57,8 @@ def _rippled(normal: np.ndarray, rough: np.ndarray, lighting: Lighting) -> np.nd
 def _filled(
     seen: np.ndarray, v: np.ndarray, u: np.ndarray, shape: tuple[int, int], rough: np.ndarray
 ) -> np.ndarray:
-    """Half-size image (h, w, 3) of rays (3, N), smoothed within the mirror alone."""
-    picture = np.zeros((*shape, 4), np.float32)  # colour and whether it is there
+    """Half-size image (h, w, 3) of rays (3, N), smoothed within the mirroring pixels only."""
+    picture = np.zeros((*shape, 4), np.float32)  # colour and coverage
     picture[v, u, :3] = seen.T
     picture[v, u, 3] = 1
     sharp = cv2.GaussianBlur(picture, (3, 3), 0.6)

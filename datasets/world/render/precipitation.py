@@ -9,19 +9,17 @@ from nightrain.datasets.world.scene.weather import Weather
 from nightrain.datasets.world.shapes.lamps import Lamps
 from nightrain.datasets.world.shapes.pinhole import View
 
-# From, to (metres) and how much larger than the smallest: what a camera tells apart there.
+# Depth shells: from, to (metres), and the factor on the smallest particle that a camera resolves.
 _SHELLS = ((0.25, 2.2, 1.0), (2.2, 7.0, 2.6))
-APERTURE_M = 0.003  # 5.5 mm at f/1.8: what blurs a drop near the lens
-MOST = 20_000  # streaks in a picture
-FAINTEST = 0.004  # cover of a pixel that is worth drawing
+APERTURE_M = 0.003  # 5.5 mm at f/1.8: blurs a drop near the lens
+MOST = 20_000  # streaks in an image
+FAINTEST = 0.004  # smallest cover of a pixel that is drawn
 TAP_PX = 0.8
-MIN_RAIN_MM, MIN_SNOW_MM = 0.9, 0.5  # smaller ones are part of the haze
+MIN_RAIN_MM, MIN_SNOW_MM = 0.9, 0.5  # smaller ones count as haze
 DROP_SHOWS = (
-    0.85  # of the light of half the world: a drop is a lens of 165 degrees (Garg, Nayar 2007)
+    0.85  # share of a hemisphere's light: a drop is a lens of 165 degrees (Garg, Nayar 2007)
 )
-SCATTERED = (
-    0.12  # luminance of a drop per lux on it from a lamp, per sr, a little more than 1 / 4 pi
-)
+SCATTERED = 0.12  # luminance of a drop per lux of lamp light, 1/sr; slightly above 1 / 4 pi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +34,7 @@ class Particles:
 def draw(
     rng: np.random.Generator, weather: Weather, view: View, eye_velocity_mps: np.ndarray
 ) -> Particles:
-    """Draw the particles that the camera resolves, anew for each image; far ones if large."""
+    """Draw new particles for an image: those that the camera resolves, far ones only if large."""
     shells = [_shell(rng, weather, view, *shell) for shell in _SHELLS]
     place_m = np.concatenate([s[0] for s in shells], axis=1)
     melted_mm = np.concatenate([s[1] for s in shells])
@@ -65,7 +63,7 @@ def _shell(
     f_px, (width, height) = view.intrinsics[0, 0], view.size
     smallest_mm = times_smallest * (MIN_SNOW_MM if weather.snow_mm_per_h > 0 else MIN_RAIN_MM)
     slope, per_m3 = number_per_m3(weather, smallest_mm)
-    across = (1.3 * width / f_px) * (1.5 * height / f_px)  # of a frustum with room about it
+    across = (1.3 * width / f_px) * (1.5 * height / f_px)  # frustum with a margin
     num = min(int(rng.poisson(per_m3 * across * (far_m**3 - near_m**3) / 3)), MOST)
     z = np.cbrt(rng.uniform(near_m**3, far_m**3, num))
     u = (rng.uniform(-0.15, 1.15, num) * width - view.intrinsics[0, 2]) / f_px
@@ -121,7 +119,7 @@ def fall_through(
         k
     ]
     spot = a[:, shown][:, k] + along * (b - a)[:, shown][:, k]
-    # each tap gives its share of the streak's area, drawn_px wide
+    # each tap covers an equal share of the streak's area, drawn_px wide
     area = (cover * (length_px + drawn_px) * drawn_px)[shown][k] / taps[k]
     dabs = _Dabs(spot_px=spot, width_px=drawn_px[shown][k], area_px=area, depth_m=z[shown][k])
     _blend(picture, depth_m, dabs, colour[:, k])
@@ -129,16 +127,16 @@ def fall_through(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Dabs:
-    """Round spots (N) that streaks are made of."""
+    """Dabs: round spots (N) that make up streaks."""
 
     spot_px: np.ndarray  # (2, N)
     width_px: np.ndarray
-    area_px: np.ndarray  # that a dab hides in all
+    area_px: np.ndarray  # total area that a dab hides
     depth_m: np.ndarray
 
 
 def _blend(picture: np.ndarray, depth_m: np.ndarray, dabs: _Dabs, colour: np.ndarray) -> None:
-    """Blend dabs of a colour (3, N) over what is farther; overlapping ones hide in turn."""
+    """Blend dabs of colours (3, N) over farther pixels, one after the other where they overlap."""
     height, width = depth_m.shape
     hidden, tinted = np.zeros(height * width), np.zeros((3, height * width))
     half = np.ceil(dabs.width_px / 2).astype(int)
@@ -166,7 +164,7 @@ def _blend(picture: np.ndarray, depth_m: np.ndarray, dabs: _Dabs, colour: np.nda
 
 
 def _shown(place_m: np.ndarray, weather: Weather, lamps: Lamps, view: View) -> np.ndarray:
-    """Luminance (3, N) of drops: the light of sky and street, and of lamps."""
+    """Luminance (3, N) of drops lit by the sky, the street and lamps."""
     up, down = sky.skylight(weather)
     white = 0.5 * (up + down) / np.pi
     shown = np.repeat(

@@ -1,4 +1,4 @@
-"""Luminance along rays that have met the world, seen through the air."""
+"""Luminance along rays with known hits, seen through the air."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ def trace(
     pixel_rad: float,
     disc: int = 0,
 ) -> Traced:
-    """Trace rays (3, N) that met `hits`, from an eye (3,) or from eyes (3, N)."""
+    """Trace rays (3, N) with known `hits`, from one eye (3,) or from eyes (3, N)."""
     weather = lighting.weather
     t, row = hits.t.ravel(), hits.row.ravel()
     length = np.sqrt((directions * directions).sum(0))

@@ -1,4 +1,4 @@
-"""Sky: its luminance and its light on surfaces, by weather. Linear RGB (3, N), cd/m2."""
+"""Sky: its luminance and the light it gives, by weather. Linear RGB (3, N), cd/m2."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from nightrain.datasets.world.shapes.noise import fractal, smoothstep
 
 _BLUE = np.array([[0.13], [0.27], [0.62]], np.float32)  # shares of the horizon's luminance
 _PALE = np.array([[0.62], [0.72], [0.83]], np.float32)
-_SUNLIGHT = np.array([[1.10], [0.99], [0.82]], np.float32)  # at luminance 1, as those below
+_SUNLIGHT = np.array([[1.10], [0.99], [0.82]], np.float32)  # luminance 1, like the next
 _BLUE_SHADE = np.array([[0.80], [1.0], [1.34]], np.float32)
 _GREY = np.array([[0.97], [1.0], [1.05]], np.float32)
 _DUSK_BLUE = np.array([[0.62], [0.98], [1.75]], np.float32)
@@ -15,8 +15,8 @@ _DUSK_GLOW = np.array([[2.0], [0.85], [0.30]], np.float32)
 _CITY_GLOW = np.array([[1.45], [0.93], [0.55]], np.float32)
 _CLOUD_OCTAVES = ((1.6, 0.5), (0.7, 0.27), (0.3, 0.14), (0.13, 0.08), (0.06, 0.04))
 _AIR_HEIGHT_M = 150.0  # of the layer of thick air
-_GROUND_SENDS_BACK = 0.09  # of the light on it, in a street half in shadow
-_BLUE_SKY_LUX = 14_500.0  # that the shares of _BLUE and _PALE give at 10,000 cd/m2
+_GROUND_SENDS_BACK = 0.09  # reflected share of the light, in a street half in shadow
+_BLUE_SKY_LUX = 14_500.0  # illuminance for the shares _BLUE and _PALE of 10,000 cd/m2
 
 
 def sunlight(weather: Weather) -> np.ndarray:
@@ -32,7 +32,7 @@ def skylight(weather: Weather) -> tuple[np.ndarray, np.ndarray]:
     level = weather.sun_lux * max(float(weather.sun[2]), 0.0)
     down = send_back * (up + _SUNLIGHT * np.float32(level))
     if weather.sky is Sky.NIGHT:
-        down = 0.7 * up  # the street is lit from below as much as from above
+        down = 0.7 * up  # at night lit streets give planes that face down nearly as much
     return up, down.astype(np.float32)
 
 
@@ -48,7 +48,7 @@ def radiance(ray: np.ndarray, weather: Weather) -> np.ndarray:
         glow = 0.35 + 1.5 * (1 - up) ** 5
         return _CITY_GLOW * (weather.sky_lux / np.pi * (0.5 + 0.5 * weather.cloud)) * glow
     if weather.sky is Sky.OVERCAST:
-        # Between the CIE's overcast sky (1 + 2 sin h) / 3 (Moon and Spencer 1942) and an even one,
+        # Between the CIE's overcast sky (1 + 2 sin h) / 3 (Moon and Spencer 1942) and an even sky,
         # since thick air whitens the horizon; E = pi L (a + 2 b / 3) for L (a + b sin h).
         zenith = weather.sky_lux / (np.pi * (0.6 + 0.4 * 2 / 3))
         return _GREY * np.float32(zenith) * (0.6 + 0.4 * up)
@@ -74,7 +74,7 @@ def _dusk(ray: np.ndarray, up: np.ndarray, weather: Weather) -> np.ndarray:
 
 
 def seen(ray: np.ndarray, weather: Weather, pixel_rad: float) -> np.ndarray:
-    """Luminance (3, N) of the sky as seen by the camera, clouds fading into thick air."""
+    """Luminance (3, N) of the sky as the camera sees it; clouds fade into thick air."""
     above = cloudy(ray, weather, pixel_rad)
     path_m = _AIR_HEIGHT_M / np.maximum(ray[2], 0.02)
     clear = np.exp(-weather.extinction_per_m * path_m).astype(np.float32)

@@ -5,7 +5,7 @@ import numpy as np
 from nightrain.datasets.world.scene.scene import Moment
 
 SLOWEST_MPS = 3.0
-DENSEST_PER_M = 0.55  # extinction behind a car at 15 m/s in heavy rain
+DENSEST_PER_M = 0.55  # maximum extinction, behind a car at 15 m/s in heavy rain
 TRAIL_S, TRAIL_RISE_M = 0.45, 1.3
 WITHIN_M = 70.0
 
@@ -15,7 +15,7 @@ def thickness(
 ) -> np.ndarray:
     """Optical thickness (N,) of all spray along unit rays (3, N) up to distances (N,).
 
-    Each cloud is an ellipsoid behind its vehicle, as wide as it, thickest in its middle.
+    Each cloud is an ellipsoid behind its vehicle and of the same width, densest in the middle.
     """
     weather = moment.scene.weather
     found = np.zeros(rays.shape[1], np.float32)
@@ -36,7 +36,7 @@ def thickness(
 
 
 def _chord(start: np.ndarray, rays: np.ndarray, distance_m: np.ndarray) -> np.ndarray:
-    """Length (N,) within the unit ball, weighted 1 - r^2 where the ray is nearest its centre."""
+    """Length (N,) within the unit ball, times 1 - r^2 of the ray's distance r to the centre."""
     a = (rays * rays).sum(0)
     b = (rays * start[:, None]).sum(0) / a
     nearest2 = float(start @ start) - a * b * b

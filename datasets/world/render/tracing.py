@@ -10,13 +10,11 @@ from nightrain.datasets.world.render.rays import Traced, trace
 from nightrain.datasets.world.shapes.pinhole import View
 from nightrain.datasets.world.shapes.raycast import Hits
 
-# Where rays pass through a pixel on an outline, beside the one through its centre.
+# Positions of the rays through an outline's pixel, in addition to the one through its centre.
 _SUB_PIXELS = ((-0.125, -0.375), (0.375, -0.125), (-0.25, 0.30))
-EDGES_AT_FULL = (
-    0.16  # share of a picture; with more pixels on outlines, they get two rays, not four
-)
+EDGES_AT_FULL = 0.16  # share of outline pixels above which each gets two rays instead of four
 SPRAY_WETNESS = 0.6
-HIGHLIGHT = 4.0  # an outline's rays count at most this much more than their median
+HIGHLIGHT = 4.0  # rays of an outline are clipped to this factor times their median
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def _edges(row: np.ndarray, sunlit: np.ndarray) -> np.ndarray:
 
 
 def _smooth(lighting: Lighting, view: View, edges: np.ndarray, traced: Traced) -> None:
-    """Average edge pixels over further rays, each of which sees its own part of the sun."""
+    """Average edge pixels over further rays, each lit by a different part of the sun."""
     v, u = np.nonzero(edges)
     if not len(v):
         return

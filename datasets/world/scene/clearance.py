@@ -8,8 +8,8 @@ from nightrain.datasets.world.scene.scene import Actor
 from nightrain.datasets.world.street.motion import Motion
 
 STEP_S = 0.25
-VIEW_M = 170.0  # who never comes this near to the ego vehicle is left out too
-EGO_ROOM_M, ROOM_M = 0.65, 0.15  # about the ego vehicle, and between any two
+VIEW_M = 170.0  # actors that never come this close to the ego vehicle are dropped too
+EGO_ROOM_M, ROOM_M = 0.65, 0.15  # clearance around the ego vehicle, and between any two actors
 _DISCS = 4  # a footprint is a row of discs
 
 
@@ -19,9 +19,9 @@ def without_collisions(
     actors: Sequence[Actor],
     duration_s: float,
 ) -> list[Actor]:
-    """Keep the actors that stay clear of the ego vehicle and of those before them in the list.
+    """Keep actors that stay clear of the ego vehicle and of those before them in the list.
 
-    `ego_box_m` is the length and the width of the ego vehicle and how far its middle lies ahead.
+    `ego_box_m` is the ego vehicle's length, its width, and how far ahead its middle is.
     """
     times = np.arange(-0.5, duration_s + 1.0, STEP_S)
     length, width, ahead = ego_box_m
@@ -51,7 +51,7 @@ def without_collisions(
 def _discs(
     motion: Motion, times_s: np.ndarray, length: float, width: float, ahead: float, still: bool
 ) -> np.ndarray:
-    """Centres (T, 4, 2) of discs along a body at each time; (1, 4, 2) for one that stands."""
+    """Centres (T, 4, 2) of discs along a body at each time; (1, 4, 2) for a stationary one."""
     reach = max(length - width, 0.0) / 2
     along = np.linspace(-reach, reach, _DISCS) + ahead
     found = []

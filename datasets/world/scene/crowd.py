@@ -54,7 +54,7 @@ def _category(child: bool) -> str:
 
 
 def _walkers(rng: np.random.Generator, place: Place, near: tuple[float, float]) -> Iterator[Actor]:
-    """Pedestrians along the pavements, both ways, also of the cross street; some in pairs."""
+    """Pedestrians along the pavements of both streets, in both directions; some in pairs."""
     for _ in range(min(int(rng.poisson(12 * place.people)), MAX_WALKERS)):
         street = place.streets[-1] if rng.random() < 0.25 else place.street
         side = int(rng.choice([-1, 1]))
@@ -129,14 +129,14 @@ def _crossing(rng: np.random.Generator, place: Place, duration_s: float) -> Iter
         path = paths.straight(street.place(x, side * reach), street.place(x, -side * reach))
         speed = float(rng.uniform(1.0, 1.8))
         start = float(rng.uniform(-0.5 * speed * duration_s, path.length_m - 1.5))
-        # Who has not come to the road yet would walk through the pavement: they stay away.
+        # Drop those who have not reached the road yet: they would walk through the pavement.
         if start < 0 or start + speed * (duration_s + 1) > path.length_m:
             start = max(min(start, path.length_m - speed * (duration_s + 1)), 0.0)
         yield walker(rng, path, street, start, 0.0, speed)
 
 
 def _cyclists(rng: np.random.Generator, place: Place, near: tuple[float, float]) -> Iterator[Actor]:
-    """Cyclists at the edge of the lane in both directions."""
+    """Cyclists at the edge of the lane, in both directions."""
     street = place.street
     for _ in range(min(int(rng.poisson(0.6 + 1.2 * place.people)), MAX_CYCLISTS)):
         with_us = rng.random() < 0.6
@@ -168,7 +168,7 @@ def _cycle(rng: np.random.Generator, motion: Motion, *, motor: bool, ridden: boo
 def _parked_cycles(
     rng: np.random.Generator, place: Place, near: tuple[float, float]
 ) -> Iterator[Actor]:
-    """Parked bicycles side by side on the pavement, and the odd motorcycle."""
+    """Bicycles parked side by side on the pavement, and an occasional motorcycle."""
     street = place.street
     for _ in range(int(rng.poisson(1.6 * place.people))):
         x, side = float(rng.uniform(*near)), int(rng.choice([-1, 1]))

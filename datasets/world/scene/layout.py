@@ -33,7 +33,7 @@ def draw_scene(
 ) -> Scene:
     """Draw a scene whose street is long enough for a drive of `duration_s` seconds.
 
-    The weather has a generator of its own: under another condition the same place and traffic.
+    The weather has its own generator, so another condition has the same place and traffic.
     """
     weather = draw_weather(rng.spawn(1)[0], condition)
     place = places.draw_place(rng, duration_s)

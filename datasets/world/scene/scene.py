@@ -18,12 +18,12 @@ class Actor:
 
     category: str  # nuScenes' name, such as "vehicle.car"
     size_m: tuple[float, float, float]  # length, width, height
-    solids: Solids  # in its own coordinates: x forward, y left, z up from the ground amidships
+    solids: Solids  # local coordinates: x forward, y left, z up from the ground amidships
     motion: Motion
-    lamps: tuple[Lamp, ...] = ()  # in its own coordinates
-    gait: Gait | None = None  # of one who walks
-    in_traffic: bool = False  # one that stands still, but only for a while
-    has_rider: bool = False  # of a bicycle or motorcycle
+    lamps: tuple[Lamp, ...] = ()  # local coordinates
+    gait: Gait | None = None  # of a walking person
+    in_traffic: bool = False  # stands still only temporarily
+    has_rider: bool = False  # for a bicycle or motorcycle
 
     def at(self, t_s: float) -> Solids:
         """Solids in local coordinates at time t; the rows are the same at all times."""
@@ -41,14 +41,14 @@ class Actor:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One place with its traffic under one weather; seconds count from the first keyframe."""
+    """One place with its traffic in one weather; times are seconds from the first keyframe."""
 
     street: Street
     static: Solids
     actors: tuple[Actor, ...]
     ego: Motion
-    lamps: tuple[Lamp, ...]  # those that stand still, in the world
-    ego_lamps: tuple[Lamp, ...]  # the ego vehicle's own headlights, in its coordinates
+    lamps: tuple[Lamp, ...]  # stationary lamps, world coordinates
+    ego_lamps: tuple[Lamp, ...]  # the ego vehicle's headlights, in its coordinates
     weather: Weather
     description: str
 
@@ -72,7 +72,7 @@ class Scene:
         return Moment(scene=self, t_s=t_s, solids=rows, caster=Caster(found))
 
     def _bodies(self, t_s: float, *, still: bool) -> list[Solids]:
-        """Actors that never move, or the moving ones, in the world."""
+        """Pack the actors that never move, or the moving ones, in world coordinates."""
         return [
             moved(a.at(t_s), a.motion.pose(t_s), k)
             for k, a in enumerate(self.actors)
@@ -93,7 +93,7 @@ class Moment:
     caster: Caster
 
     def lamps(self) -> list[Lamp]:
-        """Every lamp in the world: of the street, of the actors, of the ego vehicle."""
+        """All lamps in the world: of the street, the actors and the ego vehicle."""
         scene = self.scene
         found = list(scene.lamps)
         for actor in scene.actors:

@@ -19,7 +19,7 @@ def is_shop(seed: int) -> bool:
 
 
 def window_lamps(street: Street, houses: Sequence[Solid]) -> Iterator[Lamp]:
-    """Light sources in front of the houses that have shop windows."""
+    """Light sources in front of houses with shop windows."""
     for house in houses:
         if house.surface is not Surface.FACADE or not is_shop(house.seed) or house.half_m[0] < 3:
             continue

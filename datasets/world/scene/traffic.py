@@ -15,11 +15,11 @@ from nightrain.datasets.world.street.street import Street
 
 EGO_LENGTH_M, EGO_MIDDLE_M = 4.6, 1.5  # of the ego vehicle; its middle is ahead of the rear axle
 KERB_GAP_M = 0.28
-BEYOND_M = 120.0  # traffic begins this far outside of the street's ends
+BEYOND_M = 120.0  # traffic starts this far beyond the street's ends
 
 
 def actor(vehicle: Vehicle, motion: Motion) -> Actor:
-    """Actor of a vehicle; the lamps of one that never moves are off."""
+    """Make an actor from a vehicle; its lamps are off if it never moves."""
     driven = not motion.is_still()
     return Actor(
         category=vehicle.category,
@@ -53,7 +53,7 @@ def at_kerb(rng: np.random.Generator, street: Street, fill: float) -> Iterator[A
 
 def convoy(rng: np.random.Generator, street: Street, ego: Motion, lead: Vehicle | None,
            lead_gap_m: float) -> Iterator[Actor]:  # fmt: skip
-    """Vehicles in the ego lane: one ahead, more before that one, one behind."""
+    """Vehicles in the ego lane: one ahead, more in front of it, one behind."""
     ahead = EGO_MIDDLE_M + EGO_LENGTH_M / 2
     if lead is not None:
         vehicle, gap = lead, lead_gap_m
@@ -149,7 +149,7 @@ def _waiting(vehicle: Vehicle, path: paths.Path, street: Street, way_m: float) -
 def _queue(
     rng: np.random.Generator, street: Street, path: paths.Path, line_m: float, drive: Drive
 ) -> Iterator[Actor]:
-    """Queue whose first vehicle stops with its front at a line; others have passed before."""
+    """Queue with its first vehicle stopped at a line; other vehicles have passed before it."""
     way = line_m
     while way > line_m - 75:
         vehicle = vehicles.pick(rng, 0.15)
@@ -175,7 +175,7 @@ def _never_goes(drive: Drive) -> bool:
 
 
 def _stop_way_m(drive: Drive) -> float:
-    """Way from time 0 at which a drive stands still."""
+    """Distance from time 0 at which a drive stands still, metres."""
     still = np.flatnonzero(drive.speeds_mps == 0)
     if not len(still):
         return drive.way_m(float(drive.times_s[np.argmin(drive.speeds_mps)]))

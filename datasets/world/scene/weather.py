@@ -8,7 +8,7 @@ import numpy as np
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 
-CLEAR_AIR_M = 12_000.0  # visibility of an ordinary dry day
+CLEAR_AIR_M = 12_000.0  # visibility on an ordinary dry day
 
 
 class Sky(StrEnum):
@@ -27,22 +27,22 @@ class Weather:
     """State of the sky, the air and the ground; illuminances in lux."""
 
     condition: Condition
-    words: str  # how nuScenes' descriptions would name it
+    words: str  # description in nuScenes' style
     sky: Sky
     sun: np.ndarray  # (3,) unit vector towards the sun, below the horizon at night
     sun_lux: float  # on a plane that faces the sun
     sky_lux: float  # of the sky on level ground
     cloud: float = 0.3  # share of the sky that clouds cover
-    visibility_m: float = CLEAR_AIR_M  # at which 5 % of a contrast is left (Koschmieder 1924)
+    visibility_m: float = CLEAR_AIR_M  # where 5 % of a contrast remains (Koschmieder 1924)
     rain_mm_per_h: float = 0.0
-    snow_mm_per_h: float = 0.0  # of water
-    wind_mps: tuple[float, float] = (0.0, 0.0)  # of what falls, world x and y
-    wetness: float = 0.0  # of the ground, 0 dry to 1 covered by a film
-    puddles: float = 0.0  # share of the street that stands under water
+    snow_mm_per_h: float = 0.0  # as water
+    wind_mps: tuple[float, float] = (0.0, 0.0)  # moves drops and flakes along world x and y
+    wetness: float = 0.0  # of the ground: 0 is dry, 1 is covered by a film
+    puddles: float = 0.0  # share of the street under water
     snow_cover: float = 0.0  # share of level ground under snow
-    lens_drops: float = 0.0  # drops on the lens, mean number
-    street_lit: bool = False  # street lamps and windows
-    headlights: bool = False  # of all who drive
+    lens_drops: float = 0.0  # mean number of drops on the lens
+    street_lit: bool = False  # street lamps and windows are on
+    headlights: bool = False  # all moving vehicles have their headlights on
     sky_seed: int = 0
     seed: int = 0  # of drops, flakes and noise
 
@@ -53,12 +53,12 @@ class Weather:
 
     @property
     def is_dark(self) -> bool:
-        """Whether lamps outshine the sky."""
+        """Whether lamps are brighter than the sky."""
         return self.sky_lux + self.sun_lux < 500.0
 
 
 def draw_weather(rng: np.random.Generator, condition: Condition) -> Weather:
-    """Weather of a condition, drawn from a generator of its own.
+    """Draw the weather of a condition, from its own generator.
 
     Raises InvalidRequest for a condition that the world does not render.
     """
@@ -114,7 +114,7 @@ def _night(rng: np.random.Generator) -> dict:
         "sky": Sky.NIGHT,
         "height_rad": -0.6,
         "sun_lux": 0.0,
-        "sky_lux": float(rng.uniform(0.06, 0.25)),  # with what the street's own light sends back
+        "sky_lux": float(rng.uniform(0.06, 0.25)),  # with the street light scattered back
         "street_lit": True,
         "headlights": True,
     }
@@ -147,7 +147,7 @@ def _falling_rain(rng: np.random.Generator, falling: bool = True) -> dict:
 
 def _night_rain(rng: np.random.Generator) -> dict:
     night = _night(rng) | {"words": "Night, rain", "cloud": 1.0}
-    night["sky_lux"] *= 1.6  # low clouds send the city's light back
+    night["sky_lux"] *= 1.6  # low clouds reflect the city's light
     return night | _falling_rain(rng)
 
 

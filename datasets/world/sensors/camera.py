@@ -18,9 +18,9 @@ from nightrain.datasets.world.shapes.lamps import as_arrays
 from nightrain.datasets.world.shapes.pinhole import View
 
 __all__ = ["Picture", "View", "before_the_lens", "render"]
-SHORT_S = 0.0008  # an exposure that freezes whatever moves
-HALO_STEP = 4  # halos are smooth: every fourth pixel does
-HALO_VISIBILITY_M = 4000.0  # clearer air shows none
+SHORT_S = 0.0008  # shorter exposures freeze all motion
+HALO_STEP = 4  # halos are smooth, so every fourth pixel suffices
+HALO_VISIBILITY_M = 4000.0  # clearer air has no halos
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ class Picture:
 def render(scene: Scene, t_s: float, view: View, *, noise_seed: int = 0) -> Picture:
     """Render an image of a scene at time t, the middle of the exposure.
 
-    Noise, drops and flakes are drawn from the scene's weather, the time, the camera's place on the
-    vehicle and `noise_seed`.
+    Noise, drops and flakes are seeded by the scene's weather, the time, the camera's position on
+    the vehicle and `noise_seed`.
     """
     lighting = Lighting(scene.at(t_s), view.eye_m)
     seen = tracing.look(lighting, view)
@@ -95,7 +95,7 @@ def _through_the_lens(
 
 
 def _add_lamps(radiance: np.ndarray, lighting: Lighting, view: View, exposure: Exposure) -> None:
-    """Draw the discs of all lamps but windows, each along its motion during the exposure."""
+    """Draw the discs of all lamps except windows, smeared by their motion during the exposure."""
     moment = lighting.moment
     scene, t_s = moment.scene, moment.t_s
     shown = [lamp for lamp in lighting.burning if lamp.kind != "window"]
@@ -119,7 +119,7 @@ def _add_lamps(radiance: np.ndarray, lighting: Lighting, view: View, exposure: E
 
 
 def _halos(lighting: Lighting, view: View, seen: Seen) -> np.ndarray:
-    """Luminance (H, W, 3) of the air about lamps."""
+    """Luminance (H, W, 3) of the air around lamps."""
     width, height = view.size
     start = (HALO_STEP - 1) / 2
     v, u = np.mgrid[start:height:HALO_STEP, start:width:HALO_STEP]

@@ -1,9 +1,9 @@
 """Image sensor: automatic exposure, photon and read noise, tone curve, sRGB.
 
-Figures are those of a global-shutter colour camera of 1600 pixels across at f/1.8, as nuScenes has
-(Caesar et al. 2020: exposure limited to 20 ms): 4.5 um pixels, 8,000 electrons when full. One
-cd/m2 gives 0.2 lux on the sensor (E = pi L T / 4 N^2), and one lux about 5,000 electrons a second
-in a green pixel.
+The values are those of a global-shutter colour camera with 1600 pixels across at f/1.8, as in
+nuScenes (Caesar et al. 2020: exposure limited to 20 ms): 4.5 um pixels with a full well of 8,000
+electrons. One cd/m2 gives 0.2 lux on the sensor (E = pi L T / 4 N^2), and one lux gives about 5,000
+electrons per second in a green pixel.
 """
 
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ import numpy as np
 
 ELECTRONS_PER_CD_M2_S = 1000.0
 FULL_WELL_E = 8000.0
-READ_NOISE_E = 7.0  # before the gain
-ADC_NOISE_E = 3.0  # after it, in electrons at gain 1
-PATTERN_NOISE = 0.006  # pixels differ by that share (PRNU)
+READ_NOISE_E = 7.0  # electrons, before the gain
+ADC_NOISE_E = 3.0  # after the gain, in electrons at gain 1
+PATTERN_NOISE = 0.006  # relative differences between pixels (PRNU)
 MAX_TIME_S = 0.020
 MIN_TIME_S = 20e-6
 MAX_GAIN = 10.0  # 20 dB
-MEAN_CODE = 0.29  # the meter aims for that mean of the roots of the signal
-BRIGHT_SHARE = 0.8  # by day, of full: what the brightest tenth may come to
-DIM_CD_M2, DIM_POWER = 400.0, 0.42  # with a darker white, the meter lets pictures become darker
+MEAN_CODE = 0.29  # mean of the signal's square root that the meter aims for
+BRIGHT_SHARE = 0.8  # by day, upper limit of the brightest tenth, as a share of full signal
+DIM_CD_M2, DIM_POWER = 400.0, 0.42  # below this white, the meter lets images become darker
 WHITE_CD_M2 = (0.5, 3e5)  # the meter's range
 SENSOR_WIDTH_PX = 1600
-PIXELS_LIKE_ONE = 2.0  # demosaicing makes neighbours alike
+PIXELS_LIKE_ONE = 2.0  # demosaicing correlates neighbouring pixels
 WHITE = 2.4  # tone curve: full signal, with middle grey at about 0.25
-TOE = 1.12  # deepens the shadows, as cameras' curves do
+TOE = 1.12  # deepens the shadows, as camera curves do
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
-_RAW = np.array([0.55, 1.0, 0.65], np.float32)  # what a white surface gives red, green, blue pixels
-_BALANCE = 0.45  # how far white balance goes towards grey
+_RAW = np.array([0.55, 1.0, 0.65], np.float32)  # signal of red, green and blue pixels on white
+_BALANCE = 0.45  # degree to which white balance removes a colour cast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Exposure:
 
     @property
     def white_cd_m2(self) -> float:
-        """Luminance at which the signal is just full."""
+        """Luminance that just saturates the signal, cd/m2."""
         return FULL_WELL_E / (ELECTRONS_PER_CD_M2_S * self.time_s * self.gain)
 
 
@@ -49,9 +49,9 @@ def meter(radiance: np.ndarray) -> Exposure:
     height = len(radiance)
     seen = np.sort((radiance[height // 5 :: 3, ::3] @ _LUMINANCE).ravel())
     low, high = np.log(WHITE_CD_M2)
-    for _ in range(18):  # halve the interval of the luminance that is white
+    for _ in range(18):  # bisect the luminance of white
         white = float(np.exp((low + high) / 2))
-        coded = np.sqrt(np.clip(seen / white, 0, 1)).mean()  # nearly as a camera codes its values
+        coded = np.sqrt(np.clip(seen / white, 0, 1)).mean()  # roughly a camera's encoding
         wanted = MEAN_CODE * min(white / DIM_CD_M2, 1.0) ** DIM_POWER
         bright = seen[int(0.9 * len(seen))] > BRIGHT_SHARE * white and white > DIM_CD_M2
         low, high = (np.log(white), high) if coded > wanted or bright else (low, np.log(white))
@@ -84,7 +84,7 @@ def noise_e(electrons: np.ndarray, gain: float, width_px: int) -> np.ndarray:
 
 
 def white_balance(radiance: np.ndarray, exposure: Exposure) -> np.ndarray:
-    """Gains (3,) that move the image part of the way to grey, as cameras do."""
+    """Gains (3,) that remove part of the colour cast, as cameras do."""
     seen = np.minimum(radiance[::4, ::4].reshape(-1, 3), exposure.white_cd_m2).mean(0) + 1e-6
     gains = np.clip((seen[1] / seen) ** _BALANCE, 0.7, 1.5)
     return (gains / (gains @ _LUMINANCE)).astype(np.float32)

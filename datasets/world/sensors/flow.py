@@ -10,22 +10,22 @@ from nightrain.datasets.world.sensors.camera import Picture, View
 from nightrain.datasets.world.shapes.raycast import FAR
 from nightrain.datasets.world.shapes.solids import moved
 
-CLOSE_M, CLOSE_SHARE = 0.03, 1e-3  # what lies this close before a point does not hide it
+CLOSE_M, CLOSE_SHARE = 0.03, 1e-3  # something this close in front of a point does not hide it
 
 
 class Fate(IntEnum):
-    """Outcome of a pixel; 0 and nonzero are KITTI's invalid and valid."""
+    """Outcome of a pixel; 0 is invalid and non-zero valid for KITTI's tools."""
 
     LEFT = 0  # it leaves the image
     SEEN = 1
-    HIDDEN = 2  # it stays inside, behind something else
+    HIDDEN = 2  # it stays inside the image, but is occluded
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
     """Forward optical flow of an image."""
 
-    motion_px: np.ndarray  # (2, H, W) float64, to the right and down, 0 where it leaves
+    motion_px: np.ndarray  # (2, H, W) float64, right and down, 0 where it leaves the image
     fate: np.ndarray  # (H, W) uint8, of `Fate`
 
 
@@ -34,15 +34,15 @@ def forward_flow(
 ) -> Flow:
     """Flow of an image taken from `here` at time t to the view at the moment `there`.
 
-    A point moves as the solid it lies on; the sky is infinitely far. A point is hidden where a ray
-    from the next camera meets something before it.
+    A point moves with its solid; the sky is infinitely far away. A point is hidden where a ray from
+    the next camera hits something in front of it.
     """
     width, height = here.size
     v, u = np.mgrid[0.0:height, 0.0:width]
     rays = here.directions(u, v).reshape(3, -1)  # (3, N), N = H * W
     row, depth_m = picture.row.ravel(), picture.depth_m.ravel()
     solid = row >= 0
-    towards = rays.copy()  # (3, N) from the next camera; those of the sky stay as they are
+    towards = rays.copy()  # (3, N) from the next camera; the sky's stay unchanged
     points_m = here.T_world_camera[:3, 3:] + rays[:, solid] * depth_m[solid]
     points_m = _carry(scene, points_m, row[solid], t_s, there)
     towards[:, solid] = points_m - view.T_world_camera[:3, 3:]

@@ -8,9 +8,9 @@ import numpy as np
 from nightrain.datasets.world.scene.weather import Weather
 
 STAYS_S = (2.0, 7.0)
-WIDE = 0.13  # share of the picture's width that a drop shows to either side
-BLUR, RIM = 0.018, 0.0085  # of what a drop shows, and of its rim, shares of the width
-TYPICAL_RADIUS = 0.016  # share of the picture's width
+WIDE = 0.13  # share of the image's width that a drop shows to either side
+BLUR, RIM = 0.018, 0.0085  # blur inside a drop and at its rim, shares of the image's width
+TYPICAL_RADIUS = 0.016  # share of the image's width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class LensDrops:
 def on_lens(weather: Weather, camera: int, t_s: float, aspect: float) -> LensDrops:
     """Drops on a camera's lens at time t; `aspect` is image height over width.
 
-    Each of a number of places gets one drop after another, drawn from the weather's seed.
+    A fixed number of places each get one drop after another, drawn from the weather's seed.
     """
     rng = np.random.default_rng([weather.seed, camera, 11])
     num = int(rng.poisson(weather.lens_drops)) if weather.lens_drops > 0 else 0
@@ -45,8 +45,8 @@ def on_lens(weather: Weather, camera: int, t_s: float, aspect: float) -> LensDro
 def seen_through(radiance: np.ndarray, drops: LensDrops) -> np.ndarray:
     """Image (H, W, 3) seen through the drops on the lens.
 
-    A drop lies far nearer than the camera's focus: its rim is soft and what it shows is blurred,
-    the more the larger it is.
+    A drop is far closer than the camera's focus, so its rim is soft and its content is blurred,
+    more so for larger drops.
     """
     height, width = radiance.shape[:2]
     if not len(drops.x):
@@ -73,7 +73,7 @@ def _refract(
     radius_px: float,
     squeeze: float,
 ) -> None:
-    """Refract the pixels behind one drop, inverted and wide as through a small lens."""
+    """Refract the pixels behind one drop: an inverted wide-angle view, as through a small lens."""
     height, width = cover.shape
     x0, x1 = max(int(place[0] - radius_px), 0), min(int(place[0] + radius_px) + 2, width)
     tall = radius_px * squeeze

@@ -20,17 +20,17 @@ NUM_AZIMUTHS = 1080  # 20 turns a second
 MAX_RANGE_M = 90.0
 MIN_RANGE_M = 1.0
 RANGE_NOISE_M = 0.015
-LOSS = 0.02  # share of returns lost anywhere
+LOSS = 0.02  # share of returns lost at random
 GLASS_LOSS = 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One turn, taken at one instant."""
+    """One turn of the LiDAR, taken at one instant."""
 
     points: np.ndarray  # (N, 5) float32: x, y, z in metres in the LiDAR's frame, intensity, ring
     hits_of_actor: np.ndarray  # (A,) returns on each actor
-    visible_share: np.ndarray  # (A,) of points on an actor's near side, those nothing hides
+    visible_share: np.ndarray  # (A,) share of an actor's near side that nothing occludes
 
 
 def sweep(
@@ -43,7 +43,7 @@ def sweep(
     rays_lidar = beams(num_azimuths)  # (3, 32, A)
     rays = np.tensordot(T_world_lidar[:3, :3], rays_lidar, 1)
     hits = moment.caster.cast(T_world_lidar[:3, 3], rays)
-    column, ring = np.nonzero(((hits.t > MIN_RANGE_M) & (hits.t < MAX_RANGE_M)).T)  # as it turns
+    column, ring = np.nonzero(((hits.t > MIN_RANGE_M) & (hits.t < MAX_RANGE_M)).T)  # in scan order
     range_m, row = hits.t[ring, column], hits.row[ring, column]
     world = T_world_lidar[:3, 3:] + rays[:, ring, column] * range_m
     footprint = 0.01 + 0.001 * range_m  # metres: beams widen
@@ -75,7 +75,7 @@ def _seen_albedo(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean albedo (N,) under water and snow, and the share (N,) of a pulse lost on a wet ground.
 
-    Water at 905 nm hides the grains that send pulses back, and mirrors them away where they graze.
+    At 905 nm, water covers the grains that reflect pulses, and mirrors grazing pulses away.
     """
     look = materials.look(points, surface, scene.street)
     albedo, _, paved, water = covered(look, points, surface, scene)
@@ -97,7 +97,7 @@ def _with_false_returns(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Add false echoes of drops, flakes and fog to the cloud (N, 5).
 
-    A beam gives one echo: a false one replaces the true one (the strongest, as most sensors do).
+    A beam has one echo, the strongest, as in most sensors: a false echo replaces the true one.
     """
     if scatter.extinction_per_m(weather) == 0:
         return cloud, kept
@@ -127,7 +127,7 @@ def _facing(points: Points) -> np.ndarray:
 
 
 def _return_chance(points: Points, surface: np.ndarray, range_m: np.ndarray) -> np.ndarray:
-    """Probability of an echo; low for grazing and far hits and for glass."""
+    """Probability of an echo; low for grazing hits, far hits and glass."""
     grazing = np.clip(_facing(points) / 0.05, 0.15, 1)
     far = 1 - 0.5 * (range_m / MAX_RANGE_M) ** 2
     glass = np.where(surface == Surface.GLASSHOUSE, 1 - GLASS_LOSS, 1.0)
@@ -135,7 +135,7 @@ def _return_chance(points: Points, surface: np.ndarray, range_m: np.ndarray) -> 
 
 
 def _visible_share(moment: Moment, origin_m: np.ndarray) -> np.ndarray:
-    """Share of points of each actor's box that no other solid hides from the LiDAR."""
+    """Share of points on each actor's box that no other solid hides from the LiDAR."""
     unit = np.stack(np.meshgrid(*[np.linspace(-0.4, 0.4, 4)] * 3, indexing="ij")).reshape(3, -1)
     share = np.zeros(len(moment.scene.actors))
     places = np.zeros((len(share), 3, unit.shape[1]))

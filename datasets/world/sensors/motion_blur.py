@@ -8,7 +8,7 @@ from nightrain.datasets.world.shapes.pinhole import View
 from nightrain.datasets.world.shapes.raycast import Hits
 from nightrain.datasets.world.shapes.solids import moved
 
-STEP_PX = 0.8  # between two taps
+STEP_PX = 0.8  # distance between two taps
 MAX_TAPS = 24
 STILL_PX = 0.4  # less motion than that is not blurred
 
@@ -20,18 +20,18 @@ def carried_view(scene: Scene, view: View, t_s: float, dt_s: float) -> View:
 
 
 def image_motion(moment: Moment, view: View, hits: Hits, dt_s: float) -> np.ndarray:
-    """Motion (2, H, W) in pixels of each pixel's content, over a time about the moment.
+    """Motion (2, H, W) in pixels of each pixel's content, over a time centred on the moment.
 
-    As the ego vehicle and the solids move: from half the time before to half the time after.
+    It includes the motion of the ego vehicle and of the solids.
     """
     width, height = view.size
-    v, u = np.mgrid[0.0:height:2, 0.0:width:2]  # every second pixel does
+    v, u = np.mgrid[0.0:height:2, 0.0:width:2]  # every second pixel suffices
     directions = view.directions(u, v).reshape(3, -1)
     row, t = hits.row[::2, ::2].ravel(), hits.t[::2, ::2].ravel()
     ends = []
     for when in (-dt_s / 2, dt_s / 2):
         later = carried_view(moment.scene, view, moment.t_s, when)
-        towards = directions.copy()  # of the sky, infinitely far
+        towards = directions.copy()  # the sky is infinitely far away
         solid = np.flatnonzero(row >= 0)
         points = view.eye_m[:, None] + directions[:, solid] * t[solid]
         points = _carried(moment, points, row[solid], when)
@@ -49,7 +49,7 @@ def _carried(moment: Moment, points: np.ndarray, row: np.ndarray, dt_s: float) -
     owner = owners[row]
     for k in np.unique(owner[owner >= 0]):
         actor = moment.scene.actors[k]
-        rows = np.flatnonzero(owners == k)  # of all its solids, in order
+        rows = np.flatnonzero(owners == k)  # all its solids, in order
         there = moved(actor.at(then), actor.motion.pose(then))
         index = np.flatnonzero(owner == k)
         part = row[index] - rows[0]

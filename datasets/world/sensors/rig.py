@@ -13,7 +13,7 @@ class CameraMount:
     yaw_deg: float  # to the left
     pitch_deg: float = 0.6  # downwards
     f_width: float = 0.75  # focal length as a share of the image's width
-    lag_us: int = 0  # of its keyframe behind the LiDAR's
+    lag_us: int = 0  # delay of its keyframe after the LiDAR's
 
     def T_ego_camera(self) -> np.ndarray:
         """Pose (4, 4) of the camera (x right, y down, z forward) on the vehicle, metres."""
@@ -45,7 +45,7 @@ CAMERAS = {
     "CAM_FRONT_LEFT": CameraMount(place_m=(1.55, 0.49, 1.50), yaw_deg=55.0, lag_us=-43_000),
 }
 
-STEREO_BASELINE_M = 0.54  # as KITTI's
+STEREO_BASELINE_M = 0.54  # as in KITTI
 STEREO_OF = {"CAM_FRONT": "CAM_FRONT_STEREO"}  # a camera and its partner to the right
 
 

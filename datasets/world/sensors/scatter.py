@@ -1,8 +1,9 @@
 """LiDAR scattering in rain, snow and fog: echoes lost with range, false ones nearby.
 
-Extinction in rain is that of Marshall and Palmer's drops (1948), each of which takes away twice its
-cross-section: pi N0 / L^3 = 3.65e-4 R^0.63 per metre for R mm/h. In fog, and in mist between the
-drops, 905 nm fares as light does (Kim et al. 2001, below 500 m). A wet road mirrors pulses away.
+Extinction in rain follows from Marshall and Palmer's drop sizes (1948), with an extinction
+cross-section of twice the geometric one: pi N0 / L^3 = 3.65e-4 R^0.63 per metre for R mm/h. In fog,
+and in mist between the drops, extinction at 905 nm equals that of visible light (Kim et al. 2001,
+below 500 m). A wet road mirrors pulses away.
 """
 
 import numpy as np
@@ -10,12 +11,12 @@ import numpy as np
 from nightrain.datasets.world.scene.weather import Weather
 
 RAIN_PER_M, RAIN_POWER = 3.65e-4, 0.63
-SNOW_SHARE = 1.3  # extinction at 905 nm over that of light, in dry snow
-SENSITIVITY = 0.045 / 80.0**2  # received: albedo x cosine / m^2 that is found half of the time
-SHARPNESS = 1.6  # how quickly the chance falls below it
-WET_LOSS = 0.72  # of what asphalt sends back, in a full film: water absorbs and hides its grains
-FALSE_PER_BEAM = 0.055  # echoes of drops, per beam, of an extinction of 0.01 per m
-FALSE_REACH_M = 3.2  # over which they become fewer
+SNOW_SHARE = 1.3  # extinction at 905 nm over that of visible light, in dry snow
+SENSITIVITY = 0.045 / 80.0**2  # received albedo x cosine / m^2 that is detected half of the time
+SHARPNESS = 1.6  # slope of the detection probability about SENSITIVITY
+WET_LOSS = 0.72  # share of asphalt's echo lost under a full film, which covers its grains
+FALSE_PER_BEAM = 0.055  # false echoes per beam at an extinction of 0.01 per m
+FALSE_REACH_M = 3.2  # decay length of false echoes
 FALSE_NEAREST_M, FALSE_FARTHEST_M = 1.0, 22.0
 
 
@@ -46,8 +47,8 @@ def false_ranges(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Beams (K,) of `num` with a false echo from drops, flakes or fog, and its ranges (K,), m.
 
-    Chance and range follow the backscattered power, which falls with the square of the range
-    (Hahner et al. 2021): most lie within ten metres.
+    Probability and range follow the backscattered power, which falls with the square of the range
+    (Hahner et al. 2021), so most are within ten metres.
     """
     chance = min(FALSE_PER_BEAM * extinction_per_m(weather) / 0.01, 0.35)
     beam = np.flatnonzero(rng.random(num) < chance)

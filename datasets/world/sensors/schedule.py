@@ -10,8 +10,8 @@ FIRST_SCENE_US = 1_600_000_000_000_000
 SCENE_SPACING_US = 3_600_000_000
 KEYFRAME_US = 500_000
 SHOTS_PER_KEYFRAME = 6  # 12 Hz
-TURN_US = 50_000  # of the LiDAR: 20 Hz
-NEAREST_TURNS = (-2, 1)  # to the front camera's t-1 and t+1, 118 ms before and 48 ms after
+TURN_US = 50_000  # one turn of the LiDAR: 20 Hz
+NEAREST_TURNS = (-2, 1)  # nearest to the front camera's t-1 and t+1: 118 ms before, 48 ms after
 
 Sweeps = Literal["neighbours", "all"]
 
@@ -21,22 +21,22 @@ class Shot:
     """One image of one camera, or one turn of the LiDAR."""
 
     timestamp_us: int
-    keyframe: int  # the keyframe it belongs to: its own, or the nearest
+    keyframe: int  # index of its own keyframe, or of the nearest one
     is_keyframe: bool
 
 
 def keyframe_us(place: int, keyframe: int) -> int:
-    """Firing time of a keyframe's LiDAR, which is the sample's time."""
+    """Firing time of the LiDAR at a keyframe, which is the sample's timestamp."""
     return FIRST_SCENE_US + place * SCENE_SPACING_US + keyframe * KEYFRAME_US
 
 
 def seconds(place: int, timestamp_us: int) -> float:
-    """Time within a scene, from its first keyframe."""
+    """Time since the scene's first keyframe."""
     return (timestamp_us - keyframe_us(place, 0)) / 1e6
 
 
 def shots(place: int, camera: str, num_keyframes: int, sweeps: Sweeps) -> Iterator[Shot]:
-    """Images of a camera in order of time; every keyframe has one before and one after it."""
+    """Images of a camera in order of time; each keyframe has one image before and one after it."""
     for keyframe in range(num_keyframes):
         last = keyframe == num_keyframes - 1
         steps = [-1, 0, 1] if sweeps == "neighbours" else [*range(-1 if not keyframe else 0, 6)]
@@ -53,7 +53,7 @@ def keyframe_shots(place: int, camera: str, num_keyframes: int) -> Iterator[Shot
 
 
 def turns(place: int, num_keyframes: int, with_sweeps: bool) -> Iterator[Shot]:
-    """LiDAR turns in order of time: those of keyframes, and the nearest to t-1 and t+1."""
+    """LiDAR turns in order of time: at keyframes, and the nearest to t-1 and t+1."""
     before, after = NEAREST_TURNS
     for keyframe in range(num_keyframes):
         for step in (before, 0, after) if with_sweeps else (0,):

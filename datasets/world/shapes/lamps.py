@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-CUT_OFF_SHARE = 0.025  # of a dipped headlight above its edge: 500 of 20,000 cd (UN ECE R112)
-CUT_OFF_RAD, EDGE_RAD = 0.004, 0.012  # the edge lies this far above the axis, and is this soft
-BEAM_DEPTH_RAD = 0.09  # below the axis, where a dipped headlight has fallen to half
-NADIR_SHARE = 0.3  # of a street lamp straight down: it throws its light along the street
+CUT_OFF_SHARE = 0.025  # intensity of a dipped beam above its edge: 500 of 20,000 cd (UN ECE R112)
+CUT_OFF_RAD, EDGE_RAD = 0.004, 0.012  # height of the edge above the axis, and its softness
+BEAM_DEPTH_RAD = 0.09  # angle below the axis at which a dipped beam has half its intensity
+NADIR_SHARE = 0.3  # intensity of a street lamp straight down: most of it goes along the street
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,10 +16,10 @@ class Lamp:
     """Point light source: E = I cos(incidence) / d^2, in lux, within its cone."""
 
     place_m: tuple[float, float, float]
-    intensity_cd: float  # along its axis; of a street lamp, where it is strongest
+    intensity_cd: float  # along its axis; for a street lamp, the maximum
     colour: tuple[float, float, float]  # linear RGB of mean 1
     axis: tuple[float, float, float] = (0.0, 0.0, -1.0)  # unit
-    half_angle_deg: float = 180.0  # where the intensity has fallen to half; 180 = every way alike
+    half_angle_deg: float = 180.0  # angle of half intensity; 180 = the same in all directions
     radius_m: float = 0.1  # of the bright disc that a camera sees
     kind: str = "street"  # "street" | "window" | "head" | "tail" | "signal"
 
@@ -39,7 +39,7 @@ class Lamps:
     axis: np.ndarray  # (L, 3)
     intensity_cd: np.ndarray  # (L,)
     colour: np.ndarray  # (L, 3)
-    narrow: np.ndarray  # (L,) 1 / (1 - cos of the half angle), 0 = every way alike
+    narrow: np.ndarray  # (L,) 1 / (1 - cos of the half angle), 0 = all directions
     radius_m: np.ndarray  # (L,)
     is_head: np.ndarray  # (L,) bool
     is_street: np.ndarray  # (L,) bool
@@ -55,8 +55,8 @@ class Lamps:
     def intensity_towards(self, index: np.ndarray, away: np.ndarray) -> np.ndarray:
         """Candela (...) of the lamps at `index` (...) along unit vectors (3, ...) from them.
 
-        Cones fall as 2^-((1 - cos a) / (1 - cos half)); street lamps are flatter and dimmer
-        straight down; dipped headlights are cut off above their axis and far-reaching close below.
+        Cones fall off as 2^-((1 - cos a) / (1 - cos half)). Street lamps are flatter, and dimmer
+        straight down. Dipped headlights are cut off above their axis and strongest just below it.
         """
         axis = self.axis[index]  # (..., 3)
         along = axis[..., 0] * away[0] + axis[..., 1] * away[1] + axis[..., 2] * away[2]

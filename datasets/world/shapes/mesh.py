@@ -1,4 +1,4 @@
-"""Triangle meshes of the simple bodies that solids are made of, in local coordinates."""
+"""Triangle meshes of simple bodies, which make up solids, in local coordinates."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -60,7 +60,7 @@ def ellipsoid(half_m: np.ndarray) -> Mesh:
 
 
 def grid(points_m: np.ndarray) -> Mesh:
-    """Surface through a grid of points (I, J, 3), visible from the side of i x j."""
+    """Surface through a grid of points (I, J, 3), front-facing towards i x j."""
     rows, columns = points_m.shape[:2]
     at = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = at[:-1, :-1].ravel(), at[1:, :-1].ravel(), at[1:, 1:].ravel(), at[:-1, 1:].ravel()
@@ -84,7 +84,7 @@ def moved_mesh(mesh: Mesh, R: np.ndarray, shift_m: np.ndarray) -> Mesh:
 
 
 def tube(axis_m: np.ndarray, radius_m: np.ndarray, sides: int = 6) -> Mesh:
-    """BrownLens pipe with closed ends through points (K, 3) with radii (K,)."""
+    """Bent pipe with closed ends, through points (K, 3) with radii (K,)."""
     steps = np.diff(axis_m, axis=0)
     along = np.concatenate([steps[:1], steps[1:] + steps[:-1], steps[-1:]])
     along = along / np.sqrt((along * along).sum(1, keepdims=True))
@@ -99,7 +99,7 @@ def tube(axis_m: np.ndarray, radius_m: np.ndarray, sides: int = 6) -> Mesh:
 
 
 def loft(rings_m: np.ndarray) -> Mesh:
-    """Surface over closed rings (K, M, 3), anticlockwise seen from the last, with flat ends."""
+    """Surface over closed rings (K, M, 3), anticlockwise as seen from the last, with flat ends."""
     count, sides = rings_m.shape[:2]
     ring = np.arange(sides)
     after = (ring + 1) % sides

@@ -1,6 +1,6 @@
 """Procedural texture: value noise of many octaves and box-filtered patterns.
 
-Everything takes the width of a pixel on the surface and fades what is smaller, so that distant
+All functions take the width of a pixel on the surface and fade smaller detail, so that distant
 texture neither shimmers nor aliases. Arrays are float32 of one shape (N,).
 """
 

@@ -1,4 +1,4 @@
-"""Surface points seen by a camera, with what their appearance depends on; (3, N) float32."""
+"""Surface points seen by a camera, with the inputs of their shading; (3, N) float32."""
 
 from dataclasses import dataclass
 
@@ -31,8 +31,8 @@ class Points:
     def width_m(self, axis: int | np.ndarray) -> np.ndarray:
         """Width (N,) of a pixel along a local axis of the surface; larger at grazing angles.
 
-        The pixel's disc, carried along the ray onto the surface, reaches sqrt(1 + (d_u / d_n)^2)
-        of its radius along u.
+        The pixel's disc, projected along the ray onto the surface, extends sqrt(1 + (d_u / d_n)^2)
+        times its radius along u.
         """
         facing = (self.ray_local * self.normal_local).sum(0)
         along = self.ray_local[axis] if isinstance(axis, int) else _pick(self.ray_local, axis)
@@ -82,7 +82,7 @@ def _to_local(R: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def _round_off(solids: Solids, row: np.ndarray, local: np.ndarray, normal: np.ndarray) -> None:
-    """Give facets of cylinders and ellipsoids the normals (3, N) of the round form."""
+    """Replace the facet normals of cylinders and ellipsoids by those (3, N) of the round shape."""
     shape, half = solids.shape[row], solids.half_m[row].T
     round_ = (shape == Shape.CYLINDER) & (np.abs(normal[2]) < 0.7)
     for index, axes in (

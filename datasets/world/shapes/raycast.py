@@ -13,7 +13,7 @@ from embreex.rtcore_scene import EmbreeScene
 from nightrain.datasets.world.shapes.solids import Solids
 
 NO_HIT = -1
-FAR = 1e30  # float32 still holds it; Embree's own infinity is 1e37
+FAR = 1e30  # fits into float32; Embree's own infinity is 1e37
 
 
 class Geometry:
@@ -41,7 +41,7 @@ class Geometry:
         normal[met] = self._normal[face[met]]
         gap = self._corner_m[face[met]] - origins[met]
         along = (normal[met] * directions[met]).sum(1)
-        flat = np.abs(along) < 1e-12  # seen exactly edge on: no distance, no hit
+        flat = np.abs(along) < 1e-12  # exactly edge-on: no distance, no hit
         t[met] = np.where(flat, np.inf, (normal[met] * gap).sum(1) / np.where(flat, 1, along))
         row = np.where(np.isfinite(t), self.solids.row[face], NO_HIT)
         return t, row, normal.T

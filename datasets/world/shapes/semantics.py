@@ -5,7 +5,7 @@ import numpy as np
 from nightrain.datasets.world.shapes.solids import Solids, Surface
 
 SKY, VOID = 10, 255
-_CLASS = {  # of solids without a label of their own
+_CLASS = {  # classes of solids without their own label
     Surface.STREET: 0,
     Surface.CROSS_STREET: 0,
     Surface.PAVEMENT: 1,

@@ -1,4 +1,4 @@
-"""Solids as arrays, one row each, with the triangles that rays meet."""
+"""Solids as arrays, one row each, with the triangles that rays hit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from nightrain.datasets.world.shapes.mesh import Mesh
 
 
 class Shape(IntEnum):
-    """Form of a solid in its own coordinates."""
+    """Shape of a solid in its local coordinates."""
 
     BLOCK = 0  # a box whose four sides may lean inwards towards the top
-    CYLINDER = 1  # round about its local z
+    CYLINDER = 1  # around its local z
     ELLIPSOID = 2
     MESH = 3  # triangles of its own
 
@@ -42,7 +42,7 @@ class Surface(IntEnum):
     CLOTH = 17
     SKIN = 18
     GLASS = 19  # panes of shelters
-    HEAD_LAMP = 20  # glasses of lamps: `accent` is their light, 0 where they are off
+    HEAD_LAMP = 20  # glass of lamps: `accent` is their light, 0 if off
     TAIL_LAMP = 21
     STREET_LAMP = 22
     SIGNAL = 23
@@ -66,8 +66,8 @@ class Solid:
     colour: tuple[float, float, float] = (0.5, 0.5, 0.5)
     accent: tuple[float, float, float] = (0.5, 0.5, 0.5)
     seed: int = 0
-    label: int = -1  # Cityscapes' train id where the surface alone does not tell it
-    mesh: Mesh | None = None  # of a MESH, in local metres
+    label: int = -1  # Cityscapes train id; -1: that of the surface
+    mesh: Mesh | None = None  # of a solid of shape MESH, in local metres
 
     def triangles_m(self) -> np.ndarray:
         """Corners (F, 3, 3) of its triangles in local metres."""
@@ -95,7 +95,7 @@ class Solids:
     colour: np.ndarray  # (S, 3) float32
     accent: np.ndarray  # (S, 3) float32
     seed: np.ndarray  # (S,) int
-    label: np.ndarray  # (S,) int, Cityscapes' train id, -1 where the surface tells it
+    label: np.ndarray  # (S,) int, Cityscapes train id, -1: that of the surface
     owner: np.ndarray  # (S,) int, index of the actor it belongs to, -1 for none
     triangles_m: np.ndarray  # (T, 3, 3) float32, corners in the coordinates of their row
     row: np.ndarray  # (T,) int, of each triangle
@@ -142,7 +142,7 @@ def join(parts: Sequence[Solids]) -> Solids:
 
 
 def join_rows(parts: Sequence[Solids]) -> Solids:
-    """Concatenate rows without triangles: enough to look up a hit."""
+    """Concatenate rows without their triangles, which suffices to look up a hit."""
     none = {"triangles_m": np.zeros((0, 3, 3), np.float32), "row": np.zeros(0, np.int64)}
     return Solids(**_joined_rows(parts), **none)
 

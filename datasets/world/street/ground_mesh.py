@@ -1,7 +1,7 @@
 """Ground mesh: carriageways, kerbs, pavements and the land beyond, without gaps.
 
-The ground is cut into cells along and across the main street. Each cell has one surface and its
-height above the hills; between cells of different height stands a kerb.
+The ground is divided into cells along and across the main street. Each cell has one surface and one
+height above the hills; a kerb joins cells of different height.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from nightrain.datasets.world.shapes.solids import Shape, Solid, Surface
 from nightrain.datasets.world.street.street import KERB_HEIGHT_M, Street
 
 STEP_M = 4.0
-FAR_M = 170.0  # how far the ground reaches to either side
+FAR_M = 170.0  # extent of the ground to either side
 CORNER_SIDES = 8
 _BEYOND = {
     "shops": Surface.PAVEMENT,
@@ -35,7 +35,7 @@ def ground(street: Street) -> Iterator[Solid]:
         kinds = [-1 if (*x[i : i + 2], *d[j : j + 2]) in corners else int(surface[i, j])
                  for i in range(len(x) - 1)]  # fmt: skip
         for kind, first, last in _runs(kinds):
-            if kind not in (-1, Surface.WATER):  # the river lies lower: see `rivers`
+            if kind not in (-1, Surface.WATER):  # the river is lower: see `rivers`
                 points = _points(
                     street, x[first : last + 1, None], d[None, j : j + 2], _lift_m(kind)
                 )
@@ -106,7 +106,7 @@ def _points(
 def _kerbs(
     street: Street, x: np.ndarray, d: np.ndarray, surface: np.ndarray, corners: dict
 ) -> Iterator[tuple[int, Mesh]]:
-    """Upright faces between road cells and raised cells; not at round corners."""
+    """Kerbs: upright faces between road cells and raised cells, except at round corners."""
     raised = ~np.isin(surface, _ROADS)
     for j in range(len(d) - 2):
         edge = raised[:, j + 1] != raised[:, j]
@@ -121,7 +121,7 @@ def _kerbs(
 
 
 def _runs(kinds: list[int]) -> Iterator[tuple[int, int, int]]:
-    """(kind, first, end) of each run of like values."""
+    """Yield (kind, first, end) for each run of equal values."""
     first = 0
     for k in range(1, len(kinds) + 1):
         if k == len(kinds) or kinds[k] != kinds[first]:
@@ -141,7 +141,7 @@ def _upright(street: Street, line: np.ndarray) -> tuple[int, Mesh]:
 
 
 def _round_corners(street: Street) -> dict[tuple[float, float, float, float], tuple[int, int]]:
-    """Cells (x0, x1, d0, d1) where the pavements of both streets meet, with their direction."""
+    """Find the cells (x0, x1, d0, d1) where the pavements of both streets meet, with directions."""
     if not street.cross:
         return {}
     found = {}

@@ -16,7 +16,7 @@ Event = Literal["on", "stop", "left", "right"]
 BEFORE_S, AFTER_S, STEP_S = 1.5, 3.0, 0.1
 GAIN_MPS2, BRAKE_MPS2 = 1.5, 1.9
 NOSE_M = 3.9  # from the rear axle to the front bumper
-REACH_M = {"right": 12.5, "left": 16.0}  # of a turn, forwards and sideways
+REACH_M = {"right": 12.5, "left": 16.0}  # extent of a turn, forwards and sideways
 TURN_MPS = {"right": 2.9, "left": 3.7}
 
 
@@ -26,7 +26,7 @@ class Journey:
 
     event: Event
     speed_mps: float
-    event_m: float  # way from the start to the stop line, or to where the turn begins
+    event_m: float  # distance from the start to the stop line or to the start of the turn
     wait_s: float
     sway: tuple[float, float, float]  # share of the speed, period in seconds, phase
 
@@ -83,7 +83,7 @@ def plan(
     stop_m: float | None,
     duration_s: float,
 ) -> Drive:
-    """Speed profile that keeps limits (from way, to way, speed) and waits at a stop."""
+    """Speed profile that keeps to limits (from way, to way, speed) and waits at a stop."""
     share, period, phase = journey.sway
     way, speed, waited = -BEFORE_S * journey.speed_mps, journey.speed_mps, 0.0
     times = np.arange(-BEFORE_S, duration_s + AFTER_S, STEP_S)
@@ -123,7 +123,7 @@ def _path(street: Street, journey: Journey, lane_d: float) -> Path:
     x, y = before.xy_m[-1]
     bend = paths.turn((float(x), float(y)), heading, side * np.pi / 2, reach)
     middle = cross.length_m / 2
-    after_x = middle + lane_d + side * reach  # along the cross street, which runs to the left
+    after_x = middle + lane_d + side * reach  # along the cross street, to the left
     end = cross.length_m + 60.0 if side > 0 else -60.0
     after = paths.lane(cross, -side * 0.5 * cross.lane_m, after_x, end)
     return paths.join([before, bend, after])

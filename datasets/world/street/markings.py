@@ -7,7 +7,7 @@ from nightrain.datasets.world.street.street import Street
 
 ZEBRA_M, STOP_M = (0.4, 3.4), (4.3, 4.7)  # from the end of a stretch, back along it
 LINE_M = 0.065  # half the width of a line
-_MID_BLOCK_M = 90.0  # from one crossing to the next where no street crosses
+_MID_BLOCK_M = 90.0  # distance between crossings away from junctions
 
 
 def markings(
@@ -15,7 +15,7 @@ def markings(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coverage (N,) and colour (3, N) of paint at way s and offset d, metres.
 
-    A pixel is `long` by `wide` metres there.
+    A pixel covers `long` by `wide` metres.
     """
     free, zebra, stop = _junction(s, d, long, wide, street)
     centre = _centre(s, d, long, wide, street) * free
@@ -42,7 +42,7 @@ def _centre(
 def _along(
     s: np.ndarray, d: np.ndarray, long: np.ndarray, wide: np.ndarray, street: Street
 ) -> np.ndarray:
-    """Lines between lanes, at the edge of the lanes, and between parking bays."""
+    """Lines between lanes, at the outer edges of the lanes, and between parking bays."""
     away = np.abs(d)
     cover = np.zeros_like(s)
     for k in range(1, street.num_lanes):
@@ -61,7 +61,7 @@ def _along(
 def _junction(
     s: np.ndarray, d: np.ndarray, long: np.ndarray, wide: np.ndarray, street: Street
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Masks (N,) of where lines continue, of crossings and of stop lines."""
+    """Masks (N,) of lane lines (none near a junction), of crossings and of stop lines."""
     low, high = street.gap_m
     if high > low:
         low_s, high_s = street.s_at_m(low), street.s_at_m(high)

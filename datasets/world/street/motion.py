@@ -8,9 +8,9 @@ import numpy as np
 from nightrain.datasets.world.street.paths import Path
 from nightrain.datasets.world.street.street import Hills
 
-PITCH_PER_MPS2 = np.radians(0.22)  # a body dives by this much when it brakes by 1 m/s2
+PITCH_PER_MPS2 = np.radians(0.22)  # nose-down pitch when braking at 1 m/s2
 _SMOOTH_S = 0.4
-# Wavelength along the road, metres, and height of the springs' movement, radians or metres.
+# Wavelength along the road, metres, and amplitude of the suspension's motion, radians or metres.
 _PITCH = ((7.3, 0.0016), (2.9, 0.0010))
 _ROLL = ((9.1, 0.0018), (3.7, 0.0011))
 _HEAVE = ((8.2, 0.006), (3.1, 0.004))
@@ -25,7 +25,7 @@ class Drive:
 
     @cached_property
     def _ways_m(self) -> np.ndarray:
-        """The integral of the speed (K,) from the first knot on."""
+        """Integral of the speed from the first knot to each knot (K,), metres."""
         steps = np.diff(self.times_s) * (self.speeds_mps[1:] + self.speeds_mps[:-1]) / 2
         return np.concatenate([[0.0], np.cumsum(steps)])
 
@@ -62,8 +62,8 @@ class Motion:
     hills: Hills
     start_m: float  # way at time 0
     drive: Drive
-    headway_s: float = 0.0  # what drives ahead of another goes this much farther for its speed
-    lift_m: float = 0.0  # above the carriageway: on the pavement
+    headway_s: float = 0.0  # extra distance ahead, in seconds at the body's mean speed
+    lift_m: float = 0.0  # height above the carriageway, such as that of the pavement
     drift_m: float = 0.0
     drift_wave_m: float = 80.0
     drift_phase_rad: float = 0.0
@@ -78,7 +78,7 @@ class Motion:
         return way + self.headway_s * about
 
     def speed_at_mps(self, t_s: float) -> float:
-        """Speed of its drive at time t."""
+        """Speed at time t."""
         return self.drive.speed_mps(t_s)
 
     @property
@@ -114,7 +114,7 @@ class Motion:
         return T @ self._spring(t_s, way) if self.springs else T
 
     def _spring(self, t_s: float, way_m: float) -> np.ndarray:
-        """Suspension transform (4, 4): the body dives when it brakes and shakes on bumps."""
+        """Suspension transform (4, 4): the body pitches down when braking and shakes on bumps."""
         before, after = self.speed_at_mps(t_s - _SMOOTH_S), self.speed_at_mps(t_s + _SMOOTH_S)
         dive = -PITCH_PER_MPS2 * (after - before) / (2 * _SMOOTH_S)
         pitch, roll, heave = (
@@ -130,7 +130,7 @@ class Motion:
 
 
 def parked(path: Path, hills: Hills, way_m: float, lift_m: float = 0.0) -> Motion:
-    """Motion of a body that stands at one way along a path."""
+    """Motion of a body that stands still at one position along a path."""
     return Motion(path=path, hills=hills, start_m=way_m, drive=steady(0.0), lift_m=lift_m)
 
 

@@ -23,7 +23,7 @@ class Bay:
     pitch_m: np.ndarray  # width of a bay
     column: np.ndarray
     storey: np.ndarray
-    built: np.ndarray  # 1 where the front has windows, 0 above the highest
+    built: np.ndarray  # 1 where the front has windows, 0 above the top floor
     shop: np.ndarray  # bool: a shop front
     door: np.ndarray  # bool: a door instead of a window
     half_open: np.ndarray  # half width of the opening, in bays
@@ -115,7 +115,7 @@ def _goods(bay: Bay) -> np.ndarray:
 
 
 def is_open(seed: np.ndarray | int) -> np.ndarray:
-    """Whether the shop of a facade is open at night; a closed one leaves a little light on."""
+    """Whether the shop of a facade is open at night; a closed shop leaves a dim light on."""
     return np.asarray(seed) // 7 % 5 < 3
 
 
@@ -130,7 +130,7 @@ def window_light(bay: Bay, glass: np.ndarray) -> np.ndarray:
     warm = np.array([[1.30], [1.0], [0.62]], np.float32)
     cool = np.array([[0.97], [1.0], [1.03]], np.float32)
     tint = warm + (cool - warm) * (office | (level > 0.8))
-    # Lamps hang under the ceiling: it is darker towards the floor, and goods stand before them.
+    # Lamps hang from the ceiling: the window is darker towards the floor and in front of goods.
     share = bay.y - bay.storey
     fall = 0.35 + 0.65 * np.clip((share - 0.1) / 0.6, 0, 1)
     shown = np.minimum(rooms(bay) / np.where(bay.shop, 0.10, 0.42), 1.6)
@@ -139,7 +139,7 @@ def window_light(bay: Bay, glass: np.ndarray) -> np.ndarray:
 
 
 def fill(wall: np.ndarray, accent: np.ndarray, bay: Bay) -> tuple[np.ndarray, np.ndarray]:
-    """Add openings to a wall (3, N): its albedo, and the coverage (N,) by mirroring glass."""
+    """Add openings to a wall (3, N); return its albedo and the coverage (N,) by mirroring glass."""
     trim = np.where(bay.seed % 2 == 0, np.float32(0.58), np.float32(0.16))
     hole = bay.across(0.0) * bay.rows(bay.low, bay.high) * bay.built
     sill = bay.across(-0.04) * bay.rows(bay.low - 0.045, bay.low) * bay.built * ~bay.door

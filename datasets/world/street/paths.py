@@ -1,4 +1,4 @@
-"""Paths of vehicles and people: lanes, turns at junctions, ways across the road."""
+"""Paths of vehicles and people: lanes, turns at junctions, crossings of the road."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ _STEP_M = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Path sampled by way: positions and headings at close steps, straight beyond both ends."""
+    """Path sampled by distance: positions and headings in small steps; straight past both ends."""
 
-    way_m: np.ndarray  # (K,) rising
+    way_m: np.ndarray  # (K,) distance along the path, rising
     xy_m: np.ndarray  # (K, 2)
-    heading_rad: np.ndarray  # (K,) without jumps of 2 pi
+    heading_rad: np.ndarray  # (K,) unwrapped
 
     @property
     def length_m(self) -> float:
-        """Way at the end of the path."""
+        """Length of the path in metres."""
         return float(self.way_m[-1])
 
     def at(self, way_m: float) -> tuple[float, float, float]:
-        """World x, y and heading at a way, metres and radians."""
+        """World x, y and heading at a distance along the path, metres and radians."""
         inside = min(max(way_m, float(self.way_m[0])), float(self.way_m[-1]))
         heading = float(np.interp(inside, self.way_m, self.heading_rad))
         x, y = (float(np.interp(inside, self.way_m, self.xy_m[:, k])) for k in (0, 1))
@@ -32,13 +32,13 @@ class Path:
         return x + beyond * float(np.cos(heading)), y + beyond * float(np.sin(heading)), heading
 
     def nearest_way_m(self, x_m: float, y_m: float) -> float:
-        """Way of the sample nearest to a position, metres."""
+        """Distance along the path of the sample nearest to a position, metres."""
         gap = self.xy_m - (x_m, y_m)
         return float(self.way_m[np.argmin((gap * gap).sum(1))])
 
 
 def lane(street: Street, d_m: float, start_x_m: float, end_x_m: float) -> Path:
-    """Path at offset d along a street from one x to another; reversed where the end is lower."""
+    """Path at offset d along a street from one x to another; reversed if the end is lower."""
     count = max(round(abs(end_x_m - start_x_m) / _STEP_M), 1) + 1
     x = np.linspace(start_x_m, end_x_m, count)
     heading = street.heading_rad(x) + (np.pi if end_x_m < start_x_m else 0.0)
@@ -57,7 +57,7 @@ def turn(
 ) -> Path:
     """Bend by an angle with smoothly rising and falling curvature, `reach_m` forwards.
 
-    The heading follows 3 u^2 - 2 u^3 over the way, so that the steering angle has no jumps.
+    The heading follows 3 u^2 - 2 u^3 over the path, so that the steering angle is continuous.
     """
     u = np.linspace(0, 1, 161)
     bend = angle_rad * u * u * (3 - 2 * u)
@@ -70,7 +70,7 @@ def turn(
 
 
 def join(paths: Sequence[Path]) -> Path:
-    """Concatenate paths; each begins where the one before it ends."""
+    """Concatenate paths; each starts where the previous one ends."""
     xy = np.concatenate([paths[0].xy_m, *(p.xy_m[1:] for p in paths[1:])])
     heading = [paths[0].heading_rad]
     for p in paths[1:]:

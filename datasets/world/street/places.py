@@ -33,8 +33,8 @@ class Place:
     theme: Theme
     street: Street
     journey: Journey
-    parked: float  # share of the parking places that are taken
-    people: float  # how many there are, 1 as in a busy street
+    parked: float  # share of occupied parking spaces
+    people: float  # density of people, 1 for a busy street
     autumn: bool
     overpass_m: float | None  # x of a bridge over the street
 
@@ -108,7 +108,7 @@ def _hills(rng: np.random.Generator) -> Hills:
 def _with_cross(
     rng: np.random.Generator, street: Street, journey: Journey, drive_m: float
 ) -> Street:
-    """Add a cross street where the journey has its event."""
+    """Add a cross street where the journey stops or turns."""
     half = max(110.0, drive_m - journey.event_m + 100.0)
     lane = float(rng.uniform(3.2, 3.5))
     cross = Street(

@@ -29,7 +29,7 @@ def block(
     inset_m: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
     label: int = -1,
 ) -> Solid:
-    """Block aligned with the street, its foot `base_m` above the ground at (x, d)."""
+    """Block aligned with the street, with its foot `base_m` above the ground at (x, d)."""
     x, y, z = street.foot(x_m, d_m)
     return Solid(
         shape=Shape.BLOCK,

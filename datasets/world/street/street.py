@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 KERB_HEIGHT_M = 0.13
-STREET_Y_M = 250.0  # keeps every coordinate positive, as the map masks need
+STREET_Y_M = 250.0  # keeps all coordinates positive, which the map masks need
 _STEP_M = 0.25
 
 Kerbside = Literal["shops", "houses", "park", "yards"]
@@ -39,7 +39,7 @@ class Hills:
         """Pose (4, 4) of a body that stands on the ground and faces a heading."""
         slope = float(self.slope(x_m))
         c, s = float(np.cos(heading_rad)), float(np.sin(heading_rad))
-        # The ground's slope along and across the heading: forward and left lie on it.
+        # Slope along and across the heading; the forward and left axes are on the ground plane.
         steep = (1 + (slope * c) ** 2) ** 0.5
         forward = np.array([c, s, slope * c]) / steep
         up = np.array([-slope, 0.0, 1.0]) / (1 + slope * slope) ** 0.5
@@ -51,9 +51,9 @@ class Hills:
 
 @dataclass(frozen=True, kw_only=True)
 class Street:
-    """Street from an origin along a yaw; its centre line swings as amplitude sin(2 pi x / w + p).
+    """Street from an origin along a yaw; its centre line is amplitude sin(2 pi x / w + p).
 
-    A main street may have a cross street, straight and at right angles to it.
+    A main street may have one cross street, which is straight and at a right angle to it.
     """
 
     origin_m: tuple[float, float] = (0.0, STREET_Y_M)
@@ -69,13 +69,13 @@ class Street:
     setback_m: float  # from the pavement to the fronts of the buildings
     sides: tuple[Kerbside, Kerbside] = ("shops", "shops")  # right, left
     marking: tuple[float, float, float] = (0.62, 0.62, 0.60)  # linear RGB of the centre line
-    style: int = 0  # which lines are painted
+    style: int = 0  # selects the painted lines
     hills: Hills = Hills()
     cross: "Street | None" = None
-    cross_at_m: float = 0.0  # x of this street at which the middle of the cross street lies
-    gap_m: tuple[float, float] = (0.0, 0.0)  # from x to x another street lies across
-    built_gap_m: tuple[float, float] = (0.0, 0.0)  # the same for what stands behind the pavement
-    river_m: tuple[float, float] = (0.0, 0.0)  # from x to x the street crosses a river
+    cross_at_m: float = 0.0  # x of the cross street's centre line
+    gap_m: tuple[float, float] = (0.0, 0.0)  # (from, to) x of another street that crosses
+    built_gap_m: tuple[float, float] = (0.0, 0.0)  # (from, to) x without buildings
+    river_m: tuple[float, float] = (0.0, 0.0)  # (from, to) x of a river below the street
     grid_x_m: np.ndarray = field(init=False, repr=False)
     grid_s_m: np.ndarray = field(init=False, repr=False)
 
@@ -140,17 +140,17 @@ class Street:
         return float(x), float(y)
 
     def foot(self, x_m: float, d_m: float) -> tuple[float, float, float]:
-        """World (x, y, z) of the ground at (x, d): on the kerb beyond it, metres."""
+        """World (x, y, z) of the ground at (x, d), at kerb height beyond the kerb, metres."""
         x, y = self.place(x_m, d_m)
         lift = KERB_HEIGHT_M if abs(d_m) > self.half_road_m else 0.0
         return x, y, float(self.hills.height_m(x)) + lift
 
     def s_at_m(self, x_m: float) -> float:
-        """Way along the centre line from x = 0, metres."""
+        """Distance along the centre line from x = 0, metres."""
         return float(np.interp(x_m, self.grid_x_m, self.grid_s_m))
 
     def coordinates(self, x_m: np.ndarray, y_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Way s and offset d of world points (N,), to first order in the curvature, metres."""
+        """Distance s and offset d of world points (N,), to first order in the curvature, metres."""
         c, s = np.cos(self.yaw_rad), np.sin(self.yaw_rad)
         east, north = x_m - self.origin_m[0], y_m - self.origin_m[1]
         x, y = c * east + s * north, c * north - s * east
@@ -161,7 +161,7 @@ class Street:
         return np.interp(foot_x, self.grid_x_m, self.grid_s_m), d
 
     def is_road(self, x_m: np.ndarray, y_m: np.ndarray) -> np.ndarray:
-        """Whether world points (...) are on the carriageway, of the cross street too."""
+        """Whether world points (...) are on the carriageway of this or of the cross street."""
         s, d = self.coordinates(x_m, y_m)
         road = (np.abs(d) <= self.half_road_m) & (s >= 0) & (s <= self.grid_s_m[-1])
         return road | self.cross.is_road(x_m, y_m) if self.cross else road

@@ -10,7 +10,7 @@ _CLEAR_COAT = 0.05
 
 
 def bodywork_look(points: Points) -> Look:
-    """Clear-coated paint with door seams, handles and a dusty sill; `accent` holds where."""
+    """Clear-coated paint with door seams, handles and a dusty sill, at positions from `accent`."""
     x, y, z = points.local_m
     front, rear, belt = points.accent
     wide, high = points.width_m(0), points.width_m(2)
@@ -41,7 +41,7 @@ def glasshouse_look(points: Points) -> Look:
 
 
 def lamp_look(level_cd_m2: float, points: Points) -> Look:
-    """Lamp glass: a bright pattern by day, its light by `accent` at night."""
+    """Lamp glass: a bright pattern by day; at night it emits `accent`."""
     y = points.local_m[1]
     fine = 0.75 + 0.25 * pulse(y / 0.05, 0, 0.5, points.pixel_m / 0.05)
     level = np.float32(level_cd_m2) * points.accent

@@ -13,7 +13,7 @@ from nightrain.datasets.world.surfaces.look import Look
 
 _DRIVEN = (Surface.STREET, Surface.CROSS_STREET)
 _PAVED = (*_DRIVEN, Surface.PAVEMENT, Surface.YARD)
-_TIGHT = (  # water runs off and does not darken them
+_TIGHT = (  # non-porous: water runs off and does not darken them
     Surface.BODYWORK,
     Surface.GLASSHOUSE,
     Surface.GLASS,
@@ -38,7 +38,7 @@ class Covered(NamedTuple):
 
 
 def covered(look: Look, points: Points, surface: np.ndarray, scene: Scene) -> Covered:
-    """Apply the scene's weather to points on surfaces (N,)."""
+    """Apply the weather's water and snow to points on surfaces (N,)."""
     weather = scene.weather
     albedo, mirror, paved, water = look.albedo, look.mirror, among(surface, _PAVED), None
     if weather.wetness > 0:

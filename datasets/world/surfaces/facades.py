@@ -53,7 +53,7 @@ def _wall(
 
 
 def _bricks(u: np.ndarray, v: np.ndarray, wide: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Brick courses of 7.5 cm in running bond with pale joints; single bricks differ."""
+    """Brick courses of 7.5 cm in running bond with pale joints; bricks vary in colour."""
     course = np.floor(v / 0.075)
     shifted = u / 0.23 + 0.5 * (course % 2)
     clay = 0.55 * (cell_random(np.floor(shifted), course, 71) - 0.5)

@@ -17,7 +17,7 @@ _STAIN = ((7.0, 0.10), (1.9, 0.10), (0.5, 0.08))
 def street_look(points: Points, street: Street) -> Look:
     """Asphalt with its markings."""
     s, d = _street_coordinates(points, street)
-    turned = abs(np.sin(street.yaw_rad)) > 0.7  # local axes are those of the world
+    turned = abs(np.sin(street.yaw_rad)) > 0.7  # local axes are world axes
     long, wide = points.width_m(int(turned)), points.width_m(int(not turned))
     albedo = _road(s, d, long, wide, street)
     return Look(albedo.astype(np.float32), np.full_like(s, 0.01))
@@ -73,7 +73,7 @@ def _tyre_tracks(d: np.ndarray, street: Street, wide: np.ndarray) -> np.ndarray:
 
 
 def _patches(s: np.ndarray, d: np.ndarray, long: np.ndarray, wide: np.ndarray) -> np.ndarray:
-    """Repairs: darker rectangles with sealed edges in some cells of a grid; manhole covers."""
+    """Repair patches: darker rectangles with sealed edges in some grid cells; manhole covers."""
     i, j = np.floor(s / 5.3), np.floor(d / 2.6)
     chance = cell_random(i, j, 21)
     u, v = s / 5.3 - i, d / 2.6 - j
@@ -90,7 +90,7 @@ def _patches(s: np.ndarray, d: np.ndarray, long: np.ndarray, wide: np.ndarray) -
 
 
 def _cracks(s: np.ndarray, d: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """Cracks: thin lines where slow noise crosses zero, in some regions only."""
+    """Cracks: thin lines along the zero crossings of low-frequency noise, in some regions only."""
     bend = fractal(s, d, width, ((2.7, 0.6), (0.8, 0.25), (0.2, 0.1)), 41)
     region = smoothstep(0.05, 0.35, fractal(s, d, width, ((9.0, 0.8),), 43))
     line = np.clip(0.014 / np.maximum(0.014, np.abs(bend)) - 0.3, 0, 1)

@@ -17,7 +17,7 @@ _GRAIN = ((0.6, 0.05), (0.15, 0.05), (0.05, 0.05))
 def snow_on(
     points: Points, on_street: np.ndarray, street: Street, weather: Weather
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Snow coverage (N,) of points and its albedo (3, N); `on_street` (N,) bool is driven over."""
+    """Snow coverage (N,) and albedo (3, N) of points; traffic thins it on `on_street` (N,) bool."""
     x, y, z = points.world_m
     noise = fractal(x + 0.3 * z, y + 0.3 * z, points.pixel_m, _PATCHES, weather.seed % 199)
     amount = weather.snow_cover + 0.25 * noise
@@ -34,7 +34,7 @@ def snow_on(
 
 
 def _tracks(x: np.ndarray, y: np.ndarray, street: Street) -> np.ndarray:
-    """Degree, 0 to 1, to which points of the street are driven over."""
+    """Degree in [0, 1] to which traffic has cleared points of the street."""
     _, d = street.coordinates(x.astype(np.float64), y.astype(np.float64))
     beside = np.abs(np.abs(d) % street.lane_m - street.lane_m / 2)  # from the middle of a lane
     wheel = smoothstep(0.50, 0.15, np.abs(beside - _WHEEL_D_M))

@@ -35,7 +35,7 @@ def hedge_look(points: Points) -> Look:
 
 def _foliage(points: Points, at: np.ndarray) -> np.ndarray:
     width = points.pixel_m
-    face = np.abs(points.normal_local).argmax(axis=0)  # seen flat on, noise is not stretched
+    face = np.abs(points.normal_local).argmax(axis=0)  # noise is projected face-on
     u, v = np.where(face == 0, at[1], at[0]), np.where(face == 2, at[1], at[2])
     seed = points.seed % 61 + 3 * face
     clumps = fractal(u, v, width, _FOLIAGE, seed)

@@ -19,9 +19,9 @@ def metal_look(points: Points) -> Look:
 
 
 def sign_look(points: Points) -> Look:
-    """Sign plate with a pale border and a figure or words; its back is grey.
+    """Sign plate with a pale border and a symbol or words; its back is grey.
 
-    `half_m` holds its corners, half its size and the height of its middle.
+    `half_m` holds the number of corners, half the size and the height of the middle.
     """
     _, y, z = points.local_m
     corners, half, middle = points.half_m
@@ -43,7 +43,7 @@ def sign_look(points: Points) -> Look:
 
 
 def concrete_look(points: Points) -> Look:
-    """Cast concrete: marks of boards, stains that run down."""
+    """Cast concrete with board marks and stains that run down."""
     u, v, wide, high = _on_face(points)
     width = np.maximum(wide, high)
     runs = fractal(u * 2.5, v * 0.35, width, ((1.5, 0.25), (0.5, 0.2)), points.seed % 83)
@@ -90,7 +90,7 @@ def water_look(points: Points) -> Look:
 
 
 def pane_look(points: Points) -> Look:
-    """Window pane that shows little of what is behind it."""
+    """Window pane that shows little of the room behind it."""
     x, _, z = points.local_m
     return Look(points.colour * np.ones_like(x), np.full_like(z, 0.25))
 

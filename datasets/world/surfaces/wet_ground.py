@@ -8,8 +8,8 @@ from nightrain.datasets.world.scene.weather import Weather
 from nightrain.datasets.world.shapes.noise import fractal, smoothstep
 from nightrain.datasets.world.shapes.points import Points
 
-WATER_MIRROR = 0.02  # Fresnel's share at right angles for n = 1.33
-_INSIDE = 0.47  # of the light that the film throws back onto the ground (Lekner and Dorf 1988)
+WATER_MIRROR = 0.02  # Fresnel reflectance at normal incidence for n = 1.33
+_INSIDE = 0.47  # share of light that the film reflects back to the ground (Lekner and Dorf 1988)
 _PUDDLE_OCTAVES = ((9.0, 0.55), (3.1, 0.35), (1.1, 0.2), (0.4, 0.1))
 _FILM_ROUGHNESS, _PUDDLE_ROUGHNESS = 0.42, 0.10  # GGX's, before squaring
 
@@ -39,7 +39,7 @@ class Water:
 def water_on(points: Points, paved: np.ndarray, tight: np.ndarray, weather: Weather) -> Water:
     """Water on points: film and puddles where it is paved (N,) bool, dampness elsewhere.
 
-    From what is tight (N,) bool it runs off; walls get half of what falls on roofs.
+    Water runs off surfaces where `tight` (N,) bool; walls receive half of what falls on roofs.
     """
     level = np.clip(points.normal[2], 0, 1)
     film = (weather.wetness * (0.35 + 0.4 * level) * ~tight).astype(np.float32)
@@ -55,7 +55,7 @@ def water_on(points: Points, paved: np.ndarray, tight: np.ndarray, weather: Weat
 
 
 def _quantile(share: float) -> float:
-    """Threshold above which a given share of the pool noise (mean 0.5, deviation 0.16) is."""
+    """Threshold exceeded by a given share of the pool noise (mean 0.5, deviation 0.16)."""
     return float(np.clip(0.5 - 0.16 * np.sqrt(2) * _inverse_erf(1 - 2 * share), 0, 1))
 
 
