@@ -1,7 +1,7 @@
 # Two commands are all the set-up there is: `make demo` and `make test`. Each prepares .venv by itself
 # with the versions of requirements.lock, and does nothing where it is up to date.
 .POSIX:
-.PHONY: demo test check bench docs setup lock clean
+.PHONY: demo test campaign check bench docs setup lock clean
 
 VENV = .venv
 BIN = $(VENV)/bin
