@@ -1,7 +1,8 @@
-"""Conditions: the weather and light of an image, and the one table of everything that differs.
+"""Conditions: the weather and light of an image, and one table of their properties.
 
-To add a condition, add a member to `Condition` and a row to `CONDITIONS`, then let an engine make
-it. Readers of sources, prompts, captions, columns and evaluation buckets follow from the row.
+To add a condition, add a member to `Condition` and a row to `CONDITIONS`, then let an engine
+generate it. Source readers, prompts, captions, columns and evaluation buckets take their values
+from that row.
 """
 
 import re
@@ -13,7 +14,7 @@ from enum import StrEnum
 class Condition(StrEnum):
     """Weather and light of an image: one value per frame or variant.
 
-    The order is part of training samples, which carry a condition as its index: append new ones.
+    Training samples store a condition as its index in this order, so append new members at the end.
     """
 
     CLEAR = "clear"
@@ -32,7 +33,7 @@ class Quantity:
     name: str
     unit: str
     meaning: str
-    is_weather: bool = True  # False: of lamps or of the camera
+    is_weather: bool = True  # False: a property of lamps or of the camera
 
 
 VISIBILITY = Quantity("visibility_m", "m", "meteorological visibility: 5 % of a contrast is left")
@@ -68,17 +69,17 @@ NIGHT_SCALES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConditionProperties:
-    """Row of `CONDITIONS`: what sources, engines, prompts and evaluation know of one condition."""
+    """Row of `CONDITIONS`: a condition's properties for sources, engines, prompts, evaluation."""
 
-    words: re.Pattern[str] | None = None  # how descriptions and tags of sources name it
+    words: re.Pattern[str] | None = None  # words for it in sources' descriptions and tags
     combines: tuple[Condition, ...] = ()  # conditions that make up this one when named together
     is_night: bool = False  # lamps light the scene, not the sky
     scales: tuple[SeverityScale, ...] = ()  # physical meaning of severity; (): not simulated
     # Prompt phrases, put before a caption: the standard one, then variations. (): not prompted.
     phrases: tuple[str, ...] = ()
-    caption_nouns: str = ""  # words that a clear frame's caption loses, separated by spaces
+    caption_nouns: str = ""  # words removed from a clear frame's caption, separated by spaces
     caption_adjectives: str = ""
-    buckets: tuple[str, ...] = ()  # evaluation buckets besides "all" that its images count in
+    buckets: tuple[str, ...] = ()  # evaluation buckets of its images, in addition to "all"
 
 
 def _words(pattern: str) -> re.Pattern[str]:
@@ -174,9 +175,9 @@ NIGHT_CONDITIONS = tuple(c for c in Condition if CONDITIONS[c].is_night)
 
 
 def condition_named_in(text: str) -> Condition | None:
-    """Condition that a description or a list of tags names by whole words; None: none.
+    """Return the condition that a description or list of tags names by whole words, or None.
 
-    A combination such as night and rain comes first, then the order of `Condition` decides.
+    Combinations such as night and rain take precedence, then the order of `Condition` decides.
     """
     named = {c for c, row in CONDITIONS.items() if row.words and row.words.search(text)}
     combined = (c for c, row in CONDITIONS.items() if row.combines and named >= {*row.combines})
@@ -184,7 +185,7 @@ def condition_named_in(text: str) -> Condition | None:
 
 
 def physical_values(condition: Condition, severity: float) -> dict[str, float]:
-    """Physical values of a severity in [0, 1], by field of the column `physical`.
+    """Return the physical values of a severity in [0, 1], by field of the column `physical`.
 
     Raises ValueError for a condition without a scale.
     """

@@ -1,11 +1,11 @@
 """Exceptions and reason codes.
 
 NightrainError
-├── DamagedInput      one frame of a source cannot be used; carries a reason code
-│   └── WrongPolarity a depth map with its road farther away than its horizon
+├── DamagedInput      one frame of a source cannot be used; has a reason code
+│   └── WrongPolarity a depth map shows the road farther away than the horizon
 ├── BrokenSource      a source as a whole cannot be read (a table is missing or not valid JSON)
 ├── CorruptShard      a committed file differs from its manifest entry
-├── PlanMismatch      the dataset was planned with other options or from another source
+├── PlanMismatch      the dataset was planned with different options or from a different source
 ├── InvalidRequest    a valid request that cannot be granted; says what to do instead
 └── DiskFull          no space is left on the device; no partial file remains
 """
@@ -50,7 +50,7 @@ class DamagedInput(NightrainError):
 
 
 class WrongPolarity(DamagedInput):
-    """A depth map has its road farther away than its horizon, or shows no road."""
+    """A depth map shows the road farther away than the horizon, or no road at all."""
 
 
 class BrokenSource(NightrainError):
@@ -62,7 +62,7 @@ class CorruptShard(NightrainError):
 
 
 class PlanMismatch(NightrainError):
-    """The dataset on disk was planned with other options or from another source."""
+    """The dataset on disk was planned with different options or from a different source."""
 
 
 class InvalidRequest(NightrainError):

@@ -1,4 +1,4 @@
-"""Frames: camera images with their geometry, as every package passes them on."""
+"""Frames: camera images with their geometry, the type that all packages exchange."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ from nightrain.datasets.io.images import JpegImage
 class Neighbour:
     """Neighbouring view: the same camera at another time, or another camera at the same time.
 
-    `T_neighbour_camera` (4, 4) float64 takes points in metres from the frame's camera at the
-    frame's time to the neighbour's camera at the neighbour's time, through the ego poses.
+    `T_neighbour_camera` (4, 4) float64 transforms points in metres from the frame's camera at the
+    frame's time to the neighbour's camera at the neighbour's time, using the ego poses.
     """
 
     source_id: str
@@ -51,7 +51,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameRef:
-    """Entry of a source's listing: names and places a frame before any image is opened."""
+    """Entry of a source's listing: identifies a frame before any image is opened."""
 
     frame_id: str
     source_id: str
@@ -60,13 +60,13 @@ class FrameRef:
     camera: str
     condition: Condition
     timestamp_us: int
-    log_id: str = ""  # drive that the scene was cut out of; "": the scene is a drive of its own
+    log_id: str = ""  # drive that the scene was cut from; "": the scene is a whole drive
 
 
 def scaled_intrinsics(
     intrinsics: np.ndarray, size_from: tuple[int, int], size_to: tuple[int, int]
 ) -> np.ndarray:
-    """Intrinsics (3, 3) after resizing an image from (width, height) to (width, height).
+    """Return the intrinsics (3, 3) of an image resized between sizes (width, height).
 
     A pixel's centre is at its integer coordinate, as in nuScenes and OpenCV, so the principal point
     moves by half a pixel before and after scaling.

@@ -1,6 +1,6 @@
-"""Plugins: classes by name, built in or offered by installed packages through entry points.
+"""Plugins: classes by name, built in or provided by installed packages through entry points.
 
-A package offers a class under the name that users give:
+A package registers a class under the name that users pass:
 
     [project.entry-points."nightrain.sources"]
     mapillary = "my_package.mapillary:MapillaryConfig"
@@ -35,7 +35,7 @@ class PluginGroup(Generic[T]):
         return sorted({*self.built_in, *(point.name for point in entry_points(group=self.group))})
 
     def load(self, name: str) -> type[T]:
-        """Import the class of a name.
+        """Import the class with this name.
 
         Raises InvalidRequest for a name that is not installed, a module that cannot be imported
         and a class that does not derive from the base.

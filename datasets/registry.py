@@ -1,7 +1,7 @@
-"""Registries: implementations by name, and classes of other packages as "package.module:Class".
+"""Registries: built-in classes by name, and classes of other packages as "package.module:Class".
 
-A registry holds references, not classes, so that a configuration is read without importing torch;
-only a class of another package is imported to check it, before anything runs.
+A registry holds references, not classes, so that a configuration can be read without importing
+torch. Only a class of another package is imported at that point, to check it before anything runs.
 """
 
 import importlib
@@ -20,8 +20,8 @@ REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 class Registry:
     """Implementations of one base class, by name.
 
-    `what` names the kind of thing in messages ("decoder"); `base` and the values of `classes` are
-    references "package.module:Class".
+    `what` is the word for these classes in error messages ("decoder"); `base` and the values of
+    `classes` are references "package.module:Class".
     """
 
     what: str
@@ -29,10 +29,10 @@ class Registry:
     classes: Mapping[str, str]
 
     def check(self, name: str, options: Mapping[str, Any] | None = None) -> str:
-        """Return a valid name; import a class of another package and check what it is.
+        """Return the name if it is valid; import and check a class of another package.
 
-        `options` are the keyword arguments its constructor must accept. Raises ValueError, so that
-        pydantic reports the field. A built-in name is only looked up.
+        `options` are keyword arguments that its constructor must accept. A built-in name is only
+        looked up. Raises ValueError, so that pydantic reports the field.
         """
         try:
             if name not in self.classes:
@@ -42,7 +42,7 @@ class Registry:
         return name
 
     def load(self, name: str) -> type[Any]:
-        """Class of a built-in name or of a reference "package.module:Class".
+        """Return the class for a built-in name or a reference "package.module:Class".
 
         Raises InvalidRequest for an unknown name, a module that cannot be imported, a missing
         attribute, or a class that is not a concrete subclass of the base.
@@ -77,7 +77,7 @@ def _imported(reference: str, what: str) -> Any:
     module_name, _, attribute = reference.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever the module does when it is imported
+    except Exception as error:  # importing a module can raise anything
         raise InvalidRequest(
             f"{what} {reference!r}: the module {module_name} cannot be imported "
             f"({type(error).__name__}: {error}). Install its package, or put its folder on "

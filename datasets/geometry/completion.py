@@ -1,8 +1,8 @@
-"""Depth completion: makes sparse LiDAR depth dense without a network, for control images.
+"""Depth completion: densifies sparse LiDAR depth without a network, for control images.
 
 Related to IP-Basic (Ku, Harakeh and Waslander 2018), which dilates inverse depth. Here each column
 is filled between its returns by a model of a street (ground below, upright objects on it, sky
-above), and edges of the image decide where in a gap an object ends.
+above), and image edges decide where in a gap an object ends.
 """
 
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ MIN_RETURNS = 16
 FAR_M = 100.0  # where there is neither a LiDAR return nor sky
 MAX_COMPLETED_M = 200.0
 SAME_SURFACE = 1.25  # ratio of depths up to which two returns are joined by a slope
-OCCLUDED = 1.3  # a return farther than those above and below by this ratio is occluded background
+OCCLUDED = 1.3  # returns farther than those above and below by this ratio are occluded background
 RING_GAP_PX = 9  # rows between two rings, with some slack
 COLUMN_GAP_PX = 6  # wider gaps are bridged over pedestrians and posts
 GUIDED_RADIUS = 14
 GUIDED_EPS = 0.01
-TOP_WINDOW = 15  # columns over which the things above the highest ring are evened out
+TOP_WINDOW = 15  # columns of the median filter above the highest ring
 
 
 def complete_depth(sparse_depth_m: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Complete sparse depth (H, W), 0 = none, with an image (H, W, 3) uint8: (H, W) float32.
+    """Complete sparse depth (H, W), 0 = none, using an image (H, W, 3) uint8: (H, W) float32.
 
-    Metres, > 0 everywhere, sky = inf; deterministic. Raises
-    DamagedInput(NO_DEPTH) with fewer than 16 returns.
+    The result is in metres, > 0 everywhere, with sky = inf, and deterministic. Raises
+    DamagedInput(NO_DEPTH) for fewer than 16 returns.
     """
     height, width = sparse_depth_m.shape
     if image.shape != (height, width, 3):
@@ -70,7 +70,7 @@ def _horizon(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _without_occluded(returns: np.ndarray) -> np.ndarray:
-    """Drop background that the LiDAR, from the roof, sees over what hides it from the camera."""
+    """Drop background returns that only the LiDAR sees: from the roof, it looks over objects."""
     kernel = np.ones((RING_GAP_PX, 5), np.uint8)
     above = cv2.dilate(returns, kernel, anchor=(2, RING_GAP_PX - 1))
     below = cv2.dilate(returns, kernel, anchor=(2, 0))
@@ -79,10 +79,11 @@ def _without_occluded(returns: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class _Gaps:
-    """For each pixel (h, w), the next returns above and below in its column, and its position.
+    """For each pixel (h, w), the nearest returns above and below in its column, and its position.
 
-    Inverse depths; 0 where there is no return on that side. `t` goes from 0 at the upper to 1 at
-    the lower return in rows, `t_image` in steps of the image: it jumps where the image does.
+    Inverse depths; 0 where there is no return on that side. `t` runs from 0 at the upper to 1 at
+    the lower return, linearly in rows; `t_image` follows the steps of the image, so it jumps at
+    image edges.
     """
 
     ground: np.ndarray
@@ -110,8 +111,8 @@ def _fill(returns: np.ndarray, plane: np.ndarray, image: np.ndarray) -> np.ndarr
 def _guided(values: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Guided filter (He, Sun and Tang 2013): smooth values (h, w) where the image is smooth.
 
-    Above the highest ring nothing is known but the column below: neighbouring columns of one wall
-    that end at different things would otherwise stand out as stripes.
+    Above the highest ring, each column only extends what is below it. Without smoothing,
+    neighbouring columns of one wall that end at different objects would stand out as stripes.
     """
     guide = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
 
@@ -125,7 +126,7 @@ def _guided(values: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 
 def _bridge_columns(returns: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Close the gaps along a ring, and give columns without returns those of the nearest one."""
+    """Close the gaps along a ring, and fill columns without returns from the nearest column."""
     across = _gaps(returns.T, np.zeros_like(returns.T), image.transpose(1, 0, 2))
     narrow = (across.gap <= COLUMN_GAP_PX) & (across.upper > 0) & (across.lower > 0)
     known = np.where(narrow, _join(across), returns.T).T
@@ -160,7 +161,7 @@ def _gaps(known: np.ndarray, ground: np.ndarray, image: np.ndarray) -> _Gaps:
 
 
 def _image_steps(image: np.ndarray) -> np.ndarray:
-    """How much the image changes from the row above to each row: (h, w) float32, never 0."""
+    """Return the image's change from the row above to each row: (h, w) float32, never 0."""
     smooth = cv2.GaussianBlur(image, (5, 3), 0)
     red, green, blue = cv2.split(cv2.absdiff(smooth[1:], smooth[:-1]))
     steps = np.zeros(image.shape[:2], np.float32)
@@ -171,8 +172,8 @@ def _image_steps(image: np.ndarray) -> np.ndarray:
 def _between(gaps: _Gaps) -> np.ndarray:
     """Inverse depth between two returns.
 
-    Ground to ground: the plane, scaled to meet both. An upright thing above ground: the thing,
-    until the ground is nearer. Else as in `_join`.
+    Ground to ground: the plane, scaled to meet both. An upright object above ground: the object's
+    depth until the ground is nearer. Otherwise as in `_join`.
     """
     upper_is_ground = on_plane(gaps.ground_upper, gaps.upper)
     lower_is_ground = on_plane(gaps.ground_lower, gaps.lower)
@@ -188,7 +189,7 @@ def _between(gaps: _Gaps) -> np.ndarray:
 
 
 def _join(gaps: _Gaps) -> np.ndarray:
-    """One surface: a straight line. Two surfaces: each up to where the image changes most."""
+    """Interpolate one surface linearly; separate two where the image changes most."""
     line = gaps.upper + gaps.t * (gaps.lower - gaps.upper)
     nearer, farther = np.maximum(gaps.upper, gaps.lower), np.minimum(gaps.upper, gaps.lower)
     step = np.where(gaps.t_image < 0.5, gaps.upper, gaps.lower)
@@ -204,7 +205,7 @@ def _above(gaps: _Gaps) -> np.ndarray:
 
 
 def _even_out(top: np.ndarray) -> np.ndarray:
-    """Median (w,) over neighbouring columns: single columns would stand out as stripes."""
+    """Median (w,) over neighbouring columns, so that single columns do not stand out as stripes."""
     padded = np.pad(top, TOP_WINDOW // 2, mode="edge")
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, TOP_WINDOW), axis=1)
 
@@ -221,7 +222,7 @@ def _scale(inverse_depth: np.ndarray, ground: np.ndarray) -> np.ndarray:
 
 
 def _to_full_size(inverse: np.ndarray, sky: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Depth (H, W) of inverse depth and sky (h, w); a median first takes out lone returns."""
+    """Convert inverse depth and sky (h, w) to depth (H, W) after a median filter for outliers."""
     inverse = cv2.resize(cv2.medianBlur(inverse, 5), size, interpolation=cv2.INTER_LINEAR)
     depth_m = 1.0 / inverse
     depth_m[enlarged(sky, size)] = np.inf

@@ -1,10 +1,10 @@
-"""Evaluation crops of KITTI, and the two orders in which they are applied.
+"""KITTI's evaluation crops, and the two orders in which they are applied.
 
 KITTI Eigen results are reported on Garg's crop. Networks that were trained on KITTI benchmark crops
 see only 352 x 1216 pixels, and code bases apply Garg's fractions either to the cropped ground truth
 (`kb_then_garg`, as PixelFormer's loader does) or to the full one, into which the prediction is
 pasted back (`garg_on_full_frame`, as BTS's stand-alone evaluation does). The two score different
-pixels, so a result states its order.
+pixels, so every result states its order.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ import numpy as np
 KB_SIZE = (1216, 352)
 GARG_ROWS = (0.40810811, 0.99189189)  # of the height; Garg et al., ECCV 2016
 EIGEN_ROWS = (0.3324324, 0.91351351)  # of the height; Eigen et al., NIPS 2014
-COLUMNS = (0.03594771, 0.96405229)  # of the width, of both
+COLUMNS = (0.03594771, 0.96405229)  # of the width, in both crops
 MIN_DEPTH_M = 1e-3
 MAX_DEPTH_M = 80.0
 
@@ -37,7 +37,7 @@ class Crop:
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def paste(self, part: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Return zeros (H, W, ...) of `size` = (width, height) with the part pasted into the crop.
+        """Paste a part into zeros (H, W, ...) of `size` = (width, height), at the crop.
 
         The part is (height, width, ...). Raises ValueError for a part of another size.
         """
@@ -71,7 +71,7 @@ def garg_crop(size: tuple[int, int]) -> Crop:
 
 
 def eigen_crop(size: tuple[int, int]) -> Crop:
-    """Eigen's crop of a KITTI image of `size` = (width, height), as monodepth reproduced it."""
+    """Eigen's crop of a KITTI image of `size` = (width, height), as reproduced by monodepth."""
     return _fractions(size, EIGEN_ROWS)
 
 
@@ -85,8 +85,8 @@ def kb_then_garg(size: tuple[int, int]) -> Crop:
 def garg_on_full_frame(size: tuple[int, int]) -> Crop:
     """Garg's fractions of the full frame, into which the prediction is pasted.
 
-    A network that saw the KB crop has no prediction outside it, so the crop is limited to it; for
-    KITTI's five image sizes this changes nothing.
+    A network that was given the KB crop has no prediction outside it, so the result is clipped to
+    the KB crop; for KITTI's five image sizes this changes nothing.
     """
     outer, inner = kb_crop(size), garg_crop(size)
     top, left = max(outer.top, inner.top), max(outer.left, inner.left)

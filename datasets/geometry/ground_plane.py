@@ -1,7 +1,7 @@
-"""Ground plane: fitted to sparse depth, without the calibration of the camera.
+"""Ground plane: fitted to sparse depth, without camera calibration.
 
 A plane n.X = d seen by a pinhole camera has an inverse depth that is affine in the pixel:
-1/z = n.(K^-1 [u, v, 1]) / d = a u + b v + c. So no intrinsics are needed to fit one.
+1/z = n.(K^-1 [u, v, 1]) / d = a u + b v + c. Fitting a plane therefore needs no intrinsics.
 """
 
 import numpy as np
@@ -13,10 +13,11 @@ MIN_SHARE = 0.25  # of the returns in the lower half of the image
 
 
 def fit_ground(rows: np.ndarray, columns: np.ndarray, inverse_depth: np.ndarray) -> np.ndarray:
-    """Fit the ground 1/z = a u + b v + c to returns (N,): coefficients (3,), zeros without ground.
+    """Fit the ground 1/z = a u + b v + c to returns (N,); return (3,): a, b, c, or zeros.
 
-    RANSAC (Fischler and Bolles 1981) with a fixed seed, then least squares on the inliers.
-    Inverse depth must grow downwards, and the plane must be near the returns of many pixels.
+    RANSAC (Fischler and Bolles 1981) with a fixed seed, then least squares on the inliers. Zeros
+    mean that no ground was found. Inverse depth must grow downwards, and enough returns must be
+    close to the plane.
     """
     design = np.stack([columns, rows, np.ones_like(rows)], axis=1).astype(np.float64)  # (N, 3)
     if len(design) < 12:
@@ -31,7 +32,7 @@ def fit_ground(rows: np.ndarray, columns: np.ndarray, inverse_depth: np.ndarray)
         inliers = on_plane(design @ best, inverse_depth)
         if inliers.mean() < MIN_SHARE:
             return np.zeros(3)
-        # Weighted by distance: inverse depth errs by 1/z^2 of what the depth does.
+        # Weighted by distance: an error of depth, divided by z^2, is that of inverse depth.
         weight = 1.0 / inverse_depth[inliers]
         system = design[inliers] * weight[:, None]
         best = np.linalg.lstsq(system, np.ones(len(system)), rcond=None)[0]
@@ -39,7 +40,7 @@ def fit_ground(rows: np.ndarray, columns: np.ndarray, inverse_depth: np.ndarray)
 
 
 def on_plane(plane_inverse_depth: np.ndarray, inverse_depth: np.ndarray) -> np.ndarray:
-    """Which inverse depths lie on the plane, to within the tolerance: bool, of the same shape."""
+    """Return which inverse depths are on the plane, within the tolerance: bool, same shape."""
     near = np.abs(inverse_depth - plane_inverse_depth) < TOLERANCE * plane_inverse_depth
     return near & (plane_inverse_depth > 0)
 
@@ -53,8 +54,8 @@ def plane_map(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _through(points: np.ndarray, inverse_depth: np.ndarray) -> np.ndarray:
-    """Planes (M, 3) through three returns each; those that cannot be ground are zeros."""
-    flat = np.abs(np.linalg.det(points)) < 1.0  # nearly on one line of the image
+    """Planes (M, 3) through three returns each; zeros for planes that cannot be ground."""
+    flat = np.abs(np.linalg.det(points)) < 1.0  # nearly collinear in the image
     points[flat] = np.eye(3)
     planes = np.linalg.solve(points, inverse_depth[..., None])[..., 0]
     # The ground comes nearer downwards, and much more so than sideways: cars roll little.

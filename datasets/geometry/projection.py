@@ -4,15 +4,15 @@ import functools
 
 import numpy as np
 
-MIN_DEPTH_M = 1.0  # nearer returns hit the car itself; nuscenes-devkit draws the line here too
-BORDER_PX = 1  # as nuscenes-devkit: a pixel of the rim is never written
+MIN_DEPTH_M = 1.0  # nearer returns hit the car itself; the same limit as nuscenes-devkit's
+BORDER_PX = 1  # as in nuscenes-devkit: border pixels are never written
 
 
 def rigid_transform(translation: object, quaternion: object) -> np.ndarray:
     """Transform (4, 4) float64 from a translation (3,) in metres and a quaternion (w, x, y, z).
 
-    Raises ValueError for anything not finite, of the wrong length or not of unit norm (to 1 %:
-    what is further off is no rounded rotation but a damaged one).
+    Raises ValueError for anything not finite, of the wrong length or not of unit norm (to 1 %: a
+    larger deviation is damage, not rounding).
     """
     t = _finite_vector(translation, 3, "translation")
     q = _finite_vector(quaternion, 4, "quaternion")
@@ -48,25 +48,25 @@ def camera_from_lidar(
 ) -> np.ndarray:
     """`T_camera_lidar` (4, 4): lidar -> ego at the scan -> world -> ego at the image -> camera.
 
-    The way over the world compensates the car's motion between the scan and the image.
+    Going through the world frame compensates for the car's motion between scan and image.
     """
     T_camera_world = invert_rigid(T_world_ego_at_camera @ T_ego_camera)
     return T_camera_world @ T_world_ego_at_lidar @ T_ego_lidar
 
 
 def transform_points(transform: np.ndarray, points_m: np.ndarray) -> np.ndarray:
-    """Points (N, 3) in metres through a rigid transform (4, 4), as float64."""
+    """Apply a rigid transform (4, 4) to points (N, 3) in metres, as float64."""
     return points_m.astype(np.float64) @ transform[:3, :3].T + transform[:3, 3]
 
 
 def project_points(
     points_m: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:
-    """Points (N, 3) in camera metres to sparse depth (H, W) float32 of `size` = (width, height).
+    """Project camera points (N, 3) to sparse depth (H, W) float32 of `size` = (width, height).
 
-    0 = no return; the nearest point wins. Points nearer than 1 m and on the 1 px rim are dropped.
-    A pixel's centre is at its integer coordinate, so u and v are rounded; truncating them, as
-    md4all does, would shift the map by half a pixel.
+    Both in metres; 0 = no return; the nearest point wins. Points nearer than 1 m or on the 1 px
+    border are dropped. A pixel's centre is at its integer coordinate, so u and v are rounded;
+    truncating them, as md4all does, would shift the map by half a pixel.
     """
     depth_m = points_m[:, 2]
     ahead = points_m[depth_m >= MIN_DEPTH_M].astype(np.float64)  # (N', 3)
@@ -78,7 +78,7 @@ def project_points(
 
 
 def unproject_depth(depth_m: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    """Camera points (N, 3) float64 in metres of the pixels of (H, W) whose depth is > 0, finite."""
+    """Unproject depth (H, W) in metres, where > 0 and finite, to camera points (N, 3) float64."""
     v, u = np.nonzero((depth_m > 0) & np.isfinite(depth_m))
     z = depth_m[v, u].astype(np.float64)
     rays = np.stack([u, v, np.ones_like(u)], axis=1) @ np.linalg.inv(intrinsics).T  # (N, 3)
@@ -86,13 +86,13 @@ def unproject_depth(depth_m: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
 
 
 def scatter_min_resize(sparse_depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring sparse depth (H, W), 0 = none, to `size` = (width, height); the nearest is kept.
+    """Resize sparse depth (H, W), 0 = none, to `size` = (width, height); the nearest depth wins.
 
-    Averaging would invent depths between a car and the wall behind it. Enlarging leaves gaps. Takes
-    metres as float32, or the uint16 levels of a depth PNG, and gives the same.
+    Averaging would invent depths between a car and the wall behind it. Enlarging leaves gaps.
+    Accepts metres as float32, or the uint16 levels of a depth PNG, and returns the same type.
     """
     kind = _ORDERED_BITS[sparse_depth.dtype]
-    # One less wraps none, 0, around to the farthest there is; positive floats rise as their bits.
+    # Subtracting 1 wraps 0 (none) to the farthest value; positive floats sort like their bits.
     bits = sparse_depth.view(kind) - kind.type(1)
     height, width = bits.shape
     if width % size[0] == 0 and height % size[1] == 0:
@@ -109,13 +109,13 @@ _ORDERED_BITS = {
 
 
 def _nearest_of_blocks(values: np.ndarray, across: int, down: int) -> np.ndarray:
-    """The least (h, w) of blocks of (h * down, w * across)."""
+    """Return the minimum (h, w) of each block of (h * down, w * across)."""
     rows = functools.reduce(np.minimum, (values[i::down] for i in range(down)))  # (h, W)
     return functools.reduce(np.minimum, (rows[:, i::across] for i in range(across)))
 
 
 def _nearest_by_place(values: np.ndarray, places: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The least (h, w) of those of the values (H, W) at `places` that fall on the same pixel."""
+    """Return the minimum (h, w) of the values (H, W) at `places` that fall on the same pixel."""
     height, width = values.shape
     v, u = np.divmod(places, width)
     # A pixel covers [u - 0.5, u + 0.5]; its centre falls into this pixel of the new map.

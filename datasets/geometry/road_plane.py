@@ -1,4 +1,4 @@
-"""Flat-world depth: an approximate depth for images without any, from the road plane alone."""
+"""Flat-world depth: approximate depth from the road plane alone, for images without depth."""
 
 import cv2
 import numpy as np
@@ -12,8 +12,8 @@ def flat_world_depth(
 ) -> np.ndarray:
     """Dense depth (H, W) float32 in metres for an image (H, W, 3) uint8, sky = inf.
 
-    Below the horizon it is the depth of the road, up to 100 m, also where an object hides the road.
-    It suffices to render darkness, wetness and fog; it is not a label.
+    Below the horizon it is the depth of the road, up to 100 m, even where an object hides the road.
+    It is good enough to render darkness, wetness and fog, but not for labels.
     """
     height, width = image.shape[:2]
     inverse = plane_inverse_depth((height, width), intrinsics, T_ego_camera)
@@ -29,10 +29,10 @@ def flat_world_depth(
 def plane_inverse_depth(
     shape: tuple[int, int], intrinsics: np.ndarray, T_ego_camera: np.ndarray
 ) -> np.ndarray:
-    """Inverse depth (H, W) float32 in 1/m of the plane z = 0 of the ego frame, 0 above the horizon.
+    """Inverse depth (H, W) float32 in 1/m of the ego frame's plane z = 0; 0 above the horizon.
 
-    With the pixel's ray r = R K^-1 [u, v, 1] in the ego frame and the camera at height h, the
-    plane is at depth -h / r_z: its inverse is affine in the pixel.
+    With the pixel's ray r = R K^-1 [u, v, 1] in the ego frame and the camera at height h, the plane
+    is at depth -h / r_z, which has an inverse that is affine in the pixel.
     """
     down = -(T_ego_camera[:3, :3] @ np.linalg.inv(intrinsics))[2]  # (3,)
     v, u = np.indices(shape)

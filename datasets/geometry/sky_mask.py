@@ -1,4 +1,4 @@
-"""Sky mask: pixels of the sky, which return no LiDAR points and have infinite depth."""
+"""Sky mask: pixels that show sky, which has no LiDAR returns and infinite depth."""
 
 import cv2
 import numpy as np
@@ -9,14 +9,14 @@ MIN_BLUE_EXCESS = 8  # blue over red
 MAX_WARM_EXCESS = 25  # red over blue
 RIM_PX = 4
 MIN_RIM_CONTRAST = 40  # of 255, in the channel that differs most
-MAX_TEXTURE = 14  # difference of the brightest and the darkest pixel in 3 x 3
+MAX_TEXTURE = 14  # difference between the brightest and the darkest pixel in 3 x 3
 
 
 def sky_mask(image: np.ndarray, returns: np.ndarray, horizon_row: np.ndarray) -> np.ndarray:
     """Find the sky of an image (H, W, 3) uint8, a few hundred pixels wide: bool (H, W).
 
-    Sky is bright or blue, smooth, joined to the top edge, above the `horizon_row` (W,), and holds
-    no LiDAR `returns` bool (H, W). A night sky is not found: much else is dark and smooth too.
+    Sky is bright or blue, smooth, connected to the top edge, above the `horizon_row` (W,), and has
+    no LiDAR `returns` bool (H, W). A night sky is not detected: much else is dark and smooth, too.
     """
     candidate = _looks_like_sky(image)
     candidate &= np.arange(len(image))[:, None] < horizon_row[None]
@@ -44,7 +44,7 @@ def _looks_like_sky(image: np.ndarray) -> np.ndarray:
 def _ends_at_an_edge(sky: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Keep the regions of `sky` (H, W) with an image edge along their lower rim.
 
-    Glass and grey concrete look like sky, but continue unchanged below the highest ring.
+    Glass and grey concrete look like sky, but continue unchanged below the highest LiDAR ring.
     """
     _, labels = cv2.connectedComponents(sky.astype(np.uint8), connectivity=4)
     row, column = np.nonzero(sky[:-1] & ~sky[1:])
@@ -67,7 +67,7 @@ def _joined_to_top(candidate: np.ndarray) -> np.ndarray:
 
 
 def _without_holes(sky: np.ndarray, returns: np.ndarray, horizon_row: np.ndarray) -> np.ndarray:
-    """Fill holes that the texture test left: along edges, at rims of clouds, at distant birds."""
+    """Fill holes left by the texture test: along edges, at the rims of clouds, at distant birds."""
     closed = cv2.morphologyEx(sky.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
     closed = cv2.dilate(closed, np.ones((3, 3), np.uint8))
     closed[returns] = 0

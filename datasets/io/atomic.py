@@ -15,7 +15,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def fsync(path: Path) -> None:
-    """Sync a file or a folder to the disk; a name in a folder is synced with the folder."""
+    """Sync a file or a folder to the disk; syncing a folder makes the names in it durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -91,7 +91,7 @@ def _replace(draft: Path, path: Path, data: bytes) -> None:
 
 @contextmanager
 def no_space_is_disk_full(root: Path) -> Iterator[None]:
-    """Raise DiskFull instead of an OSError that says that no space is left."""
+    """Raise DiskFull in place of an OSError for a full disk."""
     try:
         yield
     except OSError as error:
@@ -106,7 +106,7 @@ def free_bytes(root: Path) -> int:
 
 
 def require_free(root: Path, num_bytes: int) -> None:
-    """Raise DiskFull before work starts whose results do not fit on the disk."""
+    """Raise DiskFull before starting work if its results would not fit on the disk."""
     if free_bytes(root) < num_bytes:
         raise _disk_full(root, f"; expected at least {num_bytes / 1e6:.0f} MB")
 

@@ -1,4 +1,4 @@
-"""Strict codecs: they refuse data that a lenient decoder would guess at.
+"""Strict codecs: refuse damaged data, where lenient decoders would fill in guesses.
 
 JPEG for images, 16-bit PNG for depth (metres x 256, 0 = none), 8-bit PNG for confidence.
 """
@@ -21,7 +21,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True, slots=True)
 class JpegImage:
-    """An encoded JPEG; its pixels are decoded, strictly, on request."""
+    """An encoded JPEG, strictly decoded on request."""
 
     data: bytes
 
@@ -60,10 +60,10 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
 
 
 def decode_jpeg(data: bytes) -> np.ndarray:
-    """Decode a JPEG to (H, W, 3) uint8 sRGB, without guessing at damaged parts.
+    """Decode a JPEG to (H, W, 3) uint8 sRGB; damaged parts are never filled in.
 
     Raises DamagedInput for empty, truncated, oversized or undecodable data. A flipped bit in the
-    entropy-coded part may decode without an error: only a checksum finds that.
+    entropy-coded part may decode without an error; only a checksum detects it.
     """
     jpeg_size(data)
     try:
@@ -77,7 +77,8 @@ def decode_jpeg(data: bytes) -> np.ndarray:
 def encode_depth_png(depth_m: np.ndarray) -> bytes:
     """Encode depth (H, W) in metres as a 16-bit PNG of metres x 256.
 
-    Values that are 0, not finite or beyond 255.99 m become 0 (none); a valid depth never does.
+    Values that are 0, not finite or beyond 255.99 m become 0 (none); a valid depth is never rounded
+    to 0.
     """
     valid = np.isfinite(depth_m) & (depth_m > 0) & (depth_m <= MAX_DEPTH_M)
     scaled = np.where(valid, depth_m, 0.0) * DEPTH_SCALE
@@ -131,9 +132,9 @@ def _decode_png(data: bytes, dtype: type[np.unsignedinteger], expected: str) -> 
 
 
 def check_png(data: bytes) -> None:
-    """Check signature, size and the checksum of every chunk; raises DamagedInput.
+    """Check a PNG's signature, size and chunk checksums; raises DamagedInput.
 
-    libpng fills in truncated data; the checksums of a PNG make that unnecessary.
+    libpng silently fills in truncated data; the chunk checksums reveal the damage.
     """
     _check_file_bytes(data)
     if data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR" or len(data) < 33:

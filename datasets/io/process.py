@@ -12,8 +12,8 @@ from pathlib import Path
 class Owner:
     """A process, identified by machine, process number and start time.
 
-    `machine` differs between hosts, boots and process-number namespaces (containers), so process
-    numbers are compared only where they mean the same thing.
+    `machine` differs between hosts, boots and PID namespaces (containers), so process numbers are
+    only compared within one namespace.
     """
 
     machine: str
@@ -27,7 +27,7 @@ class Owner:
 
     @classmethod
     def parse(cls, token: str) -> "Owner":
-        """Return the owner of a token; an unreadable token gives one that is not alive."""
+        """Parse a token; an unreadable one gives an owner that is not alive."""
         machine, _, rest = token.partition("-")
         pid, _, started = rest.partition("-")
         return cls(machine, int(pid) if pid.isdigit() else 0, started)

@@ -1,4 +1,4 @@
-"""Untrusted files: names that come from a data set's tables never lead outside its root."""
+"""Untrusted file names: names from a data set's tables never resolve to a path outside its root."""
 
 import errno
 import hashlib
@@ -19,8 +19,8 @@ MAX_LIDAR_BYTES = 64 << 20
 def safe_join(root: Path, relative: object) -> Path:
     """Return the absolute path of `relative` inside `root`, with symlinks followed.
 
-    Raises DamagedInput(UNSAFE_PATH) for a name that is not text, empty, absolute or too long,
-    holds control characters or "..", or resolves to a path outside the root.
+    Raises DamagedInput(UNSAFE_PATH) for a name that is not text, is empty, absolute or too long,
+    contains control characters or "..", or resolves to a path outside the root.
     """
     name = check_name(relative)
     try:
@@ -34,7 +34,7 @@ def safe_join(root: Path, relative: object) -> Path:
 
 
 def check_name(relative: object) -> str:
-    """Return a relative file name if its text is safe; raises DamagedInput(UNSAFE_PATH)."""
+    """Return a relative file name if it is safe; raises DamagedInput(UNSAFE_PATH)."""
     if not isinstance(relative, str):
         raise _unsafe(relative, f"is {type(relative).__name__}, not text")
     problem = _name_problem(relative)
@@ -64,8 +64,8 @@ def read_bytes(root: Path, relative: object, max_bytes: int) -> bytes:
 class Checksums:
     """SHA-256 checksums of an optional SHA256SUMS file at the root (the format of sha256sum).
 
-    They find a flipped bit in a JPEG or a point cloud that decodes without an error. Raises
-    BrokenSource if the file exists and cannot be read.
+    They detect a flipped bit that a JPEG or a point cloud decodes without an error. Raises
+    BrokenSource if the file exists but cannot be read.
     """
 
     def __init__(self, root: Path) -> None:
@@ -87,7 +87,7 @@ class Checksums:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files below a root, and the checksums they are compared with."""
+    """The files below a root, and their expected checksums."""
 
     root: Path
     sums: Checksums
@@ -117,10 +117,10 @@ def _name_problem(name: str) -> str:
 
 def _open_regular(path: Path, relative: object) -> int:
     # O_NONBLOCK: opening a FIFO would wait for its writer. O_NOFOLLOW: the path is resolved, so a
-    # symlink in its last place was put there after the check.
+    # symlink as its last component was created after the check.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):  # opening a device can already act on it
+        if not stat.S_ISREG(os.lstat(path).st_mode):  # opening a device can have side effects
             raise _unsafe(relative, "is not a regular file")
         return os.open(path, flags)
     except OSError as error:

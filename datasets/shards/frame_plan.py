@@ -1,8 +1,8 @@
-"""Frame plans: which frames each frames shard holds, and which of them could not be read.
+"""Frame plans: the frames of each frames shard, and the frames that could not be read.
 
     DATASET/_plan/NNNNN.json    one plan per `ingest` command; numbered, never changed
 
-A plan is written once, so that shard NNNNN means the same frames in every later run.
+A plan is written once, so that shard NNNNN contains the same frames in every later run.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class FramePlan(BaseModel):
 
     @property
     def frame_ids(self) -> set[str]:
-        """All frames of the plan."""
+        """Return the ids of all frames of the plan."""
         return {frame_id for shard in self.shards for frame_id in shard.frame_ids}
 
     def is_finished(self, manifest: Manifest) -> bool:
@@ -43,7 +43,7 @@ class FramePlan(BaseModel):
 
 
 class BadFrame(BaseModel):
-    """A frame that the source lists and that could not be read."""
+    """A frame that the source lists but that could not be read."""
 
     frame_id: str
     source_id: str
@@ -52,11 +52,11 @@ class BadFrame(BaseModel):
     reason: str
     message: str
     shard: str
-    earlier: bool = False  # found by an earlier run; this one did not try again
+    earlier: bool = False  # found by an earlier run and not retried in this one
 
 
 def read_plans(root: Path) -> list[FramePlan]:
-    """All plans of a dataset, in their order."""
+    """Read all plans of a dataset, in order."""
     paths = sorted((root / "_plan").glob("*.json"))
     return [FramePlan.model_validate_json(path.read_bytes()) for path in paths]
 
@@ -68,7 +68,7 @@ def create_plan(root: Path, number: int, plan: FramePlan) -> bool:
 
 
 def bad_frames(root: Path, source: str) -> dict[str, BadFrame]:
-    """Frames of a source that are in quarantine now, by id: their last attempt decides.
+    """Return the frames of a source now in quarantine, by id; the last attempt decides.
 
     Raises CorruptShard.
     """

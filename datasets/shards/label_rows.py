@@ -1,4 +1,4 @@
-"""Label rows: labels/<teacher>/NNNNN holds the depth of frames/NNNNN, row by row."""
+"""Label rows: labels/<teacher>/NNNNN contains the depth of frames/NNNNN, row by row."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from nightrain.datasets.io.images import decode_confidence_png, decode_depth_png
 from nightrain.datasets.shards.manifest import FRAMES, LABELS, Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row, ShardReader
 
-LABEL_COLUMNS = ("frame_id", "depth", "confidence")  # read for training
+LABEL_COLUMNS = ("frame_id", "depth", "confidence")  # the columns that training reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +24,8 @@ class Label:
 def labels_of(manifest: Manifest, frames: Shard, table: str) -> ShardReader:
     """Return a reader of a frames shard's labels: row i is the label of row i of the frames.
 
-    `table` is that of a teacher: "labels/<teacher>-<digest>". Raises InvalidRequest if the teacher
-    has not labelled the shard, PlanMismatch if the labels are of other frames, CorruptShard.
+    `table` is a teacher's: "labels/<teacher>-<digest>". Raises InvalidRequest if the teacher has
+    not labelled the shard, PlanMismatch if the labels belong to other frames, CorruptShard.
     """
     of_frames = manifest.entry(frames)
     if frames.table != FRAMES or of_frames is None:
@@ -44,7 +44,7 @@ def labels_of(manifest: Manifest, frames: Shard, table: str) -> ShardReader:
 
 
 def require_same_frames(frames: Entry, labels: Entry) -> None:
-    """Raise PlanMismatch unless the labels were made from this very file and match its rows."""
+    """Raise PlanMismatch unless the labels were made from exactly this file and match its rows."""
     found = (
         labels.rows.keys_sha256,
         labels.about.get("frames_sha256"),
@@ -63,7 +63,8 @@ def require_same_frames(frames: Entry, labels: Entry) -> None:
 
 
 def label_from_row(row: Row) -> Label | None:
-    """Label of a row, or None for a frame that could not be labelled; raises DamagedInput."""
+    """Decode the label of a row, None for a frame that could not be labelled; raises DamagedInput.
+    """
     if row["depth"] is None:
         return None
     return Label(

@@ -1,8 +1,8 @@
-"""Leases: they keep two processes from making the same shard, to save work.
+"""Leases: prevent two processes from making the same shard, to save work.
 
 Correctness does not depend on them: a shard is committed exactly once because its manifest entry is
-created exclusively. A lease expires when its process on this machine has died, or when it was not
-renewed for LEASE_SECONDS.
+created exclusively. A lease expires when its process on this machine has died, or when it has not
+been renewed for LEASE_SECONDS.
 """
 
 import os
@@ -17,14 +17,15 @@ LEASE_SECONDS = 600.0
 
 
 class Lease:
-    """A lease file that names its owner; its modification time is that of the last renewal."""
+    """A lease file that contains its owner; its modification time is the time of the last renewal.
+    """
 
     def __init__(self, path: Path, owner: Owner) -> None:
         self.path, self.owner = path, owner
 
     @classmethod
     def take(cls, root: Path, name: str) -> "Lease | None":
-        """Take the lease of a name; return None while a living process holds it."""
+        """Take the lease with this name; return None while a live process holds it."""
         path, owner = _lease_path(root, name), Owner.me()
         for _ in range(2):
             if create_exclusively(root, path, owner.token().encode()):
@@ -35,12 +36,12 @@ class Lease:
         return None
 
     def renew(self) -> None:
-        """Renew the lease; one that expired and was taken by another process stays theirs."""
+        """Renew the lease, unless it expired and another process has taken it."""
         with suppress(FileNotFoundError):
             os.utime(self.path)
 
     def release(self) -> None:
-        """Release the lease if it still names this process as its owner."""
+        """Release the lease if this process still owns it."""
         with suppress(FileNotFoundError):
             if self.path.read_text() == self.owner.token():
                 self.path.unlink()
@@ -53,13 +54,13 @@ class Lease:
 
 
 def is_held(root: Path, name: str) -> bool:
-    """Whether a living process holds the lease of a name."""
+    """Whether a live process holds the lease with this name."""
     path = _lease_path(root, name)
     return path.exists() and not is_stale(path)
 
 
 def is_stale(path: Path) -> bool:
-    """Whether a lease has expired: its owner has died, or has not renewed it for too long."""
+    """Whether a lease has expired: its owner has died or has not renewed it in time."""
     try:
         owner = Owner.parse(path.read_text())
         age_seconds = time.time() - path.stat().st_mtime
@@ -81,7 +82,7 @@ def _lease_path(root: Path, name: str) -> Path:
 
 
 def _remove_stale(root: Path, path: Path) -> None:
-    # Renaming first makes one of several removers the only one.
+    # Only one of several removers succeeds in renaming the file.
     grave = temporary_path(root)
     with suppress(FileNotFoundError):
         path.rename(grave)

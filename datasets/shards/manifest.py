@@ -3,7 +3,7 @@
     DATASET/_manifest/<table>/NNNNN.json    one entry per committed shard, for all its files
     DATASET/_manifest/<name>.pinned         settings of a folder of tables; see pinned.py
     DATASET/<table>/NNNNN.parquet           its rows
-    DATASET/quarantine/.../NNNNN.parquet    its rejected rows, if there are any
+    DATASET/quarantine/.../NNNNN.parquet    its rejected rows, if any
     DATASET/_tmp, _leases                   work in progress; readers ignore it
 
 A shard is committed if and only if its manifest entry exists. Each shard is committed exactly once:
@@ -121,7 +121,7 @@ class Manifest:
     def read_entry(self, path: Path) -> Entry:
         """Read a manifest entry; raises CorruptShard if it is damaged or in the wrong place.
 
-        Raises PlanMismatch for another schema version.
+        Raises PlanMismatch for an unsupported schema version.
         """
         try:
             data = json.loads(path.read_bytes())
@@ -140,22 +140,22 @@ class Manifest:
         return entry
 
     def reader(self, file: ShardFile, cached_groups: int = 2) -> ShardReader:
-        """Return a reader of one file of an entry that checks what it reads."""
+        """Return a reader of one file of an entry; it verifies everything that it reads."""
         return ShardReader(self.root, file, cached_groups)
 
     # Writing
 
     def lease(self, shard: Shard) -> Lease | None:
-        """Take a shard's lease; return None while a living process holds it."""
+        """Take a shard's lease; return None while a live process holds it."""
         return Lease.take(self.root, _lease_name(shard))
 
     def is_leased(self, shard: Shard) -> bool:
-        """Whether a living process holds a shard's lease."""
+        """Whether a live process holds a shard's lease."""
         return is_held(self.root, _lease_name(shard))
 
     @contextmanager
     def writer(self, table: str, schema: pa.Schema, info: dict[str, str]) -> Iterator[ShardWriter]:
-        """Yield a writer of a temporary file, which is removed at the end of the block.
+        """Yield a writer to a temporary file, which is removed at the end of the block.
 
         Raises DiskFull.
         """
@@ -179,7 +179,7 @@ class Manifest:
     ) -> Entry:
         """Commit finished files as one shard, exactly once; return the committed entry.
 
-        If another process committed the shard first, that entry is returned and these files are
+        If another process committed the shard first, its entry is returned and these files are
         dropped. Raises DiskFull.
         """
         with no_space_is_disk_full(self.root):
@@ -200,7 +200,7 @@ class Manifest:
             return self._create_entry(entry)
 
     def sweep(self) -> list[Path]:
-        """Remove what dead processes left behind; return the removed paths.
+        """Remove leftovers of dead processes; return the removed paths.
 
         Removes temporary files and leases of dead owners, and data files of a committed shard that
         its entry does not name. A data file of a shard without an entry stays, because its owner
@@ -208,7 +208,7 @@ class Manifest:
         """
         stale = [path for path in (self.root / "_tmp").glob("*") if _is_abandoned(path)]
         committed = {e.shard.name for table in self.tables() for e in self.entries(table)}
-        # In this order: a shard that commits in between is referenced by the time orphans are read.
+        # In this order: an entry committed in between is already there when orphans are read.
         losers = [self.root / name for name in self.orphans() if _shard_name(name) in committed]
         for path in [*stale, *losers]:
             path.unlink(missing_ok=True)
@@ -226,7 +226,7 @@ class Manifest:
         return sorted(found - known)
 
     def _place(self, table: str, shard: Shard, writer: ShardWriter) -> ShardFile:
-        """Link a finished file to its final name; return the file to name in the entry."""
+        """Link a finished file to its final name; return the file to record in the entry."""
         folder = self.root / table
         folder.mkdir(parents=True, exist_ok=True)
         ours = describe_shard(writer.path, f"{table}/{shard.stem}.parquet")
@@ -240,7 +240,8 @@ class Manifest:
         return ours.model_copy(update={"path": f"{table}/{spare}"})
 
     def _same_rows(self, ours: ShardFile, writer: ShardWriter) -> ShardFile | None:
-        """The file at our name, if it is intact, holds the same rows and has the same origin."""
+        """Return the existing file of that name if it is intact and has the same rows and origin.
+        """
         path = self.root / ours.path
         try:
             theirs = describe_shard(path, ours.path)
@@ -277,7 +278,7 @@ def body_digest(body: object) -> str:
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Whether a temporary file's owner has died, or is of another machine and silent for a day."""
+    """Whether a temporary file's owner has died, or is on another machine and silent for a day."""
     owner = Owner.parse(path.name.partition(".")[0])
     try:
         age_seconds = time.time() - path.stat().st_mtime
@@ -287,7 +288,7 @@ def _is_abandoned(path: Path) -> bool:
 
 
 def _shard_name(data_file: str) -> str:
-    """Shard that a data file was written for: "quarantine/r/night/00001.parquet" -> variants/..."""
+    """Return the shard of a data file: "quarantine/r/night/00001.parquet" -> variants/..."""
     table, _, name = data_file.rpartition("/")
     if table.startswith("quarantine/"):
         rest = table.removeprefix("quarantine/")

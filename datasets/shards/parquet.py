@@ -1,8 +1,8 @@
 """Shard files: Parquet in row groups of a few megabytes, checked before their rows are returned.
 
 Two kinds of check protect a caller from a damaged file. Parquet's page checksums cover the data
-pages but not page headers and footer. The manifest therefore also keeps a digest of each row group,
-checked when it is first read, and one of the rest of the file.
+pages but not the page headers and the footer. The manifest therefore also records a digest of each
+row group, checked when the group is first read, and a digest of the rest of the file.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ from nightrain.datasets.errors import CorruptShard
 from nightrain.datasets.io.atomic import fsync
 from nightrain.datasets.shards.schema import is_payload, with_metadata
 
-ROW_GROUP_BYTES = 2 * 1024 * 1024  # one random row costs one row group
+ROW_GROUP_BYTES = 2 * 1024 * 1024  # reading one random row reads one row group
 MIN_ROWS_PER_GROUP, MAX_ROWS_PER_GROUP = 16, 100
 
 # A file up to this size is checked completely when it is opened (about 0.1 s); in a larger one,
 # each row group is checked when it is first read.
 VERIFIED_AT_ONCE_BYTES = 128 * 1024 * 1024
 
-# No part of a name begins with a dot, so a name never leads to a parent or a hidden file.
+# No part of a name begins with a dot, which rules out parent folders and hidden files.
 FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._~-]*(/[A-Za-z0-9_][A-Za-z0-9._~-]*)*$"
 
 Row = dict[str, Any]
@@ -87,7 +87,7 @@ class ShardWriter:
         fsync(self.path)
 
     def abandon(self) -> None:
-        """Close and remove the file; errors of closing are ignored."""
+        """Close and remove the file; errors on closing are ignored."""
         try:
             self._writer.close()
             self._sink.close()
@@ -151,8 +151,8 @@ def keys_digest(keys: Sequence[str]) -> str:
 class ShardReader:
     """Reads a committed file; everything it returns has been checked against the manifest.
 
-    Raises CorruptShard if the file differs from the committed one. Caches the row groups that were
-    read last. Opens the file on first use, so that a reader can be sent to another process.
+    Raises CorruptShard if the file differs from the committed one. Caches the most recently read
+    row groups. Opens the file on first use, so that a reader can be sent to another process.
     """
 
     def __init__(self, root: Path, file: ShardFile, cached_groups: int = 2) -> None:
@@ -176,7 +176,7 @@ class ShardReader:
         return self.file.num_rows
 
     def row(self, index: int, columns: Sequence[str] | None = None) -> Row:
-        """Row `index` as Python values; raises IndexError, CorruptShard."""
+        """Return row `index` as Python values; raises IndexError, CorruptShard."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.file.path} has {len(self)} rows; found row number {index}")
         group = next(i for i, start in enumerate(self._starts[1:]) if index < start)
@@ -185,14 +185,14 @@ class ShardReader:
         return {name: table.column(name)[offset].as_py() for name in table.column_names}
 
     def rows(self, columns: Sequence[str] | None = None) -> Iterator[Row]:
-        """All rows in order, one row group in memory at a time; raises CorruptShard."""
+        """Yield all rows in order, with one row group in memory at a time; raises CorruptShard."""
         for group in range(len(self.file.row_groups)):
             table = self.group(group, columns)
             for offset in range(table.num_rows):
                 yield {name: table.column(name)[offset].as_py() for name in table.column_names}
 
     def table(self, columns: Sequence[str]) -> pa.Table:
-        """Some columns of all rows; raises CorruptShard."""
+        """Read some columns of all rows; raises CorruptShard."""
         names = self._open().schema_arrow.names
         wanted = [name for name in names if name in set(columns)]
         groups = [self.group(i, wanted) for i in range(len(self.file.row_groups))]
@@ -254,7 +254,7 @@ class ShardReader:
 
 
 def shard_metadata(path: Path) -> dict[str, str]:
-    """Schema metadata of a file under the key `nightrain`: its origin; raises CorruptShard."""
+    """Read a file's schema metadata under the key `nightrain`, its origin; raises CorruptShard."""
     metadata = _open_checked(path).schema_arrow.metadata or {}
     return json.loads(metadata.get(b"nightrain", b"{}"))
 
@@ -267,7 +267,7 @@ def _open_checked(path: Path) -> pq.ParquetFile:
 
 
 def _tail_sha256(file: BinaryIO, groups: Sequence[RowGroup]) -> str:
-    """Digest of everything outside the row groups: page indexes, footer, magic bytes."""
+    """SHA-256 of everything outside the row groups: page indexes, footer, magic bytes."""
     end_of_data = max((group.offset + group.num_bytes for group in groups), default=0)
     file.seek(0)
     digest = hashlib.sha256(file.read(4))

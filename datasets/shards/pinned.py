@@ -2,8 +2,8 @@
 
     DATASET/_manifest/<name>.pinned     such as the batch size of variants/diffusion-1a2b3c4d
 
-A record is created exclusively and complete, as a manifest entry is: one of several processes pins
-the settings; the others, later runs and other machines use the pinned ones.
+A record is created exclusively and as a whole, like a manifest entry: one of several processes pins
+the settings, and the others, later runs and other machines use the pinned ones.
 """
 
 import json
@@ -36,13 +36,13 @@ def pin(root: Path, name: str, settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def pinned(root: Path, name: str) -> dict[str, str] | None:
-    """Pinned settings of a name, or None if there are none; raises CorruptShard."""
+    """Return the pinned settings of a name, or None; raises CorruptShard."""
     path = _path(root, name)
     return read_pinned(root, path) if path.exists() else None
 
 
 def pinned_paths(root: Path) -> list[Path]:
-    """Paths of all records of a dataset."""
+    """Return the paths of a dataset's records of pinned settings."""
     return sorted((root / "_manifest").rglob(f"*{ENDING}"))
 
 
@@ -58,7 +58,7 @@ def read_pinned(root: Path, path: Path) -> dict[str, str]:
     if not intact:
         raise CorruptShard(
             f"{path} was changed after it was written, or belongs to another path. Restore it from "
-            "a copy of the dataset; the rows of its tables hold the settings they were made with."
+            "a copy of the dataset; the rows of its tables record the settings they were made with."
         )
     return settings
 

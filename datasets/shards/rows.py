@@ -1,4 +1,4 @@
-"""Frame rows: frames to rows of a frames shard, and back."""
+"""Frame rows: conversion between frames and rows of a frames shard."""
 
 import hashlib
 from typing import Any
@@ -78,7 +78,7 @@ def frame_from_row(row: Row) -> Frame:
 
 
 def ref_from_row(row: Row) -> FrameRef:
-    """Return the reference to a row's frame; decodes nothing."""
+    """Return the reference to a row's frame, without decoding anything."""
     return FrameRef(**_named(row))
 
 
@@ -122,7 +122,7 @@ def _origin(frame: Frame) -> Row:
 
 
 def _named(row: Row) -> dict[str, Any]:
-    """Fields of a frame's reference, from its row."""
+    """Return the fields of a frame's reference from its row."""
     return {
         "frame_id": row["frame_id"],
         "source_id": row["source_id"],

@@ -1,7 +1,7 @@
 """Schema: the columns of every table, readable by any Parquet reader without this package.
 
-Images and depth maps are `struct<bytes, path>`. Hugging Face shows them as images if the schema
-metadata says so and the column is nullable (it compares whole fields). Repeated names are
+Images and depth maps are `struct<bytes, path>`. Hugging Face displays them as images if the schema
+metadata declares them and the column is nullable (it compares whole fields). Repeated names are
 dictionaries; matrices are row-major fixed-size lists.
 """
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from nightrain.datasets.conditions import QUANTITIES
 
 SCHEMA_VERSION = 1
-TIMING_COLUMNS = ("created_at", "gen_seconds")  # the only ones that differ when a row is made again
+TIMING_COLUMNS = ("created_at", "gen_seconds")  # differ when a row is made again; no other does
 
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 NAME = pa.dictionary(pa.int32(), pa.string())

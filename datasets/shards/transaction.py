@@ -1,7 +1,7 @@
 """Shard transaction: makes one shard from lease to commit; every kind of shard uses it.
 
-What decides that a shard is committed is its manifest entry (see manifest.py). Until then, the rows
-of an interrupted shard are only a head start for the next run.
+A shard is committed once its manifest entry exists (see manifest.py). Until then, the rows of an
+interrupted shard are only a head start for the next run.
 """
 
 import time
@@ -50,7 +50,7 @@ class ShardInterrupted(Exception):
 
 
 class ShardReport(BaseModel):
-    """The outcome for one shard; small, so that a task can return it."""
+    """Outcome of one shard, small enough for a task to return."""
 
     shard: Shard
     status: Literal["committed", "already", "elsewhere", "stopped", "failed"]
@@ -62,7 +62,7 @@ class ShardReport(BaseModel):
 
 
 class ShardWork(Protocol):
-    """Makes one shard; picklable, so that it can run in another process or on another machine."""
+    """Work on one shard; picklable, so that it can run in another process or on another machine."""
 
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
         """Make the shard unless it is committed or another process is working on it."""
@@ -72,8 +72,8 @@ class ShardWork(Protocol):
 def frames_behind(manifest: Manifest, shard: Shard, *, retry: int) -> Entry:
     """Entry of the frames shard that a planned shard is made from; raises NightrainError.
 
-    `retry` is that of the frames shard: the shard's own for a sidecar of the frames, 0 for a shard
-    that counts its own retries.
+    `retry` is the retry number of the frames shard: the shard's own for a sidecar of the frames, 0
+    for a shard with its own retry count.
     """
     wanted = Shard(table=FRAMES, number=shard.number, retry=retry)
     frames = manifest.entry(wanted)
@@ -86,7 +86,7 @@ def frames_behind(manifest: Manifest, shard: Shard, *, retry: int) -> Entry:
 
 
 def rejected_frame(row: Row, reason: Reason, error: Exception) -> Rejected:
-    """Quarantine a frame, given its row, for which nothing could be made."""
+    """Quarantine a frame, given its row, after its processing failed."""
     return Rejected(
         quarantine_row(
             ref_from_row(row),
@@ -113,9 +113,9 @@ def make_shard(
 ) -> ShardReport:
     """Run a producer and commit its rows, exactly once.
 
-    `produce` is given the rows that an interrupted run had finished, by key, and yields every row
-    of the shard in order; if it raises ShardInterrupted, the finished rows are kept for the next
-    run. Raises DiskFull, and whatever the producer raises.
+    `produce` receives the rows that an interrupted run finished, by key, and yields every row of
+    the shard in order. If it raises ShardInterrupted, the finished rows are kept for the next run.
+    Raises DiskFull, and whatever the producer raises.
     """
     started = time.perf_counter()
     if entry := manifest.entry(shard):
@@ -173,14 +173,14 @@ def _write(
 
 
 class PartialShard:
-    """The rows of a shard that an interrupted run had finished; readers ignore them."""
+    """Rows that an interrupted run finished; readers ignore them."""
 
     def __init__(self, root: Path, shard: Shard, about: dict[str, str]) -> None:
         self.root, self.about, self.table = root, about, shard.table
         self.path = root / "_partial" / f"{shard.name.replace('/', '~')}.parquet"
 
     def rows(self) -> dict[str, Row]:
-        """Finished rows by key; none if the file is damaged or of another origin."""
+        """Return the finished rows by key; none if the file is damaged or has another origin."""
         try:
             if shard_metadata(self.path) != {"table": self.table, **self.about}:
                 return {}
@@ -191,7 +191,7 @@ class PartialShard:
         return {next(iter(row.values())): row for row in rows}
 
     def keep(self, writer: ShardWriter) -> None:
-        """Keep the rows that a writer has so far."""
+        """Store the rows that a writer has so far."""
         if not writer.num_rows:
             return
         writer.close()
@@ -200,7 +200,7 @@ class PartialShard:
         fsync(self.path.parent)
 
     def forget(self) -> None:
-        """Remove the rows; the shard is committed."""
+        """Remove the rows, because the shard is committed."""
         self.path.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Verification: re-hashes every committed file of a dataset, whatever was checked before."""
+"""Verification: hashes every committed file of a dataset again, regardless of earlier checks."""
 
 import hashlib
 from collections.abc import Callable
@@ -74,7 +74,7 @@ def verify(root: Path, progress: Callable[[int, int], None] | None = None) -> Ve
 def _check_file(
     manifest: Manifest, file: ShardFile, seen: dict[str, str], report: VerifyReport
 ) -> None:
-    """Check one file; `seen` collects the keys of its table and the file that holds each."""
+    """Check one file; `seen` maps the keys of its table to the file that contains each."""
     try:
         keys = _read_all(manifest, file)
     except (CorruptShard, OSError) as error:
