@@ -1,8 +1,8 @@
 """Augmentation: colour jitter, noise and blur of the network's input, flips of whole samples.
 
-Settings from md4all's published configuration (md4all, eq. 12, docs/papers/md4all.md). There the
-depth network's input is flipped and its output flipped back; here the whole sample is flipped, with
-its geometry.
+Settings from md4all's published configuration (md4all, eq. 12, docs/papers/md4all.md). There, the
+depth network's input is flipped and its output flipped back; here, the whole sample is flipped,
+including its geometry.
 """
 
 import math
@@ -38,7 +38,7 @@ class Augmentation(BaseModel):
     flip_probability: Probability = 0.5
 
     def draw(self, values: np.ndarray) -> "DrawnAugmentation":
-        """Return the augmentation that numbers (9 or more,) in [0, 1) choose, one per choice."""
+        """Draw an augmentation from uniform numbers (9 or more,) in [0, 1), one per choice."""
         signed = 2.0 * values - 1.0
         low, high = self.blur_sigma_px
         return DrawnAugmentation(
@@ -66,7 +66,7 @@ class DrawnAugmentation:
     hue_turns: float = 0.0
     noise_mean: float = 0.0
     noise_std: float = 0.0
-    noise_place: float = 0.0  # in [0, 1]: where in the field of noise
+    noise_place: float = 0.0  # in [0, 1]: its start in the noise field
     blur_sigma_px: float = 0.0
     flip: bool = False
 
@@ -93,16 +93,16 @@ def jitter_matrix(
 ) -> np.ndarray:
     """Colour jitter as one affine map (3, 4) of RGB in [0, 255].
 
-    Brightness scales; contrast scales about the image's mean luma; saturation about each pixel's
-    luma; hue rotates colours about the grey axis (Rodrigues), which keeps grey.
+    Brightness scales; contrast scales about the image's mean luma; saturation scales about each
+    pixel's luma; hue rotates colours about the grey axis (Rodrigues), so grey stays grey.
     """
     angle = 2.0 * math.pi * hue_turns
     gain, coloured = contrast * brightness, contrast * brightness * saturation
-    # Rodrigues about (1, 1, 1) / sqrt(3): every row holds the same three numbers, moved by one.
+    # Rodrigues about (1, 1, 1) / sqrt(3): each row is the previous one, rotated by one place.
     along = coloured * (1.0 - math.cos(angle)) / 3.0
     across = coloured * math.sin(angle) / math.sqrt(3.0)
     same, after, before = along + coloured * math.cos(angle), along - across, along + across
-    r, g, b = (gain * (1.0 - saturation) * weight for weight in LUMA)  # grey: no turn moves it
+    r, g, b = (gain * (1.0 - saturation) * weight for weight in LUMA)  # grey: invariant under hue
     shift = (1.0 - contrast) * brightness * mean_luma  # grey, too
     rows = [
         [same + r, after + g, before + b, shift],
@@ -115,8 +115,8 @@ def jitter_matrix(
 def add_noise(image: np.ndarray, mean: float, std: float, place: float) -> np.ndarray:
     """Add noise to (H, W, 3) uint8: x + mean + std n, n ~ N(0, 1), x in [0, 1], clamped.
 
-    n is a part, from `place` in [0, 1] on, of one fixed field of normal draws: new draws would cost
-    more than decoding the image.
+    n is a section, starting at `place` in [0, 1], of one fixed field of normal draws: new draws
+    would cost more than decoding the image.
     """
     lighter, darker = _noise_fields(_field_length(image.size), mean, std)
     begin = int(place * (len(lighter) - image.size))
@@ -131,9 +131,9 @@ def _field_length(num_values: int) -> int:
 
 @lru_cache(maxsize=4)
 def _noise_fields(length: int, mean: float, std: float) -> tuple[np.ndarray, np.ndarray]:
-    """Noise in steps of 1/255, its positive and its negative part: two arrays (length,) uint8.
+    """Noise in steps of 1/255, split into positive and negative parts: two arrays (length,) uint8.
 
-    Saturated sums of bytes are vectorised; those of bytes and signed numbers are not.
+    OpenCV vectorises saturated sums of bytes, but not those of bytes and signed numbers.
     """
     normal = np.random.default_rng(_NOISE_SEED).standard_normal(length, np.float32)
     noise = np.clip(np.rint((mean + std * normal) * 255.0), -127, 127)
@@ -150,7 +150,7 @@ def flip_sample(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     Images (h, w, 3) and maps (h, w) are mirrored left to right. Intrinsics (3, 3) and transforms
     `T_...` (4, 4) change accordingly; intrinsics refer to the size of `target`, those in `AT_INPUT`
-    to the size of `image`. Flags `has_...` stay.
+    to the size of `image`. Flags `has_...` do not change.
     """
     flipped = {}
     for name, values in arrays.items():

@@ -16,23 +16,24 @@ FolderName = Annotated[str, Field(pattern=FOLDER_NAME)]
 class TrainingSetConfig(BaseModel):
     """Selection, joins, mixing and sizes of a training set; sizes are (width, height).
 
-    `p_clear`, the probability that a sample shows the clear frame, is 1/(C+1) ("uniform"),
-    C/(C+1) ("paper-literal") or a number; C counts the conditions of the variants (SSD, eq. 3,
+    `p_clear`, the probability that a sample shows the clear frame, is 1/(C+1) ("uniform"), C/(C+1)
+    ("paper-literal") or a number; C counts the conditions of the variants (SSD, eq. 3,
     docs/papers/ssd.md). The rest is uniform over the conditions that the frame has variants of.
-    Frames of other conditions (`conditions`) are shown as they are: the arm with true weather.
+    Frames of other conditions (`conditions`) are shown as they are: the study arm with real
+    weather.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     split: str = "train"
     conditions: tuple[Condition, ...] = Field(default=(Condition.CLEAR,), min_length=1)
     recipes: tuple[FolderName, ...] = ()  # folders below variants/: "weather-1a2b3c4d"
-    variant_conditions: tuple[Condition, ...] | None = None  # None: all that the recipes made
+    variant_conditions: tuple[Condition, ...] | None = None  # None: all of the recipes
     labels: FolderName | None = None  # folder below labels/: the teacher's name
     neighbours: bool = False
     stereo: bool = False  # the clear stereo partner at input_size, with its geometry
     lidar_depth: bool = True
     exact_depth: bool = False
-    # Share of the pixels of LiDAR and exact depth that are kept, always the same ones of a frame.
+    # Share of the LiDAR and exact depth pixels that are kept, always the same ones for a frame.
     sparse_share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     input_size: tuple[Side, Side]
     loss_size: tuple[Side, Side]

@@ -38,11 +38,12 @@ class Corruptions(BaseModel):
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        """Conditions that the kinds stand for, in order."""
+        """Conditions that the kinds stand in for, in order."""
         return tuple(STANDS_FOR[kind] for kind in self.kinds)
 
     def apply(self, kind: Kind, image: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Corrupt (H, W, 3) uint8 sRGB; numbers (4 or more,) in [0, 1) choose the strengths."""
+        """Corrupt (H, W, 3) uint8 sRGB; uniform numbers (4 or more,) in [0, 1) set the strengths.
+        """
         a, b, c, place = values[:4].tolist()
         if kind == "blur":
             sigma = _between(self.blur_of_width, a) * image.shape[1]

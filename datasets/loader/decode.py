@@ -33,17 +33,18 @@ STEREO_COLUMNS = ("stereo_image", "stereo_intrinsics", "T_stereo_camera")
 
 @dataclass(frozen=True, slots=True)
 class SampleRows:
-    """What is read of one sample, not yet decoded."""
+    """Rows of one sample as read, not yet decoded."""
 
     frame: Row
-    variant: Row | None  # None: the frame itself is shown
+    variant: Row | None  # None: the sample shows the frame itself
     label: Row | None
 
 
 def decode_sample(rows: SampleRows, config: TrainingSetConfig) -> Arrays:
-    """Pictures (H, W, 3) uint8, depths (h, w) float32 in metres, geometry float64; see TrainingSet.
+    """Decode to images (H, W, 3) uint8, depths (h, w) float32 in metres, geometry float64.
 
-    Raises DamagedInput; InvalidRequest if a configured depth is missing.
+    See TrainingSet for the fields. Raises DamagedInput; InvalidRequest if a configured depth is
+    missing.
     """
     size = config.loss_size
     clear = decode_jpeg(rows.frame["image"]["bytes"])
@@ -73,7 +74,7 @@ def decode_sample(rows: SampleRows, config: TrainingSetConfig) -> Arrays:
 
 
 def most_bytes(config: TrainingSetConfig) -> int:
-    """Upper bound of the bytes of a packed sample: uint8 images, float32 maps, and a remainder."""
+    """Upper bound of a packed sample's bytes: uint8 images, float32 maps, and some slack."""
     input_px, loss_px = (w * h for w, h in (config.input_size, config.loss_size))
     num_pictures = 1 + (len(SIDES) if config.neighbours else 0)  # at loss_size
     num_inputs = 2 + config.stereo  # at input_size
@@ -103,7 +104,7 @@ def _neighbour(row: Row, side: str, intrinsics: np.ndarray, size: Size) -> Array
 
 
 def _measured(row: Row, config: TrainingSetConfig) -> Arrays:
-    """LiDAR and exact depth as configured, with a share of their pixels if that is set."""
+    """LiDAR and exact depth as configured, thinned to `sparse_share` if that is set."""
     arrays = {}
     if config.lidar_depth:
         arrays["lidar_depth_m"] = _lidar(row, config.loss_size)
@@ -132,7 +133,7 @@ def _lidar(row: Row, size: Size) -> np.ndarray:
 
 
 def _dense(row: Row, column: str, size: Size) -> np.ndarray:
-    """Dense depth (h, w) in metres, 0 = none; not averaged, which would invent depths at edges."""
+    """Dense depth (h, w) in metres, 0 = none; averaging would invent depths at edges."""
     if row[column] is None:
         raise InvalidRequest(
             f"Frame {row['frame_id']} has no {column}, which the training set needs. Only rendered "
@@ -159,7 +160,7 @@ def _confidence(row: Row, size: Size) -> np.ndarray:
 
 
 def _resize_nearest(values: np.ndarray, size: Size) -> np.ndarray:
-    """Resize (H, W) to `size` = (width, height) by the nearest pixel centre."""
+    """Resize (H, W) to `size` = (width, height) by nearest pixel centre."""
     if (values.shape[1], values.shape[0]) == size:
         return values
     return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST_EXACT)

@@ -46,14 +46,14 @@ class TrainingIndex:
     frames: TableRows
     frame_condition: np.ndarray  # (N,) int8, index into CONDITIONS
     variants: TableRows
-    variant_condition: np.ndarray  # (V,) int8, rising within a frame
+    variant_condition: np.ndarray  # (V,) int8, increasing within a frame
     variant_starts: np.ndarray  # (N + 1,) int64
-    conditions: tuple[Condition, ...]  # that variants show
+    conditions: tuple[Condition, ...]  # of the variants
     labels: TableRows | None  # row i belongs to frame i
     num_without_label: int  # frames left out because their label is in quarantine
 
     def blocks(self) -> list[int]:
-        """Lengths of the runs of samples whose frames are in one row group."""
+        """Lengths of runs of samples with frames in the same row group."""
         group = np.concatenate([_group_numbers(file) for file in self.frames.files])
         first_row = np.cumsum([0, *(file.num_rows for file in self.frames.files[:-1])])
         groups = group[first_row[self.frames.file] + self.frames.row]
@@ -62,7 +62,7 @@ class TrainingIndex:
         return np.diff([0, *ends, len(places)]).tolist()
 
     def bytes_per_block(self) -> float:
-        """Mean number of bytes of a row group of frames with everything joined to it."""
+        """Mean number of bytes of a frames row group, including everything joined to it."""
         tables = [self.frames, self.variants] + ([self.labels] if self.labels else [])
         total = sum(_bytes_per_row(table) * len(table) for table in tables)
         return total / len(self.blocks())
@@ -132,7 +132,7 @@ def _strings(tables: Sequence[pa.Table], name: str) -> np.ndarray:
 
 
 def _frame_entries(manifest: Manifest, config: TrainingSetConfig) -> list[Entry]:
-    """Frame shards of the split and the conditions; a shard never mixes them."""
+    """Frames shards of the split and the conditions; a shard never mixes them."""
     entries = manifest.entries(FRAMES)
     of_split = [e for e in entries if e.about.get("split") == config.split]
     found = {e.about.get("condition") for e in of_split if e.rows.num_rows}
@@ -195,7 +195,7 @@ def _join_variants(
 def _join_labels(
     manifest: Manifest, teacher: str, frames: TableRows
 ) -> tuple[TableRows, np.ndarray]:
-    """Label rows in the order of the frames, and which frames have theirs in quarantine."""
+    """Label rows in the order of the frames, and the frames with a quarantined label."""
     table = f"labels/{teacher}"
     entries = manifest.entries(table)
     if not entries:
@@ -221,7 +221,7 @@ def _join_labels(
         .to_pylist()
     }
     ids = frames.columns["frame_id"]
-    # A frame that could not be labelled has an empty row: the tables match row by row.
+    # A frame that could not be labelled has an empty row, so the tables match row by row.
     without = (position < 0) | np.isin(ids, sorted(quarantined))
     unexplained = [i for i in ids[without].tolist() if i not in quarantined]
     if unexplained or without.all():

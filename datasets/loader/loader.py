@@ -43,7 +43,7 @@ Batch = dict[str, torch.Tensor | list[str]]
 class TrainingSet(Dataset[Sample]):
     """Map-style dataset of the frames of a split, one sample per frame and epoch.
 
-    `dataset[Draw(seed, epoch, index)]` gives a dict; `dataset[index]` that of seed 0, epoch 0:
+    `dataset[Draw(seed, epoch, index)]` is a dict; `dataset[index]` uses seed 0, epoch 0:
 
       image (3, H, W) the network's input at input_size: the frame, a variant or a corruption
       clear_image (3, H, W) the frame itself, not augmented
@@ -121,10 +121,10 @@ class TrainingSet(Dataset[Sample]):
         return SampleRows(frame=frame, variant=variant, label=label)
 
     def choose(self, draw: Draw) -> int | Kind | None:
-        """Choose the image of a sample: a row of `index.variants`, a corruption, or None for clear.
+        """Choose a sample's image: a row of `index.variants`, a corruption, or None for clear.
 
-        Clear with probability `p_clear`; otherwise uniformly one of the conditions that this frame
-        has variants of, and uniformly one of its variants of that condition.
+        The image is clear with probability `p_clear`. Otherwise a condition is drawn uniformly from
+        those that this frame has variants of, then one of its variants of that condition.
         """
         is_clear, which, of_which = draw.uniforms(MIXING)[:3].tolist()
         if is_clear < self.p_clear:
@@ -133,7 +133,7 @@ class TrainingSet(Dataset[Sample]):
             kinds = self.config.corruptions.kinds
             return kinds[int(which * len(kinds))]
         begin, end = self.index.variant_starts[draw.index : draw.index + 2]
-        if begin == end:  # all variants are in quarantine, or the frame is not clear
+        if begin == end:  # all its variants are in quarantine, or the frame is not clear
             return None
         conditions = self.index.variant_condition[begin:end]
         there = np.unique(conditions)
@@ -143,7 +143,7 @@ class TrainingSet(Dataset[Sample]):
     def sampler(
         self, seed: int, *, rank: int = 0, world_size: int = 1, shuffle: bool = True
     ) -> ResumableSampler:
-        """Return a sampler at the start of epoch 0; its windows of row groups hold `window_mb`."""
+        """Return a sampler at the start of epoch 0; its windows of row groups have `window_mb`."""
         blocks = self.index.blocks()
         return ResumableSampler(
             len(self),
@@ -156,7 +156,7 @@ class TrainingSet(Dataset[Sample]):
         )
 
     def _row(self, table: TableRows, index: int, columns: tuple[str, ...], frame_id: str) -> Row:
-        """Read row `index` of a table and check that it is of that frame; raises CorruptShard."""
+        """Read row `index` of a table and check that it is that frame's; raises CorruptShard."""
         file = table.files[table.file[index]]
         row = self.rows.row(file, int(table.row[index]), columns)
         if row["frame_id"] != frame_id:
@@ -211,14 +211,14 @@ def make_loader(
     Images are uint8: `packing.as_float` converts them to float32 in [0, 1], best on the training
     device. The tensors of a batch are views of one block of memory.
 
-    The batches depend only on the sampler's state, for any number of workers. `batch_size` is that
-    of one rank; the sampler splits samples among ranks, so nothing else may (no DistributedSampler,
-    no `accelerator.prepare` of the loader). The training loop calls
+    The batches depend only on the sampler's state, for any number of workers. `batch_size` is per
+    rank; the sampler already splits samples among ranks, so do not split them again (no
+    DistributedSampler, no `accelerator.prepare` of the loader). The training loop calls
     `sampler.advance(batch_size * world_size)` after each step and `sampler.next_epoch()` after the
     last. Workers persist across epochs. Fork starts them in a few milliseconds and is safe if no
-    thread of this process holds a lock; after CUDA was used, choose spawn.
+    thread of this process holds a lock; once CUDA has been used, choose spawn.
     """
-    if num_workers:  # a forked worker has no thread pool and would wait for it forever
+    if num_workers:  # a forked worker would wait forever for a thread pool that it lacks
         cv2.setNumThreads(0)
     slots = None
     if num_workers:
@@ -243,7 +243,7 @@ def _as_it_is(batch: Any) -> Packed:
 
 
 def _begin_worker(_: int) -> None:
-    cv2.setNumThreads(0)  # the workers are the parallelism
+    cv2.setNumThreads(0)  # workers already run in parallel
     torch.set_num_threads(1)
 
 

@@ -1,7 +1,7 @@
 """Packed batches: one block of bytes per batch, in memory that workers share with the loader.
 
-Workers write into memory that was shared once, slot by slot in turn. Sharing new memory for every
-batch, a file and its pages each time, would cost half as much as decoding.
+Workers write into memory that was shared once, one slot after the other. Sharing new memory for
+every batch (a file and its pages each time) would cost half as much as decoding.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Values = dict[str, np.ndarray | str]  # of one sample: images are (H, W, 3) uint
 
 
 class Field(NamedTuple):
-    """Position and type of the values of one name in a block."""
+    """Position and type of one field's values in a block."""
 
     name: str
     dtype: torch.dtype
@@ -28,7 +28,7 @@ class Field(NamedTuple):
 class Packed(NamedTuple):
     """A batch as one block of bytes and its description."""
 
-    block: torch.Tensor | None  # (num_bytes,) uint8; None: in a slot of its worker
+    block: torch.Tensor | None  # (num_bytes,) uint8; None: it is in a slot of its worker
     fields: list[Field]
     names: dict[str, list[str]]  # text values by name
     slot: tuple[int, int] = (0, 0)  # worker, slot number
@@ -38,7 +38,7 @@ class Slots:
     """Memory (workers, slots, num_bytes) that a loader shares with its workers.
 
     A worker has at most one batch in each of its slots: it gets no further task until one of its
-    earlier batches was taken out, and by then `unpack` has copied the previous one.
+    earlier batches has been taken out, and by then `unpack` has copied the previous one.
     """
 
     def __init__(self, num_workers: int, slots_of_each: int, num_bytes: int) -> None:
@@ -48,16 +48,17 @@ class Slots:
         self._next = 0  # each worker has a copy of this object
 
     def take(self, worker: int) -> tuple[int, int]:
-        """Return the next slot of a worker: the one that was taken longest ago."""
+        """Return a worker's next slot: the one taken longest ago."""
         slot = self._next
         self._next = (slot + 1) % self.memory.shape[1]
         return worker, slot
 
 
 def pack(samples: Sequence[Values], slots: Slots | None = None) -> Packed:
-    """Concatenate the values of samples, name by name; floats become float32.
+    """Concatenate samples field by field; floats become float32.
 
-    In a worker they are written to its next slot; elsewhere, or if they do not fit, to a new block.
+    A worker writes to its next slot; other processes, or a batch that does not fit, use a new
+    block.
     """
     fields, worker = fields_of(samples[0], len(samples)), get_worker_info()
     num_bytes = num_bytes_of(fields)
@@ -75,7 +76,7 @@ def pack(samples: Sequence[Values], slots: Slots | None = None) -> Packed:
 def unpack(
     batch: Packed, slots: Slots | None = None, pin_memory: bool = False
 ) -> dict[str, torch.Tensor | list[str]]:
-    """Return the batch as a dict of views of one block, images (B, 3, H, W) uint8, and of texts."""
+    """Return the batch as a dict: views of one block, with images (B, 3, H, W) uint8, and texts."""
     block = batch.block
     if block is None:
         assert slots is not None
@@ -95,7 +96,7 @@ def as_float(values: torch.Tensor) -> torch.Tensor:
 
 
 def fields_of(sample: Values, batch_size: int) -> list[Field]:
-    """Positions of the values of a batch of such samples."""
+    """Positions of the fields of a batch of such samples."""
     fields, end = [], 0
     for name, value in sample.items():
         if isinstance(value, np.ndarray):
@@ -138,7 +139,7 @@ def _is_picture(value: np.ndarray | str) -> TypeGuard[np.ndarray]:
 
 def _put_planes(planes: np.ndarray, picture: np.ndarray) -> None:
     """Write an image (H, W, 3) as (3, H, W) into place."""
-    if planes.shape[1:] != picture.shape[:2]:  # OpenCV would write elsewhere without an error
+    if planes.shape[1:] != picture.shape[:2]:  # OpenCV would silently write elsewhere
         raise ValueError(
             f"found an image of shape {picture.shape}; expected {planes.shape[1:]}, as in the batch"
         )

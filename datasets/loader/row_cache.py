@@ -1,4 +1,4 @@
-"""Row cache: random rows of many shards through a cache of row groups with a limit in bytes."""
+"""Row cache: random access to rows of many shards, through a size-limited cache of row groups."""
 
 import bisect
 import itertools
@@ -15,14 +15,14 @@ from nightrain.datasets.shards.schema import IMAGE
 
 
 class _Group(NamedTuple):
-    """A row group as Python values, converted once: single values are slow to get from pyarrow."""
+    """A row group as Python values, converted once, because pyarrow is slow for single values."""
 
     columns: dict[str, list[Any]]
     num_bytes: int
 
 
 class RowCache:
-    """Rows by file and number; keeps the row groups that were used last, up to `max_bytes`.
+    """Rows by file and number; keeps the most recently used row groups, up to `max_bytes`.
 
     Rows are checked as ShardReader checks them. Files are opened on first use, once per process: a
     cache is empty after a fork or unpickling. The "bytes" of an image column are a memoryview of
@@ -40,7 +40,7 @@ class RowCache:
         self.__init__(*state)
 
     def row(self, file: ShardFile, index: int, columns: tuple[str, ...]) -> Row:
-        """Some columns of row `index` as Python values; raises CorruptShard."""
+        """Return some columns of row `index` as Python values; raises CorruptShard."""
         if self._pid != os.getpid():  # a lock in a reader may have been held at the fork
             self._begin()
         reader, starts = self._reader(file)
@@ -91,7 +91,7 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
 
 
 def _allow_many_open_files() -> None:
-    """Raise the limit of open files: a reader keeps its file open, and the usual limit is 1024."""
+    """Raise the limit on open files: readers keep their files open, and the usual limit is 1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

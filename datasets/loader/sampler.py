@@ -1,6 +1,6 @@
 """Resumable sampler: the order of an epoch is a function of (seed, epoch).
 
-The whole state of a run's data is (seed, epoch, consumed). Resuming reads nothing again, and the
+The whole data state of a run is (seed, epoch, consumed). Resuming reads nothing twice, and the
 order depends neither on workers nor on ranks.
 """
 
@@ -13,19 +13,19 @@ import numpy as np
 
 from nightrain.datasets.errors import InvalidRequest
 
-_ORDER = 0xD157  # keeps the draws of the order apart from those of the samples
+_ORDER = 0xD157  # separates the draws of the order from those of the samples
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """A sample to draw, and everything that its random choices depend on."""
+    """A sample to draw, with everything that its random choices depend on."""
 
     seed: int
     epoch: int
     index: int
 
     def uniforms(self, stream: int) -> np.ndarray:
-        """Sixteen numbers (16,) in [0, 1) from a hash of this draw; streams are independent.
+        """Uniform numbers (16,) in [0, 1) from a hash of this draw; streams are independent.
 
         A random generator per sample would cost ten times as much.
         """
@@ -44,13 +44,13 @@ class SamplerState(TypedDict):
 class ResumableSampler:
     """Draws of one rank: order(seed, epoch) from `consumed` on, every `world_size`-th from `rank`.
 
-    `consumed` counts samples of all ranks and moves when the training loop says so (`advance`):
-    workers read ahead, so what was handed out is not what was trained on. `blocks` are the lengths
-    of consecutive runs of samples that are cheap to read together (row groups): blocks are
-    shuffled, then the samples within every `window_blocks` of them. Without blocks all samples are
-    shuffled at once. Samples beyond a multiple of `world_size` are left out, so every rank gets as
-    many; a loader that drops its last partial batch then drops the same samples for any number of
-    ranks at the same global batch. Raises InvalidRequest.
+    `consumed` counts samples of all ranks. Only the training loop advances it (`advance`), because
+    workers read ahead: samples that were handed out may not have been trained on yet. `blocks` are
+    the lengths of consecutive runs of samples that are cheap to read together (row groups): blocks
+    are shuffled, then the samples within every `window_blocks` of them. Without blocks all samples
+    are shuffled at once. Samples beyond a multiple of `world_size` are left out, so every rank gets
+    the same number; a loader that drops its last partial batch then drops the same samples for any
+    number of ranks with the same global batch size. Raises InvalidRequest.
     """
 
     def __init__(
@@ -100,11 +100,11 @@ class ResumableSampler:
         return np.concatenate([rng.permutation(_members(starts, lengths, w)) for w in windows])
 
     def advance(self, num_samples: int) -> None:
-        """Advance by `num_samples` samples of all ranks together: they were trained on."""
+        """Advance by `num_samples` trained samples, counted over all ranks."""
         self.consumed = min(self.num_samples, self.consumed + num_samples)
 
     def next_epoch(self) -> None:
-        """Begin the next epoch."""
+        """Start the next epoch."""
         self.epoch, self.consumed = self.epoch + 1, 0
 
     def state_dict(self) -> SamplerState:
@@ -123,5 +123,5 @@ class ResumableSampler:
 
 
 def _members(starts: np.ndarray, lengths: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """Samples of some blocks, one block after the other."""
+    """Samples of the given blocks, one block after the other."""
     return np.concatenate([np.arange(starts[b], starts[b] + lengths[b]) for b in blocks])

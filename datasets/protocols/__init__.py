@@ -1,1 +1,1 @@
-"""Published splits as data, and the guard against leakage between them."""
+"""Published splits as data, and a check for leakage between them."""

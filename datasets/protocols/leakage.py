@@ -1,7 +1,7 @@
-"""Leakage check: nothing of the training data may recur in validation or test.
+"""Leakage check: training data must not recur in validation or test.
 
-It compares scenes, logs (the drives that scenes are cut from) and near-duplicate images. Two drives
-through the same place are not found, because their images differ too much.
+It looks for shared scenes, shared logs (the drives that scenes are cut from) and near-duplicate
+images. Two drives through the same place are not detected, because their images differ too much.
 """
 
 import json
@@ -32,7 +32,7 @@ PUBLISHED, OWN = "publication", "owner"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneIdentity:
-    """Identity of a scene; `published`: its split is that of a publication."""
+    """Identity of a scene; `published` means that its split comes from a publication."""
 
     source: str
     scene_id: str
@@ -41,11 +41,11 @@ class SceneIdentity:
 
     @property
     def drive(self) -> str:
-        """Log of the scene, or the scene itself if it is a drive of its own."""
+        """Log of the scene, or the scene itself if it is a whole drive."""
         return self.log_id or self.scene_id
 
     def is_same(self, other: "SceneIdentity") -> bool:
-        """Whether both are one scene; scene names repeat in worlds of other seeds, logs do not."""
+        """Whether both are the same scene; worlds of other seeds repeat scene names, not logs."""
         logs = {self.log_id, other.log_id} - {""}
         return (self.source, self.scene_id) == (other.source, other.scene_id) and len(logs) < 2
 
@@ -71,7 +71,7 @@ class FrameSet:
 
 
 class Overlap(BaseModel):
-    """Something on both sides; `allowed` says why it is accepted, "" = it is not."""
+    """Something on both sides; `allowed` says why it is accepted, "" if it is not."""
 
     kind: Literal["frame", "scene", "log", "near-duplicate"]
     train: str
@@ -96,7 +96,7 @@ class LeakageReport(BaseModel):
 
 
 def refs_set(refs: Iterable[FrameRef], source: str, published: bool) -> FrameSet:
-    """Side of a split from listed frames; their images are not compared."""
+    """One side of a split, from listed frames; their images are not compared."""
     names = {(ref.scene_id, ref.log_id) for ref in refs}
     return FrameSet(
         scenes=frozenset(
@@ -113,7 +113,7 @@ def read_set(
     images: bool = True,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> FrameSet:
-    """Side of a split from a dataset's committed frames; raises CorruptShard."""
+    """One side of a split, from a dataset's committed frames; raises CorruptShard."""
     manifest = Manifest(root)
     entries = [e for e in manifest.entries(FRAMES) if e.about.get("split", "none") in splits]
     both = FrameSet(scenes=frozenset(scene for e in entries for scene in scenes_of(manifest, e)))
@@ -141,10 +141,10 @@ def find_overlaps(
     allow_near_duplicates: bool = False,
     max_bits: int = NEAR_DUPLICATE_BITS,
 ) -> list[Overlap]:
-    """Find everything that both sides share, accepted or not.
+    """Find all overlaps of both sides, accepted or not.
 
-    A log on both sides is accepted if a publication splits it so, as nuScenes does with a few logs
-    and RobotCar with its day traverse; a frame or a scene cut from a log never is.
+    A log on both sides is accepted if a publication splits it that way, as nuScenes does with a few
+    logs and RobotCar with its day traverse. A frame or scene on both sides is never accepted.
     """
     accepted = "near-duplicates are allowed" if allow_near_duplicates else ""
     return [
@@ -189,7 +189,7 @@ def require_disjoint(
 def leakage_report(
     train: FrameSet, held_out: FrameSet, overlaps: Sequence[Overlap]
 ) -> LeakageReport:
-    """Report on overlaps, with a sentence; refused overlaps come first."""
+    """Report on overlaps, with a summary sentence; refused overlaps come first."""
     refused = [o for o in overlaps if not o.allowed]
     num_train, num_held_out = len(train.frame_ids), len(held_out.frame_ids)
     compared = f"{num_train} train frames and {num_held_out} of val and test"
@@ -210,7 +210,7 @@ def leakage_report(
 
 
 def refusal(refused: Sequence[Overlap]) -> str:
-    """Message about refused overlaps: counts, the first few by name, and what to do."""
+    """Error message for refused overlaps: counts, the first few by name, and what to do."""
     kinds = [o.kind for o in refused]
     counts = ", ".join(f"{kinds.count(kind)} by {kind}" for kind in dict.fromkeys(kinds))
     first = "; ".join(str(o) for o in refused[:MAX_NAMED])
@@ -224,7 +224,7 @@ def refusal(refused: Sequence[Overlap]) -> str:
 
 
 def describe_scenes(refs: Iterable[FrameRef], published: bool) -> dict[str, str]:
-    """Scenes of a frames shard as facts for its manifest entry, for `read_set`."""
+    """Scenes of a frames shard, as fields for its manifest entry, which `read_set` reads."""
     logs = {ref.scene_id: ref.log_id for ref in refs}
     return {
         LOG_OF_SCENE: json.dumps(logs, sort_keys=True),
@@ -273,7 +273,7 @@ def _shared_scenes(train: FrameSet, held_out: FrameSet) -> Iterator[Overlap]:
 
 
 def _shared_logs(train: FrameSet, held_out: FrameSet, allow: bool) -> Iterator[Overlap]:
-    """Yield one overlap per log that different scenes of both sides are cut from."""
+    """Yield one overlap per log that scenes on both sides are cut from."""
     sides = [_grouped(s.scenes, lambda s: (s.source, s.drive)) for s in (train, held_out)]
     for source, drive in sorted(sides[0].keys() & sides[1].keys()):
         ours, theirs = (side[source, drive] for side in sides)

@@ -1,9 +1,9 @@
-"""Perceptual hash of images: nearly equal images have nearly equal bits.
+"""Perceptual hash: nearly equal images have nearly equal bits.
 
 The hash is `imagehash.phash`: the signs of the low frequencies of a discrete cosine transform
 (Zauner 2010, "Implementation and benchmarking of perceptual image hash functions"), with 256 bits
 instead of its 64. Frames of road cameras all have sky above and road below; over the 10^8 pairs of
-two splits, 64 bits raise false alarms.
+two splits, 64 bits would give false alarms.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def near_pairs(a: np.ndarray, b: np.ndarray, max_bits: int) -> Iterator[tuple[in
     """Yield pairs of hashes (N, 32) and (M, 32) uint8 that differ in at most `max_bits` bits.
 
     A pair is its index in `a`, its index in `b` and the number of bits that differ. All pairs are
-    compared: on signs, N x M distances are one matrix product.
+    compared: with bits as signs, the N x M distances are one matrix product.
     """
     signs_b = _signs(b)
     for start in range(0, len(a), BLOCK):

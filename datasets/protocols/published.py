@@ -1,4 +1,4 @@
-"""Published protocols as data, and the same counts for a data set on disk."""
+"""Published protocols as data, and the corresponding counts of a data set on disk."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from nightrain.datasets.sources.base import FrameSource
 from nightrain.datasets.sources.nuscenes.tables import MAX_TABLE_BYTES
 
 ANY_CONDITION = tuple(Condition)
-NIGHTS = (Condition.NIGHT, Condition.NIGHT_RAIN)  # as published, whatever nights are added
+NIGHTS = (Condition.NIGHT, Condition.NIGHT_RAIN)  # of the published counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """Published number, and the frames or scenes of a source that it counts."""
+    """Published number, and the selection of frames or scenes that it counts."""
 
     name: str
     published: int
@@ -39,13 +39,13 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """Published split of a data set, with its numbers."""
+    """Published split of a data set, with its published numbers."""
 
     name: str
     source: str  # FrameSource.name
     published_in: str
     counts: tuple[Count, ...]
-    num_scenes: int | None = None  # of train and val together, where the split is by scenes
+    num_scenes: int | None = None  # in train and val together, if the split is by scenes
 
 
 def _scenes(name: str, published: int, split: str, condition: Condition) -> Count:
@@ -140,21 +140,21 @@ class DoubtfulScene(BaseModel):
 
 
 class ProtocolReport(BaseModel):
-    """Published and counted numbers of a protocol, with a sentence about the difference."""
+    """Published and counted numbers of a protocol, with a sentence on how they differ."""
 
     protocol: str
     published_in: str
     counts: list[Counted]
     agrees: bool
-    num_absent: int = 0  # of the frames counted here, those that are listed and not on disk
+    num_absent: int = 0  # counted frames that are listed but not on disk
     statement: str
     doubtful_scenes: list[DoubtfulScene] = []
 
 
 def count_protocol(protocol: Protocol, source: FrameSource) -> ProtocolReport:
-    """Count what a protocol publishes with the source's own reader; raises BrokenSource.
+    """Count a protocol's frames and scenes with the source's own reader; raises BrokenSource.
 
-    Frames count as they are listed; the number of those that are absent is reported separately.
+    Listed frames are counted; the number of absent ones is reported separately.
     """
     refs = {select: source.select(select) for select in {c.select for c in protocol.counts}}
     counts = [
@@ -180,7 +180,7 @@ def count_protocol(protocol: Protocol, source: FrameSource) -> ProtocolReport:
 def doubtful_scenes(
     root: Path, version: str, split_of_scene: Mapping[str, str]
 ) -> list[DoubtfulScene]:
-    """Scenes of these splits with different conditions by md4all's substrings and by whole words.
+    """Scenes of these splits to which md4all's substrings and whole words give other conditions.
 
     Raises BrokenSource.
     """

@@ -63,8 +63,7 @@ def require_same_frames(frames: Entry, labels: Entry) -> None:
 
 
 def label_from_row(row: Row) -> Label | None:
-    """Decode the label of a row, None for a frame that could not be labelled; raises DamagedInput.
-    """
+    """Decode a row's label; None for a frame that could not be labelled; raises DamagedInput."""
     if row["depth"] is None:
         return None
     return Label(

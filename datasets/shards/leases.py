@@ -17,8 +17,7 @@ LEASE_SECONDS = 600.0
 
 
 class Lease:
-    """A lease file that contains its owner; its modification time is the time of the last renewal.
-    """
+    """A lease file that names its owner; its modification time is that of the last renewal."""
 
     def __init__(self, path: Path, owner: Owner) -> None:
         self.path, self.owner = path, owner

@@ -240,8 +240,7 @@ class Manifest:
         return ours.model_copy(update={"path": f"{table}/{spare}"})
 
     def _same_rows(self, ours: ShardFile, writer: ShardWriter) -> ShardFile | None:
-        """Return the existing file of that name if it is intact and has the same rows and origin.
-        """
+        """Return the existing file if it is intact and has the same rows and origin."""
         path = self.root / ours.path
         try:
             theirs = describe_shard(path, ours.path)

@@ -1,1 +1,1 @@
-"""Readers of published datasets: one folder a dataset, one interface for all."""
+"""Readers of published data sets: one folder per data set, one interface for all."""

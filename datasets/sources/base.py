@@ -18,23 +18,23 @@ from nightrain.datasets.frame import Frame, FrameRef
 class FrameSource(ABC):
     """A data set on disk, read frame by frame.
 
-    Worker processes unpickle the source. One that reads tables when it is opened defines
-    `__reduce__` as a callable and its arguments, such as `(MySource, (config,))`; ingestion then
+    Worker processes unpickle the source. A source that reads tables when it is opened returns a
+    callable and its arguments from `__reduce__`, such as `(MySource, (config,))`; ingestion then
     opens it once per process, not once per shard.
     """
 
     name: str  # "nuscenes"; becomes Frame.source_dataset
     licence: str  # SPDX-like: "CC-BY-NC-SA-4.0"
     attribution: str  # one sentence
-    own_splits: bool = False  # the splits replace the published ones of this data set
-    notes: Sequence[str] = ()  # sentences about what was found, shown before ingestion
+    own_splits: bool = False  # whether its own splits replace the published ones of this data set
+    notes: Sequence[str] = ()  # sentences about the folder's content, shown before ingestion
 
     @abstractmethod
     def select(self, split: str) -> Sequence[FrameRef]:
         """Frames of a split ("train", "val", "test" or "all"), in an order that never changes.
 
-        A record that is listed but broken keeps its place here and fails in `load`. Raises
-        InvalidRequest for an unknown split, BrokenSource where the source cannot be read.
+        A record that is listed but broken keeps its place and fails in `load`. Raises
+        InvalidRequest for an unknown split, BrokenSource if the source cannot be read.
         """
 
     @abstractmethod
@@ -43,7 +43,7 @@ class FrameSource(ABC):
 
     @property
     def unplaced(self) -> Sequence[str]:
-        """Names of records so damaged that they cannot be listed as frames."""
+        """Names of records that are too damaged to be listed as frames."""
         return ()
 
     @property
@@ -53,7 +53,7 @@ class FrameSource(ABC):
 
 
 def split_at_commas(value: Any) -> Any:
-    """Split a text at its commas; return anything else unchanged."""
+    """Split a string at its commas; return any other value unchanged."""
     return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
 
 
@@ -65,12 +65,12 @@ class SourceConfig(BaseModel):
     """Options of a source. Each field is an option of `nightrain ingest NAME`.
 
     `json_schema_extra` follows the command line's convention: {"cli": "argument"} is positional,
-    {"cli": "none"} is for Python alone.
+    {"cli": "none"} is available in Python only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     source: ClassVar[str]  # FrameSource that `open` constructs: "package.module:Class"
-    summary: ClassVar[str]  # one sentence, the help of the command
+    summary: ClassVar[str]  # one sentence, the help text of the command
     split_help: ClassVar[str] = "train, val, test, or all, unfiltered"
     not_recorded: ClassVar[frozenset[str]] = frozenset({"root", "skip_bad"})
 
@@ -88,15 +88,15 @@ class SourceConfig(BaseModel):
 
     @property
     def default_split(self) -> str:
-        """Split to read where none is given."""
+        """Split to read if none is given."""
         return "all"
 
     def for_dataset(self, dataset: Path) -> Self:
-        """Return the config with its caches in the folder of the dataset that is being made."""
+        """Return the config with its caches in the folder of the dataset that is being written."""
         return self
 
     def record(self) -> dict[str, str]:
-        """Options as texts for the plan of an ingestion; paths only as "given" or "none"."""
+        """Options as strings for an ingestion's plan; paths only as "given" or "none"."""
         recorded = (name for name in type(self).model_fields if name not in self.not_recorded)
         return {name: _as_text(getattr(self, name)) for name in recorded}
 

@@ -1,4 +1,4 @@
-"""Registry of sources: names to config models, built in or of installed packages."""
+"""Source registry: config models by name, built in or from installed packages."""
 
 from nightrain.datasets.plugins import PluginGroup
 from nightrain.datasets.sources.base import SourceConfig

@@ -1,8 +1,9 @@
-"""Splits and conditions of scenes: nuScenes' official splits and md4all's protocol on them.
+"""Scene splits and conditions: nuScenes' official splits, and md4all's protocol on them.
 
 md4all (Gasperini et al., ICCV 2023) trains on day-clear frames of a moving car and evaluates every
-frame of val. It finds a scene's condition by substrings of the description, which nuScenes needs
-for the published counts (see protocols/published.py). All other data are read by whole words.
+frame of val. It finds a scene's condition by substrings of the description; the published counts
+depend on that (see protocols/published.py). The descriptions of all other data are matched by whole
+words.
 """
 
 import json
@@ -32,7 +33,7 @@ TEST_RANGES = (
         ("n015-2018-11-14-19-52-02", 1542196694912460),
     ),
 )
-# The ranges are of CAM_FRONT; other cameras fire within 50 ms, keyframes are 500 ms apart.
+# The ranges are for CAM_FRONT; other cameras fire within 50 ms, keyframes are 500 ms apart.
 TEST_RANGE_SLACK_US = 250_000
 
 
@@ -43,7 +44,7 @@ def check_split(split: str) -> None:
 
 
 def own_scene_splits(root: Path, version: str) -> Mapping[str, str] | None:
-    """Split by scene name from the version's own splits.json; None without one.
+    """Split by scene name, from the version's own splits.json; None if there is none.
 
     splits.json has the devkit's custom format, {"train": [scene names], "val": [...]}. Scenes that
     it does not name have no split. A file without any of train, val and test counts as absent.
@@ -60,7 +61,7 @@ def own_scene_splits(root: Path, version: str) -> Mapping[str, str] | None:
     _check_scene_lists(scenes_of, version)
     if any(split in scenes_of for split in SPLITS):
         return _split_of_scene(scenes_of)
-    return None  # subsets for other purposes
+    return None  # its subsets serve other purposes
 
 
 def official_scene_splits() -> Mapping[str, str]:
@@ -70,7 +71,7 @@ def official_scene_splits() -> Mapping[str, str]:
 
 def official_scenes() -> Mapping[str, list[str]]:
     """Scene names of nuScenes' official splits: 700 train, 150 val, 150 test."""
-    from nuscenes.utils.splits import create_splits_scenes  # seconds: it imports the devkit
+    from nuscenes.utils.splits import create_splits_scenes  # takes seconds: it imports the devkit
 
     return create_splits_scenes()
 
@@ -78,7 +79,7 @@ def official_scenes() -> Mapping[str, list[str]]:
 def condition_by_md4all(description: str) -> Condition:
     """Condition of a nuScenes scene by md4all's rule: "night" and "rain" as plain substrings.
 
-    The published counts depend on it, so "a train passes" is rain here, too;
+    The published counts depend on it, so even "a train passes" counts as rain;
     `published.doubtful_scenes` finds such scenes.
     """
     text = description.lower()
@@ -88,7 +89,7 @@ def condition_by_md4all(description: str) -> Condition:
 
 
 def condition_by_words(description: str) -> Condition:
-    """Condition of a described scene by whole words; a description without any is clear."""
+    """Condition of a scene by whole words of its description; clear if it names none."""
     return condition_named_in(description) or Condition.CLEAR
 
 
@@ -105,9 +106,9 @@ def condition_from_test_file(file_name: str, timestamp_us: int) -> Condition:
 def is_md4all_train(condition: Condition, speeds_m_s: tuple[float, float] | None) -> bool:
     """Whether md4all trains on a frame: day-clear, with a mean speed of at least 0.5 m/s.
 
-    The speeds are those from the previous and to the next frame; None without both, which drops the
-    frame. A speed of NaN comes from a damaged record: the frame stays listed, so that the damage is
-    reported when it is loaded.
+    The speeds are from the previous and to the next frame, or None if either is missing, which
+    drops the frame. A speed of NaN comes from a damaged record: the frame stays listed, so that the
+    damage is reported when it is loaded.
     """
     if condition is not Condition.CLEAR or speeds_m_s is None:
         return False

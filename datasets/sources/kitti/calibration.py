@@ -1,8 +1,8 @@
 """Calibration of one recording date of KITTI raw: poses of cameras, LiDAR and IMU.
 
-Frames (Geiger et al., IJRR 2013): cameras x right, y down, z ahead; Velodyne and IMU x ahead,
-y left, z up. Images of `_sync` drives are rectified: all cameras share one orientation, that of
-camera 0 after R_rect_00, and one intrinsic matrix; they differ by a shift only.
+Frames (Geiger et al., IJRR 2013): cameras x right, y down, z ahead; Velodyne and IMU x ahead, y
+left, z up. Images of `_sync` drives are rectified: all cameras share one orientation, that of
+camera 0 after R_rect_00, and one intrinsic matrix; they differ only by a shift.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.geometry.projection import invert_rigid
 from nightrain.datasets.io.untrusted import Files
 
-# Of the published sensor setup. The Velodyne is assumed to be level: in the sample drive of the
+# From the published sensor setup. The Velodyne is assumed to be level: in the sample drive of the
 # tests, its axes tilt by up to 0.7 degrees against the road, which is 1.70 to 1.74 m below.
 VELODYNE_HEIGHT_M = 1.73
 MAX_CALIBRATION_BYTES = 1 << 16
-ORTHONORMAL_TOLERANCE = 1e-3  # the files give seven digits
+ORTHONORMAL_TOLERANCE = 1e-3  # the files have seven digits
 CAMERAS = ("image_00", "image_01", "image_02", "image_03")
 
 
@@ -43,7 +43,7 @@ class Calibration:
 def read_calibration(files: Files, date: str) -> Calibration:
     """Read calib_{cam_to_cam,velo_to_cam,imu_to_velo}.txt of a date; raises DamagedInput.
 
-    calib_imu_to_velo.txt may be absent: it is needed for poses only.
+    calib_imu_to_velo.txt may be absent: only poses need it.
     """
     cam_to_cam = _read(files, f"{date}/calib_cam_to_cam.txt")
     T_cam0_velo = _read(files, f"{date}/calib_velo_to_cam.txt").rigid("R", "T")
@@ -106,10 +106,10 @@ def _imu(files: Files, date: str) -> np.ndarray | None:
 
 
 def _camera(entries: _Entries, number: str, T_rect_velo: np.ndarray) -> CameraCalibration:
-    """Split P_rect = K [I | shift]: its left part is K, K^-1 times its last column the shift.
+    """Split P_rect = K [I | shift]: K is the left part, the shift K^-1 times the last column.
 
     The readme's shift is P[0, 3] / fx. The other two components of K^-1 P[:, 3] are below 5 mm;
-    with them, K [I | shift] is P_rect itself.
+    with all three, K [I | shift] equals P_rect exactly.
     """
     projection = entries.numbers(f"P_rect_{number}", (3, 4))
     intrinsics = projection[:, :3].copy()

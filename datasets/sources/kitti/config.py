@@ -13,7 +13,7 @@ GroundTruth = Literal["velodyne", "improved"]
 
 
 class KittiConfig(SourceConfig):
-    """Options of KITTI's raw drives or of the layout of its depth benchmark."""
+    """Options for KITTI's raw drives or the layout of its depth benchmark."""
 
     source: ClassVar[str] = "nightrain.datasets.sources.kitti.source:KittiSource"
     summary: ClassVar[str] = "Read KITTI: raw drives, or the layout of its depth benchmark."
@@ -22,7 +22,7 @@ class KittiConfig(SourceConfig):
     )
 
     root: Path = Field(
-        description="Folder of the dates, 2011_09_26/...", json_schema_extra={"cli": "argument"}
+        description="Folder that contains 2011_09_26/...", json_schema_extra={"cli": "argument"}
     )
     split_files: Path | None = Field(default=None, description="Folder of the split files")
     layout: Layout = Field(default="raw", description="Raw drives, or KITTI's depth benchmark")
@@ -30,12 +30,12 @@ class KittiConfig(SourceConfig):
         default=("image_02",), min_length=1, description="Comma-separated cameras"
     )
     ground_truth: GroundTruth = Field(
-        default="velodyne", description="LiDAR depth of one scan, or KITTI's improved ground truth"
+        default="velodyne", description="LiDAR depth: one scan, or KITTI's improved ground truth"
     )
     kb_crop: bool = Field(default=False, description="Crop to 1216x352, bottom centre")
-    stereo: bool = Field(default=False, description="Store the other image of the pair")
+    stereo: bool = Field(default=False, description="Store the other image of the stereo pair")
 
     @property
     def default_split(self) -> str:
-        """The listed train frames with split files, else every frame."""
+        """With split files the listed train frames, otherwise every frame."""
         return "train" if self.split_files else "all"

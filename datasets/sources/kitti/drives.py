@@ -72,12 +72,12 @@ def find_drives(root: Path) -> Sequence[str]:
 
 
 def find_images(root: Path, drive: str, camera: str) -> Mapping[FrameName, str] | None:
-    """File names of a camera's images, relative to the root; None without their folder."""
+    """File names of a camera's images, relative to the root; None if their folder is absent."""
     folder = f"{drive[:10]}/{drive}/{camera}/data"
     if camera not in folder_names(root, f"{drive[:10]}/{drive}"):
         return None
     files = ((_IMAGE.fullmatch(name), name) for name in sorted(folder_names(root, folder)))
-    # A PNG sorts after the JPEG that was converted from it, so the PNG is kept.
+    # A PNG sorts after the JPEG that was converted from it, so it replaces the JPEG.
     return {FrameName(drive, int(m[1]), camera): f"{folder}/{name}" for m, name in files if m}
 
 
@@ -92,8 +92,8 @@ def find_depth_maps(
 ) -> Mapping[FrameName, tuple[str, str]]:
     """Maps of KITTI-depth: file name and part ("train", "val", "none") by frame.
 
-    `kind` is "groundtruth" or "velodyne_raw". Copies that merge train and val into the root or the
-    raw drives are found, too.
+    `kind` is "groundtruth" or "velodyne_raw". Copies that merge train and val into the root or into
+    the raw drives are found, too.
     """
     places = [(base, base) for base in ("train", "val")] + [("", NO_SPLIT)]
     folders = [
@@ -115,10 +115,10 @@ def find_depth_maps(
 
 
 def read_timestamps(files: Files, folder: str) -> Sequence[int | None] | None:
-    """Read the times in microseconds by frame number of <folder>/timestamps.txt; None without it.
+    """Read <folder>/timestamps.txt: times in microseconds by frame number; None if it is absent.
 
     KITTI has local times without a zone, which are read as UTC. An invalid line gives None; an
-    unreadable file gives no times, so that each of its frames is damaged.
+    unreadable file gives no times, so each of its frames counts as damaged.
     """
     try:
         data = files.read(f"{folder}/timestamps.txt", MAX_TIMESTAMPS_BYTES)
@@ -143,7 +143,7 @@ def folder_names(root: Path, folder: str) -> Sequence[str]:
 
 
 def shorten(names: Iterator[str] | Sequence[str], limit: int = 3) -> str:
-    """First few names, with an ellipsis for the others."""
+    """List the first few names, with an ellipsis for the rest."""
     names = list(names)
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
 
@@ -154,7 +154,7 @@ def _time_us(line: str) -> int | None:
         return None
     try:
         whole = datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-    except ValueError:  # a 13th month
+    except ValueError:  # such as a 13th month
         return None
     time_us = int(whole.timestamp()) * 1_000_000 + int((match[2] or "0").ljust(9, "0")) // 1000
     return time_us if time_us > 0 else None

@@ -41,7 +41,7 @@ def read_image(files: Files, name: str, size: tuple[int, int], crop: Crop | None
 
 
 def read_velodyne(files: Files, name: str) -> np.ndarray:
-    """Read the points (N, 3) float32 of a scan, in metres, Velodyne frame; raises DamagedInput."""
+    """Read a scan's points (N, 3) float32 in metres, in the Velodyne frame; raises DamagedInput."""
     data = files.read(name, MAX_LIDAR_BYTES)
     if len(data) % LIDAR_POINT_BYTES:
         raise DamagedInput(

@@ -1,4 +1,4 @@
-"""Index of a KITTI folder: frames to read, and frames that are named but absent."""
+"""Index of a KITTI folder: frames to read, and frames that are listed but absent."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ DEPTH_MAP_KIND = {"velodyne": "velodyne_raw", "improved": "groundtruth"}
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Frames of a folder; `absent` ones are named somewhere, but a file of theirs is missing."""
+    """Frames of a folder; `absent` ones are named in a list, but a file of theirs is missing."""
 
     drives: Sequence[str]
     images: Mapping[FrameName, str]  # file names, relative to the root
     times: Mapping[tuple[str, str], Sequence[int | None] | None]  # by drive and camera
     depth_maps: Mapping[FrameName, tuple[str, str]]  # file name and its part: train, val
     listed: Mapping[FrameName, Listed]  # by the split files
-    left_out: frozenset[FrameName]  # in the split files, without improved ground truth
-    absent: Mapping[FrameName, str]  # where it is named
+    left_out: frozenset[FrameName]  # in the split files, but without improved ground truth
+    absent: Mapping[FrameName, str]  # what names it
     frames: Sequence[FrameName]  # all that are listed, sorted
-    without_camera: Sequence[str]  # drives without a camera of the config
+    without_camera: Sequence[str]  # drives that lack one of the config's cameras
 
     def problems(self) -> Sequence[str]:
         """Sentences about what is missing, with counts and the first few names."""
@@ -43,7 +43,7 @@ class Index:
         return said
 
     def eigen_counts(self, ground_truth: GroundTruth) -> EigenCounts | None:
-        """Counts of the listed test frames; None without any."""
+        """Counts of the listed test frames; None if there are none."""
         test = [name for name, listed in self.listed.items() if listed.split == "test"]
         if ground_truth == "velodyne":
             return EigenCounts(len(test), None) if test else None
@@ -51,7 +51,7 @@ class Index:
 
 
 def read_index(files: Files, config: KittiConfig) -> Index:
-    """List the frames below files.root; raises BrokenSource without any KITTI drive."""
+    """List the frames below files.root; raises BrokenSource if there is no KITTI drive."""
     cameras, layout, ground_truth = config.cameras, config.layout, config.ground_truth
     drives = find_drives(files.root)
     if not drives:
@@ -113,7 +113,7 @@ def _expected(
     maps: Mapping[FrameName, tuple[str, str]],
     listed: Mapping[FrameName, Listed],
 ) -> dict[FrameName, str]:
-    """Frames that something other than an image names, and what names them."""
+    """Frames that are named by anything other than an image, each with what names it."""
     expected = dict.fromkeys(listed, "a split file names an image, but there is none")
     if layout == "depth":
         return dict.fromkeys(maps, "there is a depth map, but no image") | expected
@@ -130,7 +130,8 @@ def _without_improved(
 ) -> set[FrameName]:
     """Listed frames without ground truth in KITTI-depth.
 
-    Either the list says so, or it has no such column and the drive has depth maps of other frames.
+    Either the list says so, or it has no such column and the drive has depth maps of other frames
+    only.
     """
     with_maps = {(name.drive, name.camera) for name in maps}
     return {
@@ -142,7 +143,7 @@ def _without_improved(
 
 
 def notes(files: Files, index: Index, ground_truth: GroundTruth) -> Sequence[str]:
-    """Sentences about the folder that a user should know: poses, times, scans, counts."""
+    """Notes on the folder for the user, in sentences: poses, times, scans, counts."""
     said: list[str] = []
     for folder, consequence in (
         ("oxts/data", "poses unknown: T_world_camera is the identity, and there are no neighbours"),

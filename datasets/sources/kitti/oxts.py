@@ -1,4 +1,4 @@
-"""Poses of the IMU from KITTI's OXTS packets, by the Mercator formula of the raw data's readme."""
+"""IMU poses from KITTI's OXTS packets, by the Mercator formula of the raw data's readme."""
 
 import math
 
@@ -18,7 +18,7 @@ Packet = tuple[float, float, float, float, float, float]
 
 
 class ImuPoses:
-    """Poses of the IMU by drive; world: 0 at the drive's first readable OXTS packet."""
+    """IMU poses by drive; the world's origin is the drive's first readable OXTS packet."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -76,7 +76,7 @@ def read_packet(files: Files, name: str) -> Packet:
 
 
 def T_world_imu(packet: Packet, origin: Packet) -> np.ndarray:
-    """Pose (4, 4) of the IMU in metres; world: x east, y north, z up, 0 at the `origin` packet.
+    """IMU pose (4, 4) in metres; world: x east, y north, z up, with its origin at packet `origin`.
 
     Mercator at the scale of the origin's latitude, and R = Rz(yaw) Ry(pitch) Rx(roll), as the raw
     data's readme says; yaw 0 is east, counter-clockwise.

@@ -42,19 +42,19 @@ STEREO_PARTNER = {
 class KittiSource(FrameSource):
     """Frames of KITTI's synchronised drives.
 
-    Layout "raw" lists the images below <date>/<drive>; "depth" lists what has a depth map of
-    KITTI-depth below {train,val}/<drive>, next to the raw drives. LiDAR depth is the projected
-    scan (in layout "depth": velodyne_raw), or KITTI-depth's "improved" ground truth. Splits come
-    from `split_files`, a folder of lists (see splits.py), else from the parts of the depth layout,
-    else they are "none". All of KITTI is day and clear.
+    Layout "raw" lists the images below <date>/<drive>; "depth" lists the frames with a KITTI-depth
+    map below {train,val}/<drive>, next to the raw drives. LiDAR depth is the projected scan (in
+    layout "depth": velodyne_raw), or KITTI-depth's "improved" ground truth. Splits come from
+    `split_files`, a folder of lists (see splits.py); without it, from the parts of the depth
+    layout; otherwise they are "none". All of KITTI was recorded on clear days.
 
-    World: x east, y north, z up, 0 at a drive's first OXTS packet. A drive without OXTS has no
-    poses: T_world_camera is then the identity, the description says so, and there are no
-    neighbours. With `stereo`, a frame carries the other image of its rectified pair. With
+    World: x east, y north, z up, with its origin at a drive's first OXTS packet. A drive without
+    OXTS has no poses: T_world_camera is then the identity, the description says so, and there are
+    no neighbours. With `stereo`, a frame carries the other image of its rectified pair. With
     `kb_crop`, everything is cropped to 352 x 1216 (see crops.py).
 
-    Images, frames or calibrations that are named and missing raise BrokenSource; with `skip_bad`
-    they stay listed and `load` raises DamagedInput.
+    Images, frames or calibrations that are named but missing raise BrokenSource; with `skip_bad`
+    they stay listed, and `load` raises DamagedInput.
     """
 
     name = "kitti"
@@ -85,8 +85,8 @@ class KittiSource(FrameSource):
     def select(self, split: str) -> Sequence[FrameRef]:
         """Frames by drive, number and camera; raises InvalidRequest for an unknown split.
 
-        "all" has every frame on disk; those in no list have the split "none". With improved ground
-        truth, frames that a list names without it are left out.
+        "all" is every frame on disk; frames in no list have the split "none". With improved ground
+        truth, listed frames that lack it are left out.
         """
         splits.check_split(split)
         refs = [self._ref(name) for name in self._index.frames]
@@ -126,7 +126,7 @@ class KittiSource(FrameSource):
         return frozenset(name.source_id for name in self._index.absent)
 
     def stereo_pair(self, ref: FrameRef) -> Neighbour | None:
-        """Image of the other camera of the pair, None if it is absent.
+        """Image of the pair's other camera; None if it is absent.
 
         T_neighbour_camera is the rectified baseline: a shift along x of about -0.53 m from
         image_02 to image_03. Raises DamagedInput.
@@ -215,7 +215,7 @@ class KittiSource(FrameSource):
         return camera.intrinsics if crop is None else crop.intrinsics(camera.intrinsics)
 
     def _lidar_depth_m(self, name: FrameName, camera: CameraCalibration) -> np.ndarray | None:
-        """Depth (H, W) in metres of the scan or the depth map; None without either."""
+        """Depth (H, W) in metres from the scan or the depth map; None if both are absent."""
         depth_m = self._map_m(name, camera) if self._from_maps else self._scan_m(name, camera)
         crop = self._crop(camera)
         return depth_m if depth_m is None or crop is None else crop.apply(depth_m)
@@ -226,7 +226,7 @@ class KittiSource(FrameSource):
         return read_depth_map(self._files, self._index.depth_maps[name][0], camera.size)
 
     def _scan_m(self, name: FrameName, camera: CameraCalibration) -> np.ndarray | None:
-        """Depth (H, W) in metres of a scan. KITTI's sync data are compensated for the car's motion.
+        """Depth (H, W) in metres of a scan; KITTI's sync data compensate for the car's motion.
 
         Points behind the LiDAR are dropped first: no camera faces backwards.
         """
@@ -241,7 +241,7 @@ class KittiSource(FrameSource):
         return project_points(points_m, camera.intrinsics, camera.size)
 
     def _stamp_us(self, name: FrameName) -> int | None:
-        """Time from timestamps.txt, nominal without that file; None for a damaged line."""
+        """Time from timestamps.txt; nominal if that file is absent; None for a damaged line."""
         key = (name.drive, name.camera)
         if key not in self._times:
             folder = f"{name.drive_folder}/{name.camera}"

@@ -1,4 +1,4 @@
-"""Splits of KITTI: lists of frames in the formats of monodepth and BTS.
+"""KITTI splits: lists of frames in the formats of monodepth and BTS.
 
     2011_09_26/2011_09_26_drive_0002_sync 69 l
     2011_09_26/2011_09_26_drive_0002_sync/image_02/data/0000000069.png <depth png | None> 721.5377
@@ -18,7 +18,7 @@ from nightrain.datasets.sources.kitti.drives import DRIVE, FrameName, folder_nam
 
 NUM_EIGEN_TEST = 697
 NUM_EIGEN_IMPROVED = 652
-MAX_LIST_BYTES = 32 << 20  # the longest published one has 6 MB
+MAX_LIST_BYTES = 32 << 20  # the longest published list has 6 MB
 
 _LIST = re.compile(r"(?:kitti_)?(?:eigen_)?(train|val|test)_files(?:_with_gt)?\.txt")
 _PATH = re.compile(
@@ -31,7 +31,7 @@ _SIDES = {"l": "image_02", "r": "image_03", "2": "image_02", "3": "image_03"}
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Entry of a list: the split of a frame, and whether it has ground truth."""
+    """Entry of a split list: a frame's split, and whether it has ground truth."""
 
     split: str
     has_depth: bool | None  # None: the list has no such column
@@ -39,7 +39,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class EigenCounts:
-    """Numbers of listed test frames, all and with improved ground truth."""
+    """Numbers of listed test frames: all, and those with improved ground truth."""
 
     num_listed: int
     num_with_depth: int | None  # None: the improved ground truth is not in use

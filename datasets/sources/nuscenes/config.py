@@ -10,7 +10,7 @@ WORLD_VERSION = "v1.0-world"
 
 
 class NuScenesConfig(SourceConfig):
-    """Options of a version folder in nuScenes' layout."""
+    """Options for a version folder in nuScenes' layout."""
 
     source: ClassVar[str] = "nightrain.datasets.sources.nuscenes.source:NuScenesSource"
     summary: ClassVar[str] = "Read nuScenes, or anything else in its layout."
@@ -20,17 +20,17 @@ class NuScenesConfig(SourceConfig):
     cameras: Names = Field(default=ALL, description="Comma-separated channels, or all")
     frames: Literal["keyframes", "sweeps", "all"] = Field(
         default="keyframes",
-        description="Keyframes (2 Hz, with LiDAR), the sweeps between them (without), or all",
+        description="Keyframes (2 Hz, with LiDAR), the sweeps between them (without LiDAR), or all",
     )
 
     @property
     def default_split(self) -> str:
-        """md4all's train frames."""
+        """The train split, which md4all's rules filter."""
         return "train"
 
 
 class WorldConfig(NuScenesConfig):
-    """Options of a world that `nightrain world` rendered."""
+    """Options for a world rendered by `nightrain world`."""
 
     summary: ClassVar[str] = "Read the built-in world."
     split_help: ClassVar[str] = "train, val, or all, unfiltered"
@@ -41,5 +41,5 @@ class WorldConfig(NuScenesConfig):
 
     @property
     def default_split(self) -> str:
-        """Every frame."""
+        """All frames."""
         return "all"

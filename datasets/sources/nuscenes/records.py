@@ -33,7 +33,7 @@ def read_image(files: Files, sample_data: Record) -> JpegImage:
 
 
 def read_lidar_points(files: Files, sample_data: Record) -> np.ndarray:
-    """Read points (N, 3) float32 in metres, LiDAR frame, of a .pcd.bin; raises DamagedInput."""
+    """Read points (N, 3) float32 of a .pcd.bin, in metres, LiDAR frame; raises DamagedInput."""
     name = sample_data.get("filename")
     data = files.read(name, MAX_LIDAR_BYTES)
     if len(data) % LIDAR_POINT_BYTES:
@@ -52,7 +52,7 @@ def read_lidar_points(files: Files, sample_data: Record) -> np.ndarray:
 
 
 def read_exact_depth(files: Files, name: str, size: tuple[int, int]) -> np.ndarray | None:
-    """Read rendered depth (H, W) float32 in metres; None without such a file."""
+    """Read rendered depth (H, W) float32 in metres; None if there is no such file."""
     try:
         data = files.read(name, MAX_FILE_BYTES)
     except DamagedInput as error:

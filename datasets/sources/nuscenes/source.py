@@ -1,4 +1,4 @@
-"""nuScenes source: frames of nuScenes' layout, read through nuscenes-devkit's tables."""
+"""nuScenes source: frames in nuScenes' layout, read through nuscenes-devkit's tables."""
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -36,18 +36,19 @@ from nightrain.datasets.sources.nuscenes.tables import (
     read_tables,
 )
 
-STEREO_OF = {"CAM_FRONT": "CAM_FRONT_STEREO"}  # of the built-in world; not listed as frames
+STEREO_OF = {"CAM_FRONT": "CAM_FRONT_STEREO"}  # built-in world; not listed as frames
 NO_SCENE: dict[str, Any] = {}
 
 
 class NuScenesSource(FrameSource):
     """Frames of a version folder in nuScenes' layout.
 
-    `frames` of the config selects keyframes (2 Hz, with LiDAR), the sweeps between them (about
-    12 Hz in all, without), or both. With `neighbours`, a frame carries the same camera's previous
-    and next image, and that of its stereo partner; if one of them is damaged, so is the frame.
+    The config's `frames` selects keyframes (2 Hz, with LiDAR), the sweeps between them (about 12 Hz
+    in all, without LiDAR), or both. With `neighbours`, a frame includes the same camera's previous
+    and next images, and its stereo partner's image; if one of them is damaged, the frame counts as
+    damaged.
 
-    Raises BrokenSource where the tables cannot be read.
+    Raises BrokenSource if the tables cannot be read.
     """
 
     def __init__(self, config: NuScenesConfig) -> None:
@@ -65,13 +66,13 @@ class NuScenesSource(FrameSource):
         self._rejected = tables.rejected
         self._devkit = open_devkit(self._files.root, version, tables)
         self._known = {record["token"]: record for record in self._devkit.sample_data}
-        self._broken_aside = {  # records that belong to a frame: LiDAR, stereo partner
+        self._broken_aside = {  # broken records that belong to a frame: LiDAR, stereo partner
             (str(r.record.get("sample_token")), channel): r
             for r in tables.rejected.values()
             if (channel := self._channel(r.record)) in (LIDAR, *STEREO_OF.values())
         }
         own = splits.own_scene_splits(self._files.root, version)
-        self.own_splits = own is not None  # not the published ones
+        self.own_splits = own is not None  # instead of the published splits
         self._split_of_scene = splits.official_scene_splits() if own is None else own
         self._log_of = {log["token"]: _log_name(log) for log in self._devkit.log}
 
@@ -82,7 +83,7 @@ class NuScenesSource(FrameSource):
         """Frames by scene name, time and camera; raises InvalidRequest for an unknown split.
 
         "train" follows md4all: clear days, a moving car, both neighbours present. "val", "test" and
-        "all" are not filtered; in "all" each frame has its own split.
+        "all" are not filtered; in "all", each frame keeps its own split.
         """
         splits.check_split(split)
         refs = [self._ref(record) for record in self._records() if self._is_listed(record)]
@@ -119,7 +120,7 @@ class NuScenesSource(FrameSource):
 
     @property
     def unplaced(self) -> Sequence[str]:
-        """Tokens of broken sample_data records that name no camera."""
+        """Tokens of broken sample_data records without a known camera."""
         return [t for t, r in self._rejected.items() if not self._channel(r.record)]
 
     def _records(self) -> list[Record]:
@@ -156,7 +157,7 @@ class NuScenesSource(FrameSource):
         return self._log_of.get(token) or token
 
     def _record(self, token: str) -> Record:
-        """A sample_data record that held together; raises DamagedInput."""
+        """Return a valid sample_data record; raises DamagedInput for a rejected one."""
         if token in self._rejected:
             raise self._rejected[token].error()
         if token not in self._known:
@@ -167,14 +168,14 @@ class NuScenesSource(FrameSource):
         try:
             sample = self._devkit.get("sample", record["sample_token"])
             return self._devkit.get("scene", sample["scene_token"])
-        except (KeyError, TypeError):  # of a rejected record only
+        except (KeyError, TypeError):  # only in a rejected record
             return NO_SCENE
 
     def _channel(self, record: Record) -> str:
         try:
             sensor = self._devkit.get("calibrated_sensor", record["calibrated_sensor_token"])
             return self._devkit.get("sensor", sensor["sensor_token"])["channel"]
-        except (KeyError, TypeError):  # of a rejected record only
+        except (KeyError, TypeError):  # only in a rejected record
             return channel_in_name(record)
 
     def _condition(self, record: Record, scene: Record) -> Condition:
@@ -203,7 +204,7 @@ class NuScenesSource(FrameSource):
         return self._T_world_ego(record) @ self._T_ego_sensor(record)
 
     def _lidar_depth_m(self, camera: Record, size: tuple[int, int]) -> np.ndarray | None:
-        """Depth (H, W) of the keyframe's scan, in the camera's image at the camera's time."""
+        """Depth (H, W) of the keyframe's scan, projected into the image at the camera's time."""
         if not camera["is_key_frame"]:
             return None
         lidar = self._beside(camera, LIDAR)
@@ -219,7 +220,7 @@ class NuScenesSource(FrameSource):
         return project_points(points_m, self._intrinsics(camera), size)
 
     def _beside(self, record: Record, channel: str) -> Record | None:
-        """What another sensor recorded at a keyframe; raises DamagedInput."""
+        """Record of another sensor at the same keyframe; raises DamagedInput."""
         sample = self._devkit.get("sample", record["sample_token"])
         if channel in sample["data"]:
             return self._record(sample["data"][channel])
@@ -242,7 +243,7 @@ class NuScenesSource(FrameSource):
             raise DamagedInput(error.reason, f"its {name} image: {error}") from error
 
     def _stereo(self, record: Record) -> Neighbour | None:
-        """Stereo partner of a keyframe; None for a camera without one."""
+        """Stereo partner of a keyframe; None if its camera has none."""
         partner = STEREO_OF.get(self._channel(record))
         if not self.config.neighbours or partner is None or not record["is_key_frame"]:
             return None

@@ -1,7 +1,7 @@
-"""Tables of nuScenes, checked before nuscenes-devkit indexes them.
+"""nuScenes tables, checked before nuscenes-devkit indexes them.
 
-The devkit opens the files that the tables name and stops at the first dangling token. Therefore
-the tables are read here, and records that would stop it are rejected with a reason.
+The devkit opens the files that the tables name and fails at the first dangling token. The tables
+are therefore read here, and records that would make it fail are rejected with a reason.
 """
 
 import json
@@ -75,7 +75,7 @@ class Tables:
 def read_tables(root: Path, version: str, channels: Collection[str], sums: Checksums) -> Tables:
     """Read and check the 13 tables of root/version; raises BrokenSource.
 
-    Only the `channels` (empty: all) and the LiDAR's keyframes of sample_data are kept.
+    Of sample_data, only records of `channels` (empty: all) and LiDAR keyframes are kept.
     """
     _check_layout(root, version)
     tables = Tables({})
@@ -94,12 +94,12 @@ def read_tables(root: Path, version: str, channels: Collection[str], sums: Check
 
 def open_devkit(root: Path, version: str, tables: Tables) -> "NuScenes":
     """Construct nuscenes-devkit from tables that have been read and checked; it opens no file."""
-    from nuscenes.nuscenes import NuScenes  # seconds: it brings matplotlib and scikit-learn
+    from nuscenes.nuscenes import NuScenes  # takes seconds: it imports matplotlib and scikit-learn
 
     class CheckedNuScenes(NuScenes):
         @property
         def table_root(self) -> str:
-            # A file, so that the devkit finds no optional table (lidarseg, panoptic,
+            # Not a folder but a file, so the devkit finds no optional table (lidarseg, panoptic,
             # image_annotations): those are neither checked nor needed.
             return str(root / version / "sample.json")
 
@@ -110,7 +110,7 @@ def open_devkit(root: Path, version: str, tables: Tables) -> "NuScenes":
 
 
 def channel_in_name(record: Mapping[str, Any]) -> str:
-    """Channel in a file name such as samples/CAM_FRONT/x.jpg, or ""."""
+    """Return the channel in a file name such as samples/CAM_FRONT/x.jpg, or ""."""
     parts = str(record.get("filename", "")).split("/")
     return parts[1] if len(parts) == 3 and parts[0] in ("samples", "sweeps") else ""
 
@@ -152,7 +152,7 @@ def _with_tokens(table: str, records: list[Any]) -> Iterator[Record]:
     for number, record in enumerate(records):
         if isinstance(record, dict) and _is_text(record.get("token")):
             yield record
-        elif table == "sample_data":  # stays listed, under a name that no other record has
+        elif table == "sample_data":  # stays listed, under a unique name
             fields = record if isinstance(record, dict) else {}
             yield {**fields, "token": f"sample_data[{number}]", "sample_token": None}
         elif table not in LINKS:
@@ -242,5 +242,5 @@ def _where(table: str, record: Record) -> str:
 
 
 def _is_text(value: object) -> bool:
-    # Not printable are control characters and the lone surrogates that JSON can smuggle in.
+    # Control characters, and the lone surrogates that JSON can contain, are not printable.
     return isinstance(value, str) and 0 < len(value) <= 1024 and value.isprintable()

@@ -1,4 +1,4 @@
-"""Mean brightness of images, measured once: md4all's filter needs it for 18,000 of them."""
+"""Mean image brightness, measured once: md4all's filter needs it for 18,000 images."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +9,14 @@ from nightrain.datasets.errors import BrokenSource
 from nightrain.datasets.io.atomic import replace_file
 from nightrain.datasets.sources.robotcar.camera import VISIBLE_ROWS
 
-Pixels = Callable[[str, int], np.ndarray]  # of a traverse and a time: (H, W, 3) uint8
-SAVE_EVERY = 500  # images; measuring takes some 10 s for as many
+Pixels = Callable[[str, int], np.ndarray]  # (traverse, time) to an image (H, W, 3) uint8
+SAVE_EVERY = 500  # images; measuring that many takes about 10 s
 
 
 class Brightness:
     """Mean brightness (0 to 1) of the top 768 rows by traverse and time, cached in `folder`.
 
-    A file `<traverse>.brightness` has lines "<timestamp> <mean>"; delete it when images changed.
+    A file `<traverse>.brightness` has lines "<timestamp> <mean>"; delete it if images have changed.
     """
 
     def __init__(self, folder: Path | None, pixels: Pixels) -> None:
@@ -25,9 +25,9 @@ class Brightness:
         self._num_new = 0
 
     def of(self, traverse: str, times_us: tuple[int, int, int]) -> tuple[float, float, float]:
-        """Means of the current, the previous and the next image.
+        """Means of the current, the previous and the next images.
 
-        `times_us` is in order of time. Raises DamagedInput for an image that cannot be read.
+        `times_us` is in chronological order. Raises DamagedInput for an image that cannot be read.
         """
         previous, current, following = (self._mean(traverse, time_us) for time_us in times_us)
         return current, previous, following

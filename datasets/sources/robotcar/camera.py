@@ -1,6 +1,6 @@
 """Cameras of Oxford RobotCar: calibration files, Bayer images, undistortion, bonnet crop.
 
-Facts of the published SDK (ori-mrg/robotcar-dataset-sdk) and of Maddern et al., IJRR 2017:
+Conventions of the published SDK (ori-mrg/robotcar-dataset-sdk) and of Maddern et al., IJRR 2017:
 
 - `models/<model>.txt`: a row fx fy cx cy in pixels, then G_camera_image, 4 rows that take the image
   frame (x right, y down, z ahead) to the camera frame (x ahead, y right, z down).
@@ -9,8 +9,8 @@ Facts of the published SDK (ori-mrg/robotcar-dataset-sdk) and of Maddern et al.,
 - `extrinsics/<camera>.txt`: x y z roll pitch yaw of T_camera_vehicle for a camera, but of
   T_vehicle_sensor for a laser and the INS.
 
-The SDK projects points with fx, cx unchanged and draws them over pixels with centres at whole
-numbers, so no half pixel is added here. Its bound 0.5 <= u is a leftover of counting from 1.
+The SDK projects points with fx, cx unchanged and draws them over pixels with centres at integers,
+so no half pixel is added here. Its bound 0.5 <= u is a leftover from counting from 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ MAX_TEXT_BYTES = 1 << 16
 MAX_TABLE_BYTES = 64 << 20
 VISIBLE_ROWS = 768  # below them, stereo images show the car's own bonnet (md4all's crop)
 
-# No publication gives it. Measured in the day still 1418132504537582: the centre line there is a
+# Not published. Measured in the daytime image 1418132504537582, where the centre line is a
 # warning line (4 m marks, 2 m gaps); eleven ends of marks fit a camera 1.56 m (one sigma: 0.06 m)
 # above the road that looks 3.1 degrees down. The roof of the car, a Nissan LEAF, is 1.55 m high.
 ORIGIN_HEIGHT_M = 1.56
@@ -77,13 +77,13 @@ class Camera:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) of its images after the crop."""
+        """(width, height) of the cropped images."""
         return self.kind.size[0], self.rows
 
     def image(self, png: bytes, *, raw: bool | None = None) -> np.ndarray:
         """Undistorted image (rows, W, 3) uint8 sRGB of a PNG; raises DamagedInput.
 
-        A grey PNG is a raw Bayer image, a coloured one is demosaiced and undistorted already. `raw`
+        A grey PNG is a raw Bayer image; a colour one is already demosaiced and undistorted. `raw`
         True or False requires one of the two.
         """
         pixels = decode_png(png, self.kind.size)
@@ -126,7 +126,7 @@ def lookup_name(kind: CameraKind) -> str:
 
 
 def read_lookup(sdk: Files, kind: CameraKind, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read u and v (rows, W) float32 in the raw image, of the top rows; raises DamagedInput."""
+    """Read the top rows' u and v (rows, W) float32 in the raw image; raises DamagedInput."""
     (width, height), name = kind.size, lookup_name(kind)
     try:
         data = sdk.read(name, MAX_TABLE_BYTES)
@@ -208,8 +208,8 @@ def transform_from_euler(xyzrpy: np.ndarray) -> np.ndarray:
 def T_ego_vehicle(T_vehicle_ins: np.ndarray) -> np.ndarray:
     """Pose (4, 4) of RobotCar's vehicle frame on the ego: x ahead, y left, z up, on the road.
 
-    The vehicle frame is that of the stereo camera, which looks down by some degrees; the INS is
-    taken to stand level, so that its mounting says by how many (2.3).
+    The vehicle frame is that of the stereo camera, which is tilted down by a few degrees. The INS
+    is assumed to be level, so the tilt (2.3 degrees) follows from its mounting.
     """
     transform = np.eye(4)
     transform[:3, :3] = np.diag([1.0, -1.0, -1.0]) @ T_vehicle_ins[:3, :3].T
@@ -227,7 +227,7 @@ def read_numbers(sdk: Files, name: str, count: int) -> np.ndarray:
 
 
 def parse_floats(words: Sequence[str]) -> np.ndarray | None:
-    """Convert words to float64; None unless all are finite numbers."""
+    """Parse words as float64; None unless all are finite numbers."""
     try:
         numbers = np.array([float(word) for word in words], np.float64)
     except ValueError:

@@ -15,7 +15,7 @@ TrainFilter = Literal["md4all", "static", "none"]
 
 
 class RobotCarConfig(SourceConfig):
-    """Options of traverse folders and the SDK's folder with calibration and tags."""
+    """Options for traverse folders and the SDK's folder with calibration and tags."""
 
     source: ClassVar[str] = "nightrain.datasets.sources.robotcar.source:RobotCarSource"
     summary: ClassVar[str] = "Read Oxford RobotCar."
@@ -25,7 +25,7 @@ class RobotCarConfig(SourceConfig):
     not_recorded: ClassVar[frozenset[str]] = SourceConfig.not_recorded | {"sdk", "cache"}
 
     root: Path = Field(
-        description="Folder of the traverses, 2014-12-09-13-21-02/...",
+        description="Folder that contains the traverses, 2014-12-09-13-21-02/...",
         json_schema_extra={"cli": "argument"},
     )
     sdk: Path = Field(description="Folder with models/, extrinsics/ and tags/")
@@ -39,28 +39,28 @@ class RobotCarConfig(SourceConfig):
     camera: CameraName = Field(default="stereo/left", description="Folder of the camera")
     undistorted: Undistorted = Field(
         default="auto",
-        description="Whether images are undistorted already; auto: grey PNGs are not",
+        description="Whether images are already undistorted; auto: all but grey PNGs are",
     )
     crop_bonnet: bool = Field(default=True, description="Keep the top 768 of 960 rows")
     lms_window_s: float = Field(
-        default=4.0, description="Time before and after an image whose laser scans are kept, in s"
+        default=4.0, description="Window of laser scans before and after an image, in s"
     )
     train_filter: TrainFilter = Field(
         default="md4all",
-        description="What train leaves out; static: only frames of a standing car, by odometry",
+        description="Frames that train leaves out; static: those of a standing car, by odometry",
         json_schema_extra={"cli": "none"},
     )
     cache: Path | None = Field(
         default=None,
-        description="Folder in which measured brightness is kept",
+        description="Folder that caches measured brightness",
         json_schema_extra={"cli": "none"},
     )
 
     @property
     def default_split(self) -> str:
-        """md4all's train frames with split files, else every frame."""
+        """With split files md4all's train frames, otherwise every frame."""
         return "train" if self.splits else "all"
 
     def for_dataset(self, dataset: Path) -> Self:
-        """Return the config with measured brightness kept in the dataset's folder."""
+        """Return the config with measured brightness cached in the dataset's folder."""
         return self.model_copy(update={"cache": dataset / "_brightness"})

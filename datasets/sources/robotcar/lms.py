@@ -1,7 +1,7 @@
-"""Front laser of RobotCar: planar scans, accumulated along the trajectory into one point cloud.
+"""RobotCar's front laser: planar scans, accumulated along the trajectory into one point cloud.
 
 `lms_front/<timestamp>.bin` holds float64 triplets x, y in metres and reflectance, in the laser's
-own plane z = 0 (ori-mrg/robotcar-dataset-sdk). As in the SDK, a scan counts as instantaneous.
+own plane z = 0 (ori-mrg/robotcar-dataset-sdk). As in the SDK, a scan is treated as instantaneous.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ MAX_SCAN_BYTES = 1 << 20
 POINT_BYTES = 24
 MAX_RANGE_M = 60.0  # the LMS-151 measures up to 50 m; more, or 0, means no return
 CACHED_SCANS = 1024  # 8 s at 50 Hz are 400; 9 MB
-MIN_PRESENT = 0.9  # of a window's scans: the original lacks single files
+MIN_PRESENT = 0.9  # share of a window's scans: the original data lack single files
 
 
 class LmsScans:
@@ -36,7 +36,7 @@ class LmsScans:
         """Point cloud (N, 3) float64 in metres, in the vehicle frame at `time_us`.
 
         It contains all scans within +-window_s on the same piece of the trajectory. Raises
-        DamagedInput for a damaged scan and if more than 10 % are missing.
+        DamagedInput for a damaged scan, or if more than 10 % of the scans are missing.
         """
         T_first_vehicle = trajectory.at(np.array([time_us]))[0]
         times_us = self._around(trajectory, time_us, window_s)

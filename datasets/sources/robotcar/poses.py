@@ -1,12 +1,11 @@
-"""Trajectory of RobotCar's vehicle: chained visual odometry or INS poses, interpolated.
+"""RobotCar's vehicle trajectory: chained visual odometry or INS poses, interpolated.
 
 `vo/vo.csv` has source_timestamp, destination_timestamp, x, y, z, roll, pitch, yaw. A row is
-T_destination_source, and the source is the LATER image: T_world_source is T_world_destination
-times the row.
-`gps/ins.csv` has timestamp, ins_status, latitude, longitude, altitude, northing, easting, down,
-utm_zone, three velocities, roll, pitch, yaw: the pose of the INS, x north, y east, z down.
-Metres and radians, R = Rz(yaw) Ry(pitch) Rx(roll) (ori-mrg/robotcar-dataset-sdk). Its fractions of
-time are floored by `//`, so that it takes the earlier pose; here poses are interpolated.
+T_destination_source, and the source is the LATER image: T_world_source is T_world_destination times
+the row. `gps/ins.csv` has timestamp, ins_status, latitude, longitude, altitude, northing, easting,
+down, utm_zone, three velocities, roll, pitch, yaw: the pose of the INS, x north, y east, z down.
+Metres and radians, R = Rz(yaw) Ry(pitch) Rx(roll) (ori-mrg/robotcar-dataset-sdk). The SDK floors
+fractions of time with `//` and so takes the earlier pose; here poses are interpolated.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from nightrain.datasets.sources.robotcar.camera import parse_floats, transform_f
 VO, INS = "vo/vo.csv", "gps/ins.csv"
 MAX_CSV_BYTES = 256 << 20
 MAX_STEP_US = 500_000  # longer ones are not interpolated
-MAX_STEP_M = 30.0  # in one step, that is over 200 km/h
+MAX_STEP_M = 30.0  # in one step; that is over 200 km/h
 GOOD = "INS_SOLUTION_GOOD"
 
 
@@ -31,18 +30,18 @@ GOOD = "INS_SOLUTION_GOOD"
 class Trajectory:
     """Poses of the vehicle frame relative to the first timestamp.
 
-    Where a motion is missing, a new `piece` begins. Its poses continue from the last one as if the
-    car had stood still, so they are comparable only within the piece.
+    A new `piece` begins after a gap in the odometry. Its poses continue from the last one as if the
+    car had stood still, so poses are comparable only within a piece.
     """
 
     name: str
     times_us: np.ndarray  # (N,) int64, increasing
     poses: np.ndarray  # (N, 4, 4) float64, metres: T_first_vehicle
     piece: np.ndarray  # (N,) int
-    unreadable: Sequence[str] = ()  # lines of the file, each in words
+    unreadable: Sequence[str] = ()  # descriptions of the file's bad lines
 
     def piece_at(self, times_us: np.ndarray) -> np.ndarray:
-        """Piece (M,) that contains each time (M,); -1 without a pose."""
+        """Piece (M,) that contains each time (M,); -1 for times without a pose."""
         before = np.searchsorted(self.times_us, times_us, side="right") - 1  # (M,)
         after = np.searchsorted(self.times_us, times_us, side="left")
         inside = (before >= 0) & (after < len(self.times_us))
@@ -50,7 +49,7 @@ class Trajectory:
         return np.where(inside & (self.piece[before] == self.piece[after]), self.piece[before], -1)
 
     def at(self, times_us: np.ndarray) -> np.ndarray:
-        """Poses (M, 4, 4) at times (M,): linear in translation, slerp in rotation.
+        """Interpolate poses (M, 4, 4) at times (M,): linear in translation, slerp in rotation.
 
         Raises DamagedInput(BAD_POSE) for a time before, after or in a gap of the trajectory.
         """
@@ -68,11 +67,11 @@ class Trajectory:
         return poses
 
     def _around(self, wanted_us: np.ndarray) -> slice:
-        """Rows of the poses around the wanted times; Slerp is slow on a whole traverse."""
+        """Select the poses around the given times; Slerp is slow on a whole traverse."""
         known_us = self.times_us - self.times_us[0]
         first = int(np.searchsorted(known_us, wanted_us.min(), side="right")) - 1
         last = int(np.searchsorted(known_us, wanted_us.max(), side="left"))
-        if first == last:  # exactly at one pose; Slerp wants two
+        if first == last:  # exactly at one pose; Slerp needs two
             first, last = (first, first + 1) if first == 0 else (first - 1, first)
         return slice(first, last + 1)
 
@@ -89,7 +88,7 @@ class Trajectory:
 
 
 def read_trajectory(files: Files, traverse: str, T_vehicle_ins: np.ndarray) -> Trajectory | None:
-    """Read poses from vo/vo.csv, else gps/ins.csv; None without either. Raises DamagedInput."""
+    """Read poses from vo/vo.csv, else gps/ins.csv; None if both are absent. Raises DamagedInput."""
     for name, read in ((VO, _chain), (INS, _ins_nodes)):
         path = f"{traverse}/{name}"
         try:

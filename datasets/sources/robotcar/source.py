@@ -30,19 +30,19 @@ from nightrain.datasets.sources.robotcar.traverse import NAME, Traverse
 from nightrain.datasets.sources.scene_conditions import check_split
 
 JPEG_QUALITY = 97
-CACHED_IMAGES = 8  # a frame's image is its neighbours' neighbour
+CACHED_IMAGES = 8  # each image is used three times: by its frame and as a neighbour of two others
 
 RAW = {"auto": None, "yes": False, "no": True}  # by the option `undistorted`
 
 
 class RobotCarSource(FrameSource):
-    """Frames of traverse folders, with calibration and tags of the SDK's folder.
+    """Frames of traverse folders, with calibration and tags from the SDK's folder.
 
     Without `splits` in the config, every image is listed, with the split "none". The world is the
-    ego frame at the first pose of a traverse. Without odometry and INS every image is a world of
-    its own: T_world_camera is T_ego_camera, and there are no neighbours and no LiDAR depth.
+    ego frame at the first pose of a traverse. Without odometry and INS, every image has its own
+    world: T_world_camera is T_ego_camera, and there are no neighbours and no LiDAR depth.
 
-    Raises BrokenSource where a folder, the calibration or the tags cannot be read.
+    Raises BrokenSource if a folder, the calibration or the tags cannot be read.
     """
 
     name = "robotcar"
@@ -83,8 +83,8 @@ class RobotCarSource(FrameSource):
     def select(self, split: str) -> Sequence[FrameRef]:
         """Frames by traverse and time; raises InvalidRequest for an unknown split.
 
-        "train" is md4all's: triplets of clear days, without static, overexposed and unevenly
-        exposed ones. A frame that cannot be judged stays listed, so that its damage is reported
+        "train" follows md4all: triplets of clear days, without static, overexposed and unevenly
+        exposed ones. A frame that cannot be checked stays listed, so that its damage is reported
         when it is loaded. "all" is not filtered. Raises BrokenSource for a damaged list and,
         without `skip_bad`, for listed frames without images, odometry or tables.
         """
@@ -235,7 +235,7 @@ class RobotCarSource(FrameSource):
         return self._T_ego_vehicle @ T_first_vehicle @ self._camera.T_vehicle_camera
 
     def _lidar_depth_m(self, traverse: Traverse, time_us: int) -> np.ndarray | None:
-        """Depth (H, W) in metres of the scans around an image, projected into it."""
+        """Depth (H, W) in metres: the scans around an image, projected into it."""
         if traverse.scans is None or traverse.trajectory is None:
             return None
         vehicle_m = traverse.scans.points(traverse.trajectory, time_us, self.config.lms_window_s)

@@ -1,8 +1,8 @@
-"""Splits of RobotCar and the condition of each traverse.
+"""RobotCar splits, and the condition of each traverse.
 
-md4all's protocol (Gasperini et al., ICCV 2023) on the split files of AllDay-DeMoN (MIT), which have
-the same names and counts. Lines of `<traverse>_train_stride_1.txt` and `_val_stride_1.txt` are
-"previous current next" timestamps in microseconds; of `_test.txt` the first field counts.
+md4all's protocol (Gasperini et al., ICCV 2023), using the split files of AllDay-DeMoN (MIT), which
+have the same names and counts. Lines of `<traverse>_train_stride_1.txt` and `_val_stride_1.txt` are
+"previous current next" timestamps in microseconds; of `_test.txt`, only the first field is used.
 """
 
 from collections.abc import Iterable, Mapping
@@ -80,7 +80,8 @@ def read_split_files(splits: Path, traverse: str) -> dict[int, SplitEntry]:
 def read_condition(sdk: Files, traverse: str) -> tuple[Condition, str]:
     """Read the condition and the tags, joined by commas, of a traverse from tags/<traverse>.yaml.
 
-    Sun, clouds and overcast are clear. Raises BrokenSource for a traverse without a weather tag.
+    Sun, clouds and overcast count as clear. Raises BrokenSource for a traverse without a weather
+    tag.
     """
     name = f"tags/{traverse}.yaml"
     try:
@@ -102,7 +103,7 @@ def read_condition(sdk: Files, traverse: str) -> tuple[Condition, str]:
 
 
 def condition_of(tags: Iterable[str]) -> Condition | None:
-    """Condition that a traverse's tags name; None without a weather tag."""
+    """Return the condition that a traverse's tags name; None without a weather tag."""
     found = list(tags)
     clear = Condition.CLEAR if CLEAR_TAGS & {*found} else None
     return condition_named_in(", ".join(found)) or clear
@@ -118,7 +119,7 @@ def is_static(trajectory: Trajectory, triplet_us: tuple[int, int, int]) -> bool:
 
 
 def is_badly_exposed(brightness: float, previous: float, following: float) -> bool:
-    """Whether md4all calls a mean brightness (0 to 1) bad: too high, or unlike its neighbours."""
+    """Whether md4all rejects a mean brightness (0 to 1): too high, or unlike its neighbours'."""
     leaps = (abs(previous - brightness), abs(following - brightness))
     return brightness >= MAX_BRIGHTNESS or max(leaps) > MAX_BRIGHTNESS_STEP
 

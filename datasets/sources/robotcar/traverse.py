@@ -1,4 +1,4 @@
-"""Traverse of RobotCar: one drive with its images, trajectory and laser scans."""
+"""RobotCar traverse: one drive with its images, trajectory and laser scans."""
 
 import os
 import re
@@ -59,8 +59,8 @@ class Traverse:
     def listed(self) -> Mapping[int, SplitEntry]:
         """Entries of all listed images by time.
 
-        Images are listed by the split files; without them, by <camera>.timestamps and the folder.
-        Raises BrokenSource for a damaged list.
+        The split files list the images; without them, <camera>.timestamps and the folder do. Raises
+        BrokenSource for a damaged list.
         """
         if self.entries is not None:
             return self.entries
@@ -75,12 +75,12 @@ class Traverse:
 
     @property
     def trajectory(self) -> Trajectory | None:
-        """Trajectory of the vehicle, None without odometry and INS; raises DamagedInput."""
+        """Vehicle trajectory; None without odometry and INS; raises DamagedInput."""
         return _value(self._trajectory)
 
     @property
     def scans(self) -> LmsScans | None:
-        """Scans of the front laser, None without its folder; raises DamagedInput."""
+        """Scans of the front laser; None if its folder is absent; raises DamagedInput."""
         return _value(self._scans)
 
     @cached_property
@@ -107,7 +107,7 @@ class Traverse:
     def entry(self, time_us: int) -> SplitEntry:
         """Split and neighbours of a listed image.
 
-        The neighbours are those of its triplet, else the nearest images on disk within 0.25 s.
+        The neighbours are those of its triplet, otherwise the nearest images on disk within 0.25 s.
         Raises DamagedInput for a time that is not listed.
         """
         entry = self.listed.get(time_us)
@@ -126,7 +126,7 @@ class Traverse:
         )
 
     def missing(self, time_us: int, *, neighbours: bool) -> str:
-        """Name of an image that a listed frame, or its triplet, lacks on disk; "" for none."""
+        """Name of an absent image that a listed frame or its triplet needs; "" if none is."""
         entry = self.listed[time_us]
         wanted = {"": time_us}
         if neighbours and entry.previous_us is not None and entry.next_us is not None:

@@ -1,7 +1,8 @@
-"""Writer of drives in RobotCar's layout, from scenery with known geometry, to test the reader.
+"""RobotCar writer: writes drives through scenery of known geometry, to test the reader.
 
-It applies what a reader inverts: lens distortion, a Bayer pattern, odometry as differences, a laser
-that scans one plane. The calibration is synthetic; only the formats are RobotCar's (see camera.py).
+It applies the effects that a reader inverts: lens distortion, a Bayer pattern, odometry as
+differences, a laser that scans one plane. The calibration is synthetic; only the formats are
+RobotCar's (see camera.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +47,7 @@ INS_HEADER = (
 
 @dataclass(frozen=True)
 class Lens:
-    """Lens of a sensor: `rays(u, v)` gives the rays (3, ...) through pixels, with z = 1."""
+    """Lens of a sensor: `rays(u, v)` returns the rays (3, ...) through pixels, with z = 1."""
 
     size: tuple[int, int]  # (width, height)
     rays: Callable[[np.ndarray, np.ndarray], np.ndarray]  # x right, y down, z ahead
@@ -125,7 +126,7 @@ def pinhole(intrinsics: np.ndarray, size: tuple[int, int]) -> Lens:
 
 
 def mosaic(image: np.ndarray) -> np.ndarray:
-    """Bayer image (H, W) uint8 of RGB (H, W, 3): rows G B, R G, as of the stereo camera."""
+    """Bayer image (H, W) uint8 of RGB (H, W, 3): rows G B, R G, as in the stereo camera."""
     bayer = image[..., 1].copy()
     bayer[0::2, 1::2] = image[0::2, 1::2, 2]
     bayer[1::2, 0::2] = image[1::2, 0::2, 0]
@@ -150,7 +151,7 @@ def write_sdk(sdk: Path, tags: Mapping[str, Sequence[str]], bent: BrownLens | No
 
 @dataclass(frozen=True)
 class TraverseWriter:
-    """Writes one drive as the traverse `name` below `root`; times begin at `start_us`."""
+    """Writes one drive as the traverse `name` below `root`; times start at `start_us`."""
 
     root: Path
     name: str
@@ -246,7 +247,7 @@ class TraverseWriter:
     def _scan(self, t_s: float, T_world_laser: np.ndarray) -> np.ndarray:
         """Scan (540, 3) of x, y in metres and reflectance; zeros without a return.
 
-        The plane is measured through flat pinhole cameras, so that the steps are even in the
+        The plane is measured through pinhole cameras with flat images, so the steps are even in the
         tangent: 0.5 degrees on average.
         """
         slope = np.linspace(-np.tan(SECTOR_RAD / 2), np.tan(SECTOR_RAD / 2), RAYS_PER_SECTOR)
@@ -255,7 +256,7 @@ class TraverseWriter:
         flat[0, 2] = (RAYS_PER_SECTOR - 1) / 2
         lens = pinhole(flat, (RAYS_PER_SECTOR, 1))
         angles_rad = [(k - (NUM_SECTORS - 1) / 2) * SECTOR_RAD for k in range(NUM_SECTORS)]
-        axes = [(np.cos(a), np.sin(a)) for a in angles_rad]  # middles, about the laser's x axis
+        axes = [(np.cos(a), np.sin(a)) for a in angles_rad]  # sector centres
         T_world_sectors = [T_world_laser @ _T_laser_sector(c, s) for c, s in axes]
         triplets = []
         for (c, s), depth_m in zip(
