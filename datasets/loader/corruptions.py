@@ -42,8 +42,7 @@ class Corruptions(BaseModel):
         return tuple(STANDS_FOR[kind] for kind in self.kinds)
 
     def apply(self, kind: Kind, image: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Corrupt (H, W, 3) uint8 sRGB; uniform numbers (4 or more,) in [0, 1) set the strengths.
-        """
+        """Corrupt (H, W, 3) uint8 sRGB; numbers (4 or more,) in [0, 1) set the strengths."""
         a, b, c, place = values[:4].tolist()
         if kind == "blur":
             sigma = _between(self.blur_of_width, a) * image.shape[1]
