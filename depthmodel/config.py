@@ -1,8 +1,8 @@
 """Network configurations: encoder, decoder, restoration, auxiliary view and pose; without torch.
 
-A configuration decides the architecture and nothing else; which bytes the weights are is said by
-`DepthModel.digest`. What equals its default is not part of the digest, so a new field with a
-default changes no digest, and the default of a field must not change.
+A configuration determines only the architecture; `DepthModel.digest` identifies the weights. Fields
+at their defaults are not part of the digest. So a new field with a default changes no digest, but
+the default of a field must never change.
 """
 
 import json

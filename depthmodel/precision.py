@@ -18,8 +18,8 @@ def full_precision(device: str) -> AbstractContextManager[object]:
 def exact_convolutions(device: str) -> Iterator[None]:
     """Disable autocast and, on CUDA, TF32 in convolutions, which is torch's default there.
 
-    With the 10-bit mantissa of TF32, the inverse of a coupling would be off by 1e-3 for inputs of
-    some tens; with float32 it is off by 1e-6.
+    With the 10-bit mantissa of TF32, the error of a coupling's inverse would be 1e-3 for inputs of
+    several tens; with float32 it is 1e-6.
     """
     with full_precision(device):
         if device != "cuda":

@@ -1,8 +1,8 @@
 """Model weights: a local folder or a hub model, safetensors only, resolved before loading.
 
-Call `resolve` and pass `Found.folder` to `from_pretrained`. A missing model is then one sentence
-instead of a traceback, nothing is fetched offline, and the loaded weights have a name that
-identifies their bytes.
+Call `resolve` and pass `Found.folder` to `from_pretrained`. A missing model then gives a
+one-sentence error instead of a traceback, nothing is fetched offline, and the loaded weights have a
+name that identifies their bytes.
 """
 
 import hashlib

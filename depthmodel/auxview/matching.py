@@ -26,7 +26,7 @@ MIN_CURVATURE = 1e-4  # of cosines about their peak; below it, there is no peak
 MIN_TEXTURE = 0.01  # standard deviations of the whole map; less is no texture
 LOCAL = 5  # side in cells of the local mean that a descriptor subtracts
 BLUR = 3  # side in cells of the square over which cosines are averaged
-PROFILE = 5  # number of cosines about the best one that its correction sees
+PROFILE = 5  # number of cosines about the best one that its correction uses
 
 
 class Match(NamedTuple):

@@ -108,9 +108,9 @@ def check_rectified(K: Tensor, K_aux: Tensor, T_aux_camera: Tensor) -> None:
     sideways = bool((off <= MAX_OFF_AXIS * along).all() and (along > 0).all())
     if not (turn <= MAX_TURN and lens_px <= MAX_INTRINSICS_PX and sideways):
         raise InvalidRequest(
-            f"found a pair turned by up to {turn:.3f}, with intrinsics up to {lens_px:.1f} pixels "
-            f"apart and steps of {along.tolist()} m aside against {off.tolist()} m off the axis, "
-            'expected a rectified pair: rectify it, or set alignment "pose".'
+            f"found pairs rotated by up to {turn:.3f}, with intrinsics up to {lens_px:.1f} pixels "
+            f"apart and baselines of {along.tolist()} m sideways and {off.tolist()} m in other "
+            'directions, expected rectified pairs: rectify them, or set alignment "pose".'
         )
 
 

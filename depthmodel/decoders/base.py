@@ -1,7 +1,7 @@
 """Decoder interface: encoder feature maps in, inverse depth out.
 
-A decoder also says what restoration restores: by default the two coarser maps packed into one
-tensor (feature_pack.py), which is unpacked again before decoding.
+A decoder also defines the features that restoration restores: by default the two coarser maps
+packed into one tensor (feature_pack.py), which is unpacked again before decoding.
 """
 
 from abc import ABC, abstractmethod
@@ -53,7 +53,7 @@ class Decoder(nn.Module, ABC):
     def __init__(self, encoder: EncoderShape, depths: DepthRange) -> None:
         super().__init__()
         self.encoder_shape, self.depths = encoder, depths
-        self.pack: FeaturePack | None = None  # has no tensors; made when it is first needed
+        self.pack: FeaturePack | None = None  # has no tensors; created on first use
 
     @abstractmethod
     def forward(self, maps: Maps, size: tuple[int, int]) -> Tensor:

@@ -145,8 +145,8 @@ def plain_weights(module: nn.Module) -> None:
         if parametrize.is_parametrized(part, "weight"):
             assert isinstance(part.weight, Tensor)
             value = nn.Parameter(part.weight.detach().clone(memory_format=torch.contiguous_format))
-            # Not torch's remove_parametrizations, which takes the weight from the class: that is
-            # shared with every copy of the module, and those would lose theirs.
+            # torch's remove_parametrizations deletes the weight from the class, which all copies of
+            # the module share, so they would lose theirs.
             part.__class__ = parametrize.type_before_parametrizations(part)
             del part.parametrizations
             part.weight = value

@@ -29,7 +29,7 @@ class FeaturePack(nn.Module):
             if wide % factor**2:
                 raise InvalidRequest(
                     f"found {wide} channels at encoder level {level}, expected a multiple of "
-                    f"{factor**2} for a pixel shuffle by {factor}: take an encoder of other widths"
+                    f"{factor**2} for a pixel shuffle by {factor}: use an encoder of other widths"
                 )
         self.level_channels = channels
         self._split = channels[0] // self.factors[0] ** 2

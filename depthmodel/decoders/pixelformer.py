@@ -24,7 +24,7 @@ from nightrain.depthmodel.decoders.invertible import COUPLINGS, InvertibleStages
 from nightrain.depthmodel.decoders.window_attention import WindowCrossAttention
 from nightrain.depthmodel.precision import at_least_float32, full_precision
 
-ONE_GRID_FACTORS = (4.0, 2.0, 1.0, 0.5)  # by which a ViT's maps become a pyramid, as in DPT
+ONE_GRID_FACTORS = (4.0, 2.0, 1.0, 0.5)  # scale a ViT's maps to a pyramid, as in DPT
 POOLED = (1, 2, 3, 6)  # cells along a side
 
 

@@ -26,10 +26,10 @@ from nightrain.depthmodel.decoders.base import Decoder, DepthRange, EncoderShape
 from nightrain.depthmodel.decoders.coupling import Coupling
 from nightrain.depthmodel.precision import exact_convolutions
 
-CELL = 16  # values of u per entry of z's grid and axis
+CELL = 16  # values of u per cell of z, along each axis
 LATENT_CHANNELS = CELL * CELL
 COUPLED_CHANNELS = (256, 64, 16)  # at 1/16, 1/8, 1/4
-PACKED_CELL = 8  # pixels per entry of a pyramid's packed feature, see feature_pack.py
+PACKED_CELL = 8  # pixels per cell of a pyramid's packed feature, see feature_pack.py
 HADAMARD = ((1, 1, 1, 1), (1, -1, 1, -1), (1, 1, -1, -1), (1, -1, -1, 1))
 
 
@@ -93,7 +93,7 @@ class StrictDecoder(Decoder):
         return LATENT_CHANNELS
 
     def packed(self, maps: Maps, size: tuple[int, int]) -> Tensor:
-        """Start z (B, 256, h, w) of encoder maps of an image of `size`; raises InvalidRequest."""
+        """Initial z (B, 256, h, w) of encoder maps of an image of `size`; raises InvalidRequest."""
         return self.project(super().packed(maps, size), size)
 
     def unpacked(self, packed: Tensor, maps: Maps) -> Maps:
@@ -166,7 +166,7 @@ class StrictDecoder(Decoder):
         """Rows of the model card."""
         return {
             "decoder": "new: isometries and couplings from a feature to log depth, invertible end "
-            "to end with stated constants; IID-RDepth (Bai et al. 2026) asks for the property"
+            "to end with stated constants; IID-RDepth (Bai et al. 2026) requires the property"
         }
 
     def steps(self) -> list[list[Coupling]]:

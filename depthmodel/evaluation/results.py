@@ -30,7 +30,7 @@ class ImageScore(_Frozen):
 
     frame_id: str
     scene_id: str
-    drive_id: str  # of which scenes are parts
+    drive_id: str  # drive that the scene is part of
     condition: Condition
     cap_m: float
     scaling: Scaling
@@ -61,9 +61,9 @@ class Score(_Frozen):
     cap_m: float
     scaling: Scaling
     num_images: int  # scored
-    num_scenes: int  # of those
+    num_scenes: int  # scenes of the scored images
     num_drives: int
-    num_skipped: int  # in the bucket, without valid truth
+    num_skipped: int  # images of the bucket without valid truth
     metrics: dict[str, MetricMean] | None
 
 

@@ -34,7 +34,7 @@ class Bucket:
     name: str
     conditions: tuple[Condition, ...]
     md4all: Literal["tables", "code", ""] = (
-        ""  # in its papers' tables, only in its code, not at all
+        ""  # md4all has the bucket in its tables, only in its code, or not at all
     )
 
 

@@ -91,7 +91,7 @@ def comparison_table(
 ) -> ComparisonTable:
     """Compare arms, each with an evaluation per seed; raises InvalidRequest.
 
-    Refused are arms without evaluations, evaluations of different frames or settings, and unknown
+    Rejects arms without evaluations, evaluations of different frames or settings, and unknown
     metrics, buckets, caps or scalings.
     """
     evaluations = [e for arm in arms.values() for e in arm]

@@ -134,7 +134,7 @@ def _rms(values: np.ndarray) -> float:
 
 
 def _checked(spread: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in float64."""
+    """Convert both to float64 after checking them."""
     spread, error = np.asarray(spread, np.float64), np.asarray(error, np.float64)
     if spread.shape != error.shape or spread.ndim != 1 or not spread.size:
         raise InvalidRequest(

@@ -1,1 +1,1 @@
-"""Losses, one equation a file."""
+"""Losses: one equation per file."""

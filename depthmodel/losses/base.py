@@ -15,7 +15,7 @@ from nightrain.datasets.registry import Registry
 
 Side = Literal["previous", "next"]
 Batch = Mapping[str, Tensor]
-Poses = Mapping[Side, Tensor]  # T_source_target (B, 4, 4), metres, as the pose network has them
+Poses = Mapping[Side, Tensor]  # T_source_target (B, 4, 4), metres, as PoseNet returns them
 LOSSES = Registry(
     what="loss",
     base="nightrain.depthmodel.losses.base:LossTerm",
@@ -37,7 +37,7 @@ class LossInputs:
 
     batch: Batch
     inverse_depth: Tensor  # (B, 1, H, W) 1/m, float32, at the size of the batch's images or maps
-    poses: Poses = field(default_factory=dict)  # of the sides to be used
+    poses: Poses = field(default_factory=dict)  # one for each side to use
     mask: Tensor | None = None  # (B, 1, H, W) of `reliable_pixels`; None: everywhere
     features: Tensor | None = None  # (B, C, h, w) of the trained encoder on its input
     frozen_features: Tensor | None = None  # (B, C, h, w) of the frozen encoder, on the clear frame
@@ -65,7 +65,7 @@ class LossTerm(ABC):
 def need(batch: Batch, key: str) -> Tensor:
     """Entry of the batch; raises ValueError, listing the entries there are."""
     if key not in batch:
-        raise ValueError(f"the batch has no {key!r}, only {sorted(batch)}; ask the loader for it")
+        raise ValueError(f"the batch has no {key!r}, only {sorted(batch)}; enable it in the data")
     return batch[key]
 
 

@@ -88,13 +88,14 @@ def teacher_loss(
 ) -> Loss:
     """Self-supervised and supervised loss of inverse depth (B, 1, H, W) in 1/m.
 
-    Inverse depth is resized to the batch's images first. `poses` are those of the sides to be
-    used; a sample without one (`has_previous`, `has_next`) is left out there. Raises ValueError
-    where a term with a weight lacks its input. Source: md4all, eq. 9 (docs/papers/md4all.md).
+    Inverse depth is resized to the batch's images first. `poses` has one entry for each side to
+    use; samples without that side (`has_previous`, `has_next`) are left out of it. Raises
+    ValueError where a term with a weight lacks its input. Source: md4all, eq. 9
+    (docs/papers/md4all.md).
     """
     poses = poses or {}
     if not poses and (weights.photometric or weights.velocity):
-        raise ValueError("photometric and velocity losses need a pose; give those of the sides")
+        raise ValueError("photometric and velocity losses need poses; give one for each side")
     inputs = LossInputs(
         batch=batch,
         inverse_depth=at_loss_size(inverse_depth, batch),
@@ -140,9 +141,9 @@ def student_loss(
 def reliable_pixels(batch: Batch, inverse_depth: Tensor, poses: Poses, mode: MaskMode) -> Tensor:
     """Reliability mask (B, 1, h, w) bool of a batch: pixels where the labels supervise the student.
 
-    `inverse_depth` (B, 1, H, W) in 1/m is the student's; `poses` are those of the clear frames. A
-    pixel without a label has no teacher's error and is kept; the loss leaves it out. Source: SSD,
-    eqs. 4 and 5 (docs/papers/ssd.md).
+    `inverse_depth` (B, 1, H, W) in 1/m is the student's; `poses` are those of the clear frames.
+    Pixels without a label have no teacher error and stay in the mask; the loss ignores them.
+    Source: SSD, eqs. 4 and 5 (docs/papers/ssd.md).
     """
     label_m = need(batch, "label_depth_m")[:, None]
     if mode == "none":

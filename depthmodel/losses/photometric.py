@@ -3,7 +3,7 @@
     pe(a, b) = 0.85 mean_c clamp((1 - SSIM(a, b)) / 2, 0, 1) + 0.15 mean_c |a - b|
 
 md4all, eqs. 3 and 4 (docs/papers/md4all.md), after Godard et al. 2019, section 3, and Wang et al.
-2004, eq. 13. kornia's SSIM weights its window by a Gaussian and is another function.
+2004, eq. 13. kornia's SSIM is a different function, with a Gaussian window.
 """
 
 import torch.nn.functional as F

@@ -21,9 +21,9 @@ def reliability_mask(pe_teacher: Tensor, pe_student: Tensor, mode: MaskMode) -> 
     """Reliability mask (B, 1, H, W) bool: pixels where the teacher supervises the student.
 
     `pe_teacher`, `pe_student` (B, 1, H, W) are errors of `min_reprojection_error` with either
-    depth. A pixel where one of them is not finite is seen by no source, cannot be compared and is
-    kept. There is no gradient. Source: SSD, eq. 5 (docs/papers/ssd.md). Raises ValueError for
-    another mode and where the shapes differ.
+    depth. Where one of them is not finite, no source sees the pixel: it cannot be compared and is
+    kept. There is no gradient. Source: SSD, eq. 5 (docs/papers/ssd.md). Raises ValueError for an
+    unknown mode and where the shapes differ.
     """
     same_shape(pe_teacher=pe_teacher, pe_student=pe_student)
     if mode == "none":

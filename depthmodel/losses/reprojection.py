@@ -80,7 +80,7 @@ def warp(
         T, K, K_inverse = (
             T_source_target.to(dtype),
             K_source.to(dtype),
-            torch.linalg.inv_ex(K_target.to(dtype)).inverse,  # without a wait for the device
+            torch.linalg.inv_ex(K_target.to(dtype)).inverse,  # does not wait for the device
         )
         rays = K @ T[:, :3, :3] @ K_inverse @ _pixels(size, depth_m.device, dtype)  # (B, 3, HW)
         points = torch.addcmul(K @ T[:, :3, 3:], rays, depth_m.to(dtype).flatten(2))  # (B, 3, HW)
@@ -164,7 +164,7 @@ def min_reprojection(
     ValueError where there are no sources.
     """
     error = min_reprojection_error(target, warped, present)
-    seen = active = error.detach() != torch.inf  # so written that NaN stays in the loss
+    seen = active = error.detach() != torch.inf  # keeps NaN in the loss
     if automask:
         active = seen & ~(error.detach() >= _unmoved_error(target, sources, present))
     loss = torch.where(active, error, 0.0).sum() / seen.sum().clamp(min=1)

@@ -4,7 +4,7 @@
 
 md4all, eq. 11 (docs/papers/md4all.md), after Eigen et al. 2014, eq. 4, and Lee et al. 2019 (BTS).
 Means are over the valid pixels of the whole batch, as in BTS, AdaBins and PixelFormer, so an image
-counts by how many it has.
+with more valid pixels has more weight.
 """
 
 from typing import NamedTuple

@@ -49,7 +49,7 @@ class Loss:
         if not ids:
             cause = f"the network's output is finite; samples: {', '.join(sample_ids)}"
         return (
-            f"{what}; {cause}. A finite loss was expected: look at these samples, or go back to "
+            f"{what}; {cause}. A finite loss was expected: inspect these samples, or resume from "
             "the last checkpoint with a lower learning rate or without bf16"
         )
 

@@ -109,7 +109,7 @@ LEFT_OUT = ("classifier.", "pooler", "layernorm.", "mask_token", "relative_posit
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-MIN_STD = 1e-3  # of an image of one colour
+MIN_STD = 1e-3  # for an image of a single colour
 
 
 class Encoder(nn.Module, ABC):
@@ -117,8 +117,8 @@ class Encoder(nn.Module, ABC):
 
     A class of your own is constructed with the `options` of its configuration. It sets `channels`
     (C_0 .. C_3), `patch` (pixels along a ViT's patch; images are resized to multiples of it; None
-    for a pyramid at 1/4, 1/8, 1/16 and 1/32, which takes any size) and `name` (which bytes were
-    loaded).
+    for a pyramid at 1/4, 1/8, 1/16 and 1/32, which takes any size) and `name` (identifies the
+    loaded weights).
     """
 
     channels: tuple[int, ...]

@@ -87,11 +87,11 @@ class DepthModel(nn.Module):
     ) -> DepthPrediction:
         """Predict at the size of `image` (B, 3, H, W), RGB in [0, 1], not normalised.
 
-        A network without an auxiliary view ignores `aux`. Restoration starts from noise of
-        `generator`; without one it starts from none, and the same image gives the same depth. An
-        image whose sides are not multiples of DINOv2's patch of 14 pixels is resized inside to the
-        nearest that are. Raises InvalidRequest for another shape or dtype, or for a view without
-        the geometry that its alignment needs.
+        A network without an auxiliary view ignores `aux`. Restoration starts from noise drawn from
+        `generator`; without a generator there is no noise, and the same image gives the same depth.
+        For DINOv2, images are resized internally to the nearest multiples of its patch of 14
+        pixels. Raises InvalidRequest for another shape or dtype, or for a view without the geometry
+        that its alignment needs.
         """
         maps = self.enhanced(image, self.encode(image), aux)
         size = image.shape[2], image.shape[3]

@@ -56,9 +56,9 @@ def save(
 ) -> None:
     """Write a model folder, whole or not at all; a model saved there before is replaced.
 
-    `config` is JSON, `identity` what of it is part of the digest; `card` makes the text of the
-    model card of the digest. Raises InvalidRequest where the folder holds anything else or a weight
-    is not finite, and DiskFull.
+    `config` is JSON, and `identity` is the part of it that enters the digest; `card` returns the
+    model card's text for a digest. Raises InvalidRequest where the folder holds anything else or a
+    weight is not finite, and DiskFull.
     """
     _check_finite(tensors)
     _check_replaceable(folder)

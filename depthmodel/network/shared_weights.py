@@ -32,8 +32,8 @@ def load_shared(model: DepthModel, tensors: Mapping[str, torch.Tensor]) -> Share
     if other:
         raise InvalidRequest(
             f"{len(other)} tensors of the encoder are missing or of another shape "
-            f"({', '.join(other[:MAX_NAMES])}); a network starts from one with the same encoder, "
-            f"expected {model.config.encoder.label}."
+            f"({', '.join(other[:MAX_NAMES])}); expected a network with the same encoder, "
+            f"{model.config.encoder.label}."
         )
     model.load_state_dict(fitting, strict=False)
     return SharedWeights(

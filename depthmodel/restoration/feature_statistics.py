@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nightrain.datasets.errors import InvalidRequest
 
-MIN_DEVIATION = 0.01  # of a dead channel, as a share of the median channel's
+MIN_DEVIATION = 0.01  # lower limit, for dead channels, as a share of the median deviation
 
 
 class FeatureStatistics(NamedTuple):
@@ -38,9 +38,7 @@ def feature_statistics(
     for one in features:
         places = one.detach().movedim(1, -1).flatten(0, -2).double().cpu()  # (n, C)
         if not torch.isfinite(places).all():
-            raise InvalidRequest(
-                "found features that are not finite: look at the encoder's weights"
-            )
+            raise InvalidRequest("found features that are not finite: check the encoder's weights")
         centre = places.mean(0)
         off = places - centre
         new = off.square().sum(0) if num_components is None else off.T @ off  # (C,) or (C, C)

@@ -1,8 +1,8 @@
 """Restoration UNet: residual from noisy features, degraded features and the step.
 
-A UNet (Ronneberger et al. 2015) as diffusion models have it (Dhariwal and Nichol 2021): residual
-blocks whose second norm the step scales and shifts (FiLM, Perez et al. 2018), attention at the two
-lowest resolutions. The last convolution starts at zero, so an untrained network changes nothing.
+A UNet (Ronneberger et al. 2015) as in diffusion models (Dhariwal and Nichol 2021): residual blocks
+with a second norm scaled and shifted by the step (FiLM, Perez et al. 2018), and attention at the
+two lowest resolutions. The last convolution starts at zero, so an untrained network has no effect.
 IID-RDepth, eq. 4 (docs/papers/iid_rdepth.md).
 """
 

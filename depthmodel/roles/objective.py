@@ -21,7 +21,7 @@ class Objective(nn.Module, ABC):
     """Module from a batch to its loss; `trained` holds the networks that the optimiser updates.
 
     `trained["depth"]` is the depth network. Each further network has a learning rate and a folder
-    of its own name and needs a method `save_pretrained(folder)`. A frozen network stays out of it.
+    of its own name and needs a method `save_pretrained(folder)`. Frozen networks are not in it.
     """
 
     def __init__(self, trained: Mapping[str, nn.Module]) -> None:

@@ -45,10 +45,10 @@ class RestorerRole(Role):
     `base` is a model folder that initialises the parts of the same name. `target` is LiDAR depth,
     or a rendered world's exact depth, which `data.sparse_share` thins. The auxiliary view is the
     stereo partner or the previous frame. `aux_dropout` hides it in that share of the samples, so
-    that one network serves with it and without; `aux_wrong` replaces it by another sample's in that
-    share, so that the network learns to doubt it. `supervised_steps` decodes that many steps of
-    the restoration per training step instead of all: the last one and others at random, which
-    halves time and memory.
+    that one network works with and without it; `aux_wrong` replaces it with another sample's view
+    in that share, so that the network learns to reject a view that does not match.
+    `supervised_steps` decodes that many steps of the restoration per training step instead of all:
+    the last one and others at random, which halves time and memory.
     """
 
     options: ClassVar[frozenset[Option]] = frozenset({"base"})
@@ -174,6 +174,6 @@ class RestorerObjective(Objective):
     def _projected(
         self, estimate: Tensor, maps: Maps, truth_m: Tensor, valid: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The feature z (B, 256, h, w) of the measured depth, and the cells that hold any."""
+        """Map measured depth back to a feature z (B, 256, h, w), and return its mask."""
         decoder = self.model.decoder
         return decoder.packed_target(decoder.unpacked(estimate, maps), truth_m, valid)

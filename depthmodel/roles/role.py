@@ -40,7 +40,7 @@ Option = Literal["labels", "variants", "teacher", "base"]  # of `nightrain train
 
 
 class Role(BaseModel, ABC):
-    """Settings of a role; its methods are everything that training asks of a role.
+    """Settings of a role; its methods are the interface that training uses.
 
     `kind` in a dump is the name of the class in ROLES, or "package.module:Class" of another class.
     """

@@ -115,4 +115,4 @@ def _sha256(path: Path) -> str:
 
 
 def _advice(path: Path) -> str:
-    return f"Remove {path.name}, and the run resumes from the previous checkpoint, or starts again."
+    return f"Remove {path.name} to resume from the previous checkpoint, or from the start."

@@ -36,8 +36,8 @@ class TrainReport(BaseModel):
     seconds: float = 0.0  # of this process
     samples_per_s: float = 0.0
     loss: float | None = None  # of the last step
-    num_frames: int = 0  # trained on in an epoch
-    num_without_label: int = 0  # left out because their label is in quarantine
+    num_frames: int = 0  # training frames per epoch
+    num_without_label: int = 0  # skipped because their label is in quarantine
     digest: str = ""  # of the finished model
 
     @property
@@ -106,7 +106,7 @@ def make_accelerator(config: TrainConfig, device: str | None) -> Accelerator:
     if AcceleratorState._shared_state and AcceleratorState().num_processes == 1:
         AcceleratorState._reset_state(
             reset_partial_state=True
-        )  # or the precision of this process's first run stays
+        )  # otherwise the precision of this process's first run persists
     # An auxiliary view hidden in a rank's whole batch leaves its parameters without gradients.
     uneven = DistributedDataParallelKwargs(find_unused_parameters=config.model.auxview is not None)
     return Accelerator(
@@ -133,7 +133,7 @@ def _report(trainer: Trainer, first_step: int, seconds: float) -> TrainReport:
 
 
 def _any_process(accelerator: Accelerator, stopped: bool) -> bool:
-    """Whether any process is to stop; all stop together, or the others would wait for it."""
+    """Whether any process should stop; all stop together, so that none waits for another."""
     if accelerator.num_processes == 1:
         return stopped
     if stopped:

@@ -68,7 +68,7 @@ class MetricsLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Lines of a run's log in order, without one that a crash cut off."""
+    """Read the lines of a run's log in order, without a line that a crash truncated."""
     path = folder / METRICS
     lines = []
     for text in path.read_text().splitlines() if path.exists() else ():

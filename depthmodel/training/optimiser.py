@@ -66,5 +66,5 @@ def make_average(networks: nn.Module, decay: float) -> AveragedModel:
         get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, num_averaged)
 
     averaged = AveragedModel(networks, multi_avg_fn=average)
-    averaged.update_parameters(networks)  # the first update copies; those of the steps follow
+    averaged.update_parameters(networks)  # the first update copies the weights
     return averaged

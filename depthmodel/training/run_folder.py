@@ -96,8 +96,8 @@ class RunFolder:
 def identity(config: TrainConfig, dataset: Path) -> dict[str, Any]:
     """Everything that a run's result depends on, as JSON; raises CorruptShard, InvalidRequest.
 
-    Not the number of data loading processes. Model folders count by the digest of their weights,
-    not by their path.
+    The number of data loading processes does not count. Model folders are identified by the digest
+    of their weights, not by their path.
     """
     settings = config.model_dump(mode="json", exclude={"num_workers": True, "tensorboard": True})
     for name in config.role.model_folders:

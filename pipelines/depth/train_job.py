@@ -150,7 +150,7 @@ def only_labels(dataset: Path) -> str:
         found = f"{', '.join(names)}: name one with --labels" if names else "none"
         raise InvalidRequest(
             f"{dataset} has labels of {len(names)} teachers ({found}). "
-            "`nightrain label DATASET --teacher FOLDER` makes them."
+            "Create labels with `nightrain label DATASET --teacher FOLDER`."
         )
     return names[0]
 

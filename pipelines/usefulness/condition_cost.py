@@ -1,8 +1,8 @@
-"""Cost of a condition: how much one model loses under it at the places it saw on a clear day.
+"""Cost of a condition: a model's increase in error over clear days at the same places.
 
-The test frames of two conditions are usually of different places, so their scores hardly compare.
-Drives that were recorded under both do compare. A condition that costs a model nothing leaves
-nothing to gain.
+The test frames of two conditions usually show different places, so their scores are not comparable.
+Drives that were recorded under both are. If a condition costs a model nothing, there is nothing to
+gain.
 """
 
 from collections import defaultdict

@@ -57,7 +57,7 @@ class UsefulnessJob(BaseModel):
     @classmethod
     def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(values)) != len(values):
-            raise ValueError(f"{', '.join(map(str, values))} names something twice")
+            raise ValueError(f"{', '.join(map(str, values))}: name each value only once")
         return values
 
     @property

@@ -198,8 +198,8 @@ def _require_labels_of(manifest: Manifest, labels: str, teacher_digest: str) -> 
     if not entries:
         there = ", ".join(manifest.tables(f"{LABELS}/")) or "none"
         raise InvalidRequest(
-            f"{manifest.root} has no labels {labels!r}; there are: {there}. `nightrain label "
-            "DATASET --teacher FOLDER` makes them."
+            f"{manifest.root} has no labels {labels!r}; there are: {there}. Create labels with "
+            "`nightrain label DATASET --teacher FOLDER`."
         )
     rows = read_keys(manifest.root, entries, ["frame_id", "teacher_sha256"])
     if others := sorted({*rows.columns["teacher_sha256"].tolist()} - {teacher_digest}):

@@ -229,7 +229,7 @@ def test_a_pair_that_is_not_rectified_is_refused() -> None:
     assert aux.T_aux_camera is not None
     ahead = aux.T_aux_camera.clone()
     ahead[:, 2, 3] = 0.5
-    with pytest.raises(InvalidRequest, match="expected a rectified pair"):
+    with pytest.raises(InvalidRequest, match="expected rectified pairs"):
         enhancer()(low(), aux._replace(T_aux_camera=ahead), SIZE)
 
 

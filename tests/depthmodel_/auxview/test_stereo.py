@@ -148,5 +148,5 @@ def test_a_pair_that_is_not_rectified_is_refused() -> None:
     check_rectified(K, K, RIGHT)
     check_rectified(K, K, LEFT)
     for K_aux, T in ((K, turned), (K, ahead), (K, to_side(0.0)), (other_lens, RIGHT)):
-        with pytest.raises(InvalidRequest, match="expected a rectified pair"):
+        with pytest.raises(InvalidRequest, match="expected rectified pairs"):
             check_rectified(K, K_aux, T)

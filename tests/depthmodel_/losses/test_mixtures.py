@@ -228,7 +228,7 @@ def test_a_part_that_is_no_number_is_named() -> None:
 
 def test_a_missing_input_is_named() -> None:
     data = batch()
-    with pytest.raises(ValueError, match="need a pose"):
+    with pytest.raises(ValueError, match="need poses"):
         teacher_loss(TeacherLoss(), data, inverse_depth())
     with pytest.raises(ValueError, match="features"):
         student_loss(StudentLoss(), data, inverse_depth())

@@ -277,7 +277,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_goes_on(
     content = bytearray(file.read_bytes())
     content[-5] ^= 1
     file.write_bytes(content)
-    with pytest.raises(InvalidRequest, match="Remove step-0000008, and the run resumes"):
+    with pytest.raises(InvalidRequest, match="Remove step-0000008 to resume"):
         train_tiny(video_teacher(), frames, run)
     shutil.rmtree(last)
     train_tiny(video_teacher(), frames, run)

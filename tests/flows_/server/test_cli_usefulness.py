@@ -44,7 +44,7 @@ def test_the_command_trains_says_what_ends_and_prints_the_tables(
     [
         (("--seeds", "a"), "--seeds is 'a'"),
         (("--seeds", ""), "--seeds is ''"),
-        (("--seeds", "1,1"), "names something twice"),
+        (("--seeds", "1,1"), "name each value only once"),
         (("--seeds", "-1"), "--seeds is '-1'"),
         (("--dose", "much"), "--dose is 'much'"),
         (("--runner", "cloud"), "--runner is 'cloud'"),
