@@ -1,1 +1,1 @@
-"""Captions: one sentence about each frame, in a table of its own."""
+"""Captions: one sentence per frame, in a separate table."""

@@ -10,7 +10,7 @@ from nightrain.datasets.shards.manifest import CAPTIONS
 
 
 class Captioner(Protocol):
-    """Captions images; picklable, and loads its weights with the first image."""
+    """Captions images; picklable, and loads its weights at the first image."""
 
     @property
     def name(self) -> str:
@@ -19,26 +19,26 @@ class Captioner(Protocol):
 
     @property
     def version(self) -> str:
-        """Version with every setting that decides the words of a caption."""
+        """Version string, with every setting that affects the captions."""
         ...
 
     @property
     def weights(self) -> str:
         """Identity of the weights: "Salesforce/blip2-opt-2.7b@59a1ef6c1e51"; "" without any.
 
-        Raises InvalidRequest where the weights are missing and not pinned.
+        Raises InvalidRequest if the weights are missing and not pinned.
         """
         ...
 
     @property
     def runs_on(self) -> str:
-        """Kind of device that the captioner runs on: "cpu", "cuda"."""
+        """Type of device that the captioner runs on: "cpu", "cuda"."""
         ...
 
     def caption(self, images: Sequence[np.ndarray], about: Sequence[str]) -> list[str]:
-        """Return one caption per image (H, W, 3) uint8 sRGB and description of its scene.
+        """Return one caption per image (H, W, 3) uint8 sRGB and scene description.
 
-        Raises InvalidRequest where the weights are missing.
+        Raises InvalidRequest if the weights are missing.
         """
         ...
 

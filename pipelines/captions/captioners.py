@@ -1,4 +1,4 @@
-"""Captioners by the name that recipes and `nightrain caption` use."""
+"""Captioners by name, as recipes and `nightrain caption` select them."""
 
 from typing import Literal, get_args
 
@@ -10,7 +10,7 @@ CAPTIONERS: tuple[CaptionerName, ...] = get_args(CaptionerName)
 
 
 def load_captioner(name: str) -> Captioner:
-    """Return a captioner by name; its weights are loaded with the first image."""
+    """Return a captioner by name; its weights are loaded at the first image."""
     if name == "metadata":
         return MetadataCaptioner()
     from nightrain.pipelines.captions.vision import Blip2Captioner, SmallCaptioner

@@ -1,4 +1,4 @@
-"""Metadata captions: from the source's own records, without weights."""
+"""Metadata captions: built from the source's own records, without weights."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from nightrain.pipelines.captions.captioner import one_line
 
 MAX_PHRASES = 8  # a text encoder of Stable Diffusion reads 77 tokens
-PLAIN_NAMES = {  # nuScenes' categories that need other words; the others are shortened
+PLAIN_NAMES = {  # nuScenes' categories that need other words; all others are shortened
     "human.pedestrian.police_officer": "police officer",
     "human.pedestrian.construction_worker": "construction worker",
     "movable_object.trafficcone": "traffic cone",
@@ -23,7 +23,7 @@ PLURALS = {"bus": "buses", "person": "people", "debris": "debris"}
 
 @dataclass(frozen=True)
 class MetadataCaptioner:
-    """Captions from the scene's description and, where `about` has them, counts of its objects."""
+    """Captions from the scene's description and, if `about` has them, counts of its objects."""
 
     name: str = "metadata"
     version: str = "1"
@@ -40,8 +40,7 @@ class MetadataCaptioner:
 def about_frame(description: str, object_counts: Mapping[str, int] | None = None) -> str:
     """Describe a frame: counts of objects by category, then the scene's description.
 
-    Categories are nuScenes' ("vehicle.bus.bendy") or plain words ("bus"); those not above 0 are
-    left out.
+    Categories are nuScenes' ("vehicle.bus.bendy") or plain words ("bus"); counts of 0 are left out.
     """
     totals: dict[str, int] = {}
     for category, count in (object_counts or {}).items():

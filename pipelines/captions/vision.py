@@ -1,4 +1,4 @@
-"""Captions by a vision-language network: BLIP-2, as in SSD, or a smaller one.
+"""Network captions: a vision-language network, BLIP-2 as in SSD or a smaller one.
 
 BLIP-2: Li, Li, Savarese and Hoi 2023, arXiv:2301.12597. Florence-2: Xiao et al. 2023,
 arXiv:2311.06242. BLIP: Li, Li, Xiong and Hoi 2022, arXiv:2201.12086.
@@ -15,11 +15,11 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.weights import Weights, resolve, weights_name
 from nightrain.pipelines.captions.captioner import one_line
 
-# The first commit with the image token that transformers asks for; in safetensors, MIT.
+# The first commit with the image token that transformers needs; in safetensors, MIT.
 BLIP2 = Weights("Salesforce/blip2-opt-2.7b", "59a1ef6c1e5117b3f65523d1c6066825bcf315e3")
 # 0.23 B parameters, safetensors, MIT. BLIP's own small model is kept as a pickle only.
 FLORENCE2 = Weights("florence-community/Florence-2-base")
-TASKS = {"florence2": "<CAPTION>"}  # text input of a family, besides the image
+TASKS = {"florence2": "<CAPTION>"}  # text input of a family, in addition to the image
 FAMILIES = {"blip2": ("blip-2",), "small": ("florence2", "blip")}
 
 
@@ -33,13 +33,13 @@ class _NetworkCaptioner:
     batch_size: int = 8  # batches are padded to it: captions do not depend on other images
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     device: str = "auto"  # "auto": the first GPU, else the processor
-    offline: bool | None = None  # None: what HF_HUB_OFFLINE says
+    offline: bool | None = None  # None: as HF_HUB_OFFLINE says
 
     name = ""
 
     @property
     def version(self) -> str:
-        """Version of this code, with the settings that decide the words."""
+        """Version of this code, with the settings that affect the captions."""
         settings = f"beams{self.num_beams}-tokens{self.max_new_tokens}"
         return f"1-{settings}-batch{self.batch_size}-{self.dtype}"
 
@@ -60,7 +60,7 @@ class _NetworkCaptioner:
     def caption(self, images: Sequence[np.ndarray], about: Sequence[str]) -> list[str]:
         """Return one caption per image (H, W, 3) uint8 sRGB, by beam search; `about` is unused.
 
-        Raises InvalidRequest where the weights are missing or of another family.
+        Raises InvalidRequest if the weights are missing or belong to another family.
         """
         if len(images) != len(about):
             raise ValueError(f"{len(images)} images and {len(about)} texts do not match")

@@ -1,8 +1,8 @@
 """Weather words: remove words of weather and time of day from captions.
 
-"On a sunny day" in the caption of a clear frame would contradict the prompt of a night. The rules
-work on words, without a parser: with a weather word they remove the preposition, article, adverb or
-verb that depends on it.
+"On a sunny day" in a clear frame's caption would contradict a night prompt. The rules work on
+words, without a parser: together with a weather word, they remove the preposition, article, adverb
+or verb that depends on it.
 """
 
 import re
@@ -19,7 +19,7 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-# Never left in a caption: the words of every condition, and those that fit several.
+# Always removed from captions: the words of every condition, and words that fit several.
 NOUNS = _set("weather summer frost wind storm storms lightning cloud clouds").union(
     *(_set(row.caption_nouns) for row in CONDITIONS.values())
 )
@@ -76,11 +76,11 @@ class _Token:
 def strip_weather(caption: str) -> str:
     """Remove words of weather and time of day from a caption; idempotent.
 
-    A word counts only as a whole: "train", "brainy" and "nightclub" stay. A caption without such
-    words only has its white space normalised.
+    Only whole words match: "train", "brainy" and "nightclub" stay. In a caption without such words,
+    only the white space is normalised.
     """
     text = " ".join(caption.split())
-    for _ in range(MAX_PASSES):  # words that come together by a removal may form a new phrase
+    for _ in range(MAX_PASSES):  # a removal can join words into a new phrase
         stripped = _strip_once(text)
         if stripped == text:
             break
@@ -151,7 +151,7 @@ def _run_end(words: list[str], first: int) -> int | None:
 
 
 def _with_dependents(words: list[str], first: int, last: int) -> tuple[int, int]:
-    """Extend a weather phrase by the words around it that depend on it."""
+    """Extend a weather phrase by the surrounding words that depend on it."""
     after, before = words[last + 1], words[first - 1]
     adjective = words[last] in ADJECTIVES or "-" in words[last]
     if _is_content(after) and not (before == "at" and not adjective):
@@ -169,7 +169,7 @@ def _with_dependents(words: list[str], first: int, last: int) -> tuple[int, int]
 
 
 def _attribute(words: list[str], first: int, last: int) -> tuple[int, int]:
-    """Attributes before a noun that stays: adjectives other than weather stay, too."""
+    """Trim attributes before a noun that stays; adjectives other than weather stay, too."""
     while first < last and words[first] in MODIFIERS and not is_weather(words[first]):
         first += 1
     while words[first - 1] in ADVERBS:
@@ -180,7 +180,7 @@ def _attribute(words: list[str], first: int, last: int) -> tuple[int, int]:
 
 
 def _phrase(words: list[str], first: int) -> int:
-    """First index of a phrase with its article, preposition, participle, verb and subject."""
+    """First index of a phrase, including its article, preposition, participle, verb and subject."""
     first = _without_article(words, first)
     had_preposition = False
     while words[first - 1] in PREPOSITIONS:
@@ -205,7 +205,7 @@ def _without_article(words: list[str], first: int) -> int:
 
 
 def _is_content(word: str) -> bool:
-    """Whether a word may be the noun of the words before it."""
+    """Whether a word may be the noun that the words before it modify."""
     return (
         bool(word)
         and (word[0].isalnum() or word[0] == "_")

@@ -1,1 +1,1 @@
-"""Control images: the geometry of a frame as an image for ControlNet; near is white."""
+"""Control images: a frame's geometry as an image for ControlNet; near is white."""

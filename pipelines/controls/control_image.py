@@ -1,4 +1,4 @@
-"""Control images of depth, as ControlNet was trained on them."""
+"""Depth control images, in the form that ControlNet was trained on."""
 
 import numpy as np
 
@@ -17,10 +17,10 @@ PERCENTILES = (2.0, 98.0)
 def depth_control(
     source: DepthSource, scene: DepthInput, size: tuple[int, int], scaling: Scaling = "min-max"
 ) -> np.ndarray:
-    """Control image (height, width, 3) uint8 at exactly `size` = (width, height).
+    """Return the control image (height, width, 3) uint8 at exactly `size` = (width, height).
 
-    Raises WrongPolarity for a map of inverted polarity, and what the source raises. Before a run,
-    `polarity.assert_source_is_near_white` tests that the source sees a road at all.
+    Raises WrongPolarity for a map of inverted polarity, and whatever the source raises. Before a
+    run, `polarity.assert_source_is_near_white` tests that the source sees a road at all.
     """
     found = source.depth(scene)
     assert_near_is_white(found.inverse_depth, road_in_view=False)
@@ -53,5 +53,5 @@ def depth_image(
 
 
 def _sky(depth: RelativeDepth, size: tuple[int, int]) -> np.ndarray | None:
-    """Sky (height, width) bool at the size of the control, None where it is not known."""
+    """Sky mask (height, width) bool at the size of the control image; None if unknown."""
     return None if depth.sky is None else at_size(depth.sky.astype(np.float32), size) > 0.5

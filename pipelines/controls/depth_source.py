@@ -8,7 +8,7 @@ import numpy as np
 
 from nightrain.datasets.errors import DamagedInput, Reason
 
-LEAST_DEPTH_M = 0.1  # smaller depths of a network are raised to it
+LEAST_DEPTH_M = 0.1  # smaller depths predicted by a network are raised to this
 
 
 class DepthInput(Protocol):
@@ -32,7 +32,7 @@ class DepthInput(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RelativeDepth:
-    """Inverse depth up to scale, larger = nearer; raises DamagedInput where it is not finite."""
+    """Inverse depth up to scale, larger = nearer; raises DamagedInput if it is not finite."""
 
     inverse_depth: np.ndarray  # (H, W) float32, finite
     sky: np.ndarray | None = None  # (H, W) bool; None: the source does not detect sky

@@ -1,8 +1,8 @@
 """Detectors of controlnet-aux: MiDaS, as in SSD, and HED and PiDi soft edges.
 
-controlnet-aux imports all its detectors, with a dozen warnings, so it is imported when one is
-needed. Its weights are pickles; torch reads them with `weights_only`, which runs no code.
-Its own resizing rounds sides to 64 pixels and its depth is 8-bit, so neither is used.
+controlnet-aux imports all its detectors, with a dozen warnings, so it is imported only when one is
+needed. Its weights are pickles; torch reads them with `weights_only`, which runs no code. Its own
+resizing rounds sides to 64 pixels and its depth output is 8-bit, so neither is used.
 """
 
 import functools
@@ -25,7 +25,7 @@ FILES = {
     "PidiNetDetector": "table5_pidinet.pth",
 }
 EDGE_DETECTORS = {"hed": "HEDdetector", "pidi": "PidiNetDetector"}
-MIDAS_MULTIPLE = 32  # of the sides that DPT takes
+MIDAS_MULTIPLE = 32  # of the sides that DPT accepts
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class MidasDepth:
     def depth(self, scene: DepthInput) -> RelativeDepth:
         """Inverse depth (H, W), larger = nearer.
 
-        Raises InvalidRequest where the weights are missing.
+        Raises InvalidRequest if the weights are missing.
         """
         import torch
 
@@ -65,7 +65,7 @@ class MidasDepth:
 def detector_edges(detector: Any, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Soft edges of an image (H, W, 3) uint8 by a detector: (height, width, 3) uint8, white lines.
 
-    `detector` comes from `load_edges`, or is any other of controlnet-aux.
+    `detector` comes from `load_edges`, or is any other controlnet-aux detector.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -84,7 +84,7 @@ def load_edges(
     device: str = "auto",
     offline: bool | None = None,
 ) -> Any:
-    """Load the HED or PiDi detector; raises InvalidRequest where its weights are missing."""
+    """Load the HED or PiDi detector; raises InvalidRequest if its weights are missing."""
     return load_detector(EDGE_DETECTORS[kind], model, device, offline)
 
 

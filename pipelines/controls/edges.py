@@ -1,11 +1,11 @@
-"""Control images of edges, without weights: white lines on black."""
+"""Edge control images, without weights: white lines on black."""
 
 import cv2
 import numpy as np
 
 from nightrain.datasets.io.images import resize_image
 
-CANNY_THRESHOLDS = (100, 200)  # of the training of ControlNet's canny model
+CANNY_THRESHOLDS = (100, 200)  # as in the training of ControlNet's canny model
 SOFT_SCALES_PX = (1.0, 2.0, 4.0)
 SOFT_WHITE_PERCENTILE = 99.0
 
@@ -35,7 +35,7 @@ def soft_edges(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         smooth = cv2.GaussianBlur(lab, (0, 0), sigma)
         across = cv2.Scharr(smooth, cv2.CV_32F, 1, 0)
         down = cv2.Scharr(smooth, cv2.CV_32F, 0, 1)
-        # Blurring lowers a step's gradient by sigma: the scales count alike.
+        # Blurring divides a step's gradient by sigma; this gives all scales the same weight.
         strength += sigma * np.sqrt((across**2 + down**2).sum(axis=2))
     white = max(float(np.percentile(strength, SOFT_WHITE_PERCENTILE)), 1e-3)
     edges = np.rint(255 * np.clip(strength / white, 0, 1)).astype(np.uint8)

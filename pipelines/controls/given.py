@@ -15,7 +15,7 @@ class GivenDepth:
     name: str = "given"
 
     def depth(self, scene: DepthInput) -> RelativeDepth:
-        """Return 1/z, 0 in the sky; raises DamagedInput(NO_DEPTH) where depth is missing."""
+        """Return 1/z, 0 in the sky; raises DamagedInput(NO_DEPTH) if depth is missing."""
         depth_m = scene.depth_m
         if depth_m is None:
             raise DamagedInput(

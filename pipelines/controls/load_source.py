@@ -1,4 +1,4 @@
-"""Depth sources by their settings."""
+"""Loader of depth sources."""
 
 import functools
 
@@ -9,7 +9,7 @@ from nightrain.pipelines.controls.settings import ControlDepth
 
 @functools.cache
 def load_depth_source(settings: ControlDepth) -> DepthSource:
-    """Return the depth source of settings; a network is loaded with its first image."""
+    """Return the depth source for the settings; a network is loaded at its first image."""
     source: DepthSource = GivenDepth()
     if settings.source == "midas":
         from nightrain.pipelines.controls.detectors import MidasDepth

@@ -1,4 +1,4 @@
-"""Depth by a depth-estimation network of transformers: DPT, Depth Anything, ZoeDepth, Depth Pro.
+"""Depth networks of transformers as depth sources: DPT, Depth Anything, ZoeDepth, Depth Pro.
 
 Intel/dpt-hybrid-midas and Intel/dpt-large are MiDaS 3.0 in safetensors. Some networks return depth,
 others inverse depth: `FAMILIES` lists which, and `polarity.assert_near_is_white` tests each image.
@@ -21,7 +21,7 @@ from nightrain.pipelines.controls.depth_source import (
 )
 
 Gives = Literal["inverse", "metric"]
-FAMILIES: dict[str, Gives] = {  # of the network itself; transformers inverts Depth Pro's later
+FAMILIES: dict[str, Gives] = {  # raw network output; transformers inverts Depth Pro's later
     "dpt": "inverse",
     "depth_pro": "inverse",
     "zoedepth": "metric",
@@ -31,13 +31,13 @@ FAMILIES: dict[str, Gives] = {  # of the network itself; transformers inverts De
 
 @dataclass(frozen=True)
 class NetworkDepth:
-    """Depth network by its weights; loaded with the first image, once per process."""
+    """Depth network by its weights; loaded at the first image, once per process."""
 
     model: Weights
     gives: Gives | None = None  # None: by family; DPT heads trained on metres need "metric"
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     device: str = "auto"  # "auto": the first GPU, else the processor
-    offline: bool | None = None  # None: what HF_HUB_OFFLINE says
+    offline: bool | None = None  # None: as HF_HUB_OFFLINE says
 
     @property
     def name(self) -> str:
@@ -103,7 +103,7 @@ def _load(source: NetworkDepth) -> _DepthNetwork:
 
 
 def _gives(config: Any) -> Gives:
-    """Return the output convention of a configuration; raises InvalidRequest if unknown."""
+    """Return the output convention of a model configuration; raises InvalidRequest if unknown."""
     kind = getattr(config, "depth_estimation_type", None)  # of Depth Anything
     if kind is not None:
         return "metric" if kind == "metric" else "inverse"

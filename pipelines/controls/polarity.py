@@ -1,7 +1,7 @@
-"""Polarity of depth maps: test that near is white, because networks differ.
+"""Depth map polarity: test that near is white, because networks differ.
 
-In an image from a car the lowest rows show the road just ahead, or the car itself, and the rows
-around the horizon show distant things. That holds for every camera around the car.
+In an image from a car, the lowest rows show the road just ahead or the car itself, and the rows
+around the horizon show distant objects. This holds for every camera on the car.
 """
 
 from collections.abc import Iterable
@@ -15,23 +15,23 @@ ROAD_ROWS = (0.85, 1.0)  # of the height
 HORIZON_ROWS = (0.42, 0.58)
 NUM_STRIPS = 24  # strips of columns vote: a near vehicle decides only its own
 LEAST_LEAD = 0.3  # share of the strips by which one polarity must lead
-LEAST_STEP = 0.05  # of the range of the map: less is a tie
+LEAST_STEP = 0.05  # share of the map's range; a smaller step is a tie
 
 
 def assert_near_is_white(inverse_depth: np.ndarray, *, road_in_view: bool = True) -> None:
     """Check that the road in inverse depth (H, W) is nearer than the horizon; raises WrongPolarity.
 
-    Strips of columns vote by their medians, so that vehicles and noise in some of them do not
-    decide. Without `road_in_view` an undecided map passes: a truck next to a side camera fills the
-    whole image at one depth.
+    Strips of columns vote by their medians, so that vehicles and noise in a few strips do not
+    decide. Without `road_in_view`, an undecided map passes: a truck next to a side camera can fill
+    the whole image at one depth.
     """
     _judge(near_is_white_lead(inverse_depth), road_in_view)
 
 
 def assert_source_is_near_white(source: DepthSource, scenes: Iterable[DepthInput]) -> None:
-    """Check a source on some frames before a run, by the median of their votes.
+    """Check a source on a few frames before a run, by the median of their votes.
 
-    Raises WrongPolarity, also where the maps show no road, and what the source raises.
+    Raises WrongPolarity, also if the maps show no road, and whatever the source raises.
     """
     leads = [near_is_white_lead(source.depth(scene).inverse_depth) for scene in scenes]
     label = f"depth by {source.name} on {len(leads)} frames: "

@@ -1,4 +1,4 @@
-"""Settings of control images: kinds, and where the depth that they show comes from."""
+"""Control image settings: kinds, and the source of the depth that they show."""
 
 from collections.abc import Iterable
 from typing import Literal
@@ -13,7 +13,7 @@ CONTROL_KINDS = ("depth", "canny", "softedge")  # kinds that can be computed
 
 
 class ControlDepth(BaseModel, frozen=True):
-    """Depth of a control image: its source, and how it is scaled to grey levels."""
+    """Depth of a control image: its source and its scaling to grey levels."""
 
     model_config = ConfigDict(extra="forbid")
     # given: the recipe's `depth`; the others estimate depth from the image
@@ -38,7 +38,7 @@ class ControlDepth(BaseModel, frozen=True):
 
 
 def require_control_kinds(kinds: Iterable[str]) -> None:
-    """Raise InvalidRequest for a kind of control image that cannot be computed."""
+    """Raise InvalidRequest for a kind of control image that nightrain cannot compute."""
     unknown = sorted(set(kinds) - set(CONTROL_KINDS))
     if unknown:
         raise InvalidRequest(

@@ -1,8 +1,8 @@
 """Tiled refinement: a depth network on the whole image and on 49 overlapping tiles.
 
-As the 49 patches of PatchFusion (Li, Bhat and Wonka 2024), without its fusion network: the inverse
-depth of each tile is fitted to that of the whole image by a scale and a shift, and the tiles are
-blended with smooth windows.
+Like the 49 patches of PatchFusion (Li, Bhat and Wonka 2024), without its fusion network: the
+inverse depth of each tile is fitted to that of the whole image by a scale and a shift, and the
+tiles are blended with smooth windows.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,13 @@ from nightrain.pipelines.controls.depth_source import (
 LEAST_TILE_PX = 8
 NUM_ROUNDS = 30
 FITTED_PIXELS = 20_000  # of a tile
-CAUCHY = 2.385  # times the residuals' own scale: 95 % efficient for normal noise
+CAUCHY = 2.385  # times the residuals' scale: 95 % efficient for normal noise
 
 
 @dataclass(frozen=True)
 class TiledDepth:
-    """Source refined by tiles of 1/grid of the image, half a tile apart: 49 for a grid of 4."""
+    """Depth source refined on tiles of 1/grid of the image, half a tile apart: 49 for a grid of 4.
+    """
 
     source: DepthSource
     grid: int = 4
@@ -71,7 +72,7 @@ def windows(length: int, grid: int) -> tuple[list[slice], np.ndarray]:
 
 
 def through_window(scene: DepthInput, rows: slice, columns: slice) -> ImageWindow:
-    """Crop an input to some rows and columns, with its intrinsics."""
+    """Crop an input and its intrinsics to some rows and columns."""
     intrinsics = np.array(scene.intrinsics, np.float64)
     intrinsics[:2, 2] -= (columns.start, rows.start)
     return ImageWindow(
@@ -84,7 +85,7 @@ def through_window(scene: DepthInput, rows: slice, columns: slice) -> ImageWindo
 def fit_to(values: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Fit values (h, w) to a target (h, w) by a robust scale and shift; float64.
 
-    Returns the target for a tile that is flat or fits only with a negative scale.
+    Returns the target for a tile that is flat or would fit only with a negative scale.
     """
     step = max(1, int(np.ceil(np.sqrt(values.size / FITTED_PIXELS))))
     fit = fit_scale_shift(values[::step, ::step], target[::step, ::step])
@@ -95,7 +96,7 @@ def fit_to(values: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def fit_scale_shift(values: np.ndarray, target: np.ndarray) -> tuple[float, float] | None:
-    """Robust scale > 0 and shift from values to a target; None where there is no such fit.
+    """Robust scale > 0 and shift from values to a target; None if there is no such fit.
 
     Iteratively reweighted least squares with Cauchy weights (Holland and Welsch 1977), so that
     objects in only one of the two do not matter.
@@ -122,5 +123,5 @@ def fit_scale_shift(values: np.ndarray, target: np.ndarray) -> tuple[float, floa
 
 
 def _rising(length: int) -> np.ndarray:
-    """From 0 to 1 over `length` pixels, flat at both ends."""
+    """Ramp from 0 to 1 over `length` pixels, flat at both ends."""
     return np.sin(0.5 * np.pi * (np.arange(length) + 0.5) / length) ** 2

@@ -1,4 +1,4 @@
-"""Depth by a model that nightrain trained."""
+"""Depth models trained with nightrain, as depth sources."""
 
 import functools
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Predictor(Protocol):
-    """Trained depth network: predicts depth, and is named by its digest."""
+    """Interface of a trained depth network: predicts depth, and identifies itself by a digest."""
 
     @property
     def digest(self) -> str:
@@ -38,11 +38,11 @@ class TeacherDepth:
     """Trained depth model by its folder; loaded once per process."""
 
     folder: str
-    model: Predictor | None = None  # a loaded one; None: loaded from the folder
+    model: Predictor | None = None  # None: loaded from the folder
 
     @property
     def name(self) -> str:
-        """Digest of the weights; raises InvalidRequest where the folder is missing."""
+        """Digest of the weights; raises InvalidRequest if the folder is missing."""
         return f"teacher:{self._predictor.digest}"
 
     def depth(self, scene: DepthInput) -> RelativeDepth:

@@ -46,29 +46,31 @@ class Engine(Protocol):
 
     `embed`, `begin` and `finish` are the three steps of one batch, so that a device can start the
     next batch before the host reads the last one. `embed` may run ahead in another thread; `begin`
-    and `finish` run in one thread. All three raise InvalidRequest for requests that no retry can
-    help. An engine that computes on the host derives from `HostEngine` and writes `generate` only.
+    and `finish` run in one thread. All three raise InvalidRequest for requests that a retry cannot
+    fix. An engine that computes on the host derives from `HostEngine` and only implements
+    `generate`.
     """
 
-    overlaps: bool  # whether batches overlap in threads; pays where the host waits for a device
+    overlaps: bool  # whether batches overlap in threads; pays off if the host waits for a device
 
     def device_id(self) -> str:
-        """Return a device name that is the same in every process; "" without a device to lock."""
+        """Return a device name that is the same in every process; "" if no device needs a lock."""
         ...
 
     def device_name(self) -> str:
-        """Return the device's name for people: "cpu", "NVIDIA H200"."""
+        """Return the device's human-readable name: "cpu", "NVIDIA H200"."""
         ...
 
     def probe(self, request: Request, limit: int) -> int | None:
-        """Return the largest batch size up to `limit` that fits into memory for such requests.
+        """Return the largest batch size up to `limit` that fits into memory for requests like
+        these.
 
-        None where neither memory nor the bytes of variants depend on the batch size.
+        None if neither memory nor the bytes of variants depend on the batch size.
         """
         ...
 
     def embed(self, requests: Sequence[Request]) -> Any:
-        """Compute what the networks are conditioned on; the result is the input of `begin`."""
+        """Compute the networks' conditioning; the result is the input of `begin`."""
         ...
 
     def begin(self, embedded: Any, batch_size: int) -> Any:

@@ -12,7 +12,7 @@ R = TypeVar("R")
 def largest_that_fits(run: Callable[[int], object], limit: int) -> int:
     """Halve a batch size from `limit` down until `run(size)` fits into memory.
 
-    Raises torch.OutOfMemoryError where not even one fits.
+    Raises torch.OutOfMemoryError if not even one fits.
     """
     size = limit
     while not _fits(run, size, last=size == 1):
@@ -25,7 +25,7 @@ def run_padded(
 ) -> list[tuple[R, int]]:
     """Run items in batches of exactly `size`, the last one repeated to fill up; (result, size).
 
-    A batch that runs out of memory is run again at half the size; its results carry that size.
+    A batch that runs out of memory is run again at half the size; its results record that size.
     Raises torch.OutOfMemoryError where not even one fits.
     """
     results: list[tuple[R, int]] = []
@@ -43,7 +43,7 @@ def _run_or_halve(
     except torch.OutOfMemoryError:
         if size == 1:
             raise
-    # Out of the handler: the exception would keep the tensors of the failed batch alive.
+    # Outside the handler, because the exception keeps the tensors of the failed batch alive.
     _free()
     return run_padded(items, (size + 1) // 2, run)
 

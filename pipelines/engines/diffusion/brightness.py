@@ -18,8 +18,8 @@ def mean_level(image: np.ndarray) -> float:
 def to_mean_level(image: np.ndarray, target: float) -> tuple[np.ndarray, float]:
     """Apply the gamma that brings the mean of (H, W, 3) uint8 to `target` in (0, 1).
 
-    Returns the image and the gamma, found by bisection on the rounded result, whose mean does not
-    grow with gamma. Where no gamma reaches the target, the nearest allowed one is used.
+    Returns the image and the gamma, found by bisection on the rounded result; its mean never grows
+    with gamma. If no gamma reaches the target, the nearest allowed one is used.
     """
     counts = np.bincount(image.ravel(), minlength=256)
     lowest, highest = LOWEST, HIGHEST

@@ -39,7 +39,7 @@ def control_residuals(
     down: list[torch.Tensor] = []
     middle = None
     for net, control, scale in zip(networks.controlnets, rows.controls, scales, strict=True):
-        if scale == 0:  # it would add zeros
+        if scale == 0:  # it would only add zeros
             continue
         more_down, more_middle = net(
             seen,
@@ -64,7 +64,7 @@ def _union(
 ) -> Residuals:
     modes = list(networks.union_modes or ())
     kinds = seen.new_zeros(len(seen), networks.num_union_modes)  # (R, modes), 1 where used
-    for mode in modes:  # an index on the host would be waited for
+    for mode in modes:  # indexing from the host would make the GPU wait
         kinds[:, mode] = 1
     set_rows_per_sample(networks.controlnets[0], rows.per_sample)
     return networks.controlnets[0](

@@ -1,9 +1,9 @@
 """Denoising loop: one batch of fixed shape from noise to latents, without waiting for the host.
 
-It computes the same as the ControlNet pipelines of diffusers, with these differences: the scheduler
-is a table (steps.py), control images are embedded beforehand, a control outside its window is not
-run, and after `guidance_until` the batch has no negative half. Windows and cut-off are shares of
-the whole schedule, also where image2image starts in the middle of it.
+It computes the same result as the ControlNet pipelines of diffusers, with these differences: the
+scheduler is a table (steps.py), control images are embedded beforehand, a control outside its
+window is not run, and after `guidance_until` the batch has no negative half. Windows and cut-off
+are shares of the whole schedule, even if image2image starts in the middle of it.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,9 @@ def denoise(
 
 
 def _terms(samples: Sequence[Sample]) -> torch.Tensor:
-    """Allocate the terms of the latents' weighted sum, in float64: their order does not matter."""
+    """Allocate the terms of the latents' weighted sum, in float64, so that their order does not
+    matter.
+    """
     steps, start = samples[0].steps, samples[0].start
     terms = start.new_zeros(len(samples), 1 + 2 * len(steps), start.numel(), dtype=torch.float64)
     for row, sample in zip(terms, samples, strict=True):

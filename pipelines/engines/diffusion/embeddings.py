@@ -1,7 +1,7 @@
 """Embeddings of prompts, style images and control images, computed once and cached.
 
-A prompt is encoded once per text, a style image once per style, a control image once per sample:
-none of them changes over the steps.
+A prompt is encoded once per text, a style image once per style and a control image once per sample,
+because none of them changes over the steps.
 """
 
 from collections import OrderedDict
@@ -31,14 +31,14 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Embeddings of a style image and of the empty image, which guidance needs."""
+    """Embeddings of a style image and of the empty image that guidance needs."""
 
     positive: torch.Tensor  # (1, D)
     negative: torch.Tensor  # (1, D)
 
 
 class Latest(Generic[T]):
-    """Cache of the latest `size` results of a computation, by key."""
+    """Cache of the `size` latest results of a computation, by key."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -68,7 +68,7 @@ class Conditioner:
         return self._texts.get((prompt, self._models.dtype), lambda: self._encode_text(prompt))
 
     def negative(self, prompt: str) -> Text:
-        """Embed a negative prompt; SDXL takes zeros where there is none."""
+        """Embed a negative prompt; SDXL takes zeros if there is none."""
         text = self.text(prompt)
         if prompt or not self._models.pipe.config.get("force_zeros_for_empty_prompt", False):
             return text
@@ -83,11 +83,11 @@ class Conditioner:
         """Embed control image `number` (H, W, 3) uint8 to (C, H/8, W/8)."""
         embedders = self._models.condition_embedders
         embedder = embedders[min(number, len(embedders) - 1)]  # a union has one for all
-        # Alone, so that its bytes do not depend on other images of the batch.
+        # One at a time, so that its bytes do not depend on other images of the batch.
         return embedder(self.pixels(image)[None])[0]
 
     def pixels(self, image: np.ndarray) -> torch.Tensor:
-        """An image (H, W, 3) uint8 as (3, H, W) in [0, 1]."""
+        """Convert an image (H, W, 3) uint8 to (3, H, W) in [0, 1]."""
         values = torch.from_numpy(np.ascontiguousarray(image)).to(self._models.device)
         return (values.permute(2, 0, 1).float() / 255).to(self._models.dtype)
 

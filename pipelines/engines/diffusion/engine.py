@@ -53,7 +53,7 @@ class DiffusionEngine:
 
     The bytes of a variant depend on its request, the settings, the batch size, the device and the
     library builds; not on other requests of the batch. The constructor raises InvalidRequest for
-    settings that the family does not support; the models are loaded with the first request.
+    settings that the family does not support; the models are loaded at the first request.
     """
 
     overlaps: bool = True
@@ -75,11 +75,12 @@ class DiffusionEngine:
 
     @cached_property
     def models(self) -> Models:
-        """Models of the settings; raises InvalidRequest for missing or incompatible ones."""
+        """Load the models of the settings; raises InvalidRequest for missing or incompatible ones.
+        """
         return load_models(self.settings, self._device, offline=self._offline)
 
     def device_id(self) -> str:
-        """Return the GPU's UUID; "" on a CPU, which processes share."""
+        """Return the GPU's UUID; "" on a CPU, which processes can share."""
         if self._device.type != "cuda":
             return ""
         return f"cuda {torch.cuda.get_device_properties(self._device).uuid}"
@@ -97,24 +98,24 @@ class DiffusionEngine:
         return [outcome for outcome in made if isinstance(outcome, Variant)]
 
     def outcomes(self, requests: Sequence[Request]) -> list[Variant | DamagedInput]:
-        """Return one variant or failure per request, in order; raises as `embed` and `begin`."""
+        """Return one variant or failure per request, in order; raises like `embed` and `begin`."""
         embedded = self.embed(requests)
         return self.finish(self.begin(embedded, self.batch_size))
 
     def probe(self, request: Request, limit: int) -> int:
-        """Return the largest batch size up to `limit` that fits for such requests; CPU: `limit`."""
+        """Return the largest batch size up to `limit` that fits into memory; on a CPU, `limit`."""
         if self._device.type != "cuda":
             return limit
         sample = self.embed([request])[0].sample
         return largest_that_fits(lambda size: self._launch([sample] * size).pictures(), limit)
 
     def embed(self, requests: Sequence[Request]) -> list[Embedded]:
-        """Validate and embed requests, in parallel with other work of the device.
+        """Validate and embed requests, in parallel with the device's other work.
 
         Raises ValueError or InvalidRequest for an invalid request.
         """
         with self._models_in_use:
-            _ = self._networks  # they change the models' memory format: not while others embed
+            _ = self._networks  # they change the models' memory format, so not while others embed
             for request in requests:
                 check_request(request, self.settings, self.models.pipe.vae_scale_factor)
             with beside_other_work(self._device):
@@ -123,7 +124,7 @@ class DiffusionEngine:
     def begin(self, embedded: Sequence[Embedded], batch_size: int) -> list[Begun]:
         """Start the work on requests in padded batches, without waiting for a GPU.
 
-        Raises torch.OutOfMemoryError where not even one image fits.
+        Raises torch.OutOfMemoryError if not even one image fits.
         """
         # Batches hold images of one size, sorted by their number of steps.
         order = sorted(range(len(embedded)), key=lambda i: embedded[i].group)
@@ -140,11 +141,13 @@ class DiffusionEngine:
         return [begun[i] for i in range(len(embedded))]
 
     def finish(self, begun: Sequence[Begun]) -> list[Variant | DamagedInput]:
-        """Wait for the images and check them; raises torch.OutOfMemoryError for a second try."""
+        """Wait for the images and check them; raises torch.OutOfMemoryError, also on the second
+        try.
+        """
         return [self._outcome(one) for one in begun]
 
     def rest(self) -> None:
-        """Release the device memory that holds no weights."""
+        """Release all device memory except the weights."""
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -183,7 +186,7 @@ class DiffusionEngine:
         return Variant(image=image, provenance=provenance)
 
     def _again(self, request: Request) -> DecodedImage:
-        """Generate one image alone, in float32 and not compiled, so that nothing else matters."""
+        """Generate one image again: alone, in float32 and uncompiled, to rule out other causes."""
         with self._models_in_use, self.models.in_float32():
             networks = make_networks(self.models, self.settings, plain=True)
             latents = denoise(networks, [self._maker.make(request)], self.settings)

@@ -1,11 +1,11 @@
-"""Feature caching: at some steps only the outermost level of the UNet is run.
+"""Feature cache: at some steps, only the outermost level of the UNet is run.
 
 The features of a UNet's inner levels change slowly over the steps; DeepCache (Ma, Fang and Wang,
 arXiv 2312.00858) therefore reuses their output. This uses the hooks of diffusers' TaylorSeer cache
 at order 0, on layers named for a UNet: no other cache of diffusers accepts layer names. Skipped
-layers return zeros, which nothing reads; the last inner layer returns its cached output. A
-ControlNet's inner levels feed only the UNet's inner levels, so they are skipped at the same steps,
-which changes nothing.
+layers return zeros, which are never read; the last inner layer returns its cached output. A
+ControlNet's inner levels feed only the UNet's inner levels, so they are skipped at the same steps
+without changing the result.
 """
 
 from collections.abc import Iterable, Sequence
@@ -62,14 +62,14 @@ def hooked_unet(unet: Any, settings: DiffusionSettings, cache: FeatureCache) -> 
 def hooked_controlnets(
     nets: Sequence[Any], settings: DiffusionSettings, cache: FeatureCache
 ) -> tuple[Any, ...]:
-    """Hook each ControlNet that runs from step 0, to be skipped with the UNet's inner levels.
+    """Hook each ControlNet that runs from step 0, so that it is skipped with the inner levels.
 
-    One that starts later always runs: its hook would count steps from there.
+    One that starts later always runs, because its hook would count steps from its own start.
     """
     skipped = [r"(down_blocks\.[1-9]|mid_block)\." + _LAYERS, r"down_blocks\.\d\.downsamplers\.0"]
     config = _config(settings, cache, skipped, kept=["none"])
     starts = [control.start for control in settings.controls]
-    if len(nets) < len(starts):  # a union serves them all
+    if len(nets) < len(starts):  # one union network serves all
         starts = [max(starts)]
     made: list[Any] = []
     for net, start in zip(nets, starts, strict=True):
@@ -78,7 +78,7 @@ def hooked_controlnets(
 
 
 def remove_hooks(network: Any) -> None:
-    """Remove the hooks of other settings from a network."""
+    """Remove a network's hooks from earlier settings."""
     if any(hasattr(module, "_diffusers_hook") for module in network.modules()):
         HookRegistry.check_if_exists_or_initialize(network).remove_hook(_HOOK, recurse=True)
 

@@ -1,4 +1,4 @@
-"""Network inputs: samples, and the rows of a batch that the networks take."""
+"""Network inputs: samples, and the batch rows that the networks take."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from nightrain.pipelines.engines.diffusion.transfer import to_device
 class Networks:
     """Networks of the denoising loop: plain modules, or compiled ones."""
 
-    unet: Callable[..., Any]  # a HookedNetwork where features are kept
+    unet: Callable[..., Any]  # a HookedNetwork if features are cached
     controlnets: tuple[Callable[..., Any], ...]
     union_modes: tuple[int, ...] | None  # of each control; None: one network per control
     num_union_modes: int
@@ -41,7 +41,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Batch of B samples as R = B rows, or as R = 2 B with the negative half first."""
+    """Batch of B samples as R = B rows, or as R = 2 B rows with the negative half first."""
 
     tokens: torch.Tensor  # (R, T, C)
     added: dict[str, torch.Tensor]  # SDXL: pooled text and sizes
@@ -51,7 +51,7 @@ class Rows:
 
 
 def make_rows(networks: Networks, samples: Sequence[Sample], *, guided: bool) -> Rows:
-    """Stack samples to B rows, or to 2 B where guidance needs the negative half."""
+    """Stack samples to B rows, or to 2 B if guidance needs the negative half."""
     texts = [s.text for s in samples]
     styles = [s.style.positive for s in samples if s.style]
     if guided:

@@ -9,8 +9,8 @@ import torch
 
 from nightrain.pipelines.engines.diffusion.transfer import HostCopy
 
-BLACK_LEVEL = 8  # 99 of 100 values below it: black, also for a night
-FLAT_LEVELS = 1.0  # standard deviation below it: flat
+BLACK_LEVEL = 8  # 99 % of values below this: black, even at night
+FLAT_LEVELS = 1.0  # standard deviation below this: flat
 SATURATED_SHARE = 0.9  # of the values that are 0 or 255
 
 
@@ -34,7 +34,7 @@ class DecodedImage:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Decoded batch, being copied to the host."""
+    """Decoded batch that is being copied to the host."""
 
     images: HostCopy  # (B, H, W, 3) uint8
     finite: HostCopy  # (B, 2) bool: latents, pixels
@@ -51,9 +51,9 @@ class Decoded:
 def decode(
     decoder: Callable[..., Any], latents: torch.Tensor, dtype: torch.dtype, scale: float, most: int
 ) -> Decoded:
-    """Decode latents (B, 4, h, w), `scale` times what the decoder takes, `most` rows at a time.
+    """Decode latents (B, 4, h, w), scaled by `scale`, at most `most` rows at a time.
 
-    The rows are taken in equal parts, so that every call has the same shape.
+    The rows are split into equal parts, so that every call has the same shape.
     """
     size = max(n for n in range(1, min(most, len(latents)) + 1) if len(latents) % n == 0)
     parts = [decoder(z.to(dtype), return_dict=False)[0] for z in (latents / scale).split(size)]
@@ -65,7 +65,7 @@ def decode(
 
 
 def image_problem(image: np.ndarray) -> str:
-    """Describe an image (H, W, 3) uint8 that is black, flat or saturated; "" if it is none."""
+    """Describe the defect of an image (H, W, 3) uint8: black, flat or saturated; "" if none."""
     counts = np.bincount(image.ravel(), minlength=256)
     if counts[:BLACK_LEVEL].sum() > 0.99 * image.size:
         return f"the image is black: 99 % of its values are below {BLACK_LEVEL} of 255"
@@ -78,10 +78,10 @@ def image_problem(image: np.ndarray) -> str:
 
 
 def unsafe_flags(pipe: Any, images: Sequence[np.ndarray]) -> list[bool]:
-    """Flags of the base model's safety checker for images (H, W, 3) uint8; none is changed."""
+    """Flags of the base model's safety checker for images (H, W, 3) uint8, left unchanged."""
     checker = pipe.safety_checker
     seen = pipe.feature_extractor(list(images), return_tensors="pt").pixel_values
-    to_blacken = [np.zeros(1)] * len(images)  # it blackens its input in place: not our images
+    to_blacken = [np.zeros(1)] * len(images)  # the checker blackens its input in place, so it gets a dummy
     parameter = next(checker.parameters())
     return checker(clip_input=seen.to(parameter), images=to_blacken)[1]
 

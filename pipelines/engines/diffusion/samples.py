@@ -63,7 +63,7 @@ class SampleMaker:
         return tabulate(scheduler, self._settings.steps, strength)
 
     def _start(self, request: Request, steps: Steps, generator: torch.Generator) -> torch.Tensor:
-        """Latents (4, h, w) that the loop begins with."""
+        """Initial latents (4, h, w) of the loop."""
         factor = self._models.pipe.vae_scale_factor
         height, width = (side // factor for side in request.image.shape[:2])
         if self._settings.mode == "text2image":
@@ -100,7 +100,7 @@ def strength_of(request: Request, settings: DiffusionSettings) -> float | None:
     lowest, highest = settings.strength
     strength = lowest + (highest - lowest) * request.severity
     kept = min(int(settings.steps * strength), settings.steps)
-    return kept / settings.steps + 1e-9  # rounded to whole steps: equal tables are shared
+    return kept / settings.steps + 1e-9  # rounded to whole steps, so that equal tables are shared
 
 
 def check_request(request: Request, settings: DiffusionSettings, multiple: int) -> None:

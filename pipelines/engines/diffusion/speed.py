@@ -19,7 +19,8 @@ _COMPILE_MODES = {"default": None, "max-autotune": "max-autotune-no-cudagraphs"}
 
 
 def make_networks(models: Models, settings: DiffusionSettings, *, plain: bool = False) -> Networks:
-    """Prepare the networks according to the settings; `plain`: not compiled, for a second try."""
+    """Prepare the networks according to the settings; `plain` ones are not compiled (second try).
+    """
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
     pipe, nets = models.pipe, models.controlnets
     union = FAMILIES[settings.family].one_net

@@ -1,10 +1,10 @@
-"""Steps: a scheduler as a table of numbers, so that the device never waits for the host.
+"""Scheduler steps as a table of numbers, so that the device never waits for the host.
 
 Every scheduler here is linear in the latents, in the network's outputs and in the noise it draws.
 One dry run of the diffusers scheduler on unit vectors therefore gives, for each step, the weights
 of "latents after step k" over (start, outputs 0..k, noises 0..k). The loop then needs one weighted
 sum per step, while the scheduler's own code reads sigmas on the host at each step. Rows of one
-batch may start at different steps (image2image): each has a table of its own.
+batch may start at different steps (image2image), each with its own table.
 """
 
 import copy
@@ -30,7 +30,7 @@ SCHEDULERS: dict[SchedulerName, tuple[str, dict[str, Any]]] = {
     "lcm": ("LCMScheduler", {}),
     "tcd": ("TCDScheduler", {}),
 }
-ROUNDING = 1e-12  # weights below it are rounding errors of zero
+ROUNDING = 1e-12  # smaller weights are rounding errors of zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Steps:
 
 
 def make_scheduler(name: SchedulerName, config: Any) -> Any:
-    """Build the diffusers scheduler of a name with a base model's training schedule."""
+    """Build a diffusers scheduler by name, with a base model's training schedule."""
     class_name, options = SCHEDULERS[name]
     kind = getattr(diffusers, class_name)
     accepted = inspect.signature(kind.__init__).parameters
@@ -97,7 +97,7 @@ def _dry_run(
 ) -> tuple[tuple[float, ...], torch.Tensor]:
     """Run the steps on unit vectors: coordinate 0 is the start, 1 + k output k, 1 + S + k noise k.
 
-    One more coordinate is zero in every input: after a step it holds the noise alone.
+    One more coordinate is zero in every input: after a step, it contains only the noise.
     """
     size = len(timesteps)
     sample = torch.zeros(1, 2 + 2 * size, 1, 1, dtype=torch.float64)  # "channels" are coordinates
@@ -120,7 +120,7 @@ def _dry_run(
 
 
 def _separate_noise(sample: torch.Tensor, state: torch.Tensor, place: int) -> torch.Tensor:
-    """Move the noise that a step added, one number times a draw we can repeat, to `place`."""
+    """Move a step's added noise (one number times a repeatable draw) to coordinate `place`."""
     repeat = torch.Generator()
     repeat.set_state(state)
     draw = torch.randn(sample.shape, generator=repeat, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Transfers between host and device that do not make the GPU wait for the host."""
+"""Host-device transfers that do not make the GPU wait for the host."""
 
 import functools
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ def to_device(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Move values to a device; to a GPU asynchronously, behind its queued work."""
     if device.type != "cuda" or values.device.type != "cpu":
         return values.to(device)
-    return values.pin_memory().to(device, non_blocking=True)  # pageable memory would be waited for
+    return values.pin_memory().to(device, non_blocking=True)  # a copy from pageable memory would block
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class HostCopy:
 
     @classmethod
     def of(cls, values: torch.Tensor) -> "HostCopy":
-        """Start the copy, behind the work that computes the values."""
+        """Start the copy, queued behind the work that computes the values."""
         if values.device.type != "cuda":
             return cls(values.cpu(), None)
         host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
@@ -42,10 +42,10 @@ class HostCopy:
 
 @contextmanager
 def beside_other_work(device: torch.device) -> Iterator[None]:
-    """Run a block on a side stream, in parallel with the GPU's other work, and wait for its end.
+    """Run a block on a side stream, in parallel with the GPU's other work, and wait for it.
 
     Keep the block's results until the work that reads them is done: their memory belongs to the
-    side stream, which would reuse it at once.
+    side stream, which would otherwise reuse it at once.
     """
     if device.type != "cuda":
         yield

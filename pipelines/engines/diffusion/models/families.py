@@ -1,4 +1,4 @@
-"""Model families: what each can do, and the image sizes that it was trained for."""
+"""Model families: their capabilities, and the image sizes that they were trained for."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +21,7 @@ class Capabilities:
     negative_prompt: bool = True  # turbo models were distilled without guidance
     most_steps: int = 1000
     default_size: tuple[int, int]  # (width, height) of a 16:9 frame
-    largest_pixels: int  # width x height beyond which objects are doubled
+    largest_pixels: int  # width x height beyond which objects appear twice
 
 
 _SD = "StableDiffusionPipeline"
@@ -62,9 +62,9 @@ FAMILIES: dict[Family, Capabilities] = {
 
 
 def generation_size(native: tuple[int, int], family: Family, multiple: int = 8) -> tuple[int, int]:
-    """Return (width, height) divisible by `multiple`, of about the family's default area.
+    """Return (width, height) divisible by `multiple`, with about the family's default area.
 
-    Of the sizes near that area it is the one with the aspect nearest to the frame's: nuScenes'
+    Among the sizes near that area, the aspect ratio closest to the frame's is chosen: nuScenes'
     1600x900 gives exactly 16:9, RobotCar's 1280x960 exactly 4:3.
     """
     width, height = FAMILIES[family].default_size

@@ -31,7 +31,7 @@ _BASE_PATTERNS = (
     *(f"{folder}/*.txt" for folder in ("tokenizer", "tokenizer_2")),
     "scheduler/*.json",
     "feature_extractor/*.json",
-    *(f"{part}/*model.safetensors" for part in _PARTS),  # not the fp16 and non-EMA copies
+    *(f"{part}/*model.safetensors" for part in _PARTS),  # excludes the fp16 and non-EMA copies
     *(f"{part}/*model-?????-of-?????.safetensors" for part in _PARTS),
 )
 
@@ -43,14 +43,16 @@ class Models:
     pipe: Any  # the diffusers pipeline: text encoders, UNet, VAE, scheduler's config
     vae_decoder: nn.Module  # the pipeline's VAE or a tiny decoder
     controlnets: tuple[nn.Module, ...]  # one per control, or the one network of a union
-    condition_embedders: tuple[nn.Module, ...]  # the controlnets' first layers, taken out
-    names: dict[str, str]  # which bytes: {"base": "owner/model@revision", ...}
+    condition_embedders: tuple[nn.Module, ...]  # the ControlNets' first layers, split off
+    names: dict[str, str]  # identities: {"base": "owner/model@revision", ...}
     device: torch.device
     dtype: torch.dtype
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:
-        """Cast all networks to float32 within the block; casting back to half loses nothing."""
+        """Cast all networks to float32 within the block; casting back to half precision is
+        lossless.
+        """
         modules = [m for m in self._modules() if m is not None]
         before = [next(m.parameters()).dtype for m in modules]
         dtype, self.dtype = self.dtype, torch.float32
@@ -119,7 +121,7 @@ def load_models(
 
 
 def _find(settings: DiffusionSettings, offline: bool | None) -> dict[str, Found]:
-    """Find every part before any is loaded, so that a missing one fails at once."""
+    """Find every part before loading any, so that a missing one fails at once."""
     found = {"base": resolve(settings.base, offline=offline, patterns=_BASE_PATTERNS)}
     for number, control in enumerate(settings.controls):
         found[f"control_{number}"] = _one_model(control.weights, offline)

@@ -1,7 +1,7 @@
-"""LoRA: added to the weights of a UNet when it is loaded, so that it costs nothing per step.
+"""LoRA: added to the weights of a UNet on loading, so it costs nothing per step.
 
-W' = W + scale * (alpha / rank) * up @ down (arXiv 2106.09685). Nothing beyond safetensors is
-needed. Key names known: kohya's `lora_unet_a_b.lora_down.weight` (LCM-LoRA, Hyper-SD) and
+W' = W + scale * (alpha / rank) * up @ down (arXiv 2106.09685). It needs no package beyond
+safetensors. Supported key names: kohya's `lora_unet_a_b.lora_down.weight` (LCM-LoRA, Hyper-SD) and
 diffusers' `unet.a.b.lora_A.weight` or `unet.a.b.lora.down.weight`.
 """
 
@@ -19,7 +19,7 @@ Tensors = dict[str, torch.Tensor]
 def add_lora(unet: nn.Module, file: Path, scale: float) -> int:
     """Add a LoRA file to a UNet; returns how many layers changed.
 
-    Raises InvalidRequest where the file holds keys that fit no layer of this UNet.
+    Raises InvalidRequest if keys of the file fit no layer of this UNet.
     """
     tensors = load_file(file)
     num_changed = 0
@@ -39,7 +39,7 @@ def add_lora(unet: nn.Module, file: Path, scale: float) -> int:
 
 
 def _take(tensors: Tensors, name: str) -> tuple[torch.Tensor, torch.Tensor, float] | None:
-    """Take (down, up, alpha / rank) of a layer out of the file's tensors."""
+    """Remove and return a layer's (down, up, alpha / rank) from the file's tensors."""
     kohya = f"lora_unet_{name.replace('.', '_')}"
     for down, up, alpha in (
         (f"{kohya}.lora_down.weight", f"{kohya}.lora_up.weight", f"{kohya}.alpha"),

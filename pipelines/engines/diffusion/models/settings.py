@@ -25,7 +25,7 @@ from nightrain.pipelines.engines.engine_settings import (
 )
 
 NEGATIVE_PROMPT = "lowres, blurry, distorted, cartoon, painting, text, watermark"
-VERSION = "1"  # raised when the same request and settings give other bytes
+VERSION = "1"  # increased when the same request and settings give other bytes
 SchedulerName = Literal[
     "ddim",
     "ddim-trailing",
@@ -47,7 +47,7 @@ class _Part(BaseModel):
 
 
 class Control(_Part):
-    """One ControlNet; a request has its control images in the order of the settings' controls."""
+    """One ControlNet; a request's control images are in the order of the settings' controls."""
 
     weights: Weights
     kind: ControlKind = "depth"
@@ -65,7 +65,7 @@ class Control(_Part):
 class IpAdapter(_Part):
     """Image prompt: adapter weights, and the CLIP encoder of the style image."""
 
-    weights: Weights  # the folder that holds the file
+    weights: Weights  # the folder that contains the file
     file: str = "ip-adapter_sd15.safetensors"
     image_encoder: Weights
     scale: Annotated[float, Field(ge=0.0, le=2.0)] = 0.5
@@ -82,9 +82,9 @@ class Lora(_Part):
 class FeatureCache(_Part):
     """Feature cache: at some steps the UNet reuses the output of its inner levels.
 
-    DeepCache (arXiv 2312.00858), by diffusers' TaylorSeer hooks. Whole steps are run before `start`
-    and from `end` on, and every `interval`-th step between them. Of SD1.5 with one ControlNet at
-    768x448, guided, the other steps cost 42 % of a whole one (1.23 of 2.95 TFLOP, counted).
+    DeepCache (arXiv 2312.00858), by diffusers' TaylorSeer hooks. Steps before `start`, from `end`
+    on, and every `interval`-th step between them are run in full. For SD1.5 with one ControlNet at
+    768x448, with guidance, the other steps cost 42 % of a full one (1.23 of 2.95 TFLOP, counted).
     """
 
     interval: Annotated[int, Field(ge=2, le=10)] = 2
@@ -99,7 +99,7 @@ class FeatureCache(_Part):
 
 
 class DiffusionSettings(EngineSettings):
-    """Settings of the diffusion engine: with the request, they decide an image."""
+    """Settings of the diffusion engine: together with the request, they determine an image."""
 
     name: Literal["diffusion"] = "diffusion"  # pyright: ignore[reportIncompatibleVariableOverride]
     engine_class: ClassVar[str] = "nightrain.pipelines.engines.diffusion.engine:DiffusionEngine"
@@ -124,7 +124,7 @@ class DiffusionSettings(EngineSettings):
     strength: tuple[Share, Share] = (0.4, 0.9)  # image2image: at severity 0 and at severity 1
     scheduler: SchedulerName = "unipc"
     steps: Annotated[int, Field(ge=1, le=1000)] = 30
-    guidance: Annotated[float, Field(ge=0.0, le=30.0)] = 7.5  # up to 1: none
+    guidance: Annotated[float, Field(ge=0.0, le=30.0)] = 7.5  # up to 1: no guidance
     negative_prompt: Annotated[str, Field(max_length=2000)] = NEGATIVE_PROMPT
     style_pool: str | None = None  # folder of real images: <style_pool>/night/*.jpg
     night_level: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None  # mean of a night image
@@ -137,8 +137,8 @@ class DiffusionSettings(EngineSettings):
     generation_width: Annotated[int, Field(ge=16, le=8192)] | None = None
     control_depth: ControlDepth = ControlDepth()
     captioner: Literal["metadata", "blip2", "small"] = "metadata"
-    varied_prompts: bool = False  # draw the condition's phrase by the sample's seed
-    # Faster, at the price of other images:
+    varied_prompts: bool = False  # draw the condition's phrase with the sample's seed
+    # Faster, at the price of different images:
     guidance_until: Share = 1.0  # of the whole schedule; no guidance after it
     tiny_decoder: Weights | None = None
     feature_cache: FeatureCache | None = None
@@ -158,7 +158,7 @@ class DiffusionSettings(EngineSettings):
 
     @property
     def _clashes_with_cache(self) -> str:
-        """Option that excludes a feature cache, with the reason; "" if there is none."""
+        """Option that rules out a feature cache, with the reason; "" if there is none."""
         if self.compile != "off":
             return "compile: which layers run changes from step to step, a compiled graph is fixed"
         if self.mode == "image2image":
@@ -203,8 +203,8 @@ class DiffusionSettings(EngineSettings):
     def version(self, conditions: Collection[Condition]) -> str:
         """Return the engine's version with a digest of weights, depth source and style images.
 
-        Raises InvalidRequest for settings that the family cannot serve and for weights that are
-        neither here nor pinned.
+        Raises InvalidRequest for settings that the family does not support and for weights that are
+        neither local nor pinned.
         """
         from nightrain.pipelines.controls.load_source import load_depth_source
         from nightrain.pipelines.engines.diffusion.models.styles import StylePool
@@ -241,7 +241,7 @@ class DiffusionSettings(EngineSettings):
         return can
 
     def _lacking(self, can: Capabilities) -> list[str]:
-        """Features that the settings use and a family does not have."""
+        """Features that the settings use but the family lacks."""
         features = {
             "a ControlNet": (bool(self.controls), can.controlnet),
             "several controls": (len(self.controls) > 1, can.several_controls),

@@ -35,13 +35,13 @@ class StylePool:
         return self._names[condition]
 
     def draw(self, condition: Condition, seed: int) -> str:
-        """Draw the name of a sample's style image; raises InvalidRequest where there is none."""
+        """Draw the name of a sample's style image; raises InvalidRequest if there is none."""
         names = self.names(condition)
-        # A stream of its own: the image's noise must not decide its style.
+        # A separate random stream, so that style and noise are independent.
         return names[int(np.random.default_rng([seed, 2]).integers(len(names)))]
 
     def read(self, name: str) -> np.ndarray:
-        """Read the style image of a name, (H, W, 3) uint8; raises DamagedInput."""
+        """Read a style image (H, W, 3) uint8 by name; raises DamagedInput."""
         return decode_jpeg(read_bytes(self._root, name, MAX_FILE_BYTES))
 
     def digest(self, condition: Condition) -> str:

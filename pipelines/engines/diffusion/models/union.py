@@ -1,9 +1,9 @@
 """ControlNet-Union in batches: attention restricted to the rows of each sample.
 
-Its small transformer is built of nn.MultiheadAttention with the batch where that class expects the
-sequence, so the rows of a batch attend to one another. With one sample that is its guided and its
-unguided row, which is what the weights know; with several, each image would depend on the
-other images of its batch. Here every sample attends to its own rows only.
+Its small transformer passes nn.MultiheadAttention the batch in place of the sequence, so the rows
+of a batch attend to one another. With one sample, those are its guided and its unguided row, as in
+training; with several, each image would depend on the other images of its batch. Here, every sample
+attends to its own rows only.
 """
 
 from typing import Any
@@ -21,13 +21,13 @@ class OwnRows(nn.Module):
         self.rows_per_sample = 1
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform (R, n, C), whose rows are the B unguided ones and then the B guided ones."""
+        """Transform (R, n, C): B unguided rows, then B guided rows."""
         own = x.reshape(self.rows_per_sample, -1, x.shape[2])  # (R / B, B n, C)
         return self.layer(own).reshape(x.shape)
 
 
 def keep_samples_apart(union: Any) -> None:
-    """Change a ControlNetUnionModel in place so that no sample sees another."""
+    """Modify a ControlNetUnionModel in place so that no sample attends to another."""
     union.transformer_layes = nn.ModuleList(OwnRows(layer) for layer in union.transformer_layes)
 
 
