@@ -1,1 +1,1 @@
-"""From clear frames to variants and labels."""
+"""Pipelines: turn clear frames into variants and labels."""

@@ -1,6 +1,6 @@
 """Plugins: settings classes that a recipe names, built in or from installed packages.
 
-A package offers a class through an entry point, whose name is the one that recipes use:
+A package registers a class as an entry point, under the name that recipes use:
 
     [project.entry-points."nightrain.engines"]
     haze = "my_package.haze:HazeSettings"
@@ -19,8 +19,8 @@ class PluginSettings(BaseModel):
     """Base class of settings that a recipe selects by `name`.
 
     A subclass declares `name: Literal["..."] = "..."` and its own fields. Keep it light to import:
-    what it builds, which may need torch, is imported by `build`. Settings without fields of their
-    own are written as their bare name.
+    let `build` import what it builds, which may need torch. Settings without fields of their own
+    are serialised as their bare name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,7 +28,7 @@ class PluginSettings(BaseModel):
 
     @abstractmethod
     def build(self) -> Any:
-        """Build what the settings describe; raises InvalidRequest. See `build_once`."""
+        """Build the object that the settings describe; raises InvalidRequest. See `build_once`."""
 
     @model_serializer(mode="wrap")
     def _dump(self, dump: SerializerFunctionWrapHandler) -> Any:
@@ -41,7 +41,7 @@ _built: dict[tuple[type[PluginSettings], str], Any] = {}
 
 
 def build_once(settings: PluginSettings) -> Any:
-    """Return what settings build; equal settings are built once per process."""
+    """Return the object that settings build; equal settings are built once per process."""
     key = (type(settings), settings.model_dump_json())
     if key not in _built:
         _built[key] = settings.build()
@@ -49,7 +49,7 @@ def build_once(settings: PluginSettings) -> Any:
 
 
 class SettingsGroup(PluginGroup[T]):
-    """One kind of plugin whose classes are settings in a recipe."""
+    """One kind of plugin that recipes configure: each class is a settings model."""
 
     def parse(self, value: Any) -> T:
         """Validate settings: an instance, a mapping with a `name`, or a bare name.

@@ -19,8 +19,7 @@ class TrainingSetConfig(BaseModel):
     `p_clear`, the probability that a sample shows the clear frame, is 1/(C+1) ("uniform"), C/(C+1)
     ("paper-literal") or a number; C counts the conditions of the variants (SSD, eq. 3,
     docs/papers/ssd.md). The rest is uniform over the conditions that the frame has variants of.
-    Frames of other conditions (`conditions`) are shown as they are: the study arm with real
-    weather.
+    Frames of other conditions (`conditions`) are shown unchanged: the study arm with real weather.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -43,8 +43,8 @@ class SampleRows:
 def decode_sample(rows: SampleRows, config: TrainingSetConfig) -> Arrays:
     """Decode to images (H, W, 3) uint8, depths (h, w) float32 in metres, geometry float64.
 
-    See TrainingSet for the fields. Raises DamagedInput; InvalidRequest if a configured depth is
-    missing.
+    TrainingSet lists the fields. Raises DamagedInput; InvalidRequest if a configured depth is
+    absent.
     """
     size = config.loss_size
     clear = decode_jpeg(rows.frame["image"]["bytes"])

@@ -57,8 +57,7 @@ class Slots:
 def pack(samples: Sequence[Values], slots: Slots | None = None) -> Packed:
     """Concatenate samples field by field; floats become float32.
 
-    A worker writes to its next slot; other processes, or a batch that does not fit, use a new
-    block.
+    A worker writes to its next slot; other processes, and batches that do not fit, use a new block.
     """
     fields, worker = fields_of(samples[0], len(samples)), get_worker_info()
     num_bytes = num_bytes_of(fields)

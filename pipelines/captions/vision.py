@@ -17,7 +17,7 @@ from nightrain.pipelines.captions.captioner import one_line
 
 # The first commit with the image token that transformers needs; in safetensors, MIT.
 BLIP2 = Weights("Salesforce/blip2-opt-2.7b", "59a1ef6c1e5117b3f65523d1c6066825bcf315e3")
-# 0.23 B parameters, safetensors, MIT. BLIP's own small model is kept as a pickle only.
+# 0.23 B parameters, safetensors, MIT. BLIP's own small model exists only as a pickle.
 FLORENCE2 = Weights("florence-community/Florence-2-base")
 TASKS = {"florence2": "<CAPTION>"}  # text input of a family, in addition to the image
 FAMILIES = {"blip2": ("blip-2",), "small": ("florence2", "blip")}

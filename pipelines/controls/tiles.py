@@ -25,8 +25,7 @@ CAUCHY = 2.385  # times the residuals' scale: 95 % efficient for normal noise
 
 @dataclass(frozen=True)
 class TiledDepth:
-    """Depth source refined on tiles of 1/grid of the image, half a tile apart: 49 for a grid of 4.
-    """
+    """Source refined on tiles of 1/grid of the image, half a tile apart: 49 for a grid of 4."""
 
     source: DepthSource
     grid: int = 4

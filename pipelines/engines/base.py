@@ -19,7 +19,7 @@ class Request:
 
     sample_id: str
     image: np.ndarray  # (H, W, 3) uint8, sRGB
-    # (H, W) float32, dense, metres, > 0; sky = inf; None where a network finds the depth
+    # (H, W) float32, dense, metres, > 0; sky = inf; None if a network estimates it
     depth_m: np.ndarray | None
     intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
     condition: Condition
@@ -62,8 +62,7 @@ class Engine(Protocol):
         ...
 
     def probe(self, request: Request, limit: int) -> int | None:
-        """Return the largest batch size up to `limit` that fits into memory for requests like
-        these.
+        """Return the largest batch size up to `limit` that fits into memory for these requests.
 
         None if neither memory nor the bytes of variants depend on the batch size.
         """

@@ -25,11 +25,11 @@ class ConditioningInputs:
         default_factory=ControlDepth
     )  # of controls of the kind "depth"
     captioner: str = "metadata"  # name of the captioner of the prompt's caption
-    varied_prompts: bool = False  # draw the condition's phrase by the sample's seed
+    varied_prompts: bool = False  # draw the condition's phrase with the sample's seed
 
     @property
     def shows_depth(self) -> bool:
-        """Whether one of the control images shows depth."""
+        """Whether any control image shows depth."""
         return "depth" in self.controls
 
     @property
@@ -39,9 +39,9 @@ class ConditioningInputs:
 
 
 class EngineSettings(PluginSettings):
-    """Base class of engine settings; answers everything that generation must know of an engine.
+    """Base class of engine settings: everything that generation must know of an engine.
 
-    The engine itself is another class, which `engine_class` names.
+    The engine itself is a separate class, named by `engine_class`.
     """
 
     engine_class: ClassVar[str]  # "package.module:Class", called with the settings
@@ -54,8 +54,8 @@ class EngineSettings(PluginSettings):
     def version(self, conditions: Collection[Condition]) -> str:
         """Return the version of the engine, its weights and other inputs; part of recipe hashes.
 
-        It changes whenever equal requests give other bytes. Raises InvalidRequest for settings
-        that cannot be served and for weights that are neither here nor pinned.
+        It changes whenever equal requests give other bytes. Raises InvalidRequest for unsupported
+        settings and for weights that are neither local nor pinned.
         """
 
     def build(self) -> Engine:
@@ -64,14 +64,14 @@ class EngineSettings(PluginSettings):
         return getattr(import_module(module), name)(self)
 
     def require_engine_module(self) -> None:
-        """Raise InvalidRequest where the module of `engine_class` does not exist.
+        """Raise InvalidRequest if the module of `engine_class` does not exist.
 
         The module itself, which may need torch, is not imported.
         """
         module = self.engine_class.partition(":")[0]
         try:
             found = find_spec(module)
-        except (ImportError, ValueError):  # of a parent package
+        except (ImportError, ValueError):  # raised for a missing parent package
             found = None
         if found is None:
             raise InvalidRequest(
@@ -82,20 +82,20 @@ class EngineSettings(PluginSettings):
 
     @property
     def needs_depth(self) -> bool:
-        """Whether a frame without depth of its own cannot be turned into variants."""
+        """Whether frames need depth of their own to be turned into variants."""
         return True
 
     @property
     def conditioning(self) -> ConditioningInputs | None:
-        """Prompt and control images of each request; None: the engine takes the frame alone."""
+        """Prompt and control images of each request; None if the engine takes only the frame."""
         return None
 
     def working_size(self, frame_size: Size) -> Size | None:
-        """Return the size at which the engine works on a frame; None: the variant's own size."""
+        """Return the size at which the engine works on a frame; None for the variant's size."""
         return None
 
     def prepare_process(self) -> None:
-        """Apply process-wide settings that must precede threads; called before a run."""
+        """Apply process-wide settings before any thread starts; called before a run."""
 
 
 def at_width(width: int, frame_size: Size) -> Size:

@@ -1,4 +1,4 @@
-"""Engine registry: built-in engines, and those of entry points in the group nightrain.engines."""
+"""Engine registry: built-in engines, and engines from the entry-point group nightrain.engines."""
 
 from nightrain.pipelines.engines.base import Engine
 from nightrain.pipelines.engines.engine_settings import EngineSettings
@@ -16,5 +16,5 @@ ENGINES = SettingsGroup(
 
 
 def load_engine(settings: EngineSettings) -> Engine:
-    """Return the engine of settings, built once per process; raises InvalidRequest."""
+    """Return the engine for the settings, built once per process; raises InvalidRequest."""
     return build_once(settings)

@@ -27,7 +27,7 @@ def apply_gates(
             verdict = gate(request, outcome.image)
         except ENDS_THE_RUN:
             raise
-        except Exception as error:  # whatever a gate raises concerns this variant alone
+        except Exception as error:  # whatever a gate raises, only this variant is affected
             message = f"gate {name!r}: {type(error).__name__}: {error}"
             return DamagedInput(Reason.GATE_ERROR, message)
         if isinstance(verdict, GateRejected):

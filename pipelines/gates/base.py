@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GateAccepted:
-    """Verdict: the variant is kept; its row's provenance holds the confidence."""
+    """Verdict: the variant is kept; its row's provenance contains the confidence."""
 
     confidence: float = 1.0  # [0, 1]
 
@@ -28,7 +28,7 @@ class GateRejected:
 
 
 class Gate(Protocol):
-    """Checks variants; the verdict must depend on request and image alone."""
+    """Checks variants; the verdict must depend only on the request and the image."""
 
     def __call__(self, request: Request, image: np.ndarray) -> GateAccepted | GateRejected:
         """Judge a variant (H, W, 3) uint8 sRGB of a request; raises InvalidRequest.
@@ -45,7 +45,7 @@ class GateSettings(PluginSettings):
     def version(self) -> str:
         """Return the version of the gate and its weights; part of recipe hashes.
 
-        It changes whenever an equal variant gets another verdict. Raises InvalidRequest.
+        It changes whenever an equal variant would get another verdict. Raises InvalidRequest.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Gate registry: gates of entry points in the group nightrain.gates; none is built in."""
+"""Gate registry: gates from the entry-point group nightrain.gates; none is built in."""
 
 from collections.abc import Iterable
 

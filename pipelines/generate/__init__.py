@@ -1,1 +1,1 @@
-"""Generation: clear frames into variant shards."""
+"""Generation: turns clear frames into variant shards."""

@@ -1,4 +1,4 @@
-"""Batches: planned requests to variant rows, in steps that can overlap across batches."""
+"""Batches: planned requests become variant rows, in steps that can overlap across batches."""
 
 import functools
 import hashlib
@@ -44,7 +44,7 @@ class Batch:
     """State of one batch: its planned requests and the results so far."""
 
     planned: Sequence[PlannedRequest]
-    results: dict[str, Row | Rejected]  # by sample id; at first those that need no engine
+    results: dict[str, Row | Rejected]  # by sample id; initially those that need no engine
     requested: list[tuple[PlannedRequest, PreparedFrame, Request]] = field(default_factory=list)
     state: Any = None  # result of the engine's latest step
     outcomes: Outcomes = field(default_factory=list)  # one for each of `requested`
@@ -60,7 +60,7 @@ class Batch:
 class BatchGenerator:
     """Turns batches of planned requests into variant rows, for one condition of a recipe.
 
-    Each step takes a batch and returns it. `prepare` and `embed` may run in another thread than
+    Each step takes a batch and returns it. `prepare` and `embed` may run in a different thread from
     the other steps, but always in the same one.
     """
 
@@ -72,7 +72,7 @@ class BatchGenerator:
     batch_size: int
 
     def prepare(self, planned: Sequence[PlannedRequest]) -> Batch:
-        """Prepare frames and requests; kept rows are results already."""
+        """Prepare frames and requests; kept rows already count as results."""
         names = [one.sample_id for one in planned]
         batch = Batch(planned, {name: self.kept[name] for name in names if name in self.kept})
         for one in planned:
@@ -86,7 +86,7 @@ class BatchGenerator:
         return batch
 
     def requests(self, planned: Iterable[PlannedRequest]) -> Iterator[Request]:
-        """Yield the requests of planned ones, without those of damaged frames."""
+        """Yield the planned requests, without those of damaged frames."""
         for one in planned:
             with suppress(DamagedInput):
                 yield self._request(one)[1]
@@ -97,7 +97,7 @@ class BatchGenerator:
         return prepared, request_for(planned, prepared, self.condition, self.recipe)
 
     def run(self, batch: Batch) -> Batch:
-        """Run the engine's three steps one after the other, its device locked."""
+        """Run the engine's three steps in sequence, with its device locked."""
         started = time.perf_counter()
         batch.outcomes = run_engine(self.engine, batch.requests, self.batch_size)
         batch.seconds = time.perf_counter() - started
@@ -148,7 +148,7 @@ def generate_batch(
 ) -> list[Row | Rejected]:
     """Return the rows of planned requests in order; rows of `kept` are not generated again.
 
-    `batch_size` is the recipe's pinned one; None: its limit. Raises InvalidRequest.
+    `batch_size` is the recipe's pinned batch size; None means its limit. Raises InvalidRequest.
     """
     engine, size = engine or load_engine(recipe.engine), batch_size or recipe.batch_size
     generator = BatchGenerator(recipe, condition, engine, kept, prepared_frames(), size)
@@ -156,7 +156,7 @@ def generate_batch(
 
 
 def prepared_frames() -> PreparedFrames:
-    """Return this thread's cache of prepared frames, which all conditions of a shard need."""
+    """Return this thread's cache of prepared frames, shared by all conditions of a shard."""
     if not hasattr(_of_this_thread, "prepared_frames"):
         _of_this_thread.prepared_frames = PreparedFrames()
     return _of_this_thread.prepared_frames

@@ -14,9 +14,9 @@ def pin_batch_size(
 ) -> int:
     """Return the batch size of this and every later run; the recipe's is the limit.
 
-    The first process probes it on the first request and pins it in the manifest; of several at the
-    same time, the first to pin decides. Nothing is pinned, and the limit returned, where there is
-    no request or the engine takes any batch size. Raises CorruptShard where the record is damaged.
+    The first process probes it on the first request and pins it in the manifest; if several run at
+    once, the first to pin it wins. If there is no request, or the engine takes any batch size,
+    nothing is pinned and the limit is returned. Raises CorruptShard if the record is damaged.
     """
     name = f"variants/{recipe.folder}"
     facts = pinned(manifest.root, name)

@@ -1,4 +1,4 @@
-"""Conditioning of requests: captions, prompts and control images."""
+"""Request conditioning: captions, prompts and control images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,9 +20,9 @@ from nightrain.pipelines.recipes.recipe import Recipe
 
 
 def read_captions(manifest: Manifest, frames: Shard, recipe: Recipe) -> Mapping[str, str] | None:
-    """Read the captions of a frames shard by frame id; None where they come from the rows.
+    """Read the captions of a frames shard by frame id; None if they come from the rows.
 
-    Raises InvalidRequest where the recipe's captioner has not captioned the shard.
+    Raises InvalidRequest if the recipe's captioner has not captioned the shard.
     """
     conditioning = recipe.engine.conditioning
     if conditioning is None or conditioning.captioner == "metadata":
@@ -33,7 +33,7 @@ def read_captions(manifest: Manifest, frames: Shard, recipe: Recipe) -> Mapping[
 def read_captions_of(
     manifest: Manifest, frames: Sequence[Entry], recipe: Recipe
 ) -> Mapping[str, str] | None:
-    """Read the captions of several frames shards, as `read_captions`; raises InvalidRequest."""
+    """Read the captions of several frames shards, like `read_captions`; raises InvalidRequest."""
     found: dict[str, str] = {}
     for entry in frames:
         captions = read_captions(manifest, entry.shard, recipe)
@@ -56,8 +56,8 @@ def caption_of(row: Row, recipe: Recipe, captions: Mapping[str, str] | None) -> 
 def add_conditioning(request: Request, caption: str, recipe: Recipe) -> Request:
     """Return the request with the prompt and control images that the recipe's engine takes.
 
-    Raises DamagedInput where the frame's depth gives no control image, InvalidRequest for a kind
-    of control image that cannot be computed.
+    Raises DamagedInput if no control image can be made from the frame's depth, InvalidRequest for a
+    kind of control image that cannot be computed.
     """
     conditioning = recipe.engine.conditioning
     if conditioning is None:

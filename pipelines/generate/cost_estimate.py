@@ -1,4 +1,4 @@
-"""Cost estimate of a recipe: time and disk, measured on a few discarded variants."""
+"""Cost estimate of a recipe: time and disk space, measured on a few discarded variants."""
 
 import time
 from pathlib import Path

@@ -1,6 +1,7 @@
-"""Depth polarity check: before a run, test that a recipe's depth network shows near as near.
+"""Depth polarity check: before a run, test that a recipe's depth network shows near as white.
 
-A network of inverted polarity would fail on every sample one by one; here it fails the run.
+A network of inverted polarity would fail on every sample, one by one; this check fails the run at
+once.
 """
 
 from collections.abc import Sequence
@@ -14,14 +15,14 @@ from nightrain.pipelines.generate.prepare import PreparedFrame, prepare_frame
 from nightrain.pipelines.inspect.stats import sample
 from nightrain.pipelines.recipes.recipe import Recipe
 
-NUM_FRAMES = 8  # the median decides: a truck next to a side camera hides the road
+NUM_FRAMES = 8  # the median decides, because a truck next to a side camera can hide the road
 
 
 def require_near_is_white(manifest: Manifest, shards: Sequence[Shard], recipe: Recipe) -> None:
-    """Test the depth network of a recipe on a few frames of the shards that are not committed.
+    """Test a recipe's depth network on a few frames of shards that are not committed.
 
-    Loads nothing for given depth, nor where every shard is committed. Raises WrongPolarity, and
-    InvalidRequest where the network's weights are missing.
+    Loads nothing for given depth, or if every shard is committed. Raises WrongPolarity, and
+    InvalidRequest if the network's weights are missing.
     """
     conditioning = recipe.engine.conditioning
     if conditioning is None or not conditioning.shows_depth or conditioning.depth_is_given:

@@ -44,7 +44,7 @@ class GenerateJob(BaseModel):
     )
 
     def held_limit(self) -> str | None:
-        """Return `gpu_limit` where the recipe's engine uses a GPU; raises InvalidRequest."""
+        """Return `gpu_limit` if the recipe's engine uses a GPU; raises InvalidRequest."""
         if self.gpu_limit is None or not load_recipe(self.recipe).engine.uses_gpu:
             return None
         return self.gpu_limit

@@ -1,4 +1,4 @@
-"""Generation plans: the shards that a recipe asks for."""
+"""Generation plans: the shards that a recipe defines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ def plan_generation(
     """Plan a recipe on the committed clear frames of a dataset.
 
     Frames of val and test scenes are left out by default: their variants would leak into training.
-    Raises InvalidRequest where no frame is left.
+    Raises InvalidRequest if no frame is left.
     """
     selection = select_frames(
         manifest,
@@ -50,7 +50,7 @@ def plan_retry(manifest: Manifest, shards: Sequence[Shard]) -> list[Shard]:
     latest = {
         (entry.shard.table, entry.shard.number): entry
         for table in dict.fromkeys(shard.table for shard in shards)
-        for entry in manifest.entries(table)  # in the order of their attempts
+        for entry in manifest.entries(table)  # ordered by attempt
     }
     retries = []
     for shard in shards:

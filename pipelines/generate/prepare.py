@@ -1,4 +1,4 @@
-"""Prepared frames: committed frames at the engine's size, with dense depth where it needs it."""
+"""Prepared frames: committed frames at the engine's size, with dense depth if it needs depth."""
 
 import functools
 import hashlib
@@ -28,7 +28,7 @@ class PreparedFrame:
     """Frame at the engine's working size."""
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
-    # (H, W) float32, dense, metres; sky = inf; None where the recipe needs none of the frame's own
+    # (H, W) float32, dense, metres; sky = inf; None if the recipe needs no depth from the frame
     depth_m: np.ndarray | None
     # "lidar" | "exact" | "road-plane", a depth network's name, or "none"
     depth_source: str
@@ -38,7 +38,7 @@ class PreparedFrame:
 
 
 def prepare_frame(frame: Frame, recipe: Recipe) -> PreparedFrame:
-    """Resize a frame to the engine's size and complete its depth where the engine needs depth.
+    """Resize a frame to the engine's size and complete its depth if the engine needs it.
 
     Raises DamagedInput.
     """
@@ -61,7 +61,7 @@ def prepare_frame(frame: Frame, recipe: Recipe) -> PreparedFrame:
 def _depth(
     frame: Frame, recipe: Recipe, image: np.ndarray, intrinsics: np.ndarray
 ) -> tuple[np.ndarray | None, str]:
-    """Return dense depth (H, W) at the image's size, None where not needed, and its source."""
+    """Return dense depth (H, W) at the image's size, None if not needed, and its source."""
     if not recipe.engine.needs_depth:
         conditioning = recipe.engine.conditioning
         if conditioning is None or not conditioning.shows_depth:
@@ -75,7 +75,7 @@ def _depth(
 
 @functools.cache
 def _source_name(settings: ControlDepth, engine_version: str) -> str:
-    """Return a depth network's name; other weights in its folder change the engine version."""
+    """Return a depth network's name; changed weights in its folder change the engine version."""
     return load_depth_source(settings).name
 
 
@@ -121,7 +121,7 @@ class PreparedFrames:
 
 
 def _content(row: Row, recipe: Recipe) -> bytes:
-    """Digest of everything that a prepared frame depends on."""
+    """Return a digest of everything that a prepared frame depends on."""
     geometry = (row["intrinsics"], row["T_ego_camera"])
     digest = hashlib.sha256(f"{recipe.hash} {geometry}".encode())
     for column in ("image", f"{recipe.depth}_depth"):

@@ -1,6 +1,7 @@
-"""Preview of a recipe: a few frames, their depth and a variant per condition; nothing is committed.
+"""Recipe preview: a few frames, their depth and a variant per condition; nothing is committed.
 
-Seeds follow from sample ids, so a preview shows exactly the variants that `generate` will commit.
+Seeds are derived from sample ids, so a preview shows exactly the variants that `generate` will
+commit.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,7 +43,7 @@ def write_preview(
 
 
 def preview_lines(root: Path, recipe: Recipe, num_frames: int) -> Iterator[list[Tile]]:
-    """Yield a line of tiles per frame: clear, depth or control image, one variant per condition.
+    """Yield a row of tiles per frame: clear, depth or control image, one variant per condition.
 
     Raises InvalidRequest.
     """

@@ -1,4 +1,4 @@
-"""Prompts: a condition's phrase joined with a caption that has lost its own weather words.
+"""Prompts: a condition's phrase, joined with a caption after its own weather words are removed.
 
 Texts are joined, never formatted: braces and percent signs in a caption are ordinary characters.
 """
@@ -9,13 +9,13 @@ from nightrain.datasets.conditions import CONDITIONS, PROMPTED_CONDITIONS, Condi
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.captions.weather_words import SENTENCE_STARTS, strip_weather
 
-PROMPT_STREAM = 2  # keeps this draw apart from the other draws of a sample's seed
+PROMPT_STREAM = 2  # separates this draw from the other draws of a sample's seed
 
 
 def prompt(condition: Condition, caption: str, *, varied_by_seed: int | None = None) -> str:
     """Return a prompt such as "At night, a man crossing the street" from a raw caption.
 
-    With the sample's seed, one of the condition's phrases is drawn; without, it is the first.
+    With a sample's seed, one of the condition's phrases is drawn; without it, the first is used.
     Raises InvalidRequest for a condition without phrases.
     """
     phrases = CONDITIONS[condition].phrases

@@ -27,14 +27,14 @@ class Replay(BaseModel):
     recipe: str
     identical: bool  # byte for byte
     psnr_db: float | None = None  # of the decoded images; None where the bytes are equal
-    differences: list[str] = []  # of engine, libraries, device or batch size since then
-    failed: str = ""  # why it could not be generated
+    differences: list[str] = []  # changes of engine, libraries, device or batch size since then
+    failed: str = ""  # reason why it could not be generated
 
 
 def replay(root: Path, sample_id: str) -> Replay:
-    """Generate one variant again by the recipe that its shard records; nothing is written.
+    """Generate one variant again with the recipe that its shard records; nothing is written.
 
-    Raises InvalidRequest where no committed variant has that id or its weights are missing,
+    Raises InvalidRequest if no committed variant has that id or its weights are missing,
     CorruptShard.
     """
     manifest = Manifest(root)
@@ -62,7 +62,7 @@ def replay(root: Path, sample_id: str) -> Replay:
 
 
 def psnr_db(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Peak signal-to-noise ratio of two (H, W, 3) uint8 images, decibels; None if equal."""
+    """Peak signal-to-noise ratio of two (H, W, 3) uint8 images, in decibels; None if equal."""
     if a.shape != b.shape:
         return 0.0
     mean_square = float(((a.astype(np.float64) - b) ** 2).mean())
@@ -100,5 +100,5 @@ def _generate(manifest: Manifest, entry: Entry, row: Row, recipe: Recipe) -> Row
             f"{entry.shard.name} holds {row['sample_id']}, which does not follow from its recipe "
             "and frames. Run `nightrain verify`."
         )
-    # The stored batch size, not the one that a run would pin on this machine.
+    # Uses the stored batch size, not the one that a run would pin on this machine.
     return generate_batch([one], {}, recipe, condition, batch_size=row["batch_size"])[0]

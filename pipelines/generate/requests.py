@@ -1,4 +1,4 @@
-"""Planned requests: the variants that a recipe asks for, before their frames are prepared."""
+"""Planned requests: the variants that a recipe defines, before their frames are prepared."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from nightrain.pipelines.recipes.recipe import Recipe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedRequest:
-    """One variant of one frame to generate: identity, seed and severity, no pixels yet."""
+    """One variant of one frame to generate: identity, seed and severity, without pixels yet."""
 
     ref: FrameRef
     row: Row  # the frame's row, not decoded yet
@@ -32,9 +32,9 @@ class PlannedRequest:
 def plan_requests(
     rows: Iterable[Row], recipe: Recipe, condition: Condition, captions: Mapping[str, str] | None
 ) -> Iterator[PlannedRequest]:
-    """Yield the requests for frames' rows, in order: frame by frame, index by index.
+    """Yield the requests for rows of frames, in order: frame by frame, index by index.
 
-    `captions` are a network's, by frame id; None: captions come from the rows.
+    `captions` are a network's captions by frame id; None: captions come from the rows.
     """
     severity = recipe.conditions[condition]
     for row in rows:
@@ -57,7 +57,7 @@ def plan_requests(
 def request_for(
     planned: PlannedRequest, prepared: PreparedFrame, condition: Condition, recipe: Recipe
 ) -> Request:
-    """Return the engine's request; raises DamagedInput where a control image cannot be computed."""
+    """Return the engine's request; raises DamagedInput if a control image cannot be computed."""
     request = Request(
         sample_id=planned.sample_id,
         image=prepared.image,

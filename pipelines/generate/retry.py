@@ -1,4 +1,4 @@
-"""Retries: run an engine on a batch, and on each sample alone where the batch fails."""
+"""Retries: run an engine on a batch, and on each sample alone if the batch fails."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from nightrain.pipelines.runs.batches import ENDS_THE_RUN, isolate_failures
 from nightrain.pipelines.runs.device_lock import sole_use
 
 PHYSICAL_NAMES = {field.name for field in PHYSICAL}
-MAX_ATTEMPTS = 3  # with one sample, before it is quarantined
+MAX_ATTEMPTS = 3  # per sample, before it is quarantined
 
 Outcomes = list[Variant | Exception]
 T = TypeVar("T")
@@ -24,7 +24,7 @@ def run_engine(
     """Return one variant or failure per request; samples of a failed batch are retried alone.
 
     The engine's device is locked meanwhile. Batches have `batch_size` requests; None: all of them.
-    Raises InvalidRequest, which concerns every sample.
+    Raises InvalidRequest, which affects every sample.
     """
     if not requests:
         return []
@@ -38,12 +38,12 @@ def run_engine(
 
 
 def embed_batch(engine: Engine, requests: Sequence[Request]) -> Any:
-    """Run the engine's `embed`; None where it fails. Raises InvalidRequest."""
+    """Run the engine's `embed`; return None if it fails. Raises InvalidRequest."""
     return _unless_it_fails(lambda: engine.embed(requests)) if requests else None
 
 
 def begin_batch(engine: Engine, embedded: Any, batch_size: int) -> Any:
-    """Run the engine's `begin` on a result of `embed_batch`; None where either failed.
+    """Run the engine's `begin` on a result of `embed_batch`; return None if either failed.
 
     Raises InvalidRequest.
     """
@@ -55,7 +55,7 @@ def begin_batch(engine: Engine, embedded: Any, batch_size: int) -> Any:
 def finish_batch(
     engine: Engine, requests: Sequence[Request], begun: Any, batch_size: int
 ) -> Outcomes:
-    """Return the outcomes of a result of `begin_batch`; retry samples alone where a step failed.
+    """Return the outcomes of a result of `begin_batch`; retry samples alone if a step failed.
 
     Raises InvalidRequest.
     """
@@ -80,12 +80,12 @@ def _unless_it_fails(step: Callable[[], T]) -> T | None:
         return step()
     except ENDS_THE_RUN:
         raise
-    except Exception:  # some sample is at fault: `finish_batch` finds out which
+    except Exception:  # some sample is at fault; `finish_batch` finds out which
         return None
 
 
 def _checked(requests: Sequence[Request], outcomes: Sequence[Variant | Exception]) -> Outcomes:
-    """Return the outcomes; raises DamagedInput where they do not match the requests."""
+    """Return the outcomes; raises DamagedInput if they do not match the requests."""
     if len(outcomes) != len(requests):
         raise DamagedInput(
             Reason.BAD_OUTPUT,

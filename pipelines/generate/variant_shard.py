@@ -53,7 +53,7 @@ class GenerateShard:
         engine = self.engine or load_engine(self.recipe.engine)
         if Manifest(self.root).entry(shard):  # committed: no need to wait for the device
             return self._make(shard, engine, on_rows)
-        # Before the shard is leased: another process may take it while this one waits.
+        # Before leasing the shard, because another process may take it while this one waits.
         with sole_use(engine.device_id(), give_up=lambda: stopping.current().requested) as held:
             if not held:
                 return ShardReport(shard=shard, status="stopped")
@@ -89,7 +89,7 @@ class GenerateShard:
 def _rows(planned: Iterable[PlannedRequest], generator: BatchGenerator) -> Iterator[Row | Rejected]:
     """Yield the rows of planned requests in order; raises ShardInterrupted between batches.
 
-    Batches that were begun are finished first.
+    Batches in progress are finished first.
     """
 
     def begin(batch: Batch) -> Batch:
@@ -117,7 +117,7 @@ def _in_turn(
     finish: Callable[[Any], Any],
     complete: Callable[[Any], D],
 ) -> Generator[D, None, None]:
-    """Run the four steps as `overlapped` does, but one batch after the other on this thread."""
+    """Run the same four steps as `overlapped`, but one batch after the other on this thread."""
     for item in items:
         yield complete(finish(begin(prepare(item))))
 

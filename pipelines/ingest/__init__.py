@@ -1,1 +1,1 @@
-"""Ingestion: published datasets into frame shards."""
+"""Ingestion: reads published data sets into frame shards."""

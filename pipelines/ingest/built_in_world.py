@@ -1,4 +1,4 @@
-"""Render job: renders the built-in world by the name of a preset."""
+"""Render job: renders the built-in world from a named preset."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +59,7 @@ class RenderJob(BaseModel):
         return PRESETS[self.preset]
 
     def scene_specs(self) -> tuple[SceneSpec, ...]:
-        """Return the scenes of the preset, or others where an option names them."""
+        """Return the scenes of the preset, with overrides from the options."""
         preset = self.loaded_preset()
         if self.scenes is None and not self.conditions and not self.pairs:
             return preset.scenes
@@ -68,18 +68,18 @@ class RenderJob(BaseModel):
 
 
 class RenderReport(BaseModel):
-    """What was rendered; a world appears whole or not at all."""
+    """Outcome of a rendering; a world is written completely or not at all."""
 
     world: str
     stopped: bool = False
-    already: bool = False  # it was there before
+    already: bool = False  # it already existed
     num_scenes: int = 0
     num_images: int = 0
     num_bytes: int = 0
 
     @property
     def line(self) -> str:
-        """What was done, in one line."""
+        """Summary of the outcome, in one line."""
         if self.already:
             return f"{self.world} already exists"
         if self.stopped:

@@ -1,4 +1,4 @@
-"""Frame shards: plans which frames each shard holds, and reads them from a source.
+"""Frame shards: plans the frames of each shard, and reads them from a source.
 
 Shards never mix splits or conditions, so a shard is selected or left out as a whole.
 """
@@ -40,11 +40,11 @@ def plan_ingest(
     again: bool = False,
     frames_per_shard: int = FRAMES_PER_SHARD,
 ) -> FramePlan:
-    """Return the plan of these frames: the one on disk if there is one, else a new one.
+    """Return the plan of these frames: the existing one on disk, or else a new one.
 
-    `again` plans frames of an earlier plan that are in quarantine. Raises InvalidRequest if there
-    is no frame, PlanMismatch if some of these frames belong to the plan of another command, or the
-    source has changed since.
+    `again` plans quarantined frames of an earlier plan. Raises InvalidRequest if there is no frame,
+    PlanMismatch if some of these frames belong to another command's plan or if the source has
+    changed since that plan.
     """
     if not refs:
         raise InvalidRequest(

@@ -79,12 +79,12 @@ class IngestJob(BaseModel):
         return self.split or self.config.default_split
 
     def record(self) -> dict[str, str]:
-        """Options as texts for the frame plan; paths only as "given" or "none"."""
+        """Options as strings for the frame plan; paths only as "given" or "none"."""
         return {"split": self.split_to_read, **self.config.record()}
 
 
 def ingest_job_model(source: str) -> type[IngestJob]:
-    """Return the job model of one source: the fields of `config` are those of that source.
+    """Return the job model of one source, with the source's own fields in `config`.
 
     Raises InvalidRequest for an unknown source.
     """
@@ -108,7 +108,7 @@ def ingest(
 ) -> RunReport:
     """Read the frames of a job that are not committed yet.
 
-    `on_listed` is called with the open source and its number of frames before the first is read.
+    `on_listed` is called with the open source and its number of frames before reading starts.
     Raises InvalidRequest, PlanMismatch, BrokenSource, DiskFull.
     """
     source = job.open_source()
@@ -141,7 +141,7 @@ def ingest_frames(
 ) -> RunReport:
     """Read the listed frames of an open source that are not committed yet.
 
-    With `retry_failed`, frames in quarantine are read again, into shards of their own. Raises
+    With `retry_failed`, frames in quarantine are read again into separate shards. Raises
     InvalidRequest, also if train and held-out frames share a scene or a log; PlanMismatch,
     BrokenSource, DiskFull.
     """
@@ -169,10 +169,10 @@ def ingest_frames(
 def _check_disjoint(
     root: Path, source: FrameSource, refs: Sequence[FrameRef], allow_shared_logs: bool
 ) -> list[str]:
-    """Compare scenes and logs of train and held-out frames, committed ones and new ones.
+    """Compare scenes and logs of train and held-out frames, both committed and new ones.
 
-    Images are compared by `nightrain leakage`. Raises InvalidRequest; returns a warning for each
-    overlap that is allowed.
+    Only `nightrain leakage` compares images. Raises InvalidRequest; returns a warning for each
+    allowed overlap.
     """
     published = has_published_splits(source)
     train, held_out = (
@@ -187,7 +187,7 @@ def _check_disjoint(
 def _bad_now(
     root: Path, source: FrameSource, refs: Sequence[FrameRef], before: dict[str, BadFrame]
 ) -> list[BadFrame]:
-    """Frames of this job that are in quarantine now, with a mark on those found by earlier runs."""
+    """Frames of this job that are now in quarantine; those found by earlier runs are marked."""
     listed, now = {ref.frame_id for ref in refs}, bad_frames(root, source.name)
     return [
         frame.model_copy(update={"earlier": before.get(frame.frame_id) == frame})

@@ -1,7 +1,8 @@
 """Worker source: each worker process opens the source and reads the frame listing once.
 
-Sending both with every shard would cost more than reading a shard. The listing goes through a
-JSON file; the source is sent as the call that opens it again, which is what sources pickle to.
+Sending both with every shard would cost more than reading a shard. The listing is passed through a
+JSON file; the source is sent as the call that opens it again, because sources pickle to such a
+call.
 """
 
 from collections.abc import Callable, Iterator
@@ -71,7 +72,7 @@ def _write(work: IngestShard) -> Path:
 
 
 def _opening(source: FrameSource) -> Opening:
-    """The call that opens the source again; a source that pickles otherwise is sent whole."""
+    """Call that opens the source again; a source that pickles otherwise is sent whole."""
     reduced = source.__reduce__()
     if isinstance(reduced, tuple) and len(reduced) == 2:
         return reduced[0], reduced[1]
@@ -88,7 +89,7 @@ def _make(
     return _opened(path, root, opening)(shard, on_rows)
 
 
-_latest: dict[Path, IngestShard] = {}  # of this process, by listing file; one at a time
+_latest: dict[Path, IngestShard] = {}  # in this process, by listing file; one at a time
 
 
 def _opened(path: Path, root: Path, opening: Opening) -> IngestShard:

@@ -24,7 +24,7 @@ class Spread(BaseModel):
 
 
 class ScalarColumns:
-    """The rows of some committed shards of one table; raises CorruptShard for unreadable files."""
+    """Rows of committed shards of one table; raises CorruptShard for unreadable files."""
 
     def __init__(self, manifest: Manifest, entries: Sequence[Entry]) -> None:
         self._paths = [str(manifest.root / entry.rows.path) for entry in entries]
@@ -40,7 +40,7 @@ class ScalarColumns:
             )
 
     def counts(self, value: str, split: str | None = None) -> dict[str, int]:
-        """Count rows, of one split if given, by the text of an SQL expression, in its order."""
+        """Count rows, of one split if given, by the value of an SQL expression, in its order."""
         where = "" if split is None else "WHERE split = $split"
         sql = f"SELECT ({value})::VARCHAR, count(*) FROM rows {where} GROUP BY 1 ORDER BY 1"
         return dict(self._query(sql, **({} if split is None else {"split": split})).fetchall())

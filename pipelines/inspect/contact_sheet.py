@@ -1,4 +1,4 @@
-"""Contact sheets: one line per frame, one column per condition, for people to look at."""
+"""Contact sheets: one row per frame and one column per condition, for visual inspection."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def colour_depth(depth_m: np.ndarray) -> np.ndarray:
 
 
 def contact_sheet(lines: Sequence[Sequence[Tile]], tile_width_px: int = 384) -> np.ndarray:
-    """Lay out tiles of equal width in lines; return an image (H, W, 3) uint8."""
+    """Lay out tiles of equal width in rows; return an image (H, W, 3) uint8."""
     shrunk = [[_scaled(tile, tile_width_px) for tile in line] for line in lines]
     height = max(t.image.shape[0] for line in shrunk for t in line) + LABEL_HEIGHT_PX + GAP_PX
     num_columns = max(len(line) for line in shrunk)

@@ -1,4 +1,4 @@
-"""Dataset card: README.md of a dataset, written from the manifest."""
+"""Dataset card: the README.md of a dataset, generated from the manifest."""
 
 from pathlib import Path
 

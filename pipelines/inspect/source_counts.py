@@ -1,4 +1,4 @@
-"""Source statistics: counts of the committed frames of each source, from scalar columns."""
+"""Source statistics: counts of each source's committed frames, from scalar columns."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ DEPTHS = {"LiDAR": "lidar_depth.path", "exact": "exact_depth.path"}  # the path,
 
 
 class SourceStats(BaseModel):
-    """The committed frames of one source; counts by value, largest first."""
+    """Committed frames of one source: counts by value, largest first."""
 
     num_frames: int
-    num_quarantined: int  # now, without frames that a retry could read
+    num_quarantined: int  # currently, without frames that a retry could read
     num_scenes: int
     num_logs: int
     by_split: dict[str, int]

@@ -53,7 +53,7 @@ def dataset_stats(
     """Compute statistics from the manifest, the scalar columns and a sample of the images.
 
     The sample is evenly spaced, so the same dataset always gives the same numbers. Raises
-    CorruptShard.
+    CorruptShard for a damaged file.
     """
     manifest = Manifest(root)
     entries = {table: manifest.entries(table) for table in manifest.tables()}

@@ -1,1 +1,1 @@
-"""Labels: depth and confidence that a trained model predicts for clear frames."""
+"""Labels: depth and confidence predicted by a trained model for clear frames."""

@@ -43,9 +43,8 @@ def plan_labels(
 ) -> LabelPlan:
     """Plan one shard of labels per committed frames shard of the conditions.
 
-    A teacher is trained on clear days and labels only clear frames; frames of validation and test
-    scenes are left out unless they are included explicitly. Raises InvalidRequest if no frame is
-    left.
+    A teacher is trained on clear days and labels only clear frames; frames of val and test scenes
+    are left out unless they are included explicitly. Raises InvalidRequest if no frame is left.
     """
     table = labels_table(model, settings or LabelSettings())
     selection = select_frames(
@@ -94,7 +93,7 @@ class LabelJob(BaseModel):
     )
 
     def plan(self) -> LabelPlan:
-        """The shards of the job, committed or not; raises InvalidRequest."""
+        """Plan the job's shards, committed or not; raises InvalidRequest."""
         return plan_labels(
             Manifest(self.dataset),
             self.load(),
@@ -104,14 +103,14 @@ class LabelJob(BaseModel):
         )
 
     def load(self) -> SavedLabellingModel:
-        """The labelling model; raises InvalidRequest."""
+        """Load the labelling model; raises InvalidRequest."""
         return load_labelling_model(self.teacher, self.name, self.device)
 
 
 def label(
     job: LabelJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
 ) -> RunReport:
-    """Make the labels of a job that are not committed yet; raises InvalidRequest, DiskFull."""
+    """Make a job's missing labels; raises InvalidRequest, DiskFull."""
     plan = job.plan()
     work = LabelShard(job.dataset, job.load(), job.settings)
     report = run(job.dataset, plan.shards, work, executor=executor, stop=stop, on_rows=on_rows)

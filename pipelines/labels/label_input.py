@@ -29,7 +29,7 @@ def label_input(row: Row, size: tuple[int, int] | None) -> LabelInput:
 
 
 def neighbour_views(given: LabelInput) -> list[SourceView]:
-    """Return both neighbours at the input's size, without those that are absent or damaged."""
+    """Return the neighbours at the input's size, without absent or damaged ones."""
     size = (given.image.shape[1], given.image.shape[0])
     views = []
     for neighbour in (given.frame.previous, given.frame.next):
@@ -37,7 +37,7 @@ def neighbour_views(given: LabelInput) -> list[SourceView]:
             continue
         try:
             image, intrinsics = _at_size(neighbour.image, neighbour.intrinsics, size)
-        except DamagedInput:  # the label stands without it: its confidence_source says so
+        except DamagedInput:  # the label is valid without it; its confidence_source shows that
             continue
         views.append(
             SourceView(

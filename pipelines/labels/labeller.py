@@ -26,7 +26,7 @@ from nightrain.pipelines.labels.settings import LabelSettings
 
 ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "condition", "timestamp_us")
 COPIED_COLUMNS = ("frame_id", *ORIGIN, "licence", "attribution")
-CONFIDENT = 0.5  # confidence from which a pixel counts in the column confident_share
+CONFIDENT = 0.5  # least confidence of pixels that count in the column confident_share
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Labeller:
     def label(self, batch: Sequence[Row], kept: dict[str, Row]) -> list[Row | DamagedInput]:
         """Return the row of a label, or a failure, for the row of each frame.
 
-        `kept` holds rows by frame id that an interrupted run had finished; those are returned as
-        they are. Raises InvalidRequest, DiskFull.
+        `kept` contains rows, by frame id, that an interrupted run finished; those are returned
+        unchanged. Raises InvalidRequest, DiskFull.
         """
         started = time.perf_counter()
         results: list[Row | DamagedInput] = []
@@ -66,7 +66,7 @@ class Labeller:
         return results
 
     def empty_row(self, row: Row) -> Row:
-        """Return a row without depth, which keeps the place of a frame that failed."""
+        """Return a row without depth, the placeholder of a frame that failed."""
         return {
             **self._common_columns(row),
             "width": row["width"],
@@ -83,7 +83,7 @@ class Labeller:
     def _predict(
         self, images: Sequence[np.ndarray]
     ) -> tuple[list[np.ndarray | DamagedInput], list[np.ndarray | DamagedInput]]:
-        """Depth or failure of the images, and of their mirror images."""
+        """Predict depth or a failure for each image and each mirrored image."""
         mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in images]
         size = self.settings.batch_size
         return predict_each(self.model, images, size), predict_each(self.model, mirrored, size)
@@ -116,7 +116,7 @@ class Labeller:
     def _confidence(
         self, given: LabelInput, depth_m: np.ndarray, mirrored_m: np.ndarray
     ) -> tuple[np.ndarray, str]:
-        """Confidence (H, W) in [0, 1], and the checks it comes from."""
+        """Confidence (H, W) in [0, 1], and the checks that it is based on."""
         settings, source = self.settings, "flip"
         confidence = flip_confidence(depth_m, mirrored_m, settings.flip_scale)
         views = neighbour_views(given) if settings.confidence == "flip+photometric" else []

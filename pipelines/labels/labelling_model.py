@@ -1,4 +1,4 @@
-"""Labelling model: anything with a name, a digest of what decides its output, and `predict`."""
+"""Labelling model: has a name, a digest of everything that affects its output, and `predict`."""
 
 import functools
 import re
@@ -30,7 +30,7 @@ class LabellingModel(Protocol):
 
     @property
     def runs_on(self) -> str:
-        """Kind of device that predicts: "cpu", "cuda"."""
+        """Type of device that predicts: "cpu", "cuda"."""
         ...
 
     def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
@@ -45,8 +45,8 @@ class LabellingModel(Protocol):
 class SavedLabellingModel:
     """A depth model in a folder that `save_pretrained` wrote; loaded once per process.
 
-    `saved_ns` identifies the saved weights: if the folder is overwritten later, a model that is
-    already loaded keeps its own weights and digest, and one that is loaded then has another digest.
+    `saved_ns` identifies the saved weights: if the folder is overwritten later, a loaded model
+    keeps its own weights and digest, and a model loaded after that has another digest.
     """
 
     folder: Path
@@ -74,10 +74,10 @@ class SavedLabellingModel:
 def load_labelling_model(
     folder: Path, name: str = "", device: str | None = None
 ) -> SavedLabellingModel:
-    """Return the depth model of a folder, on the GPU if there is one; weights load on first use.
+    """Return a folder's depth model, on the GPU if there is one; weights are loaded on first use.
 
     The name defaults to the folder's. Raises InvalidRequest if the folder is missing or the name
-    holds no letter and no digit.
+    contains neither a letter nor a digit.
     """
     if not folder.is_dir():
         raise InvalidRequest(
@@ -97,7 +97,7 @@ def load_labelling_model(
 
 @functools.cache
 def _loaded(model: SavedLabellingModel) -> tuple["DepthModel", str]:
-    """The network and its digest, which reads all weights."""
+    """Load the network and compute its digest, which reads all weights."""
     from nightrain.depthmodel.network.model import DepthModel
 
     network = DepthModel.from_pretrained(model.folder, model.device)

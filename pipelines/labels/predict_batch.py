@@ -1,4 +1,4 @@
-"""Predicts a batch of images: one depth map or one failure per image."""
+"""Batch prediction: one depth map or one failure per image."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ def predict_each(
 
 
 def _checked(outcome: np.ndarray | Exception, image: np.ndarray) -> np.ndarray | DamagedInput:
-    """The depth as float32, or the reason why there is none."""
+    """Return the depth as float32, or the reason why it is rejected."""
     if isinstance(outcome, Exception):
         return DamagedInput(Reason.ENGINE_ERROR, f"{type(outcome).__name__}: {outcome}")
     depth_m = np.asarray(outcome)

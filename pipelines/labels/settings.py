@@ -1,4 +1,4 @@
-"""Label settings: what decides the bytes of a label, besides the model and the image."""
+"""Label settings: with the model and the image, they determine the bytes of a label."""
 
 import hashlib
 from typing import Literal
@@ -36,7 +36,7 @@ class LabelSettings(BaseModel):
 
 
 def labels_table(model: LabellingModel, settings: LabelSettings) -> str:
-    """Table of a model's labels: "labels/ssd-t-1a2b3c4d"; another digest is another table.
+    """Table of a model's labels: "labels/ssd-t-1a2b3c4d"; each digest has its own table.
 
     Raises InvalidRequest if the weights are missing.
     """

@@ -1,7 +1,7 @@
-"""Label shards: labels/<teacher>/NNNNN.parquet holds the labels of frames/NNNNN, row by row.
+"""Label shards: labels/<teacher>/NNNNN.parquet contains the labels of frames/NNNNN, row by row.
 
-A frame that cannot be labelled is in quarantine with its reason, and keeps its place in the table
-as a row without depth.
+A frame that cannot be labelled is quarantined with the reason, and keeps its place in the table as
+a row without depth.
 """
 
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ class LabelShard:
         return make_shard(manifest, shard, LABELS, self._about(frames, labeller), produce, on_rows)
 
     def _digest_for(self, shard: Shard) -> str:
-        """The model's digest; raises PlanMismatch if the shard belongs to another model's table."""
+        """Digest of the model; raises PlanMismatch if the shard is in another model's table."""
         digest, table = self.model.digest, labels_table(self.model, self.settings)
         if table != shard.table:
             raise PlanMismatch(
@@ -99,8 +99,8 @@ def _label_all(
 ) -> Iterator[Row | Rejected]:
     """Yield a row per frame, in order; a frame that failed is rejected and keeps its place.
 
-    Raises ShardInterrupted between batches, and NightrainError if the model failed on every frame:
-    otherwise a shard of empty labels would be committed for good.
+    Raises ShardInterrupted between batches, and NightrainError if the model failed on every frame;
+    otherwise a shard of empty labels would be committed permanently.
     """
     failures: list[DamagedInput] = []
     num_labelled = 0

@@ -1,1 +1,1 @@
-"""Recipes: the settings that decide the bytes of a variant."""
+"""Recipes: the settings that determine the bytes of a variant."""

@@ -1,4 +1,4 @@
-"""Recipe: the settings that decide the bytes of a variant. Its hash names the output folder."""
+"""Recipe: the settings that determine the bytes of a variant. Its hash names the output folder."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ Severity = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class SeverityRange(BaseModel):
-    """Range of severities: each sample's is drawn uniformly from it with the sample's seed."""
+    """Severity range: each sample's severity is drawn uniformly from it with the sample's seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     lowest: Severity = 0.2
@@ -39,7 +39,7 @@ class SeverityRange(BaseModel):
 
 
 class Recipe(BaseModel):
-    """Settings of a generation run. `name` is for people and not part of the hash."""
+    """Settings of a generation run; `name` is a label and not part of the hash."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
@@ -83,7 +83,7 @@ class Recipe(BaseModel):
         return self
 
     def size_for(self, frame_size: Size) -> Size:
-        """Return (width, height) of the variants of a frame of that size."""
+        """Return (width, height) of the variants of a frame of the given size."""
         if isinstance(self.size, int):
             return at_width(self.size, frame_size)
         return self.size or frame_size
@@ -94,7 +94,7 @@ class Recipe(BaseModel):
 
     @property
     def hash(self) -> str:
-        """Digest of everything but the name: 16 hex digits."""
+        """Digest of all settings except the name: 16 hex digits."""
         fields = self.model_dump(mode="json", exclude={"name"})
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
 

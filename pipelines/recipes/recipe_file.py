@@ -21,7 +21,7 @@ def built_in_recipes() -> list[str]:
 def load_recipe(name_or_path: str) -> Recipe:
     """Load a built-in recipe by name or a YAML file by path; raises InvalidRequest.
 
-    `engine_version` and `gate_versions` are those of the installed engine and gates.
+    `engine_version` and `gate_versions` are set from the installed engine and gates.
     """
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
@@ -60,11 +60,11 @@ def _parse(path: Path) -> Recipe:
 
 
 def _problems(error: ValidationError, where: tuple[str | int, ...] = ()) -> list[str]:
-    """One line per problem: the option's path, and what is wrong with it."""
+    """Format one line per problem: the option's path, and what is wrong with it."""
     lines: list[str] = []
     for found in error.errors():
         place, inner = (*where, *found["loc"]), found.get("ctx", {}).get("error")
-        if isinstance(inner, ValidationError):  # of an engine's or a gate's own settings
+        if isinstance(inner, ValidationError):  # in an engine's or a gate's own settings
             lines += _problems(inner, place)
         else:
             lines.append(f"{'.'.join(map(str, place)) or 'recipe'}: {found['msg']}")

@@ -1,1 +1,1 @@
-"""Runs of shard plans: executors, stopping, overlap, device locks."""
+"""Runs of shard plans: executors, cancellation, overlapping stages, device locks."""

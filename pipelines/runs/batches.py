@@ -1,4 +1,4 @@
-"""Batches: cut items into them, and find the item that makes a batch fail."""
+"""Batches: split items into batches, and isolate the item that makes a batch fail."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -9,12 +9,12 @@ from nightrain.datasets.errors import DiskFull, InvalidRequest
 T = TypeVar("T")
 Result = TypeVar("Result")
 
-# No other item would fare better: these end the whole run.
+# These would fail every other item as well, so they end the whole run.
 ENDS_THE_RUN = (InvalidRequest, DiskFull)
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items; the last may be shorter."""
+    """Yield lists of `size` items; the last may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
@@ -29,9 +29,9 @@ def isolate_failures(
 ) -> list[Result | Exception]:
     """Run a batch and, if it fails, each of its items alone: one result or exception per item.
 
-    Results keep the order of `items`. `run` may return an exception in the place of a result; a
-    wrong number of results fails the batch. An item is run alone by `run_alone` (default: `run` on
-    a batch of one) up to `attempts` times; where the batch held one item, that was the first
+    Results keep the order of `items`. `run` may return an exception in place of a result; a wrong
+    number of results fails the batch. An item is run alone by `run_alone` (default: `run` on a
+    batch of one) up to `attempts` times; for a batch of one item, the batch itself was the first
     attempt. Raises InvalidRequest and DiskFull, which end the whole run.
     """
     if not items:
@@ -41,7 +41,7 @@ def isolate_failures(
         return _one_each(run(items), len(items))
     except ENDS_THE_RUN:
         raise
-    except Exception as error:  # some item is at fault: find out which
+    except Exception as error:  # some item is at fault; find out which
         if len(items) == 1:
             return [_run_alone(items[0], alone, attempts - 1, error)]
         return [_run_alone(item, alone, attempts, error) for item in items]
@@ -50,7 +50,7 @@ def isolate_failures(
 def _run_alone(
     item: T, run: Callable[[T], Result], attempts: int, error: Exception
 ) -> Result | Exception:
-    """The result of the first attempt that succeeds, or the last error."""
+    """Return the result of the first successful attempt, or the last error."""
     for _ in range(attempts):
         try:
             return run(item)

@@ -1,7 +1,7 @@
 """Jobs on the command line: the option of each field, and the line that repeats a job.
 
 A field is an option of its own name: `batch_size` is `--batch-size`, and `num_workers` is
-`--workers`. Its `json_schema_extra` says what differs:
+`--workers`. Its `json_schema_extra` lists the exceptions:
 
 {"cli": "argument"}   a positional argument
 {"cli": "--json"}     an option of this name
@@ -48,7 +48,7 @@ def extra(info: FieldInfo, key: str) -> Any:
 
 
 def value_type(annotation: Any) -> Any:
-    """The type of a field without `None`: `int` of `int | None`."""
+    """The type of a field without `None`: `int` for `int | None`."""
     if get_origin(annotation) in (Union, types.UnionType):
         kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
         return kinds[0] if len(kinds) == 1 else annotation
@@ -66,7 +66,7 @@ def is_size(kind: Any) -> bool:
 
 
 def job_fields(model: type[BaseModel], parents: tuple[str, ...] = ()) -> Iterator[JobField]:
-    """Yield the fields that appear on the command line; an inner model is replaced by its own."""
+    """Yield the fields that appear on the command line, including those of inner models."""
     for name, info in model.model_fields.items():
         kind = value_type(info.annotation)
         if extra(info, "cli") == "none":
@@ -78,9 +78,9 @@ def job_fields(model: type[BaseModel], parents: tuple[str, ...] = ()) -> Iterato
 
 
 def command_line(command: str, job: BaseModel) -> str:
-    """The command line that repeats a job, such as "nightrain train world-student frames --seed 3".
+    """Command line that repeats a job, such as "nightrain train world-student frames --seed 3".
 
-    Options at their defaults are left out, and so are the folders that a path is in.
+    Options at their defaults are left out, and paths are shortened to their last part.
     """
     words = ["nightrain", command]
     for field in sorted(job_fields(type(job)), key=lambda field: not field.is_argument):

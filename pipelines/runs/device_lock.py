@@ -1,4 +1,4 @@
-"""Device lock: one generating process at a time per GPU, by a lock file that the kernel frees."""
+"""Device lock: one generating process at a time per GPU; the kernel releases the lock file."""
 
 import fcntl
 import hashlib
@@ -17,11 +17,11 @@ LOOK_AGAIN_SECONDS = 0.1
 
 @contextmanager
 def sole_use(device: str, give_up: Callable[[], bool] = lambda: False) -> Iterator[bool]:
-    """Wait for a device and hold it within the block; yield False if `give_up` ended the wait.
+    """Wait for a device and lock it within the block; yield False if `give_up` ended the wait.
 
-    A device is a name that is the same in every process of this machine; an empty one has no lock.
-    The lock excludes other processes and threads, and is not re-entrant. Raises InvalidRequest if
-    the folder of the locks belongs to another user.
+    A device name is the same in every process on this machine; an empty name means no lock. The
+    lock excludes other processes and threads, and is not re-entrant. Raises InvalidRequest if the
+    locks' folder belongs to another user.
     """
     if not device:
         yield True
@@ -31,11 +31,11 @@ def sole_use(device: str, give_up: Callable[[], bool] = lambda: False) -> Iterat
     try:
         yield _wait(descriptor, give_up)
     finally:
-        os.close(descriptor)  # and the lock with it
+        os.close(descriptor)  # also releases the lock
 
 
 def lock_path(device: str) -> Path:
-    """The lock file of a device, below this user's folder for temporary files."""
+    """Lock file of a device, below this user's folder for temporary files."""
     folder = Path(tempfile.gettempdir()) / f"nightrain-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     about = folder.lstat()

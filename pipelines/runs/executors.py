@@ -1,8 +1,8 @@
 """Executors: run the shards of a plan in this process, in worker processes, or elsewhere.
 
 An executor takes shards and the work to do on each and yields a report per shard, in any order. The
-work is a picklable value that holds the dataset's root and the recipe. Nothing else is shared, so
-work pools and Ray can run the same plan on other machines.
+work is a picklable value that contains the dataset's root and the recipe. Nothing else is shared,
+so work pools and Ray can run the same plan on other machines.
 """
 
 import multiprocessing
@@ -30,7 +30,7 @@ class Executor(Protocol):
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
     ) -> Iterator[ShardReport]:
-        """Yield one report per shard as it ends; calls `on_rows` with numbers of new rows."""
+        """Yield one report per shard as it ends; call `on_rows` with the number of new rows."""
         ...
 
 
@@ -78,12 +78,12 @@ class ProcessExecutor:
                         yield report
             except (
                 BaseException
-            ):  # a full disk, or the caller closed the iterator: start no other shard
+            ):  # the disk is full, or the caller closed the iterator: start no more shards
                 _end(flag, futures)
                 raise
 
     def _watch_stop(self, flag: ProcessEvent, futures: list[Future[ShardReport]]) -> None:
-        """Pass a requested stop on to the workers, and cancel shards that have not started."""
+        """Forward a stop request to the workers, and cancel shards that have not started."""
         while not all(future.done() for future in futures):
             if self.stop.requested:
                 _end(flag, futures)
@@ -110,9 +110,9 @@ def _begin_worker(flag: ProcessEvent) -> None:
 
 
 def report_failure(shard: Shard, work: ShardWork, on_rows: OnRows) -> ShardReport:
-    """Do the work on a shard; report a failure instead of ending the run.
+    """Run the work on a shard; report a failure instead of ending the run.
 
-    Raises DiskFull: no other shard could be stored either.
+    Raises DiskFull, because no other shard could be stored either.
     """
     try:
         return work(shard, on_rows)

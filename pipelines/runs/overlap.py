@@ -1,7 +1,7 @@
-"""Overlapping stages: batches pass through stages in threads of their own, in order.
+"""Overlapping stages: batches pass, in order, through stages that each have a thread.
 
 The device works on one batch while the next is prepared, the previous one is completed, and the
-caller stores the one before that. At most four batches are in progress.
+caller stores the one before. At most four batches are in progress.
 """
 
 import threading
@@ -28,8 +28,9 @@ def overlapped(
     """Yield complete(finish(begin(prepare(item)))) of each item, in order.
 
     One thread iterates over `items` and prepares, one begins and finishes, one completes. An item
-    is begun before the previous one is finished. An exception of a stage is raised at that item's
-    place, after the results of earlier items; closing ends the threads after their current step.
+    is begun before the previous one is finished. A stage's exception is raised in place of that
+    item, after the results of earlier items; closing the generator ends the threads after their
+    current step.
     """
     prepared = ahead(_each(prepare, items))
     made = ahead(_begun_early(prepared, begin, finish))
@@ -37,14 +38,14 @@ def overlapped(
     try:
         yield from completed
     finally:
-        for stage in (completed, made, prepared):  # the last first: it runs those before it
+        for stage in (completed, made, prepared):  # the last first: it drives the others
             stage.close()
 
 
 def ahead(items: Iterable[T]) -> Generator[T, None, None]:
     """Yield the same items, each computed in a thread while the caller works on the previous one.
 
-    An exception is raised at the place of its item. Nothing is computed before the first `next`.
+    An exception is raised in place of its item. Nothing is computed before the first `next`.
     """
     computing = _Computing(items)
     try:
@@ -78,7 +79,7 @@ class _Computing(Generic[T]):
         return result
 
     def end(self) -> None:
-        """Wait for the current item; start no other."""
+        """Wait for the current item, and start no more."""
         self._ended = True
         self._room.release()
         if self.thread.is_alive():

@@ -1,4 +1,4 @@
-"""Runs a shard plan to its end and reports what was committed."""
+"""Run: executes a shard plan and reports what was committed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from nightrain.pipelines.runs.stop import Stop
 
 
 class TableReport(BaseModel):
-    """What a run committed to one table."""
+    """Rows that a run committed to one table."""
 
     num_shards: int = 0
     num_rows: int = 0
@@ -47,7 +47,7 @@ class RunReport(BaseModel):
         return sum(sum(table.quarantined.values()) for table in self.tables.values())
 
     def add(self, report: ShardReport) -> None:
-        """Count one shard."""
+        """Add the outcome of one shard."""
         if report.status == "failed":
             self.failed.append(f"{report.shard.name}: {report.message}")
         elif report.status == "already":

@@ -33,10 +33,10 @@ def select_frames(
 ) -> Selection:
     """Select committed frames shards by condition, without those of val and test scenes.
 
-    What is made from val and test scenes would leak into training, so they must be included
-    explicitly. `product` names what will be made ("variants"); `other_conditions` says in errors
-    how to use frames of other conditions, if there is a way. Raises InvalidRequest if no frame is
-    left.
+    Anything made from val and test scenes would leak into training, so they must be included
+    explicitly. `product` is the name of what will be made ("variants"); `other_conditions` is the
+    advice in errors on using frames of other conditions, if possible. Raises InvalidRequest if no
+    frame is left.
     """
     selection = Selection([], {})
     for entry in manifest.entries(FRAMES):
@@ -63,7 +63,7 @@ def select_frames(
 def _reason_to_skip(
     entry: Entry, conditions: Collection[Condition], product: str, include_evaluation_scenes: bool
 ) -> str:
-    """The reason to leave out a frames shard; "" if it may be used."""
+    """Reason to leave out a frames shard; "" if it may be used."""
     split, condition = entry.about.get("split", "none"), entry.about.get("condition", "clear")
     if condition not in conditions:
         return f"{condition} frames: {product} are made from {', '.join(conditions)} frames"

@@ -22,7 +22,7 @@ class Stop:
         return self._event.is_set()
 
     def request(self, signal_number: int | None = None) -> None:
-        """Ask the work to end after the batch in progress."""
+        """Request a stop after the batch in progress."""
         self.signal = signal_number
         self._event.set()
 
@@ -56,26 +56,26 @@ _current = Stop()
 
 
 def current() -> Stop:
-    """Return the flag of this process; that of a worker process is set by its parent."""
+    """Return this process's flag; in a worker process, the parent sets it."""
     return _current
 
 
 def set_current(stop: Stop) -> None:
-    """Make a flag that of this process."""
+    """Install a flag as this process's own."""
     global _current
     _current = stop
 
 
 def interrupt_if_stopped() -> None:
-    """Raise ShardInterrupted if this process was asked to stop; call it between two batches."""
+    """Raise ShardInterrupted if a stop was requested; call it between two batches."""
     if _current.requested:
-        from nightrain.datasets.shards.transaction import ShardInterrupted  # jobs are light
+        from nightrain.datasets.shards.transaction import ShardInterrupted  # heavy
 
         raise ShardInterrupted
 
 
 class WorkCancelled(Exception):
-    """Raised to cancel work that cannot be left half done; none of it is kept."""
+    """Raised to cancel work that is useless half done; none of it is kept."""
 
 
 def unless_stopped(stop: Stop, on_step: Callable[[int, int], None]) -> Callable[[int, int], None]:

@@ -130,8 +130,8 @@ def _without_improved(
 ) -> set[FrameName]:
     """Listed frames without ground truth in KITTI-depth.
 
-    Either the list says so, or it has no such column and the drive has depth maps of other frames
-    only.
+    Either the list says so, or it has no such column and only other frames of the drive have depth
+    maps.
     """
     with_maps = {(name.drive, name.camera) for name in maps}
     return {

@@ -57,9 +57,7 @@ def denoise(
 
 
 def _terms(samples: Sequence[Sample]) -> torch.Tensor:
-    """Allocate the terms of the latents' weighted sum, in float64, so that their order does not
-    matter.
-    """
+    """Allocate the terms of the latents' weighted sum; in float64 their order does not matter."""
     steps, start = samples[0].steps, samples[0].start
     terms = start.new_zeros(len(samples), 1 + 2 * len(steps), start.numel(), dtype=torch.float64)
     for row, sample in zip(terms, samples, strict=True):

@@ -75,8 +75,7 @@ class DiffusionEngine:
 
     @cached_property
     def models(self) -> Models:
-        """Load the models of the settings; raises InvalidRequest for missing or incompatible ones.
-        """
+        """Models of the settings; raises InvalidRequest for missing or incompatible ones."""
         return load_models(self.settings, self._device, offline=self._offline)
 
     def device_id(self) -> str:
@@ -141,8 +140,9 @@ class DiffusionEngine:
         return [begun[i] for i in range(len(embedded))]
 
     def finish(self, begun: Sequence[Begun]) -> list[Variant | DamagedInput]:
-        """Wait for the images and check them; raises torch.OutOfMemoryError, also on the second
-        try.
+        """Wait for the images and check them; a bad one is generated once more.
+
+        Raises torch.OutOfMemoryError if that second attempt does not fit into memory.
         """
         return [self._outcome(one) for one in begun]
 

@@ -81,7 +81,7 @@ def unsafe_flags(pipe: Any, images: Sequence[np.ndarray]) -> list[bool]:
     """Flags of the base model's safety checker for images (H, W, 3) uint8, left unchanged."""
     checker = pipe.safety_checker
     seen = pipe.feature_extractor(list(images), return_tensors="pt").pixel_values
-    to_blacken = [np.zeros(1)] * len(images)  # the checker blackens its input in place, so it gets a dummy
+    to_blacken = [np.zeros(1)] * len(images)  # it blackens its input in place, so it gets dummies
     parameter = next(checker.parameters())
     return checker(clip_input=seen.to(parameter), images=to_blacken)[1]
 

@@ -19,8 +19,7 @@ _COMPILE_MODES = {"default": None, "max-autotune": "max-autotune-no-cudagraphs"}
 
 
 def make_networks(models: Models, settings: DiffusionSettings, *, plain: bool = False) -> Networks:
-    """Prepare the networks according to the settings; `plain` ones are not compiled (second try).
-    """
+    """Prepare the networks according to the settings; with `plain`, without compilation."""
     memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
     pipe, nets = models.pipe, models.controlnets
     union = FAMILIES[settings.family].one_net

@@ -12,7 +12,7 @@ def to_device(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Move values to a device; to a GPU asynchronously, behind its queued work."""
     if device.type != "cuda" or values.device.type != "cpu":
         return values.to(device)
-    return values.pin_memory().to(device, non_blocking=True)  # a copy from pageable memory would block
+    return values.pin_memory().to(device, non_blocking=True)  # pageable memory would block
 
 
 @dataclass(frozen=True, slots=True)

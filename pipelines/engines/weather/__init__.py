@@ -1,1 +1,1 @@
-"""Weather engine: published optics of fog, rain, snow and night; no weights."""
+"""Weather engine: published optics of fog, rain, snow and night, without network weights."""

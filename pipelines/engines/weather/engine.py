@@ -20,9 +20,10 @@ from nightrain.pipelines.engines.weather.snow import snow
 
 
 class WeatherEngine(HostEngine):
-    """Physics of night, rain, snow and fog on one clear frame and its dense depth; no weights.
+    """Simulates night, rain, snow and fog on a clear frame from its dense depth, without weights.
 
-    The bytes of a variant depend on its request alone: one generator per request, seeded by it.
+    A variant's bytes depend only on its request: each request has its own random generator, with
+    the request's seed.
     """
 
     def __init__(self, settings: WeatherSettings | None = None) -> None:

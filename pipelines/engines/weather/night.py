@@ -23,7 +23,7 @@ from nightrain.pipelines.engines.weather.optics.street_lights import (
     place_lamps,
 )
 
-FACTOR = 3  # light is computed at a third of the resolution, surfaces are not
+FACTOR = 3  # light is computed at a third of the resolution, surfaces at full resolution
 FULL_SCALE_LUX = 34.0  # illuminance that makes a white surface white at the night exposure
 MEAN_REFLECTANCE = 0.15
 AMBIENT_COLOUR = np.array([0.86, 1.0, 1.22], np.float32)
@@ -34,7 +34,7 @@ READ_PER_ROOT_GAIN = 3.5e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightLight:
-    """Light of a night scene, before air and lens."""
+    """Light of a night scene, before the effects of air and lens."""
 
     radiance: np.ndarray  # (H, W, 3) float32, linear, exposed
     headlamp: np.ndarray  # (3,) colour of the car's own lamps
@@ -43,7 +43,7 @@ class NightLight:
 def light_up(
     scene: OpticalScene, physical: dict[str, float], severity: float, rng: np.random.Generator
 ) -> NightLight:
-    """Linear light of the scene under lamps instead of the sun, at the night exposure."""
+    """Relight the scene with lamps instead of the sun: linear light at the night exposure."""
     lamps = place_lamps(scene, physical["street_lamp_cd"], rng)
     tint = rng.uniform(-0.06, 0.06)
     headlamp = np.array([1.0 - tint, 0.96, 0.9 + 2 * tint], np.float32)
@@ -60,12 +60,12 @@ def light_up(
 
 
 def _reflectance(scene: OpticalScene) -> np.ndarray:
-    """Estimate diffuse reflectance (H, W, 3): the image without most of its sun and shade."""
+    """Estimate diffuse reflectance (H, W, 3): the image with most sunlight and shadow removed."""
     solid = (scene.sky < 0.5).astype(np.uint8)
     mean = max(float(cv2.mean(scene.luminance, solid)[0]), 0.02)
     gain = shadow_gain(scene, 0.45)
     gain *= np.float32(MEAN_REFLECTANCE / mean)
-    # Pixels next to the sky hold daylight that leaked over its edge: no surface is that bright.
+    # Pixels next to the sky contain daylight that leaked over the edge: no surface is that bright.
     nearby = np.clip(1.6 * soft(scene.sky, max(scene.shape) / 110, factor=4), 0, 1)
     nearby -= 1
     nearby *= nearby
@@ -77,13 +77,13 @@ def _reflectance(scene: OpticalScene) -> np.ndarray:
 
 
 def _surface_lux(scene: OpticalScene, lamps: list[Lamp], headlamp: np.ndarray) -> np.ndarray:
-    """Illuminance (h, w, 3) in lux of headlights and street lamps, on surfaces as they face."""
+    """Illuminance (h, w, 3) in lux from headlights and street lamps, by surface orientation."""
     normals = surface_normals(scene.depth_m, scene.intrinsics, FACTOR)
     shape = normals.shape[0], normals.shape[1]
     down = scene.plane.normal_down
     ground = cv2.resize(scene.ground, shape[::-1], interpolation=cv2.INTER_AREA)
     normals += ground[..., None] * (-down.astype(np.float32) - normals)
-    # LiDAR depth is rough between scan lines; light can be trusted to its mean slope only.
+    # LiDAR depth is rough between scan lines: only its mean slope is reliable enough for shading.
     planar = np.stack(cv2.split(cv2.blur(normals, (7, 7))))  # (3, h, w)
     points = _points_m(scene, shape)
     wrap = 0.18 - 0.165 * ground  # foliage and cloth scatter back, asphalt hardly
@@ -108,12 +108,12 @@ def _points_m(scene: OpticalScene, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _facing(normals: np.ndarray, towards: np.ndarray, wrap: np.ndarray) -> np.ndarray:
-    """Lambert's cosine (h, w) of (3, h, w), wrapped a little: rough surfaces scatter back."""
+    """Lambert's cosine (h, w) of (3, h, w), slightly wrapped: rough surfaces scatter back."""
     return np.clip((dot(normals, towards) + wrap) / (1 + wrap), 0.0, 1.0)
 
 
 def _night_sky(scene: OpticalScene, ambient_lux: float, town: np.ndarray) -> np.ndarray:
-    """Sky (H, W, 3): nearly black above, the town's glow over the horizon."""
+    """Night sky (H, W, 3): nearly black, with the town's glow above the horizon."""
     elevation = np.clip(-scene.rays_y, 0, 1)  # (H, 1)
     glow = np.exp(-elevation / 0.16) * np.float32(0.55)
     level = np.float32(0.35 * ambient_lux / FULL_SCALE_LUX)
@@ -123,10 +123,11 @@ def _night_sky(scene: OpticalScene, ambient_lux: float, town: np.ndarray) -> np.
 
 
 def auto_exposure(light: np.ndarray) -> float:
-    """Exposure factor of a camera that the car's lamps do not light.
+    """Exposure factor of a camera with a view that the car's lamps do not light.
 
-    Half of the missing light in logarithms, never below 1: headlights set the exposure of the
-    cameras that see them. Weather optics, eq. 17 (docs/papers/weather.md).
+    It makes up for half of the missing light on a logarithmic scale and is never below 1:
+    headlights set the exposure of the cameras that see them. Weather optics, eq. 17
+    (docs/papers/weather.md).
     """
     seen = cv2.mean(np.minimum(light[::4, ::4], 1.0))
     missing = METERED_LIGHT / max(sum(seen[:3]) / 3, 1e-6)
@@ -140,7 +141,7 @@ def seen_at_night(
     glare: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Linear light (H, W, 3) after lens and sensor: halos, corners, noise that grows with gain."""
+    """Apply lens and sensor to linear light (H, W, 3): halos, vignetting, gain-dependent noise."""
     exposure = auto_exposure(light)
     sensor_gain *= exposure
     light = dim_corners(add_glare(light * np.float32(exposure), glare), scene)
@@ -151,6 +152,6 @@ def seen_at_night(
 def night(
     scene: OpticalScene, physical: dict[str, float], severity: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Linear light (H, W, 3), unbounded, of the scene on a dry night."""
+    """Render a dry night: linear light (H, W, 3), unbounded."""
     lit = light_up(scene, physical, severity, rng)
     return seen_at_night(lit.radiance, scene, physical["sensor_gain"], 1.0, rng)

@@ -1,4 +1,4 @@
-"""Night rain: lamps, wet ground, air, drops, lens and sensor, in the order that light takes."""
+"""Night rain: lamps, wet ground, air, drops, lens and sensor, in the order of the light path."""
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ DROP_SHARE = 0.12  # of a drop's illuminance, the part that reaches the camera
 def night_rain(
     scene: OpticalScene, physical: dict[str, float], severity: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Linear light (H, W, 3), unbounded, of the scene on a rainy night."""
+    """Render a rainy night: linear light (H, W, 3), unbounded."""
     rate = physical["rain_mm_per_h"]
     lit = light_up(scene, physical, severity, rng)
     wetness = 0.5 + 0.5 * severity
@@ -51,7 +51,7 @@ def night_rain(
 def _through_wet_air(light: np.ndarray, scene: OpticalScene, beta: float) -> np.ndarray:
     """Attenuate by distance; the scattered light returns as a glow around the lamps.
 
-    After Narasimhan and Nayar 2003, with one wide blur for their multiple scattering.
+    After Narasimhan and Nayar 2003, with one wide blur in place of their multiple scattering.
     """
     t = transmission(np.minimum(scene.range_m, 400), beta)
     glow = soft(light, max(scene.shape) / 9, factor=8)
@@ -78,7 +78,7 @@ def _add_lit_streaks(
 
 
 def _beam_at(scene: OpticalScene, distance_m: float, shape: tuple[int, ...]) -> np.ndarray:
-    """Illuminance (h, w) in lux by the low beams on a drop at a distance along each ray."""
+    """Illuminance (h, w) in lux of the low beams on a drop at a given distance along each ray."""
     down = scene.plane.normal_down.astype(np.float32)
     x = cv2.resize(scene.rays_x, (shape[1], 1), interpolation=cv2.INTER_LINEAR)
     y = cv2.resize(scene.rays_y, (1, shape[0]), interpolation=cv2.INTER_LINEAR)

@@ -9,7 +9,7 @@ KEPT_BYTES, LARGEST_KEPT_BYTES = 256 * 2**20, 30 * 2**20
 
 
 def set_up_process() -> None:
-    """Keep freed memory and run OpenCV on one thread; best called before threads start."""
+    """Keep freed memory and run OpenCV on one thread; call it before threads start."""
     keep_freed_pages()
     # One core per shard: images this small gain nothing from OpenCV's threads, which would wait
     # for a core that another shard, or Prefect, is using.
@@ -17,7 +17,7 @@ def set_up_process() -> None:
 
 
 def keep_freed_pages() -> bool:
-    """Let glibc's malloc keep up to 256 MiB of freed memory; False where malloc is not glibc's.
+    """Let glibc's malloc keep up to 256 MiB of freed memory; return False if malloc is not glibc's.
 
     A variant needs dozens of buffers of some megabytes. By default each of them is returned to the
     kernel and faulted in again page by page, which costs a third of the engine's time.

@@ -19,11 +19,11 @@ from nightrain.pipelines.engines.weather.optics.veil import (
 from nightrain.pipelines.engines.weather.optics.wet import wet_ground
 
 DROPS_PER_M3_MM = 8000.0  # N0 of Marshall and Palmer 1948
-MIN_DROP_MM, MAX_DROP_MM = 0.7, 6.0  # below, a camera sees a veil; above, drops break up
+MIN_DROP_MM, MAX_DROP_MM = 0.7, 6.0  # smaller drops look like a veil; larger ones break up
 LAYERS_M = ((0.5, 1.2), (1.2, 3.0), (3.0, 7.0), (7.0, 18.0))
 DAY_EXPOSURE_S = 0.014
 CAR_M_PER_S = 7.0
-DROP_OPACITY = 3.0  # above 1: a drop gathers the brightest part of a wide sky, chosen by eye
+DROP_OPACITY = 3.0  # above 1: a drop gathers the brightest part of a wide sky; chosen by eye
 SPRAY_VISIBILITY_M = (4000.0, 350.0)  # mist and spray at 2 and at 100 mm/h
 
 
@@ -92,7 +92,7 @@ def _drop_light(veiled: np.ndarray, airlight: np.ndarray, scene: OpticalScene) -
 def rain(
     scene: OpticalScene, rain_mm_per_h: float, severity: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Linear light (H, W, 3) of the scene in rain of a rate in mm/h."""
+    """Render rain of a rate in mm/h: linear light (H, W, 3)."""
     sky = grey_sky(scene, 0.52 - 0.12 * severity, rng)
     airlight = np.array([0.97, 1.0, 1.02], np.float32) * np.float32(0.42 - 0.1 * severity)
     dull = under_grey_sky(

@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 from nightrain.datasets.conditions import SIMULATED_CONDITIONS, Condition
 from nightrain.pipelines.engines.engine_settings import EngineSettings
 
-VERSION = "1"  # raised when equal requests give other bytes
+VERSION = "1"  # increased when equal requests give other bytes
 
 
 class WeatherSettings(EngineSettings):
-    """Settings of the weather engine; it has no options and needs dense depth."""
+    """Settings of the weather engine, which has no options and needs dense depth."""
 
     name: Literal["weather"] = "weather"  # pyright: ignore[reportIncompatibleVariableOverride]
     engine_class: ClassVar[str] = "nightrain.pipelines.engines.weather.engine:WeatherEngine"
@@ -21,7 +21,7 @@ class WeatherSettings(EngineSettings):
         return VERSION
 
     def prepare_process(self) -> None:
-        """Set up memory and threads of this process, as `set_up_process` says."""
+        """Set up this process's memory and threads; see `set_up_process`."""
         from nightrain.pipelines.engines.weather.process import set_up_process
 
         set_up_process()

@@ -28,7 +28,7 @@ CAR_M_PER_S = 5.0
 
 
 def snow_extinction_per_m(snow_mm_per_h: float) -> float:
-    """Extinction in 1/m in dry snow of a water equivalent in mm/h (ITU-R P.1814)."""
+    """Extinction in 1/m of dry snow with a water equivalent in mm/h (ITU-R P.1814)."""
     db_per_km = (5.42e-5 * GREEN_NM + 5.4958776) * snow_mm_per_h**1.38
     return float(db_per_km / DB_PER_NEPER / 1000)
 
@@ -79,7 +79,7 @@ def _lay_cover(
 def snow(
     scene: OpticalScene, snow_mm_per_h: float, severity: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Linear light (H, W, 3) of the scene in snowfall of a water equivalent in mm/h."""
+    """Render snowfall of a water equivalent in mm/h: linear light (H, W, 3)."""
     sky = grey_sky(scene, 0.62, rng)
     airlight = np.array([0.58, 0.6, 0.62], np.float32)
     light = under_grey_sky(scene, 0.3 + 0.2 * severity, 0.25 + 0.25 * severity, 0.95, sky)

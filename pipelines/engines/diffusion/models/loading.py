@@ -50,9 +50,7 @@ class Models:
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:
-        """Cast all networks to float32 within the block; casting back to half precision is
-        lossless.
-        """
+        """Cast all networks to float32 within the block; casting them back is lossless."""
         modules = [m for m in self._modules() if m is not None]
         before = [next(m.parameters()).dtype for m in modules]
         dtype, self.dtype = self.dtype, torch.float32

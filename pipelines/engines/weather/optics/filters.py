@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 TILE_PX = 256
-TILE_SEED = 20210521  # the same ground texture for all; a sample's own offset shifts it
+TILE_SEED = 20210521  # one ground texture for all samples, shifted by each sample's own offset
 
 Vector = np.ndarray | tuple[np.ndarray, np.ndarray, np.ndarray]  # components first
 
@@ -52,7 +52,7 @@ def soft(field: np.ndarray, sigma_px: float, factor: int) -> np.ndarray:
 
 
 def smoothstep(field: np.ndarray, low: float, high: float) -> np.ndarray:
-    """0 below `low`, 1 above `high`, the cubic 3 x^2 - 2 x^3 between; float32."""
+    """Smooth step: 0 below `low`, 1 above `high`, the cubic 3 x^2 - 2 x^3 between; float32."""
     x = np.clip((field - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
     return x * x * (3 - 2 * x)
 
@@ -71,14 +71,14 @@ def weighted_sum(
 
 
 def dot(first: Vector, second: Vector) -> np.ndarray:
-    """Scalar product of two vectors whose three components come first: (3, ...) -> (...)."""
+    """Scalar product of vectors with their three components first: (3, ...) -> (...)."""
     return first[0] * second[0] + first[1] * second[1] + first[2] * second[2]
 
 
 def smooth_noise(
     rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, int], octaves: int = 3
 ) -> np.ndarray:
-    """Fractal noise (H, W) float32 of about unit variance, of (rows, columns) coarsest cells."""
+    """Fractal noise (H, W) float32 of about unit variance, with (rows, columns) coarsest cells."""
     grid = np.zeros((cells[0] << octaves, cells[1] << octaves), np.float32)
     for octave in range(octaves):
         size = cells[0] << octave, cells[1] << octave

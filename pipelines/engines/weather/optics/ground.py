@@ -1,7 +1,7 @@
 """Ground plane, heights above it and surface normals, from depth and intrinsics.
 
-A plane n . p = h seen along the ray (x, y, 1) has inverse depth (n . ray) / h: linear in the
-pixel, so a plane is fitted to inverse depth, and a surface's normal is its gradient
+A plane n . p = h seen along the ray (x, y, 1) has inverse depth (n . ray) / h: linear in the pixel,
+so the plane is fitted to inverse depth, and a surface's normal follows from its gradient
 (docs/papers/weather.md, eq. 11).
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from nightrain.pipelines.engines.weather.optics.filters import enlarged, reduced, smoothstep
 
-USUAL_HEIGHT_M = 1.55  # camera above road, where the frame shows no ground
+USUAL_HEIGHT_M = 1.55  # camera above road, if the frame shows no ground
 HEIGHTS_M = (0.6, 3.5)
 MIN_UPRIGHT = 0.94  # cosine between the fitted normal and the camera's down
 TOLERANCE_M = (0.12, 0.32)
@@ -41,7 +41,7 @@ def pixel_rays(shape: tuple[int, ...], intrinsics: np.ndarray) -> tuple[np.ndarr
 
 
 def fit_ground(depth_m: np.ndarray, intrinsics: np.ndarray) -> GroundPlane:
-    """Fit the ground to depth (H, W) in metres, sky = inf; a level plane where none is visible.
+    """Fit the ground to depth (H, W) in metres, sky = inf; a level plane if no ground is visible.
 
     Iteratively reweighted least squares on inverse depth with Tukey's weights.
     """
@@ -75,7 +75,7 @@ def _reweighted_plane(rays: np.ndarray, depth: np.ndarray) -> GroundPlane | None
 
 
 def height_above(plane: GroundPlane, depth_m: np.ndarray, plane_inverse: np.ndarray) -> np.ndarray:
-    """Height (H, W) in metres of each pixel's point above the ground plane; sky is high up."""
+    """Height (H, W) in metres of each pixel's point above the ground plane; large in the sky."""
     height = np.minimum(depth_m, np.float32(1e4)) * plane_inverse
     height *= np.float32(-plane.height_m)
     height += np.float32(plane.height_m)

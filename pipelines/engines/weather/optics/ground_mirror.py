@@ -53,7 +53,7 @@ def mirrored(light: np.ndarray, scene: OpticalScene, smear: float = 1 / 18) -> M
 def _reflected_rays(scene: OpticalScene, ground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points on the plane and mirrored unit directions of ground pixels, both (3, N).
 
-    In pixel units: already multiplied by the reduced intrinsics, so that (u, v) = (a, b) / c.
+    In pixel units, that is, multiplied by the reduced intrinsics, so that (u, v) = (a, b) / c.
     """
     shape = ground.shape
     scale = np.array([shape[1] / scene.shape[1], shape[0] / scene.shape[0], 1.0])
@@ -76,7 +76,7 @@ def _pixels(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _is_behind(points: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Whether points (3, N) lie behind the surface that the depth map (h, w) shows there."""
+    """Whether points (3, N) are behind the surface in the depth map (h, w)."""
     u, v = _pixels(points)
     height, width = depth.shape
     inside = (u > -0.5) & (u < width - 0.5) & (v > -0.5) & (v < height - 0.5)
@@ -87,7 +87,7 @@ def _is_behind(points: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 
 def _first_hit(origin: np.ndarray, direction: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Distance in metres (N,) along each ray to the first surface; FAR_M where there is none."""
+    """Distance in metres (N,) along each ray to the first surface; FAR_M if it hits none."""
     steps = np.geomspace(FIRST_STEP_M, LAST_STEP_M, NUM_STEPS).astype(np.float32)
     near = np.zeros(origin.shape[1], np.float32)
     far = np.full(origin.shape[1], FAR_M, np.float32)

@@ -1,4 +1,4 @@
-"""Low beams of the own car: two lamps with a cut-off (docs/papers/weather.md, eq. 14)."""
+"""Low beams of the ego car: two lamps with a cut-off (docs/papers/weather.md, eq. 14)."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ HOT_SPOT_CD = 15000.0
 FOREGROUND_CD = 1500.0
 SPILL_CD = 120.0
 STRAY_SHARE = 0.035  # above the cut-off: lights signs, not eyes
-CUT_OFF = (0.0, 0.022)  # slope below the horizon over which the beam comes up (ECE R112: 1 %)
+CUT_OFF = (0.0, 0.022)  # slope below the horizon over which the beam fades in (ECE R112: 1 %)
 KERB_RISE = 0.18  # slope of the cut-off on the kerb side, about 10 degrees
 
 
@@ -29,7 +29,7 @@ def beam_candela(across: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class OwnCar:
-    """Own car in camera coordinates: its axes and the positions of its two low beams."""
+    """Ego car in camera coordinates: its axes and the positions of its two low beams."""
 
     forward: np.ndarray  # (3,) float32, unit
     right: np.ndarray  # (3,) float32, unit
@@ -37,7 +37,7 @@ class OwnCar:
 
 
 def own_car(T_ego_camera: np.ndarray | None, down: np.ndarray, camera_height_m: float) -> OwnCar:
-    """Return the car around a camera with a known mounting (4, 4), or one that looks ahead.
+    """Return the car of a camera with a known mounting (4, 4), or of one that looks ahead.
 
     The ego frame has x ahead, y left, z up, its origin on the road below the rear axle.
     """

@@ -51,7 +51,7 @@ def _drop_maps(
         distance = _drop_distance(dx, dy, float(radius), bumps)
         cover = np.clip((1.15 - distance) / 0.45, 0, 1)
         inside = cover > share[box]
-        # The drop is a strong lens: it shows a wide field, upside down.
+        # A drop is a strong lens: it shows a wide field of view, upside down.
         source[0][box][inside] = (np.float32(cx) - 5 * dx)[inside]
         source[1][box][inside] = (np.float32(cy) - 5 * dy)[inside]
         shade[box][inside] = (1.08 - 0.35 * np.clip(distance, 0, 1.2) ** 3)[inside]
@@ -69,7 +69,7 @@ def _drop_distance(dx: np.ndarray, dy: np.ndarray, radius: float, bumps: np.ndar
 def add_glare(light: np.ndarray, strength: float = 1.0) -> np.ndarray:
     """Spread part of linear light (H, W, 3) over wide halos (Spencer et al. 1995, as Gaussians).
 
-    A share of all light is moved, not added: the mean stays what it was.
+    Light is moved, not added, so the mean does not change.
     """
     width = max(light.shape[:2])
     small = np.minimum(reduced(light, 4), np.float32(MAX_LIGHT))

@@ -78,7 +78,7 @@ def read_scene(request: Request) -> OpticalScene:
 
 
 def _sky_share(depth_m: np.ndarray, grey: np.ndarray) -> np.ndarray:
-    """Sky share of each pixel, refined along the image's edges: leaves, wires."""
+    """Sky share of each pixel, refined along image edges such as leaves and wires."""
     mask = np.isinf(depth_m).astype(np.float32)
     if not mask.any() or mask.all():
         return mask

@@ -12,7 +12,7 @@ def shadow_gain(scene: OpticalScene, amount: float) -> np.ndarray:
     """Gain (H, W) that raises large-scale contrast to the power 1 - amount; 1 in the sky.
 
     The base layer of an edge-aware decomposition (Durand and Dorsey 2002, with a guided filter)
-    approximates illumination, the detail layer surfaces: sunlight is softened without halos.
+    approximates illumination, the detail layer surfaces, so sunlight is softened without halos.
     """
     log_light = cv2.log(scene.luminance + np.float32(0.012))
     base = guided(log_light, log_light, max(scene.shape) / 24, eps=0.12)

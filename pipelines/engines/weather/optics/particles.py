@@ -1,4 +1,4 @@
-"""Falling particles: drops and flakes placed in space, drawn layer by layer (eq. 10).
+"""Falling particles: drops and flakes placed in space and drawn layer by layer (eq. 10).
 
 Equations: docs/papers/weather.md.
 """
@@ -13,7 +13,7 @@ from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScen
 
 SUBPIXEL_BITS = 4
 MAX_PER_LAYER = 2500
-APERTURE_M = 0.0012  # about 4 mm at f / 3: what blurs a drop near the lens
+APERTURE_M = 0.0012  # about 4 mm at f / 3; it blurs drops near the lens
 FOCUS_M = 12.0
 
 
@@ -24,7 +24,7 @@ class Shower:
     per_m3: float
     diameter_m: np.ndarray  # (K,) a sample of the size distribution
     fall_m_per_s: np.ndarray  # (K,) of the same particles
-    wind_m_per_s: tuple[float, float]  # across and towards the camera, car's own motion included
+    wind_m_per_s: tuple[float, float]  # across and towards the camera, with the car's motion
     exposure_s: float
     opacity: float  # of a particle that covers its pixels for the whole exposure
 
@@ -32,7 +32,7 @@ class Shower:
 def layer_opacity(
     shower: Shower, scene: OpticalScene, near_m: float, far_m: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Opacity (H, W) in [0, 1] of the particles between two distances, hidden by nearer things."""
+    """Opacity (H, W) in [0, 1] of particles between two distances, hidden by nearer surfaces."""
     shape, focal = scene.shape, scene.focal_px
     volume = shape[0] * shape[1] / focal**2 * (far_m**3 - near_m**3) / 3
     wanted = float(rng.poisson(min(shower.per_m3 * volume, 1e7)))
@@ -43,12 +43,12 @@ def layer_opacity(
     width_px = focal * shower.diameter_m[pick] / z
     length_px = np.hypot(*(tail - head).T)
     dwell = np.clip(width_px / np.maximum(length_px, width_px), 0, 1)
-    # A line is at least one pixel wide: what is thinner is drawn fainter, and where not all
-    # particles are drawn those that are stand for the rest.
+    # A line is at least one pixel wide: thinner particles are drawn fainter. If not all
+    # particles are drawn, those that are represent the rest.
     opacity = shower.opacity * dwell * np.minimum(width_px, 1) * min(np.sqrt(wanted / count), 2.0)
     blur_px = focal * APERTURE_M * abs(1 / np.sqrt(near_m * far_m) - 1 / FOCUS_M)
     drawn = _draw(shape, head, tail, width_px, opacity, blur_px)
-    # Particles fill the layer evenly, so a surface inside it hides those behind it only.
+    # Particles fill the layer evenly, so a surface inside it hides only those behind it.
     return drawn * smoothstep(scene.depth_m, near_m, far_m)
 
 
@@ -95,7 +95,7 @@ def _draw(
         thickness = max(1, round(float(width_px[group].mean())))
         lines = list(ends[group])
         cv2.polylines(canvas, lines, False, (255 * level,), thickness, cv2.LINE_AA, SUBPIXEL_BITS)
-    # A blur spreads the light of a line over more pixels; the mean stays what it was.
+    # A blur spreads the light of a line over more pixels; the mean does not change.
     return _blurred(canvas, blur_px).astype(np.float32) * np.float32(min(top, 1.0) / 255)
 
 

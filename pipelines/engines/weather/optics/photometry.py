@@ -48,7 +48,7 @@ def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
 
 
 def expose(linear: np.ndarray) -> np.ndarray:
-    """sRGB (H, W, 3) uint8 of unbounded light x, with the shoulder 1 - exp(-x): lamps roll off."""
+    """sRGB (H, W, 3) uint8 of unbounded light x, with the shoulder 1 - exp(-x) for bright lamps."""
     return BYTE_OF_EXPOSURE[_table_index(linear, FILM_MAX)]
 
 
@@ -97,7 +97,7 @@ def add_sensor_noise(
 def add_fine_grain(
     linear: np.ndarray, shot: float, read: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Add the same noise with one grey deviate per pixel, to keep smooth veils from banding."""
+    """Add the same noise with one grey deviate per pixel, to prevent banding in smooth veils."""
     sigma = np.maximum(luminance(linear), 0)
     sigma *= np.float32(shot)
     sigma += np.float32(read * read)

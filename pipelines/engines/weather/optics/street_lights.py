@@ -1,4 +1,4 @@
-"""Street lamps along the road and small distant lights, placed by the seed (eq. 14).
+"""Street lamps along the road and small distant lights, placed from the seed (eq. 14).
 
 Equations: docs/papers/weather.md.
 """
@@ -117,7 +117,7 @@ def _splat(
     radius_px: float,
     colour: np.ndarray,
 ) -> None:
-    """Add a round light of a radius in pixels, where nothing nearer hides it."""
+    """Add a round light with a radius in pixels, unless something nearer hides it."""
     height, width = depth_m.shape
     sigma = max(radius_px, 0.5)
     reach = int(3.5 * sigma) + 2

@@ -47,7 +47,7 @@ def koschmieder(scene_light: np.ndarray, airlight: np.ndarray, t: np.ndarray) ->
 
 
 def airlight_of(scene: OpticalScene) -> np.ndarray:
-    """Airlight (3,): the sky's mean colour or that of the brightest distant part, nearly grey."""
+    """Airlight (3,): the mean colour of the sky or of the brightest distant part, nearly grey."""
     far = scene.depth_m >= FAR_M
     if np.count_nonzero(far) < 0.005 * far.size:
         sample = scene.depth_m[::4, ::4]
@@ -67,7 +67,7 @@ def refined(t: np.ndarray, scene: OpticalScene) -> np.ndarray:
 
 
 def fog(scene: OpticalScene, visibility_m: float, rng: np.random.Generator) -> np.ndarray:
-    """Linear light (H, W, 3) of the scene in fog of a visibility in metres."""
+    """Render fog of a visibility in metres: linear light (H, W, 3)."""
     beta = extinction_per_m(visibility_m)
     ripple = smooth_noise(rng, scene.shape, (2, 3), octaves=2)
     density = np.clip(1 + DENSITY_RIPPLE * ripple, 0.6, 1.4)

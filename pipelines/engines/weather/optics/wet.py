@@ -14,7 +14,7 @@ from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScen
 
 FACTOR = 2  # puddles and reflectance are computed at half the resolution
 WATER_INDEX = 1.33
-WET_ALBEDO = 0.55  # of the dry one (the mechanism: Lekner and Dorf 1988)
+WET_ALBEDO = 0.55  # share of the dry albedo (mechanism: Lekner and Dorf 1988)
 FILM_SHARE = 0.6  # of the mirror's strength where the film is thin and the stones stand out
 
 
@@ -28,13 +28,13 @@ def fresnel_reflectance(cos_incidence: np.ndarray) -> np.ndarray:
 
 
 def ground_coordinates(scene: OpticalScene, stride: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Ground points of every stride-th pixel: metres across and ahead, both (h, w)."""
+    """Ground points of every `stride`-th pixel: metres across and ahead, both (h, w)."""
     z = 1 / np.maximum(scene.plane_inverse[::stride, ::stride], np.float32(1 / 200))
     return scene.rays_x[:, ::stride] * z, z
 
 
 def puddles(scene: OpticalScene, wetness: float, rng: np.random.Generator) -> np.ndarray:
-    """Share of standing water (h, w) in [0, 1] at 1 / FACTOR: patches of metres, even far away."""
+    """Standing water, share (h, w) in [0, 1] at 1 / FACTOR: patches of metres, even far away."""
     x_m, z_m = ground_coordinates(scene, FACTOR)
     noise = ground_noise(x_m, z_m * np.float32(0.7), 24.0, rng.uniform(0, 256, 2))
     patches = smoothstep(noise, 1.5 - 1.6 * wetness, 2.1 - 1.6 * wetness)
@@ -67,8 +67,7 @@ def wet_ground(
 def _reflection(mirror: Mirror, water: np.ndarray) -> np.ndarray:
     """Reflection (h, w, 3): sharp in standing water and where objects touch the ground.
 
-    A rough surface spreads a reflected point over an angle: the longer the path, the wider the
-    spot.
+    A rough surface spreads a reflected point over an angle, so longer paths give wider spots.
     """
     height, width = mirror.path_m.shape
     calm = cv2.resize(water, (width, height), interpolation=cv2.INTER_AREA)
