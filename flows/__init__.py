@@ -1,7 +1,7 @@
 """Prefect flows and the command line: the only importer of prefect.
 
-Prefect reads its settings when it is first imported, so this project's defaults are put into the
-environment here. Variables that are already set are kept.
+Prefect reads its settings on first import, so this project's defaults are put into the environment
+here. Variables that are already set are kept.
 """
 
 import os

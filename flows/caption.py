@@ -1,4 +1,4 @@
-"""The flow `caption-frames`: a sentence about each frame, one task per shard.
+"""The flow `caption-frames`: one sentence per frame, one task per shard.
 
 python -m nightrain.flows.caption DATASET blip2
 """
@@ -17,7 +17,7 @@ from nightrain.pipelines.captions.job import CaptionJob, caption
 def caption_frames(job: CaptionJob) -> State:
     """Caption the frames of a dataset that have no caption yet; committed shards are kept.
 
-    Ends Completed, Failed where shards failed, or Cancelled after a signal; run the same job again
+    Ends as Completed, Failed if shards failed, or Cancelled after a signal; run the same job again
     to resume.
     """
     return run_shards(job.dataset, partial(caption, job), "captions")

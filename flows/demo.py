@@ -42,7 +42,7 @@ BY_NAME = {subflow.name: subflow for subflow in SUBFLOWS}
 
 @flow(name="clear-to-table", persist_result=False)
 def clear_to_table(job: DemoJob) -> State:
-    """Run the demo from an empty folder to a table by condition, or resume it."""
+    """Run the demo from an empty folder to a table of scores by condition, or resume it."""
 
     def work(here: Session[DemoReport]) -> DemoReport:
         report = demo.clear_to_table(job, partial(_run_subflow, here))

@@ -1,4 +1,4 @@
-"""The flow `evaluate-depth`: scores of a depth model by condition."""
+"""The flow `evaluate-depth`: scores a depth model by condition."""
 
 from functools import partial
 

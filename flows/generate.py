@@ -17,9 +17,9 @@ from nightrain.pipelines.generate.job import GenerateJob, generate
 
 @flow(name="generate-variants", persist_result=False)
 def generate_variants(job: GenerateJob) -> State:
-    """Generate the variants of a recipe that are missing; committed shards are kept.
+    """Generate a recipe's missing variants; committed shards are kept.
 
-    Ends Completed, Failed where shards failed, or Cancelled after a signal; run the same job again
+    Ends as Completed, Failed if shards failed, or Cancelled after a signal; run the same job again
     to resume.
     """
     return run_shards(

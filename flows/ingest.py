@@ -1,4 +1,4 @@
-"""The flow `ingest-frames`: frames of a source into shards, one task per shard."""
+"""The flow `ingest-frames`: reads a source's frames into shards, one task per shard."""
 
 from functools import partial
 

@@ -15,9 +15,9 @@ from nightrain.pipelines.labels.job import LabelJob, label
 
 @flow(name="label-depth", persist_result=False)
 def label_depth(job: LabelJob) -> State:
-    """Label the clear frames of a dataset that have no label yet; committed shards are kept.
+    """Label the clear frames of a dataset that have no labels yet; committed shards are kept.
 
-    Ends Completed, Failed where shards failed, or Cancelled after a signal; run the same job again
+    Ends as Completed, Failed if shards failed, or Cancelled after a signal; run the same job again
     to resume.
     """
     return run_shards(job.dataset, partial(label, job), "labels", num_workers=job.num_workers)

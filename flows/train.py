@@ -1,4 +1,4 @@
-"""The flows `train-teacher`, `train-student`, `train-restorer`, and `train-network` for the rest.
+"""The flows `train-teacher`, `train-student`, `train-restorer`; `train-network` for other roles.
 
 Each is one long job, which resumes from its checkpoint.
 """
@@ -27,11 +27,11 @@ def train_student(job: TrainJob) -> State:
 
 @flow(name="train-restorer", persist_result=False)
 def train_restorer(job: TrainJob) -> State:
-    """Train parts of a frozen network on measured depth, or resume its run."""
+    """Train a frozen network's restoration on measured depth, or resume its run."""
     return run_long_job(partial(train_job.train_network, job), "restorer")
 
 
 @flow(name="train-network", persist_result=False)
 def train_network(job: TrainJob) -> State:
-    """Train a network in a role of another package, or resume its run."""
+    """Train a network in another package's role, or resume its run."""
     return run_long_job(partial(train_job.train_network, job), "network")

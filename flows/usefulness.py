@@ -1,4 +1,4 @@
-"""The flow `usefulness`: one long job of many training runs, each with its own checkpoints."""
+"""The flow `usefulness`: one long job with many training runs, each with its own checkpoints."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The command line `nightrain`: a table of commands, each imported when it is used."""
+"""The command line `nightrain`: a table of commands, each imported on use."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from nightrain.flows.cli.group import LazyGroup
 
 
 class Nightrain(LazyGroup):
-    """The root of all commands; a foreseen error is one sentence and an exit code."""
+    """Root command; expected errors become one sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; print a NightrainError and end with its exit code."""
+        """Run a command; print a NightrainError and exit with its code."""
         from nightrain.datasets.errors import NightrainError
 
         try:

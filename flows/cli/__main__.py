@@ -1,4 +1,4 @@
-"""`python -m nightrain.flows.cli` is `nightrain`."""
+"""Makes `python -m nightrain.flows.cli` equivalent to `nightrain`."""
 
 from nightrain.flows.cli import main
 

@@ -15,7 +15,7 @@ def caption(job: CaptionJob, options: FlowOptions) -> None:
 
     Frames that have a caption are skipped.
     """
-    job.plan()  # a request that cannot be granted fails before a server is started
+    job.plan()  # an invalid request fails before a server is started
     flow = "caption:caption_frames"
     run_shard_job(job, caption_frames, flow=flow, rows="captions", options=options)
 
@@ -38,7 +38,7 @@ def label(job: LabelJob, options: FlowOptions) -> None:
 
 
 def _num_unlabelled(job: LabelJob) -> int:
-    """Frames of a job that have no committed label."""
+    """Number of a job's frames without a committed label."""
     plan = job.plan()
     entries = [Manifest(job.dataset).entry(shard) for shard in plan.shards]
     return plan.num_frames - sum(e.rows.num_rows for e in entries if e is not None)

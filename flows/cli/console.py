@@ -100,7 +100,7 @@ def progress_bar(what: str, total: int | None = None, shown: bool = True) -> Ite
 
 
 def print_run(report: RunReport, what: str) -> None:
-    """Print what a run committed, left out, quarantined and failed at."""
+    """Print what a run committed, left out and quarantined, and what failed."""
     from rich.markup import escape
 
     out = console()
@@ -154,7 +154,7 @@ def print_bad_frames(report: RunReport, root: Path, skip_bad: bool) -> None:
 
 
 def ingest_exit_code(report: RunReport, signal_exit_code: int, skip_bad: bool) -> int:
-    """Exit code of an ingestion, which is incomplete where frames could not be read."""
+    """Exit code of an ingestion, which is incomplete if frames could not be read."""
     bad = report.bad_frames or report.unplaced
     return exit_code(report, signal_exit_code) or (EXIT_INCOMPLETE if bad and not skip_bad else 0)
 
@@ -167,7 +167,7 @@ def exit_code(report: RunReport, signal_exit_code: int) -> int:
 
 
 def end(code: int) -> None:
-    """End the command with an exit code."""
+    """Exit from the command with a code."""
     if code:
         sys.stdout.flush()
         raise click.exceptions.Exit(code)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nightrain.pipelines.demo import DemoReport, StageReport
 
 FLOW = "demo:clear_to_table"
-STAGES = {  # by flow: what it does, what its bar counts
+STAGES = {  # by flow: description, unit of its progress bar
     "render-world": ("rendering streets with exact depth and LiDAR", "images"),
     "ingest-frames": ("reading their frames into shards", "frames"),
     "generate-variants": ("generating night, rain, snow, fog and night-rain variants", "variants"),
@@ -46,11 +46,11 @@ def demo(job: DemoJob, options: RunnerOptions) -> None:
 
 
 def run_demo(job: DemoJob, options: RunnerOptions) -> None:
-    """Run a demo job, say what each stage does, and print the table of scores."""
+    """Run a demo job, describe each stage, and print the table of scores."""
     from nightrain.pipelines.demo import render_job, require_same_job
     from nightrain.pipelines.recipes.recipe_file import load_recipe
 
-    # A request that cannot be granted fails before a server is started.
+    # An invalid request fails before a server is started.
     render_job(job).loaded_preset()
     load_recipe(job.recipe)
     require_same_job(job)
@@ -66,7 +66,7 @@ def run_demo(job: DemoJob, options: RunnerOptions) -> None:
 
 
 class Narrator:
-    """Prints each stage of a demo: what it does, a progress bar, and its report."""
+    """Prints each stage of a demo: a description, a progress bar, and a report."""
 
     def __init__(self) -> None:
         self._shown, self._bar, self._last = ExitStack(), None, ""
@@ -78,7 +78,7 @@ class Narrator:
         self._shown.close()
 
     def on_stage(self, name: str, report: object) -> None:
-        """Open the bar of a stage that begins (no report), or print the report of its end."""
+        """Open the bar of a starting stage (no report), or print the report of a finished one."""
         _, unit = STAGES[name]
         if report is None:
             if name != self._last:
@@ -99,12 +99,12 @@ class Narrator:
 
     @property
     def _open_bar(self) -> Bar:
-        assert self._bar is not None, "a stage reports progress only after it began"
+        assert self._bar is not None, "a stage reports progress only after it has begun"
         return self._bar
 
 
 def print_table(table: ComparisonTable) -> None:
-    """Print models by condition, one line each."""
+    """Print scores by condition, one line per model."""
     from rich.table import Table
 
     printed = Table(box=None, pad_edge=False)

@@ -21,7 +21,7 @@ PRINTED_METRICS = ("abs_rel", "sq_rel", "rmse", "silog", "d1")  # fit 80 columns
 def evaluate(job: EvaluationJob, options: LocalFirst) -> None:
     """Score a depth model by condition.
 
-    Protocols are those of md4all and KITTI, and a dataset's own. The output folder holds
+    The protocols are md4all's, KITTI's and the dataset's own. The output folder contains
     evaluation.json, images.parquet with the scores of every image, tables.md and tables.json with
     all depth caps and scalings (metric, median-scaled, averaged with the flipped image), and
     error-maps.png.

@@ -16,7 +16,7 @@ ARGUMENT = {"cli": "argument", "must_exist": True}
 
 
 class RecipeOptions(BaseModel):
-    """Options of the commands that look at a recipe."""
+    """Options of the commands that inspect a recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(description="Dataset folder", json_schema_extra=ARGUMENT)
@@ -84,7 +84,7 @@ def plan(job: PlanOptions, output: OutputOptions) -> None:
 def preview(job: PreviewOptions) -> None:
     """Write a contact sheet: clear image, depth and each condition of a recipe.
 
-    The variants on it are those that `generate` makes of the same frames.
+    It shows exactly the variants that `generate` makes of the same frames.
     """
     from nightrain.pipelines.generate.preview import write_preview
     from nightrain.pipelines.recipes.recipe_file import load_recipe
@@ -131,7 +131,7 @@ def _duration(seconds: float) -> str:
 def replay(job: ReplayOptions, output: OutputOptions) -> None:
     """Generate a committed variant again and compare the bytes.
 
-    The exit code is 3 where they differ.
+    The exit code is 3 if they differ.
     """
     from nightrain.pipelines.generate.replay import replay
 

@@ -1,4 +1,4 @@
-"""Command groups that import a command only when it is used, and the layout of help pages."""
+"""Command groups that import commands on use, and the layout of help pages."""
 
 from collections.abc import Iterable, Mapping
 from importlib import import_module
@@ -10,7 +10,7 @@ HYPHEN = "\u2011"  # does not break; replaced by "-" when the page is complete
 
 
 class HelpPage(click.HelpFormatter):
-    """Help page whose lines never break inside a name such as "world-teacher"."""
+    """Help page that never breaks lines inside a name such as "world-teacher"."""
 
     def write_dl(
         self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
@@ -29,13 +29,13 @@ class HelpPage(click.HelpFormatter):
 
 
 class HelpContext(click.Context):
-    """Context of a command whose help is a `HelpPage`."""
+    """Context of a command that formats its help as a `HelpPage`."""
 
     formatter_class = HelpPage
 
 
 class LazyGroup(click.Group):
-    """Group of the commands in a table: the module of each in flows/cli, and its first sentence."""
+    """Group of commands from a table: each one's module in flows/cli, and its first sentence."""
 
     context_class = HelpContext
 
@@ -47,17 +47,17 @@ class LazyGroup(click.Group):
         self.commands_at = commands_at
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the table."""
+        """List the names in the order of the table."""
         return list(self.commands_at)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command: `leakage` of a module is its attribute of that name."""
+        """Import a command, which is the attribute of that name in its module."""
         if cmd_name not in self.commands_at:
             return None
         module, _ = self.commands_at[cmd_name]
         return getattr(import_module(f"nightrain.flows.cli.{module}"), cmd_name.replace("-", "_"))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table; nothing is imported for it."""
+        """Write the table, without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in self.commands_at.items()])

@@ -1,4 +1,4 @@
-"""The group `ingest`: one command per source, built in or of an installed package."""
+"""The group `ingest`: one command per source, built in or from an installed package."""
 
 from functools import partial
 
@@ -24,21 +24,21 @@ from nightrain.pipelines.runs.stop import Stop
 
 
 class SourceGroup(click.Group):
-    """Group of one command per source; a source is imported when it is used or listed."""
+    """Group with one command per source; a source is imported when it is used or listed."""
 
     context_class = HelpContext
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the sources."""
+        """List the names of the sources."""
         return SOURCES.names()
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """Make the command of a source; raises InvalidRequest for one that cannot be loaded."""
+        """Make a source's command; raises InvalidRequest if the source cannot be loaded."""
         models = {"job": ingest_job_model(cmd_name), "options": LocalFirst}
         return model_command(cmd_name, run_ingest, models, SOURCES.load(cmd_name).summary)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the sources and their summaries, or why one is unavailable."""
+        """Write the sources with their summaries, or the reason why one is unavailable."""
         with formatter.section("Sources"):
             formatter.write_dl([(name, _summary(name)) for name in SOURCES.names()])
 

@@ -1,4 +1,4 @@
-"""Commands that inspect: `verify` and `stats` a dataset, `doctor` this machine."""
+"""Inspection commands: `verify` and `stats` for a dataset, `doctor` for this machine."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def verify(job: DatasetOptions, output: OutputOptions) -> None:
 
 
 def print_verification(dataset: Path, output: OutputOptions) -> None:
-    """Verify a dataset, print what was found, and end the command where it is damaged."""
+    """Verify a dataset, print the result, and end the command if the dataset is damaged."""
     from nightrain.datasets.shards.verify import verify
 
     with progress_bar("shards", shown=not output.as_json) as bar:
@@ -146,7 +146,7 @@ def print_stats(report: DatasetStats) -> None:
 
 
 def _print_labels(out: Console, name: str, t: TableStats) -> None:
-    """Print the share of pixels that labels give a depth, and of confident ones."""
+    """Print the labels' shares of pixels with depth and of confident pixels."""
     if t.depth_share and t.confident_share:
         out.print(
             f"\n{name}: depth in {t.depth_share.mean:.1%} of the pixels, confident in "

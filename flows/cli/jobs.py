@@ -1,4 +1,4 @@
-"""Runs the job of a command, locally or as a flow, and shows its progress."""
+"""Job commands: run a job locally or as a flow, and show its progress."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class OutputOptions(BaseModel):
-    """Option of every command that reports something."""
+    """Options of every command that prints a report."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     as_json: bool = Field(
@@ -31,7 +31,7 @@ class OutputOptions(BaseModel):
 
 
 class RunnerOptions(BaseModel):
-    """Option of every command that runs a flow."""
+    """Options of every command that runs a flow."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     runner: RunnerName = Field(
@@ -41,11 +41,11 @@ class RunnerOptions(BaseModel):
 
 
 class FlowOptions(OutputOptions, RunnerOptions):
-    """Options of every command that runs a flow and reports something."""
+    """Options of every command that runs a flow and prints a report."""
 
 
 class LocalFirst(FlowOptions):
-    """The same for jobs that are shorter than a server's start."""
+    """The same for jobs that take less time than starting a server."""
 
     runner: RunnerName = Field(
         default="local",
@@ -65,7 +65,7 @@ def run_shard_job(
 ) -> None:
     """Run a job of shards, print what it committed, and end the command.
 
-    `rows` names what is made ("variants"), and `num_rows` is how many are left to make.
+    `rows` is the name of the rows ("variants"), and `num_rows` the number still to be made.
     """
     stop = Stop()
     with progress(options, flow, rows, num_rows) as bar:
@@ -104,9 +104,9 @@ def run_long_job(
     options: FlowOptions,
     total: int | None = None,
 ) -> tuple[Any, Stop]:
-    """Run a job that counts its own steps; return its report, and the flag that may have ended it.
+    """Run a job that counts its own steps; return its report and its stop flag.
 
-    `unit` names what its progress counts ("steps").
+    `unit` is the unit of its progress ("steps").
     """
     stop = Stop()
     with progress(options, flow, unit, total) as bar:
@@ -119,13 +119,13 @@ def run_long_job(
 def progress(
     options: FlowOptions, flow: str, unit: str, total: int | None
 ) -> AbstractContextManager[Bar]:
-    """Name the server of a flow on standard error, and show a progress bar; nothing with --json."""
+    """Announce a flow's server and show a progress bar on standard error; nothing with --json."""
     if not options.as_json:
         announce(options, flow)
     return progress_bar(unit, total, shown=not options.as_json)
 
 
 def announce(options: RunnerOptions, flow: str) -> None:
-    """Name the server of a flow on standard error."""
+    """Announce a flow's server on standard error."""
     if options.runner == "prefect":
         click.echo(server_words(flow), err=True)

@@ -5,8 +5,8 @@
         \"\"\"Describe each frame in a sentence.\"\"\"
 
 Every parameter of the function is a model, and their fields are the command's options (see
-pipelines/runs/command_line.py for names). Click splits the command line, pydantic converts and
-checks the values, and what it refuses is one sentence that names the option.
+pipelines/runs/command_line.py for names). Click splits the command line, and pydantic converts and
+checks the values; a rejected value gives one sentence that names the option.
 """
 
 import inspect
@@ -32,12 +32,12 @@ from nightrain.pipelines.runs.command_line import (
 Given = Mapping[str, Any]  # by click's name of the parameter: text, texts or a flag; None if absent
 
 PLACEHOLDERS = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
-LONGEST_CHOICE = 18  # characters of "a|b|c" that stand in the first column of the help
+LONGEST_CHOICE = 18  # characters of "a|b|c" that still fit in the first column of the help
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
 def command(function: Callable[..., None]) -> click.Command:
-    """Make a command of a function of models; its docstring is the help page."""
+    """Turn a function of models into a command; its docstring is the help page."""
     hints = get_type_hints(function)
     models = {name: hints[name] for name in inspect.signature(function).parameters}
     name = function.__name__.replace("_", "-")
@@ -47,9 +47,9 @@ def command(function: Callable[..., None]) -> click.Command:
 def model_command(
     name: str, function: Callable[..., None], models: Mapping[str, type[BaseModel]], help: str
 ) -> click.Command:
-    """Make a command of a function, the models of its parameters, and the text of its help page.
+    """Make a command from a function, its parameters' models, and the text of its help page.
 
-    Raises TypeError where two fields have the same option.
+    Raises TypeError if two fields have the same option.
     """
     fields = {
         "__".join((key, *field.path)): field
@@ -75,7 +75,7 @@ def model_command(
 
 
 class ModelCommand(click.Command):
-    """Command whose options are the fields of models."""
+    """Command that takes the fields of models as options."""
 
     context_class = HelpContext
 
@@ -134,7 +134,7 @@ def bounds(field: JobField) -> Iterator[str]:
 
 
 def choices(kind: Any) -> tuple[str, ...]:
-    """The values of a `Literal` or an enum, or of a sequence of them; else none."""
+    """The values of a `Literal` or an enum, or of a sequence of them; none for other types."""
     kind = _item(kind)
     if get_origin(kind) is Literal:
         return tuple(map(str, get_args(kind)))
@@ -158,7 +158,7 @@ def _shown(value: Any) -> str:
 
 
 def parse(model: type[BaseModel], prefix: str, given: Given) -> Any:
-    """The model of what was given on the command line; raises click.UsageError."""
+    """Build a model from the values on the command line; raises click.UsageError."""
     values: dict[str, Any] = {}
     fields = {field.path: field for field in job_fields(model)}
     for path, field in fields.items():
@@ -175,7 +175,7 @@ def parse(model: type[BaseModel], prefix: str, given: Given) -> Any:
 
 
 def _value(field: JobField, given: Any) -> Any:
-    """A value for pydantic to convert, or None where the option was not given."""
+    """A value for pydantic to convert, or None if the option was not given."""
     kind = value_type(field.info.annotation)
     if given is None or (is_many(kind) and not given):
         return None
@@ -202,7 +202,7 @@ def _existing(field: JobField, text: str) -> Path:
 
 
 def sentence(fields: Mapping[tuple[str, ...], JobField], error: ValidationError) -> str:
-    """What is wrong with the first refused value: the option, what was found, what is expected."""
+    """Describe the first invalid value: the option, what was found, what is expected."""
     problem = error.errors()[0]
     message, limits = problem["msg"], problem.get("ctx", {})
     field = next((f for path, f in fields.items() if problem["loc"][: len(path)] == path), None)
@@ -219,6 +219,6 @@ def sentence(fields: Mapping[tuple[str, ...], JobField], error: ValidationError)
 
 
 def _expected(message: str) -> str:
-    """Pydantic's "Input should be a valid integer, unable to parse ..." as "a valid integer"."""
+    """Shorten pydantic's "Input should be a valid integer, unable to ..." to "a valid integer"."""
     expected = re.sub(r"^\w+ should (be|have) ", "", message)
     return re.split(r", unable| after validation", expected)[0]

@@ -1,4 +1,4 @@
-"""Commands about splits: `protocol` counts what was published, `leakage` finds overlaps."""
+"""Split commands: `protocol` compares counts with published ones, `leakage` finds overlaps."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def robotcar(job: RobotCarOptions, output: OutputOptions) -> None:
 def kitti(job: KittiOptions, output: OutputOptions) -> None:
     """Count Eigen's test images of KITTI.
 
-    There are 697, of which 652 have improved ground truth.
+    The published counts are 697 images, of which 652 have improved ground truth.
     """
     from nightrain.datasets.protocols.published import (
         KITTI_EIGEN,
@@ -143,7 +143,7 @@ def kitti(job: KittiOptions, output: OutputOptions) -> None:
 def leakage(job: LeakageOptions, output: OutputOptions) -> None:
     """Find scenes, logs and images of train in val and test.
 
-    The exit code is 3 if there are any.
+    The exit code is 3 if any are found.
     """
     from nightrain.datasets.protocols.leakage import (
         FrameSet,

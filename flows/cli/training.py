@@ -12,7 +12,7 @@ from nightrain.flows.cli.options import command
 from nightrain.pipelines.depth.train_job import TrainJob, train_network
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 
-FLOWS_OF_ROLES = ("teacher", "student", "restorer")  # any other role is trained by train-network
+FLOWS_OF_ROLES = ("teacher", "student", "restorer")  # train-network trains any other role
 
 
 @command
@@ -22,7 +22,7 @@ def train(job: TrainJob, options: FlowOptions) -> None:
     Presets train teachers on clear frames, students on labels and variants, and restorers on
     measured depth. Run the same command again to resume.
     """
-    config = job.config()  # a request that cannot be granted fails before a server is started
+    config = job.config()  # an invalid request fails before a server is started
     kind = config.role.kind()
     report, stop = run_long_job(
         job,
@@ -43,14 +43,14 @@ def train(job: TrainJob, options: FlowOptions) -> None:
 def usefulness(job: UsefulnessJob, options: FlowOptions) -> None:
     """Compare students trained with and without variants.
 
-    Every arm gets equal compute, and all are tested on recorded weather. The tables usefulness.md
-    and usefulness.json are updated after each run. Run the same command again to resume; more
-    arms and seeds extend the study in the same folder.
+    All arms get equal compute and are tested on recorded weather. The tables usefulness.md and
+    usefulness.json are updated after each run. Run the same command again to resume; more arms and
+    seeds extend the study in the same folder.
     """
     from nightrain.pipelines.usefulness.plan import plan_study
     from nightrain.pipelines.usefulness.study import MARKDOWN_FILE, run_usefulness
 
-    plan = plan_study(job)  # a request that cannot be granted fails before a server is started
+    plan = plan_study(job)  # an invalid request fails before a server is started
     with nullcontext() if options.as_json else _printed_log():
         report, stop = run_long_job(
             job,

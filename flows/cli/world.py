@@ -9,11 +9,11 @@ from nightrain.pipelines.ingest.built_in_world import RenderJob, render_new
 def world(job: RenderJob) -> None:
     """Render the built-in driving world: streets in all weathers, with exact depth.
 
-    The folder has images, LiDAR, poses and boxes in the nuScenes layout, and depth, classes,
-    instances and optical flow alongside. Scenes of one place are the same drive under different
+    The folder contains images, LiDAR, poses and boxes in the nuScenes layout, plus depth, classes,
+    instances and optical flow. All scenes of one place show the same drive under different
     conditions.
     """
-    job.loaded_preset()  # an unknown one fails before anything is shown
+    job.loaded_preset()  # an unknown preset fails before anything is printed
     with progress_bar("images", shown=True) as bar:
         report = render_new(job, bar.reach)
     counts = ", ".join(f"{count} {name}" for name, count in report.scenes_by_condition.items())

@@ -1,1 +1,1 @@
-"""Runtime of flows: runner, session, executor, progress, GPU limits, diagnosis."""
+"""Flow runtime: runner, session, executor, progress, GPU limits, diagnosis."""

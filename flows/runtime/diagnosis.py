@@ -29,7 +29,7 @@ REINSTALL = "run `make setup`, which installs the versions of requirements.lock"
 
 
 class Check(BaseModel):
-    """Result of one check: what was found, and how to fix it where it is wrong."""
+    """Result of one check: what was found, and how to fix it if it is wrong."""
 
     name: str
     ok: bool
@@ -88,7 +88,7 @@ def check_torch() -> Check:
 
 
 def check_gpu() -> Check:
-    """Report the GPU; the weather engine needs none, and diffusion is slow without one."""
+    """Report the GPU: the weather engine needs none, but diffusion is slow without one."""
     import torch
 
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Executor on Prefect: one task per shard, which returns a small report."""
+"""Prefect executor: one task per shard, which returns a small report."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ RETRY_DELAYS_SECONDS: list[float] = [5, 30]
 
 
 def is_transient(_task: Any, _run: Any, state: State) -> bool:
-    """Whether a retry may help: not after an error that this project raised on purpose."""
+    """Whether a retry may help; it cannot after an error that this project raises on purpose."""
     return not isinstance(state.data, NightrainError)
 
 
@@ -33,17 +33,17 @@ class PrefectExecutor:
     stop: Stop = field(default_factory=Stop)
     on_share: Callable[[float], None] = lambda _: (
         None
-    )  # called with the share done, in the flow's thread
+    )  # called with the completed share, in the flow's thread
     gpu_limit: str | None = None  # global concurrency limit of which a task holds a slot
 
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
     ) -> Iterator[ShardReport]:
-        """Yield one report per shard as they end. Raises DiskFull."""
+        """Yield one report per shard as it ends; raises DiskFull."""
         stopping.set_current(self.stop)
         by_name = {shard.name: shard for shard in shards}
 
-        # A closure, so that Prefect neither inspects nor stores what the work holds.
+        # A closure, so that Prefect neither inspects nor stores the content of the work.
         @task(
             name="make-shard",
             task_run_name="{name}",

@@ -1,4 +1,4 @@
-"""GPU limits: Prefect's global concurrency limits as turns on a GPU that flows share."""
+"""GPU limits: Prefect's global concurrency limits let flows take turns on a shared GPU."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,11 +12,11 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.runs.stop import Stop
 
 SECONDS_PER_TRY = 2.0  # the longest delay of a stop request while waiting for a slot
-LEASE_SECONDS = 60.0  # how long a killed holder blocks others; the least that Prefect allows
+LEASE_SECONDS = 60.0  # how long a killed holder blocks others; Prefect's minimum
 
 
 def require_limit(name: str) -> None:
-    """Raises InvalidRequest where the server has no limit of that name.
+    """Raise InvalidRequest if the server has no limit of that name.
 
     Prefect ignores an unknown limit, so every flow would use the GPU at once.
     """
@@ -34,7 +34,7 @@ def require_limit(name: str) -> None:
 
 @contextmanager
 def turn(name: str, stop: Stop) -> Iterator[bool]:
-    """Hold one slot of a limit within the block; yield False where a stop was requested first."""
+    """Hold one slot of a limit within the block; yield False if a stop was requested first."""
     with ExitStack() as held:
         while not stop.requested:
             slot = concurrency(

@@ -1,4 +1,4 @@
-"""Flow run of one long job with its own checkpoints: training, evaluation."""
+"""Long job as a flow run, with its own checkpoints: training, evaluation."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
@@ -17,7 +17,7 @@ class LongJobReport(Protocol):
 
     @property
     def stopped(self) -> bool:
-        """Whether the job was stopped before its end."""
+        """Whether the job was stopped before it finished."""
         ...
 
     @property
@@ -37,15 +37,15 @@ class LongJob(Protocol[Report]):
     """Work that counts its steps, checks the stop flag between them, and keeps checkpoints."""
 
     def __call__(self, *, stop: Stop, on_step: OnStep) -> Report:
-        """Resume from the last checkpoint; run to the end, or until a stop is requested."""
+        """Resume from the last checkpoint, and run to the end or until a stop is requested."""
         ...
 
 
 def run_long_job(job: LongJob[LongJobReport], what: str) -> State:
     """Run a long job in the current flow run; return its final state.
 
-    `what` names the artifacts ("teacher"). Ends Completed with the report's line, Failed with the
-    message of a NightrainError, or Cancelled after a signal.
+    `what` is the name of the artifacts ("teacher"). Ends as Completed with the report's line,
+    Failed with the message of a NightrainError, or Cancelled after a signal.
     """
 
     def work(here: Session[LongJobReport]) -> LongJobReport:

@@ -1,6 +1,6 @@
-"""Runners of a job: plain Python in this process, or a Prefect flow run.
+"""Job runners: plain Python in this process, or a Prefect flow run.
 
-Prefect is imported only for the second.
+Prefect is imported only for the latter.
 """
 
 import os
@@ -21,7 +21,7 @@ RunnerName = Literal["prefect", "local"]
 def run_shards_locally(
     work: "ShardJob", num_workers: int, stop: "Stop", on_rows: "OnRows"
 ) -> "RunReport":
-    """Run the shards of a job one after the other, or in several processes."""
+    """Run a job's shards one after the other, or in several processes."""
     from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
     from nightrain.pipelines.runs.stop import stop_on_signals
 
@@ -47,6 +47,6 @@ def run_flow(flow: str, job: "BaseModel", stop: "Stop", **watchers: Any) -> Any:
 
 
 def server_words(flow: str) -> str:
-    """Which server a flow will run on, in words."""
+    """Describe the server that a flow will run on."""
     server = os.environ.get("PREFECT_API_URL", "a temporary server, which takes a moment to start")
     return f"flow {flow.rpartition(':')[2].replace('_', '-')} on {server}"

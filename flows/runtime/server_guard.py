@@ -1,7 +1,7 @@
 """Server guard: stops a temporary Prefect server when its process is killed.
 
 Prefect stops its temporary server when the process exits normally; a killed process would leave it
-running. A helper process therefore waits for the end of a pipe, which the kernel closes however the
+running. A helper process therefore waits on a pipe, which the kernel closes no matter how the
 process ends, and then stops the servers that have this process's mark in their environment.
 """
 

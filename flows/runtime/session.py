@@ -1,7 +1,7 @@
-"""Session: what a flow run shares with its caller in the same process, and its final state.
+"""Session: state that a flow run shares with its caller in the same process, and its final state.
 
-The stop flag, progress callbacks, report and error stay in the process. The server gets small
-artifacts, a state and one sentence.
+The stop flag, progress callbacks, report and error stay in the process. The server receives only
+small artifacts, a state and one sentence.
 """
 
 from collections.abc import Callable
@@ -54,7 +54,7 @@ _session: ContextVar[Session[Any] | None] = ContextVar("session", default=None)
 
 
 def run_in_process(session: Session[Report], flow: Flow[..., Any], job: object) -> Report:
-    """Run a flow in this process and return the report of its job; raises what the job raises."""
+    """Run a flow in this process and return its job's report; raises whatever the job raises."""
     state = session.run(flow, job)
     if session.error is not None:
         raise session.error
@@ -66,7 +66,7 @@ def run_in_process(session: Session[Report], flow: Flow[..., Any], job: object) 
 def end_of(work: Callable[[Session[Report]], Report], state: Callable[[Report], State]) -> State:
     """Run the body of a flow and return its final state.
 
-    A NightrainError becomes a Failed state with its message; any other exception is raised, and
+    A NightrainError becomes a Failed state with its message; any other exception is re-raised, and
     Prefect keeps its traceback.
     """
     here = _session.get() or Session()

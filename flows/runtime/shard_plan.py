@@ -1,4 +1,4 @@
-"""Flow run of a shard plan: one task per shard, and a table of what was committed."""
+"""Shard plan as a flow run: one task per shard, and a table of committed rows."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ class ShardJob(Protocol):
     """Runs the shards of a job on an executor."""
 
     def __call__(self, *, executor: Executor, stop: Stop, on_rows: OnRows) -> RunReport:
-        """Make the shards of the job's plan that are missing."""
+        """Make the missing shards of the job's plan."""
         ...
 
 
@@ -36,9 +36,9 @@ def run_shards(
 ) -> State:
     """Run a job's shards as tasks of the current flow run; return its final state.
 
-    `rows` names the rows ("variants"). Where `gpu_limit` returns a name, every task holds a slot of
-    that global concurrency limit. Ends Completed, Failed where shards failed or a NightrainError
-    was raised, or Cancelled after a signal.
+    `rows` is the name of the rows ("variants"). If `gpu_limit` returns a name, every task holds a
+    slot of that global concurrency limit. Ends as Completed, Failed if shards failed or a
+    NightrainError was raised, or Cancelled after a signal.
     """
 
     def work(here: Session[RunReport]) -> RunReport:
@@ -55,7 +55,7 @@ def run_shards(
 
 
 def _table(report: RunReport) -> list[dict[str, object]]:
-    """Rows of the artifact: one per table that the run added to."""
+    """Rows of the artifact, one per table that the run added to."""
     return [
         {
             "table": name,
