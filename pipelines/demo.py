@@ -42,7 +42,7 @@ JOB_FILE = "job.json"
 MODELS = (MEDIAN_DEPTH, "teacher", "student")  # the first is the baseline
 BUCKETS = ("day-clear", "night", "day-rain", "all")
 
-# By the names of their flows.
+# Functions that do the work of each flow, by flow name.
 SHARD_WORK: dict[str, Callable[..., Any]] = {
     "ingest-frames": ingest,
     "generate-variants": generate,
@@ -57,25 +57,25 @@ LONG_WORK: dict[str, Callable[..., Any]] = {
 
 
 def render_job(job: DemoJob) -> RenderJob:
-    """Render the world."""
+    """Return the job that renders the world."""
     return RenderJob(
         out=job.out / "world", preset=job.world, seed=job.seed, processes=job.processes
     )
 
 
 def read_job(job: DemoJob) -> IngestJob:
-    """Read its frames into shards."""
+    """Return the job that ingests the world's frames into shards."""
     config = WorldConfig(root=job.out / "world")
     return IngestJob(source="world", config=config, dataset=job.dataset)
 
 
 def generate_job(job: DemoJob) -> GenerateJob:
-    """Generate their variants."""
+    """Return the job that generates variants of the frames."""
     return GenerateJob(dataset=job.dataset, recipe=job.recipe)
 
 
 def teacher_job(job: DemoJob) -> TrainJob:
-    """Train a teacher on clear frames and LiDAR, which takes fewer steps than video."""
+    """Return the job that trains a teacher from LiDAR, which needs fewer steps than video."""
     return TrainJob(
         preset="demo-teacher",
         dataset=job.dataset,
@@ -86,13 +86,13 @@ def teacher_job(job: DemoJob) -> TrainJob:
 
 
 def label_job(job: DemoJob) -> LabelJob:
-    """Label the clear frames with the teacher's depth."""
+    """Return the job that labels the clear frames with the teacher's depth."""
     teacher = job.out / "teacher" / "model"
     return LabelJob(dataset=job.dataset, teacher=teacher, name="teacher")
 
 
 def student_job(job: DemoJob) -> TrainJob:
-    """Train a student on these labels, with clear frames and variants as input."""
+    """Return the job that trains a student with the labels on clear frames and variants."""
     return TrainJob(
         preset="demo-student",
         dataset=job.dataset,
@@ -105,7 +105,7 @@ def student_job(job: DemoJob) -> TrainJob:
 
 
 def evaluation_job(job: DemoJob, model: str) -> EvaluationJob:
-    """Score a model against exact depth, on the world's own weather."""
+    """Return the job that scores a model against exact depth in the world's rendered weather."""
     return EvaluationJob(
         model=model if model == MEDIAN_DEPTH else str(job.out / model / "model"),
         dataset=job.dataset,

@@ -2,17 +2,20 @@
 
     e0, e1 -> align e0', e1' of the other view -> fuse -> e0, e1 of the same shapes
 
-IID-RDepth, sections 1.1 and 4.4 (docs/papers/iid_rdepth.md). From the paper's figure: the other
-image passes only the two lower levels of the same frozen encoder; "Align" then "Fusion"; windows
-that move; the identity where there is no other view. Reconstructed: the three alignments,
-deformable sampling, window attention, gate and zero gain. New here: the matched inverse depth, with
-its validity, as input of the fusion, because warped features alone have no scale; one match, on the
-grid of e0, for both levels; lower validity of a view with few matches, as of another scene; and, as
-an option, matching by the images' pixels, as strided features hardly resolve a shift of half a
-cell.
+IID-RDepth, sections 1.1 and 4.4 (docs/papers/iid_rdepth.md).
 
-The gain gamma starts at 0, so the start is the identity. Matching and geometry are in float32 at
-least, under autocast too.
+Shown in the paper's figure: the other image passes only the two lower levels of the same frozen
+encoder; "Align", then "Fusion"; moving windows; the identity without another view.
+
+Reconstructed: the three alignments, deformable sampling, window attention, gate and zero gain.
+
+New here: the fusion also receives the matched inverse depth and its validity, because warped
+features alone have no scale; one match on the grid of e0 serves both levels; a view with few
+matches, such as one of another scene, gets a lower validity; optionally, matching compares the
+images' pixels, because strided features hardly resolve a shift of half a cell.
+
+The gain gamma starts at 0, so the initial map is the identity. Matching and geometry use at least
+float32, also under autocast.
 """
 
 import math
@@ -63,7 +66,7 @@ class AuxView(NamedTuple):
 class ViewDoubt(nn.Module):
     """Lowers the validity (B, 1, h, w) of a view with few valid cells: V sigmoid(k (mean V - b)).
 
-    k and b are learnt. Some cells of another scene match by chance, and each of them alone looks
+    k and b are learnt. Some cells of another scene match by chance, and a single such match looks
     valid. Source: IID-RDepth, eq. 17 (docs/papers/iid_rdepth.md).
     """
 

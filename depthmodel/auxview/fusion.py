@@ -47,7 +47,7 @@ class GatedFusion(nn.Module):
 class ValidWindowAttention(nn.Module):
     """Window attention from target cells to the aligned cells of the same window.
 
-    A bias is learnt for each pair of places. Maps are padded to whole windows; log V is added to
+    A bias is learnt for each pair of positions. Maps are padded to whole windows; log V is added to
     the logits, so padded and invalid cells are masked.
     """
 

@@ -5,10 +5,10 @@
     p = softmax(c / tau);   best = argmax c;   place = vertex of the parabola through c about best
     certainty = sigmoid(10 (c(best) - 0.5)) (1 - E_p |k - best| / mean_k |k - best|)
 
-IID-RDepth, eqs. 16 and 17 (docs/papers/iid_rdepth.md). Disparities are a few cells, so the place
-must be sub-cell. The expectation over all candidates is biased towards the middle of their range,
-that over the neighbours of the best one towards the best one; the parabola is exact where the
-cosine is quadratic.
+IID-RDepth, eqs. 16 and 17 (docs/papers/iid_rdepth.md). Disparities are only a few cells, so the
+position must be sub-cell. An expectation over all candidates is biased towards the middle of their
+range, and one over the neighbours of the best candidate towards that candidate. The parabola is
+exact where the cosine is quadratic.
 """
 
 import math
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 EPS = 1e-6
 TEMPERATURE = 0.05  # of a cosine, at the start
 UNLIKE, SHARPNESS = 0.5, 10.0  # cosine at which the certainty is half, and its slope there
-MIN_CURVATURE = 1e-4  # of cosines about their peak; below it, there is no peak
-MIN_TEXTURE = 0.01  # standard deviations of the whole map; less is no texture
+MIN_CURVATURE = 1e-4  # of cosines about their peak; less counts as no peak
+MIN_TEXTURE = 0.01  # standard deviations of the whole map; less counts as no texture
 LOCAL = 5  # side in cells of the local mean that a descriptor subtracts
 BLUR = 3  # side in cells of the square over which cosines are averaged
 PROFILE = 5  # number of cosines about the best one that its correction uses
@@ -40,7 +40,7 @@ class Match(NamedTuple):
 class Peak(NamedTuple):
     """Best of D candidates at each cell."""
 
-    place: Tensor  # (B, 1, h, w) in candidates, with its fraction
+    place: Tensor  # (B, 1, h, w) fractional index of the candidate
     certainty: Tensor  # (B, 1, h, w) in [0, 1]
 
 
@@ -71,9 +71,9 @@ class Descriptor(nn.Module):
 class BestCandidate(nn.Module):
     """Best of D candidates by cosines (B, D, h, w), corrected by a network.
 
-    The network sees the five cosines about the best one and the target's descriptor. It moves the
-    place by at most one candidate, like the refinement of StereoNet (Khamis et al., ECCV 2018), and
-    corrects the certainty. Its last layer starts at zero.
+    The network receives the five cosines about the best one and the target's descriptor. It shifts
+    the position by at most one candidate, like the refinement of StereoNet (Khamis et al., ECCV
+    2018), and corrects the certainty. Its last layer starts at zero.
     """
 
     def __init__(self, descriptor_channels: int, hidden_channels: int) -> None:
@@ -106,7 +106,7 @@ def local_mean(x: Tensor, side: int) -> Tensor:
 def peak(cosines: Tensor, log_temperature: Tensor, sure: Tensor | float = 0.0) -> Peak:
     """Best of D candidates by `cosines` (B, D, h, w); `sure` is added to the certainty's logit.
 
-    The first and the last candidate have no parabola; there the place is the candidate's.
+    The first and the last candidate have no parabola; their position is that of the candidate.
     """
     num = cosines.shape[1]
     best = cosines.argmax(1, keepdim=True)  # (B, 1, h, w)

@@ -3,8 +3,8 @@
     coarse grid: d_W  = argmax_d mean over x in W of <m(x), m'(x + d)>     d within a square
     fine grid:   d(x) = argmax_e <m(x), m'(x + 2 d_W + e)> averaged 3x3    e within a smaller one
 
-IID-RDepth, eq. 20 (docs/papers/iid_rdepth.md). A cell's place is fractional: the vertices of two
-parabolas, along x and along y.
+IID-RDepth, eq. 20 (docs/papers/iid_rdepth.md). A cell's match is fractional: the vertices of
+two parabolas, along x and along y.
 """
 
 import math

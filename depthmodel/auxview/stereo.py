@@ -101,7 +101,7 @@ def correlation(target: Tensor, phases: list[Tensor], num_cells: int) -> Tensor:
 
 
 def check_rectified(K: Tensor, K_aux: Tensor, T_aux_camera: Tensor) -> None:
-    """Raise InvalidRequest unless pairs have one orientation, one K and a sideways baseline."""
+    """Raise InvalidRequest unless pairs share orientation and K and have a sideways baseline."""
     turn = (T_aux_camera[:, :3, :3] - torch.eye(3).to(T_aux_camera)).abs().amax().item()
     lens_px = (K - K_aux).abs().amax().item()
     along, off = T_aux_camera[:, 0, 3].abs(), T_aux_camera[:, 1:3, 3].abs().amax(1)

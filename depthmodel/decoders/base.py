@@ -80,7 +80,7 @@ class Decoder(nn.Module, ABC):
         return maps[0], maps[1], *self._pack().unpack(packed, (maps[2], maps[3]))
 
     def packed_target(self, maps: Maps, depth_m: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Packed features (B, C, h, w) whose decoded depth is measured, with their weight.
+        """Packed features (B, C, h, w) that decode to the measured depth, with their weight.
 
         `maps` are those of `unpacked`; `depth_m` in metres and `mask` bool are (B, 1, H, W); the
         weight (B, 1, h, w) is 1 where the mask holds a pixel of the cell. Raises InvalidRequest

@@ -25,7 +25,7 @@ class TruthFrame:
     frame_id: str
     source_dataset: str
     scene_id: str
-    drive_id: str  # scenes of one drive show the same streets: a nuScenes log, a place of the world
+    drive_id: str  # a nuScenes log or a place of the world; its scenes show the same streets
     condition: Condition
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     truth_m: np.ndarray | None  # (H, W) float32, metres, 0 = none

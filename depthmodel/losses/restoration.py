@@ -6,8 +6,8 @@
                                                 invertible decoder
       + c mean_t |x^(t) - F|^2 / C              residual: keeps the restoration small
 
-x^(t): estimates in the order of the chain, T .. 1; |.|^2 / C is a mean over channels and places, of
-differences divided by the features' standard deviation. IID-RDepth, eqs. 12, 24 and 25
+x^(t): estimates in the order of the chain, T .. 1; |.|^2 / C is a mean over channels and positions
+of differences divided by the features' standard deviation. IID-RDepth, eqs. 12, 24 and 25
 (docs/papers/iid_rdepth.md), reconstructed: the paper's losses are not public.
 """
 

@@ -23,7 +23,7 @@ class SemanticTerm(LossTerm):
 
 
 def semantic_loss(student_features: Tensor, frozen_features: Tensor) -> Tensor:
-    """1 - mean cosine over all places of feature maps (B, C, h, w); 0 where equal, at most 2.
+    """1 - mean cosine over all positions of feature maps (B, C, h, w); 0 if equal, at most 2.
 
     No gradient reaches the frozen features. Source: SSD, eq. 7 (docs/papers/ssd.md). Raises
     ValueError where the shapes differ, as they do for encoders of different width.

@@ -66,7 +66,7 @@ def save(
     name = digest(identity, plain)
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = _hidden(folder, "new")
-    # safetensors reports a full disk as an error of its own, so ask before.
+    # safetensors reports a full disk with its own error type, so check beforehand.
     require_free(folder.parent, sum(t.nbytes for t in plain.values()) + MAX_CONFIG_BYTES)
     try:
         with no_space_is_disk_full(folder.parent):

@@ -28,11 +28,11 @@ class FeatureStatistics(NamedTuple):
 def feature_statistics(
     features: Iterable[Tensor], num_components: int | None = None
 ) -> FeatureStatistics:
-    """Statistics over all places of all maps (B, C, h, w), with `num_components` components.
+    """Statistics over all positions of all maps (B, C, h, w), with `num_components` components.
 
-    The deviation of a channel is at least 1 % of the median one, that of a component at least 1 %
-    of a channel's. Raises InvalidRequest without a map, for values that are not finite, and for
-    constant features.
+    The deviation of a channel is at least 1 % of the median deviation, that of a component at least
+    1 % of a channel's. Raises InvalidRequest if there are no maps, for values that are not finite,
+    and for constant features.
     """
     count, mean, moment = 0, torch.zeros(()), torch.zeros(())
     for one in features:

@@ -127,7 +127,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all places of (B, C, h, w), with a residual connection."""
+    """Self-attention over all positions of (B, C, h, w), with a residual connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -146,5 +146,5 @@ class Attention(nn.Module):
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:
-    """Group norm with at least four channels a group, so that a single place can be normalised."""
+    """Group norm with at least four channels per group, so that a 1 x 1 map can be normalised."""
     return nn.GroupNorm(math.gcd(NUM_GROUPS, channels // 4), channels)

@@ -143,10 +143,10 @@ class RestorerObjective(Objective):
         return sums.loss()
 
     def _supervised(self, estimates: list[Tensor]) -> tuple[list[Tensor], list[float]]:
-        """The steps to supervise, the last one at the end, and their weights.
+        """Select the steps to supervise, the last one at the end, and their weights.
 
-        In training these are `supervised_steps` of them: the last, and others at random with
-        weights that keep the expected loss that of all steps.
+        In training, `supervised_steps` are selected: the last one, and others at random, weighted
+        so that the expected loss equals that of all steps.
         """
         num, weight = len(estimates), step_weights(len(estimates), self.role.loss.step_decay)
         count = self.role.supervised_steps

@@ -1,7 +1,7 @@
 """Role: the purpose a network is trained for, such as teacher or student; and the table of roles.
 
-To add a role, derive a class from `Role` in a file of its own and add a line to ROLES. A role of
-another package is named by its class:
+To add a role, derive a class from `Role` in its own file and add a line to ROLES. Name a role of
+another package by its class:
 `TrainConfig(role={"kind": "my_package.my_module:MyRole", ...}, ...)`.
 """
 

@@ -127,7 +127,7 @@ class StudentObjective(Objective):
 
     @property
     def reference(self) -> DepthModel | None:
-        """The frozen network with the clear-day features, where a loss needs it."""
+        """Frozen network that computes the clear-day features; None if no loss needs it."""
         return self._frozen[0] if self._frozen else None
 
     def forward(self, batch: Batch, epoch: int) -> Loss:

@@ -27,7 +27,7 @@ def paper_teacher() -> TrainConfig:
     """nightrain train paper-teacher DATASET --out RUN.
 
     SSD-T: video, a pose network and the velocity loss (md4all, eq. 9, docs/papers/md4all.md), at
-    the paper's sizes and number of steps. Needs a GPU; there is no result of ours yet.
+    the paper's sizes and number of steps. Needs a GPU; we have no results yet.
     """
     return TrainConfig(
         name="paper-teacher",
@@ -51,8 +51,8 @@ def paper_teacher() -> TrainConfig:
 def paper_student() -> TrainConfig:
     """nightrain train paper-student DATASET --labels L --variants R --teacher T --out RUN.
 
-    SSD's student (eq. 8, docs/papers/ssd.md), for as many steps as the teacher. Needs a GPU; there
-    is no result of ours yet.
+    SSD's student (eq. 8, docs/papers/ssd.md), for as many steps as the teacher. Needs a GPU; we
+    have no results yet.
     """
     return paper_teacher().model_copy(update={"name": "paper-student", "role": StudentRole()})
 

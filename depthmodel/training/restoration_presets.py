@@ -26,7 +26,7 @@ WORLD_RATES = {"encoder": 5e-4, "decoder": 5e-4} | {
     "restoration": 5e-4,
     "auxview": 1e-3,
 }
-# Compares images: at this size features hardly see shifts by parts of a cell.
+# Compares images, because at this size features hardly resolve sub-cell shifts.
 WORLD_VIEW = AuxViewConfig(compare="images", max_disparity_px=40.0)
 UPPER_STAGES = ("encoder", "decoder.upper")
 KITTI_STEPS = 20 * 23_158 // 8  # 20 epochs of Eigen's train list in batches of 8

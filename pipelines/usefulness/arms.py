@@ -25,7 +25,7 @@ BASELINE, MAIN, DOUBLE = "clear", "weather", "clear-double"
 
 
 class Arm(BaseModel):
-    """Settings of one arm.
+    """Arm of the study: training data, losses and frozen parts of its students.
 
     `shown` is added to the clear frames: nothing, simple corruptions, variants, or recorded adverse
     frames with the exact depth of all frames. `synthetic_share` is the share of synthetic samples;
@@ -38,7 +38,7 @@ class Arm(BaseModel):
     words: str
     num_steps_factor: float = Field(default=1, ge=1)
     shown: Literal["nothing", "corruptions", "variants", "true-frames"] = "nothing"
-    recipe: str = ""  # of the variants; "": the job's
+    recipe: str = ""  # recipe of the variants; "": that of the job
     synthetic_share: Share | None = None
     loss: dict[str, Any] = {}  # fields of StudentLoss that differ from the preset
     restoration: RestorationConfig | None = None  # added to the teacher's network

@@ -80,7 +80,7 @@ class Usefulness(_Frozen):
     command: str
     study: Study
     cap_m: float
-    buckets: tuple[BucketCount, ...]  # of the test
+    buckets: tuple[BucketCount, ...]  # buckets of the test frames
     baselines: dict[str, dict[str, dict[str, float]]]  # by name, bucket and metric
     arms: tuple[ArmResult, ...]
     verdicts: tuple[Verdict, ...]
