@@ -358,7 +358,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=0, help="batch size (default: 16)")
     parser.add_argument("--images", type=int, default=0, help="images per line (default: 64)")
     parser.add_argument("--steps", type=int, help="denoising steps of every line, for a quick look")
-    parser.add_argument("--only", nargs="*", default=[], help="run lines with a word of these only")
+    parser.add_argument("--only", nargs="*", default=[], help="run only lines named by these words")
     parser.add_argument("--no-compile", action="store_true", help="skip the compiled lines")
     parser.add_argument("--json", action="store_true", help="print JSON after the table")
     given = parser.parse_args()

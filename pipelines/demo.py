@@ -75,7 +75,7 @@ def generate_job(job: DemoJob) -> GenerateJob:
 
 
 def teacher_job(job: DemoJob) -> TrainJob:
-    """Return the job that trains a teacher from LiDAR, which needs fewer steps than video."""
+    """Return the job that trains a teacher on clear frames with LiDAR (fewer steps than video)."""
     return TrainJob(
         preset="demo-teacher",
         dataset=job.dataset,
