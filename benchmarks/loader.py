@@ -124,7 +124,9 @@ def main() -> None:
     parser.add_argument("--neighbours", action="store_true", help="also load neighbouring frames")
     parser.add_argument("--input", default="448x256", help="size of the network's input")
     parser.add_argument("--losses", default="224x128", help="size of the losses")
-    parser.add_argument("--window-mb", type=int, default=128, help="smaller than the data: no cache")
+    parser.add_argument(
+        "--window-mb", type=int, default=128, help="smaller than the data: no cache"
+    )
     parser.add_argument("--plain", action="store_true", help="without augmentation")
     parser.add_argument("--repeats", type=int, default=5, help="number of turns")
     parser.add_argument("--json", action="store_true")
