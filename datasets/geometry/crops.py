@@ -114,7 +114,7 @@ def evaluation_mask(
     Raises ValueError for an unknown order.
     """
     if order not in ORDERS:
-        raise ValueError(f"There is no crop order {order!r}; choose {' or '.join(ORDERS)}.")
+        raise ValueError(f"Found crop order {order!r}; expected {' or '.join(ORDERS)}.")
     crop = ORDERS[order]((depth_m.shape[1], depth_m.shape[0]))
     inside = np.zeros(depth_m.shape, bool)
     crop.apply(inside)[:] = True

@@ -29,7 +29,7 @@ def safe_join(root: Path, relative: object) -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of symlinks
         raise _unsafe(name, f"cannot be resolved ({error})") from error
     if path == base or not path.is_relative_to(base):
-        raise _unsafe(name, "leads out of the data set's folder")
+        raise _unsafe(name, "resolves to a path outside the data set's folder")
     return path
 
 

@@ -56,7 +56,7 @@ def require_same_frames(frames: Entry, labels: Entry) -> None:
     ):
         if is_ != should_be:
             raise PlanMismatch(
-                f"{labels.shard.name} holds labels of other {what} than {frames.shard.name} "
+                f"{labels.shard.name} holds labels of different {what} from {frames.shard.name} "
                 f"(digest {str(is_)[:12]}, expected {should_be[:12]}). Delete that table of "
                 "labels and its folder in _manifest, and run `nightrain label` again."
             )

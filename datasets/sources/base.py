@@ -76,10 +76,10 @@ class SourceConfig(BaseModel):
 
     root: Path = Field(description="Folder of the data set", json_schema_extra={"cli": "argument"})
     neighbours: bool = Field(
-        default=True, description="Store the previous and the next image with each frame"
+        default=True, description="Store the previous and next images with each frame"
     )
     skip_bad: bool = Field(
-        default=False, description="Report damaged or absent frames and succeed with the rest"
+        default=False, description="Skip and report damaged or absent frames without failing"
     )
 
     def open(self) -> FrameSource:

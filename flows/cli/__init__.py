@@ -37,12 +37,12 @@ app = Nightrain(
         "ingest": ("ingest", "Read the frames of a data set into a dataset of shards."),
         "protocol": (
             "protocols",
-            "Compare a local data set with the counts of a published protocol.",
+            "Compare a local data set's counts with those of a published protocol.",
         ),
-        "leakage": ("protocols", "Find scenes, logs and images of train in val and test."),
+        "leakage": ("protocols", "Find train scenes, logs and images that recur in val or test."),
         "plan": (
             "generation",
-            "Estimate images, disk and time of a recipe from a short calibration.",
+            "Estimate a recipe's images, disk space and time from a short calibration.",
         ),
         "preview": (
             "generation",
@@ -52,10 +52,10 @@ app = Nightrain(
         "replay": ("generation", "Generate a committed variant again and compare the bytes."),
         "caption": (
             "annotation",
-            "Describe each frame in a sentence, for recipes with a captioner.",
+            "Caption each frame with one sentence, for recipes with a captioner.",
         ),
         "label": ("annotation", "Predict depth and confidence of clear frames with a teacher."),
-        "train": ("training", "Train a depth network by a preset."),
+        "train": ("training", "Train a depth network from a preset."),
         "evaluate": ("evaluation", "Score a depth model by condition."),
         "usefulness": ("training", "Compare students trained with and without variants."),
         "verify": ("inspection", "Re-hash every committed file and read every page."),
@@ -65,7 +65,7 @@ app = Nightrain(
         ),
         "doctor": (
             "inspection",
-            "Check packages, GPU, free disk and Prefect, and say how to fix what is wrong.",
+            "Check packages, GPU, free disk space and Prefect, and say how to fix problems.",
         ),
     },
 )

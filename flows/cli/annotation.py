@@ -11,7 +11,7 @@ from nightrain.pipelines.labels.job import label as label_frames
 
 @command
 def caption(job: CaptionJob, options: FlowOptions) -> None:
-    """Describe each frame in a sentence, for recipes with a captioner.
+    """Caption each frame with one sentence, for recipes with a captioner.
 
     Frames that have a caption are skipped.
     """

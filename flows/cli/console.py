@@ -138,7 +138,7 @@ def print_bad_frames(report: RunReport, root: Path, skip_bad: bool) -> None:
     if len(bad) > NUM_BAD_SHOWN:
         out.print(f"          and {len(bad) - NUM_BAD_SHOWN} more; --json lists all of them")
     for name in report.unplaced[:NUM_BAD_SHOWN]:
-        out.print(f"[yellow]bad record[/yellow] {escape(name)}: no camera is named")
+        out.print(f"[yellow]bad record[/yellow] {escape(name)}: it names no camera")
     num_bad = len(bad) + len(report.unplaced)
     if num_bad and not report.stopped:
         advice = (

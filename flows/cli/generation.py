@@ -53,7 +53,7 @@ class ReplayOptions(BaseModel):
 
 @command
 def plan(job: PlanOptions, output: OutputOptions) -> None:
-    """Estimate images, disk and time of a recipe from a short calibration."""
+    """Estimate a recipe's images, disk space and time from a short calibration."""
     from nightrain.pipelines.generate.cost_estimate import estimate
     from nightrain.pipelines.recipes.recipe_file import load_recipe
 
@@ -101,7 +101,7 @@ def generate(job: GenerateJob, options: FlowOptions) -> None:
     Run the same command again to resume after an interruption.
     """
     if job.gpu_limit is not None and options.runner == "local":
-        raise click.UsageError("--gpu-limit is held by a server; use it with --runner prefect.")
+        raise click.UsageError("--gpu-limit needs a Prefect server; use it with --runner prefect.")
     run_shard_job(
         job,
         generate_variants,

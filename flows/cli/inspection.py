@@ -85,7 +85,7 @@ def print_verification(dataset: Path, output: OutputOptions) -> None:
 
 @command
 def doctor(job: DoctorOptions, output: OutputOptions) -> None:
-    """Check packages, GPU, free disk and Prefect, and say how to fix what is wrong.
+    """Check packages, GPU, free disk space and Prefect, and say how to fix problems.
 
     The exit code is 1 if a check fails.
     """

@@ -2,7 +2,7 @@
 
     @command
     def caption(job: CaptionJob, options: FlowOptions) -> None:
-        \"\"\"Describe each frame in a sentence.\"\"\"
+        \"\"\"Caption each frame with one sentence.\"\"\"
 
 Every parameter of the function is a model, and their fields are the command's options (see
 pipelines/runs/command_line.py for names). Click splits the command line, and pydantic converts and

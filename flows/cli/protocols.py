@@ -20,7 +20,7 @@ NUM_SHOWN = 20
 
 protocol = LazyGroup(
     "protocol",
-    help="Compare a local data set with the counts of a published protocol.\n\n"
+    help="Compare a local data set's counts with those of a published protocol.\n\n"
     "Counts that differ are reported; they are not an error.",
     commands_at={
         "nuscenes": ("protocols", "Count md4all's splits of nuScenes."),
@@ -65,14 +65,14 @@ class LeakageOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     datasets: tuple[Path, ...] = Field(
-        description="Datasets that are used together",
+        description="Datasets to check together",
         json_schema_extra={"cli": "argument", "must_exist": True},
     )
     max_bits: int = Field(
-        default=48, ge=0, le=100, description="Bits of 256 by which near-duplicates may differ"
+        default=48, ge=0, le=100, description="Bits, of 256, in which near-duplicates may differ"
     )
     allow_shared_logs: bool = Field(
-        default=False, description="Allow logs that have train and held-out frames"
+        default=False, description="Allow logs with both train and held-out frames"
     )
     allow_near_duplicates: bool = Field(default=False, description="Allow near-duplicates")
 
@@ -141,7 +141,7 @@ def kitti(job: KittiOptions, output: OutputOptions) -> None:
 
 @command
 def leakage(job: LeakageOptions, output: OutputOptions) -> None:
-    """Find scenes, logs and images of train in val and test.
+    """Find train scenes, logs and images that recur in val or test.
 
     The exit code is 3 if any are found.
     """

@@ -17,7 +17,7 @@ FLOWS_OF_ROLES = ("teacher", "student", "restorer")  # train-network trains any 
 
 @command
 def train(job: TrainJob, options: FlowOptions) -> None:
-    """Train a depth network by a preset.
+    """Train a depth network from a preset.
 
     Presets train teachers on clear frames, students on labels and variants, and restorers on
     measured depth. Run the same command again to resume.

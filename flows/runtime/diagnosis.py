@@ -79,7 +79,7 @@ def check_torch() -> Check:
     torch, vision = version("torch"), version("torchvision")
     wanted = TORCH_OF_TORCHVISION.get(".".join(vision.split(".")[:2]))
     ok = wanted is None or torch.startswith(wanted + ".")
-    fix = "" if ok else f"torchvision {vision} belongs to torch {wanted}: {REINSTALL}"
+    fix = "" if ok else f"torchvision {vision} was built for torch {wanted}: {REINSTALL}"
     try:
         import_module("torchvision.ops")
     except (ImportError, RuntimeError) as error:

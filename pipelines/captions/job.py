@@ -18,7 +18,7 @@ class CaptionJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(
-        description="Dataset folder, with committed frames",
+        description="Dataset folder with committed frames",
         json_schema_extra={"cli": "argument", "must_exist": True},
     )
     captioner: CaptionerName = Field(

@@ -109,8 +109,9 @@ def _gives(config: Any) -> Gives:
         return "metric" if kind == "metric" else "inverse"
     if config.model_type not in FAMILIES:
         raise InvalidRequest(
-            f"The family {config.model_type!r} is none of "
-            f"{', '.join(sorted([*FAMILIES, 'depth_anything']))}: set control_depth.gives to "
-            "'metric' if its networks return depth, or to 'inverse' if larger values are nearer."
+            f"Found model family {config.model_type!r}; expected one of "
+            f"{', '.join(sorted([*FAMILIES, 'depth_anything']))}. For another family, set "
+            "control_depth.gives to 'metric' if its networks return depth, or to 'inverse' if "
+            "larger values are nearer."
         )
     return FAMILIES[config.model_type]

@@ -41,7 +41,7 @@ def assert_source_is_near_white(source: DepthSource, scenes: Iterable[DepthInput
 def _judge(lead: float, road_in_view: bool, label: str = "") -> None:
     if lead <= -LEAST_LEAD:
         found = "the road ahead of the car is farther than the horizon: the map is inverted"
-        advice = "give the source the other polarity (metric depth is 1/z here, larger = nearer)"
+        advice = "invert the source (here, larger must mean nearer: 1/z for metric depth)"
     elif lead < LEAST_LEAD and road_in_view:
         found = "the road ahead of the car is about as far as the horizon: the map shows no road"
         advice = "check the network's weights and whether the camera is covered"

@@ -51,7 +51,7 @@ class EvaluationJob(BaseModel):
     )
     cap: tuple[float, ...] = Field(
         default=(),
-        description="Largest ground truth depth that counts, in metres; repeatable "
+        description="Largest ground-truth depth that is scored, in metres; repeatable "
         "(default: the protocol's)",
     )
     out: Path | None = Field(

@@ -26,7 +26,7 @@ class TrainJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     preset: str = Field(
-        description="Preset of the run, or a function of yours as package.module:function",
+        description="Preset of the run, or your own function as package.module:function",
         examples=list(PRESETS),
         json_schema_extra={"cli": "argument"},
     )
@@ -35,7 +35,7 @@ class TrainJob(BaseModel):
     )
     out: Path = Field(description="Run folder; pass an existing one to resume")
     variants: tuple[str, ...] = Field(
-        default=(), description="Recipes whose variants a student sees, by name or folder"
+        default=(), description="Recipes of the variants that a student sees, by name or folder"
     )
     labels: str | None = Field(
         default=None,
@@ -43,12 +43,12 @@ class TrainJob(BaseModel):
     )
     teacher: Path | None = Field(
         default=None,
-        description="Model folder of a student's teacher",
+        description="Model folder of the student's teacher",
         json_schema_extra={"must_exist": True},
     )
     base: Path | None = Field(
         default=None,
-        description="Model folder to initialise parts of the same name from",
+        description="Model folder from which to initialise parts of the same name",
         json_schema_extra={"must_exist": True},
     )
     steps: int | None = Field(
@@ -65,7 +65,7 @@ class TrainJob(BaseModel):
     )
     tensorboard: bool = Field(default=False, description="Also write TensorBoard event files")
     device: Literal["auto", "cpu"] = Field(
-        default="auto", description="auto: use a GPU where there is one; cpu: never use one"
+        default="auto", description="auto: use a GPU if available; cpu: never use one"
     )
 
     @property

@@ -38,6 +38,6 @@ def pin_batch_size(
     if not (size.isdecimal() and 1 <= int(size) <= recipe.batch_size):
         raise CorruptShard(
             f"The manifest pins the batch size {size!r:.20} for {name}; expected 1 to the "
-            f"recipe's {recipe.batch_size}. Is the dataset of another recipe of that folder's name?"
+            f"recipe's {recipe.batch_size}. Did another recipe of that name write the dataset?"
         )
     return int(size)

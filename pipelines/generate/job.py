@@ -25,13 +25,13 @@ class GenerateJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(
-        description="Dataset folder, with committed frames",
+        description="Dataset folder with committed frames",
         json_schema_extra={"cli": "argument", "must_exist": True},
     )
     recipe: str = Field(default="weather", description="Built-in recipe or path of a YAML file")
     num_workers: int = Field(default=1, ge=1, description="Number of shards generated in parallel")
     retry_failed: bool = Field(
-        default=False, description="Generate only quarantined variants again"
+        default=False, description="Regenerate only quarantined variants"
     )
     include_evaluation_scenes: bool = Field(
         default=False, description="Also use val and test scenes; never train on these variants"

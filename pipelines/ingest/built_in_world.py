@@ -23,24 +23,24 @@ class RenderJob(BaseModel):
         description="Preset; the options below override it. "
         + "; ".join(f"{name}: {preset.words}" for name, preset in PRESETS.items()),
     )
-    seed: int = Field(default=0, ge=0, description="Seed of the streets and what moves in them")
+    seed: int = Field(default=0, ge=0, description="Seed of the streets and their traffic")
     scenes: int | None = Field(
         default=None, ge=1, description="Number of places (default: the preset's)"
     )
     frames: int | None = Field(
-        default=None, ge=1, description="Keyframes per scene, two a second (default: the preset's)"
+        default=None, ge=1, description="Keyframes per scene, at 2 Hz (default: the preset's)"
     )
     size: tuple[PositiveInt, PositiveInt] | None = Field(
         default=None, description="Image size (default: the preset's)"
     )
     cameras: tuple[str, ...] = Field(
-        default=(), description="Camera channels, separated by commas (default: the preset's)"
+        default=(), description="Comma-separated camera channels (default: the preset's)"
     )
     conditions: tuple[Condition, ...] = Field(
-        default=(), description="Conditions, separated by commas; places take them in turn"
+        default=(), description="Comma-separated conditions, assigned to the places in turn"
     )
     pairs: tuple[Condition, ...] = Field(
-        default=(), description="Conditions under which every place is rendered again"
+        default=(), description="Additional conditions in which every place is rendered"
     )
     stereo: bool | None = Field(
         default=None, description="Add the front camera's stereo partner at keyframes"

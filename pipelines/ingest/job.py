@@ -52,9 +52,9 @@ class IngestJob(BaseModel):
         description="Split to read: train, val, test, or all (default: the source's)",
     )
     num_workers: int = Field(default=1, ge=1, le=256, description="Shards read in parallel")
-    retry_failed: bool = Field(default=False, description="Read the frames in quarantine again")
+    retry_failed: bool = Field(default=False, description="Read quarantined frames again")
     allow_shared_logs: bool = Field(
-        default=False, description="Allow own splits to cut a log into train and held-out frames"
+        default=False, description="Allow own splits to divide a log into train and held-out frames"
     )
 
     @field_validator("config", mode="before")

@@ -20,17 +20,17 @@ class LabelSettings(BaseModel):
     )
     confidence: Literal["flip", "flip+photometric"] = Field(
         default="flip+photometric",
-        description="Check against the mirrored image, and against the neighbours if there are any",
+        description="Checks: flip compares the mirrored image, photometric the neighbouring images",
     )
     flip_scale: float = Field(
         default=0.1,
         gt=0,
-        description="Difference of log depth to the mirrored image at which confidence is 1/e",
+        description="Log-depth difference from the mirrored image that gives confidence 1/e",
     )
     photometric_scale: float = Field(
         default=0.005,
         gt=0,
-        description="Difference of photometric errors that counts as evidence against a depth",
+        description="Difference in photometric error that counts as evidence against a depth",
     )
     batch_size: int = Field(default=8, ge=1, le=1024, description="Images per batch")
 

@@ -36,7 +36,7 @@ class UsefulnessJob(BaseModel):
     )
     dose: tuple[Share, ...] = Field(
         default=(),
-        description="Further shares of synthetic samples, each an arm of its own, as 0.1,0.9",
+        description="Additional shares of synthetic samples, each a separate arm: 0.1,0.9",
     )
     labels: str | None = Field(
         default=None,
@@ -50,7 +50,7 @@ class UsefulnessJob(BaseModel):
     )
     workers: int = Field(default=1, ge=1, description="Runs in parallel, one thread each")
     device: Literal["auto", "cpu"] = Field(
-        default="auto", description="auto: use a GPU where there is one; cpu: never use one"
+        default="auto", description="auto: use a GPU if available; cpu: never use one"
     )
 
     @field_validator("arms", "seeds", "dose")

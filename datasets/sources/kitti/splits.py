@@ -86,7 +86,7 @@ def _add(listed: dict[FrameName, Listed], name: FrameName, new: Listed, file: st
     if known.split != new.split:
         raise BrokenSource(
             f"{file} puts {name.source_id} into {new.split}, another list into {known.split}; "
-            "a frame has one split. Keep the lists of one protocol in the folder"
+            "a frame has only one split. Keep the lists of one protocol in the folder"
         )
     listed[name] = known if new.has_depth is None else new
 

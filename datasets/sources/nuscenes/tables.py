@@ -229,7 +229,10 @@ def _problem(
                 record, reason, f"{_where(table, record)}: {name} is {value!r:.60}"
             )
         if parent and value not in parents[parent]:
-            message = f"{_where(table, record)}: {name} {value:.40} names no usable {parent} record"
+            message = (
+                f"{_where(table, record)}: {name} {value:.40} refers to a {parent} record that is "
+                "missing, repeated or broken"
+            )
             return RejectedRecord(record, REASONS.get(parent, Reason.BAD_RECORD), message)
     if table == "sample_data" and not isinstance(record.get("is_key_frame"), bool):
         message = f"{_where(table, record)}: is_key_frame is neither true nor false"
@@ -238,7 +241,7 @@ def _problem(
 
 
 def _where(table: str, record: Record) -> str:
-    return f"record {record['token']:.40} of table {table}.json (missing, repeated or broken)"
+    return f"record {record['token']:.40} of table {table}.json"
 
 
 def _is_text(value: object) -> bool:

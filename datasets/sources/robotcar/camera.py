@@ -140,7 +140,7 @@ def read_lookup(sdk: Files, kind: CameraKind, rows: int) -> tuple[np.ndarray, np
         raise _bad(
             name,
             f"has {len(data)} bytes; expected {16 * width * height} "
-            f"({width}x{height} pairs of float64; a file of 133 bytes is git-lfs's stand-in)",
+            f"({width}x{height} pairs of float64; a file of 133 bytes is a git-lfs pointer)",
         )
     table = np.frombuffer(data, "<f8").reshape(2, height, width)[:, :rows]
     if not np.isfinite(table).all():
@@ -161,7 +161,7 @@ def decode_png(data: bytes, size: tuple[int, int]) -> np.ndarray:
     if pixels.shape[1::-1] != size:
         raise DamagedInput(
             Reason.SIZE_MISMATCH,
-            f"{pixels.shape[1::-1]} pixels (width, height); its camera takes {size}",
+            f"{pixels.shape[1::-1]} pixels (width, height); its camera has {size}",
         )
     return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2RGB)
 

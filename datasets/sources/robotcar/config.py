@@ -30,7 +30,7 @@ class RobotCarConfig(SourceConfig):
     )
     sdk: Path = Field(description="Folder with models/, extrinsics/ and tags/")
     splits: Path | None = Field(
-        default=None, description="Folder of md4all's split files; without, every image is listed"
+        default=None, description="Folder of md4all's split files (default: list every image)"
     )
     traverses: Names = Field(
         default=ALL,

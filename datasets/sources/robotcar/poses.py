@@ -80,7 +80,7 @@ class Trajectory:
         words = f"; {len(bad)} of its lines are bad, {bad[0]}" if bad else ""
         return DamagedInput(
             Reason.BAD_POSE,
-            f"{self.name} has no pose at {time_us} us: it goes from {self.times_us[0]} to "
+            f"{self.name} has no pose at {time_us} us: it covers {self.times_us[0]} to "
             f"{self.times_us[-1]} in {self.piece[-1] + 1} pieces without a step over "
             f"{MAX_STEP_US // 1000} ms{words}. Copy it again, or leave "
             "the frame out",
@@ -153,7 +153,7 @@ def _ins_nodes(
     last_us, piece = None, -1
     for (number, ((time_us,), _)), pose in zip(rows, poses, strict=True):
         if last_us is not None and time_us <= last_us:
-            unreadable.append(f"line {number} is of {time_us} us, not after the row above it")
+            unreadable.append(f"line {number} has time {time_us} us, not after the row above")
             continue
         if last_us is None or time_us - last_us > MAX_STEP_US:
             piece += 1

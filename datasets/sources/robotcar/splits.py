@@ -71,8 +71,8 @@ def read_split_files(splits: Path, traverse: str) -> dict[int, SplitEntry]:
                 other = entries.setdefault(time_us, entry)
                 if other.split != split:
                     raise BrokenSource(
-                        f"{name} line {number}: {time_us} is in {other.split} already; an image "
-                        "belongs to one split. Take the published files"
+                        f"{name} line {number}: {time_us} is already in {other.split}; an image "
+                        "belongs to one split. Use the published files"
                     )
     return entries
 

@@ -20,7 +20,7 @@ class Preset:
 
     words: str
     scenes: tuple[SceneSpec, ...]
-    frames: int  # keyframes per scene, two a second
+    frames: int  # keyframes per scene, at 2 Hz
     size: tuple[int, int] = (448, 256)
     cameras: tuple[str, ...] = ("CAM_FRONT",)
     stereo: bool = False

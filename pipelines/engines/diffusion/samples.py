@@ -120,7 +120,7 @@ def check_request(request: Request, settings: DiffusionSettings, multiple: int) 
 
 def _problem(request: Request, settings: DiffusionSettings) -> str:
     if request.condition not in settings.conditions:
-        return f"condition {request.condition!r} is not offered"
+        return f"condition {request.condition!r} is not supported"
     if not (math.isfinite(request.severity) and 0 <= request.severity <= 1):
         return f"severity is {request.severity}; expected a number in [0, 1]"
     if not 0 <= request.seed < 2**63:

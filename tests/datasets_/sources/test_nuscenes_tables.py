@@ -148,7 +148,7 @@ def test_a_table_that_leads_out_breaks_the_source(
     path.unlink(missing_ok=True)
     (tmp_path / "outside.json").write_text("[]")
     path.symlink_to(tmp_path / "outside.json")
-    with pytest.raises(BrokenSource, match="leads out"):
+    with pytest.raises(BrokenSource, match="resolves to a path outside"):
         NuScenesSource(NuScenesConfig(root=folder.root, version=folder.version))
 
 

@@ -143,7 +143,7 @@ def _with_file(weights: Weights, file: str, offline: bool | None) -> Found:
     if not file.endswith(".safetensors") or "/" in file:
         raise InvalidRequest(
             f"{weights.id_or_folder}: {file!r} is not a .safetensors file name. Name one file "
-            "without its folder (that is `subfolder`); other formats can run code."
+            "without its folder (use `subfolder` for that); other formats can run code."
         )
     found = resolve(weights, offline=offline, patterns=(file,))
     if not (found.folder / file).is_file():
@@ -174,7 +174,7 @@ def _check_base(base: Found, settings: DiffusionSettings, can: Capabilities) -> 
         if not any((base.folder / part).glob("*.safetensors")):
             raise InvalidRequest(
                 f"{base.name} has no .safetensors weights in {part}/; other formats can run code "
-                "and are not loaded. Take a copy of the model that has them."
+                "and are not loaded. Use a copy of the model that has them."
             )
 
 
@@ -228,13 +228,13 @@ def _load_controlnets(
             )
         if config.get("cross_attention_dim") != unet.config.cross_attention_dim:
             raise InvalidRequest(
-                f"{what.name} was made for text of width {config.get('cross_attention_dim')}, the "
-                f"base model has {unet.config.cross_attention_dim}. Take the ControlNet of the "
+                f"{what.name} takes text of width {config.get('cross_attention_dim')}, the "
+                f"base model has {unet.config.cross_attention_dim}. Use a ControlNet of the "
                 f"family {settings.family!r}."
             )
         if config.get("global_pool_conditions"):
             raise InvalidRequest(
-                f"{what.name} pools its control image, so it cannot hold geometry. Use another."
+                f"{what.name} pools its control image, so it loses the geometry. Use another one."
             )
         if config.get("controlnet_conditioning_channel_order", "rgb") != "rgb":
             raise InvalidRequest(

@@ -65,7 +65,7 @@ def _add(
     weight = layer.weight
     if change.numel() != weight.numel() or up.shape[0] != weight.shape[0]:
         raise InvalidRequest(
-            f"{where}: the LoRA makes {tuple(change.shape)}, the layer has {tuple(weight.shape)}. "
+            f"{where}: the LoRA gives {tuple(change.shape)}, the layer has {tuple(weight.shape)}. "
             "Use a LoRA of this base model."
         )
     with torch.no_grad():

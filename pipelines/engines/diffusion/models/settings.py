@@ -160,11 +160,11 @@ class DiffusionSettings(EngineSettings):
     def _clashes_with_cache(self) -> str:
         """Option that rules out a feature cache, with the reason; "" if there is none."""
         if self.compile != "off":
-            return "compile: which layers run changes from step to step, a compiled graph is fixed"
+            return "compile: a compiled graph is fixed, but the layers that run vary by step"
         if self.mode == "image2image":
-            return "image2image: a batch whose rows begin at different steps has no common rhythm"
+            return "image2image: rows of a batch that start at different steps skip different ones"
         if self.guided and self.guidance_until < 1.0:
-            return "guidance_until: what was kept has as many rows as the guided batch"
+            return "guidance_until: cached features have the guided batch's number of rows"
         return ""
 
     def all_weights(self) -> list[Weights]:
@@ -235,7 +235,7 @@ class DiffusionSettings(EngineSettings):
                 "weights to each of its controls, or use the family 'sdxl'."
             )
         if can.one_net and len({c.kind for c in self.controls}) < len(self.controls):
-            raise InvalidRequest("The family 'sdxl-union' takes each kind of control once.")
+            raise InvalidRequest("The family 'sdxl-union' accepts each kind of control once.")
         if self.style_pool and self.ip_adapter is None:
             raise InvalidRequest("style_pool needs an ip_adapter, which encodes the style images.")
         return can
