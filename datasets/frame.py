@@ -32,7 +32,7 @@ class Frame:
     source_id: str  # name of the image in its source, such as a nuScenes sample_data token
     split: str  # "train" | "val" | "test" | "none"
     scene_id: str
-    description: str  # of the scene, by the source
+    description: str  # the source's description of the scene
     camera: str  # "CAM_FRONT"
     condition: Condition
     timestamp_us: int

@@ -17,7 +17,7 @@ from nightrain.datasets.geometry.sky_mask import enlarged, sky_mask
 
 WORK_WIDTH = 384  # nuScenes' rings are 7 px apart at this width, points of a ring 2 px
 MIN_RETURNS = 16
-FAR_M = 100.0  # where there is neither a LiDAR return nor sky
+FAR_M = 100.0  # depth of pixels with neither a LiDAR return nor sky
 MAX_COMPLETED_M = 200.0
 SAME_SURFACE = 1.25  # ratio of depths up to which two returns are joined by a slope
 OCCLUDED = 1.3  # returns farther than those above and below by this ratio are occluded background
@@ -81,9 +81,9 @@ def _without_occluded(returns: np.ndarray) -> np.ndarray:
 class _Gaps:
     """For each pixel (h, w), the nearest returns above and below in its column, and its position.
 
-    Inverse depths; 0 where there is no return on that side. `t` runs from 0 at the upper to 1 at
-    the lower return, linearly in rows; `t_image` follows the steps of the image, so it jumps at
-    image edges.
+    Inverse depths; 0 if there is no return on that side. `t` runs from 0 at the upper to 1 at the
+    lower return, linearly in rows; `t_image` follows the steps of the image, so it jumps at image
+    edges.
     """
 
     ground: np.ndarray

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 
 KB_SIZE = (1216, 352)
-GARG_ROWS = (0.40810811, 0.99189189)  # of the height; Garg et al., ECCV 2016
-EIGEN_ROWS = (0.3324324, 0.91351351)  # of the height; Eigen et al., NIPS 2014
-COLUMNS = (0.03594771, 0.96405229)  # of the width, in both crops
+GARG_ROWS = (0.40810811, 0.99189189)  # shares of the height; Garg et al., ECCV 2016
+EIGEN_ROWS = (0.3324324, 0.91351351)  # shares of the height; Eigen et al., NIPS 2014
+COLUMNS = (0.03594771, 0.96405229)  # shares of the width, in both crops
 MIN_DEPTH_M = 1e-3
 MAX_DEPTH_M = 80.0
 

@@ -8,8 +8,8 @@ import numpy as np
 
 NUM_HYPOTHESES = 64
 NUM_TESTED = 400  # returns each hypothesis is compared with
-TOLERANCE = 0.06  # of the plane's own inverse depth: 6 % of the distance
-MIN_SHARE = 0.25  # of the returns in the lower half of the image
+TOLERANCE = 0.06  # relative to the plane's inverse depth: 6 % of the distance
+MIN_SHARE = 0.25  # least share of the returns in the lower half of the image
 
 
 def fit_ground(rows: np.ndarray, columns: np.ndarray, inverse_depth: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ class Augmentation(BaseModel):
     saturation: Strength = 0.2
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.05
     noise_probability: Probability = 0.5
-    noise_mean: float = 0.005  # of pixel values in [0, 1]
+    noise_mean: float = 0.005  # in units of pixel values in [0, 1]
     noise_std: Annotated[float, Field(ge=0.0, le=0.1)] = 0.045
     blur_probability: Probability = 0.0
     blur_sigma_px: tuple[float, float] = (0.3, 1.5)

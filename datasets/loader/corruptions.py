@@ -31,7 +31,7 @@ class Corruptions(BaseModel):
     kinds: Annotated[tuple[Kind, ...], Field(min_length=1)] = tuple(STANDS_FOR)
     gamma: Range = (1.2, 2.4)
     gain: Range = (0.15, 0.6)
-    noise_std: tuple[float, ...] = (0.01, 0.02, 0.04)  # of pixel values in [0, 1]; one is drawn
+    noise_std: tuple[float, ...] = (0.01, 0.02, 0.04)  # for pixel values in [0, 1]; one is drawn
     blur_of_width: Range = (0.002, 0.006)  # sigma / width
     contrast: Range = (0.2, 0.7)
     airlight: Range = (0.55, 0.9)

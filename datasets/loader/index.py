@@ -48,7 +48,7 @@ class TrainingIndex:
     variants: TableRows
     variant_condition: np.ndarray  # (V,) int8, increasing within a frame
     variant_starts: np.ndarray  # (N + 1,) int64
-    conditions: tuple[Condition, ...]  # of the variants
+    conditions: tuple[Condition, ...]  # conditions that the variants have
     labels: TableRows | None  # row i belongs to frame i
     num_without_label: int  # frames left out because their label is in quarantine
 

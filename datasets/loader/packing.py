@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
-Values = dict[str, np.ndarray | str]  # of one sample: images are (H, W, 3) uint8
+Values = dict[str, np.ndarray | str]  # one sample's values; images are (H, W, 3) uint8
 
 
 class Field(NamedTuple):

@@ -17,7 +17,7 @@ from nightrain.datasets.sources.base import FrameSource
 from nightrain.datasets.sources.nuscenes.tables import MAX_TABLE_BYTES
 
 ANY_CONDITION = tuple(Condition)
-NIGHTS = (Condition.NIGHT, Condition.NIGHT_RAIN)  # of the published counts
+NIGHTS = (Condition.NIGHT, Condition.NIGHT_RAIN)  # the published counts' nights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Protocol:
     source: str  # FrameSource.name
     published_in: str
     counts: tuple[Count, ...]
-    num_scenes: int | None = None  # in train and val together, if the split is by scenes
+    num_scenes: int | None = None  # in train and val together; None if the split is not by scenes
 
 
 def _scenes(name: str, published: int, split: str, condition: Condition) -> Count:

@@ -91,7 +91,7 @@ VARIANTS = pa.schema(
         pa.field("engine", NAME),
         pa.field("engine_version", NAME),
         pa.field("depth_source", NAME),
-        pa.field("caption", pa.string()),  # of the clear frame, unedited
+        pa.field("caption", pa.string()),  # the clear frame's caption, unedited
         pa.field("prompt", pa.string()),  # input of the text encoder
         pa.field("provenance", pa.string()),  # JSON: models, precision, style image, retries
         pa.field("batch_size", pa.int16()),
@@ -123,7 +123,7 @@ LABELS = pa.schema(  # row i belongs to row i of the frames shard of the same nu
     [
         _required("frame_id", pa.string()),
         *_ORIGIN,
-        pa.field("depth", IMAGE),  # null where the frame could not be labelled
+        pa.field("depth", IMAGE),  # null if the frame could not be labelled
         pa.field("confidence", IMAGE),  # 8-bit grey PNG, value / 255; 0 where there is no depth
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
@@ -132,8 +132,8 @@ LABELS = pa.schema(  # row i belongs to row i of the frames shard of the same nu
         pa.field("teacher", NAME),
         pa.field("teacher_sha256", NAME),
         pa.field("confidence_source", NAME),  # "flip", "flip+photometric"; null without depth
-        pa.field("depth_share", pa.float32()),  # of the pixels that have depth
-        pa.field("confident_share", pa.float32()),  # of all pixels, confidence at least one half
+        pa.field("depth_share", pa.float32()),  # share of pixels with depth
+        pa.field("confident_share", pa.float32()),  # share of pixels with confidence >= 0.5
         pa.field("batch_size", pa.int16()),
         pa.field("builds", NAME),
         pa.field("device", NAME),

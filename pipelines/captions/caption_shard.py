@@ -44,7 +44,7 @@ def plan_captions(manifest: Manifest, captioner: Captioner) -> tuple[Shard, ...]
 def captions_of(manifest: Manifest, frames: Shard, captioner: Captioner) -> dict[str, str]:
     """Read the captions of a committed frames shard by frame id, without quarantined frames.
 
-    Raises InvalidRequest where the shard has no captions yet.
+    Raises InvalidRequest if the shard has no captions yet.
     """
     table = captions_table(captioner)
     entry = manifest.entry(frames.model_copy(update={"table": table}))
@@ -63,7 +63,7 @@ class CaptionShard:
 
     root: Path
     captioner: Captioner
-    batch_size: int = 32  # frames decoded at a time; a captioner has batches of its own
+    batch_size: int = 32  # frames decoded at a time; captioners have their own batch size
 
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
         """Caption the shard; raises InvalidRequest without weights, CorruptShard, DiskFull."""
@@ -116,7 +116,7 @@ class CaptionShard:
     def _captions(
         self, rows: Sequence[Row], images: dict[str, np.ndarray]
     ) -> list[str | Exception]:
-        """One caption or failure per row; where a batch fails, its frames are captioned alone."""
+        """One caption or failure per row; if a batch fails, its frames are captioned alone."""
 
         def run(rows: Sequence[Row]) -> list[str]:
             return self.captioner.caption(

@@ -25,7 +25,7 @@ FILES = {
     "PidiNetDetector": "table5_pidinet.pth",
 }
 EDGE_DETECTORS = {"hed": "HEDdetector", "pidi": "PidiNetDetector"}
-MIDAS_MULTIPLE = 32  # of the sides that DPT accepts
+MIDAS_MULTIPLE = 32  # DPT accepts only sides that are multiples of this
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class MidasDepth:
     """MiDaS 3.0 DPT-Hybrid by controlnet-aux, as in SSD; float, at the image's aspect ratio."""
 
     model: Weights = ANNOTATORS
-    short_side_px: int = 512  # of the network's input: ControlNet's default
+    short_side_px: int = 512  # network input; ControlNet's default
     device: str = "auto"
     offline: bool | None = None
     detector: Any = None  # a loaded MidasDetector; None: loaded from `model`

@@ -104,7 +104,7 @@ def _load(source: NetworkDepth) -> _DepthNetwork:
 
 def _gives(config: Any) -> Gives:
     """Return the output convention of a model configuration; raises InvalidRequest if unknown."""
-    kind = getattr(config, "depth_estimation_type", None)  # of Depth Anything
+    kind = getattr(config, "depth_estimation_type", None)  # set by Depth Anything
     if kind is not None:
         return "metric" if kind == "metric" else "inverse"
     if config.model_type not in FAMILIES:

@@ -11,7 +11,7 @@ import numpy as np
 from nightrain.datasets.errors import Reason, WrongPolarity
 from nightrain.pipelines.controls.depth_source import DepthInput, DepthSource
 
-ROAD_ROWS = (0.85, 1.0)  # of the height
+ROAD_ROWS = (0.85, 1.0)  # shares of the height
 HORIZON_ROWS = (0.42, 0.58)
 NUM_STRIPS = 24  # strips of columns vote: a near vehicle decides only its own
 LEAST_LEAD = 0.3  # share of the strips by which one polarity must lead

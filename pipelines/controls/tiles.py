@@ -19,7 +19,7 @@ from nightrain.pipelines.controls.depth_source import (
 
 LEAST_TILE_PX = 8
 NUM_ROUNDS = 30
-FITTED_PIXELS = 20_000  # of a tile
+FITTED_PIXELS = 20_000  # pixels per tile that the fit uses
 CAUCHY = 2.385  # times the residuals' scale: 95 % efficient for normal noise
 
 

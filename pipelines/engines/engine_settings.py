@@ -23,7 +23,7 @@ class ConditioningInputs:
     controls: tuple[str, ...] = ()  # kinds of control images, in order: "depth", "canny", ...
     control_depth: ControlDepth = field(
         default_factory=ControlDepth
-    )  # of controls of the kind "depth"
+    )  # for controls of the kind "depth"
     captioner: str = "metadata"  # name of the captioner of the prompt's caption
     varied_prompts: bool = False  # draw the condition's phrase with the sample's seed
 
@@ -45,7 +45,7 @@ class EngineSettings(PluginSettings):
     """
 
     engine_class: ClassVar[str]  # "package.module:Class", called with the settings
-    conditions: ClassVar[tuple[Condition, ...]]  # that the engine generates
+    conditions: ClassVar[tuple[Condition, ...]]  # conditions that the engine generates
     uses_gpu: ClassVar[bool] = False
     # Distributions whose versions the bytes of variants depend on, besides nightrain's own
     libraries: ClassVar[tuple[str, ...]] = ()

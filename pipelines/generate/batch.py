@@ -48,7 +48,7 @@ class Batch:
     requested: list[tuple[PlannedRequest, PreparedFrame, Request]] = field(default_factory=list)
     state: Any = None  # result of the engine's latest step
     outcomes: Outcomes = field(default_factory=list)  # one for each of `requested`
-    seconds: float = 0.0  # in the engine
+    seconds: float = 0.0  # time spent in the engine
 
     @property
     def requests(self) -> list[Request]:

@@ -26,7 +26,7 @@ class Replay(BaseModel):
     sample_id: str
     recipe: str
     identical: bool  # byte for byte
-    psnr_db: float | None = None  # of the decoded images; None where the bytes are equal
+    psnr_db: float | None = None  # of the decoded images; None if the bytes are equal
     differences: list[str] = []  # changes of engine, libraries, device or batch size since then
     failed: str = ""  # reason why it could not be generated
 

@@ -26,7 +26,7 @@ class PlannedRequest:
     variant_index: int
     seed: int
     severity: float
-    caption: str = ""  # of the clear frame, by the recipe's captioner
+    caption: str = ""  # the clear frame's caption, by the recipe's captioner
 
 
 def plan_requests(

@@ -32,15 +32,15 @@ class TableStats(BaseModel):
     severity: Spread | None = None
     physical: dict[str, Spread] = {}
     gen_seconds: Spread | None = None
-    depth_share: Spread | None = None  # of labels: share of a map's pixels that have depth
-    confident_share: Spread | None = None  # of labels: share of confidence at least one half
+    depth_share: Spread | None = None  # labels: share of a map's pixels with depth
+    confident_share: Spread | None = None  # labels: share of confidence of at least one half
 
 
 class DatasetStats(BaseModel):
     """Statistics of all tables and sources, and the histogram of the frames' LiDAR depth."""
 
     tables: dict[str, TableStats]
-    sources: dict[str, SourceStats] = {}  # of the frames
+    sources: dict[str, SourceStats] = {}  # frames only
     depth_edges_m: tuple[float, ...] = DEPTH_EDGES_M
     depth_share: tuple[float, ...] = ()  # share of the returns between two edges
 

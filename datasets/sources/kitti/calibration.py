@@ -36,8 +36,8 @@ class CameraCalibration:
 class Calibration:
     """Calibration of all sensors of one date."""
 
-    cameras: Mapping[str, CameraCalibration]  # by "image_02"
-    T_velo_imu: np.ndarray | None  # (4, 4) float64, metres; None where the file is absent
+    cameras: Mapping[str, CameraCalibration]  # by name, such as "image_02"
+    T_velo_imu: np.ndarray | None  # (4, 4) float64, metres; None if the file is absent
 
 
 def read_calibration(files: Files, date: str) -> Calibration:

@@ -28,7 +28,7 @@ class Index:
     images: Mapping[FrameName, str]  # file names, relative to the root
     times: Mapping[tuple[str, str], Sequence[int | None] | None]  # by drive and camera
     depth_maps: Mapping[FrameName, tuple[str, str]]  # file name and its part: train, val
-    listed: Mapping[FrameName, Listed]  # by the split files
+    listed: Mapping[FrameName, Listed]  # entries of the split files
     left_out: frozenset[FrameName]  # in the split files, but without improved ground truth
     absent: Mapping[FrameName, str]  # what names it
     frames: Sequence[FrameName]  # all that are listed, sorted

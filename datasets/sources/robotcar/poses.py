@@ -22,7 +22,7 @@ from nightrain.datasets.sources.robotcar.camera import parse_floats, transform_f
 VO, INS = "vo/vo.csv", "gps/ins.csv"
 MAX_CSV_BYTES = 256 << 20
 MAX_STEP_US = 500_000  # longer ones are not interpolated
-MAX_STEP_M = 30.0  # in one step; that is over 200 km/h
+MAX_STEP_M = 30.0  # per step; that is over 200 km/h
 GOOD = "INS_SOLUTION_GOOD"
 
 

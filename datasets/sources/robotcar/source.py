@@ -32,7 +32,7 @@ from nightrain.datasets.sources.scene_conditions import check_split
 JPEG_QUALITY = 97
 CACHED_IMAGES = 8  # each image is used three times: by its frame and as a neighbour of two others
 
-RAW = {"auto": None, "yes": False, "no": True}  # by the option `undistorted`
+RAW = {"auto": None, "yes": False, "no": True}  # whether images are raw, by option
 
 
 class RobotCarSource(FrameSource):

@@ -27,7 +27,7 @@ CLEAR_TAGS = frozenset({"sun", "clouds", "overcast"})
 # md4all's filter of the train triplets.
 MIN_STEP_M = 1e-3
 MAX_BRIGHTNESS = 0.9  # mean of the image's top rows, values 0 to 1
-MAX_BRIGHTNESS_STEP = 0.05  # to the previous and the next image
+MAX_BRIGHTNESS_STEP = 0.05  # largest difference from the previous and next images
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class Lens:
 
     size: tuple[int, int]  # (width, height)
     rays: Callable[[np.ndarray, np.ndarray], np.ndarray]  # x right, y down, z ahead
-    pinhole: np.ndarray | None = None  # (3, 3) intrinsics, where it is a pinhole
+    pinhole: np.ndarray | None = None  # (3, 3) intrinsics of a pinhole lens
 
 
 class RecordedDrive(Protocol):

@@ -23,7 +23,7 @@ def largest_that_fits(run: Callable[[int], object], limit: int) -> int:
 def run_padded(
     items: Sequence[T], size: int, run: Callable[[list[T]], Sequence[R]]
 ) -> list[tuple[R, int]]:
-    """Run items in batches of exactly `size`, the last one repeated to fill up; (result, size).
+    """Run items in batches of exactly `size`, padded with the last item: (result, size) each.
 
     A batch that runs out of memory is run again at half the size; its results record that size.
     Raises torch.OutOfMemoryError where not even one fits.

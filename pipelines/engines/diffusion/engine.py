@@ -44,7 +44,7 @@ class Begun:
 
     embedded: Embedded
     row: Row
-    size: int  # of its batch
+    size: int  # batch size
     wanted_size: int
 
 
@@ -68,7 +68,7 @@ class DiffusionEngine:
     ) -> None:
         settings.require_family()
         self.settings = settings
-        self.batch_size = batch_size  # of `generate` and `outcomes`
+        self.batch_size = batch_size  # used by `generate` and `outcomes`
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._offline = offline
         self._models_in_use = threading.Lock()  # embedded with, or in float32 for a while

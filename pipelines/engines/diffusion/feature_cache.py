@@ -51,7 +51,7 @@ def forget_features(networks: Iterable[Any]) -> None:
 
 def hooked_unet(unet: Any, settings: DiffusionSettings, cache: FeatureCache) -> HookedNetwork:
     """Hook the UNet so that its inner levels are skipped at the steps of `cache`."""
-    last = len(unet.up_blocks) - 2  # of the inner levels; its upsampler feeds the outermost one
+    last = len(unet.up_blocks) - 2  # last inner level; its upsampler feeds the outermost one
     inner = rf"(down_blocks\.[1-9]|mid_block|up_blocks\.[0-{last}])\."
     skipped = [inner + _LAYERS, r"down_blocks\.\d\.downsamplers\.0"]
     skipped += [rf"up_blocks\.{n}\.upsamplers\.0" for n in range(last)]

@@ -17,7 +17,7 @@ class Networks:
 
     unet: Callable[..., Any]  # a HookedNetwork if features are cached
     controlnets: tuple[Callable[..., Any], ...]
-    union_modes: tuple[int, ...] | None  # of each control; None: one network per control
+    union_modes: tuple[int, ...] | None  # one mode per control; None: one network per control
     num_union_modes: int
     size_ids: bool  # SDXL takes the image's size as an input
     vae_factor: int  # pixels per latent

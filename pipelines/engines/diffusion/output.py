@@ -11,7 +11,7 @@ from nightrain.pipelines.engines.diffusion.transfer import HostCopy
 
 BLACK_LEVEL = 8  # 99 % of values below this: black, even at night
 FLAT_LEVELS = 1.0  # standard deviation below this: flat
-SATURATED_SHARE = 0.9  # of the values that are 0 or 255
+SATURATED_SHARE = 0.9  # share of values that are 0 or 255
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ from nightrain.pipelines.engines.weather.rain import (
 
 NIGHT_EXPOSURE_S = 0.025
 NIGHT_WET_ALBEDO = 0.35  # water reflects the headlights away from the camera
-SCATTERED_SHARE = 0.45  # of the light lost in wet air, the part that stays in view
-DROP_SHARE = 0.12  # of a drop's illuminance, the part that reaches the camera
+SCATTERED_SHARE = 0.45  # share of the light lost in wet air that stays in view
+DROP_SHARE = 0.12  # share of a drop's illuminance that reaches the camera
 
 
 def night_rain(

@@ -52,7 +52,7 @@ class Control(_Part):
     weights: Weights
     kind: ControlKind = "depth"
     scale: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
-    start: Share = 0.0  # of the whole schedule of steps
+    start: Share = 0.0  # share of the whole schedule
     end: Share = 1.0
 
     @model_validator(mode="after")
@@ -139,7 +139,7 @@ class DiffusionSettings(EngineSettings):
     captioner: Literal["metadata", "blip2", "small"] = "metadata"
     varied_prompts: bool = False  # draw the condition's phrase with the sample's seed
     # Faster, at the price of different images:
-    guidance_until: Share = 1.0  # of the whole schedule; no guidance after it
+    guidance_until: Share = 1.0  # share of the whole schedule; no guidance after it
     tiny_decoder: Weights | None = None
     feature_cache: FeatureCache | None = None
 

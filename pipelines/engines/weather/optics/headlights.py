@@ -8,8 +8,8 @@ from nightrain.pipelines.engines.weather.optics.filters import dot, smoothstep
 
 MOUNT_HEIGHT_M = 0.66
 HALF_TRACK_M = 0.68
-AHEAD_M = 0.6  # of a camera behind the windscreen
-AHEAD_OF_AXLE_M = 3.2  # a compact car's lamps before its rear axle
+AHEAD_M = 0.6  # the lamps' distance ahead of a camera behind the windscreen
+AHEAD_OF_AXLE_M = 3.2  # a compact car's lamps, ahead of the rear axle
 HOT_SPOT_CD = 15000.0
 FOREGROUND_CD = 1500.0
 SPILL_CD = 120.0

@@ -26,7 +26,7 @@ class Shower:
     fall_m_per_s: np.ndarray  # (K,) of the same particles
     wind_m_per_s: tuple[float, float]  # across and towards the camera, with the car's motion
     exposure_s: float
-    opacity: float  # of a particle that covers its pixels for the whole exposure
+    opacity: float  # for a particle that covers its pixels for the whole exposure
 
 
 def layer_opacity(

@@ -24,7 +24,7 @@ POLES_UP_TO_M = 110.0
 LAMP_RADIUS_M = 0.13
 NEAREST_M = 3.5  # depth cannot separate foliage from a lamp that is nearer than this
 FAR_LIGHTS_FROM_M = 28.0
-FAR_LIGHTS_PER_PIXEL = 1 / 700  # at most, of an image 768 pixels wide
+FAR_LIGHTS_PER_PIXEL = 1 / 700  # upper limit, for an image 768 pixels wide
 FAR_LIGHT_HEIGHTS_M = (0.5, 8.0)
 
 

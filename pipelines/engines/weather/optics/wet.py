@@ -15,7 +15,7 @@ from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScen
 FACTOR = 2  # puddles and reflectance are computed at half the resolution
 WATER_INDEX = 1.33
 WET_ALBEDO = 0.55  # share of the dry albedo (mechanism: Lekner and Dorf 1988)
-FILM_SHARE = 0.6  # of the mirror's strength where the film is thin and the stones stand out
+FILM_SHARE = 0.6  # share of the mirror's strength on a thin film with protruding stones
 
 
 def fresnel_reflectance(cos_incidence: np.ndarray) -> np.ndarray:
