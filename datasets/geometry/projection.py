@@ -137,11 +137,11 @@ def _finite_vector(values: object, length: int, name: str) -> np.ndarray:
     if not isinstance(values, list | tuple | np.ndarray) or len(values) != length:
         raise ValueError(f"the {name} is {str(values)[:80]}; expected {length} numbers")
     if any(isinstance(value, str | bytes | bool | None) for value in values):
-        raise ValueError(f"the {name} {str(values)[:80]} does not hold {length} numbers")
+        raise ValueError(f"the {name} {str(values)[:80]} does not contain {length} numbers")
     try:
         vector = np.array(values, np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"the {name} {str(values)[:80]} does not hold numbers") from error
+        raise ValueError(f"the {name} {str(values)[:80]} does not consist of numbers") from error
     if vector.shape != (length,) or not np.isfinite(vector).all():
         raise ValueError(f"the {name} {str(values)[:80]} is not finite")
     return vector

@@ -103,7 +103,7 @@ def _name_problem(name: str) -> str:
     if not name.strip():
         return "is empty"
     if any(ord(c) < 32 or ord(c) == 127 for c in name):
-        return "holds a control character"
+        return "contains a control character"
     try:
         longest = max(len(part.encode()) for part in name.split("/"))
     except UnicodeEncodeError:

@@ -34,7 +34,7 @@ class PrefectExecutor:
     on_share: Callable[[float], None] = lambda _: (
         None
     )  # called with the completed share, in the flow's thread
-    gpu_limit: str | None = None  # global concurrency limit of which a task holds a slot
+    gpu_limit: str | None = None  # each task holds one slot of this global concurrency limit
 
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows

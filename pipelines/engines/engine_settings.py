@@ -18,7 +18,7 @@ Size = tuple[int, int]  # (width, height), pixels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConditioningInputs:
-    """Inputs besides the frame: a prompt, and one control image per ControlNet."""
+    """Inputs in addition to the frame: a prompt, and one control image per ControlNet."""
 
     controls: tuple[str, ...] = ()  # kinds of control images, in order: "depth", "canny", ...
     control_depth: ControlDepth = field(
@@ -47,7 +47,7 @@ class EngineSettings(PluginSettings):
     engine_class: ClassVar[str]  # "package.module:Class", called with the settings
     conditions: ClassVar[tuple[Condition, ...]]  # conditions that the engine generates
     uses_gpu: ClassVar[bool] = False
-    # Distributions whose versions the bytes of variants depend on, besides nightrain's own
+    # Distributions, in addition to nightrain, with versions that affect the bytes of variants
     libraries: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """Recipe preview: a few frames, their depth and a variant per condition; nothing is committed.
 
-Seeds are derived from sample ids, so a preview shows exactly the variants that `generate` will
-commit.
+A seed depends only on frame, condition, recipe and index, so a preview shows exactly the variants
+that `generate` will commit.
 """
 
 from collections.abc import Iterator, Mapping
@@ -54,7 +54,7 @@ def preview_lines(root: Path, recipe: Recipe, num_frames: int) -> Iterator[list[
     rows = sample(manifest, entries, num_frames, GENERATION_COLUMNS)
     if not rows:
         raise InvalidRequest(
-            f"{root} holds no clear frame to preview. Run `nightrain ingest` first."
+            f"{root} contains no clear frames to preview. Run `nightrain ingest` first."
         )
     captions = read_captions_of(manifest, entries, recipe)
     for row in rows:

@@ -88,7 +88,7 @@ def load_labelling_model(
     slug = re.sub(r"[^a-z0-9]+", "-", (name or folder.name).lower()).strip("-")
     if not slug:
         raise InvalidRequest(
-            f"The name {name or folder.name!r} holds no letter and no digit; set another one with "
+            f"The name {name or folder.name!r} has neither a letter nor a digit; set another with "
             "--name."
         )
     times = [path.stat().st_mtime_ns for path in folder.glob("*.safetensors")]

@@ -53,7 +53,7 @@ class Recipe(BaseModel):
     size: tuple[int, int] | int | None = None
     depth: Literal["lidar", "exact"] = "lidar"
     # Treatment of frames without that depth; like every option that is excluded at its default,
-    # it changes no hash, and so no seed, of recipes that leave it out
+    # it leaves the hash, and so the seeds, of recipes without it unchanged
     without_depth: Literal["quarantine", "road-plane"] = Field(
         default="quarantine", exclude_if=lambda value: value == "quarantine"
     )
