@@ -30,9 +30,7 @@ class GenerateJob(BaseModel):
     )
     recipe: str = Field(default="weather", description="Built-in recipe or path of a YAML file")
     num_workers: int = Field(default=1, ge=1, description="Number of shards generated in parallel")
-    retry_failed: bool = Field(
-        default=False, description="Regenerate only quarantined variants"
-    )
+    retry_failed: bool = Field(default=False, description="Regenerate only quarantined variants")
     include_evaluation_scenes: bool = Field(
         default=False, description="Also use val and test scenes; never train on these variants"
     )
