@@ -48,22 +48,24 @@ class Registry:
         attribute, or a class that is not a concrete subclass of the base.
         """
         if name in self.classes:
-            return _imported(self.classes[name], self.what)
+            return import_class(self.classes[name], self.what)
         if not REFERENCE.fullmatch(name):
             raise InvalidRequest(
                 f"found {self.what} {name!r}, expected one of {', '.join(self.classes)}: choose "
                 'one, or name your own class as "package.module:Class".'
             )
-        found, base = _imported(name, self.what), _imported(self.base, self.what)
+        found, base = import_class(name, self.what), import_class(self.base, self.what)
         if not (inspect.isclass(found) and issubclass(found, base)):
+            other = f", or choose one of {', '.join(self.classes)}" if self.classes else ""
             raise InvalidRequest(
                 f"{self.what} {name!r} is not a subclass of {_dotted(base)}: derive it from that "
-                f"class, or choose one of {', '.join(self.classes)}."
+                f"class{other}."
             )
-        if missing := sorted(getattr(found, "__abstractmethods__", ())):
+        missing = {*getattr(found, "__abstractmethods__", ()), *_undefined(found, base)}
+        if missing:
             raise InvalidRequest(
-                f"{self.what} {name!r} does not define {', '.join(missing)}: implement what "
-                f"{_dotted(base)} declares as abstract."
+                f"{self.what} {name!r} does not define {', '.join(sorted(missing))}: define what "
+                f"{_dotted(base)} declares."
             )
         return found
 
@@ -73,23 +75,41 @@ def is_reference(name: str) -> bool:
     return REFERENCE.fullmatch(name) is not None
 
 
-def _imported(reference: str, what: str) -> Any:
+def import_class(reference: str, what: str) -> Any:
+    """Attribute of a module that a reference "package.module:Class" names.
+
+    `what` names the kind of thing in messages. Raises InvalidRequest.
+    """
     module_name, _, attribute = reference.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # importing a module can raise anything
+    except (Exception, SystemExit) as error:  # importing a module can raise anything
         raise InvalidRequest(
             f"{what} {reference!r}: the module {module_name} cannot be imported "
-            f"({type(error).__name__}: {error}). Install its package, or put its folder on "
-            "PYTHONPATH."
+            f"({one_line(error)}). Install its package, or put its folder on PYTHONPATH."
         ) from error
     if not hasattr(module, attribute):
-        classes = [n for n, x in vars(module).items() if inspect.isclass(x) and n[0] != "_"]
+        classes = [
+            name
+            for name, found in vars(module).items()
+            if inspect.isclass(found) and found.__module__ == module_name and name[0] != "_"
+        ]
         raise InvalidRequest(
             f"{what} {reference!r}: the module {module_name} has no {attribute}, only "
             f"{', '.join(sorted(classes)) or 'no classes'}. Correct the name after the colon."
         )
     return getattr(module, attribute)
+
+
+def one_line(error: BaseException) -> str:
+    """Type and message of an exception in one line: "ValueError: no such file"."""
+    return ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
+
+
+def _undefined(found: type[Any], base: type[Any]) -> set[str]:
+    """Class attributes that the base declares as ClassVar and the class leaves undefined."""
+    declared = getattr(base, "__class_vars__", ())
+    return {name for name in declared if name[0] != "_" and not hasattr(found, name)}
 
 
 def _check_options(found: type[Any], name: str, options: Mapping[str, Any]) -> None:

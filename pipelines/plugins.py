@@ -10,9 +10,16 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from nightrain.datasets.plugins import PluginGroup
+from nightrain.datasets.validation import problems
 
 
 class PluginSettings(BaseModel):
@@ -54,7 +61,8 @@ class SettingsGroup(PluginGroup[T]):
     def parse(self, value: Any) -> T:
         """Validate settings: an instance, a mapping with a `name`, or a bare name.
 
-        Raises InvalidRequest as `load` does, and ValueError for anything else that is not valid.
+        Raises InvalidRequest as `load` does, and ValueError for anything else that is not valid,
+        with one sentence per problem.
         """
         if isinstance(value, self.base):
             return value
@@ -64,4 +72,8 @@ class SettingsGroup(PluginGroup[T]):
                 f"found {value!r:.80}, expected a name or a mapping with `name`; installed: "
                 f"{', '.join(self.names()) or 'none'}"
             )
-        return self.load(fields["name"]).model_validate(fields)
+        model = self.load(fields["name"])
+        try:
+            return model.model_validate(fields)
+        except ValidationError as error:
+            raise ValueError("; ".join(problems(model, error))) from error

@@ -7,12 +7,12 @@ of an installed package in the group "nightrain.sources", which names the config
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from nightrain.datasets.frame import Frame, FrameRef
+from nightrain.datasets.registry import import_class
 
 
 class FrameSource(ABC):
@@ -83,8 +83,8 @@ class SourceConfig(BaseModel):
     )
 
     def open(self) -> FrameSource:
-        """Import the source's class and open it; raises BrokenSource."""
-        return resolve_name(self.source)(self)
+        """Import the source's class and open it; raises BrokenSource, InvalidRequest."""
+        return import_class(self.source, "source class")(self)
 
     @property
     def default_split(self) -> str:

@@ -10,7 +10,6 @@ checks the values; a rejected value gives one sentence that names the option.
 """
 
 import inspect
-import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import click
 from pydantic import BaseModel, ValidationError
 
+from nightrain.datasets.validation import BOUNDS, expectation
 from nightrain.flows.cli.group import HelpContext
 from nightrain.pipelines.runs.command_line import (
     JobField,
@@ -33,7 +33,6 @@ Given = Mapping[str, Any]  # by click's name of the parameter: text, texts or a 
 
 PLACEHOLDERS = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
 LONGEST_CHOICE = 18  # characters of "a|b|c" that still fit in the first column of the help
-BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
 def command(function: Callable[..., None]) -> click.Command:
@@ -204,21 +203,12 @@ def _existing(field: JobField, text: str) -> Path:
 def sentence(fields: Mapping[tuple[str, ...], JobField], error: ValidationError) -> str:
     """Describe the first invalid value: the option, what was found, what is expected."""
     problem = error.errors()[0]
-    message, limits = problem["msg"], problem.get("ctx", {})
     field = next((f for path, f in fields.items() if problem["loc"][: len(path)] == path), None)
     if field is None or problem["type"] == "value_error":
-        text = message.removeprefix("Value error, ")
+        text = problem["msg"].removeprefix("Value error, ")
         text = text if field is None else f"{field.label}: {text}"
     elif problem["type"] == "missing":
         text = f"{field.label} is missing"
     else:
-        limit = next((f"{words} {limits[k]}" for k, words in BOUNDS.items() if k in limits), "")
-        expected = limits.get("expected") or limit or _expected(message)
-        text = f"{field.label} is {_shown(problem['input'])!r}; expected {expected}"
+        text = f"{field.label} is {_shown(problem['input'])!r}; expected {expectation(problem)}"
     return text if text.endswith(".") else f"{text}."
-
-
-def _expected(message: str) -> str:
-    """Shorten pydantic's "Input should be a valid integer, unable to ..." to "a valid integer"."""
-    expected = re.sub(r"^\w+ should (be|have) ", "", message)
-    return re.split(r", unable| after validation", expected)[0]

@@ -3,16 +3,16 @@
 from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
 from typing import ClassVar
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.registry import import_class
 from nightrain.pipelines.controls.settings import ControlDepth
 from nightrain.pipelines.engines.base import Engine
 from nightrain.pipelines.plugins import PluginSettings
 
+ENGINE_METHODS = ("device_id", "device_name", "probe", "embed", "begin", "finish", "rest")
 Size = tuple[int, int]  # (width, height), pixels
 
 
@@ -60,24 +60,23 @@ class EngineSettings(PluginSettings):
 
     def build(self) -> Engine:
         """Import and build the engine; raises InvalidRequest. `load_engine` keeps the result."""
-        module, _, name = self.engine_class.partition(":")
-        return getattr(import_module(module), name)(self)
+        return import_class(self.engine_class, "engine class")(self)
 
-    def require_engine_module(self) -> None:
-        """Raise InvalidRequest if the module of `engine_class` does not exist.
+    def require_engine_class(self) -> None:
+        """Raise InvalidRequest where `engine_class` does not exist or is not a complete engine.
 
-        The module itself, which may need torch, is not imported.
+        The class of a built-in engine, which may need torch, is not imported.
         """
-        module = self.engine_class.partition(":")[0]
-        try:
-            found = find_spec(module)
-        except (ImportError, ValueError):  # raised for a missing parent package
-            found = None
-        if found is None:
+        if self.engine_class.startswith("nightrain."):
+            return
+        found = import_class(self.engine_class, "engine class")
+        abstract = getattr(found, "__abstractmethods__", frozenset())
+        missing = sorted({n for n in ENGINE_METHODS if not hasattr(found, n)} | abstract)
+        if missing:
             raise InvalidRequest(
-                f"engine {self.name!r}: there is no module {module}, which engine_class of "
-                f"{type(self).__module__}.{type(self).__name__} names. Install the package that "
-                "provides it, or use another engine."
+                f"engine {self.name!r}: {self.engine_class} is not an engine, it does not define "
+                f"{', '.join(missing)}. Derive it from HostEngine of "
+                "nightrain.pipelines.engines.base, or follow its protocol Engine."
             )
 
     @property

@@ -32,7 +32,7 @@ def apply_gates(
             return DamagedInput(Reason.GATE_ERROR, message)
         if isinstance(verdict, GateRejected):
             return DamagedInput(Reason.GATE_REJECTED, f"gate {name!r}: {verdict.reason}")
-        if not isinstance(verdict, GateAccepted):
+        if not (isinstance(verdict, GateAccepted) and isinstance(verdict.confidence, int | float)):
             message = f"gate {name!r} returned {verdict!r:.80}, expected a verdict of gates.base"
             return DamagedInput(Reason.GATE_ERROR, message)
         confidences[f"gate_{name}"] = f"{verdict.confidence:.6g}"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
-from nightrain.datasets.errors import DamagedInput, InvalidRequest, PlanMismatch
+from nightrain.datasets.errors import DamagedInput, PlanMismatch
 from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.protocols.leakage import describe_scenes
 from nightrain.datasets.protocols.published import has_published_splits
@@ -42,15 +42,9 @@ def plan_ingest(
 ) -> FramePlan:
     """Return the plan of these frames: the existing one on disk, or else a new one.
 
-    `again` plans quarantined frames of an earlier plan. Raises InvalidRequest if there is no frame,
-    PlanMismatch if some of these frames belong to another command's plan or if the source has
-    changed since that plan.
+    `again` plans frames of an earlier plan that are in quarantine. Raises PlanMismatch if some of
+    these frames belong to the plan of another command, or the source has changed since.
     """
-    if not refs:
-        raise InvalidRequest(
-            f"The source lists no frame for {options}. Check the split, the cameras and the "
-            "version folder; `--split all` selects every frame."
-        )
     listed = {ref.frame_id for ref in refs}
     plans = read_plans(root)
     for plan in plans:

@@ -142,9 +142,15 @@ def ingest_frames(
     """Read the listed frames of an open source that are not committed yet.
 
     With `retry_failed`, frames in quarantine are read again into separate shards. Raises
-    InvalidRequest, also if train and held-out frames share a scene or a log; PlanMismatch,
-    BrokenSource, DiskFull.
+    InvalidRequest without frames, or if train and held-out frames share a scene or a log;
+    PlanMismatch, BrokenSource, DiskFull.
     """
+    if not refs:
+        given = ", ".join(f"{name.replace('_', '-')} {value}" for name, value in options.items())
+        raise InvalidRequest(
+            f"The source {source.name!r} lists no frames (options: {given}). Check the folder, and "
+            "the options that select frames; `--split all` selects every split."
+        )
     root.mkdir(parents=True, exist_ok=True)
     report = RunReport(unplaced=list(source.unplaced))
     report.warnings = _check_disjoint(root, source, refs, allow_shared_logs)

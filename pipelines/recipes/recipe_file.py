@@ -1,15 +1,22 @@
 """Recipe files: built-in recipes by name, and YAML files by path."""
 
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.errors import InvalidRequest, NightrainError
+from nightrain.datasets.registry import one_line
+from nightrain.datasets.validation import problems
 from nightrain.pipelines.recipes.recipe import Recipe
 
 MAX_RECIPE_BYTES = 1_000_000
+OPTIONAL = [
+    n for n in Recipe.model_fields if n not in ("name", "conditions") and "version" not in n
+]
 
 
 def built_in_recipes() -> list[str]:
@@ -23,24 +30,44 @@ def load_recipe(name_or_path: str) -> Recipe:
 
     `engine_version` and `gate_versions` are set from the installed engine and gates.
     """
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise InvalidRequest(f"There is no recipe file {path}.")
-    elif name_or_path in built_in_recipes():
-        path = Path(str(resources.files("nightrain.pipelines.recipes") / f"{name_or_path}.yaml"))
-    else:
-        raise InvalidRequest(
-            f"There is no recipe {name_or_path!r}. Built in: {', '.join(built_in_recipes())}. "
-            "Give one of these or the path of a .yaml file."
-        )
-    recipe = _parse(path)
-    recipe.engine.require_engine_module()
+    recipe = _parse(_find(name_or_path))
+    recipe.engine.require_engine_class()
     versions = {
-        "engine_version": recipe.engine.version(tuple(recipe.conditions)),
-        "gate_versions": tuple(gate.version() for gate in recipe.gates),
+        "engine_version": _version(
+            "engine", recipe.engine.name, lambda: recipe.engine.version(tuple(recipe.conditions))
+        ),
+        "gate_versions": tuple(_version("gate", g.name, g.version) for g in recipe.gates),
     }
     return recipe.model_copy(update=versions)
+
+
+def _find(name_or_path: str) -> Path:
+    path, names = Path(name_or_path), built_in_recipes()
+    if path.suffix not in (".yaml", ".yml"):
+        if name_or_path in names:
+            return Path(str(resources.files("nightrain.pipelines.recipes") / f"{path}.yaml"))
+        found = f"no recipe {name_or_path!r}"
+    elif path.is_file():
+        return path
+    else:
+        found = f"no recipe file {path}" if not path.is_dir() else f"a folder {path}, not a file"
+    raise InvalidRequest(
+        f"There is {found}. Built in: {', '.join(names)}. Give one of these or the path of a .yaml "
+        "file."
+    )
+
+
+def _version(kind: str, name: str, version: Callable[[], str]) -> str:
+    """Version of a plugin; whatever it raises becomes InvalidRequest."""
+    try:
+        return version()
+    except NightrainError:
+        raise
+    except Exception as error:
+        raise InvalidRequest(
+            f"{kind} {name!r}: its version cannot be determined ({one_line(error)}). Fix the "
+            f"package that provides it, or use another {kind}."
+        ) from error
 
 
 def _parse(path: Path) -> Recipe:
@@ -49,23 +76,43 @@ def _parse(path: Path) -> Recipe:
             f"{path} has {path.stat().st_size} bytes; a recipe has at most {MAX_RECIPE_BYTES}."
         )
     try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text()))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{path} is not valid YAML: {error}") from error
+        fields = yaml.load(path.read_text(), _UniqueKeys)
+        if not isinstance(fields, dict):
+            found = "empty" if fields is None else f"a {type(fields).__name__}"
+            raise InvalidRequest(
+                f"found {found}, expected a mapping with `name`, `conditions` and, where they "
+                f"differ from the defaults, {', '.join(OPTIONAL)}."
+            )
+        return Recipe.model_validate(fields)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"{path} is not valid YAML: {_yaml_problem(error)}.") from error
     except ValidationError as error:
-        problems = "; ".join(_problems(error))
-        raise InvalidRequest(f"{path} is not a valid recipe: {problems}") from error
+        found = "; ".join(problems(Recipe, error))
+        raise InvalidRequest(f"{path} is not a valid recipe: {found}.") from error
     except InvalidRequest as error:
         raise InvalidRequest(f"{path} is not a valid recipe: {error}") from error
 
 
-def _problems(error: ValidationError, where: tuple[str | int, ...] = ()) -> list[str]:
-    """Format one line per problem: the option's path, and what is wrong with it."""
-    lines: list[str] = []
-    for found in error.errors():
-        place, inner = (*where, *found["loc"]), found.get("ctx", {}).get("error")
-        if isinstance(inner, ValidationError):  # in an engine's or a gate's own settings
-            lines += _problems(inner, place)
-        else:
-            lines.append(f"{'.'.join(map(str, place)) or 'recipe'}: {found['msg']}")
-    return lines
+def _yaml_problem(error: Exception) -> str:
+    """What is wrong and where, in one line."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())
+    mark = error.problem_mark
+    place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{error.problem}{place}"
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Loader of plain YAML that refuses a mapping with the same key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Construct a mapping; raises ConstructorError."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for index, (key_node, _) in enumerate(node.value):
+            if (key := keys[index]) in keys[:index]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"found the key {key!r} twice", key_node.start_mark
+                )
+        return super().construct_mapping(node, deep)

@@ -33,6 +33,14 @@ class GridConfig(SourceConfig):
 
 class NoConfig:
     pass
+
+
+class NoSummary(SourceConfig):
+    source = "grid_source:GridSource"
+
+
+class NoClass(GridConfig):
+    source = "grid_source:Nowhere"
 """
 
 
@@ -48,6 +56,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "grid = grid_source:GridConfig\n"
         "not-a-config = grid_source:NoConfig\n"
         "absent = grid_source_absent:GridConfig\n"
+        "no-summary = grid_source:NoSummary\n"
+        "no-class = grid_source:NoClass\n"
         "kitti = grid_source:GridConfig\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -66,8 +76,17 @@ def test_a_source_of_a_package_is_ingested(package: Path, num_workers: int) -> N
 
 
 def test_built_in_and_installed_sources_are_offered(package: Path) -> None:
-    assert set(SOURCES.names()) == {*SOURCES.built_in, "absent", "grid", "not-a-config"}
-    assert SOURCES.load("kitti").__name__ == "KittiConfig"  # a package cannot replace it
+    assert set(SOURCES.names()) == {
+        *SOURCES.built_in,
+        "absent",
+        "grid",
+        "no-class",
+        "no-summary",
+        "not-a-config",
+    }
+    with pytest.raises(InvalidRequest, match=r"packages nightrain, grid-source; .* uninstall"):
+        SOURCES.load("kitti")  # a package cannot replace it
+    assert SOURCES.load("nuscenes").__name__ == "NuScenesConfig"
 
 
 @pytest.mark.parametrize(
@@ -80,6 +99,7 @@ def test_built_in_and_installed_sources_are_offered(package: Path) -> None:
         ),
         ("absent", "grid_source_absent cannot be imported", "Install its package"),
         ("not-a-config", "not a subclass of .*SourceConfig", "derive it from that class"),
+        ("no-summary", "'no-summary' of the package grid-source.*does not define summary", ""),
     ],
 )
 def test_a_source_that_cannot_be_had_is_refused_in_one_sentence(
@@ -87,6 +107,26 @@ def test_a_source_that_cannot_be_had_is_refused_in_one_sentence(
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"{found}.*{what_to_do}.*"):
         SOURCES.load(name)
+
+
+def test_a_config_of_a_missing_class_is_refused_when_it_is_opened(package: Path) -> None:
+    config = SOURCES.load("no-class")(root=package)  # type: ignore[call-arg]
+    with pytest.raises(InvalidRequest, match="grid_source has no Nowhere, only Grid"):
+        config.open()
+
+
+def test_a_source_without_frames_leaves_no_dataset(package: Path) -> None:
+    config, stop = SOURCES.load("grid")(root=package), Stop()  # type: ignore[call-arg]
+    with pytest.raises(InvalidRequest, match=r"'grid' lists no frames \(options: neighbours true"):
+        ingest_frames(
+            package / "out",
+            config.open(),
+            [],
+            config.record(),
+            executor=SerialExecutor(stop),
+            stop=stop,
+        )
+    assert not (package / "out").exists()
 
 
 @pytest.mark.parametrize("name", SOURCES.built_in)

@@ -136,10 +136,12 @@ def test_a_recipe_of_an_engine_that_is_not_installed(tmp_path: Path) -> None:
         ("class Settings: pass", r"is not a subclass of .*EngineSettings.*weather"),
         ("Settings = 3", "is not a subclass of"),
         ("x = 1", "has no Settings"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise RuntimeError('two\\nlines')", "RuntimeError: two lines"),
         (
             "from nightrain.pipelines.engines.engine_settings import EngineSettings as Settings\n"
             "class Settings(Settings): name: str = 'broken'\n",
-            "does not define version",
+            "does not define conditions, engine_class, version",
         ),
     ],
 )
@@ -158,11 +160,46 @@ def test_settings_whose_engine_does_not_exist_are_refused_before_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = {"group": GROUP, "name": "haze", "module": "haze_engine"}
-    for missing in ("no_such_package.engine:HazeEngine", "no_such_module:HazeEngine"):
+    for missing, words in (
+        ("no_such_package.engine:HazeEngine", "module no_such_package.engine cannot be imported"),
+        ("haze_engine:NoEngine", "module haze_engine has no NoEngine, only HazeEngine, Settings"),
+        ("haze_engine:Settings", "'haze': haze_engine:Settings is not an engine.* begin, "),
+    ):
         code = HAZE.replace("haze_engine:HazeEngine", missing)
-        install(tmp_path / missing[:14], monkeypatch, **where, code=code)
-        with pytest.raises(InvalidRequest, match="'haze': there is no module no_such_"):
+        install(tmp_path / missing.replace(":", "-"), monkeypatch, **where, code=code)
+        with pytest.raises(InvalidRequest, match=words):
             load_recipe(written(tmp_path, RECIPE))
+
+
+def test_a_version_that_cannot_be_determined_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = HAZE.replace('return "haze-3"', 'raise OSError("weights are gone")')
+    where = {"group": GROUP, "name": "haze", "module": "haze_engine"}
+    install(tmp_path / "site", monkeypatch, **where, code=code)
+    with pytest.raises(InvalidRequest, match=r"'haze': its version .*OSError: weights are gone"):
+        load_recipe(written(tmp_path, RECIPE))
+
+
+def test_an_entry_point_names_a_class_not_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = {"group": GROUP, "name": "haze", "module": "haze_engine"}
+    install(tmp_path, monkeypatch, **where, code=HAZE)
+    points = tmp_path / "haze_engine-1.0.dist-info" / "entry_points.txt"
+    points.write_text(points.read_text().replace(":Settings", ""))
+    with pytest.raises(InvalidRequest, match=r"found the entry point 'haze_engine', expected pack"):
+        load_recipe(written(tmp_path, RECIPE))
+
+
+def test_a_name_belongs_to_one_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, module in (("weather", "my_weather"), ("haze", "haze_one"), ("haze", "haze_two")):
+        where = {"group": GROUP, "name": name, "module": module}
+        install(tmp_path / module, monkeypatch, **where, code=HAZE)
+    with pytest.raises(InvalidRequest, match="'weather', of the packages nightrain, my_weather"):
+        load_recipe("weather")
+    with pytest.raises(InvalidRequest, match=r"'haze', of the packages haze_(one|two), haze_"):
+        load_recipe(written(tmp_path, RECIPE))
 
 
 @pytest.mark.parametrize(
@@ -170,8 +207,11 @@ def test_settings_whose_engine_does_not_exist_are_refused_before_a_run(
     [
         (("fog", "rain"), "'haze' does not generate 'rain'; it generates fog, dusk"),
         (("fog", "hail"), "hail"),
-        (("0.25", "much"), r"engine\.strength: Input should be a valid number"),
-        (("strength", "strenth"), r"engine\.strenth: Extra inputs"),
+        (("0.25", "much"), "engine: strength is 'much'; expected a valid number"),
+        (
+            ("strength", "strenth"),
+            "engine: strenth is not an option; expected one of name, strength",
+        ),
         (("{name: haze, strength: 0.25}", "[1]"), "expected a name or a mapping with `name`"),
     ],
 )

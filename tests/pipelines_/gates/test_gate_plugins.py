@@ -113,6 +113,22 @@ def test_a_verdict_that_is_none_is_a_failure_of_the_gate(
     assert {r["reason"] for r in night} == {"gate_error"} and "returned None" in night[0]["message"]
 
 
+def test_a_confidence_that_is_not_a_number_is_a_failure_of_the_gate(
+    gate: None, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = GATE.replace("confidence=1 - mean / 255", "confidence='high'")
+    where = {"group": GROUP, "name": "dark-enough", "module": "dark_gate"}
+    install(tmp_path / "broken", monkeypatch, **where, code=broken)
+    assert not run(dataset, written(tmp_path, GATED)).failed
+    night = [r for r in quarantined(dataset) if r["condition"] == "night"]
+    assert {r["reason"] for r in night} == {"gate_error"} and "'high'" in night[0]["message"]
+
+
+def test_a_gate_that_is_not_installed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"no gate 'dark-enough'. No gate is installed. Leave"):
+        load_recipe(written(tmp_path, GATED))
+
+
 def test_gates_and_their_versions_decide_the_hash(gate: None, tmp_path: Path) -> None:
     plain, empty = (load_recipe(written(tmp_path, t)) for t in (PLAIN, PLAIN + "gates: []\n"))
     gated = load_recipe(written(tmp_path, GATED))
@@ -126,7 +142,10 @@ def test_gates_and_their_versions_decide_the_hash(gate: None, tmp_path: Path) ->
     ("change", "words"),
     [
         (("dark-enough", "sharp"), "no gate 'sharp'. Installed: dark-enough"),
-        (("brightest", "brighter"), r"gates\.0\.brighter: Extra inputs"),
+        (
+            ("brightest", "brighter"),
+            r"gates\.0: brighter is not an option; expected one of name, brightest",
+        ),
         (("[{name: dark-enough, brightest: 60}]", "[dark-enough, dark-enough]"), "each gate once"),
         (("[{name: dark-enough, brightest: 60}]", "[3]"), "expected a name or a mapping"),
     ],

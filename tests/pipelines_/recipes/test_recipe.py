@@ -54,23 +54,33 @@ def test_a_file_and_a_built_in_recipe_load(tmp_path: Path) -> None:
         (GOOD.replace("fog", "hail"), "hail"),
         (GOOD.replace("fog", "clear"), "'weather' does not generate 'clear'"),
         (GOOD.replace("fog", "dusk"), "'weather' does not generate 'dusk'; it generates night"),
-        (GOOD.replace("0.2", "1.2"), "less than or equal to 1"),
+        (GOOD.replace("0.2", "1.2"), "conditions.fog.highest is 1.2; expected at most 1"),
         (GOOD.replace("0.1", "0.3"), "above highest"),
         (GOOD.replace("mine", "../mine"), "name"),
-        (GOOD + "colour: red\n", "colour"),
+        (GOOD + "colour: red\n", "colour is not an option; expected one of name, engine, "),
+        (GOOD.replace("highest", "top"), "top is not an option; expected one of lowest, highest"),
+        (GOOD + "size: big\n", "size is 'big'; expected a list or a valid integer"),
+        (GOOD + "batch_size: many\n", "batch_size is 'many'; expected a valid integer"),
+        ("name: mine\nconditions: [night]\n", r"conditions is \['night'\]; expected a mapping"),
+        (GOOD + "name: yours\n", "found the key 'name' twice in line 5, column 1"),
+        ("", "found empty, expected a mapping with `name`, `conditions` and"),
+        ("- name\n", "found a list, expected a mapping"),
+        ("name: " + 5000 * "[", "nested too deeply"),
+        ("name: [a\nconditions: {", "expected ',' or '\\]', but got ':' in line 2, column 11"),
         (GOOD + "size: [8, 8]\n", "16 to 8192"),
         ("!!python/object/apply:os.system [echo]", "not valid YAML"),
     ],
 )
 def test_a_bad_recipe_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
-    with pytest.raises(InvalidRequest, match=words):
+    with pytest.raises(InvalidRequest, match=words) as refused:
         load_recipe(written(tmp_path, text))
+    assert "\n" not in str(refused.value) and "Value error" not in str(refused.value)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(InvalidRequest, match=r"weathr.*weather"):
         load_recipe("weathr")
-    with pytest.raises(InvalidRequest, match="no recipe file"):
+    with pytest.raises(InvalidRequest, match=r"no recipe file absent.yaml. Built in: demo"):
         load_recipe("absent.yaml")
 
 
