@@ -16,7 +16,6 @@ KINDS = {
     "list_type": "a list",
     "string_type": "text",
     "string_pattern_mismatch": "text that matches {pattern}",
-    "too_short": "at least {min_length} value(s)",
 }
 
 

@@ -142,7 +142,7 @@ def test_values_become_a_job_and_the_job_a_command_line(
         (("--gamma", "x"), "--gamma is 'x'; expected a valid number."),
         (("--mode", "slow"), "--mode is 'slow'; expected 'fast' or 'exact'."),
         (("--colours", "red,green"), "--colours is 'green'; expected 'red' or 'blue'."),
-        (("--colours", ""), "--colours is ''; expected at least 1 value(s)."),
+        (("--colours", ""), "--colours is ''; expected at least 1 item."),
         (("--size", "9"), "--size is '9'; expected WIDTHxHEIGHT in pixels, such as 448x256."),
         (("--mode", "fast", "--workers", "9"), "Error: fast mode has at most 8 workers."),
         (("--speed", "9"), "No such option '--speed'"),
