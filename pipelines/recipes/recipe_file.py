@@ -76,7 +76,7 @@ def _parse(path: Path) -> Recipe:
             f"{path} has {path.stat().st_size} bytes; a recipe has at most {MAX_RECIPE_BYTES}."
         )
     try:
-        fields = yaml.load(path.read_text(), _UniqueKeys)
+        fields = _UniqueKeys(path.read_text()).get_single_data()
         if not isinstance(fields, dict):
             found = "empty" if fields is None else f"a {type(fields).__name__}"
             raise InvalidRequest(
