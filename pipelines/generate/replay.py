@@ -97,8 +97,8 @@ def _generate(manifest: Manifest, entry: Entry, row: Row, recipe: Recipe) -> Row
     one = next((p for p in planned if p.sample_id == row["sample_id"]), None)
     if one is None:
         raise CorruptShard(
-            f"{entry.shard.name} holds {row['sample_id']}, which does not follow from its recipe "
-            "and frames. Run `nightrain verify`."
+            f"{entry.shard.name} holds {row['sample_id']}, which its recipe and "
+            "frames do not produce. Run `nightrain verify`."
         )
     # Uses the stored batch size, not the one that a run would pin on this machine.
     return generate_batch([one], {}, recipe, condition, batch_size=row["batch_size"])[0]

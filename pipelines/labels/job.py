@@ -52,7 +52,7 @@ def plan_labels(
         conditions,
         product="labels",
         include_evaluation_scenes=include_evaluation_scenes,
-        other_conditions="choose other frames with --conditions",
+        other_conditions="choose other frames with --condition",
     )
     return LabelPlan(
         table=table,

@@ -26,7 +26,7 @@ def run_padded(
     """Run items in batches of exactly `size`, padded with the last item: (result, size) each.
 
     A batch that runs out of memory is run again at half the size; its results record that size.
-    Raises torch.OutOfMemoryError where not even one fits.
+    Raises torch.OutOfMemoryError if not even one fits.
     """
     results: list[tuple[R, int]] = []
     for begin in range(0, len(items), size):

@@ -30,7 +30,7 @@ def control_residuals(
 ) -> Residuals:
     """Residuals that the controls add to the UNet at one step; (None, None) if all scales are 0.
 
-    `seen` are the latents (R, 4, h, w), `scales` one number per control.
+    `seen` is the latents (R, 4, h, w), `scales` one number per control.
     """
     if not any(scales):
         return None, None

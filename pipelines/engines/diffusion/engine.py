@@ -71,7 +71,7 @@ class DiffusionEngine:
         self.batch_size = batch_size  # used by `generate` and `outcomes`
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._offline = offline
-        self._models_in_use = threading.Lock()  # embedded with, or in float32 for a while
+        self._models_in_use = threading.Lock()  # held while embedding or casting
 
     @cached_property
     def models(self) -> Models:

@@ -57,7 +57,7 @@ def make_scheduler(name: SchedulerName, config: Any) -> Any:
     class_name, options = SCHEDULERS[name]
     kind = getattr(diffusers, class_name)
     accepted = inspect.signature(kind.__init__).parameters
-    # Latents are not pixels: clipping them at 1 would be wrong, and is not linear.
+    # Latents are not pixels: clipping them at 1 would be wrong, and it is not linear.
     safe = {k: False for k in ("clip_sample", "thresholding") if k in accepted}
     return kind.from_config(config, **(options | safe))
 

@@ -123,7 +123,7 @@ def _night_sky(scene: OpticalScene, ambient_lux: float, town: np.ndarray) -> np.
 
 
 def auto_exposure(light: np.ndarray) -> float:
-    """Exposure factor of a camera with a view that the car's lamps do not light.
+    """Exposure factor for a camera with a view that the car's lamps do not light.
 
     It makes up for half of the missing light on a logarithmic scale and is never below 1:
     headlights set the exposure of the cameras that see them. Weather optics, eq. 17

@@ -178,7 +178,7 @@ def test_only_clear_frames_outside_the_evaluation_are_labelled_unless_asked(tmp_
     every = (Condition.CLEAR, Condition.NIGHT)
     assert plan_labels(manifest, RedTeacher(), conditions=every).num_frames == 7
     assert plan_labels(manifest, RedTeacher(), include_evaluation_scenes=True).num_frames == 6
-    with pytest.raises(InvalidRequest, match="choose other frames with --conditions"):
+    with pytest.raises(InvalidRequest, match="choose other frames with --condition"):
         plan_labels(manifest, RedTeacher(), conditions=(Condition.FOG,))
     with pytest.raises(InvalidRequest, match="nightrain ingest"):
         plan_labels(Manifest(tmp_path / "empty"), RedTeacher())
