@@ -161,8 +161,8 @@ class TrainingSet(Dataset[Sample]):
         row = self.rows.row(file, int(table.row[index]), columns)
         if row["frame_id"] != frame_id:
             raise CorruptShard(
-                f"{file.path} row {table.row[index]} is of frame {row['frame_id']}; when training "
-                f"started it was of {frame_id}. Run `nightrain verify` to find the changed file."
+                f"{file.path} row {table.row[index]} has frame {row['frame_id']}; when training "
+                f"started, it had {frame_id}. Run `nightrain verify` to find the changed file."
             )
         return row
 

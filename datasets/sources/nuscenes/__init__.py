@@ -1,1 +1,1 @@
-"""nuScenes, and anything else in its layout."""
+"""nuScenes, and other data sets in its layout."""

@@ -13,7 +13,7 @@ class NuScenesConfig(SourceConfig):
     """Options for a version folder in nuScenes' layout."""
 
     source: ClassVar[str] = "nightrain.datasets.sources.nuscenes.source:NuScenesSource"
-    summary: ClassVar[str] = "Read nuScenes, or anything else in its layout."
+    summary: ClassVar[str] = "Read nuScenes, or another data set in its layout."
     split_help: ClassVar[str] = "train and val by md4all's rules, test, or all, unfiltered"
 
     version: str = Field(default="v1.0-trainval", description="Folder of the tables")
