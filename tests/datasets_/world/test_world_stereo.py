@@ -42,9 +42,9 @@ def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("cameras", [None, ["CAM_FRONT"]])
+@pytest.mark.parametrize("cameras", [("all",), ("CAM_FRONT",)], ids=["all", "front"])
 def test_the_partner_is_a_view_of_a_frame_and_no_frame(
-    shared_world: Path, cameras: list[str] | None
+    shared_world: Path, cameras: tuple[str, ...]
 ) -> None:
     source = NuScenesSource(NuScenesConfig(root=shared_world, version=VERSION, cameras=cameras))
     refs = source.select("all")
