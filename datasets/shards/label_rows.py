@@ -52,7 +52,7 @@ def require_same_frames(frames: Entry, labels: Entry) -> None:
     )
     expected = (frames.rows.keys_sha256, frames.rows.keys_sha256, frames.rows.sha256)
     for what, is_, should_be in zip(
-        ("rows", "frames", "images of frames"), found, expected, strict=True
+        ("rows", "frames", "frame images"), found, expected, strict=True
     ):
         if is_ != should_be:
             raise PlanMismatch(

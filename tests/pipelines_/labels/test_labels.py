@@ -469,16 +469,16 @@ def test_labels_of_other_frames_are_refused(dataset: Path, tmp_path: Path) -> No
     for name in (f"_manifest/{table}", table):
         (other / name).parent.mkdir(parents=True, exist_ok=True)
         (dataset / name).rename(other / name)
-    with pytest.raises(PlanMismatch, match="labels of other images of frames than frames/00000"):
+    with pytest.raises(PlanMismatch, match="labels of different frame images from frames/00000"):
         labels_of(Manifest(other), shard, table)
     report = verify(other)
-    assert len(report.problems) == 3 and "other images" in report.problems[0].message
+    assert len(report.problems) == 3 and "different frame images" in report.problems[0].message
     fewer = tmp_path / "fewer"
     ingest_synthetic(fewer, SyntheticSource(10), frames_per_shard=3)
     for name in (f"_manifest/{table}", table):
         (fewer / name).parent.mkdir(parents=True, exist_ok=True)
         (other / name).rename(fewer / name)
-    with pytest.raises(PlanMismatch, match="labels of other rows"):
+    with pytest.raises(PlanMismatch, match="labels of different rows"):
         labels_of(Manifest(fewer), shard, table)
 
 
@@ -517,7 +517,7 @@ def test_verify_finds_labels_that_lack_a_row_or_were_edited(dataset: Path) -> No
     (dataset / "_manifest" / "frames" / "00002.json").unlink()
     problems = {p.path: p.message for p in verify(dataset).problems}
     assert len(problems) == 3
-    assert "other rows than frames/00000" in problems[entries[0].rows.path]
+    assert "different rows from frames/00000" in problems[entries[0].rows.path]
     assert "sha256" in problems[entries[1].rows.path]
     assert "not committed" in problems[entries[2].rows.path]
 
