@@ -77,6 +77,9 @@ def _check_file(
     """Check one file; `seen` maps the keys of its table to the file that contains each."""
     try:
         keys = _read_all(manifest, file)
+    except FileNotFoundError:
+        _add(report, file.path, CorruptShard("the file is missing"))
+        return
     except (CorruptShard, OSError) as error:
         _add(report, file.path, error)
         return

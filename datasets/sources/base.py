@@ -74,7 +74,10 @@ class SourceConfig(BaseModel):
     split_help: ClassVar[str] = "train, val, test, or all, unfiltered"
     not_recorded: ClassVar[frozenset[str]] = frozenset({"root", "skip_bad"})
 
-    root: Path = Field(description="Folder of the data set", json_schema_extra={"cli": "argument"})
+    root: Path = Field(
+        description="Folder of the data set",
+        json_schema_extra={"cli": "argument", "must_exist": True},
+    )
     neighbours: bool = Field(
         default=True, description="Store the previous and next images with each frame"
     )

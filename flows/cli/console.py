@@ -99,6 +99,11 @@ def progress_bar(what: str, total: int | None = None, shown: bool = True) -> Ite
         yield Bar(bar, bar.add_task(what, total=total))
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: "1 shard", "2 shards"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def print_run(report: RunReport, what: str) -> None:
     """Print what a run committed, left out and quarantined, and what failed."""
     from rich.markup import escape
@@ -111,17 +116,20 @@ def print_run(report: RunReport, what: str) -> None:
     for name, table in report.tables.items():
         rate = table.num_rows / table.seconds if table.seconds else 0.0
         out.print(
-            f"[green]committed[/green] {name}: {table.num_rows} {what} in {table.num_shards} "
-            f"shards, {table.num_bytes / 1e6:.1f} MB, {rate:.1f}/s"
+            f"[green]committed[/green] {name}: {table.num_rows} {what} in "
+            f"{counted(table.num_shards, 'shard')}, {table.num_bytes / 1e6:.1f} MB, {rate:.1f}/s"
         )
         for reason, count in table.quarantined.items():
             out.print(f"[yellow]quarantined[/yellow] {name}: {count} for {reason}")
     if report.num_already:
-        out.print(f"{report.num_already} shards were already committed")
+        verb = "was" if report.num_already == 1 else "were"
+        out.print(f"{counted(report.num_already, 'shard')} {verb} already committed")
     for failure in report.failed:
         out.print(f"[red]failed[/red]    {failure}")
     if report.stopped:
         out.print("[yellow]stopped[/yellow]   run the same command again to resume")
+    elif not (report.tables or report.num_already or report.failed):
+        out.print(f"There are no {what} to process")
 
 
 def print_bad_frames(report: RunReport, root: Path, skip_bad: bool) -> None:

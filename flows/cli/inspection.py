@@ -12,6 +12,7 @@ from nightrain.flows.cli.console import (
     EXIT_FAILED,
     EXIT_INCOMPLETE,
     console,
+    counted,
     end,
     print_json,
     progress_bar,
@@ -61,10 +62,22 @@ def verify(job: DatasetOptions, output: OutputOptions) -> None:
     print_verification(job.dataset, output)
 
 
+def require_dataset(folder: Path) -> None:
+    """Raise InvalidRequest for a folder without committed shards."""
+    from nightrain.datasets.errors import InvalidRequest
+
+    if not (folder / "_manifest").is_dir():
+        raise InvalidRequest(
+            f"{folder} holds no committed shards: it has no folder _manifest. Give the folder that "
+            "`nightrain ingest --out` wrote."
+        )
+
+
 def print_verification(dataset: Path, output: OutputOptions) -> None:
     """Verify a dataset, print the result, and end the command if the dataset is damaged."""
     from nightrain.datasets.shards.verify import verify
 
+    require_dataset(dataset)
     with progress_bar("shards", shown=not output.as_json) as bar:
         report = verify(dataset, bar.reach)
     if output.as_json:
@@ -75,11 +88,16 @@ def print_verification(dataset: Path, output: OutputOptions) -> None:
             out.print(f"[red]damaged[/red]  {problem.path}: {problem.message}")
         for orphan in report.orphans:
             out.print(f"[yellow]orphan[/yellow]   {orphan}: no manifest entry; readers ignore it")
-        verdict = "accepted" if report.accepted else f"{len(report.problems)} problems"
+        verdict = "accepted" if report.accepted else counted(len(report.problems), "problem")
         out.print(
-            f"{verdict}: {report.num_shards} shards, {report.num_rows} rows, "
+            f"{verdict}: {counted(report.num_shards, 'shard')}, {report.num_rows} rows, "
             f"{report.num_quarantined} quarantined, {report.num_bytes / 1e6:.1f} MB"
         )
+        if not report.accepted:
+            out.print(
+                "To repair a shard, restore its file, or delete the file and its entry below "
+                "_manifest and run the command that wrote it again."
+            )
     end(0 if report.accepted else EXIT_INCOMPLETE)
 
 
@@ -109,6 +127,7 @@ def stats(job: StatsOptions, output: OutputOptions) -> None:
     """Count and measure a dataset: sources, luminance, severity, physical values, depth."""
     from nightrain.pipelines.inspect.stats import dataset_stats
 
+    require_dataset(job.dataset)
     with progress_bar("images", shown=not output.as_json) as bar:
         report = dataset_stats(job.dataset, job.sample, bar.reach)
     if output.as_json:

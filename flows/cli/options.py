@@ -200,6 +200,11 @@ def _existing(field: JobField, text: str) -> Path:
     return Path(text).resolve()
 
 
+def _given(field: JobField, value: Any) -> str:
+    """A refused value as text; one side of a size is too little to recognise it."""
+    return f"{value} pixels" if is_size(value_type(field.info.annotation)) else _shown(value)
+
+
 def sentence(fields: Mapping[tuple[str, ...], JobField], error: ValidationError) -> str:
     """Describe the first invalid value: the option, what was found, what is expected."""
     problem = error.errors()[0]
@@ -210,5 +215,7 @@ def sentence(fields: Mapping[tuple[str, ...], JobField], error: ValidationError)
     elif problem["type"] == "missing":
         text = f"{field.label} is missing"
     else:
-        text = f"{field.label} is {_shown(problem['input'])!r}; expected {expectation(problem)}"
+        text = (
+            f"{field.label} is {_given(field, problem['input'])!r}; expected {expectation(problem)}"
+        )
     return text if text.endswith(".") else f"{text}."

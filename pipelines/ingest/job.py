@@ -151,6 +151,8 @@ def ingest_frames(
             f"The source {source.name!r} lists no frames (options: {given}). Check the folder, and "
             "the options that select frames; `--split all` selects every split."
         )
+    if root.exists() and not root.is_dir():
+        raise InvalidRequest(f"--out {root} is a file; expected a folder. Choose another path.")
     root.mkdir(parents=True, exist_ok=True)
     report = RunReport(unplaced=list(source.unplaced))
     report.warnings = _check_disjoint(root, source, refs, allow_shared_logs)

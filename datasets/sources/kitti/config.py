@@ -22,7 +22,8 @@ class KittiConfig(SourceConfig):
     )
 
     root: Path = Field(
-        description="Folder that contains 2011_09_26/...", json_schema_extra={"cli": "argument"}
+        description="Folder that contains 2011_09_26/...",
+        json_schema_extra={"cli": "argument", "must_exist": True},
     )
     split_files: Path | None = Field(default=None, description="Folder of the split files")
     layout: Layout = Field(default="raw", description="Raw drives, or KITTI's depth benchmark")

@@ -26,7 +26,7 @@ class RobotCarConfig(SourceConfig):
 
     root: Path = Field(
         description="Folder that contains the traverses, 2014-12-09-13-21-02/...",
-        json_schema_extra={"cli": "argument"},
+        json_schema_extra={"cli": "argument", "must_exist": True},
     )
     sdk: Path = Field(description="Folder with models/, extrinsics/ and tags/")
     splits: Path | None = Field(

@@ -94,7 +94,11 @@ def test_the_way_of_a_dataset(dataset: Path, recipe_file: str, tmp_path: Path) -
 def test_damage_is_exit_code_3(dataset: Path) -> None:
     path = next((dataset / "frames").glob("*.parquet"))
     path.write_bytes(path.read_bytes()[:-1])
-    assert "damaged  frames/00000.parquet" in nightrain_in_a_process("verify", dataset, code=3)
+    said = nightrain_in_a_process("verify", dataset, code=3)
+    assert "damaged  frames/00000.parquet" in said and "1 problem: " in said
+    path.unlink()
+    said = nightrain("verify", dataset, code=3)
+    assert "frames/00000.parquet: the file is missing" in said and "delete the file and its" in said
     report = nightrain("verify", dataset, "--json", code=3)
     assert json.loads(report[: report.rindex("}") + 1])["problems"]
 
@@ -108,14 +112,25 @@ def test_what_is_refused_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None
     assert "--include-evaluation-scenes" in nightrain("generate", tmp_path / "val", code=2)
     assert "'prefect' or 'local'" in nightrain("generate", empty, "--runner", "ray", code=2)
     nightrain("stats", tmp_path / "absent", code=2)
+    for name in ("stats", "verify"):
+        assert "holds no committed shards" in nightrain(name, empty, code=2)
+    absent = nightrain("ingest", "world", tmp_path / "absent", "--out", tmp_path / "o", code=2)
+    assert "ROOT is" in absent and "does not exist" in absent
+    assert "--size is '0 pixels'" in nightrain(
+        "world", "--out", tmp_path / "o", "--size", "0x0", code=2
+    )
+    assert not (tmp_path / "o").exists()
 
 
 def test_quarantined_variants_are_named_and_retried(tmp_path: Path, recipe_file: str) -> None:
     root = tmp_path / "dataset"
     ingest_synthetic(root, SyntheticSource(num_frames=4, damaged=frozenset({2})))
-    assert "accepted: 1 shards, 3 rows, 1 quarantined" in nightrain("verify", root)
+    assert "accepted: 1 shard, 3 rows, 1 quarantined" in nightrain("verify", root)
     assert "3 variants" in nightrain(*local(root, recipe_file))
-    assert nightrain(*local(root, recipe_file), "--retry-failed") == ""
+    assert (
+        nightrain(*local(root, recipe_file), "--retry-failed")
+        == "There are no variants to process\n"
+    )
 
 
 def test_captions_are_made_once(dataset: Path) -> None:
@@ -160,5 +175,5 @@ def test_world_to_dataset(tmp_path: Path) -> None:
     assert "new or an empty folder" in nightrain("world", "--out", world, *small, code=2)
     ingest = ("ingest", "nuscenes", world, "--version", "v1.0-world", "--out", out)
     assert "2 frames" in nightrain(*ingest, "--split", "train")
-    assert "1 shards were already committed" in nightrain(*ingest, "--split", "train")
+    assert "1 shard was already committed" in nightrain(*ingest, "--split", "train")
     assert "expected WIDTHxHEIGHT" in nightrain("world", "--out", out, "--size", "9", code=2)
