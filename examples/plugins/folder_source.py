@@ -7,7 +7,6 @@ FOLDER/NAME.depth.png   optional: 16-bit depth of NAME.jpg, metres x 256, 0 = no
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -23,11 +22,8 @@ from nightrain.datasets.sources.base import FrameSource, SourceConfig
 class FolderConfig(SourceConfig):
     """Options of the source; each field is an option of `nightrain ingest folder`."""
 
+    source: ClassVar[str] = "folder_source:FolderSource"
     summary: ClassVar[str] = "Read a folder of JPEGs from one calibrated camera."
-
-    def open(self) -> FrameSource:
-        """Open the folder; raises BrokenSource."""
-        return FolderSource(self.root)
 
 
 class FolderSource(FrameSource):
@@ -35,8 +31,8 @@ class FolderSource(FrameSource):
 
     name = "folder"
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, config: FolderConfig) -> None:
+        self.root = root = config.root
         try:
             camera = json.loads((root / "camera.json").read_text())
             self.intrinsics = np.array(camera["intrinsics"], np.float64).reshape(3, 3)

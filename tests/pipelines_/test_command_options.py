@@ -53,5 +53,5 @@ def test_a_command_names_what_is_not_the_default_and_no_folder_of_this_machine()
 
 @pytest.mark.parametrize("changes", [{"seeds": (1, 1)}, {"seeds": (-1,)}, {"dose": (1.5,)}])
 def test_values_out_of_bounds_and_given_twice_are_refused(changes: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match=r"twice|greater than|less than"):
+    with pytest.raises(ValidationError, match=r"each value only once|greater than|less than"):
         study(**changes)

@@ -266,7 +266,7 @@ def test_channels_last_computes_the_same() -> None:
         ({"prompt": " "}, ValueError, "prompt is empty"),
         ({"control_images": ()}, ValueError, "expected one for each of: depth"),
         ({"control_images": (picture(0, 40, 64),)}, ValueError, "all of the frame's size"),
-        ({"condition": Condition.CLEAR}, ValueError, "not offered"),
+        ({"condition": Condition.CLEAR}, ValueError, "is not supported"),
         ({"severity": float("nan")}, ValueError, "severity is nan"),
         ({"seed": -1}, ValueError, "seed is -1"),
         ({"image": picture(0, 48, 64)[:47]}, InvalidRequest, "divisible by 8"),
