@@ -18,7 +18,7 @@ demo: $(READY)
 	$(BIN)/nightrain demo
 
 test: $(READY)
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3
 
 campaign: $(READY)
 	$(BIN)/pytest -n 2 -m campaign --hypothesis-profile campaign
