@@ -83,7 +83,7 @@ def assert_complete(root: Path, expected: dict, num_variants: int = NUM_VARIANTS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_kills", [5, pytest.param(20, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("num_kills", [3, pytest.param(20, marks=pytest.mark.campaign)])
 def test_sigkills_lose_nothing(
     tmp_path: Path, frames: Path, uninterrupted: dict, num_kills: int
 ) -> None:

@@ -13,9 +13,9 @@ from nightrain.datasets.io.images import (
     decode_jpeg,
     encode_jpeg,
 )
-from nightrain.datasets.io.untrusted import MAX_LIDAR_BYTES, Files
+from nightrain.datasets.io.untrusted import Files
+from nightrain.datasets.sources.point_cloud import read_points
 
-LIDAR_POINT_BYTES = 16  # x, y, z, reflectance: float32 each
 JPEG_QUALITY = 95
 
 
@@ -42,20 +42,7 @@ def read_image(files: Files, name: str, size: tuple[int, int], crop: Crop | None
 
 def read_velodyne(files: Files, name: str) -> np.ndarray:
     """Read a scan's points (N, 3) float32 in metres, in the Velodyne frame; raises DamagedInput."""
-    data = files.read(name, MAX_LIDAR_BYTES)
-    if len(data) % LIDAR_POINT_BYTES:
-        raise DamagedInput(
-            Reason.BAD_LIDAR,
-            f"{name} has {len(data)} bytes, which is not a multiple of {LIDAR_POINT_BYTES}: the "
-            "file is truncated. Copy it from the original",
-        )
-    points = np.frombuffer(data, "<f4").reshape(-1, 4)  # (N, 4)
-    bad = int(np.count_nonzero(~np.isfinite(points).all(axis=1)))
-    if bad:
-        raise DamagedInput(
-            Reason.BAD_LIDAR, f"{name}: {bad} of {len(points)} points are not finite numbers"
-        )
-    return points[:, :3]
+    return read_points(files, name, values_per_point=4)  # x, y, z, reflectance
 
 
 def read_depth_map(files: Files, name: str, size: tuple[int, int]) -> np.ndarray:

@@ -8,11 +8,11 @@ import numpy as np
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.geometry.projection import rigid_transform
 from nightrain.datasets.io.images import MAX_FILE_BYTES, JpegImage, decode_depth_png
-from nightrain.datasets.io.untrusted import MAX_LIDAR_BYTES, Files
+from nightrain.datasets.io.untrusted import Files
+from nightrain.datasets.sources.point_cloud import read_points
 
 Record = Mapping[str, Any]
 
-LIDAR_POINT_BYTES = 20  # x, y, z, intensity, ring: float32 each
 MAX_TRANSLATION_M = 1e7  # the radius of the Earth is 6.4e6
 
 
@@ -35,20 +35,7 @@ def read_image(files: Files, sample_data: Record) -> JpegImage:
 def read_lidar_points(files: Files, sample_data: Record) -> np.ndarray:
     """Read points (N, 3) float32 of a .pcd.bin, in metres, LiDAR frame; raises DamagedInput."""
     name = sample_data.get("filename")
-    data = files.read(name, MAX_LIDAR_BYTES)
-    if len(data) % LIDAR_POINT_BYTES:
-        raise DamagedInput(
-            Reason.BAD_LIDAR,
-            f"{name} has {len(data)} bytes, which is not a multiple of {LIDAR_POINT_BYTES}: the "
-            "file is truncated",
-        )
-    points = np.frombuffer(data, "<f4").reshape(-1, 5)  # (N, 5)
-    bad = int(np.count_nonzero(~np.isfinite(points).all(axis=1)))
-    if bad:
-        raise DamagedInput(
-            Reason.BAD_LIDAR, f"{name}: {bad} of {len(points)} points are not finite numbers"
-        )
-    return points[:, :3]
+    return read_points(files, name, values_per_point=5)  # x, y, z, intensity, ring
 
 
 def read_exact_depth(files: Files, name: str, size: tuple[int, int]) -> np.ndarray | None:

@@ -56,6 +56,7 @@ def agrees_with_the_truth(source: RobotCarSource, world: Path, time_us: int) -> 
     assert np.median(relative) < 0.01 and np.mean(relative < 0.05) > 0.85
 
 
+@pytest.mark.campaign
 def test_the_night_drive_is_for_the_test_and_dark(tmp_path: Path) -> None:
     export_robotcar(tmp_path, seed=5, seconds=0.25, num_images=3, drives=[NIGHT], truth_of=[])
     source = RobotCarSource(

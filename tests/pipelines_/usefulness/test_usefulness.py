@@ -210,6 +210,7 @@ def test_a_seed_of_all_arms_comes_before_the_next(job: UsefulnessJob) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_processes_side_by_side_give_the_same(job: UsefulnessJob, tmp_path: Path) -> None:
     seen: list[int] = []
     report = run_usefulness(
