@@ -17,11 +17,16 @@ LIFT_M = 0.03
 def reflected(
     lighting: Lighting, view: View, directions: np.ndarray, hits: Hits, traced: Traced
 ) -> np.ndarray:
-    """Luminance (3, H * W) that the wet ground mirrors towards the camera."""
+    """Luminance (3, H * W) that the wet ground mirrors towards the camera.
+
+    Pixels with the sky in their centre mirror what the ground next to them does.
+    """
     height, width = hits.t.shape
     share = traced.wet_mirror.reshape(height, width)
     rough = traced.wet_roughness.reshape(height, width)
-    v, u = np.nonzero(share[::2, ::2] > FAINTEST)
+    # An outline's pixel averages the shares of its rays: its own may see the sky.
+    mirrors = (share > FAINTEST) & (hits.row >= 0)
+    v, u = np.nonzero(mirrors[::2, ::2])
     found = np.zeros((height, width, 3), np.float32)
     if not len(v):
         return found.reshape(-1, 3).T

@@ -125,7 +125,8 @@ def _halos(lighting: Lighting, view: View, seen: Seen) -> np.ndarray:
     v, u = np.mgrid[start:height:HALO_STEP, start:width:HALO_STEP]
     directions = view.directions(u, v)
     length = np.sqrt((directions * directions).sum(0))
-    t = np.minimum(seen.hits.t[np.rint(v).astype(int), np.rint(u).astype(int)], 150.0)
+    y, x = (np.minimum(np.rint(a).astype(int), side - 1) for a, side in ((v, height), (u, width)))
+    t = np.minimum(seen.hits.t[y, x], 150.0)
     glow = halos(
         lighting.lamps,
         lighting.weather,
