@@ -1,18 +1,24 @@
 """GPU limits: Prefect's global concurrency limits let flows take turns on a shared GPU."""
 
+import logging
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from uuid import UUID
 
-from prefect.client.orchestration import get_client
-from prefect.concurrency.sync import concurrency
+from httpx import HTTPError, HTTPStatusError, codes
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.runs.stop import Stop
 
-SECONDS_PER_TRY = 2.0  # the longest delay of a stop request while waiting for a slot
+SECONDS_BETWEEN_TRIES = 1.0
 LEASE_SECONDS = 60.0  # how long a killed holder blocks others; Prefect's minimum
+RENEWAL_SECONDS = 20.0
+
+logger = logging.getLogger(__name__)
 
 
 def require_limit(name: str) -> None:
@@ -34,21 +40,56 @@ def require_limit(name: str) -> None:
 
 @contextmanager
 def turn(name: str, stop: Stop) -> Iterator[bool]:
-    """Hold one slot of a limit within the block; yield False if a stop was requested first."""
-    with ExitStack() as held:
-        while not stop.requested:
-            slot = concurrency(
-                name,
-                timeout_seconds=SECONDS_PER_TRY,
-                lease_duration=LEASE_SECONDS,
-                strict=True,
-                # A server that is briefly unreachable must not fail the shard.
-                raise_on_lease_renewal_failure=False,
-            )
-            try:
-                held.enter_context(slot)
-            except TimeoutError:
-                continue
-            yield True
+    """Hold one slot of a limit within the block; yield False if a stop was requested first.
+
+    A slot is requested without a time limit of its own: `prefect.concurrency.sync.concurrency`
+    with a timeout forgets a slot that a slow server grants late, which then stays occupied until
+    its lease ends, so that every later try fails in the same way.
+    """
+    with get_client(sync_client=True) as client:
+        lease = _acquire(client, name, stop)
+        if lease is None:
+            yield False
             return
-        yield False
+        ended = threading.Event()
+        renewal = threading.Thread(target=_renew, args=(lease, ended), daemon=True)
+        renewal.start()
+        try:
+            yield True
+        finally:
+            ended.set()
+            _release(client, lease)
+
+
+def _acquire(client: SyncPrefectClient, name: str, stop: Stop) -> UUID | None:
+    """Wait for a slot and return its lease; None if a stop was requested first."""
+    while not stop.requested:
+        try:
+            answer = client.increment_concurrency_slots_with_lease(
+                [name], 1, "concurrency", LEASE_SECONDS
+            )
+            return UUID(answer.json()["lease_id"])
+        except HTTPStatusError as error:
+            if error.response.status_code != codes.LOCKED:
+                raise
+        except HTTPError as error:  # a server that is restarting must not fail the shard
+            logger.warning("no answer about limit %s, will retry: %s", name, error)
+        stop.wait(SECONDS_BETWEEN_TRIES)
+    return None
+
+
+def _renew(lease: UUID, ended: threading.Event) -> None:
+    """Renew a lease until `ended` is set; a server that cannot be reached is logged."""
+    with get_client(sync_client=True) as client:
+        while not ended.wait(RENEWAL_SECONDS):
+            try:
+                client.renew_concurrency_lease(lease, LEASE_SECONDS)
+            except HTTPError as error:
+                logger.warning("the lease of a GPU slot was not renewed: %s", error)
+
+
+def _release(client: SyncPrefectClient, lease: UUID) -> None:
+    try:
+        client.release_concurrency_slots_with_lease(lease)
+    except HTTPError as error:
+        logger.warning("a GPU slot is free only after %.0f s: %s", LEASE_SECONDS, error)

@@ -21,6 +21,10 @@ class Stop:
         """Whether the batch in progress should be the last."""
         return self._event.is_set()
 
+    def wait(self, seconds: float) -> None:
+        """Sleep, at most until a stop is requested."""
+        self._event.wait(seconds)
+
     def request(self, signal_number: int | None = None) -> None:
         """Request a stop after the batch in progress."""
         self.signal = signal_number

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -258,3 +259,34 @@ def test_a_turn_comes_when_the_other_ends(limit: str) -> None:
     thread.join()
     with pytest.raises(TimeoutError, match="of the work"), turn(limit, Stop()):
         raise TimeoutError("of the work")  # no try for another turn
+
+
+def test_a_slot_that_a_slow_server_grants_late_is_not_lost(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slot would stay occupied until its lease ends, and so would that of every next try."""
+    import asyncio
+
+    from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
+
+    from nightrain.flows.runtime.gpu_limit import turn
+
+    send, send_async, slow = PrefectHttpxSyncClient.send, PrefectHttpxAsyncClient.send, 3.0
+
+    def late(self: Any, request: Any, *rest: Any, **more: Any) -> Any:
+        answer = send(self, request, *rest, **more)
+        time.sleep(slow if "increment" in str(request.url) else 0)
+        return answer
+
+    async def late_async(self: Any, request: Any, *rest: Any, **more: Any) -> Any:
+        answer = await send_async(self, request, *rest, **more)
+        await asyncio.sleep(slow if "increment" in str(request.url) else 0)
+        return answer
+
+    monkeypatch.setattr(PrefectHttpxSyncClient, "send", late)
+    monkeypatch.setattr(PrefectHttpxAsyncClient, "send", late_async)
+    stop = Stop()
+    threading.Timer(30.0, stop.request).start()
+    with turn(limit, stop) as mine:
+        assert mine and slots_held(limit) == 1
+    assert slots_held(limit) == 0
