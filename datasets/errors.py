@@ -33,6 +33,31 @@ class Reason(StrEnum):
     GATE_REJECTED = "gate_rejected"
     GATE_ERROR = "gate_error"
 
+    @property
+    def words(self) -> str:
+        """What happened, as part of a sentence: "an image cannot be decoded"."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Reason.MISSING_FILE: "a file is missing",
+    Reason.EMPTY_FILE: "a file is empty",
+    Reason.UNSAFE_PATH: "a path leads out of the data set's folder",
+    Reason.TOO_LARGE: "a file is larger than allowed",
+    Reason.CHECKSUM_MISMATCH: "a file differs from its checksum",
+    Reason.UNDECODABLE_IMAGE: "an image cannot be decoded",
+    Reason.SIZE_MISMATCH: "an image has another size than declared",
+    Reason.BAD_LIDAR: "a LiDAR sweep is not plausible",
+    Reason.BAD_CALIBRATION: "a calibration is not plausible",
+    Reason.BAD_POSE: "a pose is not plausible",
+    Reason.BAD_RECORD: "a record of the data set is not valid",
+    Reason.NO_DEPTH: "the frame has no usable depth",
+    Reason.BAD_OUTPUT: "the engine or model returned an invalid result",
+    Reason.ENGINE_ERROR: "the engine or model failed",
+    Reason.GATE_REJECTED: "a gate rejected the variant",
+    Reason.GATE_ERROR: "a gate failed",
+}
+
 
 class NightrainError(Exception):
     """Base class. Its message says what was found, what was expected and what to do."""

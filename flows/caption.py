@@ -17,8 +17,8 @@ from nightrain.pipelines.captions.job import CaptionJob, caption
 def caption_frames(job: CaptionJob) -> State:
     """Caption the frames of a dataset that have no caption yet; committed shards are kept.
 
-    Ends as Completed, Failed if shards failed, or Cancelled after a signal; run the same job again
-    to resume.
+    Ends as Completed, Failed if shards failed or too many rows are in quarantine, or Cancelled
+    after a signal; run the same job again to resume.
     """
     return run_shards(job.dataset, partial(caption, job), "captions")
 

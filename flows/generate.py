@@ -19,8 +19,8 @@ from nightrain.pipelines.generate.job import GenerateJob, generate
 def generate_variants(job: GenerateJob) -> State:
     """Generate a recipe's missing variants; committed shards are kept.
 
-    Ends as Completed, Failed if shards failed, or Cancelled after a signal; run the same job again
-    to resume.
+    Ends as Completed, Failed if shards failed or too many rows are in quarantine, or Cancelled
+    after a signal; run the same job again to resume.
     """
     return run_shards(
         job.dataset,

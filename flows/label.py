@@ -17,8 +17,8 @@ from nightrain.pipelines.labels.job import LabelJob, label
 def label_depth(job: LabelJob) -> State:
     """Label the clear frames of a dataset that have no labels yet; committed shards are kept.
 
-    Ends as Completed, Failed if shards failed, or Cancelled after a signal; run the same job again
-    to resume.
+    Ends as Completed, Failed if shards failed or too many rows are in quarantine, or Cancelled
+    after a signal; run the same job again to resume.
     """
     return run_shards(job.dataset, partial(label, job), "labels", num_workers=job.num_workers)
 

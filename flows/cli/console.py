@@ -25,8 +25,8 @@ NUM_BAD_SHOWN = 20
 EXIT_FAILED, EXIT_INVALID, EXIT_INCOMPLETE, EXIT_DISK_FULL = 1, 2, 3, 4
 EXIT_CODES = (
     "Exit codes: 0 success; 1 failure; 2 invalid usage or request; 3 success except for damaged, "
-    "failed or overlapping items (0 with `ingest --skip-bad`); 4 disk full; 130 or 143 stopped by "
-    "a signal (run the same command again to resume)."
+    "failed or overlapping items, or more rows in quarantine than --max-quarantined; 4 disk full; "
+    "130 or 143 stopped by a signal (run the same command again to resume)."
 )
 
 
@@ -126,6 +126,8 @@ def print_run(report: RunReport, what: str) -> None:
         out.print(f"{counted(report.num_already, 'shard')} {verb} already committed")
     for failure in report.failed:
         out.print(f"[red]failed[/red]    {failure}")
+    if report.over_limit:
+        out.print(f"[red]failed[/red]    {escape(report.over_limit)}")
     if report.stopped:
         out.print("[yellow]stopped[/yellow]   run the same command again to resume")
     elif not (report.tables or report.num_already or report.failed):
@@ -171,7 +173,7 @@ def exit_code(report: RunReport, signal_exit_code: int) -> int:
     """Exit code of a run."""
     if report.stopped:
         return signal_exit_code or 128 + signal.SIGTERM
-    return EXIT_INCOMPLETE if report.failed else 0
+    return EXIT_INCOMPLETE if report.failed or report.over_limit else 0
 
 
 def end(code: int) -> None:

@@ -37,8 +37,8 @@ def run_shards(
     """Run a job's shards as tasks of the current flow run; return its final state.
 
     `rows` is the name of the rows ("variants"). If `gpu_limit` returns a name, every task holds a
-    slot of that global concurrency limit. Ends as Completed, Failed if shards failed or a
-    NightrainError was raised, or Cancelled after a signal.
+    slot of that global concurrency limit. Ends as Completed, Failed if shards failed, too
+    many rows are in quarantine or a NightrainError was raised, or Cancelled after a signal.
     """
 
     def work(here: Session[RunReport]) -> RunReport:
@@ -51,7 +51,7 @@ def run_shards(
         create_table_artifact(table=_table(report), key=rows, description=str(dataset))
         return report
 
-    return end_of(work, lambda report: _state(report, rows))
+    return end_of(work, lambda report: final_state(report, rows))
 
 
 def _table(report: RunReport) -> list[dict[str, object]]:
@@ -69,9 +69,12 @@ def _table(report: RunReport) -> list[dict[str, object]]:
     ]
 
 
-def _state(report: RunReport, rows: str) -> State:
+def final_state(report: RunReport, rows: str) -> State:
+    """Return the state that a flow run ends in; its message is the outcome in one sentence."""
     if report.stopped:
         return Cancelled(message="Stopped on request; run the same job again to resume.")
     if report.failed:
         return Failed(message=f"{len(report.failed)} shards failed. {report.failed[0]}")
+    if report.over_limit:
+        return Failed(message=report.over_limit)
     return Completed(message=f"{report.num_rows} {rows}, {report.num_quarantined} quarantined")

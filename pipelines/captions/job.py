@@ -9,6 +9,7 @@ from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.pipelines.captions.caption_shard import CaptionShard, plan_captions
 from nightrain.pipelines.captions.captioners import CaptionerName, load_captioner
 from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
 
@@ -25,6 +26,7 @@ class CaptionJob(BaseModel):
         default="blip2",
         description="blip2 or small (networks), or metadata: the source's description",
     )
+    max_quarantined: MaxQuarantined = MAX_QUARANTINED
 
     def plan(self) -> tuple[Shard, ...]:
         """Plan the job's shards, committed or not; raises InvalidRequest without weights."""
@@ -38,5 +40,7 @@ def caption(
 
     All shards run in one process, so that a captioner's weights are loaded once.
     """
-    work = CaptionShard(job.dataset, load_captioner(job.captioner))
-    return run(job.dataset, job.plan(), work, executor=executor, stop=stop, on_rows=on_rows)
+    work, shards = CaptionShard(job.dataset, load_captioner(job.captioner)), job.plan()
+    report = run(job.dataset, shards, work, executor=executor, stop=stop, on_rows=on_rows)
+    check_quarantine(report, Manifest(job.dataset), shards, job.max_quarantined)
+    return report

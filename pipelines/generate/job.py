@@ -16,6 +16,7 @@ from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.recipes.recipe_file import load_recipe
 from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
 
@@ -40,6 +41,7 @@ class GenerateJob(BaseModel):
         description="Prefect global concurrency limit; each shard on a GPU holds one slot, so "
         "that machines and flows take turns",
     )
+    max_quarantined: MaxQuarantined = MAX_QUARANTINED
 
     def held_limit(self) -> str | None:
         """Return `gpu_limit` if the recipe's engine uses a GPU; raises InvalidRequest."""
@@ -73,5 +75,7 @@ def generate(
     work = GenerateShard(job.dataset, recipe)
     report = run(job.dataset, shards, work, executor=executor, stop=stop, on_rows=on_rows)
     report.skipped = plan.skipped
+    retried = job.retry_failed
+    check_quarantine(report, manifest, plan.shards, job.max_quarantined, retried=retried)
     write_card(job.dataset)
     return report

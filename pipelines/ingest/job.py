@@ -27,6 +27,7 @@ from nightrain.pipelines.ingest.ingest_shard import ingest_work, plan_ingest
 from nightrain.pipelines.ingest.worker_source import shared_with_workers
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_frames
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.selection import EVALUATION_SPLITS
 from nightrain.pipelines.runs.stop import Stop
@@ -56,6 +57,7 @@ class IngestJob(BaseModel):
     allow_shared_logs: bool = Field(
         default=False, description="Allow own splits to divide a log into train and held-out frames"
     )
+    max_quarantined: MaxQuarantined = MAX_QUARANTINED
 
     @field_validator("config", mode="before")
     @classmethod
@@ -123,6 +125,7 @@ def ingest(
         stop=stop,
         retry_failed=job.retry_failed,
         allow_shared_logs=job.allow_shared_logs,
+        max_quarantined=job.max_quarantined,
         on_rows=on_rows,
     )
 
@@ -137,6 +140,7 @@ def ingest_frames(
     stop: Stop,
     retry_failed: bool = False,
     allow_shared_logs: bool = False,
+    max_quarantined: float = MAX_QUARANTINED,
     on_rows: OnRows = ignore_rows,
 ) -> RunReport:
     """Read the listed frames of an open source that are not committed yet.
@@ -170,6 +174,7 @@ def ingest_frames(
         if again := [ref for ref in refs if ref.frame_id in failed]:
             read(again, {**options, "retry": "yes"}, again=True)
     report.bad_frames = _bad_now(root, source, refs, before)
+    check_frames(report, len(refs), max_quarantined, retried=retry_failed)
     write_card(root)
     return report
 

@@ -18,6 +18,7 @@ from nightrain.pipelines.labels.labelling_model import (
 from nightrain.pipelines.labels.settings import LabelSettings, labels_table
 from nightrain.pipelines.labels.shard import LabelShard
 from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.selection import select_frames
 from nightrain.pipelines.runs.stop import Stop
@@ -91,6 +92,7 @@ class LabelJob(BaseModel):
     include_evaluation_scenes: bool = Field(
         default=False, description="Also label val and test scenes; never train on these labels"
     )
+    max_quarantined: MaxQuarantined = MAX_QUARANTINED
 
     def plan(self) -> LabelPlan:
         """Plan the job's shards, committed or not; raises InvalidRequest."""
@@ -115,5 +117,6 @@ def label(
     work = LabelShard(job.dataset, job.load(), job.settings)
     report = run(job.dataset, plan.shards, work, executor=executor, stop=stop, on_rows=on_rows)
     report.skipped = plan.skipped
+    check_quarantine(report, Manifest(job.dataset), plan.shards, job.max_quarantined)
     write_card(job.dataset)
     return report

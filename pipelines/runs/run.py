@@ -31,6 +31,7 @@ class RunReport(BaseModel):
     num_already: int = 0  # planned shards that were committed before
     skipped: dict[str, int] = {}  # number of frames left out on purpose, by reason
     failed: list[str] = []
+    over_limit: str = ""  # why more rows are in quarantine than accepted; see quarantine.py
     stopped: bool = False
     bad_frames: list[BadFrame] = []  # selected frames in quarantine now, from this run or earlier
     unplaced: list[str] = []  # names of records too damaged to list as frames

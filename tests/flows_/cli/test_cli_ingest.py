@@ -70,10 +70,14 @@ def test_damaged_frames_are_listed_and_decide_the_exit_code(
     assert report["tables"] == {} and [f["earlier"] for f in report["bad_frames"]] == [True, True]
     assert {f["reason"] for f in report["bad_frames"]} == {"undecodable_image", "missing_file"}
     assert all(f["frame_id"] and f["message"] for f in report["bad_frames"])
-    assert "They were skipped" in nightrain(*ingest(folder, out), "--skip-bad")
+    skipped = nightrain(*ingest(folder, out), "--skip-bad", code=3)  # too many to skip silently
+    assert "2 of 12 rows are in quarantine (16.7 %; at most 5 % are accepted)" in skipped
+    assert "1 missing_file (a file is missing; for example: " in skipped
+    accepted = ("--skip-bad", "--max-quarantined", "20%")
+    assert "They were skipped" in nightrain(*ingest(folder, out), *accepted)
 
     image.write_bytes(whole)
-    mended = nightrain(*ingest(folder, out), "--retry-failed", "--skip-bad")
+    mended = nightrain(*ingest(folder, out), "--retry-failed", *accepted)
     assert "committed frames: 1 frames" in mended and "1 frames could not be read" in mended
     stats = json.loads(nightrain("stats", out, "--json"))["sources"]["nuscenes"]
     assert stats["num_frames"] == 11 and stats["num_quarantined"] == 1
