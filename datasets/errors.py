@@ -5,6 +5,7 @@ NightrainError
 │   └── WrongPolarity a depth map shows the road farther away than the horizon
 ├── BrokenSource      a source as a whole cannot be read (a table is missing or not valid JSON)
 ├── CorruptShard      a committed file differs from its manifest entry
+├── UnreadableFile    a file or folder exists but cannot be read (permissions, a FIFO)
 ├── PlanMismatch      the dataset was planned with different options or from a different source
 ├── InvalidRequest    a valid request that cannot be granted; says what to do instead
 └── DiskFull          no space is left on the device; no partial file remains
@@ -84,6 +85,10 @@ class BrokenSource(NightrainError):
 
 class CorruptShard(NightrainError):
     """A committed file differs from its manifest entry or fails its page checksums."""
+
+
+class UnreadableFile(NightrainError):
+    """A file or folder exists but cannot be read: permissions, or a FIFO or device in its place."""
 
 
 class PlanMismatch(NightrainError):

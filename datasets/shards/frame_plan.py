@@ -8,9 +8,12 @@ A plan is written once, so that shard NNNNN contains the same frames in every la
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from nightrain.datasets.errors import CorruptShard
 from nightrain.datasets.io.atomic import create_exclusively
+from nightrain.datasets.io.record import read_record, record_bytes
+from nightrain.datasets.io.regular import matching
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 
 
@@ -56,15 +59,27 @@ class BadFrame(BaseModel):
 
 
 def read_plans(root: Path) -> list[FramePlan]:
-    """Read all plans of a dataset, in order."""
-    paths = sorted((root / "_plan").glob("*.json"))
-    return [FramePlan.model_validate_json(path.read_bytes()) for path in paths]
+    """Read all plans of a dataset, in order; raises CorruptShard, UnreadableFile."""
+    return [_read_plan(path) for path in matching(root / "_plan", "*.json")]
+
+
+def _read_plan(path: Path) -> FramePlan:
+    try:
+        return FramePlan.model_validate(read_record(path, "plan", "plan of frames"))
+    except ValidationError as error:
+        raise CorruptShard(f"{path} is not a valid plan of frames: {error}") from error
+    except CorruptShard as error:
+        raise CorruptShard(
+            f"{error}. It says which frames each shard holds; restore it from a copy of the "
+            "dataset, or ingest into another folder."
+        ) from error
 
 
 def create_plan(root: Path, number: int, plan: FramePlan) -> bool:
     """Write a plan; return False if another process created that number first."""
     path = root / "_plan" / f"{number:05d}.json"
-    return create_exclusively(root, path, plan.model_dump_json().encode())
+    data = record_bytes("plan", plan.model_dump(mode="json"), indent=None)
+    return create_exclusively(root, path, data)
 
 
 def bad_frames(root: Path, source: str) -> dict[str, BadFrame]:

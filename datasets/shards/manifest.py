@@ -14,12 +14,11 @@ A shard is committed if and only if its manifest entry exists. Each shard is com
 
 If several processes make the same shard, one of them creates the entry; the others read that entry
 and drop their own files. If a process dies between the two steps, its data files belong to no
-entry, and readers do not see them; the next commit of the shard uses such a file if it is intact
-and holds the same rows, and otherwise writes its own under another name.
+entry, and readers do not see them; the next commit of the shard uses such a file if every byte of
+it is the same, and otherwise writes its own under another name.
 """
 
-import hashlib
-import json
+import itertools
 import re
 import time
 from collections.abc import Iterator
@@ -30,27 +29,30 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nightrain.datasets.errors import CorruptShard, PlanMismatch
+from nightrain.datasets.errors import CorruptShard, PlanMismatch, UnreadableFile
 from nightrain.datasets.io.atomic import (
     create_exclusively,
+    fsync,
     link_exclusively,
     no_space_is_disk_full,
     temporary_path,
 )
 from nightrain.datasets.io.process import Owner
+from nightrain.datasets.io.record import read_record, record_bytes
+from nightrain.datasets.io.regular import files_below, matching, sha256_of
 from nightrain.datasets.shards.leases import Lease, is_held, remove_stale_leases
 from nightrain.datasets.shards.parquet import (
     ShardFile,
     ShardReader,
     ShardWriter,
     describe_shard,
-    shard_metadata,
 )
 from nightrain.datasets.shards.schema import SCHEMA_VERSION
 
 FRAMES = "frames"
 CAPTIONS = "captions"
 LABELS = "labels"
+DATA_FOLDERS = (FRAMES, CAPTIONS, LABELS, "variants", "quarantine")
 FOREIGN_TEMPORARY_SECONDS = 86_400.0
 TABLE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 
@@ -102,35 +104,42 @@ class Manifest:
     # Reading
 
     def entries(self, table: str) -> list[Entry]:
-        """Entries of the committed shards of a table, in order; raises CorruptShard."""
+        """Entries of the committed shards of a table, in order.
+
+        Raises CorruptShard, UnreadableFile.
+        """
         folder = self.root / "_manifest" / table
-        entries = [self.read_entry(path) for path in folder.glob("*.json")]
+        entries = [self.read_entry(path) for path in matching(folder, "*.json")]
         return sorted(entries, key=lambda entry: (entry.shard.number, entry.shard.retry))
 
     def tables(self, prefix: str = "") -> list[str]:
-        """Names of the tables with at least one committed shard."""
+        """Names of the tables with at least one committed shard; raises UnreadableFile."""
         base = self.root / "_manifest"
-        found = {str(path.parent.relative_to(base)) for path in base.rglob("*.json")}
+        found = {str(path.parent.relative_to(base)) for path in files_below(base, ".json")}
         return sorted(name for name in found if name.startswith(prefix) and name != ".")
 
     def entry(self, shard: Shard) -> Entry | None:
-        """Manifest entry of a shard, or None if it is not committed; raises CorruptShard."""
-        path = self._entry_path(shard)
-        return self.read_entry(path) if path.exists() else None
+        """Manifest entry of a shard, or None if it is not committed.
+
+        Raises CorruptShard, UnreadableFile.
+        """
+        try:
+            return self.read_entry(self._entry_path(shard))
+        except FileNotFoundError:
+            return None
 
     def read_entry(self, path: Path) -> Entry:
         """Read a manifest entry; raises CorruptShard if it is damaged or in the wrong place.
 
-        Raises PlanMismatch for an unsupported schema version.
+        Raises FileNotFoundError, UnreadableFile, and PlanMismatch for another schema version.
         """
+        body = read_record(path, "entry", "manifest entry")
         try:
-            data = json.loads(path.read_bytes())
-            entry = Entry.model_validate(data["entry"])
-            intact = data["sha256"] == body_digest(data["entry"])
-        except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+            entry = Entry.model_validate(body)
+        except ValidationError as error:
             raise CorruptShard(f"{path} is not a valid manifest entry: {error}") from error
-        if not intact or self._entry_path(entry.shard) != path:
-            raise CorruptShard(f"{path} was changed after its commit, or belongs to another path.")
+        if self._entry_path(entry.shard) != path:
+            raise CorruptShard(f"{path} is not a valid manifest entry: it is {entry.shard.name}'s")
         if entry.schema_version != SCHEMA_VERSION:
             raise PlanMismatch(
                 f"{path} has schema version {entry.schema_version}; this nightrain reads and "
@@ -206,7 +215,7 @@ class Manifest:
         its entry does not name. A data file of a shard without an entry stays, because its owner
         may be about to commit it; `commit` can use it.
         """
-        stale = [path for path in (self.root / "_tmp").glob("*") if _is_abandoned(path)]
+        stale = [path for path in matching(self.root / "_tmp", "*") if _is_abandoned(path)]
         committed = {e.shard.name for table in self.tables() for e in self.entries(table)}
         # In this order: an entry committed in between is already there when orphans are read.
         losers = [self.root / name for name in self.orphans() if _shard_name(name) in committed]
@@ -216,45 +225,44 @@ class Manifest:
 
     def orphans(self) -> list[str]:
         """Data files, relative to the root, that no manifest entry names; readers ignore them."""
-        entries = [entry for table in self.tables() for entry in self.entries(table)]
-        known = {f.path for e in entries for f in (e.rows, e.quarantine) if f is not None}
+        # Files first: an entry committed in between is there when entries are read.
         found = {
             str(path.relative_to(self.root))
-            for top in (FRAMES, CAPTIONS, LABELS, "variants", "quarantine")
-            for path in (self.root / top).rglob("*.parquet")
+            for top in DATA_FOLDERS
+            for path in files_below(self.root / top, ".parquet")
         }
+        entries = [entry for table in self.tables() for entry in self.entries(table)]
+        known = {f.path for e in entries for f in (e.rows, e.quarantine) if f is not None}
         return sorted(found - known)
 
     def _place(self, table: str, shard: Shard, writer: ShardWriter) -> ShardFile:
         """Link a finished file to its final name; return the file to record in the entry."""
-        folder = self.root / table
-        folder.mkdir(parents=True, exist_ok=True)
+        (self.root / table).mkdir(parents=True, exist_ok=True)
         ours = describe_shard(writer.path, f"{table}/{shard.stem}.parquet")
-        if link_exclusively(writer.path, folder / f"{shard.stem}.parquet"):
-            return ours
-        # Another process linked this shard and died before the entry, or is about to create it.
-        if theirs := self._same_rows(ours, writer):
-            return theirs
-        spare = f"{shard.stem}.{ours.sha256[:8]}.parquet"
-        link_exclusively(writer.path, folder / spare)
-        return ours.model_copy(update={"path": f"{table}/{spare}"})
+        for name in _file_names(shard, ours.sha256):
+            file = ours.model_copy(update={"path": f"{table}/{name}"})
+            if link_exclusively(writer.path, self.root / file.path) or self._is_there(file):
+                return file
+        raise AssertionError("there is always another name")
 
-    def _same_rows(self, ours: ShardFile, writer: ShardWriter) -> ShardFile | None:
-        """Return the existing file if it is intact and has the same rows and origin."""
-        path = self.root / ours.path
+    def _is_there(self, file: ShardFile) -> bool:
+        """Whether exactly these bytes are under the file's name already.
+
+        A process that died before its entry left them. Files with other bytes are never used, even
+        if they seem to hold the same rows; a sweep removes them after the commit.
+        """
+        path = self.root / file.path
         try:
-            theirs = describe_shard(path, ours.path)
-            same = theirs.keys_sha256 == ours.keys_sha256 and shard_metadata(
-                path
-            ) == shard_metadata(writer.path)
-        except (CorruptShard, FileNotFoundError):
-            return None
-        return theirs if same else None
+            same = sha256_of(path) == file.sha256
+        except (FileNotFoundError, UnreadableFile):
+            return False
+        if same:
+            fsync(path.parent)  # the other process may have died before its own fsync
+        return same
 
     def _create_entry(self, entry: Entry) -> Entry:
-        body = entry.model_dump(mode="json")
-        text = json.dumps({"entry": body, "sha256": body_digest(body)}, indent=1)
-        if create_exclusively(self.root, self._entry_path(entry.shard), text.encode()):
+        data = record_bytes("entry", entry.model_dump(mode="json"))
+        if create_exclusively(self.root, self._entry_path(entry.shard), data):
             return entry
         committed = self.read_entry(self._entry_path(entry.shard))
         kept = {f.path for f in (committed.rows, committed.quarantine) if f is not None}
@@ -267,13 +275,16 @@ class Manifest:
         return self.root / "_manifest" / f"{shard.name}.json"
 
 
+def _file_names(shard: Shard, sha256: str) -> Iterator[str]:
+    """Yield names for a shard's file: its own, then spare ones for when that is taken."""
+    yield f"{shard.stem}.parquet"
+    yield f"{shard.stem}.{sha256[:8]}.parquet"
+    for number in itertools.count(1):
+        yield f"{shard.stem}.{sha256[:8]}-{number}.parquet"
+
+
 def _lease_name(shard: Shard) -> str:
     return shard.name.replace("/", "~")
-
-
-def body_digest(body: object) -> str:
-    """SHA-256 of a record of the manifest, stored with it to detect changes: 64 hex digits."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _is_abandoned(path: Path) -> bool:

@@ -7,6 +7,7 @@ row group, checked when the group is first read, and a digest of the rest of the
 
 import hashlib
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nightrain.datasets.errors import CorruptShard
 from nightrain.datasets.io.atomic import fsync
+from nightrain.datasets.io.regular import open_regular
 from nightrain.datasets.shards.schema import is_payload, with_metadata
 
 ROW_GROUP_BYTES = 2 * 1024 * 1024  # reading one random row reads one row group
@@ -30,6 +32,8 @@ VERIFIED_AT_ONCE_BYTES = 128 * 1024 * 1024
 # No part of a name begins with a dot, which rules out parent folders and hidden files.
 FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._~-]*(/[A-Za-z0-9_][A-Za-z0-9._~-]*)*$"
 
+SHA256 = r"^[0-9a-f]{64}$"
+
 Row = dict[str, Any]
 
 
@@ -37,10 +41,10 @@ class RowGroup(BaseModel):
     """Position of a row group in its file, and the digest of its bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    num_rows: int
-    offset: int
-    num_bytes: int
-    sha256: str
+    num_rows: int = Field(ge=0)
+    offset: int = Field(ge=0)
+    num_bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=SHA256)
 
 
 class ShardFile(BaseModel):
@@ -48,12 +52,27 @@ class ShardFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     path: str = Field(pattern=FILE_NAME)  # relative to the dataset's root, and inside it
-    num_rows: int
-    num_bytes: int
-    sha256: str
-    tail_sha256: str
-    keys_sha256: str  # over the first column, in order
+    num_rows: int = Field(ge=0)
+    num_bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=SHA256)
+    tail_sha256: str = Field(pattern=SHA256)
+    keys_sha256: str = Field(pattern=SHA256)  # over the first column, in order
     row_groups: tuple[RowGroup, ...]
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> "ShardFile":
+        """Require row groups that hold all the rows, one after the other, inside the file."""
+        num_rows = sum(group.num_rows for group in self.row_groups)
+        if num_rows != self.num_rows:
+            raise ValueError(f"its row groups hold {num_rows} rows, not {self.num_rows}")
+        end = 0
+        for group in self.row_groups:
+            if group.offset < end:
+                raise ValueError("its row groups overlap")
+            end = group.offset + group.num_bytes
+        if end > self.num_bytes:
+            raise ValueError(f"its row groups end at byte {end} of {self.num_bytes}")
+        return self
 
 
 class ShardWriter:
@@ -201,7 +220,7 @@ class ShardReader:
         return self._open().schema_arrow.empty_table().select(wanted)
 
     def group(self, index: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read and check one row group; raises CorruptShard."""
+        """Read and check one row group; raises CorruptShard, UnreadableFile."""
         key = (index, tuple(columns) if columns is not None else ("*",))
         if key in self._groups:
             self._groups.move_to_end(key)
@@ -221,20 +240,28 @@ class ShardReader:
         if self._parquet is None:
             path = self.root / self.file.path
             try:
-                num_bytes = path.stat().st_size
-            except OSError as error:
+                with open_regular(path) as file:
+                    self._check_tail(file)
+            except FileNotFoundError as error:
                 raise self._corrupt("the file is missing") from error
-            if num_bytes != self.file.num_bytes:
-                raise self._corrupt(f"it has {num_bytes} bytes; expected {self.file.num_bytes}")
-            with open(path, "rb") as file:
-                if _tail_sha256(file, self.file.row_groups) != self.file.tail_sha256:
-                    raise self._corrupt("its footer or page index has another digest")
             self._map = pa.memory_map(str(path))
-            if num_bytes <= VERIFIED_AT_ONCE_BYTES:
+            if self.file.num_bytes <= VERIFIED_AT_ONCE_BYTES:
                 for index in range(len(self.file.row_groups)):
                     self._verify_group(index)
-            self._parquet = pq.ParquetFile(self._map, page_checksum_verification=True)
+            parquet = pq.ParquetFile(self._map, page_checksum_verification=True)
+            groups = [parquet.metadata.row_group(i) for i in range(parquet.num_row_groups)]
+            if [g.num_rows for g in groups] != [g.num_rows for g in self.file.row_groups]:
+                raise self._corrupt("it has other row groups than its manifest entry")
+            self._parquet = parquet
         return self._parquet
+
+    def _check_tail(self, file: BinaryIO) -> None:
+        """Check size and footer, so that only an unchanged footer is ever parsed."""
+        num_bytes = os.fstat(file.fileno()).st_size
+        if num_bytes != self.file.num_bytes:
+            raise self._corrupt(f"it has {num_bytes} bytes; expected {self.file.num_bytes}")
+        if _tail_sha256(file, self.file.row_groups) != self.file.tail_sha256:
+            raise self._corrupt("its footer or page index has another digest")
 
     def _verify_group(self, index: int) -> None:
         if index in self._verified or self._map is None:

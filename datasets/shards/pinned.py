@@ -6,7 +6,6 @@ A record is created exclusively and as a whole, like a manifest entry: one of se
 the settings, and the others, later runs and other machines use the pinned ones.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,9 +13,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from nightrain.datasets.errors import CorruptShard, InvalidRequest
 from nightrain.datasets.io.atomic import create_exclusively, no_space_is_disk_full
-from nightrain.datasets.shards.manifest import TABLE_NAME, body_digest
+from nightrain.datasets.io.record import read_record, record_bytes
+from nightrain.datasets.io.regular import files_below
+from nightrain.datasets.shards.manifest import TABLE_NAME
 
 ENDING = ".pinned"
+RESTORE = (
+    "Restore it from a copy of the dataset; the rows of its tables record the settings they were "
+    "made with."
+)
 _SETTINGS = TypeAdapter(dict[str, str])
 
 
@@ -28,38 +33,40 @@ def pin(root: Path, name: str, settings: Mapping[str, str]) -> dict[str, str]:
     """
     path = _path(root, name)
     body = {"name": name, "settings": dict(settings)}
-    text = json.dumps({"pinned": body, "sha256": body_digest(body)}, indent=1)
     with no_space_is_disk_full(root):
-        if create_exclusively(root, path, text.encode()):
+        if create_exclusively(root, path, record_bytes("pinned", body)):
             return dict(settings)
     return read_pinned(root, path)
 
 
 def pinned(root: Path, name: str) -> dict[str, str] | None:
-    """Return the pinned settings of a name, or None; raises CorruptShard."""
-    path = _path(root, name)
-    return read_pinned(root, path) if path.exists() else None
+    """Return the pinned settings of a name, or None; raises CorruptShard, UnreadableFile."""
+    try:
+        return read_pinned(root, _path(root, name))
+    except FileNotFoundError:
+        return None
 
 
 def pinned_paths(root: Path) -> list[Path]:
-    """Return the paths of a dataset's records of pinned settings."""
-    return sorted((root / "_manifest").rglob(f"*{ENDING}"))
+    """Return the paths of a dataset's records of pinned settings; raises UnreadableFile."""
+    return list(files_below(root / "_manifest", ENDING))
 
 
 def read_pinned(root: Path, path: Path) -> dict[str, str]:
-    """Read the settings of a record; raises CorruptShard if it is damaged or in the wrong place."""
+    """Read the settings of a record; raises CorruptShard if it is damaged or in the wrong place.
+
+    Raises FileNotFoundError, UnreadableFile.
+    """
     try:
-        data = json.loads(path.read_bytes())
-        body, sha256 = data["pinned"], data["sha256"]
+        body = read_record(path, "pinned", "record of pinned settings")
         settings = _SETTINGS.validate_python(body["settings"], strict=True)
-        intact = sha256 == body_digest(body) and path == _path(root, body["name"])
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        in_place = path == _path(root, body["name"])
+    except (KeyError, TypeError, InvalidRequest, ValidationError) as error:
         raise CorruptShard(f"{path} is not a valid record of pinned settings: {error}") from error
-    if not intact:
-        raise CorruptShard(
-            f"{path} was changed after it was written, or belongs to another path. Restore it from "
-            "a copy of the dataset; the rows of its tables record the settings they were made with."
-        )
+    except CorruptShard as error:
+        raise CorruptShard(f"{error}. {RESTORE}") from error
+    if not in_place:
+        raise CorruptShard(f"{path} belongs to another path: it is for {body['name']!r}. {RESTORE}")
     return settings
 
 

@@ -9,23 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal, Protocol
 
 import pyarrow as pa
 from pydantic import BaseModel
 
-from nightrain.datasets.errors import CorruptShard, NightrainError, Reason
-from nightrain.datasets.io.atomic import fsync, require_free
+from nightrain.datasets.errors import NightrainError, Reason
+from nightrain.datasets.io.atomic import require_free
 from nightrain.datasets.shards.leases import Lease
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard, quarantine_table
-from nightrain.datasets.shards.parquet import (
-    Row,
-    ShardReader,
-    ShardWriter,
-    describe_shard,
-    shard_metadata,
-)
+from nightrain.datasets.shards.parquet import Row, ShardWriter
+from nightrain.datasets.shards.partial import PartialShard
 from nightrain.datasets.shards.rows import quarantine_row, ref_from_row
 from nightrain.datasets.shards.schema import QUARANTINE
 
@@ -127,7 +121,7 @@ def make_shard(
         if entry := manifest.entry(shard):  # committed between the check and the lease
             return _report(entry, "already")
         require_free(manifest.root, LEAST_FREE_BYTES)
-        partial = PartialShard(manifest.root, shard, about)
+        partial = PartialShard(manifest.root, shard, schema, about)
         with (
             manifest.writer(shard.table, schema, about) as rows,
             manifest.writer(quarantine_table(shard.table), QUARANTINE, about) as rejected,
@@ -170,38 +164,6 @@ def _write(
     rows.close()
     rejected.close()
     return dict(sorted(counts.items()))
-
-
-class PartialShard:
-    """Rows that an interrupted run finished; readers ignore them."""
-
-    def __init__(self, root: Path, shard: Shard, about: dict[str, str]) -> None:
-        self.root, self.about, self.table = root, about, shard.table
-        self.path = root / "_partial" / f"{shard.name.replace('/', '~')}.parquet"
-
-    def rows(self) -> dict[str, Row]:
-        """Return the finished rows by key; none if the file is damaged or has another origin."""
-        try:
-            if shard_metadata(self.path) != {"table": self.table, **self.about}:
-                return {}
-            file = describe_shard(self.path, str(self.path.relative_to(self.root)))
-            rows = list(ShardReader(self.root, file).rows())
-        except (CorruptShard, OSError):
-            return {}
-        return {next(iter(row.values())): row for row in rows}
-
-    def keep(self, writer: ShardWriter) -> None:
-        """Store the rows that a writer has so far."""
-        if not writer.num_rows:
-            return
-        writer.close()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        writer.path.replace(self.path)
-        fsync(self.path.parent)
-
-    def forget(self) -> None:
-        """Remove the rows, because the shard is committed."""
-        self.path.unlink(missing_ok=True)
 
 
 def _report(entry: Entry, status: Literal["committed", "already"]) -> ShardReport:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.io.atomic import no_space_is_disk_full, temporary_path
+from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.shards.frame_plan import PlannedShard
 from nightrain.datasets.shards.manifest import Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
@@ -67,7 +68,8 @@ def _write(work: IngestShard) -> Path:
     listing = Listing(refs=tuple(work.refs.values()), shards=tuple(work.plan.values()))
     with no_space_is_disk_full(work.root):
         path = temporary_path(work.root, ".json")
-        path.write_text(listing.model_dump_json())
+        body = listing.model_dump(mode="json")
+        path.write_bytes(record_bytes("listing", body, indent=None))
     return path
 
 
@@ -94,7 +96,8 @@ _latest: dict[Path, IngestShard] = {}  # in this process, by listing file; one a
 
 def _opened(path: Path, root: Path, opening: Opening) -> IngestShard:
     if path not in _latest:
-        listing = Listing.model_validate_json(path.read_bytes())
+        body = read_record(path, "listing", "listing of frames for workers")
+        listing = Listing.model_validate(body)
         open_source, arguments = opening
         _latest.clear()
         _latest[path] = IngestShard(

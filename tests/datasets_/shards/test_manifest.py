@@ -1,6 +1,7 @@
 """Manifest: one commit per shard, even if processes race for it or die meanwhile."""
 
 import errno
+import hashlib
 import multiprocessing
 import os
 import subprocess
@@ -9,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from nightrain.datasets.errors import CorruptShard, DiskFull, PlanMismatch
+from nightrain.datasets.errors import CorruptShard, DiskFull, PlanMismatch, UnreadableFile
 from nightrain.datasets.io import atomic as disk
 from nightrain.datasets.io.atomic import create_exclusively, no_space_is_disk_full, require_free
 from nightrain.datasets.io.process import Owner
+from nightrain.datasets.io.record import record_bytes
 from nightrain.datasets.shards.leases import LEASE_SECONDS, Lease, is_held
 from nightrain.datasets.shards.manifest import Entry, Manifest, Shard, quarantine_table
 from nightrain.datasets.shards.parquet import ShardWriter, shard_metadata
 from nightrain.datasets.shards.schema import SCHEMA_VERSION, VARIANTS
 from nightrain.datasets.shards.verify import verify
+from support.permissions import deny
 from support.synthetic import variant_row
 
 SHARD = Shard(table="variants/r-1/night", number=3)
@@ -95,6 +98,112 @@ def test_a_damaged_orphan_is_left_aside(tmp_path: Path) -> None:
     assert verify(tmp_path).accepted
     assert manifest.orphans() == ["variants/r-1/night/00003.parquet"]
     assert manifest.sweep() == [path] and manifest.orphans() == []
+
+
+def test_an_orphan_with_any_flipped_bit_is_made_again(tmp_path: Path) -> None:
+    """Its rows may look the same in footer and keys; only every byte decides."""
+    manifest = Manifest(tmp_path)
+    intact = commit(manifest).rows
+    path, entry = tmp_path / intact.path, tmp_path / "_manifest" / f"{SHARD.name}.json"
+    data = path.read_bytes()
+    for position in [*range(0, len(data), len(data) // 20), *range(len(data) - 12, len(data))]:
+        entry.unlink()
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        again = commit(manifest).rows
+        assert again.path != intact.path and again.sha256 == intact.sha256
+        assert len(list(manifest.reader(again).rows())) == 5
+        assert manifest.sweep() == [path]
+        (tmp_path / again.path).rename(path)
+
+
+def test_an_orphan_that_is_a_fifo_does_not_hang(tmp_path: Path) -> None:
+    path = tmp_path / f"{SHARD.name}.parquet"
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    assert commit(Manifest(tmp_path)).rows.path != f"{SHARD.name}.parquet"
+
+
+def test_a_damaged_spare_of_an_earlier_attempt_is_not_committed(tmp_path: Path) -> None:
+    manifest, entry = Manifest(tmp_path), tmp_path / "_manifest" / f"{SHARD.name}.json"
+    first = tmp_path / commit(manifest).rows.path
+    entry.unlink()
+    first.write_bytes(b"another process's rows")
+    spare = tmp_path / commit(manifest).rows.path
+    entry.unlink()
+    spare.write_bytes(b"damaged since")
+    committed = commit(manifest).rows
+    assert tmp_path / committed.path not in (first, spare)
+    assert len(list(manifest.reader(committed).rows())) == 5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"row_groups": []},
+        {"num_rows": 4},
+        {"num_rows": -5},
+        {"num_bytes": 10},
+        {"sha256": "x"},
+        {"tail_sha256": None},
+    ],
+    ids=str,
+)
+def test_an_entry_that_does_not_add_up_is_refused(tmp_path: Path, changes: dict) -> None:
+    """Even with a right digest: a reader would return fewer rows than the entry says."""
+    manifest = Manifest(tmp_path)
+    body = commit(manifest).model_dump(mode="json")
+    body["rows"] |= changes
+    (tmp_path / "_manifest" / f"{SHARD.name}.json").write_bytes(record_bytes("entry", body))
+    with pytest.raises(CorruptShard, match="not a valid manifest entry"):
+        manifest.entries(SHARD.table)
+
+
+@pytest.mark.parametrize("changes", [{"offset": 10**30}, {"num_bytes": 10**30}, {"offset": -1}])
+def test_a_row_group_outside_its_file_is_refused(tmp_path: Path, changes: dict) -> None:
+    manifest = Manifest(tmp_path)
+    body = commit(manifest).model_dump(mode="json")
+    body["rows"]["row_groups"][0] |= changes
+    (tmp_path / "_manifest" / f"{SHARD.name}.json").write_bytes(record_bytes("entry", body))
+    with pytest.raises(CorruptShard, match="not a valid manifest entry"):
+        manifest.entries(SHARD.table)
+
+
+def test_an_entry_whose_row_groups_are_not_the_file_s_is_refused(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path)
+    entry = commit(manifest)
+    body = entry.model_dump(mode="json")
+    (group,) = body["rows"]["row_groups"]
+    body["rows"]["row_groups"] = [group | {"num_rows": 2, "num_bytes": 0}, group | {"num_rows": 3}]
+    body["rows"]["row_groups"][0]["sha256"] = hashlib.sha256(b"").hexdigest()
+    (tmp_path / "_manifest" / f"{SHARD.name}.json").write_bytes(record_bytes("entry", body))
+    with pytest.raises(CorruptShard, match="other row groups"):
+        list(manifest.reader(manifest.entries(SHARD.table)[0].rows).rows())
+
+
+def test_a_manifest_that_cannot_be_listed_is_no_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = Manifest(tmp_path)
+    commit(manifest)
+    deny(monkeypatch, tmp_path / "_manifest" / "variants")
+    for read in (manifest.tables, manifest.orphans, manifest.sweep):
+        with pytest.raises(UnreadableFile, match="cannot be listed: Permission denied"):
+            read()
+    deny(monkeypatch, tmp_path / "_manifest" / SHARD.table)
+    with pytest.raises(UnreadableFile, match="cannot be listed: Permission denied"):
+        manifest.entries(SHARD.table)
+
+
+def test_an_entry_that_cannot_be_read_is_not_uncommitted(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path)
+    commit(manifest)
+    path = tmp_path / "_manifest" / f"{SHARD.name}.json"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UnreadableFile, match="is a FIFO; expected a regular file"):
+        manifest.entry(SHARD)
 
 
 def _commit_when_told(root: str, barrier: object, num_rows: int) -> None:

@@ -489,9 +489,9 @@ class Repainted(SyntheticSource):
 
 
 def test_verify_finds_labels_that_lack_a_row_or_were_edited(dataset: Path) -> None:
-    import json
 
-    from nightrain.datasets.shards.manifest import Entry, body_digest
+    from nightrain.datasets.io.record import record_bytes
+    from nightrain.datasets.shards.manifest import Entry
 
     label(dataset, RedTeacher())
     manifest, table = Manifest(dataset), labels_table(RedTeacher(), PLAIN)
@@ -509,7 +509,7 @@ def test_verify_finds_labels_that_lack_a_row_or_were_edited(dataset: Path) -> No
     body = entries[0].model_copy(update={"rows": rows}).model_dump(mode="json")
     Entry.model_validate(body)
     manifest = dataset / "_manifest" / table / "00000.json"
-    manifest.write_text(json.dumps({"entry": body, "sha256": body_digest(body)}))
+    manifest.write_bytes(record_bytes("entry", body))
     edited = dataset / entries[1].rows.path
     data = bytearray(edited.read_bytes())
     data[len(data) // 2] ^= 1

@@ -1,0 +1,108 @@
+"""Regular files and complete listings: nothing unreadable is taken for missing.
+
+Opening a FIFO waits for its writer, and a device may never end; neither is opened here. pathlib's
+`glob` and `rglob` skip folders that cannot be listed; these functions raise UnreadableFile.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from io import BufferedReader
+from pathlib import Path
+
+from nightrain.datasets.errors import UnreadableFile
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a regular file for reading; symlinks are followed.
+
+    Raises FileNotFoundError, and UnreadableFile for another kind of file or without permission.
+    """
+    try:
+        _require_regular(path, os.stat(path))  # before opening, which can affect a device
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(error.errno, "No such file", str(path)) from error
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        _require_regular(path, os.fstat(descriptor))
+    except UnreadableFile:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path) -> bytes:
+    """Read a regular file whole; raises FileNotFoundError, UnreadableFile."""
+    with open_regular(path) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a regular file, 64 hex digits; raises FileNotFoundError, UnreadableFile."""
+    with open_regular(path) as file:
+        try:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
+
+
+def files_below(folder: Path, ending: str = "") -> Iterator[Path]:
+    """Yield every name below a folder, of any kind but a folder, that ends with `ending`, sorted.
+
+    A missing folder has none; folders that are symlinks are not entered. Raises UnreadableFile.
+    """
+    for entry in _listing(folder):
+        if entry.is_dir(follow_symlinks=False):
+            yield from files_below(Path(entry.path), ending)
+        elif entry.name.endswith(ending):
+            yield Path(entry.path)
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """Paths directly in a folder whose names match a pattern, sorted; raises UnreadableFile.
+
+    A missing folder has none.
+    """
+    return [Path(e.path) for e in _listing(folder) if fnmatchcase(e.name, pattern)]
+
+
+def kind_of(path: Path) -> str:
+    """Kind of file in words: "a FIFO", "a symbolic link"; raises FileNotFoundError."""
+    mode = os.lstat(path).st_mode
+    return next((words for test, words in _KINDS if test(mode)), "a file of unknown kind")
+
+
+def _listing(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UnreadableFile(
+            f"{folder} cannot be listed: {error.strerror}. Check its permissions and its disk."
+        ) from error
+
+
+def _require_regular(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = next((words for test, words in _KINDS if test(status.st_mode)), "another kind")
+        raise UnreadableFile(f"{path} is {kind}; expected a regular file")
+
+
+_KINDS = (
+    (stat.S_ISREG, "a regular file"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
