@@ -1,6 +1,6 @@
 """Stored labels: time of a student step with them, against labelling online with the teacher.
 
-    python -m nightrain.benchmarks.labels DATASET [--labels FOLDER] [--recipe FOLDER ...]
+    python -m nightrain.benchmarks.labels DATASET [--labels FOLDER] [--recipe NAME ...]
         [--network world | dinov2-small] [--batch 8] [--steps 4] [--repeats 5] [--plain] [--json]
 
 Each arm loads its own batches (the same samples in the same order, no worker processes) and runs
@@ -44,7 +44,7 @@ from nightrain.depthmodel.roles.student import StudentObjective, StudentRole
 from nightrain.depthmodel.training.distillation_presets import world_student, world_teacher
 from nightrain.depthmodel.training.optimiser import make_optimizer
 from nightrain.depthmodel.training.trainer import batches
-from nightrain.pipelines.depth.train_job import only_labels, recipe_folder
+from nightrain.pipelines.depth.train_job import only_labels, variant_folders
 
 SEED = 0
 AFTER_WARM_UP = 1  # epoch from which the mask is on
@@ -203,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--labels", help="folder below labels/ (default: the only one)")
-    parser.add_argument("--recipe", action="append", default=[], help="folder below variants/")
+    parser.add_argument("--recipe", action="append", default=[], help="recipe, by name or hash")
     parser.add_argument("--network", choices=tuple(NETWORKS), default="world")
     parser.add_argument("--batch", type=int, default=8, help="batch size")
     parser.add_argument("--steps", type=int, default=4, help="steps per arm and turn")
@@ -225,7 +225,9 @@ def main() -> None:
             "input_size": model.input_size,
             "loss_size": loss_size,
             "labels": args.labels or only_labels(args.dataset),
-            "recipes": tuple(recipe_folder(args.dataset, name) for name in args.recipe),
+            "recipes": tuple(
+                f for name in args.recipe for f in variant_folders(args.dataset, name)
+            ),
         }
     )
     figures = measure(args.dataset, data, student, model, args)

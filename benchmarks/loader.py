@@ -1,6 +1,6 @@
 """Training loader: throughput against bare decoding, and time to the first sample.
 
-    python -m nightrain.benchmarks.loader DATASET [--recipe FOLDER ...] [--labels TEACHER]
+    python -m nightrain.benchmarks.loader DATASET [--recipe NAME ...] [--labels TEACHER]
         [--neighbours] [--input 448x256] [--losses 224x128] [--window-mb 128] [--plain] [--json]
 
 Bare decoding holds the bytes of the same samples in memory, decodes and resizes their images and
@@ -119,7 +119,7 @@ def _seconds_to_begin_of_rest(dataset: TrainingSet) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--recipe", action="append", default=[], help="folder below variants/")
+    parser.add_argument("--recipe", action="append", default=[], help="recipe, by name or hash")
     parser.add_argument("--labels", help="folder below labels/")
     parser.add_argument("--neighbours", action="store_true", help="also load neighbouring frames")
     parser.add_argument("--input", default="448x256", help="size of the network's input")

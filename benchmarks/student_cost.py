@@ -32,7 +32,7 @@ def operations(name: str, options: argparse.Namespace) -> int:
         teacher=options.teacher.resolve(),
         network=DepthModel.from_pretrained(options.teacher).config,
         labels=options.labels,
-        recipe=options.recipe,
+        recipes=(options.recipe,),
         num_conditions=4,
     )
     with tempfile.TemporaryDirectory() as run:

@@ -8,14 +8,21 @@ def frame_id(source_dataset: str, source_id: str) -> str:
     return _digest("frame", source_dataset, source_id).hex()[:20]
 
 
-def sample_id(frame: str, condition: str, recipe_hash: str, variant_index: int) -> str:
-    """Variant identifier: 20 hex digits, equal in every run."""
-    return _digest("variant", frame, condition, recipe_hash, str(variant_index)).hex()[:20]
+def sample_id(frame: str, condition: str, settings_hash: str, variant_index: int) -> str:
+    """Variant identifier: 20 hex digits, equal in every run.
+
+    `settings_hash` is the hash of the settings that decide the variant's bytes.
+    """
+    return _digest("variant", frame, condition, settings_hash, str(variant_index)).hex()[:20]
 
 
-def sample_seed(frame: str, condition: str, recipe_hash: str, variant_index: int) -> int:
-    """Seed of a variant: a non-negative 63-bit integer (it fits an int64 column)."""
-    digest = _digest("seed", frame, condition, recipe_hash, str(variant_index))
+def sample_seed(frame: str, condition: str, recipe_seed: int, variant_index: int) -> int:
+    """Seed of a variant: a non-negative 63-bit integer (it fits an int64 column).
+
+    It does not depend on the other settings of the recipe, so that a changed setting keeps each
+    variant's severity and noise.
+    """
+    digest = _digest("seed", frame, condition, str(recipe_seed), str(variant_index))
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -1,10 +1,10 @@
 """Train a small depth network on clear frames and their variants, with a plain PyTorch loop.
 
-    python examples/train_student.py DATASET RECIPE_FOLDER [STEPS]
+    python examples/train_student.py DATASET RECIPE [STEPS]
 
-RECIPE_FOLDER is the name of a folder below DATASET/variants, such as weather-72c68628. The loss is
-on LiDAR depth, so no teacher is needed. `nightrain train` does the same with checkpoints that
-resume, an average of the weights, and a teacher's labels.
+RECIPE is the name of the recipe that generated the variants, such as weather. The loss is on LiDAR
+depth, so no teacher is needed. `nightrain train` does the same with checkpoints that resume, an
+average of the weights, and a teacher's labels.
 """
 
 import sys
@@ -20,12 +20,12 @@ from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.presets import world_depth
 
 
-def train(dataset: Path, recipe_folder: str, num_steps: int) -> list[float]:
+def train(dataset: Path, recipe: str, num_steps: int) -> list[float]:
     """Return the loss of each step."""
     network = world_depth()
     model = DepthModel(network).train()
     config = TrainingSetConfig(
-        recipes=(recipe_folder,),  # a sample shows the clear frame or one of its variants
+        recipes=(recipe,),  # a sample shows the clear frame or one of its variants
         input_size=network.input_size,
         loss_size=network.input_size,
     )

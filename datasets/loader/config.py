@@ -25,7 +25,8 @@ class TrainingSetConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     split: str = "train"
     conditions: tuple[Condition, ...] = Field(default=(Condition.CLEAR,), min_length=1)
-    recipes: tuple[FolderName, ...] = ()  # folders below variants/: "weather-1a2b3c4d"
+    # Variants, by names of recipes, folders below variants/ ("weather-1a2b3c4d") or hashes
+    recipes: tuple[FolderName, ...] = ()
     variant_conditions: tuple[Condition, ...] | None = None  # None: all of the recipes
     labels: FolderName | None = None  # folder below labels/: the teacher's name
     neighbours: bool = False

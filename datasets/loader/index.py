@@ -17,6 +17,7 @@ from nightrain.datasets.errors import CorruptShard, InvalidRequest
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import ShardFile, keys_digest
+from nightrain.datasets.shards.recipe_records import condition_of, select_tables
 
 CONDITIONS = tuple(Condition)
 
@@ -148,22 +149,17 @@ def _frame_entries(manifest: Manifest, config: TrainingSetConfig) -> list[Entry]
 def _variant_tables(
     manifest: Manifest, config: TrainingSetConfig
 ) -> list[tuple[list[Entry], Condition]]:
-    """Entries and condition of every selected table of variants."""
-    wanted: list[tuple[list[Entry], Condition]] = []
-    for recipe in config.recipes:
-        prefix = f"variants/{recipe}/"
-        made = [Condition(t.removeprefix(prefix)) for t in manifest.tables(prefix)]
-        asked = config.variant_conditions or tuple(c for c in Condition if c in made)
-        missing = [str(c) for c in asked if c not in made]
-        if missing or not asked:
-            recipes = sorted({t.split("/")[1] for t in manifest.tables("variants/")})
-            raise InvalidRequest(
-                f"{manifest.root} has no {', '.join(missing) or 'variants'} of recipe {recipe!r}; "
-                f"it has: {', '.join(made) or 'nothing'}. Recipes here: "
-                f"{', '.join(recipes) or 'none'}. Run `nightrain generate` to add variants."
-            )
-        wanted += [(manifest.entries(f"{prefix}{c}"), c) for c in asked]
-    return wanted
+    """Entries and condition of every selected table of variants, each table once."""
+    tables = dict.fromkeys(t for name in config.recipes for t in select_tables(manifest, name))
+    made = {table: Condition(condition_of(table)) for table in tables}
+    wanted = config.variant_conditions or tuple(Condition)
+    if missing := [str(c) for c in config.variant_conditions or () if c not in made.values()]:
+        raise InvalidRequest(
+            f"{manifest.root} has no {', '.join(missing)} variants of {', '.join(config.recipes)}; "
+            f"it has: {', '.join(made.values())}. Run `nightrain generate` to add variants."
+        )
+    chosen = sorted((CONDITIONS.index(c), t) for t, c in made.items() if c in wanted)
+    return [(manifest.entries(table), CONDITIONS[code]) for code, table in chosen]
 
 
 def _join_variants(

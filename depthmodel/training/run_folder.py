@@ -15,6 +15,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.shards.leases import Lease
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
+from nightrain.datasets.shards.recipe_records import VARIANTS, select_tables
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.model_folder import saved_digest
 from nightrain.depthmodel.roles.objective import Objective
@@ -86,7 +87,11 @@ class RunFolder:
             title=f"{self.config.name}, seed {self.config.seed}",
             description=role.card_words(data),
             data_set=f"{self.dataset.resolve().name}, frames {self.identity['tables'][FRAMES]}",
-            recipe=", ".join(data.recipes),
+            recipe=", ".join(
+                name.removeprefix(VARIANTS)
+                for name in self.identity["tables"]
+                if name.startswith(VARIANTS)
+            ),
             commit=code_commit(),
             seed=self.config.seed,
             command=command,
@@ -114,7 +119,7 @@ def table_digests(dataset: Path, config: TrainConfig) -> dict[str, str]:
     """Digest of every table that a run reads, of its split; raises CorruptShard."""
     manifest, data = Manifest(dataset), config.data
     names = [FRAMES]
-    names += [t for recipe in data.recipes for t in manifest.tables(f"variants/{recipe}/")]
+    names += [table for name in data.recipes for table in select_tables(manifest, name)]
     names += [f"labels/{data.labels}"] if data.labels else []
     return {name: _digest(manifest, name, data.split) for name in names}
 

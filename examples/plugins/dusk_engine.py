@@ -1,6 +1,6 @@
 """An engine in a package of its own: dusk, by a tint and an exposure. See pyproject.toml."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ class DuskSettings(EngineSettings):
     engine_class: ClassVar[str] = "dusk_engine:DuskEngine"
     conditions: ClassVar[tuple[Condition, ...]] = (Condition.DUSK,)
 
-    def version(self, conditions: Collection[Condition]) -> str:
+    def version(self, condition: Condition) -> str:
         """Return the version; raise it whenever equal requests give other bytes."""
         return "1"
 

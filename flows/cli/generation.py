@@ -90,7 +90,7 @@ def preview(job: PreviewOptions) -> None:
     from nightrain.pipelines.recipes.recipe_file import load_recipe
 
     recipe = load_recipe(job.recipe)
-    path = job.out or job.dataset / f"preview-{recipe.folder}.png"
+    path = job.out or job.dataset / f"preview-{recipe.name}-{recipe.hash[:8]}.png"
     click.echo(str(write_preview(job.dataset, recipe, path, job.frames, job.columns)))
 
 

@@ -117,7 +117,8 @@ class TrainJob(BaseModel):
         if self.labels or config.role.learns_labels:
             update["labels"] = self.labels or only_labels(self.dataset)
         if self.variants:
-            update["recipes"] = tuple(recipe_folder(self.dataset, n) for n in self.variants)
+            found = [variant_folders(self.dataset, name) for name in self.variants]
+            update["recipes"] = tuple(dict.fromkeys(f for folders in found for f in folders))
         return config.data.model_copy(update=update)
 
 
@@ -155,16 +156,9 @@ def only_labels(dataset: Path) -> str:
     return names[0]
 
 
-def recipe_folder(dataset: Path, name: str) -> str:
-    """Return a recipe's folder below variants/ by its name or folder; raises InvalidRequest."""
+def variant_folders(dataset: Path, name: str) -> tuple[str, ...]:
+    """Folders below variants/ of a recipe's name, a folder or a hash; raises InvalidRequest."""
     from nightrain.datasets.shards.manifest import Manifest
+    from nightrain.datasets.shards.recipe_records import folder_of, select_tables
 
-    folders = sorted({t.split("/")[1] for t in Manifest(dataset).tables("variants/")})
-    found = [f for f in folders if f == name or f.rpartition("-")[0] == name]
-    if len(found) != 1:
-        what = "no variants" if not found else f"variants of {len(found)} recipes"
-        raise InvalidRequest(
-            f"{dataset} has {what} called {name!r}; there are: {', '.join(folders) or 'none'}. "
-            "Give the folder's name, or run `nightrain generate` first."
-        )
-    return found[0]
+    return tuple(folder_of(table) for table in select_tables(Manifest(dataset), name))

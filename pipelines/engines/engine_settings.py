@@ -1,7 +1,7 @@
 """Engine settings: the section `engine` of a recipe, one class per engine."""
 
+import re
 from abc import abstractmethod
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -51,12 +51,18 @@ class EngineSettings(PluginSettings):
     libraries: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def version(self, conditions: Collection[Condition]) -> str:
-        """Return the version of the engine, its weights and other inputs; part of recipe hashes.
+    def version(self, condition: Condition) -> str:
+        """Return the version of the engine, its weights and other inputs for one condition.
 
-        It changes whenever equal requests give other bytes. Raises InvalidRequest for unsupported
-        settings and for weights that are neither local nor pinned.
+        It is part of the hash of the condition's settings and changes whenever equal requests give
+        other bytes. Raises InvalidRequest for unsupported settings and for weights that are neither
+        local nor pinned.
         """
+
+    def folder(self, settings_hash: str) -> str:
+        """Name of the folder below variants/ for settings of a hash: "weather-1a2b3c4d"."""
+        name = re.sub("[^a-z0-9]+", "-", self.name.lower()).strip("-") or "engine"
+        return f"{name}-{settings_hash[:8]}"
 
     def build(self) -> Engine:
         """Import and build the engine; raises InvalidRequest. `load_engine` keeps the result."""

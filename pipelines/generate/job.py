@@ -5,6 +5,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightrain.datasets.shards.manifest import Manifest
+from nightrain.datasets.shards.recipe_records import (
+    Superseded,
+    condition_of,
+    folder_of,
+    record_recipe,
+)
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.pipelines.generate.depth_polarity_check import require_near_is_white
 from nightrain.pipelines.generate.plan import (
@@ -72,10 +78,26 @@ def generate(
     if job.retry_failed:
         shards = plan_retry(manifest, shards)
     require_near_is_white(manifest, shards, recipe)
+    superseded = record_recipe(job.dataset, recipe.name, recipe.tables) if shards else []
     work = GenerateShard(job.dataset, recipe)
     report = run(job.dataset, shards, work, executor=executor, stop=stop, on_rows=on_rows)
     report.skipped = plan.skipped
+    report.warnings += [words for s in superseded if (words := _superseded_words(manifest, s))]
     retried = job.retry_failed
     check_quarantine(report, manifest, plan.shards, job.max_quarantined, retried=retried)
     write_card(job.dataset)
     return report
+
+
+def _superseded_words(manifest: Manifest, old: Superseded) -> str:
+    """Sentence about a table that the recipe no longer uses; "" if it has no variants."""
+    num_rows = sum(entry.rows.num_rows for entry in manifest.entries(old.table))
+    if not num_rows:
+        return ""
+    condition, folder = condition_of(old.table), folder_of(old.table)
+    change = (
+        f"no longer has {condition}"
+        if old.successor is None
+        else f"was edited: {condition} {folder_of(old.successor)} supersedes {folder}"
+    )
+    return f"recipe {old.recipe} {change}; the {num_rows} variants of {folder} stay on disk"

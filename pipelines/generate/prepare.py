@@ -66,7 +66,8 @@ def _depth(
         conditioning = recipe.engine.conditioning
         if conditioning is None or not conditioning.shows_depth:
             return None, "none"
-        return None, _source_name(conditioning.control_depth, recipe.engine_version)
+        versions = tuple(recipe.engine_versions.values())
+        return None, _source_name(conditioning.control_depth, versions)
     given = frame.lidar_depth_m if recipe.depth == "lidar" else frame.exact_depth_m
     if given is None and recipe.without_depth != "quarantine" and frame.T_ego_camera is not None:
         return flat_world_depth(image, intrinsics, frame.T_ego_camera), recipe.without_depth
@@ -74,8 +75,8 @@ def _depth(
 
 
 @functools.cache
-def _source_name(settings: ControlDepth, engine_version: str) -> str:
-    """Return a depth network's name; changed weights in its folder change the engine version."""
+def _source_name(settings: ControlDepth, engine_versions: tuple[str, ...]) -> str:
+    """Return a depth network's name; changed weights in its folder change the engine versions."""
     return load_depth_source(settings).name
 
 
@@ -123,7 +124,10 @@ class PreparedFrames:
 def _content(row: Row, recipe: Recipe) -> bytes:
     """Return a digest of everything that a prepared frame depends on."""
     geometry = (row["intrinsics"], row["T_ego_camera"])
-    digest = hashlib.sha256(f"{recipe.hash} {geometry}".encode())
+    settings = recipe.model_dump_json(
+        include={"engine", "engine_versions", "size", "depth", "without_depth"}
+    )
+    digest = hashlib.sha256(f"{settings} {geometry}".encode())
     for column in ("image", f"{recipe.depth}_depth"):
         digest.update(b"" if row[column] is None else row[column]["bytes"])
     return digest.digest()

@@ -39,13 +39,14 @@ def replay(root: Path, sample_id: str) -> Replay:
     """
     manifest = Manifest(root)
     entry, row = _find(manifest, sample_id)
-    recipe = Recipe.model_validate_json(entry.about["recipe_json"])
+    recipe = Recipe.from_settings(entry.about["recipe_json"])
+    ((condition, before),) = recipe.engine_versions.items()
     replayed = _generate(manifest, entry, row, recipe)
-    report = Replay(sample_id=sample_id, recipe=recipe.folder, identical=False)
-    version = recipe.engine.version(tuple(recipe.conditions))
+    report = Replay(sample_id=sample_id, recipe=recipe.folder_of(condition), identical=False)
+    version = recipe.engine.version(condition)
     builds = library_builds(recipe.engine.libraries)
-    if version != recipe.engine_version:
-        report.differences.append(f"engine: was {recipe.engine_version}, is {version}")
+    if version != before:
+        report.differences.append(f"engine: was {before}, is {version}")
     if builds != row["builds"]:
         report.differences.append(f"libraries: were {row['builds']}; are {builds}")
     if isinstance(replayed, Rejected):

@@ -23,6 +23,7 @@ class PlannedRequest:
     ref: FrameRef
     row: Row  # the frame's row, not decoded yet
     sample_id: str
+    settings_hash: str  # of the recipe's settings for the condition
     variant_index: int
     seed: int
     severity: float
@@ -36,17 +37,17 @@ def plan_requests(
 
     `captions` are a network's captions by frame id; None: captions come from the rows.
     """
-    severity = recipe.conditions[condition]
+    severity, settings_hash = recipe.conditions[condition], recipe.hash_of(condition)
     for row in rows:
         ref = ref_from_row(row)
         for index in range(recipe.variants_per_frame):
-            name = (ref.frame_id, str(condition), recipe.hash, index)
-            seed = sample_seed(*name)
+            seed = sample_seed(ref.frame_id, str(condition), recipe.seed, index)
             draw = np.random.default_rng([seed, 1]).uniform(severity.lowest, severity.highest)
             yield PlannedRequest(
                 ref=ref,
                 row=row,
-                sample_id=sample_id(*name),
+                sample_id=sample_id(ref.frame_id, str(condition), settings_hash, index),
+                settings_hash=settings_hash,
                 variant_index=index,
                 seed=seed,
                 severity=float(np.float32(draw)),

@@ -67,9 +67,9 @@ class GenerateShard:
         condition = Condition(shard.table.rpartition("/")[2])
         frames = frames_behind(manifest, shard, retry=0)
         about = {
-            "recipe": self.recipe.name,
-            "recipe_hash": self.recipe.hash,
-            "recipe_json": self.recipe.model_dump_json(),
+            "recipe": self.recipe.folder_of(condition),
+            "recipe_hash": self.recipe.hash_of(condition),
+            "recipe_json": self.recipe.settings_of(condition),
             "condition": str(condition),
             "split": frames.about.get("split", "none"),
             "frames_sha256": frames.rows.keys_sha256,
@@ -80,7 +80,8 @@ class GenerateShard:
             planned = partial(_planned_requests, manifest, shard, frames, self.recipe)
             limit, prepared = self.recipe.batch_size, prepared_frames()
             generator = BatchGenerator(self.recipe, condition, engine, kept, prepared, limit)
-            size = pin_batch_size(manifest, self.recipe, engine, generator.requests(planned()))
+            requests = generator.requests(planned())
+            size = pin_batch_size(manifest, self.recipe, condition, engine, requests)
             return _rows(planned(), replace(generator, batch_size=size))
 
         return make_shard(manifest, shard, VARIANTS, about, produce, on_rows)

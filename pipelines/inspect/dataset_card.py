@@ -1,11 +1,17 @@
 """Dataset card: the README.md of a dataset, generated from the manifest."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 
 from nightrain.datasets.io.atomic import replace_file
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
+from nightrain.datasets.shards.recipe_records import (
+    VARIANTS,
+    recipe_records,
+    superseded_tables,
+)
 from nightrain.datasets.shards.schema import SCHEMA_VERSION
 
 LICENCE_NAMES = {
@@ -20,27 +26,46 @@ def write_card(root: Path) -> Path:
     manifest = Manifest(root)
     tables = {name: manifest.entries(name) for name in manifest.tables()}
     path = root / "README.md"
-    replace_file(root, path, _card(tables).encode())
+    replace_file(root, path, _card(tables, config_names(root, tables)).encode())
     return path
 
 
-def _card(tables: dict[str, list[Entry]]) -> str:
+def config_names(root: Path, tables: Iterable[str]) -> dict[str, list[str]]:
+    """Names of each table for readers: "frames", "weather-night"; none for a superseded table.
+
+    A table of variants is called after each recipe that uses it. Raises CorruptShard.
+    """
+    superseded = {found.table for found in superseded_tables(root)}
+    names: dict[str, list[str]] = {table: [] for table in tables}
+    for name, records in recipe_records(root).items():
+        for condition, table in records[-1].tables.items():
+            names.setdefault(table, []).append(f"{name}-{condition}")
+    for table in names.keys() - superseded:
+        names[table] = names[table] or [table.removeprefix("variants/").replace("/", "-")]
+    return names
+
+
+def _card(tables: dict[str, list[Entry]], names: dict[str, list[str]]) -> str:
     licences = sorted({e.about["licence"] for e in tables.get(FRAMES, []) if "licence" in e.about})
     front = {
         "license": LICENCE_NAMES.get(licences[0], "other") if len(licences) == 1 else "other",
         "task_categories": ["depth-estimation"],
         "tags": ["driving", "night", "rain", "snow", "fog", "nightrain"],
         "configs": [
-            {"config_name": _config_name(name), "data_files": _data_files(name, entries)}
-            for name, entries in tables.items()
+            {"config_name": name, "data_files": _data_files(table, entries)}
+            for table, entries in tables.items()
+            for name in names[table]
         ],
     }
-    lines = ["| table | shards | rows | quarantined | MB |", "|---|---|---|---|---|"]
+    lines = ["| table | name | shards | rows | quarantined | MB |", "|---|---|---|---|---|---|"]
     for name, entries in tables.items():
         rows = sum(e.rows.num_rows for e in entries)
         quarantined = sum(sum(e.counts.values()) for e in entries)
         megabytes = sum(e.rows.num_bytes for e in entries) / 1e6
-        lines.append(f"| {name} | {len(entries)} | {rows} | {quarantined} | {megabytes:.1f} |")
+        called = ", ".join(names[name]) or "superseded"
+        lines.append(
+            f"| {name} | {called} | {len(entries)} | {rows} | {quarantined} | {megabytes:.1f} |"
+        )
     return (
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n\n"
         "# Clear frames and their night, rain, snow and fog variants\n\n"
@@ -48,15 +73,24 @@ def _card(tables: dict[str, list[Entry]]) -> str:
         "frame that a variant was generated from; its geometry is that frame's. Depth maps are "
         "16-bit PNG, metres x 256, 0 = none. Row i of a shard of `labels/` is a teacher's depth of "
         "row i of the frames shard of the same number. `_manifest/` lists the committed files; "
-        "check them with `nightrain verify`.\n\n" + "\n".join(lines) + "\n\n"
+        "check them with `nightrain verify`. A superseded table was generated with settings that "
+        "its recipe no longer has.\n\n" + "\n".join(lines) + "\n\n"
+        f"{_variants_view([t for t in tables if t.startswith(VARIANTS) and names[t]])}"
         f"Licence of the source frames: {', '.join(licences) or 'unknown'}. Variants are "
         "derivatives of the frames: the same terms, attribution and restrictions apply to them. "
         "This is not legal advice.\n"
     )
 
 
-def _config_name(table: str) -> str:
-    return table.removeprefix("variants/").replace("/", "-")
+def _variants_view(current: list[str]) -> str:
+    """SQL of a view of the variants that are not superseded; "" without any."""
+    if not current:
+        return ""
+    globs = ",\n".join(f"  '{table}/*.parquet'" for table in current)
+    return (
+        "All variants except superseded ones, in DuckDB, run in this folder:\n\n```sql\n"
+        f"create view variants as select * from read_parquet([\n{globs}\n]);\n```\n\n"
+    )
 
 
 def _data_files(table: str, entries: list[Entry]) -> list[dict[str, object]]:

@@ -1,9 +1,13 @@
-"""Recipe: the settings that determine the bytes of a variant. Its hash names the output folder."""
+"""Recipe: what is generated, and the settings that decide the bytes of the variants.
+
+Each condition has a hash of its own, over every setting that decides the bytes of its variants.
+Another condition, and the recipe's name and description, do not change it.
+"""
 
 import hashlib
 import json
 import operator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
@@ -22,14 +26,16 @@ from nightrain.pipelines.gates.base import GateSettings
 from nightrain.pipelines.gates.registry import GATES
 
 Severity = Annotated[float, Field(ge=0.0, le=1.0)]
+LABELS = ("name", "description")  # not part of any hash
+NAME = r"^[a-z0-9][a-z0-9-]{0,40}$"
 
 
 class SeverityRange(BaseModel):
     """Severity range: each sample's severity is drawn uniformly from it with the sample's seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    lowest: Severity = 0.2
-    highest: Severity = 0.9
+    lowest: Severity = Field(default=0.2, description="Lowest severity, 0 to 1")
+    highest: Severity = Field(default=0.9, description="Highest severity, 0 to 1")
 
     @model_validator(mode="after")
     def _ordered(self) -> "SeverityRange":
@@ -39,32 +45,67 @@ class SeverityRange(BaseModel):
 
 
 class Recipe(BaseModel):
-    """Settings of a generation run; `name` is a label and not part of the hash."""
+    """Settings of a generation run.
+
+    An option that is excluded at its default leaves the hashes of recipes without it unchanged.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
-    # An engine's name, or a mapping with its `name` and settings
+    name: str = Field(
+        pattern=NAME, description="Name for readers: small letters, digits and hyphens"
+    )
+    description: str = Field(default="", max_length=200, description="Description, one line")
     engine: Annotated[SerializeAsAny[EngineSettings], BeforeValidator(ENGINES.parse)] = Field(
-        default="weather", validate_default=True
+        default="weather",
+        validate_default=True,
+        description="Engine: its name, or a mapping with its `name` and settings",
     )
-    engine_version: str = ""  # EngineSettings.version; `load_recipe` sets it
-    conditions: dict[Condition, SeverityRange] = Field(min_length=1)
-    # (width, height) of a variant; a width alone keeps the frame's aspect; None: the frame's own
-    size: tuple[int, int] | int | None = None
-    depth: Literal["lidar", "exact"] = "lidar"
-    # Treatment of frames without that depth; like every option that is excluded at its default,
-    # it leaves the hash, and so the seeds, of recipes without it unchanged
+    conditions: dict[Condition, SeverityRange] = Field(
+        min_length=1,
+        description="Conditions to generate, each with the range that severities are drawn from",
+    )
+    size: tuple[int, int] | int | None = Field(
+        default=None,
+        description="Width of the variants, with the frame's aspect; or [width, height]; null: the "
+        "frame's own size. Pixels",
+    )
+    depth: Literal["lidar", "exact"] = Field(
+        default="lidar", description="Depth of the frame that geometry is taken from"
+    )
     without_depth: Literal["quarantine", "road-plane"] = Field(
-        default="quarantine", exclude_if=lambda value: value == "quarantine"
+        default="quarantine",
+        exclude_if=lambda value: value == "quarantine",
+        description="Frames without that depth: quarantine them, or assume a flat road",
     )
-    variants_per_frame: int = Field(default=1, ge=1, le=100)
-    batch_size: int = Field(default=8, ge=1, le=256)
-    jpeg_quality: int = Field(default=95, ge=50, le=100)
-    # Checks of each variant, in order: names, or mappings with a `name` and settings
+    variants_per_frame: int = Field(
+        default=1, ge=1, le=100, description="Variants of each frame and condition"
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="Seed: another one draws other severities and noise for every variant",
+    )
+    batch_size: int = Field(
+        default=8,
+        ge=1,
+        le=256,
+        description="Largest batch of the engine; a device with less memory gets smaller ones",
+    )
+    jpeg_quality: int = Field(
+        default=95, ge=50, le=100, description="JPEG quality of the stored variants"
+    )
     gates: tuple[Annotated[SerializeAsAny[GateSettings], BeforeValidator(GATES.parse)], ...] = (
-        Field(default=(), exclude_if=operator.not_)
+        Field(
+            default=(),
+            exclude_if=operator.not_,
+            description="Checks of each variant, in order: names, or mappings with a `name` and "
+            "settings",
+        )
     )
-    gate_versions: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)  # as above
+    # Set by `load_recipe` from the installed engine and gates
+    engine_versions: dict[Condition, str] = Field(default={}, exclude_if=operator.not_)
+    gate_versions: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
 
     @model_validator(mode="after")
     def _checks(self) -> "Recipe":
@@ -82,6 +123,11 @@ class Recipe(BaseModel):
             raise ValueError(f"size {self.size}: width and height must be 16 to 8192 pixels")
         return self
 
+    @classmethod
+    def from_settings(cls, text: str) -> "Recipe":
+        """Return the recipe of one condition from the text that `settings_of` returns."""
+        return cls.model_validate({"name": "recorded", **json.loads(text)})
+
     def size_for(self, frame_size: Size) -> Size:
         """Return (width, height) of the variants of a frame of the given size."""
         if isinstance(self.size, int):
@@ -92,17 +138,33 @@ class Recipe(BaseModel):
         """Return (width, height) at which the engine works on a frame."""
         return self.engine.working_size(frame_size) or self.size_for(frame_size)
 
-    @property
-    def hash(self) -> str:
-        """Digest of all settings except the name: 16 hex digits."""
-        fields = self.model_dump(mode="json", exclude={"name"})
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:16]
+    def settings_of(self, condition: Condition) -> str:
+        """Canonical JSON of all settings that decide the bytes of one condition's variants."""
+        fields: dict[str, Any] = self.model_dump(mode="json", exclude={*LABELS})
+        for per_condition in ("conditions", "engine_versions"):
+            if per_condition in fields:
+                values = fields[per_condition]
+                fields[per_condition] = {c: v for c, v in values.items() if c == condition}
+        return json.dumps(fields, sort_keys=True)
 
-    @property
-    def folder(self) -> str:
-        """Name of the recipe's folder below variants/: "weather-1a2b3c4d"."""
-        return f"{self.name}-{self.hash[:8]}"
+    def hash_of(self, condition: Condition) -> str:
+        """Digest of the settings of one condition: 16 hex digits."""
+        return hashlib.sha256(self.settings_of(condition).encode()).hexdigest()[:16]
+
+    def folder_of(self, condition: Condition) -> str:
+        """Name of one condition's folder below variants/: "weather-1a2b3c4d"."""
+        return self.engine.folder(self.hash_of(condition))
 
     def table(self, condition: Condition) -> str:
         """Return the table of the variants of one condition."""
-        return f"variants/{self.folder}/{condition}"
+        return f"variants/{self.folder_of(condition)}/{condition}"
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """Settings of each condition, as `settings_of` returns them, by table."""
+        return {self.table(c): self.settings_of(c) for c in self.conditions}
+
+    @property
+    def hash(self) -> str:
+        """Digest of the settings of all conditions: 16 hex digits."""
+        return hashlib.sha256("\n".join(sorted(self.tables.values())).encode()).hexdigest()[:16]

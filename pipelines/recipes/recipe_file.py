@@ -1,6 +1,7 @@
 """Recipe files: built-in recipes by name, and YAML files by path."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,16 @@ def built_in_recipes() -> list[str]:
 def load_recipe(name_or_path: str) -> Recipe:
     """Load a built-in recipe by name or a YAML file by path; raises InvalidRequest.
 
-    `engine_version` and `gate_versions` are set from the installed engine and gates.
+    `engine_versions` and `gate_versions` are set from the installed engine and gates.
     """
     recipe = _parse(_find(name_or_path))
-    recipe.engine.require_engine_class()
+    engine = recipe.engine
+    engine.require_engine_class()
     versions = {
-        "engine_version": _version(
-            "engine", recipe.engine.name, lambda: recipe.engine.version(tuple(recipe.conditions))
-        ),
+        "engine_versions": {
+            c: _version("engine", engine.name, partial(engine.version, c))
+            for c in recipe.conditions
+        },
         "gate_versions": tuple(_version("gate", g.name, g.version) for g in recipe.gates),
     }
     return recipe.model_copy(update=versions)

@@ -168,15 +168,15 @@ def student_config(
     teacher: Path,
     network: DepthConfig,
     labels: str,
-    recipe: str,
+    recipes: tuple[str, ...],
     num_conditions: int,
     num_steps: int | None = None,
     batch_size: int | None = None,
 ) -> TrainConfig:
     """Configure the run of an arm and a seed: `world-student` with the teacher's network.
 
-    `recipe` is this arm's folder below variants/, `num_conditions` the number of conditions of the
-    main arm's variants. Raises InvalidRequest for settings that do not fit together.
+    `recipes` are this arm's folders below variants/, `num_conditions` the number of conditions of
+    the main arm's variants. Raises InvalidRequest for settings that do not fit together.
     """
     base = world_student()
     assert isinstance(base.role, StudentRole)
@@ -194,7 +194,7 @@ def student_config(
     data = base.data.model_copy(
         update={
             "conditions": tuple(Condition) if true_frames else (Condition.CLEAR,),
-            "recipes": (recipe,) if arm.shown == "variants" else (),
+            "recipes": recipes if arm.shown == "variants" else (),
             "corruptions": Corruptions() if arm.shown == "corruptions" else None,
             "labels": None if true_frames else labels,
             "exact_depth": true_frames,

@@ -19,11 +19,12 @@ from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.loader.index import build_index, read_keys
 from nightrain.datasets.protocols.leakage import scenes_of
 from nightrain.datasets.shards.manifest import FRAMES, LABELS, Manifest
+from nightrain.datasets.shards.recipe_records import condition_of, select_tables
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.run_folder import RunFolder, differences, table_digests
-from nightrain.pipelines.depth.train_job import only_labels, recipe_folder
+from nightrain.pipelines.depth.train_job import only_labels, variant_folders
 from nightrain.pipelines.usefulness.arms import ARMS, Arm, select_arms, student_config
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 
@@ -40,7 +41,7 @@ class Study(BaseModel):
     frames: str  # digest of the table of frames
     teacher: str  # digest of its weights
     labels: str
-    recipe: str
+    variants: tuple[str, ...]  # folders below variants/
     num_steps: int
     batch_size: int
     input_size: tuple[int, int]
@@ -100,12 +101,12 @@ def plan_study(job: UsefulnessJob) -> Plan:
     manifest = Manifest(job.dataset)
     labels = job.labels or only_labels(job.dataset)
     _require_labels_of(manifest, labels, teacher.digest)
-    recipe = recipe_folder(job.dataset, job.variants)
-    num_conditions = len(manifest.tables(f"variants/{recipe}/"))
+    variants = variant_folders(job.dataset, job.variants)
+    num_conditions = len({condition_of(t) for t in select_tables(manifest, job.variants)})
     arms = select_arms(job.arms, job.dose)
     runs, all_facts = [], []
     for arm in arms:
-        other = recipe_folder(job.dataset, arm.recipe) if arm.recipe else recipe
+        shown = variant_folders(job.dataset, arm.recipe) if arm.recipe else variants
         for seed in job.seeds:
             config = student_config(
                 arm,
@@ -113,7 +114,7 @@ def plan_study(job: UsefulnessJob) -> Plan:
                 teacher=job.teacher.resolve(),
                 network=teacher.config,
                 labels=labels,
-                recipe=other,
+                recipes=shown,
                 num_conditions=num_conditions,
                 num_steps=job.steps,
                 batch_size=job.batch_size,
@@ -126,7 +127,7 @@ def plan_study(job: UsefulnessJob) -> Plan:
         frames=table_digests(job.dataset, config)[FRAMES],
         teacher=teacher.digest,
         labels=labels,
-        recipe=recipe,
+        variants=variants,
         num_steps=round(config.num_steps / factor),
         batch_size=config.batch_size,
         input_size=config.data.input_size,

@@ -109,7 +109,7 @@ def _setup(found: Usefulness) -> list[str]:
         f"takes {study.num_steps} steps of {study.batch_size} samples at {width} x {height}, "
         "unless the table below says otherwise. Optimiser, schedule and augmentation are those of "
         f"the preset `world-student`. The labels are {study.labels}, the teacher's depth of the "
-        f"clear frames of {study.dataset}; the variants are those of {study.recipe}.",
+        f"clear frames of {study.dataset}; the variants are those of {', '.join(study.variants)}.",
         "",
         "The upper bound learns exact depth instead of labels, also on the adverse drives counted "
         "below. median-depth is a constant median-depth baseline from the train split. Models are "

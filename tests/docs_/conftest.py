@@ -28,12 +28,6 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
-def recipe_folder(generated: Path) -> str:
-    """Name of the folder below variants/."""
-    return next((generated / "variants").iterdir()).name
-
-
 @pytest.fixture
 def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """examples/plugins as pip would install it: its modules, and its entry points."""

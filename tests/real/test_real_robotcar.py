@@ -18,6 +18,7 @@ from nightrain.datasets.sources.robotcar.config import RobotCarConfig
 from nightrain.datasets.sources.robotcar.source import RobotCarSource
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.ingest.job import ingest_frames
+from nightrain.pipelines.recipes.recipe_file import load_recipe
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.paths import REAL_DATA
@@ -96,7 +97,9 @@ def test_the_still_goes_through_ingest_generate_and_verify(tmp_path: Path) -> No
     job = GenerateJob(dataset=tmp_path, recipe=str(guess))
     report = generate(job, executor=executor, stop=stop)
     assert report.num_rows == 2 and not report.failed and verify(tmp_path).accepted
-    variants = [r for r in all_rows(tmp_path).values() if r["recipe"] == "guess"]
+    recipe = load_recipe(str(guess))
+    folders = {recipe.folder_of(condition) for condition in recipe.conditions}
+    variants = [r for r in all_rows(tmp_path).values() if r["recipe"] in folders]
     assert {(r["depth_source"], r["width"], r["height"]) for r in variants} == {
         ("road-plane", 768, 464)
     }

@@ -45,7 +45,7 @@ def config(**changes: Any) -> TrainingSetConfig:
 
 
 def joined(root: Path, **changes: Any) -> TrainingSet:
-    fields = {"recipes": (RECIPE.folder,), "labels": "tiny", "neighbours": True}
+    fields = {"recipes": (RECIPE.name,), "labels": "tiny", "neighbours": True}
     return TrainingSet(root, config(**fields | changes))
 
 

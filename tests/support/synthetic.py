@@ -105,7 +105,7 @@ def recipe(*conditions: Condition, **changes: object) -> Recipe:
         "conditions": {c: SeverityRange(lowest=0.2, highest=0.8) for c in wanted},
         "depth": "exact",
         "batch_size": 3,
-        "engine_version": "1",
+        "engine_versions": dict.fromkeys(wanted, "1"),
     }
     return Recipe.model_validate(values | changes)
 

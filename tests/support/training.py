@@ -13,6 +13,7 @@ from nightrain.datasets.frame import Frame, FrameRef, Neighbour
 from nightrain.datasets.io.images import JpegImage, encode_depth_png, encode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard, quarantine_table
 from nightrain.datasets.shards.parquet import Row
+from nightrain.datasets.shards.recipe_records import record_recipe
 from nightrain.datasets.shards.schema import IMAGE, NAME, QUARANTINE
 from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.recipes.recipe import Recipe
@@ -101,6 +102,7 @@ def add_variants(root: Path, recipe: Recipe, numbers: tuple[int, ...] | None = N
     ]
     engine = TintEngine()
     stop = Stop()
+    record_recipe(root, recipe.name, recipe.tables)
     run(root, shards, GenerateShard(root, recipe, engine), executor=SerialExecutor(stop), stop=stop)
 
 

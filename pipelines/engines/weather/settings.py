@@ -1,6 +1,5 @@
 """Settings of the weather engine."""
 
-from collections.abc import Collection
 from typing import ClassVar, Literal
 
 from nightrain.datasets.conditions import SIMULATED_CONDITIONS, Condition
@@ -16,7 +15,7 @@ class WeatherSettings(EngineSettings):
     engine_class: ClassVar[str] = "nightrain.pipelines.engines.weather.engine:WeatherEngine"
     conditions: ClassVar[tuple[Condition, ...]] = SIMULATED_CONDITIONS
 
-    def version(self, conditions: Collection[Condition]) -> str:
+    def version(self, condition: Condition) -> str:
         """Return the engine's version; there are no weights."""
         return VERSION
 

@@ -157,7 +157,7 @@ def test_conditions_are_even_where_one_has_more_variants(tmp_path: Path) -> None
     second = recipe(Condition.NIGHT, name="second", variants_per_frame=3)
     add_variants(tmp_path, RECIPE)
     add_variants(tmp_path, second)
-    dataset = TrainingSet(tmp_path, config(recipes=(RECIPE.folder, second.folder), p_clear=0.0))
+    dataset = TrainingSet(tmp_path, config(recipes=(RECIPE.name, second.name), p_clear=0.0))
     draws = [Draw(0, epoch, index) for epoch in range(500) for index in range(4)]
     chosen = [c for draw in draws if isinstance(c := dataset.choose(draw), int)]
     night = CONDITIONS.index(Condition.NIGHT)
@@ -167,11 +167,10 @@ def test_conditions_are_even_where_one_has_more_variants(tmp_path: Path) -> None
 
 def test_a_frame_shows_only_the_conditions_it_has(tmp_path: Path) -> None:
     ingest_synthetic(tmp_path, SyntheticSource(8), frames_per_shard=4)
-    add_variants(tmp_path, recipe(Condition.NIGHT))
-    fog = recipe(Condition.FOG, name="fog")
+    night, fog = recipe(Condition.NIGHT), recipe(Condition.FOG, name="fog")
+    add_variants(tmp_path, night)
     add_variants(tmp_path, fog, numbers=(0,))
-    folders = (recipe(Condition.NIGHT).folder, fog.folder)
-    dataset = TrainingSet(tmp_path, config(recipes=folders, p_clear=0.0))
+    dataset = TrainingSet(tmp_path, config(recipes=(night.name, fog.name), p_clear=0.0))
     for index in range(8):
         shown = {dataset.choose(Draw(0, epoch, index)) for epoch in range(30)}
         assert None not in shown and len(shown) == (2 if index < 4 else 1)

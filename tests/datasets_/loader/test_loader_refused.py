@@ -32,11 +32,12 @@ def test_an_empty_condition_is_refused(root: Path) -> None:
 
 
 def test_a_recipe_without_variants_is_refused(root: Path) -> None:
+    folder = RECIPE.folder_of(Condition.NIGHT)
     with pytest.raises(
-        InvalidRequest, match=f"no variants of recipe 'other-00000000'.*{RECIPE.folder}"
+        InvalidRequest, match=f"no variants called 'other-00000000'. Recipes: test; .*{folder}"
     ):
         TrainingSet(root, config(recipes=("other-00000000",)))
-    with pytest.raises(InvalidRequest, match="no snow of recipe"):
+    with pytest.raises(InvalidRequest, match="no snow variants of test; it has: night, fog"):
         joined(root, variant_conditions=("night", "snow"))
 
 
@@ -50,7 +51,7 @@ def test_variants_of_other_frames_are_refused(tmp_path: Path) -> None:
     )
     add_variants(tmp_path, night, numbers=(shard_of_night,))
     with pytest.raises(InvalidRequest, match="holds no variant of the 4 selected frames"):
-        TrainingSet(tmp_path, config(recipes=(night.folder,)))
+        TrainingSet(tmp_path, config(recipes=(night.name,)))
 
 
 def test_missing_labels_are_refused(root: Path) -> None:
@@ -89,7 +90,7 @@ def test_frames_whose_label_is_in_quarantine_are_left_out_and_counted(tmp_path: 
     ingest_synthetic(tmp_path, SyntheticSource(4))
     add_variants(tmp_path, RECIPE)
     add_labels(tmp_path, reject=(1,))
-    dataset = TrainingSet(tmp_path, config(labels="tiny", recipes=(RECIPE.folder,), p_clear=0.0))
+    dataset = TrainingSet(tmp_path, config(labels="tiny", recipes=(RECIPE.name,), p_clear=0.0))
     rejected = TrainingSet(tmp_path, config()).index.frames.columns["frame_id"][1]
     assert len(dataset) == 3 and dataset.index.num_without_label == 1
     samples = [dataset[i] for i in range(3)]  # reading finds rows that do not belong together
@@ -106,12 +107,12 @@ def test_a_depth_that_is_not_there_is_refused(tmp_path: Path) -> None:
         dataset[0]
 
 
-@pytest.mark.parametrize("table", ["frames", f"variants/{RECIPE.folder}/night", "labels/tiny"])
+@pytest.mark.parametrize("table", ["frames", RECIPE.table(Condition.NIGHT), "labels/tiny"])
 def test_a_flipped_byte_is_found_by_the_worker(tmp_path: Path, table: str) -> None:
     ingest_synthetic(tmp_path, SyntheticSource(4))
     add_variants(tmp_path, RECIPE)
     add_labels(tmp_path)
-    fields = {"recipes": (RECIPE.folder,), "variant_conditions": ("night",), "p_clear": 0.0}
+    fields = {"recipes": (RECIPE.name,), "variant_conditions": ("night",), "p_clear": 0.0}
     dataset = TrainingSet(tmp_path, config(**fields, labels="tiny"))
     path = tmp_path / table / "00000.parquet"
     data = bytearray(path.read_bytes())

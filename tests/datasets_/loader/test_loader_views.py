@@ -98,7 +98,7 @@ def test_a_flip_mirrors_both_pictures_and_the_baseline(root: Path) -> None:
 def test_a_variant_comes_with_the_clear_partner(root: Path) -> None:
     clear = with_partner(samples(root, stereo=True))
     jitter = Augmentation(flip_probability=0.0)
-    fields = {"recipes": (RECIPE.folder,), "p_clear": 0.0, "augmentation": jitter}
+    fields = {"recipes": (RECIPE.name,), "p_clear": 0.0, "augmentation": jitter}
     for a, b in zip(clear, with_partner(samples(root, stereo=True, **fields)), strict=True):
         assert b["is_variant"] and not torch.equal(a["image"], b["image"])
         for name in STEREO_KEYS:

@@ -228,7 +228,7 @@ def test_a_student_of_a_teacher_that_was_trained_here(tmp_path: Path) -> None:
     label_as(root, model)
     config = student(
         {"teacher": model, "start": "teacher", "loss": StudentLoss()},
-        data=data(labels="tiny", neighbours=True, recipes=(recipe().folder,)),
+        data=data(labels="tiny", neighbours=True, recipes=(recipe().name,)),
         num_steps=6,
     )
     report = train_tiny(config, root, tmp_path / "run")
@@ -250,7 +250,7 @@ def test_a_restoring_student_starts_as_its_teacher_and_learns_clear_features(
 ) -> None:
     loss = StudentLoss(distillation=0.0, semantic=0.0, feature=1.0, mask_mode="none")
     config = restoring(teacher, loss)
-    recipes = (recipe().folder,)
+    recipes = (recipe().name,)
     config = config.model_copy(
         update={"data": config.data.model_copy(update={"recipes": recipes, "p_clear": 0.0})}
     )

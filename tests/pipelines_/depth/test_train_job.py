@@ -20,10 +20,11 @@ from nightrain.depthmodel.training.preset_registry import PRESETS, load_preset
 from nightrain.pipelines.depth.train_job import (
     TrainJob,
     only_labels,
-    recipe_folder,
     train_network,
+    variant_folders,
 )
 from nightrain.pipelines.labels.job import LabelJob, label
+from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import SIZE, recipe
@@ -73,7 +74,7 @@ def test_a_job_puts_labels_variants_and_numbers_into_the_preset(root: Path) -> N
         workers=1,
         seed=9,
     ).config()
-    assert config.data.labels == "tiny" and config.data.recipes == (recipe().folder,)
+    assert config.data.labels == "tiny" and config.data.recipes == folders(recipe())
     assert (config.num_steps, config.batch_size, config.num_workers, config.seed) == (3, 2, 1, 9)
     assert isinstance(config.role, StudentRole)
     assert config.role.teacher == (root.parent / "teacher").resolve()
@@ -90,7 +91,7 @@ def test_a_job_puts_labels_variants_and_numbers_into_the_preset(root: Path) -> N
         ),
         ({"preset": "world-lidar-teacher", "labels": "tiny"}, "does not accept --labels"),
         ({}, "role.teacher: to start from a teacher, name its folder"),
-        ({"variants": ("fog",)}, "no variants called 'fog'; there are: test-"),
+        ({"variants": ("fog",)}, "no variants called 'fog'. Recipes: test; folders: weather-"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(
@@ -113,15 +114,21 @@ def test_labels_of_none_or_two_teachers_must_be_named(tmp_path: Path) -> None:
         only_labels(root)
 
 
-def test_a_recipe_is_found_by_its_name_or_folder(tmp_path: Path) -> None:
+def folders(recipe: Recipe) -> tuple[str, ...]:
+    return tuple(map(recipe.folder_of, recipe.conditions))
+
+
+def test_variants_are_found_by_recipe_folder_or_hash(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "dataset", num_frames=4)
-    one, other = recipe(), recipe(Condition.NIGHT)
+    one, other = recipe(), recipe(Condition.NIGHT, jpeg_quality=80)
     add_variants(root, one)
-    assert recipe_folder(root, "test") == recipe_folder(root, one.folder) == one.folder
+    assert variant_folders(root, "test") == folders(one)
+    (night,) = folders(other)
+    with pytest.raises(InvalidRequest, match=f"no variants called '{night}'. Recipes: test; fold"):
+        variant_folders(root, night)
     add_variants(root, other)
-    assert recipe_folder(root, other.folder) == other.folder != one.folder
-    with pytest.raises(InvalidRequest, match="variants of 2 recipes called 'test'"):
-        recipe_folder(root, "test")
+    assert variant_folders(root, "test") == variant_folders(root, night) == (night,)
+    assert variant_folders(root, one.hash_of(Condition.FOG)) == folders(one)[1:]
 
 
 def test_a_command_says_all_that_decides_and_no_path_of_this_machine(root: Path) -> None:
@@ -148,7 +155,8 @@ def test_teacher_labels_student(tmp_path: Path) -> None:
     assert report.status == "finished" and steps == [(k, 6) for k in range(1, 7)]
     assert report.digest == DepthModel.from_pretrained(tmp_path / "student/model").digest
     card = read_card(tmp_path / "student/model")
-    assert card.recipe == recipe().folder and table.removeprefix("labels/") in card.description
+    assert card.recipe == ", ".join(t.removeprefix("variants/") for t in recipe().tables)
+    assert table.removeprefix("labels/") in card.description
     assert card.command == learning.command and str(tmp_path) not in card.model_dump_json()
     asked = json.loads((tmp_path / "student/run.json").read_text())
     assert asked["teacher"] == DepthModel.from_pretrained(model).digest

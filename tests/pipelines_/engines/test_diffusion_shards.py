@@ -16,6 +16,7 @@ from nightrain.benchmarks.random_family import (
     IP_ADAPTER_FILE,
     write_tiny_family,
 )
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
@@ -29,6 +30,7 @@ from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.generate.replay import psnr_db, replay
 from nightrain.pipelines.ingest.job import ingest_frames
+from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.run import RunReport
@@ -65,6 +67,10 @@ def make(root: Path, recipe: Path, **job: object) -> RunReport:
     stop = Stop()
     wanted = GenerateJob(dataset=root, recipe=str(recipe), **job)  # type: ignore[arg-type]
     return generate(wanted, executor=SerialExecutor(stop), stop=stop)
+
+
+def batch_size_records(recipe: Recipe) -> list[str]:
+    return [f"variants/{recipe.folder_of(condition)}" for condition in recipe.conditions]
 
 
 def test_rows_say_what_made_them(made: Path) -> None:
@@ -106,7 +112,8 @@ def test_the_probed_batch_size_is_that_of_every_call_row_and_replay(
     unet = engine.models.pipe.unet
     hook = unet.register_forward_pre_hook(lambda _, arguments: rows.append(len(arguments[0])))
     make(root, prepared / "recipe.yaml")
-    assert calls == [3] and (pinned(root, f"variants/{recipe.folder}") or {})["batch_size"] == "2"
+    facts = [pinned(root, name) or {} for name in batch_size_records(recipe)]
+    assert calls == [3] and [fact["batch_size"] for fact in facts] == ["2", "2"]
     # Shards of 4 and 3 frames, two conditions: 2 + 2 batches each, of 2 steps and 2 x 2 rows.
     assert rows == [4] * (2 * (2 + 2) * 2)
     assert {row["batch_size"] for row in all_rows(root).values()} == {2}
@@ -123,8 +130,8 @@ def test_a_settled_size_that_does_not_fit_here_splits_and_marks(
     root = tmp_path / "dataset"
     shutil.copytree(prepared / "dataset", root)
     recipe = load_recipe(str(prepared / "recipe.yaml"))
-    name = f"variants/{recipe.folder}"
-    pin(root, name, pinned(made, name) or {})  # by a larger device, before it was interrupted
+    for name in batch_size_records(recipe):
+        pin(root, name, pinned(made, name) or {})  # by a larger device, before it was interrupted
     engine = load_engine(recipe.engine)
     assert isinstance(engine, DiffusionEngine)
 
@@ -184,13 +191,14 @@ def test_other_weights_are_another_recipe_and_replay_says_so(made: Path, tmp_pat
     recipe = write_recipe(tmp_path, engine=diffusion)
     shutil.copytree(family("sd15") / "base", tmp_path / "base")
     first = load_recipe(str(recipe))
+    before = first.hash_of(Condition.NIGHT)
     root = tmp_path / "dataset"
     shutil.copytree(made, root)
     make(root, recipe)
     shutil.rmtree(tmp_path / "base")
     shutil.copytree(other / "base", tmp_path / "base")
-    assert load_recipe(str(recipe)).folder != first.folder
-    sample_id = next(k for k, r in all_rows(root).items() if r["recipe_hash"] == first.hash)
+    assert not load_recipe(str(recipe)).tables.keys() & first.tables
+    sample_id = next(k for k, r in all_rows(root).items() if r["recipe_hash"] == before)
     assert [d for d in replay(root, sample_id).differences if d.startswith("engine: was 1-")]
 
 
@@ -242,7 +250,8 @@ def test_built_in_recipes_are_whole_and_have_names_of_their_own(
             load_recipe(name)
         cached(tmp_path, unpinned)
     recipe = load_recipe(name)
-    assert recipe.folder.startswith(f"{name}-") and recipe.engine_version.startswith("1-")
+    assert recipe.name == name and recipe.engine_versions.keys() == recipe.conditions.keys()
+    assert all(version.startswith("1-") for version in recipe.engine_versions.values())
     assert recipe.working_size((1600, 900)) == recipe.size_for((1600, 900)) == (768, 432)
     assert isinstance(recipe.engine, DiffusionSettings)
     loose = [w.id_or_folder for w in recipe.engine.all_weights() if not w.is_pinned]

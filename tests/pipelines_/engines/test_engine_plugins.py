@@ -37,7 +37,7 @@ class Settings(EngineSettings):
     conditions: ClassVar[tuple[Condition, ...]] = (Condition.FOG, Condition.DUSK)
     strength: float = 0.5
 
-    def version(self, conditions):
+    def version(self, condition):
         return "haze-3"
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.ids import sample_id
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.pinned import pin, pinned
@@ -26,7 +27,7 @@ from support.processes import DEADLINE_S
 from support.synthetic import SyntheticSource, TintEngine, all_rows, ingest_synthetic, recipe
 
 RECIPE = recipe(batch_size=8)
-NAME = f"variants/{RECIPE.folder}"
+NAME = f"variants/{RECIPE.folder_of(Condition.NIGHT)}"
 
 
 @dataclass
@@ -106,7 +107,7 @@ def plain_rows(tmp_path: Path, **changes: object) -> dict[str, dict]:
 def night(root: Path, number: int) -> str:
     """Sample id of a frame's night variant."""
     frames = sorted(all_rows(root, "frames"))
-    return sample_id(frames[number], "night", RECIPE.hash, 0)
+    return sample_id(frames[number], "night", RECIPE.hash_of(Condition.NIGHT), 0)
 
 
 def test_the_batch_size_is_probed_once_and_holds_for_all(dataset: Path, tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_the_batch_size_is_probed_once_and_holds_for_all(dataset: Path, tmp_path
     assert {size for _, size in engine.begun} == {3}
     assert len(engine.begun) == 4 * 2 + 2 * 1  # shards of 4, 4 and 2 frames, two conditions
     facts = pinned(dataset, NAME) or {}
-    assert facts["batch_size"] == "3" and facts["recipe_hash"] == RECIPE.hash
+    assert facts["batch_size"] == "3" and facts["recipe_hash"] == RECIPE.hash_of(Condition.NIGHT)
     assert facts["device"] == "fake" and facts["probed_pixels"] == "64x40"
     assert all_rows(dataset) == plain_rows(tmp_path, batch_size=3) and verify(dataset).accepted
 

@@ -88,7 +88,9 @@ def poison(dataset: Path, count: int = 2) -> set[str]:
     from nightrain.datasets.ids import sample_id
 
     frames = sorted(all_rows(dataset, FRAMES))
-    return {sample_id(frame, "night", recipe().hash, 0) for frame in frames[:count]}
+    return {
+        sample_id(frame, "night", recipe().hash_of(Condition.NIGHT), 0) for frame in frames[:count]
+    }
 
 
 def test_a_poison_item_is_quarantined_alone(dataset: Path) -> None:

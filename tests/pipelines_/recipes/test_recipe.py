@@ -6,9 +6,11 @@ import pytest
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
 from support.synthetic import recipe
 
+NIGHT = Condition.NIGHT
 GOOD = "name: mine\nengine: weather\nconditions:\n  fog: {lowest: 0.1, highest: 0.2}\n"
 
 
@@ -18,30 +20,61 @@ def written(folder: Path, text: str) -> str:
     return str(path)
 
 
-def test_the_name_is_not_in_the_hash_and_everything_else_is() -> None:
-    base = recipe()
-    assert recipe(name="other").hash == base.hash
+def test_the_hash_covers_everything_but_names_and_other_conditions() -> None:
+    base = recipe().hash_of(NIGHT)
+    labels = {"name": "other", "description": "Other words"}
+    assert recipe(**labels).hash_of(NIGHT) == recipe(NIGHT).hash_of(NIGHT) == base
+    assert recipe(Condition.RAIN, NIGHT).hash_of(NIGHT) == base
     changes: list[dict[str, object]] = [
         {"batch_size": 4},
         {"depth": "lidar"},
+        {"without_depth": "road-plane"},
         {"size": (32, 32)},
         {"jpeg_quality": 90},
         {"variants_per_frame": 2},
-        {"engine_version": "2"},
+        {"seed": 1},
+        {"engine_versions": {NIGHT: "2"}},
+        {"conditions": {NIGHT: {"lowest": 0.2, "highest": 0.7}}},
     ]
-    hashes = {recipe(**change).hash for change in changes} | {recipe(Condition.FOG).hash}
-    assert len(hashes - {base.hash}) == len(changes) + 1
+    hashes = {recipe(**change).hash_of(NIGHT) for change in changes}
+    assert len(hashes - {base, recipe().hash_of(Condition.FOG)}) == len(changes)
+    assert recipe(engine_versions={Condition.FOG: "2", NIGHT: "1"}).hash_of(NIGHT) == base
 
 
-def test_a_recipe_keeps_its_hash() -> None:
-    """The folder of a dataset is found again only while this number stands."""
-    assert recipe().hash == "8519932e731ecbf2"
+def test_the_hash_of_the_whole_recipe_is_that_of_its_conditions() -> None:
+    base = recipe().hash
+    assert recipe(Condition.FOG, NIGHT, name="other").hash == base
+    assert len({base, recipe(NIGHT).hash, recipe(jpeg_quality=90).hash}) == 3
+
+
+def test_equal_settings_have_equal_hashes_however_they_are_written(tmp_path: Path) -> None:
+    base = load_recipe(written(tmp_path, GOOD)).tables
+    for text in (
+        GOOD.replace("engine: weather", "engine: {name: weather}"),
+        GOOD.replace("engine: weather\n", ""),
+        GOOD.replace("{lowest: 0.1, highest: 0.2}", "{highest: 2.0e-1, lowest: 1.0e-1}"),
+        GOOD + "gates: []\nseed: 0\nwithout_depth: quarantine\njpeg_quality: 95\n",
+    ):
+        assert load_recipe(written(tmp_path, text)).tables == base
+
+
+def test_a_recipe_keeps_its_hashes() -> None:
+    """Folders of existing datasets are found again only while these numbers stand."""
+    assert recipe().hash_of(NIGHT) == "a0d5763218ce765b"
+    assert recipe().folder_of(Condition.FOG) == "weather-ba815067"
+
+
+def test_a_recorded_condition_is_a_recipe_again() -> None:
+    made = recipe(seed=3, size=64)
+    again = Recipe.from_settings(made.settings_of(NIGHT))
+    assert again.conditions == {NIGHT: made.conditions[NIGHT]} and again.seed == 3
+    assert again.tables == {made.table(NIGHT): made.settings_of(NIGHT)}
 
 
 def test_a_file_and_a_built_in_recipe_load(tmp_path: Path) -> None:
     loaded = load_recipe(written(tmp_path, GOOD))
-    assert loaded.conditions[Condition.FOG].highest == 0.2 and loaded.engine_version
-    assert loaded.folder == f"mine-{loaded.hash[:8]}"
+    assert loaded.conditions[Condition.FOG].highest == 0.2 and loaded.engine_versions
+    assert loaded.folder_of(Condition.FOG) == f"weather-{loaded.hash_of(Condition.FOG)[:8]}"
     assert set(built_in_recipes()) >= {"weather", "demo", "diffusion"}
     assert all(load_recipe(name).name == name for name in ("weather", "demo", "diffusion"))
 
@@ -57,7 +90,7 @@ def test_a_file_and_a_built_in_recipe_load(tmp_path: Path) -> None:
         (GOOD.replace("0.2", "1.2"), "conditions.fog.highest is 1.2; expected at most 1"),
         (GOOD.replace("0.1", "0.3"), "above highest"),
         (GOOD.replace("mine", "../mine"), "name"),
-        (GOOD + "colour: red\n", "colour is not an option; expected one of name, engine, "),
+        (GOOD + "colour: red\n", "colour is not an option; expected one of name, description, "),
         (GOOD.replace("highest", "top"), "top is not an option; expected one of lowest, highest"),
         (GOOD + "size: big\n", "size is 'big'; expected a list or a valid integer"),
         (GOOD + "batch_size: many\n", "batch_size is 'many'; expected a valid integer"),

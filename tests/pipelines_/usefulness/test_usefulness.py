@@ -22,7 +22,7 @@ from nightrain.pipelines.usefulness.plan import plan_study
 from nightrain.pipelines.usefulness.study import UsefulnessReport, run_usefulness
 from support.synthetic import ingest_synthetic, recipe
 from support.training import add_variants
-from support.usefulness import make_labels, make_study_dataset, save_teacher, source
+from support.usefulness import SHOWN, make_labels, make_study_dataset, save_teacher, source
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +125,10 @@ def test_an_arm_joins_by_a_line(job: UsefulnessJob, monkeypatch: pytest.MonkeyPa
         patch.setitem(ARMS, "gated", gated)
         plan = plan_study(changed(job, arms=()))
     (run,) = [run for run in plan.runs if run.arm == "gated"]
-    assert len(run.config.data.recipes) == 1 and not gated.on_dose_curve
+    assert len(run.config.data.recipes) == len(SHOWN) and not gated.on_dose_curve
     with monkeypatch.context() as patch:
         patch.setitem(ARMS, "gated", gated.model_copy(update={"recipe": "diffusion"}))
-        message = "no variants called 'diffusion'; there are: test-"
+        message = "no variants called 'diffusion'. Recipes: test; folders: weather-"
         with pytest.raises(InvalidRequest, match=message):
             plan_study(changed(job, arms=("gated",)))
     with pytest.raises(ValueError, match="StudentLoss has no masks"):

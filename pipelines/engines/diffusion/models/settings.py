@@ -1,7 +1,6 @@
 """Settings of the diffusion engine: models, controls, guidance, scheduler, precision."""
 
 import hashlib
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -200,7 +199,7 @@ class DiffusionSettings(EngineSettings):
             return at_width(self.generation_width, frame_size)
         return generation_size(frame_size, self.family)
 
-    def version(self, conditions: Collection[Condition]) -> str:
+    def version(self, condition: Condition) -> str:
         """Return the engine's version with a digest of weights, depth source and style images.
 
         Raises InvalidRequest for settings that the family does not support and for weights that are
@@ -214,8 +213,7 @@ class DiffusionSettings(EngineSettings):
         names = [weights_name(weights) for weights in self.all_weights()]
         names.append(load_depth_source(self.control_depth).name)
         if self.style_pool is not None:
-            pool = StylePool(Path(self.style_pool))
-            names += [pool.digest(condition) for condition in conditions]
+            names.append(StylePool(Path(self.style_pool)).digest(condition))
         return f"{VERSION}-{hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:12]}"
 
     def require_family(self) -> Capabilities:
