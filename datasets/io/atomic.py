@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nightrain.datasets.errors import DiskFull, NightrainError
+from nightrain.datasets.errors import DiskFull, InvalidRequest, NightrainError
 from nightrain.datasets.io.process import Owner
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def fsync(path: Path) -> None:
@@ -98,6 +99,32 @@ def no_space_is_disk_full(root: Path) -> Iterator[None]:
         if error.errno in NO_SPACE:
             raise _disk_full(root) from error
         raise
+
+
+@contextmanager
+def unwritable_is_refused(root: Path) -> Iterator[None]:
+    """Raise InvalidRequest in place of an OSError for a folder that cannot be written.
+
+    Raises DiskFull in place of an OSError for a full disk.
+    """
+    try:
+        with no_space_is_disk_full(root):
+            yield
+    except OSError as error:
+        if error.errno in READ_ONLY:
+            raise InvalidRequest(
+                f"{root} cannot be written ({error.strerror}). It can still be read; to add to it, "
+                "make the folder writable, or write to another one."
+            ) from error
+        raise
+
+
+def require_writable(root: Path) -> None:
+    """Raise InvalidRequest unless files can be created in a dataset's folder; raises DiskFull."""
+    with unwritable_is_refused(root):
+        path = temporary_path(root)
+        path.touch()
+        path.unlink()
 
 
 def free_bytes(root: Path) -> int:

@@ -1,17 +1,19 @@
 """Frame plans: the frames of each frames shard, and the frames that could not be read.
 
-    DATASET/_plan/NNNNN.json    one plan per `ingest` command; numbered, never changed
+    DATASET/_plan/NNNNN.json    frames added by one `ingest` command; numbered, never changed
 
-A plan is written once, so that shard NNNNN contains the same frames in every later run.
+A plan is written once, so that shard NNNNN contains the same frames in every later run. Frames that
+a source lists later are planned behind the existing shards. Plan N is created exclusively by a
+process that has read plans 0 to N - 1, so of several processes only one plans a new frame.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nightrain.datasets.errors import CorruptShard
-from nightrain.datasets.io.atomic import create_exclusively
+from nightrain.datasets.io.atomic import create_exclusively, unwritable_is_refused
 from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.io.regular import matching
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
@@ -33,6 +35,7 @@ class FramePlan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     source: str
     options: dict[str, str]
+    retry: bool = False  # whether it reads quarantined frames of other plans again
     shards: tuple[PlannedShard, ...]
 
     @property
@@ -40,9 +43,10 @@ class FramePlan(BaseModel):
         """Return the ids of all frames of the plan."""
         return {frame_id for shard in self.shards for frame_id in shard.frame_ids}
 
-    def is_finished(self, manifest: Manifest) -> bool:
-        """Whether all its shards are committed."""
-        return all(manifest.entry(Shard(table=FRAMES, number=s.number)) for s in self.shards)
+    def unfinished(self, manifest: Manifest) -> tuple[PlannedShard, ...]:
+        """Shards that are not committed yet."""
+        entry = manifest.entry
+        return tuple(s for s in self.shards if not entry(Shard(table=FRAMES, number=s.number)))
 
 
 class BadFrame(BaseModel):
@@ -60,7 +64,42 @@ class BadFrame(BaseModel):
 
 def read_plans(root: Path) -> list[FramePlan]:
     """Read all plans of a dataset, in order; raises CorruptShard, UnreadableFile."""
-    return [_read_plan(path) for path in matching(root / "_plan", "*.json")]
+    num_plans = len(matching(root / "_plan", "*.json"))
+    return [_read_plan(plan_path(root, number)) for number in range(num_plans)]
+
+
+def require_planned(root: Path, plans: Sequence[FramePlan]) -> None:
+    """Raise CorruptShard if frames shards are committed that no plan names.
+
+    Their frames would be read again, because only a plan says which frames have been read.
+    """
+    names = [path.stem for path in matching(root / "_manifest" / FRAMES, "*.json")]
+    numbers = [int(name.partition("-")[0]) for name in names]
+    if (found := max(numbers, default=-1)) >= next_shard_number(plans):
+        raise CorruptShard(
+            f"{FRAMES}/{found:05d} is committed, but no plan in {root / '_plan'} names it. Restore "
+            "that folder from a copy of the dataset, or ingest into another folder."
+        )
+
+
+def plan_path(root: Path, number: int) -> Path:
+    """Return the path of a plan."""
+    return root / "_plan" / f"{number:05d}.json"
+
+
+def next_shard_number(plans: Sequence[FramePlan]) -> int:
+    """Return the number that follows those of all planned shards."""
+    return sum(len(plan.shards) for plan in plans)
+
+
+def create_plan(root: Path, number: int, plan: FramePlan) -> bool:
+    """Write a plan; return False if another process created that number first.
+
+    Raises InvalidRequest if the dataset cannot be written, DiskFull.
+    """
+    data = record_bytes("plan", plan.model_dump(mode="json"), indent=None)
+    with unwritable_is_refused(root):
+        return create_exclusively(root, plan_path(root, number), data)
 
 
 def _read_plan(path: Path) -> FramePlan:
@@ -68,18 +107,11 @@ def _read_plan(path: Path) -> FramePlan:
         return FramePlan.model_validate(read_record(path, "plan", "plan of frames"))
     except ValidationError as error:
         raise CorruptShard(f"{path} is not a valid plan of frames: {error}") from error
-    except CorruptShard as error:
+    except (FileNotFoundError, CorruptShard) as error:
         raise CorruptShard(
             f"{error}. It says which frames each shard holds; restore it from a copy of the "
             "dataset, or ingest into another folder."
         ) from error
-
-
-def create_plan(root: Path, number: int, plan: FramePlan) -> bool:
-    """Write a plan; return False if another process created that number first."""
-    path = root / "_plan" / f"{number:05d}.json"
-    data = record_bytes("plan", plan.model_dump(mode="json"), indent=None)
-    return create_exclusively(root, path, data)
 
 
 def bad_frames(root: Path, source: str) -> dict[str, BadFrame]:

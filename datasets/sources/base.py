@@ -5,8 +5,9 @@ of an installed package in the group "nightrain.sources", which names the config
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -28,6 +29,8 @@ class FrameSource(ABC):
     attribution: str  # one sentence
     own_splits: bool = False  # whether its own splits replace the published ones of this data set
     notes: Sequence[str] = ()  # sentences about the folder's content, shown before ingestion
+    # Number of frames that the latest `select` left out, by reason ("night frames: ...").
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def select(self, split: str) -> Sequence[FrameRef]:

@@ -1,6 +1,6 @@
 """Ingest job: reads the frames of a source into a dataset."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,13 +17,14 @@ from pydantic.config import JsonDict
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import FrameRef
+from nightrain.datasets.io.atomic import unwritable_is_refused
 from nightrain.datasets.protocols.leakage import read_set, refs_set, require_disjoint
 from nightrain.datasets.protocols.published import has_published_splits
 from nightrain.datasets.shards.frame_plan import BadFrame, bad_frames
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.datasets.sources.base import FrameSource, SourceConfig
 from nightrain.datasets.sources.registry import SOURCES
-from nightrain.pipelines.ingest.ingest_shard import ingest_work, plan_ingest
+from nightrain.pipelines.ingest.ingest_shard import ingest_work, plan_ingest, unlisted_frames
 from nightrain.pipelines.ingest.worker_source import shared_with_workers
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.runs.executors import Executor
@@ -113,8 +114,10 @@ def ingest(
     `on_listed` is called with the open source and its number of frames before reading starts.
     Raises InvalidRequest, PlanMismatch, BrokenSource, DiskFull.
     """
-    source = job.open_source()
-    refs = source.select(job.split_to_read)
+    source, refs = _listing(job)
+    _, unread = unlisted_frames(job.dataset, source, refs, job.record())
+    if unread:  # another process may have listed the source later: read it again
+        source, refs = _listing(job)
     on_listed(source, len(refs))
     return ingest_frames(
         job.dataset,
@@ -126,8 +129,14 @@ def ingest(
         retry_failed=job.retry_failed,
         allow_shared_logs=job.allow_shared_logs,
         max_quarantined=job.max_quarantined,
+        gone=unread - {ref.frame_id for ref in refs},
         on_rows=on_rows,
     )
+
+
+def _listing(job: IngestJob) -> tuple[FrameSource, Sequence[FrameRef]]:
+    source = job.open_source()
+    return source, source.select(job.split_to_read)
 
 
 def ingest_frames(
@@ -141,13 +150,15 @@ def ingest_frames(
     retry_failed: bool = False,
     allow_shared_logs: bool = False,
     max_quarantined: float = MAX_QUARANTINED,
+    gone: Set[str] = frozenset(),
     on_rows: OnRows = ignore_rows,
 ) -> RunReport:
     """Read the listed frames of an open source that are not committed yet.
 
-    With `retry_failed`, frames in quarantine are read again into separate shards. Raises
-    InvalidRequest without frames, or if train and held-out frames share a scene or a log;
-    PlanMismatch, BrokenSource, DiskFull.
+    With `retry_failed`, frames in quarantine are read again into separate shards. `gone` are
+    planned frames that the source no longer has; those that were not read are quarantined. Raises
+    InvalidRequest without frames, if train and held-out frames share a scene or a log, or if the
+    dataset cannot be written; PlanMismatch, BrokenSource, DiskFull.
     """
     if not refs:
         given = ", ".join(f"{name.replace('_', '-')} {value}" for name, value in options.items())
@@ -157,26 +168,43 @@ def ingest_frames(
         )
     if root.exists() and not root.is_dir():
         raise InvalidRequest(f"--out {root} is a file; expected a folder. Choose another path.")
-    root.mkdir(parents=True, exist_ok=True)
-    report = RunReport(unplaced=list(source.unplaced))
+    with unwritable_is_refused(root):
+        root.mkdir(parents=True, exist_ok=True)
+    report = RunReport(unplaced=list(source.unplaced), skipped=dict(source.left_out))
     report.warnings = _check_disjoint(root, source, refs, allow_shared_logs)
+    report.warnings += _unlisted_warnings(root, *unlisted_frames(root, source, refs, options))
     before = bad_frames(root, source.name)
 
-    def read(refs: Sequence[FrameRef], options: dict[str, str], again: bool) -> None:
-        plan = plan_ingest(root, source, refs, options, again=again)
+    def read(*, again: bool) -> None:
+        plan = plan_ingest(root, source, refs, options, again=again, gone=gone)
+        if again and not plan.shards:
+            return
         shards, work = ingest_work(root, source, refs, plan)
         with shared_with_workers(work) as shared:
             run(root, shards, shared, executor=executor, stop=stop, on_rows=on_rows, report=report)
 
-    read(refs, options, again=False)
+    read(again=False)
     if retry_failed and not stop.requested:
-        failed = bad_frames(root, source.name)
-        if again := [ref for ref in refs if ref.frame_id in failed]:
-            read(again, {**options, "retry": "yes"}, again=True)
-    report.bad_frames = _bad_now(root, source, refs, before)
+        read(again=True)
+    ours = {ref.frame_id for ref in refs} | gone
+    report.bad_frames = _bad_now(root, source, ours, before)
     check_frames(report, len(refs), max_quarantined, retried=retry_failed)
     write_card(root)
     return report
+
+
+def _unlisted_warnings(root: Path, read: Set[str], unread: Set[str]) -> list[str]:
+    """Warnings about planned frames that the source no longer lists."""
+    warnings = []
+    if read:
+        warnings.append(
+            f"{len(read)} frames in {root} are no longer listed by the source; their rows stay"
+        )
+    if unread:
+        warnings.append(
+            f"{len(unread)} planned frames were not read, and the source no longer lists them"
+        )
+    return warnings
 
 
 def _check_disjoint(
@@ -198,12 +226,11 @@ def _check_disjoint(
 
 
 def _bad_now(
-    root: Path, source: FrameSource, refs: Sequence[FrameRef], before: dict[str, BadFrame]
+    root: Path, source: FrameSource, ours: Set[str], before: dict[str, BadFrame]
 ) -> list[BadFrame]:
     """Frames of this job that are now in quarantine; those found by earlier runs are marked."""
-    listed, now = {ref.frame_id for ref in refs}, bad_frames(root, source.name)
     return [
         frame.model_copy(update={"earlier": before.get(frame.frame_id) == frame})
-        for frame in now.values()
-        if frame.frame_id in listed
+        for frame in bad_frames(root, source.name).values()
+        if frame.frame_id in ours
     ]

@@ -22,11 +22,16 @@ LICENCE_NAMES = {
 
 
 def write_card(root: Path) -> Path:
-    """Write DATASET/README.md: tables, format and licence; return its path."""
+    """Write DATASET/README.md unless it is up to date; return its path.
+
+    It names the tables, the format and the licence.
+    """
     manifest = Manifest(root)
     tables = {name: manifest.entries(name) for name in manifest.tables()}
     path = root / "README.md"
-    replace_file(root, path, _card(tables, config_names(root, tables)).encode())
+    card = _card(tables, config_names(root, tables)).encode()
+    if not path.is_file() or path.read_bytes() != card:
+        replace_file(root, path, card)
     return path
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from nightrain.datasets.io.atomic import require_free
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.atomic import require_free, require_writable
 from nightrain.datasets.shards.frame_plan import BadFrame
 from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ShardWork, ignore_rows
@@ -72,13 +73,22 @@ def run(
     on_rows: OnRows = ignore_rows,
     report: RunReport | None = None,
 ) -> RunReport:
-    """Run a shard plan: sweep leftovers, make the missing shards, and add them to the report."""
-    manifest = Manifest(root)
+    """Run a shard plan: sweep leftovers, make the missing shards, and add them to the report.
+
+    Raises InvalidRequest if shards are missing and the dataset cannot be written; DiskFull.
+    """
+    manifest, report = Manifest(root), report or RunReport()
+    num_already = sum(manifest.entry(shard) is not None for shard in shards)
+    report.num_already += num_already
+    try:
+        require_writable(root)
+    except InvalidRequest:
+        if num_already < len(shards):
+            raise
+        return report  # a read-only dataset with nothing left to make
     manifest.sweep()
     sizes = [entry.rows.num_bytes for entry in manifest.entries(FRAMES)]
     require_free(root, 2 * max(sizes, default=0))
-    report = report or RunReport()
-    report.num_already += sum(manifest.entry(shard) is not None for shard in shards)
     for shard_report in run_plan(manifest, shards, work, executor, stop, on_rows):
         report.add(shard_report)
     manifest.sweep()  # leftovers of processes that died during this run

@@ -12,6 +12,7 @@ from nightrain.datasets.shards.manifest import FRAMES
 from nightrain.datasets.sources.base import FrameSource, SourceConfig
 from nightrain.datasets.sources.registry import SOURCES
 from nightrain.pipelines.ingest import job as jobs
+from nightrain.pipelines.ingest.ingest_shard import plan_ingest
 from nightrain.pipelines.ingest.job import IngestJob, ingest, ingest_job_model
 from nightrain.pipelines.runs.command_line import job_fields
 from nightrain.pipelines.runs.executors import SerialExecutor
@@ -107,3 +108,37 @@ def test_every_option_of_a_source_is_an_option_of_its_job(name: str) -> None:
     assert len({field.label for field in fields.values()}) == len(fields)
     assert fields["split"].info.description == config.split_help
     assert model.__doc__ == config.summary
+
+
+class ShrinkingConfig(SourceConfig):
+    """A source with as many frames as the file `num_frames` of its folder says."""
+
+    summary: ClassVar[str] = "Read what is left."
+
+    def open(self) -> FrameSource:
+        file = self.root / "num_frames"
+        numbers = [int(text) for text in file.read_text().split()]
+        file.write_text(" ".join(map(str, numbers[1:] or numbers)))
+        return SyntheticSource(num_frames=numbers[0])
+
+
+def test_a_planned_frame_that_is_not_listed_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes = {"shrinking": f"{__name__}:ShrinkingConfig"}
+    monkeypatch.setattr(jobs, "SOURCES", PluginGroup("none", "source", SourceConfig, classes))
+    values = {"source": "shrinking", "config": {"root": tmp_path}, "dataset": tmp_path / "d"}
+    job = IngestJob.model_validate(values)
+    source = SyntheticSource(num_frames=8)
+    job.dataset.mkdir()
+    plan_ingest(job.dataset, source, source.select("all"), job.record())  # no row was read
+
+    (tmp_path / "num_frames").write_text("6 8")  # a listing from before the plan, then a new one
+    assert run(job, []).num_rows == 8
+
+    other = job.model_copy(update={"dataset": tmp_path / "other"})
+    other.dataset.mkdir()
+    plan_ingest(other.dataset, source, source.select("all"), other.record())
+    (tmp_path / "num_frames").write_text("6")
+    report = run(other, [])
+    assert report.num_rows == 6 and [f.reason for f in report.bad_frames] == ["missing_file"] * 2
