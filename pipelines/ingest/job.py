@@ -188,7 +188,7 @@ def ingest_frames(
         read(again=True)
     ours = {ref.frame_id for ref in refs} | gone
     report.bad_frames = _bad_now(root, source, ours, before)
-    check_frames(report, len(refs), max_quarantined, retried=retry_failed)
+    check_frames(report, len(ours), max_quarantined, retried=retry_failed)
     write_card(root)
     return report
 
