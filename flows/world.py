@@ -11,5 +11,5 @@ from nightrain.pipelines.ingest.built_in_world import RenderJob, render
 
 @flow(name="render-world", persist_result=False)
 def render_world(job: RenderJob) -> State:
-    """Render a world unless it exists; an interrupted rendering starts over."""
+    """Render a world, or what is missing of it; finished scenes are kept."""
     return run_long_job(partial(render, job), "world")

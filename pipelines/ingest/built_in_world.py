@@ -6,10 +6,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.world.export.plan import SceneSpec, scene_specs
+from nightrain.datasets.world.export.world_folder import FAILED_FILE
 from nightrain.datasets.world.export.world_presets import PRESETS, Preset
-from nightrain.datasets.world.export.writer import VERSION, WorldReport, write_world
+from nightrain.datasets.world.export.writer import WorldReport, write_world
 from nightrain.pipelines.runs.stop import Stop, WorkCancelled, unless_stopped
 
 
@@ -17,7 +18,9 @@ class RenderJob(BaseModel):
     """Options of `nightrain world`, and parameters of the flow `render-world`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    out: Path = Field(description="Folder to write, in the nuScenes layout")
+    out: Path = Field(
+        description="Folder to write, in the nuScenes layout; pass an unfinished one to resume"
+    )
     preset: str = Field(
         default="small",
         description="Preset; the options below override it. "
@@ -68,7 +71,7 @@ class RenderJob(BaseModel):
 
 
 class RenderReport(BaseModel):
-    """Outcome of a rendering; a world is written completely or not at all."""
+    """Outcome of a rendering; a world that was stopped is resumed by the same job."""
 
     world: str
     stopped: bool = False
@@ -83,7 +86,7 @@ class RenderReport(BaseModel):
         if self.already:
             return f"{self.world} already exists"
         if self.stopped:
-            return f"{self.world}: stopped; the next run starts over"
+            return f"{self.world}: stopped; the next run resumes"
         return (
             f"{self.world}: {self.num_images} images in {self.num_scenes} scenes, "
             f"{self.num_bytes / 1e6:.1f} MB"
@@ -91,25 +94,38 @@ class RenderReport(BaseModel):
 
 
 def render(job: RenderJob, *, stop: Stop, on_step: Callable[[int, int], None]) -> RenderReport:
-    """Render a world unless it exists; raises InvalidRequest, DiskFull, NightrainError."""
-    job.loaded_preset()
+    """Render a world, or what is missing of it.
+
+    Raises InvalidRequest, DiskFull, and NightrainError if a scene fails; the others are complete.
+    """
     name = str(job.out)
-    if (job.out / VERSION).is_dir():
-        return RenderReport(world=name, already=True)
     try:
-        report = render_new(job, unless_stopped(stop, on_step))
+        report = render_missing(job, unless_stopped(stop, on_step))
     except WorkCancelled:
         return RenderReport(world=name, stopped=True)
+    if report.failed:
+        raise NightrainError(failed_scenes(job, report))
     return RenderReport(
         world=name,
+        already=report.num_scenes_before == report.num_scenes,
         num_scenes=report.num_scenes,
         num_images=report.num_images,
         num_bytes=report.num_bytes,
     )
 
 
-def render_new(job: RenderJob, progress: Callable[[int, int], None]) -> WorldReport:
-    """Render a world to a new or empty folder; raises InvalidRequest, DiskFull, NightrainError."""
+def failed_scenes(job: RenderJob, report: WorldReport) -> str:
+    """Describe the scenes that could not be rendered, and what remains."""
+    first, num = report.failed[0], len(report.failed)
+    return (
+        f"{num} of {num + report.num_scenes} scenes could not be rendered, such as {first.name}: "
+        f"{first.error} ({first.where}). {job.out / FAILED_FILE} lists them; the world holds the "
+        "other scenes. The same command tries them again."
+    )
+
+
+def render_missing(job: RenderJob, progress: Callable[[int, int], None]) -> WorldReport:
+    """Render a world to a new or an unfinished folder, as `write_world` does."""
     preset = job.loaded_preset()
     return write_world(
         job.out,

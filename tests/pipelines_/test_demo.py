@@ -61,10 +61,14 @@ def stop_after_one() -> tuple[Stop, Any]:
     return stop, lambda _done, _total: stop.request()
 
 
-def test_rendering_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+def test_rendering_that_is_stopped_is_resumed(tmp_path: Path) -> None:
+    job = RenderJob(out=tmp_path / "w", preset="tiny", frames=1, size=(32, 18))
     stop, on_step = stop_after_one()
-    report = render(RenderJob(out=tmp_path / "w", preset="tiny"), stop=stop, on_step=on_step)
-    assert report.stopped and not list(tmp_path.iterdir())
+    report = render(job, stop=stop, on_step=on_step)
+    assert report.stopped and [p.name for p in job.out.iterdir()] == ["_scenes"]
+    report = render(job, stop=Stop(), on_step=lambda _done, _total: None)
+    assert not report.stopped and not report.already and report.num_scenes == 2
+    assert render(job, stop=Stop(), on_step=lambda _done, _total: None).already
     expected = "no world preset 'huge'; choose one of tiny, small, demo, bench"
     with pytest.raises(InvalidRequest, match=expected):
         render(RenderJob(out=tmp_path / "w", preset="huge"), stop=stop, on_step=on_step)

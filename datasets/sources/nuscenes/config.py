@@ -7,6 +7,7 @@ from pydantic import Field
 from nightrain.datasets.sources.base import ALL, Names, SourceConfig
 
 WORLD_VERSION = "v1.0-world"
+UNFINISHED_WORLD = "_scenes"  # folder of a world whose scenes are not all rendered
 
 
 class NuScenesConfig(SourceConfig):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
 from nightrain.datasets.io.untrusted import Checksums, read_bytes, safe_join
+from nightrain.datasets.sources.nuscenes.config import UNFINISHED_WORLD
 
 if TYPE_CHECKING:
     from nuscenes.nuscenes import NuScenes
@@ -122,6 +123,7 @@ def _check_layout(root: Path, version: str) -> None:
         if "/" in version or not safe_join(root, version).is_dir():
             raise DamagedInput(Reason.UNSAFE_PATH, f"{version!r} is not a folder there")
     except DamagedInput as error:
+        _refuse_unfinished_world(root)
         found = sorted(p.parent.name for p in root.glob("*/sample_data.json"))
         raise BrokenSource(
             f"no tables {version!r} in {root} ({error}); found versions: {found or 'none'}. "
@@ -132,6 +134,15 @@ def _check_layout(root: Path, version: str) -> None:
         raise BrokenSource(
             f"{version} lacks {', '.join(f'{t}.json' for t in missing)}; nuScenes has 13 tables, "
             f"all in {root / version}: unpack the metadata archive there again"
+        )
+
+
+def _refuse_unfinished_world(root: Path) -> None:
+    if (root / UNFINISHED_WORLD).is_dir():
+        num_done = len(list((root / UNFINISHED_WORLD).glob("world-*")))
+        raise BrokenSource(
+            f"{root} is an unfinished world: {num_done} scenes are rendered, and the tables are "
+            f"missing. Run `nightrain world --out {root}` with the same options to finish it"
         )
 
 

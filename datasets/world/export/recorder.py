@@ -19,6 +19,7 @@ from nightrain.datasets.world.sensors.lidar import sweep
 from nightrain.datasets.world.sensors.rig import MOUNTS, STEREO_OF
 from nightrain.datasets.world.sensors.schedule import Shot
 from nightrain.datasets.world.shapes.semantics import classes
+from nightrain.datasets.world.street.street import Street
 from nightrain.datasets.world.street.street_map import road_png
 
 Tables = dict[str, list[Record]]
@@ -34,6 +35,18 @@ def write_scene(folder: Folder, plan: ScenePlan, on_image: Callable[[], None]) -
     return recorder.tables
 
 
+def write_map(folder: Folder, plan: ScenePlan) -> Tables:
+    """Write the map of a scene's place, and return the records of its map and log."""
+    scene = draw_scene(plan.rng("layout"), plan.duration_s, plan.spec.condition)
+    return _map(folder, plan, scene.street)
+
+
+def _map(folder: Folder, plan: ScenePlan, street: Street) -> Tables:
+    path = f"maps/{plan.place_token('map')}.png"
+    folder.write(path, road_png(street))
+    return {"map": [records.map_record(plan, path)], "log": [records.log_record(plan)]}
+
+
 def camera_shots(plan: ScenePlan) -> dict[str, list[Shot]]:
     """Images of every camera, by channel, in order of time."""
     recording, place = plan.recording, plan.place
@@ -43,6 +56,20 @@ def camera_shots(plan: ScenePlan) -> dict[str, list[Shot]]:
         if camera in STEREO_OF:
             found[STEREO_OF[camera]] = list(schedule.keyframe_shots(place, camera, count))
     return found
+
+
+def sensor_files(plan: ScenePlan) -> Iterator[str]:
+    """Yield the names of the images and LiDAR sweeps of a scene."""
+    for channel, shots in camera_shots(plan).items():
+        yield from (_file(plan, channel, shot, "jpg") for shot in shots)
+    recording = plan.recording
+    turns = schedule.turns(plan.place, recording.num_keyframes, recording.lidar_sweeps)
+    yield from (_file(plan, LIDAR, turn, "pcd.bin") for turn in turns)
+
+
+def _file(plan: ScenePlan, channel: str, shot: Shot, ending: str) -> str:
+    group = "samples" if shot.is_keyframe else "sweeps"
+    return truth.image_file(plan.name, channel, shot.timestamp_us, group, ending)
 
 
 class _Recorder:
@@ -64,7 +91,7 @@ class _Recorder:
         for shot, following in zip(shots, [*shots[1:], None], strict=True):
             t_s, view = self._view(channel, shot)
             picture = render(self.scene, t_s, view)
-            path = self._file(channel, shot, "jpg")
+            path = _file(self.plan, channel, shot, "jpg")
             self.folder.write(path, encode_jpeg(picture.image))
             if shot.is_keyframe:
                 for kind, data in self._truths(channel, shot, following, picture):
@@ -82,7 +109,7 @@ class _Recorder:
             t_s = schedule.seconds(plan.place, turn.timestamp_us)
             seed = ("lidar", turn.keyframe) if turn.is_keyframe else ("lidar", turn.timestamp_us)
             scan = sweep(self.scene, t_s, plan.rng(*seed))
-            path = self._file(LIDAR, turn, "pcd.bin")
+            path = _file(plan, LIDAR, turn, "pcd.bin")
             self.folder.write(path, scan.points.tobytes())
             found.append(self._data(LIDAR, turn, path))
             if turn.is_keyframe:
@@ -103,10 +130,8 @@ class _Recorder:
             data = truth.encode_instances(plan.token("scene"), named)
             self.folder.write(truth.instances_file(plan.name), data)
         if plan.with_map:
-            path = f"maps/{plan.place_token('map')}.png"
-            self.folder.write(path, road_png(self.scene.street))
-            tables["map"].append(records.map_record(plan, path))
-            tables["log"].append(records.log_record(plan))
+            for name, found in _map(self.folder, plan, self.scene.street).items():
+                tables[name] += found
 
     def _view(self, channel: str, shot: Shot) -> tuple[float, View]:
         """Time of a camera's shot, in seconds from the first keyframe, and its view."""
@@ -115,10 +140,6 @@ class _Recorder:
         T_world_camera = self.scene.ego.pose(t_s) @ mount.T_ego_camera()
         intrinsics = mount.intrinsics(size)
         return t_s, View(T_world_camera=T_world_camera, intrinsics=intrinsics, size=size)
-
-    def _file(self, channel: str, shot: Shot, ending: str) -> str:
-        group = "samples" if shot.is_keyframe else "sweeps"
-        return truth.image_file(self.plan.name, channel, shot.timestamp_us, group, ending)
 
     def _data(self, channel: str, shot: Shot, path: str) -> Record:
         record = records.data_record(self.plan, channel, shot, path)

@@ -1,15 +1,15 @@
-"""Write a world of many scenes in the layout of nuScenes."""
+"""Write a world of many scenes in the layout of nuScenes, scene by scene."""
 
-import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.world.export.folder import Folder, new_folder
+from nightrain.datasets.errors import InvalidRequest, NightrainError
+from nightrain.datasets.sources.nuscenes.config import WORLD_VERSION as VERSION
 from nightrain.datasets.world.export.nuscenes_tables import new_tables
 from nightrain.datasets.world.export.plan import (
     TRUTHS,
@@ -19,12 +19,23 @@ from nightrain.datasets.world.export.plan import (
     Truth,
     clear_places,
 )
-from nightrain.datasets.world.export.recorder import Tables, camera_shots
+from nightrain.datasets.world.export.recorder import (
+    Tables,
+    camera_shots,
+    sensor_files,
+    write_map,
+)
 from nightrain.datasets.world.export.workers import render_scenes
+from nightrain.datasets.world.export.world_folder import (
+    FailedScene,
+    SceneRecord,
+    WorldFolder,
+    open_world,
+)
 from nightrain.datasets.world.sensors.rig import CAMERAS, STEREO_OF
-from nightrain.datasets.world.sensors.schedule import Sweeps, turns
+from nightrain.datasets.world.sensors.schedule import Sweeps
 
-VERSION = "v1.0-world"
+__all__ = ["VERSION", "FailedScene", "WorldReport", "write_world"]
 SPLITS = ("train", "val")
 MIN_SIDE_PX = 16
 
@@ -41,6 +52,8 @@ class WorldReport:
     num_files: int  # SHA256SUMS included
     num_bytes: int  # SHA256SUMS not counted
     scenes_by_condition: dict[Condition, int]
+    failed: tuple[FailedScene, ...] = ()  # scenes that are missing
+    num_scenes_before: int = 0  # scenes that an earlier run rendered
 
 
 def write_world(
@@ -63,8 +76,9 @@ def write_world(
     `scenes` are places with their conditions, or a number of places on a clear day. The bytes of a
     scene depend on its place and condition, the seed and the recording settings, not on the other
     scenes or on the number of `processes`. `progress` receives (finished images, total images).
-    Raises InvalidRequest for arguments out of range and for a folder that is not empty, DiskFull,
-    and NightrainError where a process is killed; a failed run leaves nothing at `out`.
+    Scenes are committed one by one: after an interruption the same call resumes, and renders again
+    what has failed. Raises InvalidRequest for arguments out of range and for a folder that holds
+    anything else, DiskFull, and NightrainError where a process is killed or every scene fails.
     """
     out = Path(out)
     specs = clear_places(scenes) if isinstance(scenes, int) else tuple(scenes)
@@ -79,23 +93,106 @@ def write_world(
     )
     _check(specs, recording)
     plans = _plans(seed, specs, recording)
-    total = _num_images(plans)
-    tables = new_tables(tuple(camera_shots(plans[0])))
-    with new_folder(out) as folder:
-        for part in render_scenes(folder, plans, processes, _whole(total, progress)):
-            for name, found in part.items():
-                tables[name] += found
-        _write_tables(folder, tables, plans)
-    return WorldReport(
-        num_scenes=len(plans),
-        num_keyframes=len(tables["sample"]),
-        num_images=total,
-        num_lidar_sweeps=len(plans) * len(list(turns(0, frames, lidar_sweeps))),
-        num_annotations=len(tables["sample_annotation"]),
-        num_files=len(folder.digests) + 1,
-        num_bytes=folder.num_bytes,
-        scenes_by_condition=dict(Counter(plan.spec.condition for plan in plans)),
+    description = _description(seed, specs, recording)
+    with open_world(out, description, partial(_is_finished, plans)) as world:
+        if _is_finished(plans, world):  # also if its folder was not removed
+            failed, before = [], len(plans)
+        else:
+            before = sum(world.is_committed(plan.name) for plan in plans)
+            failed = _complete(world, plans, processes, progress)
+        world.close(failed)
+        return _report(world, plans, failed, before)
+
+
+def _is_finished(plans: Sequence[ScenePlan], world: WorldFolder) -> bool:
+    """Whether the tables list the scenes and files of these plans, and no others."""
+    scenes = [record["token"] for record in world.table("scene")]
+    if scenes != [plan.token("scene") for plan in plans]:
+        return False
+    recording, found = plans[0].recording, world.table("sample_data")
+    kinds = {path.name for path in (world.out / "truth").glob("*")}
+    sizes = {(r["width"], r["height"]) for r in found if r["fileformat"] == "jpg"}
+    files = {path for plan in plans for path in sensor_files(plan)}
+    return (
+        {record["filename"] for record in found} == files
+        and sizes == {recording.size}
+        and kinds == set(recording.truth)
     )
+
+
+def _complete(
+    world: WorldFolder,
+    plans: Sequence[ScenePlan],
+    processes: int,
+    progress: Callable[[int, int], None] | None,
+) -> list[FailedScene]:
+    """Render the missing scenes, and write the tables; return the scenes that failed."""
+    missing = [plan for plan in plans if not world.is_committed(plan.name)]
+    before, total = _num_images(plans) - _num_images(missing), _num_images(plans)
+    on_image = _whole(before, total, progress)
+    failed = render_scenes(world, missing, processes, on_image)
+    done = [plan for plan in plans if world.is_committed(plan.name)]
+    if not done:
+        world.close(failed)
+        raise NightrainError(
+            f"No scene could be rendered: {failed[0].name} ended in {failed[0].error} "
+            f"({failed[0].where}), {len(failed)} in all; {world.out} lists them."
+        )
+    if [record["name"] for record in world.table("scene")] != [plan.name for plan in done]:
+        records = _records(world, done)
+        world.finish(_tables(records, done), records)
+    return failed
+
+
+def _records(world: WorldFolder, done: Sequence[ScenePlan]) -> dict[str, SceneRecord]:
+    """Records of the committed scenes, and of the maps of places whose first scene failed."""
+    records = {plan.name: world.record(plan.name) for plan in done}
+    with_map = {plan.place for plan in done if records[plan.name].tables["map"]}
+    for plan in done:
+        if plan.place not in with_map:
+            with_map.add(plan.place)
+            name = f"map-{plan.place:04d}"
+            if not world.is_committed(name):
+                world.commit(name, lambda folder, plan=plan: write_map(folder, plan))
+            records[name] = world.record(name)
+    return records
+
+
+def _tables(records: Mapping[str, SceneRecord], done: Sequence[ScenePlan]) -> dict[str, object]:
+    tables: Tables = new_tables(tuple(camera_shots(done[0])))
+    for record in records.values():
+        for name, found in record.tables.items():
+            tables[name] += found
+    splits = {split: [p.name for p in done if p.spec.split == split] for split in SPLITS}
+    return {**tables, "splits": splits}
+
+
+def _report(
+    world: WorldFolder, plans: Sequence[ScenePlan], failed: Sequence[FailedScene], before: int
+) -> WorldReport:
+    missing = {scene.name for scene in failed}
+    done = [plan for plan in plans if plan.name not in missing]
+    formats = Counter(record["fileformat"] for record in world.table("sample_data"))
+    num_files, num_bytes = world.num_bytes()
+    return WorldReport(
+        num_scenes=len(done),
+        num_keyframes=len(world.table("sample")),
+        num_images=formats["jpg"],
+        num_lidar_sweeps=formats["pcd"],
+        num_annotations=len(world.table("sample_annotation")),
+        num_files=num_files + 1,
+        num_bytes=num_bytes,
+        scenes_by_condition=dict(Counter(plan.spec.condition for plan in done)),
+        failed=tuple(failed),
+        num_scenes_before=before,
+    )
+
+
+def _description(seed: int, specs: Sequence[SceneSpec], recording: Recording) -> dict[str, object]:
+    """Everything that determines the bytes of a world, as JSON reads it back."""
+    fields = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(recording).items()}
+    scenes = [[spec.place, str(spec.condition), spec.split] for spec in specs]
+    return {"seed": seed, **fields, "scenes": scenes}
 
 
 def _plans(seed: int, specs: Sequence[SceneSpec], recording: Recording) -> list[ScenePlan]:
@@ -109,26 +206,24 @@ def _plans(seed: int, specs: Sequence[SceneSpec], recording: Recording) -> list[
 
 
 def _num_images(plans: Sequence[ScenePlan]) -> int:
-    return len(plans) * sum(len(shots) for shots in camera_shots(plans[0]).values())
+    return sum(len(shots) for plan in plans for shots in camera_shots(plan).values())
 
 
-def _whole(total: int, progress: Callable[[int, int], None] | None) -> Callable[[int], None]:
+def _whole(
+    before: int, total: int, progress: Callable[[int, int], None] | None
+) -> Callable[[int], None]:
     """Report finished and total images, when the number has changed."""
     last = 0
+    if progress is not None and before:
+        progress(before, total)
 
     def tell(done: int) -> None:
         nonlocal last
         if progress is not None and done > last:
             last = done
-            progress(done, total)
+            progress(before + done, total)
 
     return tell
-
-
-def _write_tables(folder: Folder, tables: Tables, plans: Sequence[ScenePlan]) -> None:
-    splits = {split: [p.name for p in plans if p.spec.split == split] for split in SPLITS}
-    for name, content in {**tables, "splits": splits}.items():
-        folder.write(f"{VERSION}/{name}.json", json.dumps(content, indent=0).encode())
 
 
 def _check(specs: Sequence[SceneSpec], recording: Recording) -> None:

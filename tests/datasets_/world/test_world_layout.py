@@ -225,18 +225,6 @@ def test_arguments_out_of_range_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interrupted_world_leaves_nothing(tmp_path: Path) -> None:
-    def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    (tmp_path / "w").mkdir()  # an empty folder is fine to write into
-    with pytest.raises(KeyboardInterrupt):
-        write_world(tmp_path / "w", scenes=1, frames=1, seed=0, size=(32, 16), progress=stop)
-    assert [p.name for p in tmp_path.iterdir()] == ["w"] and not list((tmp_path / "w").iterdir())
-    write_world(tmp_path / "w", scenes=1, frames=1, seed=0, size=(32, 16))
-    assert (tmp_path / "w" / "SHA256SUMS").is_file()
-
-
 def test_a_quaternion_gives_back_its_rotation() -> None:
     for seed in range(20):
         random = Quaternion(np.random.default_rng(seed).normal(size=4))

@@ -1,4 +1,4 @@
-"""Scenes side by side: the same bytes for any number of processes, and nothing after a failure."""
+"""Scenes side by side: the same bytes for any number of processes, and nothing half done."""
 
 import multiprocessing
 import os
@@ -21,13 +21,10 @@ def write(out: Path, num_scenes: int, processes: int, progress: Progress | None 
     write_world(out, scenes=scenes, processes=processes, progress=progress, **SMALL)  # type: ignore[arg-type]
 
 
-def growing(out: Path) -> Path:
-    """The hidden folder that becomes `out`."""
-    return next(out.parent.glob(f".{out.name}.*"))
-
-
-def assert_nothing_is_left(folder: Path) -> None:
-    assert not list(folder.iterdir())
+def assert_nothing_half_done_is_left(out: Path) -> None:
+    """Neither a process, nor a file of a scene that was not finished."""
+    assert [p.name for p in out.iterdir()] == ["_scenes"]
+    assert all((p / "record.json").is_file() for p in (out / "_scenes").glob("*/"))
     assert not multiprocessing.active_children()
 
 
@@ -53,26 +50,26 @@ def test_a_killed_process_is_a_clear_error(tmp_path: Path) -> None:
 
     with pytest.raises(NightrainError, match=r"ended from outside.*fewer processes"):
         write(tmp_path / "w", 2, 2, kill)
-    assert_nothing_is_left(tmp_path)
+    assert_nothing_half_done_is_left(tmp_path / "w")
 
 
-def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
+def test_an_interrupted_run_leaves_no_half_scene(tmp_path: Path) -> None:
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "w", 2, 2, stop)
-    assert_nothing_is_left(tmp_path)
+    assert_nothing_half_done_is_left(tmp_path / "w")
 
 
-def test_what_fails_in_a_scene_names_the_scene(tmp_path: Path) -> None:
+def test_an_error_of_the_disk_names_the_scene_and_ends_the_run(tmp_path: Path) -> None:
     def block(done: int, total: int) -> None:
-        path = growing(tmp_path / "w") / "samples" / "LIDAR_TOP"
-        path.parent.mkdir(exist_ok=True)
-        if not path.exists():
-            path.write_text("a file where a folder must be")
+        for growing in (tmp_path / "w" / "_scenes").glob(".*"):
+            path = growing / "samples" / "LIDAR_TOP"
+            if path.parent.is_dir() and not path.exists():
+                path.write_text("a file where a folder must be")
 
     with pytest.raises(OSError, match="LIDAR_TOP") as caught:
         write(tmp_path / "w", 2, 2, block)
     assert any("scene world-00" in note for note in caught.value.__notes__)
-    assert_nothing_is_left(tmp_path)
+    assert_nothing_half_done_is_left(tmp_path / "w")

@@ -172,7 +172,9 @@ def test_world_to_dataset(tmp_path: Path) -> None:
     world, out = tmp_path / "world", tmp_path / "dataset"
     small = ("--scenes", "1", "--frames", "2", "--size", "96x64")
     nightrain("world", "--out", world, *small)
-    assert "new or an empty folder" in nightrain("world", "--out", world, *small, code=2)
+    assert "1 scene from an earlier run" in nightrain("world", "--out", world, *small)
+    larger = ("--scenes", "1", "--frames", "3", "--size", "96x64")
+    assert "new or an empty folder" in nightrain("world", "--out", world, *larger, code=2)
     ingest = ("ingest", "nuscenes", world, "--version", "v1.0-world", "--out", out)
     assert "2 frames" in nightrain(*ingest, "--split", "train")
     assert "1 shard was already committed" in nightrain(*ingest, "--split", "train")
