@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 MAX_SHOWN = 60  # characters of a refused value
 Place = tuple[str | int, ...]
 KINDS = {
@@ -80,3 +82,20 @@ def _shortened(message: str) -> str:
     """Pydantic's "Input should be a valid integer, unable to parse ..." as "a valid integer"."""
     expected = re.sub(r"^\w+ should (be|have) ", "", message)
     return re.split(r", unable| after validation", expected)[0]
+
+
+def parse_since(text: str, now: datetime | None = None) -> datetime:
+    """Parse "7d", "12h", "2w" (before now), or a date or time in ISO format (UTC by default).
+
+    Raises ValueError.
+    """
+    number, unit = text[:-1], text[-1:]
+    if number.isdecimal() and unit in UNITS and len(number) <= 6:
+        return (now or datetime.now(UTC)) - timedelta(**{UNITS[unit]: int(number)})
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is not a time; expected a date such as 2026-11-20, or 12h, 7d or 2w"
+        ) from error
+    return when if when.tzinfo else when.replace(tzinfo=UTC)

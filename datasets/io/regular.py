@@ -4,10 +4,11 @@ Opening a FIFO waits for its writer, and a device may never end; neither is open
 `glob` and `rglob` skip folders that cannot be listed; these functions raise UnreadableFile.
 """
 
+import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from io import BufferedReader
 from pathlib import Path
@@ -24,7 +25,9 @@ def open_regular(path: Path) -> BufferedReader:
         _require_regular(path, os.stat(path))  # before opening, which can affect a device
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileNotFoundError(error.errno, "No such file", str(path)) from error
+        if os.path.lexists(path):
+            raise UnreadableFile(f"{path} is a symbolic link to a missing file") from error
+        raise FileNotFoundError(errno.ENOENT, "No such file", str(path)) from error
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
     try:
@@ -53,14 +56,26 @@ def sha256_of(path: Path) -> str:
             raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
 
 
-def files_below(folder: Path, ending: str = "") -> Iterator[Path]:
+def files_below(
+    folder: Path,
+    ending: str = "",
+    on_error: Callable[[Path, UnreadableFile], None] | None = None,
+) -> Iterator[Path]:
     """Yield every name below a folder, of any kind but a folder, that ends with `ending`, sorted.
 
-    A missing folder has none; folders that are symlinks are not entered. Raises UnreadableFile.
+    A missing folder has none; folders that are symlinks are not entered. A folder that cannot be
+    listed is given to `on_error` and left out; without one, raises UnreadableFile.
     """
-    for entry in _listing(folder):
+    try:
+        found = _listing(folder)
+    except UnreadableFile as error:
+        if on_error is None:
+            raise
+        on_error(folder, error)
+        return
+    for entry in found:
         if entry.is_dir(follow_symlinks=False):
-            yield from files_below(Path(entry.path), ending)
+            yield from files_below(Path(entry.path), ending, on_error)
         elif entry.name.endswith(ending):
             yield Path(entry.path)
 

@@ -22,7 +22,7 @@ import itertools
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -109,7 +109,10 @@ class Manifest:
         Raises CorruptShard, UnreadableFile.
         """
         folder = self.root / "_manifest" / table
-        entries = [self.read_entry(path) for path in matching(folder, "*.json")]
+        entries = []
+        for path in matching(folder, "*.json"):
+            with suppress(FileNotFoundError):  # removed since it was listed
+                entries.append(self.read_entry(path))
         return sorted(entries, key=lambda entry: (entry.shard.number, entry.shard.retry))
 
     def tables(self, prefix: str = "") -> list[str]:
@@ -216,9 +219,9 @@ class Manifest:
         may be about to commit it; `commit` can use it.
         """
         stale = [path for path in matching(self.root / "_tmp", "*") if _is_abandoned(path)]
-        committed = {e.shard.name for table in self.tables() for e in self.entries(table)}
+        committed = {e.shard for table in self.tables() for e in self.entries(table)}
         # In this order: an entry committed in between is already there when orphans are read.
-        losers = [self.root / name for name in self.orphans() if _shard_name(name) in committed]
+        losers = [self.root / name for name in self.orphans() if shard_of_file(name) in committed]
         for path in [*stale, *losers]:
             path.unlink(missing_ok=True)
         return [*stale, *losers, *remove_stale_leases(self.root)]
@@ -297,10 +300,16 @@ def _is_abandoned(path: Path) -> bool:
     return not owner.alive() or (not owner.here() and age_seconds > FOREIGN_TEMPORARY_SECONDS)
 
 
-def _shard_name(data_file: str) -> str:
-    """Return the shard of a data file: "quarantine/r/night/00001.parquet" -> variants/..."""
+def shard_of_file(data_file: str) -> Shard | None:
+    """Return the shard of a data file's path relative to the root, or None for another path.
+
+    "quarantine/r/night/00001-retry-02.parquet" belongs to retry 2 of variants/r/night/00001.
+    """
     table, _, name = data_file.rpartition("/")
     if table.startswith("quarantine/"):
         rest = table.removeprefix("quarantine/")
         table = rest if rest.split("/")[0] in (FRAMES, CAPTIONS, LABELS) else f"variants/{rest}"
-    return f"{table}/{name.partition('.')[0]}"
+    found = re.fullmatch(r"(\d{5,})(?:-retry-(\d{2,}))?", name.partition(".")[0])
+    if found is None or not TABLE_NAME.fullmatch(table):
+        return None
+    return Shard(table=table, number=int(found[1]), retry=int(found[2] or 0))

@@ -1,20 +1,37 @@
-"""Verification: hashes every committed file of a dataset again, regardless of earlier checks."""
+"""Verification: hashes the committed files of a dataset again, regardless of earlier checks.
 
-import hashlib
+A dataset is accepted only if everything in it could be read. A part of its shards can be chosen, by
+date or at random; the report says what was not checked.
+"""
+
+import os
+import random
+import stat
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from nightrain.datasets.errors import CorruptShard, PlanMismatch
+from nightrain.datasets.errors import CorruptShard, InvalidRequest, PlanMismatch, UnreadableFile
+from nightrain.datasets.io.regular import files_below, kind_of, sha256_of
+from nightrain.datasets.shards.frame_plan import read_plans
 from nightrain.datasets.shards.label_rows import require_same_frames
-from nightrain.datasets.shards.manifest import FRAMES, LABELS, Entry, Manifest
+from nightrain.datasets.shards.manifest import (
+    DATA_FOLDERS,
+    FRAMES,
+    LABELS,
+    Entry,
+    Manifest,
+    Shard,
+    shard_of_file,
+)
 from nightrain.datasets.shards.parquet import ShardFile, keys_digest
-from nightrain.datasets.shards.pinned import pinned_paths, read_pinned
+from nightrain.datasets.shards.pinned import read_pinned
 
 
 class Problem(BaseModel):
-    """A file that differs from its manifest entry."""
+    """A file that cannot be read or differs from its manifest entry."""
 
     path: str
     message: str
@@ -26,95 +43,220 @@ class VerifyReport(BaseModel):
     num_shards: int = 0
     num_rows: int = 0
     num_quarantined: int = 0
-    num_bytes: int = 0
+    num_bytes: int = 0  # of files whose content was checked
+    num_unread: int = 0  # shards left out by `since` or `share`: only name, kind and size checked
     problems: list[Problem] = []
-    orphans: list[str] = []
+    orphans: list[str] = []  # data files without an entry that no process is committing
+    in_progress: list[str] = []  # data files that a live process is about to commit
 
     @property
     def accepted(self) -> bool:
-        """Whether all files match their entries, keys are unique, and labels match their frames."""
-        return not self.problems
+        """Whether there are shards, and all of them and no other files are as committed."""
+        return self.num_shards > 0 and not self.problems and not self.orphans
 
 
-def verify(root: Path, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+def verify(
+    root: Path,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    since: datetime | None = None,
+    share: float = 1.0,
+    seed: int | None = None,
+) -> VerifyReport:
     """Hash every committed file, read every page, and check keys, labels and pinned settings.
 
-    Keys must be unique within a table, and labels must match their frames row by row.
+    Keys must be unique within a table, and labels must match their frames row by row. With `since`,
+    only shards committed since then are read; with `share`, a random share of them, which differs
+    between calls unless a `seed` is given. Raises InvalidRequest without a manifest, and
+    PlanMismatch for a dataset of another schema version.
     """
-    manifest, report = Manifest(root), VerifyReport()
-    num_done, num_entries = 0, sum(1 for _ in (root / "_manifest").rglob("*.json"))
-    for table in manifest.tables():
-        seen: dict[str, str] = {}
-        for path in sorted((root / "_manifest" / table).glob("*.json")):
-            num_done += 1
-            if progress is not None:
-                progress(num_done, num_entries)
+    if not (root / "_manifest").is_dir():
+        raise InvalidRequest(
+            f"{root} holds no committed shards: it has no folder _manifest. Give the folder that "
+            "`nightrain ingest --out` wrote; files below it without a manifest are not a dataset."
+        )
+    checks = _Checks(root)
+    entries = checks.entries()
+    chosen = _choose([e for e in entries if _is_since(e, since)], share, random.Random(seed))
+    for number, entry in enumerate(entries):
+        checks.check(entry, read=entry.shard.name in chosen)
+        if progress is not None:
+            progress(number + 1, len(entries))
+    checks.check_records()
+    checks.find_orphans()
+    return checks.report
+
+
+def problem_of_kind(root: Path, file: ShardFile) -> str:
+    """Why the name of a committed file does not lead to a regular file of its size; "" if it does.
+
+    A symlink may lead to a file inside the dataset. Nothing is opened.
+    """
+    path = root / file.path
+    try:
+        if kind_of(path) == "a symbolic link":
+            target = path.resolve()
+            if not target.is_relative_to(root.resolve()):
+                return f"it is a symbolic link to {target}, outside the dataset; copy the file here"
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "the file is missing"
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symlinks
+        return f"it cannot be read: {error}"
+    if not stat.S_ISREG(status.st_mode):
+        return f"it is {kind_of(path.resolve())}; expected a regular file"
+    if status.st_size != file.num_bytes:
+        return f"it has {status.st_size} bytes; expected {file.num_bytes}"
+    return ""
+
+
+class _Checks:
+    """The checks of one dataset, and what they found."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.manifest, self.report = root, Manifest(root), VerifyReport()
+        self._frames: dict[Shard, Entry] = {}
+        self._seen: dict[str, dict[str, str]] = {}  # by table: keys, and the file that holds each
+
+    def entries(self) -> list[Entry]:
+        """Read all entries; raises PlanMismatch."""
+        entries = []
+        for path in self._files(self.root / "_manifest", ".json"):
             try:
-                entry = manifest.read_entry(path)
-            except CorruptShard as error:
-                _add(report, str(path.relative_to(root)), error)
-                continue
-            report.num_shards += 1
-            report.num_rows += entry.rows.num_rows
-            _check_file(manifest, entry.rows, seen, report)
-            if entry.quarantine is not None:
-                report.num_quarantined += entry.quarantine.num_rows
-                _check_file(manifest, entry.quarantine, {}, report)
-            if table.startswith(f"{LABELS}/"):
-                _check_labels(manifest, entry, report)
-    for path in pinned_paths(root):
+                entries.append(self.manifest.read_entry(path))
+            except FileNotFoundError:
+                continue  # removed since it was listed
+            except (CorruptShard, UnreadableFile) as error:
+                self._add(str(path.relative_to(self.root)), error)
+        entries.sort(key=lambda e: (e.shard.table, e.shard.number, e.shard.retry))
+        self._frames = {e.shard: e for e in entries if e.shard.table == FRAMES}
+        return entries
+
+    def check(self, entry: Entry, *, read: bool) -> None:
+        """Check the files of one shard, by content if `read`, and its match with its frames."""
+        self.report.num_shards += 1
+        self.report.num_rows += entry.rows.num_rows
+        self.report.num_unread += not read
+        self._check_file(entry, entry.rows, self._seen.setdefault(entry.shard.table, {}), read)
+        if entry.quarantine is not None:
+            self.report.num_quarantined += entry.quarantine.num_rows
+            self._check_file(entry, entry.quarantine, {}, read)
+        if "frames_sha256" in entry.about:
+            self._check_frames(entry)
+
+    def check_records(self) -> None:
+        """Check the plans of frames and the pinned settings."""
         try:
-            read_pinned(root, path)
-        except CorruptShard as error:
-            _add(report, str(path.relative_to(root)), error)
-    report.orphans = manifest.orphans() if report.accepted else []
-    return report
+            read_plans(self.root)
+        except (CorruptShard, UnreadableFile) as error:
+            self._add("_plan", error)
+        for path in self._files(self.root / "_manifest", ".pinned"):
+            try:
+                read_pinned(self.root, path)
+            except (CorruptShard, UnreadableFile) as error:
+                self._add(str(path.relative_to(self.root)), error)
+
+    def find_orphans(self) -> None:
+        """List data files without an entry, by whether a live process is committing them."""
+        for top in DATA_FOLDERS:
+            self._files(self.root / top, ".parquet")
+        if self.report.problems:  # the files of a damaged entry are not known
+            return
+        try:
+            orphans = self.manifest.orphans()
+        except (CorruptShard, UnreadableFile) as error:
+            self._add("_manifest", error)
+            return
+        for name in orphans:
+            shard = shard_of_file(name)
+            if shard is not None and self.manifest.is_leased(shard):
+                self.report.in_progress.append(name)
+            elif shard is None or not _names(self.manifest.entry(shard), name):
+                self.report.orphans.append(name)
+
+    def _check_file(self, entry: Entry, file: ShardFile, seen: dict[str, str], read: bool) -> None:
+        """Check one file; `seen` maps the keys of its table to the file that contains each."""
+        try:
+            if problem := problem_of_kind(self.root, file):
+                raise CorruptShard(problem)
+            keys = self._read_all(file) if read else []
+        except (CorruptShard, OSError, UnreadableFile) as error:
+            if self._is_current(entry):  # otherwise removed or replaced since it was listed
+                self._add(file.path, error)
+            return
+        self.report.num_bytes += file.num_bytes if read else 0
+        for key in keys:
+            if key in seen:
+                self._add(file.path, CorruptShard(f"{key} is also in {seen[key]}"))
+            seen[key] = file.path
+
+    def _check_frames(self, entry: Entry) -> None:
+        """Check that a shard was made from committed frames; labels also row by row."""
+        retry = 0 if entry.shard.table.startswith("variants/") else entry.shard.retry
+        shard = Shard(table=FRAMES, number=entry.shard.number, retry=retry)
+        frames = self._frames.get(shard)
+        try:
+            if frames is None:
+                raise CorruptShard(f"{shard.name}, which it was made from, is not committed")
+            if entry.shard.table.startswith(f"{LABELS}/"):
+                require_same_frames(frames, entry)
+            elif entry.about["frames_sha256"] != frames.rows.keys_sha256:
+                raise CorruptShard(f"{shard.name} holds other frames than it was made from")
+        except (CorruptShard, PlanMismatch) as error:
+            self._add(entry.rows.path, error)
+
+    def _read_all(self, file: ShardFile) -> list[str]:
+        found = sha256_of(self.root / file.path)
+        if found != file.sha256:
+            raise CorruptShard(
+                f"sha256 is {found[:12]}..., the manifest says {file.sha256[:12]}..."
+            )
+        reader = self.manifest.reader(file)
+        keys: list[str] = []
+        for group in range(len(file.row_groups)):
+            keys += reader.group(group).column(0).to_pylist()
+        if keys_digest(keys) != file.keys_sha256:
+            raise CorruptShard("its keys differ from the committed ones")
+        return keys
+
+    def _is_current(self, entry: Entry) -> bool:
+        try:
+            return self.manifest.entry(entry.shard) == entry
+        except (CorruptShard, UnreadableFile):
+            return True
+
+    def _files(self, folder: Path, ending: str) -> list[Path]:
+        """Files below a folder; a folder that cannot be listed is a problem."""
+
+        def add(folder: Path, error: UnreadableFile) -> None:
+            name = str(folder.relative_to(self.root))
+            if name not in {problem.path for problem in self.report.problems}:
+                self._add(name, error)
+
+        return list(files_below(folder, ending, add))
+
+    def _add(self, path: str, error: Exception) -> None:
+        self.report.problems.append(Problem(path=path, message=str(error)))
 
 
-def _check_file(
-    manifest: Manifest, file: ShardFile, seen: dict[str, str], report: VerifyReport
-) -> None:
-    """Check one file; `seen` maps the keys of its table to the file that contains each."""
+def _names(entry: Entry | None, path: str) -> bool:
+    return entry is not None and path in [f.path for f in (entry.rows, entry.quarantine) if f]
+
+
+def _is_since(entry: Entry, since: datetime | None) -> bool:
+    """Whether a shard was committed since then; an unreadable time counts as new."""
+    if since is None:
+        return True
     try:
-        keys = _read_all(manifest, file)
-    except FileNotFoundError:
-        _add(report, file.path, CorruptShard("the file is missing"))
-        return
-    except (CorruptShard, OSError) as error:
-        _add(report, file.path, error)
-        return
-    report.num_bytes += file.num_bytes
-    for key in keys:
-        if key in seen:
-            _add(report, file.path, CorruptShard(f"{key} is also in {seen[key]}"))
-        seen[key] = file.path
+        when = datetime.fromisoformat(entry.created_at)
+    except ValueError:
+        return True
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)) >= since
 
 
-def _check_labels(manifest: Manifest, labels: Entry, report: VerifyReport) -> None:
-    """Check that labels match their frames in number, order and content."""
-    shard = labels.shard.model_copy(update={"table": FRAMES})
-    try:
-        frames = manifest.entry(shard)
-        if frames is None:
-            raise CorruptShard(f"{shard.name}, the frames of these labels, is not committed")
-        require_same_frames(frames, labels)
-    except (CorruptShard, PlanMismatch) as error:
-        _add(report, labels.rows.path, error)
-
-
-def _read_all(manifest: Manifest, file: ShardFile) -> list[str]:
-    with open(manifest.root / file.path, "rb") as data:
-        found = hashlib.file_digest(data, "sha256").hexdigest()
-    if found != file.sha256:
-        raise CorruptShard(f"sha256 is {found[:12]}..., the manifest says {file.sha256[:12]}...")
-    reader = manifest.reader(file)
-    keys: list[str] = []
-    for group in range(len(file.row_groups)):
-        keys += reader.group(group).column(0).to_pylist()
-    if keys_digest(keys) != file.keys_sha256:
-        raise CorruptShard("its keys differ from the committed ones")
-    return keys
-
-
-def _add(report: VerifyReport, path: str, error: Exception) -> None:
-    report.problems.append(Problem(path=path, message=str(error)))
+def _choose(entries: list[Entry], share: float, rng: random.Random) -> set[str]:
+    """Names of a random share of the shards, at least one."""
+    names = [entry.shard.name for entry in entries]
+    if share >= 1.0 or not names:
+        return set(names)
+    return set(rng.sample(names, max(1, round(share * len(names)))))

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from nightrain.flows.cli.console import Bar, console, end, print_run, progress_bar
-from nightrain.flows.cli.inspection import print_verification
+from nightrain.flows.cli.inspection import VerifyOptions, print_verification
 from nightrain.flows.cli.jobs import OutputOptions, RunnerOptions, announce
 from nightrain.flows.cli.options import command
 from nightrain.flows.runtime.runner import RunnerName, run_flow
@@ -149,7 +149,7 @@ def _print_results(job: DemoJob, table: ComparisonTable) -> None:
     from nightrain.pipelines.recipes.recipe_file import load_recipe
 
     _say()
-    print_verification(job.dataset, OutputOptions())
+    print_verification(VerifyOptions(dataset=job.dataset), OutputOptions())
     sheet = job.out / "contact-sheet.png"
     write_preview(job.dataset, load_recipe(job.recipe), sheet, 4, 8)
     print_table(table)

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from nightrain.datasets.validation import parse_since
 from nightrain.flows.cli.console import (
     EXIT_FAILED,
     EXIT_INCOMPLETE,
@@ -21,8 +22,11 @@ from nightrain.flows.cli.jobs import OutputOptions
 from nightrain.flows.cli.options import command
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import Console
 
+    from nightrain.datasets.shards.verify import VerifyReport
     from nightrain.pipelines.inspect.source_counts import SourceStats
     from nightrain.pipelines.inspect.stats import DatasetStats, Spread, TableStats
 
@@ -34,6 +38,29 @@ class DatasetOptions(BaseModel):
     dataset: Path = Field(
         description="Dataset folder", json_schema_extra={"cli": "argument", "must_exist": True}
     )
+
+
+class VerifyOptions(DatasetOptions):
+    """Options of `nightrain verify`."""
+
+    since: str = Field(
+        default="",
+        description="Read only shards committed since then: a date such as 2026-11-20, or 12h, 7d "
+        "or 2w ago",
+    )
+    sample: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        description="Share of the shards to read, chosen at random at each call",
+    )
+
+    @field_validator("since")
+    @classmethod
+    def _is_a_time(cls, value: str) -> str:
+        if value:
+            parse_since(value)
+        return value
 
 
 class StatsOptions(DatasetOptions):
@@ -54,12 +81,12 @@ class DoctorOptions(BaseModel):
 
 
 @command
-def verify(job: DatasetOptions, output: OutputOptions) -> None:
+def verify(job: VerifyOptions, output: OutputOptions) -> None:
     """Re-hash every committed file and read every page.
 
-    The exit code is 3 if anything is damaged.
+    The exit code is 3 if anything is damaged, cannot be read, or has no manifest entry.
     """
-    print_verification(job.dataset, output)
+    print_verification(job, output)
 
 
 def require_dataset(folder: Path) -> None:
@@ -73,32 +100,58 @@ def require_dataset(folder: Path) -> None:
         )
 
 
-def print_verification(dataset: Path, output: OutputOptions) -> None:
-    """Verify a dataset, print the result, and end the command if the dataset is damaged."""
+def print_verification(job: VerifyOptions, output: OutputOptions) -> None:
+    """Verify a dataset, print the result, and end the command unless the dataset is accepted."""
     from nightrain.datasets.shards.verify import verify
 
-    require_dataset(dataset)
+    since = parse_since(job.since) if job.since else None
     with progress_bar("shards", shown=not output.as_json) as bar:
-        report = verify(dataset, bar.reach)
+        report = verify(job.dataset, bar.reach, since=since, share=job.sample)
     if output.as_json:
         print_json(report)
     else:
-        out = console()
-        for problem in report.problems:
-            out.print(f"[red]damaged[/red]  {problem.path}: {problem.message}")
-        for orphan in report.orphans:
-            out.print(f"[yellow]orphan[/yellow]   {orphan}: no manifest entry; readers ignore it")
-        verdict = "accepted" if report.accepted else counted(len(report.problems), "problem")
-        out.print(
-            f"{verdict}: {counted(report.num_shards, 'shard')}, {report.num_rows} rows, "
-            f"{report.num_quarantined} quarantined, {report.num_bytes / 1e6:.1f} MB"
-        )
-        if not report.accepted:
-            out.print(
-                "To repair a shard, restore its file, or delete the file and its entry below "
-                "_manifest and run the command that wrote it again."
-            )
+        _print_report(report, since, job)
     end(0 if report.accepted else EXIT_INCOMPLETE)
+
+
+def _print_report(report: VerifyReport, since: datetime | None, job: VerifyOptions) -> None:
+    from rich.markup import escape
+
+    out = console()
+    for problem in report.problems:
+        out.print(f"[red]damaged[/red]  {escape(problem.path)}: {escape(problem.message)}")
+    for name in report.orphans:
+        out.print(
+            f"[red]orphan[/red]   {escape(name)}: it has no manifest entry, and no process is "
+            "committing it; readers ignore it"
+        )
+    for name in report.in_progress:
+        out.print(f"in progress  {escape(name)}: a live process is about to commit it")
+    if report.num_unread:
+        chosen = [f"committed since {since:%Y-%m-%d %H:%M} UTC"] if since else []
+        chosen += [f"a random {job.sample:.0%}"] if job.sample < 1.0 else []
+        out.print(
+            f"[yellow]not checked[/yellow] the content of {report.num_unread} of "
+            f"{counted(report.num_shards, 'shard')} (checked: {', '.join(chosen)}), nor whether "
+            "their keys recur in other shards; only that their files are there and have their size"
+        )
+    out.print(
+        f"{_verdict(report)}: {counted(report.num_shards, 'shard')}, {report.num_rows} rows, "
+        f"{report.num_quarantined} quarantined, {report.num_bytes / 1e6:.1f} MB read"
+    )
+    if report.problems or report.orphans:
+        out.print(f"Run `nightrain repair {job.dataset}` to see what can be repaired, and how.")
+
+
+def _verdict(report: VerifyReport) -> str:
+    if report.accepted:
+        return "accepted as far as checked" if report.num_unread else "accepted"
+    found = [
+        counted(len(things), noun)
+        for things, noun in ((report.problems, "problem"), (report.orphans, "orphan"))
+        if things
+    ]
+    return " and ".join(found) or "nothing to verify"
 
 
 @command
