@@ -7,6 +7,7 @@ a source lists later are planned behind the existing shards. Plan N is created e
 process that has read plans 0 to N - 1, so of several processes only one plans a new frame.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -112,6 +113,27 @@ def _read_plan(path: Path) -> FramePlan:
             f"{error}. It says which frames each shard holds; restore it from a copy of the "
             "dataset, or ingest into another folder."
         ) from error
+
+
+def frames_read_again(root: Path, planned: PlannedShard) -> set[str]:
+    """Return the frames of a planned shard that later retries have committed; mostly none.
+
+    A shard that is made again after a repair leaves them out. Raises CorruptShard.
+    """
+    manifest, done, frame_ids = Manifest(root), set[str](), {*planned.frame_ids}
+    for later in _retried_shards(root, len(matching(root / "_plan", "*.json"))):
+        if later.number > planned.number and frame_ids & {*later.frame_ids}:
+            entry = manifest.entry(Shard(table=FRAMES, number=later.number))
+            if entry is not None:
+                done |= {*manifest.reader(entry.rows).table(["frame_id"]).column(0).to_pylist()}
+    return done & frame_ids
+
+
+@functools.cache
+def _retried_shards(root: Path, num_plans: int) -> tuple[PlannedShard, ...]:
+    """Shards of the retries among the first plans, which never change."""
+    plans = [_read_plan(plan_path(root, number)) for number in range(num_plans)]
+    return tuple(shard for plan in plans if plan.retry for shard in plan.shards)
 
 
 def bad_frames(root: Path, source: str) -> dict[str, BadFrame]:

@@ -127,7 +127,7 @@ class Manifest:
         Raises CorruptShard, UnreadableFile.
         """
         try:
-            return self.read_entry(self._entry_path(shard))
+            return self.read_entry(self.entry_path(shard))
         except FileNotFoundError:
             return None
 
@@ -136,19 +136,29 @@ class Manifest:
 
         Raises FileNotFoundError, UnreadableFile, and PlanMismatch for another schema version.
         """
+        entry = self.parse_entry(path)
+        if entry.schema_version != SCHEMA_VERSION:
+            raise PlanMismatch(
+                f"{path} has schema version {entry.schema_version}; this nightrain reads version "
+                f"{SCHEMA_VERSION}. Run `nightrain upgrade {self.root}`."
+            )
+        return entry
+
+    def parse_entry(self, path: Path) -> Entry:
+        """Read a manifest entry of this or an earlier schema version; otherwise as `read_entry`."""
         body = read_record(path, "entry", "manifest entry")
+        version = body.get("schema_version") if isinstance(body, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise PlanMismatch(
+                f"{path} has schema version {version} of a newer nightrain; this one reads "
+                f"version {SCHEMA_VERSION}. Install the newer one."
+            )
         try:
             entry = Entry.model_validate(body)
         except ValidationError as error:
             raise CorruptShard(f"{path} is not a valid manifest entry: {error}") from error
-        if self._entry_path(entry.shard) != path:
+        if self.entry_path(entry.shard) != path:
             raise CorruptShard(f"{path} is not a valid manifest entry: it is {entry.shard.name}'s")
-        if entry.schema_version != SCHEMA_VERSION:
-            raise PlanMismatch(
-                f"{path} has schema version {entry.schema_version}; this nightrain reads and "
-                f"writes version {SCHEMA_VERSION}. Use the nightrain that wrote it, or ingest and "
-                "generate into another folder."
-            )
         return entry
 
     def reader(self, file: ShardFile, cached_groups: int = 2) -> ShardReader:
@@ -198,7 +208,7 @@ class Manifest:
             files = {shard.table: rows}
             if quarantine is not None and quarantine.num_rows:
                 files[quarantine_table(shard.table)] = quarantine
-            placed = {table: self._place(table, shard, w) for table, w in files.items()}
+            placed = {table: self.place(table, shard, w) for table, w in files.items()}
             entry = Entry(
                 shard=shard,
                 rows=placed[shard.table],
@@ -209,7 +219,7 @@ class Manifest:
                 created_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 schema_version=SCHEMA_VERSION,
             )
-            return self._create_entry(entry)
+            return self.create_entry(entry)
 
     def sweep(self) -> list[Path]:
         """Remove leftovers of dead processes; return the removed paths.
@@ -219,26 +229,26 @@ class Manifest:
         may be about to commit it; `commit` can use it.
         """
         stale = [path for path in matching(self.root / "_tmp", "*") if _is_abandoned(path)]
-        committed = {e.shard for table in self.tables() for e in self.entries(table)}
+        committed = {e.shard.name for table in self.tables() for e in self.entries(table)}
         # In this order: an entry committed in between is already there when orphans are read.
-        losers = [self.root / name for name in self.orphans() if shard_of_file(name) in committed]
+        losers = [self.root / name for name in self.orphans() if _shard_name(name) in committed]
         for path in [*stale, *losers]:
             path.unlink(missing_ok=True)
         return [*stale, *losers, *remove_stale_leases(self.root)]
 
     def orphans(self) -> list[str]:
         """Data files, relative to the root, that no manifest entry names; readers ignore them."""
-        # Files first: an entry committed in between is there when entries are read.
-        found = {
-            str(path.relative_to(self.root))
-            for top in DATA_FOLDERS
-            for path in files_below(self.root / top, ".parquet")
-        }
+        found = set(self.data_files())  # first: an entry committed in between is read afterwards
         entries = [entry for table in self.tables() for entry in self.entries(table)]
         known = {f.path for e in entries for f in (e.rows, e.quarantine) if f is not None}
         return sorted(found - known)
 
-    def _place(self, table: str, shard: Shard, writer: ShardWriter) -> ShardFile:
+    def data_files(self) -> list[str]:
+        """Paths of all data files, relative to the root, sorted; raises UnreadableFile."""
+        tops = (files_below(self.root / top, ".parquet") for top in DATA_FOLDERS)
+        return sorted(str(path.relative_to(self.root)) for paths in tops for path in paths)
+
+    def place(self, table: str, shard: Shard, writer: ShardWriter) -> ShardFile:
         """Link a finished file to its final name; return the file to record in the entry."""
         (self.root / table).mkdir(parents=True, exist_ok=True)
         ours = describe_shard(writer.path, f"{table}/{shard.stem}.parquet")
@@ -263,18 +273,20 @@ class Manifest:
             fsync(path.parent)  # the other process may have died before its own fsync
         return same
 
-    def _create_entry(self, entry: Entry) -> Entry:
+    def create_entry(self, entry: Entry) -> Entry:
+        """Create the entry of a shard unless it is committed; return the committed one."""
         data = record_bytes("entry", entry.model_dump(mode="json"))
-        if create_exclusively(self.root, self._entry_path(entry.shard), data):
+        if create_exclusively(self.root, self.entry_path(entry.shard), data):
             return entry
-        committed = self.read_entry(self._entry_path(entry.shard))
+        committed = self.read_entry(self.entry_path(entry.shard))
         kept = {f.path for f in (committed.rows, committed.quarantine) if f is not None}
         for file in (entry.rows, entry.quarantine):
             if file is not None and file.path not in kept:
                 (self.root / file.path).unlink(missing_ok=True)
         return committed
 
-    def _entry_path(self, shard: Shard) -> Path:
+    def entry_path(self, shard: Shard) -> Path:
+        """Path of a shard's manifest entry."""
         return self.root / "_manifest" / f"{shard.name}.json"
 
 
@@ -298,6 +310,11 @@ def _is_abandoned(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return not owner.alive() or (not owner.here() and age_seconds > FOREIGN_TEMPORARY_SECONDS)
+
+
+def _shard_name(data_file: str) -> str:
+    shard = shard_of_file(data_file)
+    return "" if shard is None else shard.name
 
 
 def shard_of_file(data_file: str) -> Shard | None:

@@ -275,8 +275,8 @@ class ShardReader:
     def _corrupt(self, what: str) -> CorruptShard:
         return CorruptShard(
             f"{self.file.path}: {what}. The manifest says {self.file.num_rows} rows, sha256 "
-            f"{self.file.sha256[:12]}. `nightrain verify` lists every such file; restore it or "
-            "delete the file and its manifest entry, and run the command again."
+            f"{self.file.sha256[:12]}. Restore it, or run `nightrain repair` and then the command "
+            "that made it."
         )
 
 

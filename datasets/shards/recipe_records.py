@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.regular import matching
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.pinned import ENDING, pin, read_pinned
 
@@ -73,7 +74,7 @@ def record_recipe(root: Path, name: str, settings: Mapping[str, str]) -> list[Su
 
 def recipe_records(root: Path) -> dict[str, list[RecipeRecord]]:
     """Records of all recipes by name, in order; raises CorruptShard."""
-    names = sorted(path.name for path in (Path(root) / "_manifest" / RECIPES).glob("*"))
+    names = sorted(path.name for path in matching(Path(root) / "_manifest" / RECIPES, "*"))
     return {name: records for name in names if (records := _records_of(root, name))}
 
 
@@ -123,5 +124,6 @@ def _hash(folder: str) -> str:
 
 
 def _records_of(root: Path, name: str) -> list[RecipeRecord]:
-    paths = sorted((Path(root) / "_manifest" / RECIPES / name).glob(f"{5 * '[0-9]'}{ENDING}"))
+    folder = Path(root) / "_manifest" / RECIPES / name
+    paths = matching(folder, f"{5 * '[0-9]'}{ENDING}")
     return [RecipeRecord(name, int(p.name.partition(".")[0]), read_pinned(root, p)) for p in paths]

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from nightrain.datasets.conditions import QUANTITIES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3  # raise it with every change of a column; see upkeep/migrations.py
 TIMING_COLUMNS = ("created_at", "gen_seconds")  # differ when a row is made again; no other does
 
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])

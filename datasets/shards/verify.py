@@ -6,7 +6,6 @@ date or at random; the report says what was not checked.
 
 import os
 import random
-import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,27 +86,47 @@ def verify(
     return checks.report
 
 
-def problem_of_kind(root: Path, file: ShardFile) -> str:
-    """Why the name of a committed file does not lead to a regular file of its size; "" if it does.
+def require_in_place(root: Path, file: ShardFile) -> None:
+    """Require a regular file of the committed size at a file's name, without opening anything.
 
-    A symlink may lead to a file inside the dataset. Nothing is opened.
+    A symlink may lead to a file inside the dataset. Raises CorruptShard; UnreadableFile if that
+    cannot be told.
     """
     path = root / file.path
     try:
-        if kind_of(path) == "a symbolic link":
+        kind = kind_of(path)
+        if kind == "a symbolic link":
             target = path.resolve()
             if not target.is_relative_to(root.resolve()):
-                return f"it is a symbolic link to {target}, outside the dataset; copy the file here"
-        status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return "the file is missing"
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of symlinks
-        return f"it cannot be read: {error}"
-    if not stat.S_ISREG(status.st_mode):
-        return f"it is {kind_of(path.resolve())}; expected a regular file"
-    if status.st_size != file.num_bytes:
-        return f"it has {status.st_size} bytes; expected {file.num_bytes}"
-    return ""
+                raise CorruptShard(
+                    f"it is a symbolic link to {target}, outside the dataset; copy the file here"
+                )
+            kind = kind_of(target)
+        num_bytes = os.stat(path).st_size
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CorruptShard("the file is missing") from error
+    except RuntimeError as error:  # a loop of symlinks
+        raise CorruptShard(f"it cannot be resolved: {error}") from error
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
+    if kind != "a regular file":
+        raise CorruptShard(f"it is {kind}; expected a regular file")
+    if num_bytes != file.num_bytes:
+        raise CorruptShard(f"it has {num_bytes} bytes; expected {file.num_bytes}")
+
+
+def read_file(manifest: Manifest, file: ShardFile) -> list[str]:
+    """Hash a file and read every page; return its keys. Raises CorruptShard, UnreadableFile."""
+    found = sha256_of(manifest.root / file.path)
+    if found != file.sha256:
+        raise CorruptShard(f"sha256 is {found[:12]}..., the manifest says {file.sha256[:12]}...")
+    reader = manifest.reader(file)
+    keys: list[str] = []
+    for group in range(len(file.row_groups)):
+        keys += reader.group(group).column(0).to_pylist()
+    if keys_digest(keys) != file.keys_sha256:
+        raise CorruptShard("its keys differ from the committed ones")
+    return keys
 
 
 class _Checks:
@@ -177,9 +196,8 @@ class _Checks:
     def _check_file(self, entry: Entry, file: ShardFile, seen: dict[str, str], read: bool) -> None:
         """Check one file; `seen` maps the keys of its table to the file that contains each."""
         try:
-            if problem := problem_of_kind(self.root, file):
-                raise CorruptShard(problem)
-            keys = self._read_all(file) if read else []
+            require_in_place(self.root, file)
+            keys = read_file(self.manifest, file) if read else []
         except (CorruptShard, OSError, UnreadableFile) as error:
             if self._is_current(entry):  # otherwise removed or replaced since it was listed
                 self._add(file.path, error)
@@ -204,20 +222,6 @@ class _Checks:
                 raise CorruptShard(f"{shard.name} holds other frames than it was made from")
         except (CorruptShard, PlanMismatch) as error:
             self._add(entry.rows.path, error)
-
-    def _read_all(self, file: ShardFile) -> list[str]:
-        found = sha256_of(self.root / file.path)
-        if found != file.sha256:
-            raise CorruptShard(
-                f"sha256 is {found[:12]}..., the manifest says {file.sha256[:12]}..."
-            )
-        reader = self.manifest.reader(file)
-        keys: list[str] = []
-        for group in range(len(file.row_groups)):
-            keys += reader.group(group).column(0).to_pylist()
-        if keys_digest(keys) != file.keys_sha256:
-            raise CorruptShard("its keys differ from the committed ones")
-        return keys
 
     def _is_current(self, entry: Entry) -> bool:
         try:

@@ -59,6 +59,18 @@ app = Nightrain(
         "evaluate": ("evaluation", "Score a depth model by condition."),
         "usefulness": ("training", "Compare students trained with and without variants."),
         "verify": ("inspection", "Re-hash every committed file and read every page."),
+        "repair": (
+            "upkeep",
+            "Find damaged, lost and unaccounted files, and bring the dataset to a valid state.",
+        ),
+        "prune": (
+            "upkeep",
+            "Remove variants, labels or captions that are no longer needed, or the quarantine.",
+        ),
+        "upgrade": (
+            "upkeep",
+            "Bring a dataset of an earlier nightrain to today's columns and layout.",
+        ),
         "stats": (
             "inspection",
             "Count and measure a dataset: sources, luminance, severity, physical values, depth.",

@@ -1,5 +1,6 @@
 """Variant shards: generate the variants of one shard of frames and one condition."""
 
+import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -130,10 +131,23 @@ def _planned_requests(
     captions = read_captions(manifest, frames.shard, recipe)
     condition = Condition(shard.table.rpartition("/")[2])
     planned = plan_requests(rows, recipe, condition, captions)
-    if not shard.retry:
-        return planned
-    failed = failed_samples(manifest, shard)
-    return (one for one in planned if one.sample_id in failed)
+    if shard.retry:
+        failed = failed_samples(manifest, shard)
+        planned = (one for one in planned if one.sample_id in failed)
+    # Of a shard that is made again after a repair, later retries may have some rows.
+    done = retried_samples(manifest, shard)
+    return (one for one in planned if one.sample_id not in done) if done else planned
+
+
+def retried_samples(manifest: Manifest, shard: Shard) -> set[str]:
+    """Return the sample ids that later retries of a shard have committed; mostly none."""
+    done: set[str] = set()
+    for retry in itertools.count(shard.retry + 1):
+        entry = manifest.entry(shard.model_copy(update={"retry": retry}))
+        if entry is None:
+            return done
+        done |= set(manifest.reader(entry.rows).table(["sample_id"]).column(0).to_pylist())
+    return done
 
 
 def failed_samples(manifest: Manifest, shard: Shard) -> set[str]:

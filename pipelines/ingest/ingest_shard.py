@@ -19,6 +19,7 @@ from nightrain.datasets.shards.frame_plan import (
     PlannedShard,
     bad_frames,
     create_plan,
+    frames_read_again,
     next_shard_number,
     read_plans,
     require_planned,
@@ -203,7 +204,8 @@ class IngestShard:
         }
 
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
-            for frame_id in planned.frame_ids:
+            elsewhere = frames_read_again(self.root, planned)
+            for frame_id in (i for i in planned.frame_ids if i not in elsewhere):
                 interrupt_if_stopped()
                 yield kept.get(frame_id) or self._read(frame_id, planned)
 

@@ -1,16 +1,17 @@
 """Run: executes a shard plan and reports what was committed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.errors import CorruptShard, InvalidRequest, UnreadableFile
 from nightrain.datasets.io.atomic import require_free, require_writable
 from nightrain.datasets.shards.frame_plan import BadFrame
-from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ShardWork, ignore_rows
+from nightrain.datasets.shards.verify import require_in_place
 from nightrain.pipelines.runs.executors import Executor, run_plan
 from nightrain.pipelines.runs.stop import Stop
 
@@ -63,6 +64,19 @@ class RunReport(BaseModel):
             table.quarantined = dict(Counter(table.quarantined) + Counter(report.quarantined))
 
 
+def _lost_files(root: Path, committed: dict[Shard, Entry]) -> Iterator[str]:
+    """Yield a sentence per committed file that is not there or has another size.
+
+    It is not made again on its own: a disk that is not mounted would cost every shard.
+    """
+    for entry in committed.values():
+        for file in filter(None, (entry.rows, entry.quarantine)):
+            try:
+                require_in_place(root, file)
+            except (CorruptShard, UnreadableFile) as error:
+                yield f"{file.path}: {error}. Mount its disk, or run `nightrain repair {root}`"
+
+
 def run(
     root: Path,
     shards: Sequence[Shard],
@@ -78,17 +92,18 @@ def run(
     Raises InvalidRequest if shards are missing and the dataset cannot be written; DiskFull.
     """
     manifest, report = Manifest(root), report or RunReport()
-    num_already = sum(manifest.entry(shard) is not None for shard in shards)
-    report.num_already += num_already
+    done = [entry for shard in shards if (entry := manifest.entry(shard))]
+    frames = manifest.entries(FRAMES)
+    report.num_already += len(done)
+    report.failed += _lost_files(root, {entry.shard: entry for entry in (*frames, *done)})
     try:
         require_writable(root)
     except InvalidRequest:
-        if num_already < len(shards):
+        if len(done) < len(shards):
             raise
         return report  # a read-only dataset with nothing left to make
     manifest.sweep()
-    sizes = [entry.rows.num_bytes for entry in manifest.entries(FRAMES)]
-    require_free(root, 2 * max(sizes, default=0))
+    require_free(root, 2 * max((entry.rows.num_bytes for entry in frames), default=0))
     for shard_report in run_plan(manifest, shards, work, executor, stop, on_rows):
         report.add(shard_report)
     manifest.sweep()  # leftovers of processes that died during this run

@@ -1,0 +1,1 @@
+"""Upkeep of a dataset: remove, repair and upgrade committed shards."""
