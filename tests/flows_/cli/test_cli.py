@@ -98,7 +98,7 @@ def test_damage_is_exit_code_3(dataset: Path) -> None:
     assert "damaged  frames/00000.parquet" in said and "1 problem: " in said
     path.unlink()
     said = nightrain("verify", dataset, code=3)
-    assert "frames/00000.parquet: the file is missing" in said and "delete the file and its" in said
+    assert "frames/00000.parquet: the file is missing" in said and "nightrain repair" in said
     report = nightrain("verify", dataset, "--json", code=3)
     assert json.loads(report[: report.rindex("}") + 1])["problems"]
 
