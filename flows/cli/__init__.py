@@ -60,15 +60,15 @@ app = Nightrain(
         "usefulness": ("training", "Compare students trained with and without variants."),
         "verify": ("inspection", "Re-hash every committed file and read every page."),
         "repair": (
-            "upkeep",
+            "upkeep.repair",
             "Find damaged, lost and unaccounted files, and bring the dataset to a valid state.",
         ),
         "prune": (
-            "upkeep",
+            "upkeep.prune",
             "Remove variants, labels or captions that are no longer needed, or the quarantine.",
         ),
         "upgrade": (
-            "upkeep",
+            "upkeep.upgrade",
             "Bring a dataset of an earlier nightrain to today's columns and layout.",
         ),
         "stats": (

@@ -1,0 +1,1 @@
+"""Commands that change committed shards of a dataset."""
