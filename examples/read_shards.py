@@ -2,36 +2,51 @@
 
     python examples/read_shards.py DATASET
 
-Needs duckdb, datasets, torch, numpy, pillow and pyarrow. The manifest, DATASET/_manifest, lists the
-committed shards; reading the Parquet files directly, as here, is right while nothing is writing.
+Needs duckdb, datasets, torch, numpy, pillow, pyarrow and pyyaml. The manifest, DATASET/_manifest,
+lists the committed shards; reading the Parquet files directly, as here, is right while nothing is
+writing.
 """
 
 import io
 import sys
+from glob import glob
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow.dataset as pads
 import torch
+import yaml
 from datasets import disable_progress_bars, load_dataset
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 
+def variant_files(root: Path) -> list[str]:
+    """Return the shards of all variants that are not superseded, as the dataset card lists them.
+
+    After a recipe was edited, `variants/*/*/*.parquet` has the variants of its old settings, too.
+    """
+    front = (root / "README.md").read_text().split("---")[1]
+    listed = [files["path"] for c in yaml.safe_load(front)["configs"] for files in c["data_files"]]
+    paths = {p for path in listed for p in ([path] if isinstance(path, str) else path)}
+    variants = (glob(f"{root}/{path}") for path in paths if path.startswith("variants/"))
+    return sorted(file for files in variants for file in files)
+
+
 def with_duckdb(root: Path) -> str:
     """Return a table of the variants: number and mean severity by condition."""
-    shards = f"{root}/variants/*/*/*.parquet"
     query = f"""
         select condition, count(*) as variants, round(avg(severity), 2) as severity
-        from '{shards}' group by condition order by condition
+        from read_parquet({variant_files(root)}) group by condition order by condition
     """
     return str(duckdb.sql(query))
 
 
 def with_hugging_face(root: Path, condition: str) -> dict[str, object]:
     """Return the first variant of a condition; the column `image` decodes to a Pillow image."""
-    shards = f"{root}/variants/*/{condition}/*.parquet"
+    # One condition's shards are DATASET/variants/<engine>-<hash>/<condition>/NNNNN.parquet.
+    shards = [file for file in variant_files(root) if Path(file).parent.name == condition]
     variants = load_dataset("parquet", data_files=shards, split="train")
     return variants[0]
 
@@ -47,8 +62,7 @@ class Pairs(Dataset[dict[str, torch.Tensor]]):
         frames = pads.dataset(root / "frames", format="parquet")
         depths = frames.to_table(columns=["frame_id", "lidar_depth", "depth_scale"]).to_pylist()
         self.depths = {row["frame_id"]: row for row in depths}
-        # One condition's shards are DATASET/variants/<recipe>/<condition>/NNNNN.parquet.
-        variants = pads.dataset(root / "variants", format="parquet")
+        variants = pads.dataset(variant_files(root), format="parquet")
         self.variants = variants.to_table(columns=["frame_id", "image", "condition"]).to_pylist()
 
     def __len__(self) -> int:

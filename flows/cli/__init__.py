@@ -40,6 +40,7 @@ app = Nightrain(
             "Compare a local data set's counts with those of a published protocol.",
         ),
         "leakage": ("protocols", "Find train scenes, logs and images that recur in val or test."),
+        "recipe": ("recipes", "List, show, compare, check and start recipes."),
         "plan": (
             "generation",
             "Estimate a recipe's images, disk space and time from a short calibration.",
@@ -56,7 +57,7 @@ app = Nightrain(
         ),
         "label": ("annotation", "Predict depth and confidence of clear frames with a teacher."),
         "train": ("training", "Train a depth network from a preset."),
-        "evaluate": ("evaluation", "Score a depth model by condition."),
+        "evaluate": ("training", "Score a depth model by condition."),
         "usefulness": ("training", "Compare students trained with and without variants."),
         "verify": ("inspection", "Re-hash every committed file and read every page."),
         "repair": (

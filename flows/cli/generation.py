@@ -11,6 +11,7 @@ from nightrain.flows.cli.jobs import FlowOptions, OutputOptions, run_shard_job
 from nightrain.flows.cli.options import command
 from nightrain.pipelines.generate.job import GenerateJob
 from nightrain.pipelines.generate.job import generate as generate_variants
+from nightrain.pipelines.recipes.recipe_file import built_in_recipes
 
 ARGUMENT = {"cli": "argument", "must_exist": True}
 
@@ -20,7 +21,11 @@ class RecipeOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(description="Dataset folder", json_schema_extra=ARGUMENT)
-    recipe: str = Field(default="weather", description="Built-in recipe, or path of a YAML file")
+    recipe: str = Field(
+        default="weather",
+        description="Built-in recipe, or path of a YAML file",
+        examples=built_in_recipes(),
+    )
 
 
 class PlanOptions(RecipeOptions):

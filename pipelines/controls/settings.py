@@ -16,13 +16,24 @@ class ControlDepth(BaseModel, frozen=True):
     """Depth of a control image: its source and its scaling to grey levels."""
 
     model_config = ConfigDict(extra="forbid")
-    # given: the recipe's `depth`; the others estimate depth from the image
-    source: Literal["given", "midas", "network", "teacher"] = "given"
-    network: Weights | None = None  # a depth-estimation model of transformers
-    teacher: str | None = None  # folder of a depth model trained with nightrain
-    gives: Literal["inverse", "metric"] | None = None  # None: by the network's family
-    tile_grid: int = Field(default=1, ge=1, le=8)  # 4: 49 overlapping tiles; 1: none
-    scaling: Scaling = "min-max"
+    source: Literal["given", "midas", "network", "teacher"] = Field(
+        default="given", description="The recipe's `depth`, or a network that sees the image"
+    )
+    network: Weights | None = Field(
+        default=None, description="network: a depth-estimation model of transformers"
+    )
+    teacher: str | None = Field(
+        default=None, description="teacher: folder of a depth model trained with nightrain"
+    )
+    gives: Literal["inverse", "metric"] | None = Field(
+        default=None, description="What the network predicts; null: by its family"
+    )
+    tile_grid: int = Field(
+        default=1, ge=1, le=8, description="Grid of overlapping tiles: 4 is 49 tiles; 1 is none"
+    )
+    scaling: Scaling = Field(
+        default="min-max", description="Scaling of the depth to grey levels, by these limits"
+    )
 
     @model_validator(mode="after")
     def _checks(self) -> "ControlDepth":

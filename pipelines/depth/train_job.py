@@ -35,7 +35,8 @@ class TrainJob(BaseModel):
     )
     out: Path = Field(description="Run folder; pass an existing one to resume")
     variants: tuple[str, ...] = Field(
-        default=(), description="Recipes of the variants that a student sees, by name or folder"
+        default=(),
+        description="Recipes of the variants that a student sees, by name, folder or hash",
     )
     labels: str | None = Field(
         default=None,

@@ -20,7 +20,7 @@ from nightrain.pipelines.generate.plan import (
 )
 from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.inspect.dataset_card import write_card
-from nightrain.pipelines.recipes.recipe_file import load_recipe
+from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
 from nightrain.pipelines.runs.executors import Executor
 from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
 from nightrain.pipelines.runs.run import RunReport, run
@@ -35,7 +35,11 @@ class GenerateJob(BaseModel):
         description="Dataset folder with committed frames",
         json_schema_extra={"cli": "argument", "must_exist": True},
     )
-    recipe: str = Field(default="weather", description="Built-in recipe or path of a YAML file")
+    recipe: str = Field(
+        default="weather",
+        description="Built-in recipe or path of a YAML file",
+        examples=built_in_recipes(),
+    )
     num_workers: int = Field(default=1, ge=1, description="Number of shards generated in parallel")
     retry_failed: bool = Field(default=False, description="Regenerate only quarantined variants")
     include_evaluation_scenes: bool = Field(

@@ -16,10 +16,13 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializeAsAny,
+    ValidationError,
     model_validator,
 )
 
 from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.validation import problems
 from nightrain.pipelines.engines.engine_settings import EngineSettings, Size, at_width
 from nightrain.pipelines.engines.registry import ENGINES
 from nightrain.pipelines.gates.base import GateSettings
@@ -27,6 +30,7 @@ from nightrain.pipelines.gates.registry import GATES
 
 Severity = Annotated[float, Field(ge=0.0, le=1.0)]
 LABELS = ("name", "description")  # not part of any hash
+SET_ON_LOAD = ("engine_versions", "gate_versions")  # by `load_recipe`
 NAME = r"^[a-z0-9][a-z0-9-]{0,40}$"
 
 
@@ -66,8 +70,8 @@ class Recipe(BaseModel):
     )
     size: tuple[int, int] | int | None = Field(
         default=None,
-        description="Width of the variants, with the frame's aspect; or [width, height]; null: the "
-        "frame's own size. Pixels",
+        description="Size of the variants in pixels: a width, with the frame's aspect, or [width, "
+        "height]; null: the frame's own size",
     )
     depth: Literal["lidar", "exact"] = Field(
         default="lidar", description="Depth of the frame that geometry is taken from"
@@ -103,7 +107,7 @@ class Recipe(BaseModel):
             "settings",
         )
     )
-    # Set by `load_recipe` from the installed engine and gates
+    # Versions of the installed engine and gates
     engine_versions: dict[Condition, str] = Field(default={}, exclude_if=operator.not_)
     gate_versions: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
 
@@ -125,8 +129,17 @@ class Recipe(BaseModel):
 
     @classmethod
     def from_settings(cls, text: str) -> "Recipe":
-        """Return the recipe of one condition from the text that `settings_of` returns."""
-        return cls.model_validate({"name": "recorded", **json.loads(text)})
+        """Return the recipe of one condition from the text that `settings_of` returns.
+
+        Raises InvalidRequest for settings that this version does not accept.
+        """
+        try:
+            return cls.model_validate({"name": "recorded", **json.loads(text)})
+        except ValidationError as error:
+            raise InvalidRequest(
+                "The dataset records settings that are not valid in this version of nightrain: "
+                f"{'; '.join(problems(cls, error))}. Use the version that generated the variants."
+            ) from error
 
     def size_for(self, frame_size: Size) -> Size:
         """Return (width, height) of the variants of a frame of the given size."""

@@ -1,5 +1,6 @@
 """Recipe files: built-in recipes by name, and YAML files by path."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from importlib import resources
@@ -12,12 +13,10 @@ from pydantic import ValidationError
 from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.registry import one_line
 from nightrain.datasets.validation import problems
-from nightrain.pipelines.recipes.recipe import Recipe
+from nightrain.pipelines.recipes.recipe import NAME, SET_ON_LOAD, Recipe
 
 MAX_RECIPE_BYTES = 1_000_000
-OPTIONAL = [
-    n for n in Recipe.model_fields if n not in ("name", "conditions") and "version" not in n
-]
+OPTIONAL = [n for n in Recipe.model_fields if n not in ("name", "conditions", *SET_ON_LOAD)]
 
 
 def built_in_recipes() -> list[str]:
@@ -31,7 +30,7 @@ def load_recipe(name_or_path: str) -> Recipe:
 
     `engine_versions` and `gate_versions` are set from the installed engine and gates.
     """
-    recipe = _parse(_find(name_or_path))
+    recipe = read_recipe(name_or_path)
     engine = recipe.engine
     engine.require_engine_class()
     versions = {
@@ -42,6 +41,21 @@ def load_recipe(name_or_path: str) -> Recipe:
         "gate_versions": tuple(_version("gate", g.name, g.version) for g in recipe.gates),
     }
     return recipe.model_copy(update=versions)
+
+
+def read_recipe(name_or_path: str) -> Recipe:
+    """Read a recipe like `load_recipe`, but without versions: no weights need to be here."""
+    return _parse(_find(name_or_path))
+
+
+def renamed(recipe: Recipe, name: str) -> Recipe:
+    """Return the recipe under another name, without description; raises InvalidRequest."""
+    if re.fullmatch(NAME, name) is None:
+        raise InvalidRequest(
+            f"The recipe's name is {name!r:.80}; expected small letters, digits and hyphens, such "
+            "as night-2, at most 41 of them."
+        )
+    return recipe.model_copy(update={"name": name, "description": ""})
 
 
 def _find(name_or_path: str) -> Path:

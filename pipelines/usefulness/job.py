@@ -7,6 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nightrain.pipelines.runs.command_line import command_line
 
+ARM_NAMES = (  # of pipelines/usefulness/arms.py, which imports torch
+    *("clear", "clear-double", "corruptions", "weather", "true-adverse", "no-mask", "no-semantic"),
+    *("no-confidence", "printed-mask", "restored", "longer", "frozen", "restored-frozen"),
+    *("dose-25", "dose-50", "dose-67"),
+)
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
@@ -26,9 +31,11 @@ class UsefulnessJob(BaseModel):
         description="Model folder of the teacher that made the labels",
         json_schema_extra={"must_exist": True},
     )
-    variants: str = Field(description="Recipe of the variants, by name or folder")
+    variants: str = Field(description="Recipe of the variants, by name, folder or hash")
     out: Path = Field(description="Study folder; pass an existing one to resume or extend it")
-    arms: tuple[str, ...] = Field(default=(), description="Arms to train (default: all)")
+    arms: tuple[str, ...] = Field(
+        default=(), description="Arms to train (default: all)", examples=list(ARM_NAMES)
+    )
     seeds: tuple[Seed, ...] = Field(
         default=(0, 1, 2),
         min_length=1,

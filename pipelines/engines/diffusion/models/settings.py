@@ -48,11 +48,11 @@ class _Part(BaseModel):
 class Control(_Part):
     """One ControlNet; a request's control images are in the order of the settings' controls."""
 
-    weights: Weights
-    kind: ControlKind = "depth"
-    scale: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
-    start: Share = 0.0  # share of the whole schedule
-    end: Share = 1.0
+    weights: Weights = Field(description="ControlNet")
+    kind: ControlKind = Field(default="depth", description="Kind of the control image")
+    scale: float = Field(default=1.0, ge=0.0, le=2.0, description="Weight of the ControlNet")
+    start: Share = Field(default=0.0, description="Start, as a share of the whole schedule")
+    end: Share = Field(default=1.0, description="End, as a share of the whole schedule")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Control":
@@ -64,18 +64,18 @@ class Control(_Part):
 class IpAdapter(_Part):
     """Image prompt: adapter weights, and the CLIP encoder of the style image."""
 
-    weights: Weights  # the folder that contains the file
-    file: str = "ip-adapter_sd15.safetensors"
-    image_encoder: Weights
-    scale: Annotated[float, Field(ge=0.0, le=2.0)] = 0.5
+    weights: Weights = Field(description="Model that contains the file")
+    file: str = Field(default="ip-adapter_sd15.safetensors", description="File of the adapter")
+    image_encoder: Weights = Field(description="CLIP encoder of the style image")
+    scale: float = Field(default=0.5, ge=0.0, le=2.0, description="Weight of the style image")
 
 
 class Lora(_Part):
     """Low-rank change of the UNet, added to its weights when they are loaded."""
 
-    weights: Weights
-    file: str = "pytorch_lora_weights.safetensors"
-    scale: Annotated[float, Field(ge=-2.0, le=2.0)] = 1.0
+    weights: Weights = Field(description="Model that contains the file")
+    file: str = Field(default="pytorch_lora_weights.safetensors", description="File of the LoRA")
+    scale: float = Field(default=1.0, ge=-2.0, le=2.0, description="Factor of the change")
 
 
 class FeatureCache(_Part):
@@ -86,9 +86,11 @@ class FeatureCache(_Part):
     768x448, with guidance, the other steps cost 42 % of a full one (1.23 of 2.95 TFLOP, counted).
     """
 
-    interval: Annotated[int, Field(ge=2, le=10)] = 2
-    start: Share = 0.1  # of the whole schedule
-    end: Share = 1.0
+    interval: int = Field(
+        default=2, ge=2, le=10, description="Steps from one full step to the next"
+    )
+    start: Share = Field(default=0.1, description="Start, as a share of the whole schedule")
+    end: Share = Field(default=1.0, description="End, as a share of the whole schedule")
 
     @model_validator(mode="after")
     def _ordered(self) -> "FeatureCache":
@@ -106,41 +108,88 @@ class DiffusionSettings(EngineSettings):
     uses_gpu: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "diffusers", "transformers")
 
-    family: Family = "sd15"
-    base: Weights = Weights(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5", "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"
-    )
-    controls: tuple[Control, ...] = (
-        Control(
-            weights=Weights(
-                "lllyasviel/control_v11f1p_sd15_depth", "539f99181d33db39cf1af2e517cd8056785f0a87"
-            )
+    family: Family = Field(default="sd15", description="Family of the base model")
+    base: Weights = Field(
+        default=Weights(
+            "stable-diffusion-v1-5/stable-diffusion-v1-5",
+            "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
         ),
+        description="Base model",
     )
-    ip_adapter: IpAdapter | None = None
-    lora: Lora | None = None
-    mode: Literal["text2image", "image2image"] = "text2image"
-    strength: tuple[Share, Share] = (0.4, 0.9)  # image2image: at severity 0 and at severity 1
-    scheduler: SchedulerName = "unipc"
-    steps: Annotated[int, Field(ge=1, le=1000)] = 30
-    guidance: Annotated[float, Field(ge=0.0, le=30.0)] = 7.5  # up to 1: no guidance
-    negative_prompt: Annotated[str, Field(max_length=2000)] = NEGATIVE_PROMPT
-    style_pool: str | None = None  # folder of real images: <style_pool>/night/*.jpg
-    night_level: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None  # mean of a night image
-    safety_checker: bool = False
-    decode_batch_size: Annotated[int, Field(ge=1, le=256)] = 4
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    channels_last: bool = False
-    compile: Literal["off", "default", "max-autotune"] = "off"
-    # Width of the generated image, with the frame's aspect; None: the family's own size
-    generation_width: Annotated[int, Field(ge=16, le=8192)] | None = None
-    control_depth: ControlDepth = ControlDepth()
-    captioner: Literal["metadata", "blip2", "small"] = "metadata"
-    varied_prompts: bool = False  # draw the condition's phrase with the sample's seed
+    controls: tuple[Control, ...] = Field(
+        default=(
+            Control(
+                weights=Weights(
+                    "lllyasviel/control_v11f1p_sd15_depth",
+                    "539f99181d33db39cf1af2e517cd8056785f0a87",
+                )
+            ),
+        ),
+        description="ControlNets, which keep the frame's geometry",
+    )
+    ip_adapter: IpAdapter | None = Field(
+        default=None, description="Image prompt: a real image of the condition as style"
+    )
+    lora: Lora | None = Field(default=None, description="LoRA that is added to the base model")
+    mode: Literal["text2image", "image2image"] = Field(
+        default="text2image", description="Start from noise, or from the noised clear image"
+    )
+    strength: tuple[Share, Share] = Field(
+        default=(0.4, 0.9),
+        description="image2image: share of noise at severity 0 and at severity 1",
+    )
+    scheduler: SchedulerName = Field(default="unipc", description="Sampler of the denoising steps")
+    steps: int = Field(default=30, ge=1, le=1000, description="Denoising steps")
+    guidance: float = Field(
+        default=7.5, ge=0.0, le=30.0, description="Scale of guidance; up to 1: no guidance"
+    )
+    negative_prompt: str = Field(
+        default=NEGATIVE_PROMPT, max_length=2000, description="Prompt that guidance leads away from"
+    )
+    style_pool: str | None = Field(
+        default=None, description="Folder of real images, one folder per condition: night/*.jpg"
+    )
+    night_level: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        default=None, description="Mean level, 0 to 1, that night images are scaled to; null: none"
+    )
+    safety_checker: bool = Field(
+        default=False, description="Reject images that the model's safety checker flags"
+    )
+    decode_batch_size: int = Field(
+        default=4, ge=1, le=256, description="Images decoded from latents together"
+    )
+    dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        default="float32", description="Precision of the networks"
+    )
+    channels_last: bool = Field(default=False, description="Memory format that suits tensor cores")
+    compile: Literal["off", "default", "max-autotune"] = Field(
+        default="off", description="Mode of torch.compile for the UNet"
+    )
+    generation_width: Annotated[int, Field(ge=16, le=8192)] | None = Field(
+        default=None,
+        description="Width of the generated image, with the frame's aspect, pixels; null: the "
+        "family's own size",
+    )
+    control_depth: ControlDepth = Field(
+        default=ControlDepth(), description="Depth that control images of the kind depth show"
+    )
+    captioner: Literal["metadata", "blip2", "small"] = Field(
+        default="metadata",
+        description="Captions in the prompt: the source's words, or those of `nightrain caption`",
+    )
+    varied_prompts: bool = Field(
+        default=False, description="Draw the condition's phrase with the sample's seed"
+    )
     # Faster, at the price of different images:
-    guidance_until: Share = 1.0  # share of the whole schedule; no guidance after it
-    tiny_decoder: Weights | None = None
-    feature_cache: FeatureCache | None = None
+    guidance_until: Share = Field(
+        default=1.0, description="Share of the whole schedule after which there is no guidance"
+    )
+    tiny_decoder: Weights | None = Field(
+        default=None, description="Small decoder of latents, faster and less sharp"
+    )
+    feature_cache: FeatureCache | None = Field(
+        default=None, description="Reuse of the UNet's inner features at some steps"
+    )
 
     @model_validator(mode="after")
     def _checks(self) -> "DiffusionSettings":
