@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import CorruptShard, InvalidRequest
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
-from nightrain.datasets.shards.parquet import ShardFile, keys_digest
+from nightrain.datasets.shards.parquet import ShardFile, ShardReader, keys_digest
 from nightrain.datasets.shards.recipe_records import condition_of, select_tables
 
 CONDITIONS = tuple(Condition)
@@ -111,18 +110,11 @@ def read_keys(root: Path, entries: Sequence[Entry], columns: Sequence[str]) -> T
 
 
 def _read_columns(root: Path, file: ShardFile, columns: Sequence[str]) -> pa.Table:
-    path = root / file.path
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
-            table = parquet.read(columns=list(columns), use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise CorruptShard(
-            f"{file.path} cannot be read: {error}. Run `nightrain verify`."
-        ) from error
+    table = ShardReader(root, file).scan(columns)
     if keys_digest(table.column(columns[0]).to_pylist()) != file.keys_sha256:
         raise CorruptShard(
             f"{file.path}: the keys of its {table.num_rows} rows differ from the manifest's. "
-            "`nightrain verify` lists every such file; restore it."
+            "`nightrain verify` lists every such file, `nightrain repair` repairs them."
         )
     return table
 

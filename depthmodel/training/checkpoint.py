@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import fsync, no_space_is_disk_full
+from nightrain.datasets.io.regular import matching
 
 Tensors = dict[str, torch.Tensor]
 STATE = "state.json"
@@ -70,8 +71,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints in a run's checkpoint folder, oldest first."""
-    return sorted(p for p in folder.glob("step-*") if (p / STATE).is_file())
+    """Complete checkpoints in a run's checkpoint folder, oldest first; raises UnreadableFile."""
+    return [p for p in matching(folder, "step-*") if (p / STATE).is_file()]
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

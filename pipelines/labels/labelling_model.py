@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.regular import matching
 
 if TYPE_CHECKING:
     from nightrain.depthmodel.network.model import DepthModel
@@ -91,7 +92,7 @@ def load_labelling_model(
             f"The name {name or folder.name!r} has neither a letter nor a digit; set another with "
             "--name."
         )
-    times = [path.stat().st_mtime_ns for path in folder.glob("*.safetensors")]
+    times = [path.stat().st_mtime_ns for path in matching(folder, "*.safetensors")]
     return SavedLabellingModel(folder, slug, device or _best_device(), max(times, default=0))
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.io.atomic import write_whole
+from nightrain.datasets.io.regular import matching
 from nightrain.datasets.loader.index import build_index, read_keys
 from nightrain.datasets.protocols.leakage import scenes_of
 from nightrain.datasets.shards.manifest import FRAMES, LABELS, Manifest
@@ -149,7 +150,9 @@ def stored_arms(out: Path) -> tuple[ArmFacts, ...]:
     """
     place = {name: number for number, name in enumerate(ARMS)}
     found = []
-    for path in out.glob(f"*/{ARM_FILE}"):
+    for path in (folder / ARM_FILE for folder in matching(out, "*")):
+        if not path.exists():
+            continue
         try:
             found.append(ArmFacts.model_validate_json(path.read_text()))
         except ValueError as error:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
+from nightrain.datasets.io.regular import matching
 from nightrain.datasets.shards.leases import Lease
 from nightrain.depthmodel.evaluation.results import Evaluation
 from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
@@ -105,7 +106,7 @@ def write_result(plan: Plan, baselines: dict[str, Evaluation]) -> Usefulness:
     outcomes: dict[tuple[str, int], Outcome] = {}
     evaluations: dict[tuple[str, int], Evaluation] = {}
     for facts in arms:
-        for folder in (out / facts.arm.name).glob("seed-*"):
+        for folder in matching(out / facts.arm.name, "seed-*"):
             outcome = read_outcome(folder)
             if outcome is None:
                 continue

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
+from nightrain.datasets.io.regular import matching
 from nightrain.datasets.io.untrusted import Checksums, read_bytes, safe_join
 from nightrain.datasets.sources.nuscenes.config import UNFINISHED_WORLD
 
@@ -124,7 +125,7 @@ def _check_layout(root: Path, version: str) -> None:
             raise DamagedInput(Reason.UNSAFE_PATH, f"{version!r} is not a folder there")
     except DamagedInput as error:
         _refuse_unfinished_world(root)
-        found = sorted(p.parent.name for p in root.glob("*/sample_data.json"))
+        found = [p.name for p in matching(root, "*") if (p / "sample_data.json").is_file()]
         raise BrokenSource(
             f"no tables {version!r} in {root} ({error}); found versions: {found or 'none'}. "
             "Expected ROOT/VERSION/*.json, ROOT/samples/, ROOT/sweeps/, ROOT/maps/"

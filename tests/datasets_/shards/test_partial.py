@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from functools import partial as partial_
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,11 @@ from nightrain.datasets.errors import CorruptShard
 from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.shards.frame_plan import read_plans
 from nightrain.datasets.shards.manifest import Manifest, Shard
+from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.partial import PartialShard
 from nightrain.datasets.shards.pinned import pin, pinned
 from nightrain.datasets.shards.schema import FRAMES, VARIANTS
+from nightrain.datasets.shards.transaction import ShardInterrupted, make_shard
 from support.synthetic import variant_row
 
 SHARD = Shard(table="variants/r-1/night", number=3)
@@ -160,3 +164,41 @@ def test_damaged_plans_and_settings_are_one_sentence(dataset: Path) -> None:
     record.write_text(json.dumps({"pinned": 3, "sha256": "x"}))
     with pytest.raises(CorruptShard, match="pinned settings"):
         pinned(dataset, "variants/r-1")
+
+
+def test_a_shard_with_a_damaged_head_start_is_as_if_it_had_none(tmp_path: Path) -> None:
+    """The whole way: stopped, damaged, run again; the committed rows are those of a whole run."""
+
+    def produce(kept: dict[str, Row], until: int) -> Iterator[Row]:
+        received.append(len(kept))
+        for index in range(6):
+            if index == until:
+                raise ShardInterrupted
+            row = variant_row(index, 60)
+            yield kept.get(row["sample_id"]) or row
+
+    def make(root: Path, until: int = 99) -> str:
+        work = partial_(produce, until=until)
+        return make_shard(Manifest(root), SHARD, VARIANTS, ABOUT, work).status
+
+    received: list[int] = []
+    assert make(tmp_path / "whole") == "committed"
+    expected = committed_sha256(tmp_path / "whole")
+    assert make(tmp_path / "stopped", until=4) == "stopped"
+    assert make(tmp_path / "stopped") == "committed" and received == [0, 0, 4]
+    assert committed_sha256(tmp_path / "stopped") == expected
+    for place in (0.1, 0.5, 0.9, 0.99):
+        root = tmp_path / str(place)
+        assert make(root, until=4) == "stopped"
+        path = kept_file(root)
+        data = bytearray(path.read_bytes())
+        data[int(place * len(data))] ^= 8
+        path.write_bytes(data)
+        assert make(root) == "committed" and received[-1] == 0
+        assert committed_sha256(root) == expected and not list((root / "_partial").iterdir())
+
+
+def committed_sha256(root: Path) -> str:
+    entry = Manifest(root).entry(SHARD)
+    assert entry is not None
+    return entry.rows.sha256

@@ -9,6 +9,7 @@ import numpy as np
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import MAX_FILE_BYTES, decode_jpeg
+from nightrain.datasets.io.regular import matching
 from nightrain.datasets.io.untrusted import read_bytes
 
 SUFFIXES = (".jpg", ".jpeg")
@@ -25,7 +26,7 @@ class StylePool:
         """Return the sorted names of a condition's images; raises InvalidRequest for none."""
         if condition not in self._names:
             folder = self._root / condition
-            found = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES)
+            found = sorted(p for p in matching(folder, "*") if p.suffix.lower() in SUFFIXES)
             if not found:
                 raise InvalidRequest(
                     f"The style pool has no JPEG in {folder}. Put real {condition} images there: "
