@@ -6,7 +6,7 @@ date or at random; the report says what was not checked.
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -113,6 +113,19 @@ def require_in_place(root: Path, file: ShardFile) -> None:
         raise CorruptShard(f"it is {kind}; expected a regular file")
     if num_bytes != file.num_bytes:
         raise CorruptShard(f"it has {num_bytes} bytes; expected {file.num_bytes}")
+
+
+def lost_files(root: Path, entries: Iterable[Entry]) -> Iterator[tuple[str, str]]:
+    """Yield path and problem of each committed file that is not there or has another size.
+
+    Nothing is read, so it takes a few microseconds a file.
+    """
+    for entry in entries:
+        for file in filter(None, (entry.rows, entry.quarantine)):
+            try:
+                require_in_place(root, file)
+            except (CorruptShard, UnreadableFile) as error:
+                yield file.path, str(error)
 
 
 def read_file(manifest: Manifest, file: ShardFile) -> list[str]:

@@ -186,7 +186,18 @@ def stats(job: StatsOptions, output: OutputOptions) -> None:
     if output.as_json:
         print_json(report)
     else:
+        _print_lost(report)
         print_stats(report)
+
+
+def _print_lost(report: DatasetStats) -> None:
+    """Print the committed files that are left out because they are not there."""
+    from rich.markup import escape
+
+    for path, problem in report.lost.items():
+        console().print(f"[red]left out[/red] {escape(path)}: {escape(problem)}")
+    if report.lost:
+        console().print("Run `nightrain repair` to see what can be repaired, and how.")
 
 
 def print_stats(report: DatasetStats) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from nightrain.datasets.io.images import decode_depth_png, decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import Row
+from nightrain.datasets.shards.verify import lost_files
 from nightrain.pipelines.inspect.columns import ScalarColumns, Spread
 from nightrain.pipelines.inspect.source_counts import SourceStats, source_stats
 
@@ -39,6 +40,7 @@ class TableStats(BaseModel):
 class DatasetStats(BaseModel):
     """Statistics of all tables and sources, and the histogram of the frames' LiDAR depth."""
 
+    lost: dict[str, str] = {}  # committed files that are not there, and why; left out of the rest
     tables: dict[str, TableStats]
     sources: dict[str, SourceStats] = {}  # frames only
     depth_edges_m: tuple[float, ...] = DEPTH_EDGES_M
@@ -56,7 +58,13 @@ def dataset_stats(
     CorruptShard for a damaged file.
     """
     manifest = Manifest(root)
-    entries = {table: manifest.entries(table) for table in manifest.tables()}
+    found = {table: manifest.entries(table) for table in manifest.tables()}
+    lost = dict(lost_files(root, [entry for of_table in found.values() for entry in of_table]))
+    entries = {
+        table: there
+        for table, of_table in found.items()
+        if (there := [entry for entry in of_table if entry.rows.path not in lost])
+    }
     num_rows = {table: sum(e.rows.num_rows for e in entries[table]) for table in entries}
     total = sum(min(sampled_rows, count) for count in num_rows.values())
     tables: dict[str, TableStats] = {}
@@ -68,6 +76,7 @@ def dataset_stats(
             progress(num_decoded, total)
     frames = entries.get(FRAMES, [])
     return DatasetStats(
+        lost=lost,
         tables=tables,
         sources=source_stats(manifest, frames),
         depth_share=_depth_share(manifest, frames, sampled_rows),

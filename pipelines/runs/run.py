@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from nightrain.datasets.errors import CorruptShard, InvalidRequest, UnreadableFile
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import require_free, require_writable
 from nightrain.datasets.shards.frame_plan import BadFrame
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ShardWork, ignore_rows
-from nightrain.datasets.shards.verify import require_in_place
+from nightrain.datasets.shards.verify import lost_files
 from nightrain.pipelines.runs.executors import Executor, run_plan
 from nightrain.pipelines.runs.stop import Stop
 
@@ -65,16 +65,12 @@ class RunReport(BaseModel):
 
 
 def _lost_files(root: Path, committed: dict[Shard, Entry]) -> Iterator[str]:
-    """Yield a sentence per committed file that is not there or has another size.
+    """Yield a sentence per committed file that is not there.
 
     It is not made again on its own: a disk that is not mounted would cost every shard.
     """
-    for entry in committed.values():
-        for file in filter(None, (entry.rows, entry.quarantine)):
-            try:
-                require_in_place(root, file)
-            except (CorruptShard, UnreadableFile) as error:
-                yield f"{file.path}: {error}. Mount its disk, or run `nightrain repair {root}`"
+    for path, problem in lost_files(root, committed.values()):
+        yield f"{path}: {problem}. Mount its disk, or run `nightrain repair {root}`"
 
 
 def run(

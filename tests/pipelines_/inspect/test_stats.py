@@ -161,14 +161,30 @@ def test_no_images_are_read_for_counts(root: Path) -> None:
     assert stats.tables[TABLE].luminance is None and stats.tables[TABLE].num_rows == 41
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "other rows"])
-def test_a_changed_file_is_refused(root: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["cut", "gone", "other rows", "no table left"])
+def test_a_lost_file_is_named_and_left_out(root: Path, damage: str) -> None:
     first, second = (root / f"{TABLE}/0000{n}.parquet" for n in (0, 1))
     if damage == "cut":
         first.write_bytes(first.read_bytes()[:-100])
-    elif damage == "gone":
-        first.unlink()
-    else:
+    elif damage == "other rows":
         first.write_bytes(second.read_bytes())
+    else:
+        first.unlink()
+    if damage == "no table left":
+        second.unlink()
+    stats = dataset_stats(root)
+    missing = damage in ("gone", "no table left")
+    problem = stats.lost[f"{TABLE}/00000.parquet"]
+    assert ("the file is missing" if missing else "bytes; expected") in problem
+    if damage == "no table left":
+        assert TABLE not in stats.tables and len(stats.lost) == 2
+    else:
+        assert stats.tables[TABLE].num_rows == 16 and len(stats.lost) == 1
+    assert stats.tables[FRAMES].num_rows == sum(s.num_frames for s in stats.sources.values())
+
+
+def test_a_changed_file_is_refused(root: Path) -> None:
+    path = root / f"{TABLE}/00000.parquet"
+    path.write_bytes(path.read_bytes()[:-8] + bytes(8))
     with pytest.raises(CorruptShard, match="nightrain verify"):
         dataset_stats(root)
