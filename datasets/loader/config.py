@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.loader.augment import Augmentation
 from nightrain.datasets.loader.corruptions import Corruptions
+from nightrain.datasets.splits import Split
 
 Side = Annotated[int, Field(ge=8, le=8192)]
 FOLDER_NAME = r"^[a-z0-9][a-z0-9._-]*$"
@@ -23,7 +24,7 @@ class TrainingSetConfig(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    split: str = "train"
+    split: Split = "train"
     conditions: tuple[Condition, ...] = Field(default=(Condition.CLEAR,), min_length=1)
     # Variants, by names of recipes, folders below variants/ ("weather-1a2b3c4d") or hashes
     recipes: tuple[FolderName, ...] = ()

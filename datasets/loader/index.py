@@ -17,6 +17,7 @@ from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import ShardFile, ShardReader, keys_digest
 from nightrain.datasets.shards.recipe_records import condition_of, select_tables
+from nightrain.datasets.splits import NO_SPLIT, Split, is_in_split, training_split
 
 CONDITIONS = tuple(Condition)
 
@@ -124,16 +125,22 @@ def _strings(tables: Sequence[pa.Table], name: str) -> np.ndarray:
     return np.array(values, dtype=np.str_)
 
 
+def default_training_split(manifest: Manifest) -> Split:
+    """Split to train on unless one is given: train, or none where no frame is in any list."""
+    entries = (entry for entry in manifest.entries(FRAMES) if entry.rows.num_rows)
+    return training_split({entry.about.get("split", NO_SPLIT) for entry in entries})
+
+
 def _frame_entries(manifest: Manifest, config: TrainingSetConfig) -> list[Entry]:
     """Frames shards of the split and the conditions; a shard never mixes them."""
     entries = manifest.entries(FRAMES)
-    of_split = [e for e in entries if e.about.get("split") == config.split]
+    of_split = [e for e in entries if is_in_split(e.about.get("split", NO_SPLIT), config.split)]
     found = {e.about.get("condition") for e in of_split if e.rows.num_rows}
     if missing := [str(c) for c in config.conditions if c not in found]:
         there = sorted({f"{e.about.get('split')}/{e.about.get('condition')}" for e in entries})
         raise InvalidRequest(
             f"{manifest.root} has no {', '.join(missing)} frames in split {config.split!r}; it has "
-            f"{', '.join(there) or 'no frames at all'}. Ingest them, or choose from these."
+            f"{', '.join(there) or 'no frames at all'}. Ingest them, or choose from these: --split."
         )
     return [e for e in of_split if e.about["condition"] in config.conditions and e.rows.num_rows]
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.registry import import_class
+from nightrain.datasets.splits import Split
 
 
 class FrameSource(ABC):
@@ -34,7 +35,7 @@ class FrameSource(ABC):
 
     @abstractmethod
     def select(self, split: str) -> Sequence[FrameRef]:
-        """Frames of a split ("train", "val", "test" or "all"), in an order that never changes.
+        """Frames of a split, in an order that never changes; see datasets/splits.py for the names.
 
         A record that is listed but broken keeps its place and fails in `load`. Raises
         InvalidRequest for an unknown split, BrokenSource if the source cannot be read.
@@ -74,7 +75,7 @@ class SourceConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     source: ClassVar[str]  # FrameSource that `open` constructs: "package.module:Class"
     summary: ClassVar[str]  # one sentence, the help text of the command
-    split_help: ClassVar[str] = "train, val, test, or all, unfiltered"
+    split_help: ClassVar[str] = "train, val, test, none (in no list) or all"
     not_recorded: ClassVar[frozenset[str]] = frozenset({"root", "skip_bad"})
 
     root: Path = Field(
@@ -93,7 +94,7 @@ class SourceConfig(BaseModel):
         return import_class(self.source, "source class")(self)
 
     @property
-    def default_split(self) -> str:
+    def default_split(self) -> Split:
         """Split to read if none is given."""
         return "all"
 

@@ -7,17 +7,16 @@ words.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from nightrain.datasets.conditions import Condition, condition_named_in
-from nightrain.datasets.errors import BrokenSource, DamagedInput, InvalidRequest, Reason
+from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
 from nightrain.datasets.io.untrusted import read_bytes
+from nightrain.datasets.splits import SPLITS
 
-SPLITS = ("train", "val", "test")
-NO_SPLIT = "none"
 MIN_TRAIN_SPEED_M_S = 0.5
+ADVERSE = "{} frames: train uses clear frames only"  # reason to leave frames out
 MAX_SPLITS_BYTES = 16 << 20
 
 # The official test scenes have no descriptions: md4all's ranges of (log, timestamp in us).
@@ -35,12 +34,6 @@ TEST_RANGES = (
 )
 # The ranges are for CAM_FRONT; other cameras fire within 50 ms, keyframes are 500 ms apart.
 TEST_RANGE_SLACK_US = 250_000
-
-
-def check_split(split: str) -> None:
-    """Raise InvalidRequest unless `split` is train, val, test or all."""
-    if split not in (*SPLITS, "all"):
-        raise InvalidRequest(f"found split {split!r}; choose train, val, test or all")
 
 
 def own_scene_splits(root: Path, version: str) -> Mapping[str, str] | None:
@@ -104,16 +97,24 @@ def condition_from_test_file(file_name: str, timestamp_us: int) -> Condition:
 
 
 def is_md4all_train(condition: Condition, speeds_m_s: tuple[float, float] | None) -> bool:
-    """Whether md4all trains on a frame: day-clear, with a mean speed of at least 0.5 m/s.
+    """Whether md4all trains on a frame: day-clear, with a mean speed of at least 0.5 m/s."""
+    return not reason_to_skip(condition, speeds_m_s)
+
+
+def reason_to_skip(condition: Condition, speeds_m_s: tuple[float, float] | None) -> str:
+    """Reason why md4all does not train on a frame; "" if it does.
 
     The speeds are from the previous and to the next frame, or None if either is missing, which
     drops the frame. A speed of NaN comes from a damaged record: the frame stays listed, so that the
     damage is reported when it is loaded.
     """
-    if condition is not Condition.CLEAR or speeds_m_s is None:
-        return False
-    mean_m_s = sum(speeds_m_s) / 2
-    return math.isnan(mean_m_s) or mean_m_s >= MIN_TRAIN_SPEED_M_S
+    if condition is not Condition.CLEAR:
+        return ADVERSE.format(condition)
+    if speeds_m_s is None:
+        return "frames at the start or end of a scene: train uses frames with both neighbours"
+    if sum(speeds_m_s) / 2 < MIN_TRAIN_SPEED_M_S:  # never true for NaN
+        return f"frames of a standing car: train uses frames at {MIN_TRAIN_SPEED_M_S} m/s or more"
+    return ""
 
 
 def _check_scene_lists(scenes_of: object, version: str) -> None:

@@ -8,6 +8,9 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.loader.index import default_training_split
+from nightrain.datasets.shards.manifest import Manifest
+from nightrain.datasets.splits import Split
 from nightrain.depthmodel.evaluation.frames import EvaluationFrames
 from nightrain.depthmodel.evaluation.settings import Truth
 
@@ -33,7 +36,7 @@ class MedianDepth:
         cls,
         root: Path,
         *,
-        split: str = "train",
+        split: Split | None = None,
         truth: Truth = "lidar",
         cameras: tuple[str, ...] = (),
         grid: tuple[int, int] = GRID,
@@ -41,8 +44,10 @@ class MedianDepth:
     ) -> "MedianDepth":
         """Fit the baseline to the ground truth of a split, in a grid of (width, height) cells.
 
-        Raises InvalidRequest for a split without ground truth.
+        None is the split that is trained on by default. Raises InvalidRequest for a split without
+        ground truth.
         """
+        split = split or default_training_split(Manifest(root))
         frames = EvaluationFrames(root, split=split, truth=truth, cameras=cameras)
         counts = np.zeros((grid[1] * grid[0], NUM_LEVELS), np.int64)
         for done in range(len(frames)):

@@ -13,6 +13,7 @@ from nightrain.datasets.io.images import decode_depth_png, decode_jpeg
 from nightrain.datasets.protocols.leakage import scenes_of
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import Row, ShardReader
+from nightrain.datasets.splits import Split, is_in_split
 from nightrain.depthmodel.evaluation.settings import TRUTH_COLUMN, Truth
 
 COLUMNS = ("frame_id", "source_dataset", "scene_id", "condition", "image")
@@ -39,7 +40,7 @@ class EvaluationFrames:
     """
 
     def __init__(
-        self, root: Path, *, split: str, truth: Truth, cameras: tuple[str, ...] = ()
+        self, root: Path, *, split: Split, truth: Truth, cameras: tuple[str, ...] = ()
     ) -> None:
         self._manifest = Manifest(root)
         self._column = TRUTH_COLUMN[truth]
@@ -54,7 +55,7 @@ class EvaluationFrames:
                 self._drive_of[scene.scene_id] = scene.drive
             for index, row in enumerate(rows.to_pylist()):
                 found[f"{row['split']} {row['camera']}"] += 1
-                if row["split"] == split and (not cameras or row["camera"] in cameras):
+                if is_in_split(row["split"], split) and (not cameras or row["camera"] in cameras):
                     self._places.append((entry, index))
                     self.frame_ids.append(row["frame_id"])
         if not self._places:

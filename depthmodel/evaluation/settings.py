@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nightrain.datasets.conditions import CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.splits import Split
 
 if TYPE_CHECKING:
     from nightrain.datasets.geometry.crops import Crop, Order
@@ -72,7 +73,7 @@ class EvaluationSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     protocol: str = "own"
-    split: str = "val"
+    split: Split = "val"
     cameras: tuple[str, ...] = ()  # empty: all of them
     truth: Truth = "lidar"
     min_depth_m: float = Field(default=0.1, gt=0)

@@ -16,6 +16,7 @@ from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.shards.leases import Lease
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.recipe_records import VARIANTS, select_tables
+from nightrain.datasets.splits import is_in_split
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.model_folder import saved_digest
 from nightrain.depthmodel.roles.objective import Objective
@@ -138,7 +139,9 @@ def code_commit() -> str:
 
 
 def _digest(manifest: Manifest, table: str, split: str) -> str:
-    of_split = [e for e in manifest.entries(table) if e.about.get("split", split) == split]
+    of_split = [
+        e for e in manifest.entries(table) if is_in_split(e.about.get("split", split), split)
+    ]
     rows = [f"{e.shard.name} {e.rows.sha256}" for e in of_split]
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
 

@@ -152,7 +152,7 @@ def leakage(job: LeakageOptions, output: OutputOptions) -> None:
         read_set,
     )
     from nightrain.datasets.shards.manifest import FRAMES, Manifest
-    from nightrain.datasets.sources.scene_conditions import SPLITS
+    from nightrain.datasets.splits import SPLITS
 
     entries = [e for root in job.datasets for e in Manifest(root).entries(FRAMES)]
     total = sum(e.rows.num_rows for e in entries if e.about.get("split") in SPLITS)

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from nightrain.datasets.splits import Split
 from nightrain.depthmodel.evaluation.settings import (
     BUCKETS,
     MEDIAN_DEPTH,
@@ -44,7 +45,11 @@ class EvaluationJob(BaseModel):
         description="Protocol; the options below override it",
         examples=list(PROTOCOLS),
     )
-    split: str | None = Field(default=None, description="Split to score (default: the protocol's)")
+    split: Split | None = Field(
+        default=None,
+        description="Split to score: train, val, test, none (in no list) or all (default: the "
+        "protocol's)",
+    )
     truth: Literal["lidar", "exact"] | None = Field(
         default=None,
         description="Ground truth: lidar, or exact in rendered worlds (default: the protocol's)",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.splits import Split
 from nightrain.depthmodel.training.preset_registry import PRESETS, load_preset
 from nightrain.pipelines.runs.command_line import command_line
 
@@ -51,6 +52,11 @@ class TrainJob(BaseModel):
         default=None,
         description="Model folder from which to initialise parts of the same name",
         json_schema_extra={"must_exist": True},
+    )
+    split: Split | None = Field(
+        default=None,
+        description="Split to train on: train, val, test, none (in no list) or all (default: the "
+        "preset's, or none if the dataset's frames are in no list)",
     )
     steps: int | None = Field(
         default=None, ge=1, description="Number of optimiser steps (default: the preset's)"
@@ -120,7 +126,15 @@ class TrainJob(BaseModel):
         if self.variants:
             found = [variant_folders(self.dataset, name) for name in self.variants]
             update["recipes"] = tuple(dict.fromkeys(f for folders in found for f in folders))
-        return config.data.model_copy(update=update)
+        return config.data.model_copy(update=update | {"split": self._split(config.data.split)})
+
+    def _split(self, of_preset: Split) -> Split:
+        if self.split is not None or of_preset != "train":
+            return self.split or of_preset
+        from nightrain.datasets.loader.index import default_training_split
+        from nightrain.datasets.shards.manifest import Manifest
+
+        return default_training_split(Manifest(self.dataset))
 
 
 def train_network(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -10,6 +10,7 @@ from pydantic import (
     Field,
     SerializeAsAny,
     ValidationInfo,
+    WithJsonSchema,
     create_model,
     field_validator,
 )
@@ -24,16 +25,22 @@ from nightrain.datasets.shards.frame_plan import BadFrame, bad_frames
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.datasets.sources.base import FrameSource, SourceConfig
 from nightrain.datasets.sources.registry import SOURCES
+from nightrain.datasets.splits import EVALUATION_SPLITS, Split
 from nightrain.pipelines.ingest.ingest_shard import ingest_work, plan_ingest, unlisted_frames
 from nightrain.pipelines.ingest.worker_source import shared_with_workers
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.runs.executors import Executor
 from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_frames
 from nightrain.pipelines.runs.run import RunReport, run
-from nightrain.pipelines.runs.selection import EVALUATION_SPLITS
 from nightrain.pipelines.runs.stop import Stop
 
 HIDDEN: JsonDict = {"cli": "none"}
+ANY_CONFIG: JsonDict = {  # a source's own fields are accepted where the source is not known yet
+    "title": "Config",
+    "type": "object",
+    "properties": {"root": {"title": "Root", "type": "string"}},
+    "required": ["root"],
+}
 
 
 class IngestJob(BaseModel):
@@ -44,14 +51,16 @@ class IngestJob(BaseModel):
         description="Name of the source: nuscenes, world, robotcar, kitti, or an installed one",
         json_schema_extra=HIDDEN,
     )
-    config: SerializeAsAny[SourceConfig] = Field(description="Options of the source")
+    config: Annotated[SerializeAsAny[SourceConfig], WithJsonSchema(ANY_CONFIG)] = Field(
+        description="Options of the source"
+    )
     dataset: Path = Field(
         description="Dataset folder; pass an existing one to resume or to add frames",
         json_schema_extra={"cli": "--out"},
     )
-    split: str = Field(
-        default="",
-        description="Split to read: train, val, test, or all (default: the source's)",
+    split: Split | None = Field(
+        default=None,
+        description="Split to read: train, val, test, none or all (default: the source's)",
     )
     num_workers: int = Field(default=1, ge=1, le=256, description="Shards read in parallel")
     retry_failed: bool = Field(default=False, description="Read quarantined frames again")
@@ -77,7 +86,7 @@ class IngestJob(BaseModel):
         return self.config.for_dataset(self.dataset).open()
 
     @property
-    def split_to_read(self) -> str:
+    def split_to_read(self) -> Split:
         """The split, or the source's default."""
         return self.split or self.config.default_split
 
@@ -95,7 +104,7 @@ def ingest_job_model(source: str) -> type[IngestJob]:
     fields: dict[str, Any] = {
         "source": (Literal[source], Field(default=source, json_schema_extra=HIDDEN)),
         "config": (config, Field(description="Options of the source")),
-        "split": (str, Field(default="", description=config.split_help)),
+        "split": (Split | None, Field(default=None, description=config.split_help)),
     }
     name = f"{config.__name__.removesuffix('Config')}IngestJob"
     return create_model(name, __base__=IngestJob, __doc__=config.summary, **fields)
@@ -118,7 +127,8 @@ def ingest(
     _, unread = unlisted_frames(job.dataset, source, refs, job.record())
     if unread:  # another process may have listed the source later: read it again
         source, refs = _listing(job)
-    on_listed(source, len(refs))
+    if refs:
+        on_listed(source, len(refs))
     return ingest_frames(
         job.dataset,
         source,
@@ -162,9 +172,11 @@ def ingest_frames(
     """
     if not refs:
         given = ", ".join(f"{name.replace('_', '-')} {value}" for name, value in options.items())
+        left_out = "; ".join(f"{number} {reason}" for reason, number in source.left_out.items())
         raise InvalidRequest(
-            f"The source {source.name!r} lists no frames (options: {given}). Check the folder, and "
-            "the options that select frames; `--split all` selects every split."
+            f"The source {source.name!r} lists no frames (options: {given}). "
+            + (f"Left out: {left_out}. " if left_out else "Check the folder. ")
+            + "Change the options that select frames; `--split all` selects every frame."
         )
     if root.exists() and not root.is_dir():
         raise InvalidRequest(f"--out {root} is a file; expected a folder. Choose another path.")

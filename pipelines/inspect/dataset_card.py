@@ -13,6 +13,7 @@ from nightrain.datasets.shards.recipe_records import (
     superseded_tables,
 )
 from nightrain.datasets.shards.schema import SCHEMA_VERSION
+from nightrain.datasets.splits import NO_SPLIT
 
 LICENCE_NAMES = {
     "CC-BY-NC-SA-4.0": "cc-by-nc-sa-4.0",
@@ -99,9 +100,8 @@ def _variants_view(current: list[str]) -> str:
 
 
 def _data_files(table: str, entries: list[Entry]) -> list[dict[str, object]]:
-    """Files by split, as Hugging Face's viewer expects them; split "none" is listed as "train"."""
+    """Files by split, as Hugging Face's viewer expects them."""
     splits: dict[str, list[str]] = {}
     for entry in entries:
-        split = entry.about.get("split", "none")
-        splits.setdefault("train" if split == "none" else split, []).append(entry.rows.path)
+        splits.setdefault(entry.about.get("split", NO_SPLIT), []).append(entry.rows.path)
     return [{"split": split, "path": paths} for split, paths in sorted(splits.items())]

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
-
-EVALUATION_SPLITS = ("val", "test")
+from nightrain.datasets.splits import EVALUATION_SPLITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +67,8 @@ def _reason_to_skip(
     if condition not in conditions:
         return f"{condition} frames: {product} are made from {', '.join(conditions)} frames"
     if split in EVALUATION_SPLITS and not include_evaluation_scenes:
-        return f"frames of {split} scenes: training on their {product} would leak the evaluation"
+        return (
+            f"frames of {split} scenes: training on their {product} would leak the evaluation "
+            "(--include-evaluation-scenes uses them)"
+        )
     return ""

@@ -21,6 +21,7 @@ from nightrain.datasets.loader.index import build_index, read_keys
 from nightrain.datasets.protocols.leakage import scenes_of
 from nightrain.datasets.shards.manifest import FRAMES, LABELS, Manifest
 from nightrain.datasets.shards.recipe_records import condition_of, select_tables
+from nightrain.datasets.splits import NO_SPLIT, is_in_split
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.training.config import TrainConfig
@@ -182,7 +183,7 @@ def _facts(manifest: Manifest, arm: Arm, config: TrainConfig) -> ArmFacts:
     scenes = [
         scene
         for entry in manifest.entries(FRAMES)
-        if entry.about.get("split") == config.data.split
+        if is_in_split(entry.about.get("split", NO_SPLIT), config.data.split)
         and Condition(entry.about["condition"]) in config.data.conditions
         for scene in scenes_of(manifest, entry)
     ]

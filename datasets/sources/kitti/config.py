@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from nightrain.datasets.sources.base import SourceConfig, split_at_commas
+from nightrain.datasets.splits import Split
 
 CameraName = Literal["image_00", "image_01", "image_02", "image_03"]
 Layout = Literal["raw", "depth"]
@@ -18,7 +19,8 @@ class KittiConfig(SourceConfig):
     source: ClassVar[str] = "nightrain.datasets.sources.kitti.source:KittiSource"
     summary: ClassVar[str] = "Read KITTI: raw drives, or the layout of its depth benchmark."
     split_help: ClassVar[str] = (
-        "train, val, test or all (default: train with --split-files, all without)"
+        "train, val, test, none (in no list) or all (default: train with --split-files, all "
+        "without)"
     )
 
     root: Path = Field(
@@ -37,6 +39,6 @@ class KittiConfig(SourceConfig):
     stereo: bool = Field(default=False, description="Store the other image of the stereo pair")
 
     @property
-    def default_split(self) -> str:
+    def default_split(self) -> Split:
         """With split files the listed train frames, otherwise every frame."""
         return "train" if self.split_files else "all"

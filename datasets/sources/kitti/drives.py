@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.io.untrusted import Files, safe_join
-from nightrain.datasets.sources.scene_conditions import NO_SPLIT
+from nightrain.datasets.splits import NO_SPLIT
 
 DRIVE = re.compile(r"\d{4}_\d{2}_\d{2}_drive_[A-Za-z0-9]+_sync")
 _DATE = re.compile(r"\d{4}_\d{2}_\d{2}")

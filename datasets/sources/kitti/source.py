@@ -12,7 +12,6 @@ from nightrain.datasets.geometry.projection import invert_rigid, project_points,
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import JpegImage
 from nightrain.datasets.io.untrusted import Checksums, Files
-from nightrain.datasets.sources import scene_conditions as splits
 from nightrain.datasets.sources.base import FrameSource
 from nightrain.datasets.sources.kitti.calibration import (
     Calibration,
@@ -30,6 +29,7 @@ from nightrain.datasets.sources.kitti.files import read_depth_map, read_image, r
 from nightrain.datasets.sources.kitti.index import notes, read_index
 from nightrain.datasets.sources.kitti.oxts import ImuPoses
 from nightrain.datasets.sources.kitti.splits import EigenCounts
+from nightrain.datasets.splits import NO_SPLIT, check_split, is_in_split, other_splits
 
 STEREO_PARTNER = {
     "image_00": "image_01",
@@ -88,9 +88,10 @@ class KittiSource(FrameSource):
         "all" is every frame on disk; frames in no list have the split "none". With improved ground
         truth, listed frames that lack it are left out.
         """
-        splits.check_split(split)
+        check_split(split)
         refs = [self._ref(name) for name in self._index.frames]
-        return [ref for ref in refs if split in ("all", ref.split)]
+        self.left_out = other_splits((ref.split for ref in refs), split)
+        return [ref for ref in refs if is_in_split(ref.split, split)]
 
     def load(self, ref: FrameRef) -> Frame:
         """Read one frame with its LiDAR depth and neighbours; raises DamagedInput."""
@@ -156,7 +157,7 @@ class KittiSource(FrameSource):
             return DamagedInput(Reason.BAD_CALIBRATION, f"calibration of {date}: {error}")
 
     def _ref(self, name: FrameName) -> FrameRef:
-        split = splits.NO_SPLIT
+        split = NO_SPLIT
         if name in self._index.listed:
             split = self._index.listed[name].split
         elif not self._index.listed and name in self._index.depth_maps:

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from nightrain.datasets.sources.base import ALL, Names, SourceConfig
+from nightrain.datasets.splits import Split
 
 WORLD_VERSION = "v1.0-world"
 UNFINISHED_WORLD = "_scenes"  # folder of a world whose scenes are not all rendered
@@ -15,7 +16,9 @@ class NuScenesConfig(SourceConfig):
 
     source: ClassVar[str] = "nightrain.datasets.sources.nuscenes.source:NuScenesSource"
     summary: ClassVar[str] = "Read nuScenes, or another data set in its layout."
-    split_help: ClassVar[str] = "train and val by md4all's rules, test, or all, unfiltered"
+    split_help: ClassVar[str] = (
+        "train by md4all's rules; val, test, none (in no official split) or all, unfiltered"
+    )
 
     version: str = Field(default="v1.0-trainval", description="Folder of the tables")
     cameras: Names = Field(default=ALL, description="Comma-separated channels, or all")
@@ -25,7 +28,7 @@ class NuScenesConfig(SourceConfig):
     )
 
     @property
-    def default_split(self) -> str:
+    def default_split(self) -> Split:
         """The train split, which md4all's rules filter."""
         return "train"
 
@@ -34,13 +37,13 @@ class WorldConfig(NuScenesConfig):
     """Options for a world rendered by `nightrain world`."""
 
     summary: ClassVar[str] = "Read the built-in world."
-    split_help: ClassVar[str] = "train, val, or all, unfiltered"
+    split_help: ClassVar[str] = "train by md4all's rules; val, none or all, unfiltered"
 
     version: str = Field(
         default=WORLD_VERSION, description="Folder of the tables", json_schema_extra={"cli": "none"}
     )
 
     @property
-    def default_split(self) -> str:
+    def default_split(self) -> Split:
         """All frames."""
         return "all"

@@ -1,5 +1,6 @@
 """nuScenes source: frames in nuScenes' layout, read through nuscenes-devkit's tables."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -35,6 +36,7 @@ from nightrain.datasets.sources.nuscenes.tables import (
     open_devkit,
     read_tables,
 )
+from nightrain.datasets.splits import NO_SPLIT, check_split, is_in_split, other_splits
 
 STEREO_OF = {"CAM_FRONT": "CAM_FRONT_STEREO"}  # built-in world; not listed as frames
 NO_SCENE: dict[str, Any] = {}
@@ -85,13 +87,19 @@ class NuScenesSource(FrameSource):
         "train" follows md4all: clear days, a moving car, both neighbours present. "val", "test" and
         "all" are not filtered; in "all", each frame keeps its own split.
         """
-        splits.check_split(split)
+        check_split(split)
         refs = [self._ref(record) for record in self._records() if self._is_listed(record)]
-        if split != "all":
-            refs = [ref for ref in refs if ref.split == split]
+        self.left_out = other_splits((ref.split for ref in refs), split)
+        refs = [ref for ref in refs if is_in_split(ref.split, split)]
         if split == "train":
-            refs = [r for r in refs if splits.is_md4all_train(r.condition, self._speeds_m_s(r))]
+            refs = self._trained_on(refs)
         return sorted(refs, key=lambda r: (r.scene_id, r.timestamp_us, r.camera, r.source_id))
+
+    def _trained_on(self, refs: Sequence[FrameRef]) -> list[FrameRef]:
+        """Frames that md4all trains on; adds the others to `left_out`."""
+        reasons = [splits.reason_to_skip(ref.condition, self._speeds_m_s(ref)) for ref in refs]
+        self.left_out = {**self.left_out, **Counter(filter(None, sorted(reasons)))}
+        return [ref for ref, reason in zip(refs, reasons, strict=True) if not reason]
 
     def load(self, ref: FrameRef) -> Frame:
         """Read one frame with its LiDAR depth and neighbours; raises DamagedInput."""
@@ -144,7 +152,7 @@ class NuScenesSource(FrameSource):
         return FrameRef(
             frame_id=frame_id(self.name, record["token"]),
             source_id=record["token"],
-            split=self._split_of_scene.get(scene.get("name", ""), splits.NO_SPLIT),
+            split=self._split_of_scene.get(scene.get("name", ""), NO_SPLIT),
             scene_id=scene.get("name", ""),
             camera=self._channel(record),
             condition=self._condition(record, scene),

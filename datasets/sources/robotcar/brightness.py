@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from nightrain.datasets.errors import BrokenSource
-from nightrain.datasets.io.atomic import replace_file
+from nightrain.datasets.io.atomic import replace_file, unwritable_is_refused
 from nightrain.datasets.sources.robotcar.camera import VISIBLE_ROWS
 
 Pixels = Callable[[str, int], np.ndarray]  # (traverse, time) to an image (H, W, 3) uint8
@@ -33,13 +33,18 @@ class Brightness:
         return current, previous, following
 
     def save(self) -> None:
-        """Write new measurements to the folder, if there is one."""
+        """Write new measurements to the folder, if there is one.
+
+        Raises InvalidRequest if it cannot be written, DiskFull.
+        """
         if self._folder is None or not self._num_new:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for traverse, means in self._means.items():
-            text = "".join(f"{time_us} {mean:.6f}\n" for time_us, mean in sorted(means.items()))
-            replace_file(self._folder, self._path(self._folder, traverse), text.encode())
+        with unwritable_is_refused(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for traverse, means in self._means.items():
+                lines = (f"{time_us} {mean:.6f}\n" for time_us, mean in sorted(means.items()))
+                path = self._path(self._folder, traverse)
+                replace_file(self._folder, path, "".join(lines).encode())
         self._num_new = 0
 
     def _mean(self, traverse: str, time_us: int) -> float:

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 
 from nightrain.datasets.sources.base import ALL, Names, SourceConfig
+from nightrain.datasets.splits import Split
 
 CameraName = Literal[
     "stereo/left", "stereo/centre", "stereo/right", "mono_left", "mono_right", "mono_rear"
@@ -20,7 +21,8 @@ class RobotCarConfig(SourceConfig):
     source: ClassVar[str] = "nightrain.datasets.sources.robotcar.source:RobotCarSource"
     summary: ClassVar[str] = "Read Oxford RobotCar."
     split_help: ClassVar[str] = (
-        "train (md4all's filter), val, test or all (default: train with --splits, all without)"
+        "train (md4all's filter), val, test, none (in no list) or all (default: train with "
+        "--splits, all without)"
     )
     not_recorded: ClassVar[frozenset[str]] = SourceConfig.not_recorded | {"sdk", "cache"}
 
@@ -57,7 +59,7 @@ class RobotCarConfig(SourceConfig):
     )
 
     @property
-    def default_split(self) -> str:
+    def default_split(self) -> Split:
         """With split files md4all's train frames, otherwise every frame."""
         return "train" if self.splits else "all"
 

@@ -1,5 +1,6 @@
 """Oxford RobotCar source: read as its SDK documents it, with md4all's splits."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +28,8 @@ from nightrain.datasets.sources.robotcar.config import RobotCarConfig
 from nightrain.datasets.sources.robotcar.lms import LMS
 from nightrain.datasets.sources.robotcar.splits import SplitEntry
 from nightrain.datasets.sources.robotcar.traverse import NAME, Traverse
-from nightrain.datasets.sources.scene_conditions import check_split
+from nightrain.datasets.sources.scene_conditions import ADVERSE
+from nightrain.datasets.splits import check_split, is_in_split, other_splits
 
 JPEG_QUALITY = 97
 CACHED_IMAGES = 8  # each image is used three times: by its frame and as a neighbour of two others
@@ -90,16 +92,22 @@ class RobotCarSource(FrameSource):
         """
         check_split(split)
         listed: list[tuple[Traverse, int]] = []
+        left_out: Counter[str] = Counter()
         for traverse in self._traverses.values():
-            wanted = [t for t, p in traverse.listed.items() if split in ("all", p.split)]
+            left_out.update(other_splits((p.split for p in traverse.listed.values()), split))
+            wanted = [t for t, p in traverse.listed.items() if is_in_split(p.split, split)]
             if split == "train" and traverse.condition is not Condition.CLEAR:
+                left_out[ADVERSE.format(traverse.condition)] += len(wanted)
                 wanted = []
             listed += [(traverse, time_us) for time_us in sorted(wanted)]
         if not self.config.skip_bad:
             self._check_present(listed)
         if split == "train":
-            listed = [(traverse, t) for traverse, t in listed if self._is_train(traverse, t)]
+            reasons = [self._reason_to_skip(traverse, t) for traverse, t in listed]
+            left_out.update(filter(None, reasons))
+            listed = [at for at, reason in zip(listed, reasons, strict=True) if not reason]
             self._brightness.save()
+        self.left_out = {reason: number for reason, number in left_out.items() if number}
         return [self._ref(traverse, time_us) for traverse, time_us in listed]
 
     def load(self, ref: FrameRef) -> Frame:
@@ -202,21 +210,24 @@ class RobotCarSource(FrameSource):
     def _source_id(self, traverse: Traverse, time_us: int) -> str:
         return f"{traverse.name}/{self.config.camera}/{time_us}"
 
-    def _is_train(self, traverse: Traverse, time_us: int) -> bool:
+    def _reason_to_skip(self, traverse: Traverse, time_us: int) -> str:
+        """Reason why md4all's filter leaves a triplet out; "" if it does not."""
         entry = traverse.listed[time_us]
         if self.config.train_filter == "none" or entry.previous_us is None or entry.next_us is None:
-            return True
+            return ""
         triplet_us = (entry.previous_us, time_us, entry.next_us)
         try:
             trajectory = traverse.trajectory
             if trajectory is not None and protocol.is_static(trajectory, triplet_us):
-                return False
+                return "triplets of a standing car: train uses moving ones"
             if self.config.train_filter == "static":
-                return True
+                return ""
             means = self._brightness.of(traverse.name, triplet_us)
         except DamagedInput:
-            return True  # stays listed, so that the damage is reported
-        return not protocol.is_badly_exposed(*means)
+            return ""  # stays listed, so that the damage is reported
+        if protocol.is_badly_exposed(*means):
+            return "overexposed or unevenly exposed triplets, which train does not use"
+        return ""
 
     def _pixels(self, traverse: str, time_us: int) -> np.ndarray:
         name = f"{self._traverses[traverse].folder}/{time_us}.png"

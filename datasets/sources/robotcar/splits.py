@@ -16,7 +16,7 @@ from nightrain.datasets.conditions import CONDITIONS, Condition, condition_named
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
 from nightrain.datasets.io.untrusted import Files, read_bytes
 from nightrain.datasets.sources.robotcar.poses import Trajectory
-from nightrain.datasets.sources.scene_conditions import NO_SPLIT
+from nightrain.datasets.splits import NO_SPLIT
 
 MAX_SPLIT_BYTES = 64 << 20
 MAX_TAG_BYTES = 1 << 16
