@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from nightrain.datasets.errors import CorruptShard, InvalidRequest
-from nightrain.datasets.io.atomic import create_exclusively, no_space_is_disk_full
+from nightrain.datasets.io.atomic import create_exclusively, unwritable_is_refused
 from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.io.regular import files_below
 from nightrain.datasets.shards.manifest import TABLE_NAME
@@ -29,11 +29,11 @@ def pin(root: Path, name: str, settings: Mapping[str, str]) -> dict[str, str]:
     """Pin settings unless they are pinned already; return the pinned ones.
 
     Raises CorruptShard if the record is damaged, InvalidRequest if the name is not valid for a
-    table, DiskFull.
+    table or the dataset cannot be written, DiskFull.
     """
     path = _path(root, name)
     body = {"name": name, "settings": dict(settings)}
-    with no_space_is_disk_full(root):
+    with unwritable_is_refused(root):
         if create_exclusively(root, path, record_bytes("pinned", body)):
             return dict(settings)
     return read_pinned(root, path)

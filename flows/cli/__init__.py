@@ -83,6 +83,8 @@ app = Nightrain(
     },
 )
 
+click.version_option(package_name="nightrain", message="nightrain %(version)s")(app)
+
 
 def main() -> None:
     """Run the command line."""

@@ -1,6 +1,7 @@
 """Commands that plan, preview, generate and replay variants."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,8 +40,18 @@ class PlanOptions(RecipeOptions):
 class PreviewOptions(RecipeOptions):
     """Options of `nightrain preview`."""
 
+    show: Literal["recipe", "committed", "quarantine"] = Field(
+        default="recipe",
+        description="recipe: what `generate` will make; committed: its variants in the dataset; "
+        "quarantine: frames and variants that were rejected, with reasons",
+    )
+    include_evaluation_scenes: bool = Field(
+        default=False, description="Also show val and test scenes, which `generate` leaves out"
+    )
     out: Path | None = Field(
-        default=None, description="PNG or JPEG to write (default: in the dataset folder)"
+        default=None,
+        description="PNG or JPEG to write (default: in the dataset folder, or in this one if the "
+        "dataset is read-only)",
     )
     frames: int = Field(default=4, ge=1, le=64, description="Number of frames")
     columns: int = Field(default=8, ge=1, description="Images per row")
@@ -89,14 +100,32 @@ def plan(job: PlanOptions, output: OutputOptions) -> None:
 def preview(job: PreviewOptions) -> None:
     """Write a contact sheet: clear image, depth and each condition of a recipe.
 
-    It shows exactly the variants that `generate` makes of the same frames.
+    It shows exactly the variants that `generate` makes of the same frames. With --show, it shows
+    what is committed, or what is in quarantine and why.
     """
-    from nightrain.pipelines.generate.preview import write_preview
+    from nightrain.pipelines.generate.preview import write_default_preview, write_preview
     from nightrain.pipelines.recipes.recipe_file import load_recipe
 
     recipe = load_recipe(job.recipe)
-    path = job.out or job.dataset / f"preview-{recipe.name}-{recipe.hash[:8]}.png"
-    click.echo(str(write_preview(job.dataset, recipe, path, job.frames, job.columns)))
+
+    def write(path: Path) -> Path:
+        return write_preview(
+            job.dataset,
+            recipe,
+            path,
+            job.frames,
+            job.columns,
+            show=job.show,
+            include_evaluation_scenes=job.include_evaluation_scenes,
+        )
+
+    if job.out is not None:
+        path = write(job.out)
+    else:
+        what = "preview" if job.show == "recipe" else job.show
+        name = f"{what}-{recipe.name}-{recipe.hash[:8]}.png"
+        path = write_default_preview(job.dataset, name, write)
+    click.echo(str(path))
 
 
 @command

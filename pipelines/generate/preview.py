@@ -1,19 +1,21 @@
-"""Recipe preview: a few frames, their depth and a variant per condition; nothing is committed.
+"""Previews: contact sheets of what a recipe generates, of what is committed, and of quarantine.
 
 A seed depends only on frame, condition, recipe and index, so a preview shows exactly the variants
 that `generate` will commit.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal, assert_never
 
 import numpy as np
 from PIL import Image
 
-from nightrain.datasets.conditions import QUANTITIES, Condition
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
+from nightrain.datasets.io.atomic import require_writable, unwritable_is_refused
 from nightrain.datasets.io.images import decode_jpeg
-from nightrain.datasets.shards.manifest import FRAMES, Manifest
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
 from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.engines.registry import load_engine
@@ -23,42 +25,101 @@ from nightrain.pipelines.generate.conditioning import read_captions_of
 from nightrain.pipelines.generate.prepare import prepare_frame
 from nightrain.pipelines.generate.requests import PlannedRequest, plan_requests, request_for
 from nightrain.pipelines.generate.retry import run_engine
-from nightrain.pipelines.inspect.contact_sheet import Tile, colour_depth, contact_sheet
+from nightrain.pipelines.inspect.committed_tiles import (
+    committed_lines,
+    quarantine_lines,
+    variant_label,
+)
+from nightrain.pipelines.inspect.contact_sheet import Tile, colour_depth, contact_sheet, text_tile
 from nightrain.pipelines.inspect.stats import sample
 from nightrain.pipelines.recipes.recipe import Recipe
+from nightrain.pipelines.runs.selection import select_frames
+
+Show = Literal["recipe", "committed", "quarantine"]
+SUFFIXES = (".png", ".jpg", ".jpeg")
+NOTHING: Mapping[Show, str] = {
+    "recipe": "{root} holds no clear frames to preview.",
+    "committed": "{root} holds no committed variants of recipe {recipe!r}. Run `nightrain generate`"
+    " first, or preview what it would make with --show recipe.",
+    "quarantine": "{root} has no frames and no variants of recipe {recipe!r} in quarantine.",
+}
 
 
 def write_preview(
-    root: Path, recipe: Recipe, out: Path, num_frames: int = 4, num_columns: int = 8
+    root: Path,
+    recipe: Recipe,
+    out: Path,
+    num_frames: int = 4,
+    num_columns: int = 8,
+    *,
+    show: Show = "recipe",
+    include_evaluation_scenes: bool = False,
 ) -> Path:
-    """Write a contact sheet (PNG or JPEG) of evenly spaced clear frames; raises InvalidRequest."""
-    lines = [
+    """Write a contact sheet (PNG or JPEG) of evenly spaced clear frames; raises InvalidRequest.
+
+    `show` selects what a recipe generates, its committed variants, or what is in quarantine.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise InvalidRequest(f"--out is {str(out)!r}; expected a name that ends with .png or .jpg.")
+    manifest, tables = Manifest(root), {str(c): recipe.table(c) for c in recipe.conditions}
+    match show:
+        case "recipe":
+            lines = preview_lines(root, recipe, num_frames, include_evaluation_scenes)
+        case "committed":
+            frames = _selected(manifest, include_evaluation_scenes)
+            lines = committed_lines(manifest, frames, tables, num_frames)
+        case "quarantine":
+            lines = quarantine_lines(manifest, [FRAMES, *tables.values()], num_frames)
+        case _:
+            assert_never(show)
+    wrapped = [
         line[start : start + num_columns]
-        for line in preview_lines(root, recipe, num_frames)
+        for line in lines
         for start in range(0, len(line), num_columns)
     ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(contact_sheet(lines)).save(out, quality=90)
+    if not wrapped:
+        raise InvalidRequest(NOTHING[show].format(root=root, recipe=recipe.name))
+    with unwritable_is_refused(out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(contact_sheet(wrapped)).save(out, quality=90)
     return out
 
 
-def preview_lines(root: Path, recipe: Recipe, num_frames: int) -> Iterator[list[Tile]]:
+def write_default_preview(root: Path, name: str, write: Callable[[Path], Path]) -> Path:
+    """Write a preview to the dataset's folder, or to this one if the dataset cannot be written.
+
+    Raises InvalidRequest if neither can be written.
+    """
+    try:
+        require_writable(root)
+    except InvalidRequest:
+        return write(Path(name))
+    return write(root / name)
+
+
+def preview_lines(
+    root: Path, recipe: Recipe, num_frames: int, include_evaluation_scenes: bool = False
+) -> Iterator[list[Tile]]:
     """Yield a row of tiles per frame: clear, depth or control image, one variant per condition.
 
-    Raises InvalidRequest.
+    Frames of val and test scenes are left out by default, as `generate` does. Raises
+    InvalidRequest.
     """
     manifest = Manifest(root)
-    entries = [
-        e for e in manifest.entries(FRAMES) if e.about.get("condition", "clear") == Condition.CLEAR
-    ]
+    entries = _selected(manifest, include_evaluation_scenes)
     rows = sample(manifest, entries, num_frames, GENERATION_COLUMNS)
-    if not rows:
-        raise InvalidRequest(
-            f"{root} contains no clear frames to preview. Run `nightrain ingest` first."
-        )
     captions = read_captions_of(manifest, entries, recipe)
     for row in rows:
         yield _line(row, recipe, captions)
+
+
+def _selected(manifest: Manifest, include_evaluation_scenes: bool) -> list[Entry]:
+    return select_frames(
+        manifest,
+        (Condition.CLEAR,),
+        product="variants",
+        include_evaluation_scenes=include_evaluation_scenes,
+    ).kept
 
 
 def _line(row: dict, recipe: Recipe, captions: Mapping[str, str] | None) -> list[Tile]:
@@ -91,7 +152,5 @@ def _tile(
     planned: PlannedRequest, condition: Condition, outcome: Variant | Exception, clear: np.ndarray
 ) -> Tile:
     if isinstance(outcome, Exception):
-        return Tile(np.zeros_like(clear), f"{condition}: {outcome}")
-    known = [q for q in QUANTITIES if q.is_weather and q.name in outcome.physical]
-    physical = ", ".join(f"{outcome.physical[q.name]:.3g} {q.unit}" for q in known)
-    return Tile(outcome.image, f"{condition} {planned.severity:.2f} ({physical})")
+        return text_tile(str(condition), str(outcome), clear.shape)
+    return Tile(outcome.image, variant_label(condition, planned.severity, outcome.physical))

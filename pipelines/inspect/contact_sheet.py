@@ -1,5 +1,6 @@
 """Contact sheets: one row per frame and one column per condition, for visual inspection."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 LABEL_HEIGHT_PX = 22
 GAP_PX = 4
 NEAR_M, FAR_M = 2.0, 100.0
-BACKGROUND = (24, 24, 28)
+BACKGROUND, TEXT_BACKGROUND, TEXT = (24, 24, 28), (64, 28, 28), (230, 230, 230)
+TILE_WIDTH_PX = 384
+FONT_SIZE_PX = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,17 @@ class Tile:
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     label: str
+
+
+def text_tile(label: str, text: str, shape: Sequence[int], width_px: int = TILE_WIDTH_PX) -> Tile:
+    """Make a tile that shows a text instead of an image (H, W) of the given shape."""
+    height_px = max(1, round(shape[0] * width_px / shape[1]))
+    image = Image.new("RGB", (width_px, height_px), TEXT_BACKGROUND)
+    font = ImageFont.load_default(FONT_SIZE_PX)
+    num_columns = int((width_px - 16) / font.getlength("n"))
+    lines = textwrap.wrap(text, num_columns)[: max(1, (height_px - 12) // (FONT_SIZE_PX + 5))]
+    ImageDraw.Draw(image).multiline_text((8, 6), "\n".join(lines), fill=TEXT, font=font)
+    return Tile(np.asarray(image), label)
 
 
 def colour_depth(depth_m: np.ndarray) -> np.ndarray:
@@ -31,7 +45,9 @@ def colour_depth(depth_m: np.ndarray) -> np.ndarray:
     return image
 
 
-def contact_sheet(lines: Sequence[Sequence[Tile]], tile_width_px: int = 384) -> np.ndarray:
+def contact_sheet(
+    lines: Sequence[Sequence[Tile]], tile_width_px: int = TILE_WIDTH_PX
+) -> np.ndarray:
     """Lay out tiles of equal width in rows; return an image (H, W, 3) uint8."""
     shrunk = [[_scaled(tile, tile_width_px) for tile in line] for line in lines]
     height = max(t.image.shape[0] for line in shrunk for t in line) + LABEL_HEIGHT_PX + GAP_PX
@@ -39,13 +55,23 @@ def contact_sheet(lines: Sequence[Sequence[Tile]], tile_width_px: int = 384) -> 
     canvas = Image.new(
         "RGB", (num_columns * (tile_width_px + GAP_PX) + GAP_PX, len(lines) * height), BACKGROUND
     )
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(FONT_SIZE_PX)
     for row, line in enumerate(shrunk):
         for column, tile in enumerate(line):
             x, y = GAP_PX + column * (tile_width_px + GAP_PX), row * height
-            draw.text((x + 4, y + 3), tile.label, fill=(230, 230, 230), font=font)
+            label = _fitting(tile.label, font, tile_width_px - 8)
+            draw.text((x + 4, y + 3), label, fill=TEXT, font=font)
             canvas.paste(Image.fromarray(tile.image), (x, y + LABEL_HEIGHT_PX))
     return np.asarray(canvas)
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int) -> str:
+    """The beginning of a text that fits into a width, so that it never covers the next label."""
+    if font.getlength(text) <= width_px:
+        return text
+    while text and font.getlength(f"{text}...") > width_px:
+        text = text[:-1]
+    return f"{text}..."
 
 
 def _scaled(tile: Tile, width_px: int) -> Tile:
