@@ -2,8 +2,7 @@
 
 A source that has grown since the last run adds its new frames, so a schedule needs no state.
 
-    prefect deploy nightrain.flows.ingest:ingest_nuscenes ...
-    ingest_nuscenes.serve(name="nightly", cron="0 1 * * *", parameters={"job": {...}})
+    prefect deploy nightrain.flows.ingest:ingest_nuscenes --pool POOL --name nightly
 
 Each flow has the options of its source as a typed parameter. `ingest_NAME` is also the flow of a
 source NAME from an installed package; `ingest_frames` takes the name of the source in the job.

@@ -152,5 +152,5 @@ def _tile(
     planned: PlannedRequest, condition: Condition, outcome: Variant | Exception, clear: np.ndarray
 ) -> Tile:
     if isinstance(outcome, Exception):
-        return text_tile(str(condition), str(outcome), clear.shape)
+        return text_tile(f"{condition}: {outcome}", str(outcome), clear.shape)
     return Tile(outcome.image, variant_label(condition, planned.severity, outcome.physical))

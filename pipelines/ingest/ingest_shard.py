@@ -60,6 +60,7 @@ def plan_ingest(
     CorruptShard if a plan is damaged.
     """
     listed = {ref.frame_id: ref for ref in refs}
+    known = listed.keys() | gone
     while True:
         plans = read_plans(root)
         require_planned(root, plans)
@@ -68,7 +69,7 @@ def plan_ingest(
             shards, new = _failed(root, source, listed, ours)
         else:
             shards, new = _unplanned(root, listed, ours, options)
-            shards = [shard for shard in shards if _is_readable(root, shard, listed.keys() | gone)]
+            shards = [shard for shard in shards if _is_readable(root, shard, known)]
         first = next_shard_number(plans)
         added = tuple(_planned_shards(new, frames_per_shard, first))
         plan = FramePlan(source=source.name, options=options, retry=again, shards=added)

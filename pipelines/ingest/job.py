@@ -1,6 +1,7 @@
 """Ingest job: reads the frames of a source into a dataset."""
 
 from collections.abc import Callable, Sequence, Set
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from pydantic import (
     WithJsonSchema,
     create_model,
     field_validator,
+    model_validator,
 )
 from pydantic.config import JsonDict
 
@@ -69,6 +71,12 @@ class IngestJob(BaseModel):
     )
     max_quarantined: MaxQuarantined = MAX_QUARANTINED
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_fields(cls, value: Any) -> Any:
+        """Accept a job of another model, such as one of any source, by its fields."""
+        return dict(value) if isinstance(value, IngestJob) else value
+
     @field_validator("config", mode="before")
     @classmethod
     def _of_source(cls, value: Any, info: ValidationInfo) -> Any:
@@ -100,7 +108,12 @@ def ingest_job_model(source: str) -> type[IngestJob]:
 
     Raises InvalidRequest for an unknown source.
     """
-    config = SOURCES.load(source)
+    return _job_model(source, SOURCES.load(source))
+
+
+@cache
+def _job_model(source: str, config: type[SourceConfig]) -> type[IngestJob]:
+    """The same class for every caller, so that one job fits all flows of its source."""
     fields: dict[str, Any] = {
         "source": (Literal[source], Field(default=source, json_schema_extra=HIDDEN)),
         "config": (config, Field(description="Options of the source")),

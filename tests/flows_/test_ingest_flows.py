@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nightrain.datasets.sources.registry import SOURCES
+from nightrain.pipelines.ingest.job import IngestJob, ingest_job_model
 from support.plugins import install
 from support.sources import nuscenes as fixture
 
@@ -82,7 +83,15 @@ def test_a_source_of_an_installed_package_has_a_flow_too() -> None:
 
 
 def test_validated_parameters_are_those_of_the_source(tmp_path: Path) -> None:
+    from prefect.exceptions import ParameterTypeError
+
     folder = fixture.build(tmp_path / "in", scenes=fixture.SCENES[:1])
     job = {"dataset": str(tmp_path / "out"), "config": {"root": str(folder.root)}, "split": "all"}
-    checked = load("ingest_nuscenes").validate_parameters({"job": job})["job"]
+    flow = load("ingest_nuscenes")
+    checked = flow.validate_parameters({"job": job})["job"]
     assert checked.config.version == fixture.VERSION and checked.source == "nuscenes"
+    for other in (ingest_job_model("nuscenes"), IngestJob):
+        given = other.model_validate({"source": "nuscenes", **job})
+        assert flow.validate_parameters({"job": given})["job"] == checked
+    with pytest.raises(ParameterTypeError, match="source"):
+        flow.validate_parameters({"job": IngestJob.model_validate({**job, "source": "kitti"})})

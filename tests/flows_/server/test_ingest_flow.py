@@ -28,16 +28,18 @@ def test_a_grown_source_is_appended_by_the_same_flow(server: None, tmp_path: Pat
 
 def test_a_deployment_by_import_path_checks_its_parameters(server: None, tmp_path: Path) -> None:
     from prefect.client.orchestration import get_client
+    from prefect.deployments.runner import EntrypointType
     from prefect.exceptions import PrefectHTTPStatusError
     from prefect.flows import load_flow_from_entrypoint
 
     flow = load_flow_from_entrypoint("nightrain.flows.ingest:ingest_kitti")
-    deployment = flow.to_deployment(name="nightly", cron="0 1 * * *")
+    by_path = EntrypointType.MODULE_PATH  # valid in any folder
+    deployment = flow.to_deployment(name="nightly", cron="0 1 * * *", entrypoint_type=by_path)
     identifier = deployment.apply()
     good = {"dataset": "/out", "config": {"root": "/data", "kb_crop": True}}
     with get_client(sync_client=True) as client:
         stored = client.read_deployment(identifier)
-        assert stored.entrypoint == "nightrain.flows.ingest:ingest_kitti"
+        assert stored.entrypoint == "nightrain.flows.ingest.ingest_kitti"
         run = client.create_flow_run_from_deployment(identifier, parameters={"job": good})
         assert run.parameters["job"]["config"]["kb_crop"] is True
         bad = {**good, "config": {"root": "/data", "cameras": ["image_09"]}}
