@@ -13,7 +13,7 @@ from PIL import Image
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
-from nightrain.datasets.io.atomic import require_writable, unwritable_is_refused
+from nightrain.datasets.io.atomic import no_space_is_disk_full, require_writable
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
@@ -79,10 +79,19 @@ def write_preview(
     ]
     if not wrapped:
         raise InvalidRequest(NOTHING[show].format(root=root, recipe=recipe.name))
-    with unwritable_is_refused(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(contact_sheet(wrapped)).save(out, quality=90)
+    _save(contact_sheet(wrapped), out)
     return out
+
+
+def _save(sheet: np.ndarray, out: Path) -> None:
+    try:
+        with no_space_is_disk_full(out.parent):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(sheet).save(out, quality=90)
+    except OSError as error:
+        raise InvalidRequest(
+            f"{out} cannot be written ({error.strerror}). Choose another file with --out."
+        ) from error
 
 
 def write_default_preview(root: Path, name: str, write: Callable[[Path], Path]) -> Path:

@@ -17,7 +17,7 @@ from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.io.atomic import no_space_is_disk_full, temporary_path
 from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.shards.frame_plan import PlannedShard
-from nightrain.datasets.shards.manifest import Shard
+from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
 from nightrain.datasets.sources.base import FrameSource
 from nightrain.pipelines.ingest.ingest_shard import IngestShard
@@ -26,7 +26,7 @@ Opening = tuple[Callable[..., FrameSource], tuple[Any, ...]]
 
 
 class Listing(BaseModel):
-    """The frames of an ingestion and the shards they belong to."""
+    """The frames that an ingestion has not read yet, and the shards they belong to."""
 
     refs: tuple[FrameRef, ...]
     shards: tuple[PlannedShard, ...]
@@ -65,12 +65,24 @@ def shared_with_workers(work: IngestShard) -> Iterator[SharedIngest]:
 
 
 def _write(work: IngestShard) -> Path:
-    listing = Listing(refs=tuple(work.refs.values()), shards=tuple(work.plan.values()))
+    listing = _unread(work)
     with no_space_is_disk_full(work.root):
         path = temporary_path(work.root, ".json")
         body = listing.model_dump(mode="json")
         path.write_bytes(record_bytes("listing", body, indent=None))
     return path
+
+
+def _unread(work: IngestShard) -> Listing:
+    """The shards that are not committed, and their frames."""
+    manifest = Manifest(work.root)
+    shards = tuple(
+        planned
+        for planned in work.plan.values()
+        if manifest.entry(Shard(table=FRAMES, number=planned.number)) is None
+    )
+    frames = (work.refs.get(frame_id) for shard in shards for frame_id in shard.frame_ids)
+    return Listing(refs=tuple(ref for ref in frames if ref is not None), shards=shards)
 
 
 def _opening(source: FrameSource) -> Opening:
@@ -88,7 +100,10 @@ def _whole(source: FrameSource) -> FrameSource:
 def _make(
     path: Path, root: Path, opening: Opening, shard: Shard, on_rows: OnRows = ignore_rows
 ) -> ShardReport:
-    return _opened(path, root, opening)(shard, on_rows)
+    work = _opened(path, root, opening)
+    if shard.number not in work.plan:  # another process committed it before the listing
+        return ShardReport(shard=shard, status="already")
+    return work(shard, on_rows)
 
 
 _latest: dict[Path, IngestShard] = {}  # in this process, by listing file; one at a time

@@ -120,8 +120,24 @@ def test_nothing_to_show_is_one_sentence(
     with pytest.raises(InvalidRequest, match=message):
         write_preview(dataset, RECIPE, tmp_path / "sheet.png", show=show)
     assert not (tmp_path / "sheet.png").exists()
-    with pytest.raises(InvalidRequest, match=r"ends with .png or .jpg"):
-        write_preview(dataset, RECIPE, tmp_path / "sheet.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sheet.txt", r"sheet.txt'; expected a name that ends with .png or .jpg"),
+        ("a file/sheet.png", "cannot be written .* Choose another file with --out"),
+        ("a folder.png", r"cannot be written \(Is a directory\). Choose another file with --out"),
+    ],
+)
+def test_a_sheet_that_cannot_be_written_is_one_sentence(
+    dataset: Path, tmp_path: Path, name: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview, "load_engine", lambda _: TintEngine())
+    (tmp_path / "a file").touch()
+    (tmp_path / "a folder.png").mkdir()
+    with pytest.raises(InvalidRequest, match=message):
+        write_preview(dataset, RECIPE, tmp_path / name, 1)
 
 
 def test_evaluation_scenes_are_shown_only_where_that_is_said(

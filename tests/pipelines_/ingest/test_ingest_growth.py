@@ -1,5 +1,6 @@
 """A source that has grown: what is new is appended, and nothing that exists changes."""
 
+import pickle
 import time
 from collections.abc import Set
 from dataclasses import dataclass, replace
@@ -9,12 +10,14 @@ import pytest
 
 from nightrain.datasets.errors import CorruptShard, PlanMismatch
 from nightrain.datasets.frame import Frame, FrameRef
+from nightrain.datasets.io.record import read_record
 from nightrain.datasets.shards.frame_plan import read_plans
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.ingest import ingest_shard
 from nightrain.pipelines.ingest.ingest_shard import ingest_work, plan_ingest
 from nightrain.pipelines.ingest.job import ingest_frames
+from nightrain.pipelines.ingest.worker_source import Listing, shared_with_workers
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
@@ -268,3 +271,17 @@ def test_processes_with_older_and_newer_listings_read_every_frame_once(tmp_path:
     assert set(rows) == {SyntheticSource(50).ref(i).frame_id for i in range(50)}
     report = verify(tmp_path)
     assert report.accepted and report.num_quarantined == 0 and report.orphans == []
+
+
+def test_workers_get_the_frames_of_unread_shards_alone(tmp_path: Path) -> None:
+    """The cost of a run follows what is new, and a shard that others commit is left to them."""
+    run_ingest(tmp_path, SyntheticSource(8))
+    source = SyntheticSource(11)
+    refs = source.select("all")
+    shards, work = ingest_work(tmp_path, source, refs, plan_ingest(tmp_path, source, refs, OPTIONS))
+    with shared_with_workers(work) as shared:
+        sent = pickle.loads(pickle.dumps(shared))
+        (listing,) = (tmp_path / "_tmp").glob("*.json")
+        found = Listing.model_validate(read_record(listing, "listing", "listing"))
+        assert [ref.source_id for ref in found.refs] == ["8", "9", "10"]
+        assert [sent(shard).status for shard in shards] == ["already", "committed"]
