@@ -69,7 +69,7 @@ def plan_ingest(
             shards, new = _failed(root, source, listed, ours)
         else:
             shards, new = _unplanned(root, listed, ours, options)
-            shards = [shard for shard in shards if _is_readable(root, shard, known)]
+        shards = [shard for shard in shards if _is_readable(root, shard, known)]
         first = next_shard_number(plans)
         added = tuple(_planned_shards(new, frames_per_shard, first))
         plan = FramePlan(source=source.name, options=options, retry=again, shards=added)
@@ -104,7 +104,7 @@ def _is_readable(root: Path, planned: PlannedShard, frames: Set[str]) -> bool:
 def _failed(
     root: Path, source: FrameSource, listed: dict[str, FrameRef], retries: Sequence[FramePlan]
 ) -> tuple[list[PlannedShard], list[FrameRef]]:
-    """Unfinished retry shards of listed frames, and the other quarantined frames.
+    """Unfinished retry shards, and the listed frames in quarantine that none of them reads.
 
     Quarantine is read after the unfinished shards: a frame of a shard that is committed in between
     counts as unfinished, so no two plans read it.
@@ -112,8 +112,7 @@ def _failed(
     unfinished = [shard for plan in retries for shard in plan.unfinished(Manifest(root))]
     pending = {frame_id for shard in unfinished for frame_id in shard.frame_ids}
     failed = bad_frames(root, source.name).keys() - pending
-    readable = [shard for shard in unfinished if listed.keys() >= {*shard.frame_ids}]
-    return readable, [ref for frame_id, ref in listed.items() if frame_id in failed]
+    return unfinished, [ref for frame_id, ref in listed.items() if frame_id in failed]
 
 
 def _differences(planned: dict[str, str], found: dict[str, str]) -> str:
@@ -149,13 +148,9 @@ def _require_same_kind(
 def unlisted_frames(
     root: Path, source: FrameSource, refs: Sequence[FrameRef], options: dict[str, str]
 ) -> tuple[set[str], set[str]]:
-    """Frames planned with these options that are not listed: of committed shards, and of others."""
+    """Frames planned with these options that are not listed: read ones, and unread ones."""
     manifest, listed = Manifest(root), {ref.frame_id for ref in refs}
-    same = [
-        plan
-        for plan in read_plans(root)
-        if plan.source == source.name and plan.options == options and not plan.retry
-    ]
+    same = [p for p in read_plans(root) if p.source == source.name and p.options == options]
     gone = {frame_id for plan in same for frame_id in plan.frame_ids} - listed
     if not gone:
         return set(), set()

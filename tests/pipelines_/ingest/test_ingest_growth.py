@@ -196,6 +196,17 @@ def test_a_frame_is_retried_by_one_plan_only(tmp_path: Path) -> None:
     ]
 
 
+def test_a_retry_that_was_killed_does_not_hold_its_frames_for_ever(tmp_path: Path) -> None:
+    run_ingest(tmp_path, SyntheticSource(6, damaged=frozenset({1, 4})))
+    source = SyntheticSource(6)
+    plan_ingest(tmp_path, source, source.select("all"), OPTIONS, again=True)
+    gone = {source.ref(4).frame_id}
+    report = run_ingest(tmp_path, source, without={4}, gone=gone, retry_failed=True)
+    assert report.num_rows == 1 and [f.reason for f in report.bad_frames] == ["missing_file"]
+    assert run_ingest(tmp_path, source, retry_failed=True).num_rows == 1
+    assert len(all_rows(tmp_path, FRAMES)) == 6 and verify(tmp_path).accepted
+
+
 def test_whoever_plans_second_plans_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
