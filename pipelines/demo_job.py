@@ -4,6 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nightrain.datasets.splits import Split
+
 
 class DemoJob(BaseModel):
     """Options of `nightrain demo`, and parameters of the flow `clear-to-table`.
@@ -28,7 +30,7 @@ class DemoJob(BaseModel):
     batch_size: int | None = Field(
         default=None, ge=1, description="Samples per training step (default: the presets')"
     )
-    split: str = Field(default="val", description="Split to score")
+    split: Split = Field(default="val", description="Split to score")
 
     @property
     def dataset(self) -> Path:

@@ -13,6 +13,7 @@ from nightrain.flows.cli.options import command
 from nightrain.flows.cli.upkeep.options import ChangeOptions
 
 if TYPE_CHECKING:
+    from nightrain.datasets.io.atomic import require_writable
     from nightrain.datasets.upkeep.prune import PrunePlan
 
 
@@ -42,13 +43,15 @@ def prune(job: PruneOptions, output: OutputOptions) -> None:
     makes shards of the dataset, nothing is removed; programs that read the removed shards at the
     time get an error on files that they have not opened yet.
     """
+    from nightrain.datasets.io.atomic import require_writable
     from nightrain.datasets.upkeep.prune import PruneSelection, plan_prune, prune
     from nightrain.pipelines.inspect.dataset_card import write_card
 
     require_dataset(job.dataset)
     selection = PruneSelection(**job.model_dump(exclude={"dataset", "yes"}))
     plan = plan_prune(job.dataset, selection)
-    if job.yes:
+    if job.yes and plan.tables:
+        require_writable(job.dataset)
         plan = prune(job.dataset, plan)
         write_card(job.dataset)
     if output.as_json:

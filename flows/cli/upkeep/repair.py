@@ -18,6 +18,7 @@ from nightrain.flows.cli.options import command
 from nightrain.flows.cli.upkeep.options import ChangeOptions
 
 if TYPE_CHECKING:
+    from nightrain.datasets.io.atomic import require_writable
     from nightrain.datasets.upkeep.repair import RepairReport
 
 
@@ -30,6 +31,7 @@ def repair(job: ChangeOptions, output: OutputOptions) -> None:
     of it can be proven, else removed. The exit code is 0 if nothing is wrong or all of it was
     repaired, 3 if something is left.
     """
+    from nightrain.datasets.io.atomic import require_writable
     from nightrain.datasets.upkeep.repair import find_damage, repair
     from nightrain.pipelines.inspect.dataset_card import write_card
 
@@ -37,6 +39,7 @@ def repair(job: ChangeOptions, output: OutputOptions) -> None:
     with progress_bar("shards", shown=not output.as_json) as bar:
         report = find_damage(job.dataset, bar.reach)
     if job.yes and report.findings:
+        require_writable(job.dataset)
         report = repair(job.dataset, report)
         write_card(job.dataset)
     if output.as_json:

@@ -12,13 +12,17 @@ def upgrade(job: DatasetOptions, output: OutputOptions) -> None:
 
     Rewrites one shard after the other; an interrupted upgrade continues with the same command.
     """
+    from nightrain.datasets.io.atomic import unwritable_is_refused
     from nightrain.datasets.upkeep.upgrade import upgrade
     from nightrain.pipelines.inspect.dataset_card import write_card
 
     require_dataset(job.dataset)
-    with progress_bar("shards", shown=not output.as_json) as bar:
+    with (
+        unwritable_is_refused(job.dataset),
+        progress_bar("shards", shown=not output.as_json) as bar,
+    ):
         report = upgrade(job.dataset, bar.reach)
-    write_card(job.dataset)
+        write_card(job.dataset)
     if output.as_json:
         print_json(report)
         return

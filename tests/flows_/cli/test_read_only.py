@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from nightrain.datasets.io import atomic
 from nightrain.flows.cli import main
 from support.sources import nuscenes as fixture
 
+OLD = Path(__file__).parents[2] / "support" / "old_datasets"
 Nightrain = Callable[..., tuple[int, str]]
 RECIPE = """
 name: still
@@ -57,6 +59,15 @@ def complete(tmp_path: Path, source: Path, nightrain: Nightrain) -> Path:
     return root
 
 
+def refuse_as(number: int) -> Callable[..., Path]:
+    """A replacement for `temporary_path`, with which every write of a dataset begins."""
+
+    def refuse(root: Path, ending: str = "") -> Path:
+        raise OSError(number, os.strerror(number), str(root))
+
+    return refuse
+
+
 @pytest.fixture(params=["read-only", "not permitted", "mounted"])
 def sealed(
     request: pytest.FixtureRequest, complete: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -66,10 +77,7 @@ def sealed(
     if request.param != "mounted":
         number = errno.EROFS if request.param == "read-only" else errno.EACCES
 
-        def refuse(root: Path, ending: str = "") -> Path:
-            raise OSError(number, os.strerror(number), str(root))
-
-        monkeypatch.setattr(atomic, "temporary_path", refuse)
+        monkeypatch.setattr(atomic, "temporary_path", refuse_as(number))
         yield complete
         return
     mounted = tmp_path / "mounted"
@@ -93,6 +101,9 @@ def test_reading_succeeds(sealed: Path, source: Path, nightrain: Nightrain, tmp_
     again = ("ingest", "nuscenes", source, "--split", "all", "--out", sealed)
     for command in (
         ("verify", sealed),
+        ("repair", sealed, "--yes"),  # nothing is damaged
+        ("upgrade", sealed),  # nothing is old
+        ("prune", sealed, "--variants", "still"),  # only says what it would remove
         ("stats", sealed),
         ("leakage", sealed),
         ("plan", sealed, *recipe),
@@ -109,6 +120,22 @@ def test_reading_succeeds(sealed: Path, source: Path, nightrain: Nightrain, tmp_
     assert sheets == {"preview", "committed"} and (tmp_path / "sheet.jpg").exists()
 
 
+def test_repairs_and_upgrades_are_refused(
+    tmp_path: Path, nightrain: Nightrain, complete: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(OLD / "schema1.tar.gz") as archive:
+        archive.extractall(tmp_path / "old", filter="data")
+    (old,) = (path.parent for path in (tmp_path / "old").rglob("_manifest"))
+    next((complete / "frames").glob("*.parquet")).unlink()
+    for command in (("repair", complete, "--yes"), ("upgrade", old)):
+        before = tree(Path(command[1]))
+        with monkeypatch.context() as patched:
+            patched.setattr(atomic, "temporary_path", refuse_as(errno.EROFS))
+            code, printed = nightrain(*command)
+        assert code == 2 and "cannot be written (Read-only file system)" in printed, printed
+        assert tree(Path(command[1])) == before
+
+
 def test_writing_is_refused_in_one_sentence(
     sealed: Path, source: Path, nightrain: Nightrain, tmp_path: Path
 ) -> None:
@@ -120,6 +147,7 @@ def test_writing_is_refused_in_one_sentence(
         ("caption", sealed, "--captioner", "metadata", *LOCAL),
         ("label", sealed, "--teacher", teacher, "--device", "cpu", *LOCAL),
         ("ingest", "nuscenes", other, "--split", "all", "--out", sealed),
+        ("prune", sealed, "--variants", "still", "--yes"),
     ):
         code, printed = nightrain(*command)
         assert code == 2 and "Traceback" not in printed, printed
