@@ -18,7 +18,6 @@ from nightrain.flows.cli.options import command
 from nightrain.flows.cli.upkeep.options import ChangeOptions
 
 if TYPE_CHECKING:
-    from nightrain.datasets.io.atomic import require_writable
     from nightrain.datasets.upkeep.repair import RepairReport
 
 
