@@ -26,6 +26,7 @@ from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.ingest.built_in_world import RenderJob, render
 from nightrain.pipelines.ingest.job import IngestJob, ingest
 from nightrain.pipelines.labels.job import LabelJob, label
+from nightrain.pipelines.recipes.recipe_file import read_recipe
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop, WorkCancelled
 
@@ -97,7 +98,7 @@ def student_job(job: DemoJob) -> TrainJob:
         preset="demo-student",
         dataset=job.dataset,
         out=job.out / "student",
-        variants=(job.recipe,),
+        variants=(read_recipe(job.recipe).name,),  # it may be a file
         teacher=job.out / "teacher" / "model",
         steps=job.student_steps,
         batch_size=job.batch_size,

@@ -188,6 +188,24 @@ def stats(job: StatsOptions, output: OutputOptions) -> None:
     else:
         _print_lost(report)
         print_stats(report)
+        _print_superseded(job.dataset)
+
+
+def _print_superseded(dataset: Path) -> None:
+    """Print the tables of variants that no recipe uses any more, which the counts include."""
+    from nightrain.datasets.shards.manifest import Manifest
+    from nightrain.datasets.shards.recipe_records import condition_of, folder_of, superseded_tables
+
+    manifest = Manifest(dataset)
+    for old in superseded_tables(dataset):
+        if entries := manifest.entries(old.table):
+            by = f" by {folder_of(old.successor)}" if old.successor else ""
+            console().print(
+                f"superseded  {condition_of(old.table)} {folder_of(old.table)}{by}: "
+                f"{sum(entry.rows.num_rows for entry in entries):,} variants; `nightrain prune "
+                f"{dataset} --superseded` removes them",
+                markup=False,
+            )
 
 
 def _print_lost(report: DatasetStats) -> None:

@@ -104,4 +104,7 @@ def _superseded_words(manifest: Manifest, old: Superseded) -> str:
         if old.successor is None
         else f"was edited: {condition} {folder_of(old.successor)} supersedes {folder}"
     )
-    return f"recipe {old.recipe} {change}; the {num_rows} variants of {folder} stay on disk"
+    return (
+        f"recipe {old.recipe} {change}; the {num_rows} variants of {folder} stay until "
+        "`nightrain prune --superseded`"
+    )

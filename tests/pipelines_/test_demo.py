@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from nightrain.datasets.errors import InvalidRequest, NightrainError
-from nightrain.pipelines.demo import clear_to_table
+from nightrain.pipelines.demo import clear_to_table, student_job
 from nightrain.pipelines.demo_job import DemoJob
 from nightrain.pipelines.depth.evaluation_job import EvaluationJob, evaluate_model
 from nightrain.pipelines.ingest.built_in_world import RenderJob, render
@@ -83,3 +83,11 @@ def test_an_evaluation_that_is_stopped_writes_nothing(dataset: Path, tmp_path: P
     report = evaluate_model(job, stop=Stop())
     assert not report.stopped and report.num_images == 3
     assert report.abs_rel["day-clear"] > 0 and "abs_rel day-clear" in report.line
+
+
+def test_the_student_sees_the_variants_of_a_recipe_file(tmp_path: Path) -> None:
+    """The recipe may be a file of any name; readers know its variants by the name inside."""
+    path = tmp_path / "file.yaml"
+    path.write_text("name: mine\nconditions: {night: {}}\n")
+    assert student_job(DemoJob(out=tmp_path, recipe=str(path))).variants == ("mine",)
+    assert student_job(DemoJob(out=tmp_path)).variants == ("demo",)

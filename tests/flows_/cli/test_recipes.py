@@ -30,7 +30,7 @@ def edited(dataset: Path, tmp_path: Path) -> Path:
         said = nightrain("generate", dataset, "--recipe", path, "--runner", "local")
         assert ("supersedes" in said) == (highest == "0.8")
     path.write_text("name: second\nconditions: {fog: {}}\n")
-    said = nightrain("generate", dataset, "--recipe", path, "--runner", "local")
+    nightrain("generate", dataset, "--recipe", path, "--runner", "local")
     path.write_text(MINE.replace("HIGHEST", "0.8"))
     return dataset
 
@@ -57,6 +57,8 @@ def test_the_recipes_of_a_dataset_are_listed_with_rows_and_what_is_superseded(
     assert all((t["num_variants"], t["num_shards"]) == (10, 3) for t in listed)
     text = nightrain("recipe", "list", "--dataset", edited)
     assert f"superseded by {old['successor']}" in text and "mine, second" in text
+    said = f"superseded  night {old['folder']} by {old['successor']}: 10 variants; `nightrain prune"
+    assert said in nightrain("stats", edited)
 
 
 def test_a_shown_recipe_is_a_recipe_file_with_hashes(edited: Path, tmp_path: Path) -> None:

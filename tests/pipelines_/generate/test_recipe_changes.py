@@ -8,19 +8,22 @@ import duckdb
 import pytest
 import yaml
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.loader.index import build_index
-from nightrain.datasets.shards.manifest import Manifest
+from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.recipe_records import select_tables, superseded_tables
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.generate.plan import plan_generation
 from nightrain.pipelines.generate.replay import replay
+from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.recipes.recipe_file import load_recipe
+from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 from support.loader import config
-from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
+from support.synthetic import SyntheticSource, TintEngine, all_rows, ingest_synthetic, recipe
 
 NIGHT, FOG, RAIN = "night: {}", "fog: {lowest: 0.3}", "rain: {}"
 
@@ -86,8 +89,8 @@ def test_an_edited_condition_is_made_again_alone_and_said(generated: Path) -> No
     (words,) = report.warnings
     old, new = night.split("/")[1], next(iter(report.tables)).split("/")[1]
     assert words == (
-        f"recipe mine was edited: night {new} supersedes {old}; the 10 variants of {old} stay on "
-        "disk"
+        f"recipe mine was edited: night {new} supersedes {old}; the 10 variants of {old} stay "
+        "until `nightrain prune --superseded`"
     )
     assert not make(generated, "night: {highest: 0.8}", FOG).warnings  # it was said
 
@@ -173,3 +176,19 @@ def test_a_plan_says_which_conditions_are_left(generated: Path) -> None:
     make(generated, NIGHT, FOG, RAIN)
     plan = plan_generation(Manifest(generated), load_recipe(str(generated.parent / "mine.yaml")))
     assert all(Manifest(generated).entry(shard) for shard in plan.shards)
+
+
+def test_a_recipe_of_another_name_resumes_a_stopped_shard(dataset: Path) -> None:
+    """Finished rows are kept for whoever generates the same settings next."""
+    first = recipe(Condition.NIGHT, name="first")
+    second = recipe(Condition.FOG, Condition.NIGHT, name="second")
+    shard = Shard(table=first.table(Condition.NIGHT), number=0)
+    stop, engines = Stop(), [TintEngine(), TintEngine()]
+    stopping.set_current(stop)
+    work = GenerateShard(dataset, first, engines[0])
+    report = work(shard, on_rows=lambda _: stop.request())
+    assert report.status == "stopped" and 0 < report.num_rows < 4
+    stopping.set_current(Stop())
+    assert GenerateShard(dataset, second, engines[1])(shard).status == "committed"
+    made = [{name for call in engine.calls for name in call} for engine in engines]
+    assert not made[0] & made[1] and len(made[0] | made[1]) == 4
