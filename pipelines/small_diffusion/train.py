@@ -1,0 +1,235 @@
+"""Training of the small diffusion family, all stages in one command.
+
+    python -m nightrain.pipelines.small_diffusion.train RUN                    on CPU cores: hours
+    python -m nightrain.pipelines.small_diffusion.train RUN --minutes 9        on a GPU
+    python -m nightrain.pipelines.small_diffusion.train RUN --start FOLDER     from given weights
+
+Stages: views (rendered places), autoencoder, unet (with the text encoder), controlnet, style. With
+`--minutes`, rendering continues during the first stages, and every stage gets its share of the
+time.
+Repeat the command to resume an interrupted run. RUN/family is the result, RUN/sheet.jpg shows
+held-out places, RUN/log.jsonl holds losses and held-out figures.
+"""
+
+import argparse
+import io
+import json
+import os
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.utils import logging as diffusers_logging
+from torch import nn
+
+from nightrain.pipelines.small_diffusion import architecture as small
+from nightrain.pipelines.small_diffusion.autoencoder import normalise_latents, train_autoencoder
+from nightrain.pipelines.small_diffusion.denoiser import Denoiser, LatentPool, train_unet
+from nightrain.pipelines.small_diffusion.family import write_adapter, write_base, write_controlnet
+from nightrain.pipelines.small_diffusion.pool import Pool
+from nightrain.pipelines.small_diffusion.rendering import Rendering, rendering
+from nightrain.pipelines.small_diffusion.sheet import write_sheet
+from nightrain.pipelines.small_diffusion.stage import Budget
+from nightrain.pipelines.small_diffusion.start import Start
+from nightrain.pipelines.small_diffusion.style import adapter_weights, train_style
+from nightrain.pipelines.small_diffusion.views import NUM_HELD_OUT
+
+SHARES = {"autoencoder": 0.27, "unet": 0.2, "controlnet": 0.34, "style": 0.1}  # of the minutes
+STEPS = {"autoencoder": 12_000, "unet": 12_000, "controlnet": 16_000, "style": 4_000}
+PIECE_BYTES = 15 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of the command."""
+
+    run: Path
+    places: int
+    processes: int
+    device: torch.device
+    minutes: float | None
+    batch: int
+    vae_batch: int
+    steps_scale: float
+    perceptual: bool
+    pieces: Path | None
+    sheet_rows: int
+    log_seconds: float
+    start: Path | None
+
+    def placed(self, net: Any) -> Any:
+        """Move a network to the device."""
+        return nn.Module.to(net, self.device)
+
+    def budget(self, stage: str) -> Budget:
+        """Budget of a stage."""
+        minutes = None if self.minutes is None else self.minutes * SHARES[stage]
+        return Budget(steps=max(1, round(STEPS[stage] * self.steps_scale)), minutes=minutes)
+
+
+def train(options: Options) -> None:
+    """Run all stages; raises InvalidRequest if the weights of the perceptual loss are missing."""
+    options.run.mkdir(parents=True, exist_ok=True)
+    views, family = options.run / "views", options.run / "family"
+    with rendering(views, options.places, options.processes) as workers:
+        _wait_for_views(workers, options)
+        train_pool = Pool(views, options.device, held_out=False)
+        held_out_pool = Pool(views, options.device, held_out=True)
+        vae = _autoencoder(options, train_pool, held_out_pool)
+        held_out_pool.refresh()
+        start = Start(options.start)
+        tokenizer = start.tokenizer(train_pool.prompts.ravel().tolist())
+        scheduler = small.new_scheduler()
+        latents = LatentPool(train_pool, vae, tokenizer, scheduler)
+        held_out = LatentPool(held_out_pool, vae, tokenizer, scheduler)
+        denoiser = Denoiser(
+            unet=options.placed(start.unet()),
+            text_encoder=options.placed(start.text_encoder(tokenizer)),
+        )
+        _denoise(options, denoiser, latents, held_out)
+        failures = workers.failures()
+    print(json.dumps({"views": len(train_pool), "failed_places": failures}), flush=True)
+    denoiser.controlnet = options.placed(start.controlnet(denoiser.unet))
+    _denoise(options, denoiser, latents, held_out)
+    write_base(family, vae, denoiser.unet, denoiser.text_encoder, tokenizer)
+    write_controlnet(family, denoiser.controlnet)
+    write_pieces(options)
+    _style(options, denoiser, latents)
+    write_pieces(options)
+    with timed("sheet"):
+        write_sheet(family, views, options.run / "sheet.jpg", options.device, options.sheet_rows)
+    write_pieces(options)
+
+
+def _autoencoder(options: Options, train_pool: Pool, held_out: Pool) -> AutoencoderKL:
+    """Train the autoencoder and normalise its latents."""
+    with timed("autoencoder"):
+        vae = options.placed(Start(options.start).vae())
+        train_autoencoder(
+            vae,
+            train_pool,
+            held_out,
+            options.run,
+            options.budget("autoencoder"),
+            batch=options.vae_batch,
+            perceptual=options.perceptual,
+            log_seconds=options.log_seconds,
+        )
+        vae.requires_grad_(False).eval()
+        print(json.dumps(normalise_latents(vae, train_pool)), flush=True)
+    return vae
+
+
+def _denoise(
+    options: Options, denoiser: Denoiser, latents: LatentPool, held_out: LatentPool
+) -> None:
+    """Train UNet and text encoder, and the ControlNet once there is one."""
+    stage = "unet" if denoiser.controlnet is None else "controlnet"
+    with timed(stage):
+        train_unet(
+            denoiser,
+            latents,
+            held_out,
+            options.run,
+            options.budget(stage),
+            batch=options.batch,
+            log_seconds=options.log_seconds,
+        )
+
+
+def _style(options: Options, denoiser: Denoiser, latents: LatentPool) -> None:
+    """Train the IP-Adapter and its image encoder, and write them."""
+    with timed("style"):
+        image_encoder = options.placed(small.new_image_encoder())
+        train_style(
+            denoiser,
+            image_encoder,
+            latents,
+            options.run,
+            options.budget("style"),
+            batch=options.batch,
+            log_seconds=options.log_seconds,
+        )
+        write_adapter(options.run / "family", adapter_weights(denoiser.unet), image_encoder)
+
+
+def _wait_for_views(workers: Rendering, options: Options) -> None:
+    """Wait for all places, or, with a budget in minutes, for the first ones."""
+    with timed("views"):
+        early = min(options.places, NUM_HELD_OUT + 16)
+        workers.wait(None if options.minutes is None else early)
+
+
+@contextmanager
+def timed(name: str) -> Iterator[None]:
+    """Print how long the block took."""
+    started = time.monotonic()
+    yield
+    print(json.dumps({"done": name, "seconds": round(time.monotonic() - started, 1)}), flush=True)
+
+
+def write_pieces(options: Options) -> None:
+    """Write family, log and sheet as a tar file in pieces of 15 MiB."""
+    if options.pieces is None:
+        return
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name in ("family", "log.jsonl", "sheet.jpg"):
+            if (options.run / name).exists():
+                archive.add(options.run / name, arcname=name)
+    data = buffer.getvalue()
+    for number, start in enumerate(range(0, len(data), PIECE_BYTES)):
+        piece = options.pieces / f"family.tar.{number}"
+        piece.write_bytes(data[start : start + PIECE_BYTES])
+
+
+def main() -> None:
+    """Read the options and train."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="run folder; an existing one is resumed")
+    parser.add_argument("--places", type=int, default=420, help="places to render (default: 420)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="renderers")
+    parser.add_argument("--minutes", type=float, help="time for all stages, instead of steps")
+    parser.add_argument("--batch", type=int, default=16, help="batch of the denoiser")
+    parser.add_argument("--vae-batch", type=int, default=16, help="batch of the autoencoder")
+    parser.add_argument("--steps-scale", type=float, default=1.0, help="factor of all steps")
+    parser.add_argument("--no-perceptual", action="store_true", help="train without features")
+    parser.add_argument("--pieces", type=Path, help="folder for the result as a tar in pieces")
+    parser.add_argument("--sheet-rows", type=int, default=12, help="held-out places on the sheet")
+    parser.add_argument("--log-seconds", type=float, default=60, help="time between log lines")
+    parser.add_argument("--start", type=Path, help="family folder whose weights to start from")
+    given = parser.parse_args()
+    torch.manual_seed(0)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    diffusers_logging.disable_progress_bar()
+    train(
+        Options(
+            run=given.run,
+            places=given.places,
+            processes=given.processes,
+            device=device,
+            minutes=given.minutes,
+            batch=given.batch,
+            vae_batch=given.vae_batch,
+            steps_scale=given.steps_scale,
+            perceptual=not given.no_perceptual,
+            pieces=given.pieces,
+            sheet_rows=given.sheet_rows,
+            log_seconds=given.log_seconds,
+            start=given.start,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""The small diffusion family: texts, latents, training stages and the written folder."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
+from PIL import Image
+from torch import nn
+
+from nightrain.datasets.conditions import CONDITIONS, Condition
+from nightrain.datasets.world.scene.weather import draw_weather
+from nightrain.pipelines.small_diffusion import architecture as small
+from nightrain.pipelines.small_diffusion import views
+from nightrain.pipelines.small_diffusion.autoencoder import normalise_latents
+from nightrain.pipelines.small_diffusion.captions import caption, intensity, phrase
+from nightrain.pipelines.small_diffusion.family import write_adapter, write_base, write_controlnet
+from nightrain.pipelines.small_diffusion.stage import Budget, Stage
+from nightrain.pipelines.small_diffusion.start import Start
+from nightrain.pipelines.small_diffusion.style import adapter_weights, add_adapter
+
+PROMPTS = ["At night, a street with 3 cars, shops", "In a rainy day, a street with 1 bus"] * 4
+
+
+def test_known_words_are_single_tokens_and_any_text_is_read(tmp_path: Path) -> None:
+    tokenizer = small.new_tokenizer(PROMPTS)
+    assert tokenizer.tokenize("At night, a street") == [
+        f"{w}</w>" for w in ["at", "night", ",", "a", "street"]
+    ]
+    ids = tokenizer("Zwölf unicorns {}%", truncation=True).input_ids
+    assert ids[0] == tokenizer.bos_token_id and ids[-1] == tokenizer.eos_token_id and len(ids) > 4
+    tokenizer.save_pretrained(tmp_path)
+    again = small.CLIPTokenizer.from_pretrained(tmp_path)
+    assert again("At night, a zebra").input_ids == tokenizer("At night, a zebra").input_ids
+
+
+@pytest.mark.parametrize("condition", views.CONDITIONS)
+def test_phrases_and_intensity_are_true_of_the_weather(condition: Condition) -> None:
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        weather = draw_weather(rng, condition)
+        words = phrase(weather, rng)
+        if condition is not Condition.CLEAR:
+            assert words in CONDITIONS[condition].phrases
+        if "heavy rain" in words:
+            assert weather.rain_mm_per_h > 8
+        if "dense fog" in words:
+            assert weather.visibility_m < 110
+        strength = intensity(weather)
+        assert strength.startswith(("light ", "heavy ")) or strength == ""
+        if condition in (Condition.CLEAR, Condition.NIGHT):
+            assert strength == ""
+
+
+def test_captions_name_objects_but_no_weather() -> None:
+    scene: Any = SimpleNamespace(description="Rain, shops, parked cars, intersection")
+    seen = Counter({"vehicle.car": 3, "human.pedestrian.adult": 1})
+    made = {caption(scene, seen, np.random.default_rng(k)) for k in range(20)}
+    assert made == {
+        "a street with 3 cars, 1 pedestrian, shops, parked cars, intersection",
+        "a street with shops, parked cars, intersection",
+    }
+
+
+def test_normalised_latents_have_unit_variance_and_decode_the_same() -> None:
+    torch.manual_seed(0)
+    vae: Any = small.new_autoencoder().eval().requires_grad_(False)
+    vae.quant_conv.bias += torch.randn(32)
+    vae.quant_conv.weight *= 3
+    pixels = torch.randint(0, 256, (6, 32, 32, 3), dtype=torch.uint8)
+    pool: Any = SimpleNamespace(
+        device=torch.device("cpu"),
+        images=lambda numbers: pixels[numbers].permute(0, 3, 1, 2) / 127.5 - 1,
+        __len__=lambda: 6,
+    )
+    pool = _Sized(pool)
+    images = pool.images(torch.arange(6))
+    before = vae.encode(images).latent_dist
+    decoded = vae.decode(before.mode()).sample
+    normalise_latents(vae, pool)
+    after = vae.encode(images).latent_dist
+    torch.testing.assert_close(after.mode().mean((0, 2, 3)), torch.zeros(16), atol=1e-4, rtol=0)
+    torch.testing.assert_close(after.mode().std((0, 2, 3)), torch.ones(16), atol=1e-3, rtol=0)
+    torch.testing.assert_close(vae.decode(after.mode()).sample, decoded, atol=1e-4, rtol=1e-3)
+    ratio = before.mode().std((0, 2, 3)) / before.std.mean((0, 2, 3))
+    again = after.mode().std((0, 2, 3)) / after.std.mean((0, 2, 3))
+    torch.testing.assert_close(again, ratio, rtol=1e-2, atol=0)
+
+
+class _Sized:
+    """A namespace with a length, as a pool has."""
+
+    def __init__(self, inner: Any) -> None:
+        self.device, self.images = inner.device, inner.images
+
+    def __len__(self) -> int:
+        return 6
+
+
+def _train(folder: Path, steps: int, stop_at: int | None = None) -> torch.Tensor:
+    torch.manual_seed(0)
+    net = nn.Linear(3, 1)
+
+    def step(generator: torch.Generator) -> dict[str, torch.Tensor]:
+        x = torch.randn(8, 3, generator=generator)
+        if stop_at is not None and stage.step == stop_at:
+            stage.save()
+            raise KeyboardInterrupt
+        return {"loss": (net(x)[:, 0] - x.sum(1)).square().mean()}
+
+    stage = Stage(
+        name="s", folder=folder, networks={"net": net}, budget=Budget(steps=steps), rate=0.05
+    )
+    stage.run(step)
+    return torch.cat([net.weight.detach().ravel(), net.bias.detach()])
+
+
+def test_a_stage_that_was_interrupted_ends_with_the_same_weights(tmp_path: Path) -> None:
+    whole = _train(tmp_path / "whole", 40)
+    with pytest.raises(KeyboardInterrupt):
+        _train(tmp_path / "resumed", 40, stop_at=17)
+    torch.testing.assert_close(_train(tmp_path / "resumed", 40), whole, rtol=0, atol=0)
+
+
+def test_a_budget_in_minutes_ends_by_time() -> None:
+    assert Budget(steps=10, minutes=2.0).share(step=1000, seconds=60.0) == 0.5
+    assert Budget(steps=10).share(step=5, seconds=1e9) == 0.5
+
+
+def test_plain_diffusers_loads_the_written_family_and_draws(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = small.new_tokenizer(PROMPTS)
+    unet = small.new_unet()
+    write_base(
+        tmp_path, small.new_autoencoder(), unet, small.new_text_encoder(tokenizer), tokenizer
+    )
+    write_controlnet(tmp_path, small.new_controlnet(unet))
+    image_encoder = small.new_image_encoder()
+    add_adapter(unet, image_encoder.config.projection_dim)
+    write_adapter(tmp_path, adapter_weights(unet), image_encoder)
+    net = ControlNetModel.from_pretrained(tmp_path / "controlnet-depth", dtype=torch.float32)
+    pipe: Any = StableDiffusionControlNetPipeline.from_pretrained(
+        tmp_path / "base", controlnet=net, dtype=torch.float32
+    )
+    pipe.load_ip_adapter(
+        str(tmp_path / "ip-adapter"),
+        subfolder="",
+        weight_name="ip-adapter.safetensors",
+        image_encoder_folder="image_encoder",
+    )
+    pipe.set_progress_bar_config(disable=True)
+    control = Image.new("RGB", (64, 32))
+    made = pipe(
+        "At night",
+        image=control,
+        ip_adapter_image=control,
+        num_inference_steps=2,
+        height=32,
+        width=64,
+    )
+    assert made.images[0].size == (64, 32)
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors"))
+    assert size <= 48_000_000
+
+
+def test_views_of_a_place_share_their_geometry_between_conditions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "SIZE", (56, 32))
+    monkeypatch.setattr(views, "CONDITIONS", (Condition.CLEAR, Condition.NIGHT))
+    views.write_place(tmp_path, 21)
+    (made,) = views.read_places(tmp_path, held_out=False, seen=set())
+    assert made.image.shape == (8, 32, 56, 3) and made.control.shape == (8, 32, 56)
+    assert (made.control[:4] == made.control[4:]).all()  # the same streets
+    assert made.image[:4].mean() > 2 * made.image[4:].mean()  # by day and at night
+    assert all("night" in p.lower() or "dark" in p.lower() for p in made.prompts[4:].ravel())
+    seen = {"place-00021.npz"}
+    assert list(views.read_places(tmp_path, held_out=False, seen=seen)) == []
+    assert list(views.read_places(tmp_path, held_out=True, seen=set())) == []
+
+
+def test_the_committed_weights_are_those_of_the_card() -> None:
+    folder = Path(small.__file__).parent / "weights"
+    for line in (folder / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    start = Start(folder)
+    tokenizer = start.tokenizer([])
+    assert tokenizer.tokenize("At night") == ["at</w>", "night</w>"]
+    assert start.unet().config["in_channels"] == start.vae().config["latent_channels"]
+    assert start.text_encoder(tokenizer).config.vocab_size == len(tokenizer)
