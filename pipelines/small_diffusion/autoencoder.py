@@ -9,8 +9,7 @@ from torch import nn
 
 from nightrain.pipelines.small_diffusion.image_features import ImageFeatures, perceptual_distance
 from nightrain.pipelines.small_diffusion.pool import Pool
-from nightrain.pipelines.small_diffusion.precision import autocast
-from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage
+from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage, autocast
 
 PRIOR_WEIGHT = 1e-4
 PERCEPTUAL_WEIGHT = 0.03

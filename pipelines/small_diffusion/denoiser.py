@@ -11,8 +11,7 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from nightrain.pipelines.small_diffusion.pool import Pool
-from nightrain.pipelines.small_diffusion.precision import autocast
-from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage
+from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage, autocast
 
 NO_TEXT, NO_CONTROL = 0.1, 0.15  # shares of samples without prompt, and without control image
 HELD_OUT_STEPS = (100, 300, 500, 700, 900)

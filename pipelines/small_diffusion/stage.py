@@ -27,6 +27,11 @@ Losses = Mapping[str, torch.Tensor]
 StepFunction = Callable[[torch.Generator], Losses]  # draws a batch; "loss" is minimised
 
 
+def autocast(device: torch.device) -> torch.autocast:
+    """Autocast to bfloat16 on a GPU; without effect on a CPU."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """Length of a stage: a number of steps, or minutes if given; the learning rate follows it."""

@@ -15,8 +15,7 @@ from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 from nightrain.pipelines.small_diffusion.architecture import IP_TOKENS, STYLE_SIDE, TEXT_WIDTH
 from nightrain.pipelines.small_diffusion.denoiser import Denoiser, LatentPool
 from nightrain.pipelines.small_diffusion.pool import Pool
-from nightrain.pipelines.small_diffusion.precision import autocast
-from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage
+from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage, autocast
 
 NO_STYLE, NO_TEXT = 0.1, 0.5  # shares of samples
 
