@@ -26,6 +26,11 @@ class NuScenesConfig(SourceConfig):
         default="keyframes",
         description="Keyframes (2 Hz, with LiDAR), the sweeps between them (without LiDAR), or all",
     )
+    lidar: Literal["hdl32e", "other"] = Field(
+        default="hdl32e",
+        description="Sensor of the sweeps: nuScenes' HDL-32E, checked by its lasers and ranges, or "
+        "another one in the same file layout, with bounds on ranges only",
+    )
 
     @property
     def default_split(self) -> Split:
@@ -41,6 +46,11 @@ class WorldConfig(NuScenesConfig):
 
     version: str = Field(
         default=WORLD_VERSION, description="Folder of the tables", json_schema_extra={"cli": "none"}
+    )
+    lidar: Literal["hdl32e", "other"] = Field(
+        default="hdl32e",
+        description="Sensor of the sweeps; a world has its own",
+        json_schema_extra={"cli": "none"},
     )
 
     @property

@@ -9,6 +9,7 @@ from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.geometry.projection import rigid_transform
 from nightrain.datasets.io.images import MAX_FILE_BYTES, JpegImage, decode_depth_png
 from nightrain.datasets.io.untrusted import Files
+from nightrain.datasets.sources.lidar_sensors import LidarSensor
 from nightrain.datasets.sources.point_cloud import read_points
 
 Record = Mapping[str, Any]
@@ -32,10 +33,9 @@ def read_image(files: Files, sample_data: Record) -> JpegImage:
     return image
 
 
-def read_lidar_points(files: Files, sample_data: Record) -> np.ndarray:
+def read_lidar_points(files: Files, sample_data: Record, sensor: LidarSensor) -> np.ndarray:
     """Read points (N, 3) float32 of a .pcd.bin, in metres, LiDAR frame; raises DamagedInput."""
-    name = sample_data.get("filename")
-    return read_points(files, name, values_per_point=5)  # x, y, z, intensity, ring
+    return read_points(files, sample_data.get("filename"), sensor)
 
 
 def read_exact_depth(files: Files, name: str, size: tuple[int, int]) -> np.ndarray | None:

@@ -18,6 +18,13 @@ LMS = "lms_front"
 MAX_TIMES_BYTES = 64 << 20
 MAX_SCAN_BYTES = 1 << 20
 POINT_BYTES = 24
+MAX_POINTS = 1081
+MAX_REFLECTANCE = 65535
+MAX_MEASURED_M = 140.0  # distances have 16 bits of 1 or 2 mm
+MIN_MEDIAN_M = 0.3
+MIN_RETURNS = 20  # the shape of fewer shows nothing
+MAX_ANGLE_RAD = np.radians(140.0)
+MAX_BEHIND_SHARE = 0.05
 MAX_RANGE_M = 60.0  # the LMS-151 measures up to 50 m; more, or 0, means no return
 CACHED_SCANS = 1024  # 8 s at 50 Hz are 400; 9 MB
 MIN_PRESENT = 0.9  # share of a window's scans: the original data lack single files
@@ -73,25 +80,54 @@ class LmsScans:
         """Read a scan (N, 2) float64, in metres in its plane; None for an absent file."""
         name = f"{self._folder}/{time_us}.bin"
         try:
-            data = self._files.read(name, MAX_SCAN_BYTES)
+            data = self._files.read_or_empty(name, MAX_SCAN_BYTES)
         except DamagedInput as error:
             if error.reason is Reason.MISSING_FILE:
                 return None
             raise
         if len(data) % POINT_BYTES:
-            raise DamagedInput(
-                Reason.BAD_LIDAR,
-                f"{name} has {len(data)} bytes, which is not a multiple of {POINT_BYTES}: the "
-                "file is truncated. Copy it from the original",
-            )
-        xy = np.frombuffer(data, "<f8").reshape(-1, 3)[:, :2]
-        bad = int(np.count_nonzero(~np.isfinite(xy).all(axis=1)))
-        if bad:
-            raise DamagedInput(
-                Reason.BAD_LIDAR, f"{name}: {bad} of {len(xy)} points are not finite numbers"
-            )
-        range_m = np.hypot(xy[:, 0], xy[:, 1])
-        return xy[(range_m > 0) & (range_m <= MAX_RANGE_M)]
+            raise _refused(name, f"has {len(data)} bytes, which is not a multiple of {POINT_BYTES}")
+        scan = np.frombuffer(data, "<f8").reshape(-1, 3)
+        if problem := scan_problem(scan):
+            raise _refused(name, f"is not plausible: {problem}")
+        range_m = np.hypot(scan[:, 0], scan[:, 1])
+        return scan[(range_m > 0) & (range_m <= MAX_RANGE_M), :2]
+
+
+def scan_problem(scan: np.ndarray) -> str:
+    """What makes a scan (N, 3) of x, y, reflectance implausible for an LMS-151; "" if nothing does.
+
+    It measures 270 degrees around its x axis, from 0.5 m to 50 m, in steps of 0.25 or 0.5 degrees.
+    """
+    if len(scan) > MAX_POINTS:
+        return f"it has {len(scan)} points; a scan has at most {MAX_POINTS}"
+    if bad := int(np.count_nonzero(~np.isfinite(scan).all(axis=1))):
+        return f"{bad} of {len(scan)} points are not finite numbers"
+    if bad := int(np.count_nonzero((scan[:, 2] < 0) | (scan[:, 2] > MAX_REFLECTANCE))):
+        return f"{bad} of {len(scan)} reflectances are not between 0 and {MAX_REFLECTANCE}"
+    with np.errstate(over="ignore"):
+        range_m = np.hypot(scan[:, 0], scan[:, 1])
+    if bad := int(np.count_nonzero(range_m > MAX_MEASURED_M)):
+        return f"{bad} of {len(scan)} points are more than {MAX_MEASURED_M:g} m away"
+    returns = scan[range_m > 0]
+    if len(returns) < MIN_RETURNS:
+        return ""
+    median_m = float(np.median(range_m[range_m > 0]))
+    if median_m < MIN_MEDIAN_M:
+        return f"half of the points are within {median_m:.3g} m; expected {MIN_MEDIAN_M:g} m"
+    behind = np.mean(np.abs(np.arctan2(returns[:, 1], returns[:, 0])) > MAX_ANGLE_RAD)
+    if behind > MAX_BEHIND_SHARE:
+        return f"{behind:.0%} of the points are behind the laser, where it does not measure"
+    return ""
+
+
+def _refused(name: str, problem: str) -> DamagedInput:
+    return DamagedInput(
+        Reason.BAD_LIDAR,
+        f"{name} {problem}; it may be truncated, or of another sensor. Expected 3 little-endian "
+        "float64 per point of RobotCar's LMS-151 (x, y in metres, reflectance). Copy it from the "
+        "original",
+    )
 
 
 def read_times_us(files: Files, name: str) -> np.ndarray:
@@ -99,7 +135,7 @@ def read_times_us(files: Files, name: str) -> np.ndarray:
 
     A line is "<timestamp> <number of the chunk>". Raises DamagedInput.
     """
-    lines = files.read(name, MAX_TIMES_BYTES).decode("utf-8", "replace").splitlines()
+    lines = files.read_text(name, MAX_TIMES_BYTES).splitlines()
     times_us = []
     for number, line in enumerate(lines, start=1):
         word = line.split(" ", 1)[0]

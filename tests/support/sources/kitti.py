@@ -82,7 +82,12 @@ def to_camera(camera: Camera, number: int, world_m: np.ndarray) -> np.ndarray:
 
 def landmarks() -> np.ndarray:
     """World points (N, 3) before the car, standing still; what every scan hits."""
-    ahead = np.random.default_rng(5).uniform([-10, -15, -1.5], [60, 15, 4], (900, 3))
+    rng = np.random.default_rng(5)
+    ahead = rng.uniform([-10, -15, -1.5], [60, 15, 4], (900, 3))
+    # The road around the car, which every scan sees.
+    angle, range_m = rng.uniform(-np.pi, np.pi, 400), rng.uniform(4.5, 20, 400)
+    road = np.stack([range_m * np.cos(angle), range_m * np.sin(angle), np.full(400, -0.7)], axis=1)
+    ahead = np.concatenate([ahead, road])
     T = T_world_imu(0)
     return ahead @ T[:3, :3].T + T[:3, 3]
 

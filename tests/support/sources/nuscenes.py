@@ -91,8 +91,10 @@ def to_sensor(
 def landmarks(scene: Scene, number: int) -> np.ndarray:
     """World points (N, 3) around the car: what the scan of record `number` hits."""
     rng = np.random.default_rng(number)
-    ego = rng.uniform([-30, -12, -1.0], [30, 12, 5.0], (600, 3))
-    ego = ego[np.abs(ego[:, 0]) > 5]
+    ego = rng.uniform([-30, -12, -1.0], [30, 12, 5.0], (1500, 3))
+    range_m = np.hypot(ego[:, 0], ego[:, 1])
+    up = (ego[:, 2] - LIDAR_MOUNT[0][2]) / range_m  # the LiDAR's lasers look from -31 to 11 degrees
+    ego = ego[(np.abs(ego[:, 0]) > 5) & (up > -0.5) & (up < 0.15)]
     translation, rotation = ego_pose(scene, START_US + number * STEP_US)
     return ego @ rotation.rotation_matrix.T + translation
 
@@ -100,6 +102,9 @@ def landmarks(scene: Scene, number: int) -> np.ndarray:
 def write_lidar(path: Path, points_m: np.ndarray) -> None:
     points = np.zeros((len(points_m), 5), "<f4")
     points[:, :3] = points_m
+    elevation_deg = np.degrees(np.arctan2(points_m[:, 2], np.hypot(*points_m[:, :2].T)))
+    points[:, 3] = np.arange(len(points)) % 120
+    points[:, 4] = np.rint((elevation_deg + 30.67) * 31 / 41.34).clip(0, 31)  # the nearest laser
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(points.tobytes())
 
