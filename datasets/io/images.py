@@ -11,11 +11,21 @@ import numpy as np
 import simplejpeg
 
 from nightrain.datasets.errors import DamagedInput, Reason
+from nightrain.datasets.io.image_formats import (
+    check_one_picture,
+    check_upright,
+    format_name,
+    has_other_colours,
+    jpeg_header,
+    to_srgb,
+)
 
 DEPTH_SCALE = 256.0  # PNG value per metre, the KITTI convention
 MAX_DEPTH_M = 65535 / DEPTH_SCALE
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 64 * 1024 * 1024
+PNG_COLOUR_TYPE, GREY_WITH_ALPHA = 25, 4  # byte of the header chunk, and a value
+TEXT_CHUNKS = {b"eXIf", b"iTXt", b"zTXt", b"tEXt"}  # may have an EXIF orientation
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -47,8 +57,11 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     try:
         header = simplejpeg.decode_jpeg_header(data, strict=True)
     except ValueError as error:
+        found = format_name(data)
+        what = "a damaged JPEG" if found == "a JPEG" else f"{found}, not a JPEG"
         raise DamagedInput(
-            Reason.UNDECODABLE_IMAGE, f"no readable JPEG header in {len(data)} bytes: {error}"
+            Reason.UNDECODABLE_IMAGE,
+            f"no readable JPEG header in {len(data)} bytes: {error}; the file is {what}",
         ) from error
     height, width = int(header[0]), int(header[1])
     if width * height > MAX_PIXELS:
@@ -62,16 +75,38 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
 def decode_jpeg(data: bytes) -> np.ndarray:
     """Decode a JPEG to (H, W, 3) uint8 sRGB; damaged parts are never filled in.
 
-    Raises DamagedInput for empty, truncated, oversized or undecodable data. A flipped bit in the
-    entropy-coded part may decode without an error; only a checksum detects it.
+    A grey channel is repeated, and a colour profile is applied. Raises DamagedInput for empty,
+    truncated, oversized or undecodable data, and for a picture that other readers show differently:
+    turned by its EXIF data, in CMYK, or of more than 8 bits. A flipped bit in the entropy-coded
+    part may decode without an error; only a checksum detects it.
     """
     jpeg_size(data)
+    header = jpeg_header(data)
+    if header is not None:
+        check_one_picture(data, header)
     try:
-        return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)
+        pixels = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)
     except ValueError as error:
         raise DamagedInput(
             Reason.UNDECODABLE_IMAGE, f"{len(data)} bytes are not one complete JPEG: {error}"
         ) from error
+    return to_srgb(pixels, data) if header is not None and header.has_profile else pixels
+
+
+def storable_jpeg(data: bytes) -> bytes:
+    """Return a JPEG that every reader decodes to the same 8-bit RGB; raises DamagedInput.
+
+    The bytes are kept if they are one already. A grey picture and one with another colour profile
+    than sRGB are decoded and encoded again, at quality 97.
+    """
+    jpeg_size(data)
+    header = jpeg_header(data)
+    if header is None:
+        raise DamagedInput(Reason.UNDECODABLE_IMAGE, "the JPEG has no frame header")
+    check_one_picture(data, header)
+    if header.num_channels == 1 or (header.has_profile and has_other_colours(data)):
+        return encode_jpeg(decode_jpeg(data), quality=97)
+    return data
 
 
 def encode_depth_png(depth_m: np.ndarray) -> bytes:
@@ -131,8 +166,43 @@ def _decode_png(data: bytes, dtype: type[np.unsignedinteger], expected: str) -> 
     return values
 
 
-def check_png(data: bytes) -> None:
-    """Check a PNG's signature, size and chunk checksums; raises DamagedInput.
+def decode_png(data: bytes) -> np.ndarray:
+    """Decode an 8-bit PNG to grey (H, W) or sRGB (H, W, 3) uint8; raises DamagedInput.
+
+    A palette is expanded, an alpha channel without transparent pixels is dropped, and a colour
+    profile is applied. Raises DamagedInput for 16 bits, transparent pixels, an animation, and an
+    EXIF orientation other than upright.
+    """
+    chunks = check_png(data)
+    if b"acTL" in chunks:
+        raise _unsupported_png("the PNG is animated")
+    if chunks & TEXT_CHUNKS:
+        check_upright(data)
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint8:
+        found = "nothing decodable" if values is None else f"{values.dtype} {values.shape}"
+        raise _unsupported_png(f"found {found}")
+    if values.ndim == 2:
+        return values
+    if values.shape[2] == 4 and (values[..., 3] != 255).any():
+        raise _unsupported_png("the PNG has transparent pixels")
+    if data[PNG_COLOUR_TYPE] == GREY_WITH_ALPHA:
+        return np.ascontiguousarray(values[..., 0])
+    pixels = cv2.cvtColor(values[..., :3], cv2.COLOR_BGR2RGB)
+    return to_srgb(pixels, data) if b"iCCP" in chunks else pixels
+
+
+def _unsupported_png(problem: str) -> DamagedInput:
+    return DamagedInput(
+        Reason.UNDECODABLE_IMAGE,
+        f"{problem}; expected an 8-bit colour or grey PNG without transparency",
+    )
+
+
+def check_png(data: bytes) -> set[bytes]:
+    """Check a PNG's signature, size and chunk checksums and return its kinds of chunks.
+
+    Raises DamagedInput.
 
     libpng silently fills in truncated data; the chunk checksums reveal the damage.
     """
@@ -140,7 +210,8 @@ def check_png(data: bytes) -> None:
     if data[:8] != PNG_SIGNATURE or data[12:16] != b"IHDR" or len(data) < 33:
         raise DamagedInput(
             Reason.UNDECODABLE_IMAGE,
-            "the data is not a PNG: its signature or header chunk is missing",
+            "the data is not a PNG, whose signature or header chunk is missing: it is "
+            f"{format_name(data)}",
         )
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if width * height > MAX_PIXELS:
@@ -148,7 +219,7 @@ def check_png(data: bytes) -> None:
             Reason.TOO_LARGE,
             f"the PNG header says {width}x{height}; expected at most {MAX_PIXELS} pixels",
         )
-    position, kind = 8, b""
+    position, kind, kinds = 8, b"", set[bytes]()
     while kind != b"IEND":
         length = int.from_bytes(data[position : position + 4], "big")
         kind = data[position + 4 : position + 8]
@@ -159,6 +230,8 @@ def check_png(data: bytes) -> None:
                 Reason.UNDECODABLE_IMAGE, f"PNG chunk {kind!r} at byte {position} is damaged"
             )
         position = end
+        kinds.add(kind)
+    return kinds
 
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -8,7 +8,13 @@ import numpy as np
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import Reason
 from nightrain.datasets.frame import Frame, FrameRef, Neighbour
-from nightrain.datasets.io.images import DEPTH_SCALE, JpegImage, decode_depth_png, encode_depth_png
+from nightrain.datasets.io.images import (
+    DEPTH_SCALE,
+    JpegImage,
+    decode_depth_png,
+    encode_depth_png,
+    storable_jpeg,
+)
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.schema import SCHEMA_VERSION
 
@@ -34,14 +40,18 @@ GENERATION_COLUMNS = (  # read for generation: no neighbours
 
 
 def frame_to_row(frame: Frame, licence: str, attribution: str) -> Row:
-    """Convert a frame to a row of `schema.FRAMES`; the source's JPEG bytes are kept unchanged."""
+    """Convert a frame to a row of `schema.FRAMES`; raises DamagedInput.
+
+    A source's JPEG bytes are kept if every reader decodes them to the same RGB.
+    """
     width, height = frame.image.size()
+    image = storable_jpeg(frame.image.data)
     return {
         "frame_id": frame.frame_id,
         **_origin(frame),
         "description": frame.description,
-        "image": _file(frame.image.data, frame.frame_id, "jpg"),
-        "image_sha256": hashlib.sha256(frame.image.data).hexdigest(),
+        "image": _file(image, frame.frame_id, "jpg"),
+        "image_sha256": hashlib.sha256(image).hexdigest(),
         "width": width,
         "height": height,
         "intrinsics": _flat(frame.intrinsics),
@@ -160,7 +170,7 @@ def _neighbour_to_row(neighbour: Neighbour | None, side: str, frame_id: str) -> 
     return {
         f"{side}_id": neighbour.source_id,
         f"{side}_timestamp_us": neighbour.timestamp_us,
-        f"{side}_image": _file(neighbour.image.data, f"{frame_id}.{side}", "jpg"),
+        f"{side}_image": _file(storable_jpeg(neighbour.image.data), f"{frame_id}.{side}", "jpg"),
         f"{side}_intrinsics": _flat(neighbour.intrinsics),
         f"T_{side}_camera": _flat(neighbour.T_neighbour_camera),
     }

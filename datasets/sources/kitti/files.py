@@ -8,12 +8,13 @@ from nightrain.datasets.geometry.crops import Crop
 from nightrain.datasets.io.images import (
     MAX_FILE_BYTES,
     JpegImage,
-    check_png,
     decode_depth_png,
     decode_jpeg,
+    decode_png,
     encode_jpeg,
 )
 from nightrain.datasets.io.untrusted import Files
+from nightrain.datasets.sources.lidar_sensors import KITTI_LIDAR
 from nightrain.datasets.sources.point_cloud import read_points
 
 JPEG_QUALITY = 95
@@ -26,7 +27,7 @@ def read_image(files: Files, name: str, size: tuple[int, int], crop: Crop | None
     """
     data = files.read(name, MAX_FILE_BYTES)
     try:
-        pixels = _decode_png(data) if name.endswith(".png") else decode_jpeg(data)  # (H, W, 3)
+        pixels = decode_png(data) if name.endswith(".png") else decode_jpeg(data)
     except DamagedInput as error:
         raise DamagedInput(error.reason, f"image {name}: {error}") from error
     if pixels.shape[1::-1] != size:
@@ -35,6 +36,8 @@ def read_image(files: Files, name: str, size: tuple[int, int], crop: Crop | None
             f"image {name} is {pixels.shape[1::-1]} pixels (width, height); its calibration says "
             f"{size}. Use the images of KITTI's _sync drives at full size",
         )
+    if pixels.ndim == 2:  # a grey camera
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
     if crop is None and not name.endswith(".png"):
         return JpegImage(data)
     return JpegImage(encode_jpeg(pixels if crop is None else crop.apply(pixels), JPEG_QUALITY))
@@ -42,7 +45,7 @@ def read_image(files: Files, name: str, size: tuple[int, int], crop: Crop | None
 
 def read_velodyne(files: Files, name: str) -> np.ndarray:
     """Read a scan's points (N, 3) float32 in metres, in the Velodyne frame; raises DamagedInput."""
-    return read_points(files, name, values_per_point=4)  # x, y, z, reflectance
+    return read_points(files, name, KITTI_LIDAR)
 
 
 def read_depth_map(files: Files, name: str, size: tuple[int, int]) -> np.ndarray:
@@ -57,16 +60,3 @@ def read_depth_map(files: Files, name: str, size: tuple[int, int]) -> np.ndarray
             f"{name} is {depth_m.shape[::-1]} pixels (width, height); its image is {size}",
         )
     return depth_m
-
-
-def _decode_png(data: bytes) -> np.ndarray:
-    """Decode an 8-bit PNG to (H, W, 3) uint8 sRGB; a grey channel is repeated."""
-    check_png(data)
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint8 or values.shape[2:] not in ((), (3,)):
-        found = "nothing decodable" if values is None else f"{values.dtype} {values.shape}"
-        raise DamagedInput(
-            Reason.UNDECODABLE_IMAGE, f"expected an 8-bit colour or grey PNG, found {found}"
-        )
-    code = cv2.COLOR_GRAY2RGB if values.ndim == 2 else cv2.COLOR_BGR2RGB
-    return cv2.cvtColor(values, code)

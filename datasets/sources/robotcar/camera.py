@@ -23,7 +23,7 @@ from scipy.spatial.transform import Rotation
 
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.geometry.projection import invert_rigid
-from nightrain.datasets.io.images import MAX_FILE_BYTES, check_png
+from nightrain.datasets.io.images import MAX_FILE_BYTES, decode_png
 from nightrain.datasets.io.untrusted import Files
 
 MAX_TEXT_BYTES = 1 << 16
@@ -86,7 +86,7 @@ class Camera:
         A grey PNG is a raw Bayer image; a colour one is already demosaiced and undistorted. `raw`
         True or False requires one of the two.
         """
-        pixels = decode_png(png, self.kind.size)
+        pixels = decode_image(png, self.kind.size)
         if raw is not None and raw is not (pixels.ndim == 2):
             found, expected = ("grey", "coloured") if pixels.ndim == 2 else ("coloured", "grey")
             raise DamagedInput(
@@ -148,22 +148,18 @@ def read_lookup(sdk: Files, kind: CameraKind, rows: int) -> tuple[np.ndarray, np
     return table[0].astype(np.float32), table[1].astype(np.float32)
 
 
-def decode_png(data: bytes, size: tuple[int, int]) -> np.ndarray:
+def decode_image(data: bytes, size: tuple[int, int]) -> np.ndarray:
     """Decode an 8-bit PNG of (width, height) to (H, W) grey or (H, W, 3) RGB.
 
     Raises DamagedInput.
     """
-    check_png(data)
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint8:
-        found = "nothing decodable" if pixels is None else str(pixels.dtype)
-        raise DamagedInput(Reason.UNDECODABLE_IMAGE, f"expected an 8-bit PNG, found {found}")
+    pixels = decode_png(data)
     if pixels.shape[1::-1] != size:
         raise DamagedInput(
             Reason.SIZE_MISMATCH,
             f"{pixels.shape[1::-1]} pixels (width, height); its camera has {size}",
         )
-    return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2RGB)
+    return pixels
 
 
 def is_grey_png(data: bytes) -> bool:
@@ -219,7 +215,7 @@ def T_ego_vehicle(T_vehicle_ins: np.ndarray) -> np.ndarray:
 
 def read_numbers(sdk: Files, name: str, count: int) -> np.ndarray:
     """Read `count` finite numbers from a small text file; raises DamagedInput."""
-    words = sdk.read(name, MAX_TEXT_BYTES).decode("utf-8", "replace").split()
+    words = sdk.read_text(name, MAX_TEXT_BYTES).split()
     numbers = parse_floats(words)
     if numbers is None or len(numbers) != count:
         raise _bad(name, f"begins with {' '.join(words)[:80]!r}; expected {count} finite numbers")
