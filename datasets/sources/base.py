@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from nightrain.datasets.frame import Frame, FrameRef
+from nightrain.datasets.io.untrusted import LinkRule
 from nightrain.datasets.registry import import_class
 from nightrain.datasets.splits import Split
 
@@ -76,7 +77,9 @@ class SourceConfig(BaseModel):
     source: ClassVar[str]  # FrameSource that `open` constructs: "package.module:Class"
     summary: ClassVar[str]  # one sentence, the help text of the command
     split_help: ClassVar[str] = "train, val, test, none (in no list) or all"
-    not_recorded: ClassVar[frozenset[str]] = frozenset({"root", "skip_bad"})
+    not_recorded: ClassVar[frozenset[str]] = frozenset(
+        {"root", "skip_bad", "allow_root", "follow_links"}
+    )
 
     root: Path = Field(
         description="Folder of the data set",
@@ -88,6 +91,20 @@ class SourceConfig(BaseModel):
     skip_bad: bool = Field(
         default=False, description="Skip and report damaged or absent frames without failing"
     )
+    allow_root: tuple[Path, ...] = Field(
+        default=(),
+        description="Folder outside the data set that its symlinks may lead to; repeatable",
+        json_schema_extra={"must_exist": True},
+    )
+    follow_links: bool = Field(
+        default=False, description="Follow all symlinks in the data set's folder"
+    )
+
+    @property
+    def links(self) -> LinkRule:
+        """Where symlinks in the data set's folder may lead."""
+        roots = tuple(root.resolve() for root in self.allow_root)
+        return LinkRule(roots, anywhere=self.follow_links)
 
     def open(self) -> FrameSource:
         """Import the source's class and open it; raises BrokenSource, InvalidRequest."""

@@ -8,11 +8,10 @@ words.
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from nightrain.datasets.conditions import Condition, condition_named_in
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
-from nightrain.datasets.io.untrusted import read_bytes
+from nightrain.datasets.io.untrusted import Files
 from nightrain.datasets.splits import SPLITS
 
 MIN_TRAIN_SPEED_M_S = 0.5
@@ -36,7 +35,7 @@ TEST_RANGES = (
 TEST_RANGE_SLACK_US = 250_000
 
 
-def own_scene_splits(root: Path, version: str) -> Mapping[str, str] | None:
+def own_scene_splits(files: Files, version: str) -> Mapping[str, str] | None:
     """Split by scene name, from the version's own splits.json; None if there is none.
 
     splits.json has the devkit's custom format, {"train": [scene names], "val": [...]}. Scenes that
@@ -44,7 +43,7 @@ def own_scene_splits(root: Path, version: str) -> Mapping[str, str] | None:
     Raises BrokenSource.
     """
     try:
-        scenes_of = json.loads(read_bytes(root, f"{version}/splits.json", MAX_SPLITS_BYTES))
+        scenes_of = json.loads(files.read_text(f"{version}/splits.json", MAX_SPLITS_BYTES))
     except DamagedInput as error:
         if error.reason is Reason.MISSING_FILE:
             return None

@@ -91,7 +91,7 @@ class _Entries:
 
 
 def _read(files: Files, name: str) -> _Entries:
-    text = files.read(name, MAX_CALIBRATION_BYTES).decode("utf-8", "replace")
+    text = files.read_text(name, MAX_CALIBRATION_BYTES)
     pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
     return _Entries(name, {key.strip(): value for key, value in pairs})
 

@@ -9,10 +9,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from nightrain.datasets.errors import DamagedInput, Reason
-from nightrain.datasets.io.untrusted import Files, safe_join
+from nightrain.datasets.io.untrusted import Files
 from nightrain.datasets.splits import NO_SPLIT
 
 DRIVE = re.compile(r"\d{4}_\d{2}_\d{2}_drive_[A-Za-z0-9]+_sync")
@@ -64,31 +63,31 @@ class FrameName:
         return FrameName(self.drive, self.number, camera)
 
 
-def find_drives(root: Path) -> Sequence[str]:
+def find_drives(files: Files) -> Sequence[str]:
     """Names of the raw drives below <date> folders, sorted."""
-    dates = [name for name in folder_names(root, "") if _DATE.fullmatch(name)]
-    names = ((date, name) for date in dates for name in folder_names(root, date))
+    dates = [name for name in folder_names(files, "") if _DATE.fullmatch(name)]
+    names = ((date, name) for date in dates for name in folder_names(files, date))
     return sorted(n for date, n in names if DRIVE.fullmatch(n) and n.startswith(date))
 
 
-def find_images(root: Path, drive: str, camera: str) -> Mapping[FrameName, str] | None:
+def find_images(files: Files, drive: str, camera: str) -> Mapping[FrameName, str] | None:
     """File names of a camera's images, relative to the root; None if their folder is absent."""
     folder = f"{drive[:10]}/{drive}/{camera}/data"
-    if camera not in folder_names(root, f"{drive[:10]}/{drive}"):
+    if camera not in folder_names(files, f"{drive[:10]}/{drive}"):
         return None
-    files = ((_IMAGE.fullmatch(name), name) for name in sorted(folder_names(root, folder)))
+    names = ((_IMAGE.fullmatch(name), name) for name in sorted(folder_names(files, folder)))
     # A PNG sorts after the JPEG that was converted from it, so it replaces the JPEG.
-    return {FrameName(drive, int(m[1]), camera): f"{folder}/{name}" for m, name in files if m}
+    return {FrameName(drive, int(m[1]), camera): f"{folder}/{name}" for m, name in names if m}
 
 
-def find_image(root: Path, name: FrameName) -> str | None:
+def find_image(files: Files, name: FrameName) -> str | None:
     """File name of one image, relative to the root; None if it is absent."""
-    images = find_images(root, name.drive, name.camera) or {}
+    images = find_images(files, name.drive, name.camera) or {}
     return images.get(name)
 
 
 def find_depth_maps(
-    root: Path, drives: Sequence[str], kind: str, cameras: Sequence[str]
+    files: Files, drives: Sequence[str], kind: str, cameras: Sequence[str]
 ) -> Mapping[FrameName, tuple[str, str]]:
     """Maps of KITTI-depth: file name and part ("train", "val", "none") by frame.
 
@@ -99,7 +98,7 @@ def find_depth_maps(
     folders = [
         (name, f"{base}/{name}".lstrip("/"), split)
         for base, split in places
-        for name in sorted(folder_names(root, base))
+        for name in sorted(folder_names(files, base))
         if DRIVE.fullmatch(name)
     ]
     folders += [(drive, f"{drive[:10]}/{drive}", NO_SPLIT) for drive in drives]
@@ -107,7 +106,7 @@ def find_depth_maps(
     for drive, folder, split in folders:
         for camera in cameras:
             inside = f"{folder}/proj_depth/{kind}/{camera}"
-            for name in sorted(folder_names(root, inside)):
+            for name in sorted(folder_names(files, inside)):
                 if match := _IMAGE.fullmatch(name):
                     key = FrameName(drive, int(match[1]), camera)
                     found.setdefault(key, (f"{inside}/{name}", split))
@@ -121,10 +120,10 @@ def read_timestamps(files: Files, folder: str) -> Sequence[int | None] | None:
     unreadable file gives no times, so each of its frames counts as damaged.
     """
     try:
-        data = files.read(f"{folder}/timestamps.txt", MAX_TIMESTAMPS_BYTES)
+        text = files.read_text(f"{folder}/timestamps.txt", MAX_TIMESTAMPS_BYTES)
     except DamagedInput as error:
         return None if error.reason is Reason.MISSING_FILE else []
-    return [_time_us(line.strip()) for line in data.decode("utf-8", "replace").splitlines()]
+    return [_time_us(line.strip()) for line in text.splitlines()]
 
 
 def nominal_time_us(name: FrameName) -> int:
@@ -133,9 +132,9 @@ def nominal_time_us(name: FrameName) -> int:
     return int(midnight.timestamp()) * 1_000_000 + name.number * NOMINAL_STEP_US
 
 
-def folder_names(root: Path, folder: str) -> Sequence[str]:
+def folder_names(files: Files, folder: str) -> Sequence[str]:
     """Names in a folder below the root, none if it is absent; raises DamagedInput if unsafe."""
-    path = safe_join(root, folder) if folder else root
+    path = files.path(folder) if folder else files.root
     try:
         return os.listdir(path)
     except (FileNotFoundError, NotADirectoryError):

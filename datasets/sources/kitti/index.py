@@ -53,7 +53,7 @@ class Index:
 def read_index(files: Files, config: KittiConfig) -> Index:
     """List the frames below files.root; raises BrokenSource if there is no KITTI drive."""
     cameras, layout, ground_truth = config.cameras, config.layout, config.ground_truth
-    drives = find_drives(files.root)
+    drives = find_drives(files)
     if not drives:
         raise BrokenSource(
             f"no KITTI drive below {files.root}; expected <date>/<date>_drive_<n>_sync with "
@@ -62,13 +62,13 @@ def read_index(files: Files, config: KittiConfig) -> Index:
     images, times, without_camera = _raw(files, drives, cameras)
     from_maps = layout == "depth" or ground_truth == "improved"
     kind = DEPTH_MAP_KIND[ground_truth]
-    maps = find_depth_maps(files.root, drives, kind, cameras) if from_maps else {}
+    maps = find_depth_maps(files, drives, kind, cameras) if from_maps else {}
     if layout == "depth" and not maps:
         raise BrokenSource(
             f"no depth map below {files.root}; expected "
             f"{{train,val}}/<drive>/proj_depth/{kind}/{cameras[0]}/*.png, of KITTI-depth"
         )
-    lists = read_lists(config.split_files) if config.split_files is not None else {}
+    lists = read_lists(config.split_files, config.links) if config.split_files is not None else {}
     listed = {name: frame for name, frame in lists.items() if name.camera in cameras}
     left_out = frozenset(_without_improved(listed, maps) if ground_truth == "improved" else ())
     expected = _expected(layout, times, maps, listed)
@@ -98,7 +98,7 @@ def _raw(
     without_camera: list[str] = []
     for drive in drives:
         for camera in cameras:
-            found = find_images(files.root, drive, camera)
+            found = find_images(files, drive, camera)
             if found is None:
                 without_camera.append(f"{drive}/{camera}")
                 continue
@@ -149,9 +149,7 @@ def notes(files: Files, index: Index, ground_truth: GroundTruth) -> Sequence[str
         ("oxts/data", "poses unknown: T_world_camera is the identity, and there are no neighbours"),
         ("velodyne_points/data", "no velodyne depth"),
     ):
-        without = [
-            d for d in index.drives if not folder_names(files.root, f"{d[:10]}/{d}/{folder}")
-        ]
+        without = [d for d in index.drives if not folder_names(files, f"{d[:10]}/{d}/{folder}")]
         if without:
             said.append(
                 f"{len(without)} drives without {folder}, {shorten(without)}: {consequence}"

@@ -40,7 +40,7 @@ class ImuPoses:
 
     def _first_packet(self, folder: str) -> Packet | None:
         damage: DamagedInput | None = None
-        for file in sorted(f for f in folder_names(self._files.root, folder) if f.endswith(".txt")):
+        for file in sorted(f for f in folder_names(self._files, folder) if f.endswith(".txt")):
             try:
                 return read_packet(self._files, f"{folder}/{file}")
             except DamagedInput as error:
@@ -59,7 +59,7 @@ def read_packet(files: Files, name: str) -> Packet:
 
     Raises DamagedInput.
     """
-    words = files.read(name, MAX_OXTS_BYTES).decode("utf-8", "replace").split()
+    words = files.read_text(name, MAX_OXTS_BYTES).split()
     try:
         values = [float(word) for word in words[:NUM_POSE_FIELDS]]
     except ValueError:

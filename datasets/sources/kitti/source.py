@@ -11,7 +11,7 @@ from nightrain.datasets.geometry.crops import Crop, kb_crop
 from nightrain.datasets.geometry.projection import invert_rigid, project_points, transform_points
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import JpegImage
-from nightrain.datasets.io.untrusted import Checksums, Files
+from nightrain.datasets.io.untrusted import Files
 from nightrain.datasets.sources.base import FrameSource
 from nightrain.datasets.sources.kitti.calibration import (
     Calibration,
@@ -29,6 +29,7 @@ from nightrain.datasets.sources.kitti.files import read_depth_map, read_image, r
 from nightrain.datasets.sources.kitti.index import notes, read_index
 from nightrain.datasets.sources.kitti.oxts import ImuPoses
 from nightrain.datasets.sources.kitti.splits import EigenCounts
+from nightrain.datasets.sources.point_cloud import EMPTY_SWEEP
 from nightrain.datasets.splits import NO_SPLIT, check_split, is_in_split, other_splits
 
 STEREO_PARTNER = {
@@ -67,7 +68,7 @@ class KittiSource(FrameSource):
     def __init__(self, config: KittiConfig) -> None:
         self.config = config
         self._from_maps = config.layout == "depth" or config.ground_truth == "improved"
-        self._files = Files(config.root.resolve(), Checksums(config.root))
+        self._files = Files.below(config.root, config.links)
         self._index = read_index(self._files, config)
         self._calibrations = {
             date: self._read_calibration(date) for date in {n.date for n in self._index.frames}
@@ -134,7 +135,7 @@ class KittiSource(FrameSource):
         """
         name = FrameName.parse(ref.source_id)
         partner = name.seen_by(STEREO_PARTNER[name.camera])
-        if find_image(self._files.root, partner) is None:
+        if find_image(self._files, partner) is None:
             return None
         here, there = self._camera(name), self._camera(partner)
         T_partner_camera = there.T_camera_velo @ invert_rigid(here.T_camera_velo)
@@ -175,9 +176,15 @@ class KittiSource(FrameSource):
 
     def _description(self, name: FrameName) -> str:
         words = f"KITTI drive {name.drive}, by day"
+        if not self._from_maps and self._has_empty_scan(name):
+            words += EMPTY_SWEEP
         if self._poses.known(name.drive):
             return words
         return f"{words}; no OXTS: the pose is unknown and given as the identity"
+
+    def _has_empty_scan(self, name: FrameName) -> bool:
+        path = self._files.path(_scan_file(name))
+        return path.is_file() and not path.stat().st_size
 
     def _calibration(self, name: FrameName) -> Calibration:
         if name.date not in self._calibrations:
@@ -205,7 +212,7 @@ class KittiSource(FrameSource):
             ) from error
 
     def _image(self, name: FrameName) -> JpegImage:
-        file = self._index.images.get(name) or find_image(self._files.root, name)
+        file = self._index.images.get(name) or find_image(self._files, name)
         if file is None:
             raise _missing(name, "there is no image")
         camera = self._camera(name)
@@ -227,17 +234,19 @@ class KittiSource(FrameSource):
         return read_depth_map(self._files, self._index.depth_maps[name][0], camera.size)
 
     def _scan_m(self, name: FrameName, camera: CameraCalibration) -> np.ndarray | None:
-        """Depth (H, W) in metres of a scan; KITTI's sync data compensate for the car's motion.
+        """Depth (H, W) in metres of a scan; None if it is absent or empty.
 
-        Points behind the LiDAR are dropped first: no camera faces backwards.
+        KITTI's sync data compensate for the car's motion. Points behind the LiDAR are dropped
+        first: no camera faces backwards.
         """
         try:
-            file = f"{name.drive_folder}/velodyne_points/data/{name.number:010d}.bin"
-            velo_m = read_velodyne(self._files, file)  # (N, 3)
+            velo_m = read_velodyne(self._files, _scan_file(name))  # (N, 3)
         except DamagedInput as error:
             if error.reason is Reason.MISSING_FILE:
                 return None
             raise
+        if not len(velo_m):
+            return None
         points_m = transform_points(camera.T_camera_velo, velo_m[velo_m[:, 0] >= 0])
         return project_points(points_m, camera.intrinsics, camera.size)
 
@@ -298,6 +307,10 @@ class KittiSource(FrameSource):
             intrinsics=self._intrinsics(self._camera(name)),
             T_neighbour_camera=T_neighbour_camera,
         )
+
+
+def _scan_file(name: FrameName) -> str:
+    return f"{name.drive_folder}/velodyne_points/data/{name.number:010d}.bin"
 
 
 def _missing(name: FrameName, problem: str) -> DamagedInput:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightrain.datasets.errors import BrokenSource, DamagedInput
-from nightrain.datasets.io.untrusted import read_bytes
+from nightrain.datasets.io.untrusted import NO_LINKS, Checksums, Files, LinkRule
 from nightrain.datasets.sources.kitti.drives import DRIVE, FrameName, folder_names
 
 NUM_EIGEN_TEST = 697
@@ -62,13 +62,14 @@ class EigenCounts:
         )
 
 
-def read_lists(folder: Path) -> Mapping[FrameName, Listed]:
+def read_lists(folder: Path, links: LinkRule = NO_LINKS) -> Mapping[FrameName, Listed]:
     """Read all lists in a folder; raises BrokenSource.
 
     Lists are `train_files.txt`, `val_files.txt`, `test_files.txt`, with or without `eigen_` before
     and `_with_gt` after. A frame may be in two lists of one split, but not in two splits.
     """
-    matches = [m for name in sorted(folder_names(folder, "")) if (m := _LIST.fullmatch(name))]
+    files = Files(folder, Checksums(folder, links), links)
+    matches = [m for name in sorted(folder_names(files, "")) if (m := _LIST.fullmatch(name))]
     if not matches:
         raise BrokenSource(
             f"no split file in {folder}; expected train_files.txt, val_files.txt, test_files.txt "
@@ -76,7 +77,7 @@ def read_lists(folder: Path) -> Mapping[FrameName, Listed]:
         )
     listed: dict[FrameName, Listed] = {}
     for match in matches:
-        for name, has_depth in _read_list(folder, match[0]).items():
+        for name, has_depth in _read_list(files, match[0]).items():
             _add(listed, name, Listed(match[1], has_depth), match[0])
     return listed
 
@@ -91,16 +92,18 @@ def _add(listed: dict[FrameName, Listed], name: FrameName, new: Listed, file: st
     listed[name] = known if new.has_depth is None else new
 
 
-def _read_list(folder: Path, file: str) -> dict[FrameName, bool | None]:
+def _read_list(files: Files, file: str) -> dict[FrameName, bool | None]:
     try:
-        text = read_bytes(folder, file, MAX_LIST_BYTES).decode()
-    except (DamagedInput, UnicodeDecodeError) as error:
+        text = files.read_text(file, MAX_LIST_BYTES)
+    except DamagedInput as error:
         raise BrokenSource(f"the split file {file} cannot be read: {error}") from error
+    if "\ufffd" in text:
+        raise BrokenSource(f"the split file {file} cannot be read: it is not UTF-8 text")
     frames: dict[FrameName, bool | None] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        parsed = _parse(line.split())
+        parsed = _parse(line.replace("\\", "/").split())
         if parsed is None:
             raise BrokenSource(
                 f"{file}, line {number}: {line[:120]!r}; expected '<date>/<drive> <frame> l' or "

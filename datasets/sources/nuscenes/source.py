@@ -17,9 +17,10 @@ from nightrain.datasets.geometry.projection import (
     transform_points,
 )
 from nightrain.datasets.ids import frame_id
-from nightrain.datasets.io.untrusted import Checksums, Files
+from nightrain.datasets.io.untrusted import Files
 from nightrain.datasets.sources import scene_conditions as splits
 from nightrain.datasets.sources.base import ALL, FrameSource
+from nightrain.datasets.sources.lidar_sensors import ANY_LIDAR, NUSCENES_LIDAR, WORLD_LIDAR
 from nightrain.datasets.sources.nuscenes.config import WORLD_VERSION, NuScenesConfig
 from nightrain.datasets.sources.nuscenes.records import (
     Record,
@@ -36,9 +37,11 @@ from nightrain.datasets.sources.nuscenes.tables import (
     open_devkit,
     read_tables,
 )
+from nightrain.datasets.sources.point_cloud import EMPTY_SWEEP
 from nightrain.datasets.splits import NO_SPLIT, check_split, is_in_split, other_splits
 
 STEREO_OF = {"CAM_FRONT": "CAM_FRONT_STEREO"}  # built-in world; not listed as frames
+LIDARS = {"hdl32e": NUSCENES_LIDAR, "other": ANY_LIDAR}  # by option
 NO_SCENE: dict[str, Any] = {}
 
 
@@ -60,11 +63,12 @@ class NuScenesSource(FrameSource):
         self.name = "world" if world else "nuscenes"
         self.licence = "Apache-2.0" if world else "CC-BY-NC-SA-4.0"
         self.attribution = WORLD_ATTRIBUTION if world else NUSCENES_ATTRIBUTION
+        self._lidar = WORLD_LIDAR if world else LIDARS[config.lidar]
         self._cameras = None if config.cameras == ALL else frozenset(config.cameras)
-        self._files = Files(root.resolve(), Checksums(root))
+        self._files = Files.below(root, config.links)
         chosen = self._cameras or ()
         channels = {*chosen, *(STEREO_OF.get(c, c) for c in chosen)}
-        tables = read_tables(self._files.root, version, channels, self._files.sums)
+        tables = read_tables(self._files, version, channels)
         self._rejected = tables.rejected
         self._devkit = open_devkit(self._files.root, version, tables)
         self._known = {record["token"]: record for record in self._devkit.sample_data}
@@ -73,10 +77,10 @@ class NuScenesSource(FrameSource):
             for r in tables.rejected.values()
             if (channel := self._channel(r.record)) in (LIDAR, *STEREO_OF.values())
         }
-        own = splits.own_scene_splits(self._files.root, version)
+        own = splits.own_scene_splits(self._files, version)
         self.own_splits = own is not None  # instead of the published splits
         self._split_of_scene = splits.official_scene_splits() if own is None else own
-        self._log_of = {log["token"]: _log_name(log) for log in self._devkit.log}
+        self._log_of = {log["token"]: _log_name(log) for log in tables.records["log"]}
 
     def __reduce__(self) -> tuple[type["NuScenesSource"], tuple[NuScenesConfig]]:
         return NuScenesSource, (self.config,)  # a worker process gets the options, not the tables
@@ -105,13 +109,15 @@ class NuScenesSource(FrameSource):
         """Read one frame with its LiDAR depth and neighbours; raises DamagedInput."""
         record = self._record(ref.source_id)
         image = read_image(self._files, record)
+        sweep_m = self._sweep_m(record)
+        is_empty = sweep_m is not None and not len(sweep_m)
         return Frame(
             frame_id=ref.frame_id,
             source_dataset=self.name,
             source_id=ref.source_id,
             split=ref.split,
             scene_id=ref.scene_id,
-            description=_description(self._scene(record)),
+            description=_description(self._scene(record)) + (EMPTY_SWEEP if is_empty else ""),
             camera=ref.camera,
             condition=ref.condition,
             timestamp_us=_time_us(record),
@@ -119,7 +125,7 @@ class NuScenesSource(FrameSource):
             intrinsics=self._intrinsics(record),
             T_world_camera=self._T_world_sensor(record),
             T_ego_camera=self._T_ego_sensor(record),
-            lidar_depth_m=self._lidar_depth_m(record, image.size()),
+            lidar_depth_m=self._lidar_depth_m(record, sweep_m, image.size()),
             exact_depth_m=self._exact_depth_m(record, image.size()),
             previous=self._neighbour(record, "prev"),
             next=self._neighbour(record, "next"),
@@ -211,12 +217,12 @@ class NuScenesSource(FrameSource):
     def _T_world_sensor(self, record: Record) -> np.ndarray:
         return self._T_world_ego(record) @ self._T_ego_sensor(record)
 
-    def _lidar_depth_m(self, camera: Record, size: tuple[int, int]) -> np.ndarray | None:
-        """Depth (H, W) of the keyframe's scan, projected into the image at the camera's time."""
-        if not camera["is_key_frame"]:
-            return None
-        lidar = self._beside(camera, LIDAR)
-        if lidar is None:
+    def _lidar_depth_m(
+        self, camera: Record, points_m: np.ndarray | None, size: tuple[int, int]
+    ) -> np.ndarray | None:
+        """Depth (H, W) of a keyframe's points (N, 3), projected into the image at its time."""
+        lidar = self._lidar_record(camera)
+        if lidar is None or points_m is None or not len(points_m):
             return None
         T_camera_lidar = camera_from_lidar(
             self._T_ego_sensor(lidar),
@@ -224,8 +230,16 @@ class NuScenesSource(FrameSource):
             self._T_world_ego(camera),
             self._T_ego_sensor(camera),
         )
-        points_m = transform_points(T_camera_lidar, read_lidar_points(self._files, lidar))
-        return project_points(points_m, self._intrinsics(camera), size)
+        camera_m = transform_points(T_camera_lidar, points_m)
+        return project_points(camera_m, self._intrinsics(camera), size)
+
+    def _sweep_m(self, camera: Record) -> np.ndarray | None:
+        """Points (N, 3) in metres of a keyframe's sweep; None if there is no sweep."""
+        lidar = self._lidar_record(camera)
+        return None if lidar is None else read_lidar_points(self._files, lidar, self._lidar)
+
+    def _lidar_record(self, camera: Record) -> Record | None:
+        return self._beside(camera, LIDAR) if camera["is_key_frame"] else None
 
     def _beside(self, record: Record, channel: str) -> Record | None:
         """Record of another sensor at the same keyframe; raises DamagedInput."""

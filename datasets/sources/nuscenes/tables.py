@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
 from nightrain.datasets.io.regular import matching
-from nightrain.datasets.io.untrusted import Checksums, read_bytes, safe_join
+from nightrain.datasets.io.untrusted import Files
 from nightrain.datasets.sources.nuscenes.config import UNFINISHED_WORLD
 
 if TYPE_CHECKING:
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-TABLES = (
-    *("category", "attribute", "visibility", "instance", "sensor", "calibrated_sensor"),
-    *("ego_pose", "log", "scene", "sample", "sample_data", "sample_annotation", "map"),
-)
-UNUSED = ("instance", "sample_annotation")  # checked but not kept: millions of records
+NEEDED = ("sensor", "calibrated_sensor", "ego_pose", "scene", "sample", "sample_data")
+OPTIONAL = ("log",)  # names of drives
+# Boxes and maps are not read: depth needs neither, and blobs of the data set come without them.
+NOT_READ = ("category", "attribute", "visibility", "instance", "sample_annotation", "map")
 MAX_TABLE_BYTES = 4 << 30  # sample_data.json of v1.0-trainval is more than 1 GB
 LIDAR = "LIDAR_TOP"
 
@@ -74,17 +73,16 @@ class Tables:
         return {record["token"]: record for record in self.records[table]}
 
 
-def read_tables(root: Path, version: str, channels: Collection[str], sums: Checksums) -> Tables:
-    """Read and check the 13 tables of root/version; raises BrokenSource.
+def read_tables(files: Files, version: str, channels: Collection[str]) -> Tables:
+    """Read and check the tables of a version folder; raises BrokenSource.
 
     Of sample_data, only records of `channels` (empty: all) and LiDAR keyframes are kept.
     """
-    _check_layout(root, version)
-    tables = Tables({})
-    for table in TABLES:
-        records = _read_table(root, version, table, sums)
-        tables.records[table] = [] if table in UNUSED else records
-    _check_maps(root, tables.records)
+    _check_layout(files, version)
+    tables = Tables({table: [] for table in (*OPTIONAL, *NOT_READ)})
+    for table in (*NEEDED, *OPTIONAL):
+        if table in NEEDED or os.path.lexists(files.root / version / f"{table}.json"):
+            tables.records[table] = _read_table(files, version, table)
     set_aside: dict[str, dict[str, RejectedRecord]] = {}
     for table in LINKS:
         set_aside[table] = _sift(tables, table)
@@ -106,7 +104,13 @@ def open_devkit(root: Path, version: str, tables: Tables) -> "NuScenes":
             return str(root / version / "sample.json")
 
         def __load_table__(self, table_name: str) -> list[Record]:  # type: ignore[override]
-            return tables.records[table_name]
+            # The devkit looks up the map of each log, and there are no maps.
+            return [] if table_name == "log" else tables.records[table_name]
+
+        def __make_reverse_index__(self, verbose: bool) -> None:
+            self.map = [{"token": "", "log_tokens": []}]  # it looks at the first one
+            super().__make_reverse_index__(verbose)
+            self.map = []
 
     return CheckedNuScenes(version=version, dataroot=str(root), verbose=False)
 
@@ -117,24 +121,26 @@ def channel_in_name(record: Mapping[str, Any]) -> str:
     return parts[1] if len(parts) == 3 and parts[0] in ("samples", "sweeps") else ""
 
 
-def _check_layout(root: Path, version: str) -> None:
+def _check_layout(files: Files, version: str) -> None:
+    root = files.root
     if not root.is_dir():
         raise BrokenSource(f"there is no folder {root}; pass the folder that contains samples/")
     try:
-        if "/" in version or not safe_join(root, version).is_dir():
+        if "/" in version or not files.path(version).is_dir():
             raise DamagedInput(Reason.UNSAFE_PATH, f"{version!r} is not a folder there")
     except DamagedInput as error:
         _refuse_unfinished_world(root)
         found = [p.name for p in matching(root, "*") if (p / "sample_data.json").is_file()]
         raise BrokenSource(
             f"no tables {version!r} in {root} ({error}); found versions: {found or 'none'}. "
-            "Expected ROOT/VERSION/*.json, ROOT/samples/, ROOT/sweeps/, ROOT/maps/"
+            "Expected ROOT/VERSION/*.json, ROOT/samples/, ROOT/sweeps/"
         ) from error
-    missing = [t for t in TABLES if not os.path.lexists(root / version / f"{t}.json")]
+    missing = [t for t in NEEDED if not os.path.lexists(root / version / f"{t}.json")]
     if missing:
         raise BrokenSource(
-            f"{version} lacks {', '.join(f'{t}.json' for t in missing)}; nuScenes has 13 tables, "
-            f"all in {root / version}: unpack the metadata archive there again"
+            f"{version} lacks {', '.join(f'{t}.json' for t in missing)}; expected at least "
+            f"{', '.join(f'{t}.json' for t in NEEDED)} in {root / version}: unpack the metadata "
+            "archive there again"
         )
 
 
@@ -147,12 +153,10 @@ def _refuse_unfinished_world(root: Path) -> None:
         )
 
 
-def _read_table(root: Path, version: str, table: str, sums: Checksums) -> list[Record]:
+def _read_table(files: Files, version: str, table: str) -> list[Record]:
     name = f"{version}/{table}.json"
     try:
-        data = read_bytes(root, name, MAX_TABLE_BYTES)
-        sums.verify(name, data)
-        records = json.loads(data)
+        records = json.loads(files.read(name, MAX_TABLE_BYTES))
     except (DamagedInput, ValueError, RecursionError) as error:
         raise BrokenSource(f"table {name} cannot be read: {error}; unpack it again") from error
     if not isinstance(records, list):
@@ -163,7 +167,7 @@ def _read_table(root: Path, version: str, table: str, sums: Checksums) -> list[R
 def _with_tokens(table: str, records: list[Any]) -> Iterator[Record]:
     for number, record in enumerate(records):
         if isinstance(record, dict) and _is_text(record.get("token")):
-            yield record
+            yield _with_slashes(record)
         elif table == "sample_data":  # stays listed, under a unique name
             fields = record if isinstance(record, dict) else {}
             yield {**fields, "token": f"sample_data[{number}]", "sample_token": None}
@@ -174,22 +178,12 @@ def _with_tokens(table: str, records: list[Any]) -> Iterator[Record]:
             )
 
 
-def _check_maps(root: Path, records: dict[str, list[Record]]) -> None:
-    for record in records["map"]:
-        try:
-            found = safe_join(root, record.get("filename")).is_file()
-        except DamagedInput as error:
-            raise BrokenSource(f"table map.json: {error}") from error
-        logs = record.get("log_tokens")
-        if not found or not isinstance(logs, list) or not all(map(_is_text, logs)):
-            raise BrokenSource(
-                f"table map.json, record {record['token']}: expected log_tokens and an existing "
-                f"mask, found {str(record)[:160]}; unpack maps/ of the metadata archive"
-            )
-    logs = {token for record in records["map"] for token in record["log_tokens"]}
-    records["log"] = [record for record in records["log"] if record["token"] in logs]
-    if not records["map"]:
-        raise BrokenSource("table map.json is empty; nuscenes-devkit needs at least one map")
+def _with_slashes(record: Record) -> Record:
+    """A record whose file name was written on Windows gets slashes, as all others have."""
+    name = record.get("filename")
+    if isinstance(name, str) and "\\" in name:
+        return {**record, "filename": name.replace("\\", "/")}
+    return record
 
 
 def _keep_channels(tables: Tables, channels: Collection[str]) -> None:

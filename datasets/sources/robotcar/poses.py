@@ -92,12 +92,12 @@ def read_trajectory(files: Files, traverse: str, T_vehicle_ins: np.ndarray) -> T
     for name, read in ((VO, _chain), (INS, _ins_nodes)):
         path = f"{traverse}/{name}"
         try:
-            data = files.read(path, MAX_CSV_BYTES)
+            text = files.read_text(path, MAX_CSV_BYTES)
         except DamagedInput as error:
             if error.reason is Reason.MISSING_FILE:
                 continue
             raise
-        lines = data.decode("utf-8", "replace").splitlines()[1:]  # the first one names the columns
+        lines = text.splitlines()[1:]  # the first one names the columns
         unreadable: list[str] = []
         nodes = list(read(lines, T_vehicle_ins, unreadable))
         if len(nodes) < 2:

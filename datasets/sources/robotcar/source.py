@@ -13,7 +13,7 @@ from nightrain.datasets.frame import Frame, FrameRef, Neighbour
 from nightrain.datasets.geometry.projection import invert_rigid, project_points, transform_points
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import JpegImage, encode_jpeg
-from nightrain.datasets.io.untrusted import Checksums, Files
+from nightrain.datasets.io.untrusted import Files
 from nightrain.datasets.sources.base import ALL, FrameSource
 from nightrain.datasets.sources.robotcar import splits as protocol
 from nightrain.datasets.sources.robotcar.brightness import Brightness
@@ -64,8 +64,8 @@ class RobotCarSource(FrameSource):
                 )
         self._root = root.resolve()
         self._raw = RAW[config.undistorted]
-        self._files = Files(self._root, Checksums(self._root))
-        self._sdk = Files(sdk.resolve(), Checksums(sdk))
+        self._files = Files.below(self._root, config.links)
+        self._sdk = Files.below(sdk, config.links)
         try:
             self._camera = read_camera(self._sdk, camera, crop_bonnet=config.crop_bonnet)
             self._T_vehicle_ins = read_extrinsics(self._sdk, "ins")
@@ -156,7 +156,7 @@ class RobotCarSource(FrameSource):
             description=f"Oxford RobotCar, {tags}",
             T_vehicle_ins=self._T_vehicle_ins,
             T_vehicle_laser=self._T_vehicle_laser,
-            entries=None if splits is None else protocol.read_split_files(splits, name),
+            entries=self._entries(name),
             prefer_rgb=self._raw is False,
         )
         if splits is None and not traverse.listed:
@@ -165,6 +165,12 @@ class RobotCarSource(FrameSource):
                 f"{name}/{traverse.times_name}.timestamps. Check the root folder and the camera"
             )
         return traverse
+
+    def _entries(self, name: str) -> dict[int, SplitEntry] | None:
+        splits = self.config.splits
+        if splits is None:
+            return None
+        return protocol.read_split_files(splits, name, self.config.links)
 
     def _check_present(self, listed: Sequence[tuple[Traverse, int]]) -> None:
         missing = {

@@ -14,7 +14,13 @@ import yaml
 
 from nightrain.datasets.conditions import CONDITIONS, Condition, condition_named_in
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
-from nightrain.datasets.io.untrusted import Files, read_bytes
+from nightrain.datasets.io.untrusted import (
+    NO_LINKS,
+    Files,
+    LinkRule,
+    decode_text,
+    read_bytes,
+)
 from nightrain.datasets.sources.robotcar.poses import Trajectory
 from nightrain.datasets.splits import NO_SPLIT
 
@@ -54,13 +60,15 @@ def traverses_of(splits: Path) -> list[str]:
     return sorted(found)
 
 
-def read_split_files(splits: Path, traverse: str) -> dict[int, SplitEntry]:
+def read_split_files(
+    splits: Path, traverse: str, links: LinkRule = NO_LINKS
+) -> dict[int, SplitEntry]:
     """Entries of a traverse's split files by timestamp; raises BrokenSource."""
     entries: dict[int, SplitEntry] = {}
     for split, ending in FILES.items():
         name = f"{traverse}{ending}"
         try:
-            text = read_bytes(splits, name, MAX_SPLIT_BYTES).decode("utf-8", "replace")
+            text = decode_text(read_bytes(splits, name, MAX_SPLIT_BYTES, links))
         except DamagedInput as error:
             if error.reason is Reason.MISSING_FILE:
                 continue
@@ -85,7 +93,7 @@ def read_condition(sdk: Files, traverse: str) -> tuple[Condition, str]:
     """
     name = f"tags/{traverse}.yaml"
     try:
-        tags = yaml.safe_load(sdk.read(name, MAX_TAG_BYTES).decode("utf-8", "replace"))
+        tags = yaml.safe_load(sdk.read_text(name, MAX_TAG_BYTES))
     except (DamagedInput, yaml.YAMLError) as error:
         raise BrokenSource(
             f"the weather of traverse {traverse} is unknown: {error}. Copy the folder tags of the "

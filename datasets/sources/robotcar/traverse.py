@@ -11,7 +11,7 @@ import numpy as np
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
-from nightrain.datasets.io.untrusted import Files, safe_join
+from nightrain.datasets.io.untrusted import Files
 from nightrain.datasets.sources.robotcar.lms import LMS, LmsScans, read_times_us
 from nightrain.datasets.sources.robotcar.poses import Trajectory, read_trajectory
 from nightrain.datasets.sources.robotcar.splits import SplitEntry
@@ -43,13 +43,13 @@ class Traverse:
         names = [f"{self.name}/{self.camera}", f"{self.name}/{self.camera}_rgb"]
         if self.prefer_rgb:
             names.reverse()
-        return next((n for n in names if safe_join(self.files.root, n).is_dir()), names[0])
+        return next((n for n in names if self.files.path(n).is_dir()), names[0])
 
     @cached_property
     def images_us(self) -> np.ndarray:
         """Times (N,) int64 in microseconds of the images in the folder, sorted."""
         try:
-            names = os.listdir(safe_join(self.files.root, self.folder))
+            names = os.listdir(self.files.path(self.folder))
         except (FileNotFoundError, NotADirectoryError):
             names = []
         times = [int(match[1]) for name in names if (match := IMAGE.fullmatch(name))]
@@ -92,7 +92,7 @@ class Traverse:
 
     @cached_property
     def _scans(self) -> LmsScans | DamagedInput | None:
-        if not safe_join(self.files.root, f"{self.name}/{LMS}").is_dir():
+        if not self.files.path(f"{self.name}/{LMS}").is_dir():
             return None
         try:
             return LmsScans(self.files, self.name, self.T_vehicle_laser)

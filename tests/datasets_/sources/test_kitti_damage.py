@@ -54,7 +54,6 @@ def _pole(path: Path) -> None:
 DAMAGE: dict[str, tuple[str, Callable[[Path], object], Reason]] = {
     "cut scan": ("velodyne_points/data/0000000002.bin", _cut, Reason.BAD_LIDAR),
     "scan with nan": ("velodyne_points/data/0000000002.bin", _not_finite, Reason.BAD_LIDAR),
-    "empty scan": ("velodyne_points/data/0000000002.bin", _empty, Reason.EMPTY_FILE),
     "cut image": ("image_02/data/0000000002.png", _cut, Reason.UNDECODABLE_IMAGE),
     "empty image": ("image_02/data/0000000002.png", _empty, Reason.EMPTY_FILE),
     "other size": ("image_02/data/0000000002.png", _small, Reason.SIZE_MISMATCH),
@@ -73,6 +72,15 @@ def test_damage_to_one_file_costs_one_frame(folder: Path, what: str) -> None:
     assert failures(source) == {source_id(2): reason}
     with pytest.raises(DamagedInput, match="0000000002"):
         load(source, 2)
+
+
+def test_an_empty_scan_costs_the_depth_alone(folder: Path) -> None:
+    _empty(raw(folder, "velodyne_points/data/0000000002.bin"))
+    source = KittiSource(KittiConfig(root=folder))
+    assert not failures(source)
+    frame = load(source, 2)
+    assert frame.lidar_depth_m is None and "empty LiDAR sweep: no depth" in frame.description
+    assert "empty" not in load(source, 1).description
 
 
 def test_a_damaged_neighbour_damages_the_triplet(folder: Path) -> None:

@@ -233,7 +233,6 @@ FRONT_DAMAGE: list[tuple[Damage, Reason]] = [
     (of_file(FRONT, lambda data: b"GIF89a" + data), Reason.UNDECODABLE_IMAGE),
     (lambda folder: folder.file(FRONT).unlink(), Reason.MISSING_FILE),
     (lambda folder: folder.file(LIDAR).unlink(), Reason.MISSING_FILE),
-    (of_file(LIDAR, lambda data: b""), Reason.EMPTY_FILE),
     (of_file(LIDAR, lambda data: data[:-3]), Reason.BAD_LIDAR),
     (of_file(LIDAR, with_nan), Reason.BAD_LIDAR),
 ]
@@ -300,6 +299,20 @@ def test_records_without_tokens_or_repeated_keep_one_place(folder: NuScenesFolde
         f"sample_data[{number}]": Reason.BAD_RECORD,
     }
     assert set(source.unplaced) == {*(f"sample_data[{number + n}]" for n in (1, 2)), "bare"}
+
+
+def test_an_empty_sweep_costs_the_depth_alone(folder: NuScenesFolder) -> None:
+    folder.file(LIDAR).write_bytes(b"")
+    source = open_front(folder, neighbours=True)
+    assert failures(source) == {}
+    frame = load(source)
+    assert frame.lidar_depth_m is None and frame.next is not None
+    assert frame.description.endswith("turn left; empty LiDAR sweep: no depth")
+    name, digest = folder.file(LIDAR).relative_to(folder.root), hashlib.sha256(b"points")
+    (folder.root / "SHA256SUMS").write_text(f"{digest.hexdigest()}  {name}\n")
+    assert failures(open_front(folder)) == {FRONT: Reason.CHECKSUM_MISMATCH}  # it was not empty
+    other = load(source, token_of("scene-0061", "CAM_FRONT", 0))
+    assert other.lidar_depth_m is not None and "empty" not in other.description
 
 
 @pytest.mark.parametrize(

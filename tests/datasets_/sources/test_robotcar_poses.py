@@ -184,7 +184,7 @@ def test_single_missing_scans_are_passed_over(
     [
         (scan([(5.0, 0.0)])[:-3], Reason.BAD_LIDAR, "not a multiple of 24"),
         (scan([(np.nan, 0.0)]), Reason.BAD_LIDAR, "1 of 1 points are not finite"),
-        (b"", Reason.EMPTY_FILE, "empty"),
+        (scan([(3e38, 0.0)]), Reason.BAD_LIDAR, "1 of 1 points are more than 140 m away"),
     ],
 )
 def test_a_damaged_scan_is_named(
@@ -194,6 +194,12 @@ def test_a_damaged_scan_is_named(
     with pytest.raises(DamagedInput, match=words) as caught:
         scans()
     assert caught.value.reason is reason and str(at(3)) in str(caught.value)
+
+
+def test_empty_scans_are_without_returns(scans: Callable[[], np.ndarray], tmp_path: Path) -> None:
+    for k in (3, 5):
+        (tmp_path / NAME / f"lms_front/{at(k)}.bin").write_bytes(b"")
+    assert len(scans()) == 8
 
 
 def test_scans_beyond_a_gap_are_left_out(scans: Callable[[], np.ndarray], tmp_path: Path) -> None:

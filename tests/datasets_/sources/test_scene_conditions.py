@@ -5,6 +5,7 @@ import pytest
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, InvalidRequest
+from nightrain.datasets.io.untrusted import Files
 from nightrain.datasets.sources import scene_conditions as splits
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
 from nightrain.datasets.sources.nuscenes.source import NuScenesSource
@@ -97,7 +98,7 @@ def test_broken_own_splits_break_the_source(tmp_path: Path, content: str) -> Non
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / "splits.json").write_text(content)
     with pytest.raises(BrokenSource):
-        splits.own_scene_splits(tmp_path, "v")
+        splits.own_scene_splits(Files.below(tmp_path), "v")
 
 
 @pytest.mark.parametrize(

@@ -191,3 +191,19 @@ def test_real_kitti_and_robotcar_are_ingested(nightrain: Nightrain, tmp_path: Pa
     protocol = ("protocol", "robotcar", robotcar, "--sdk", robotcar / "sdk", *splits, "--json")
     here = [c["here"] for c in json.loads(nightrain(*protocol))["counts"]]
     assert here[:3] == [702, 709, 17_790]
+
+
+def test_a_folder_on_another_disk_is_named_and_can_be_allowed(
+    nightrain: Nightrain, folder: NuScenesFolder, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk2"
+    disk.mkdir()
+    (folder.root / "samples").rename(disk / "samples")
+    (folder.root / "samples").symlink_to(disk / "samples")
+    said = nightrain(*ingest(folder, tmp_path / "refused"), code=3)
+    assert f"samples is a symlink to {disk / 'samples'}" in said and "--allow-root" in said
+    for number, option in enumerate((("--allow-root", disk), ("--follow-links",))):
+        out = tmp_path / f"out{number}"
+        nightrain(*ingest(folder, out), *option)
+        assert sum(1 for _ in (out / "frames").glob("*.parquet"))
+        assert not (out / "quarantine").exists()
