@@ -6,9 +6,10 @@ from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.io.untrusted import MAX_LIDAR_BYTES, Files
 from nightrain.datasets.sources.lidar_sensors import (
     KITTI_LIDAR,
+    MIN_POINTS,
     NUSCENES_LIDAR,
+    SAMPLED_POINTS,
     SWEEP,
-    WORLD_LIDAR,
     LidarSensor,
 )
 
@@ -23,6 +24,7 @@ TYPES = {
     "<i2": "int16",
 }
 EMPTY_SWEEP = "; empty LiDAR sweep: no depth"  # in the description of a frame
+CLEARLY_BETTER = 1.05  # six columns of three values each are three
 UNITS_M = {"metres": 1.0, "millimetres": 1e-3, "centimetres": 1e-2}
 
 
@@ -44,35 +46,48 @@ def read_points(files: Files, name: object, sensor: LidarSensor) -> np.ndarray:
     return points[:, :3]
 
 
-def likely_layout(data: bytes) -> str:
-    """Layout that the content of a file fits, in words; "" if none does."""
-    for sensor in (NUSCENES_LIDAR, WORLD_LIDAR, KITTI_LIDAR):
-        points = _values(data, "<f4", sensor.values_per_point)
-        if points is not None and not sensor.problem(points):
+def likely_layout(data: bytes, declared: LidarSensor) -> str:
+    """Layout other than the declared one that the content of a file fits; "" if none does."""
+    for sensor in (NUSCENES_LIDAR, KITTI_LIDAR):
+        other = sensor.columns != declared.columns
+        if other and not sensor.problem(_values(data, "<f4", sensor.values_per_point)):
             return f"a file of {sensor.name}"
+    best, found = 0.0, ""
     for kind, words in TYPES.items():
         for num_values in (3, 4, 5, 6):
-            points = _values(data, kind, num_values)
-            if points is None:
-                continue
-            for unit, metres in UNITS_M.items():
-                if not SWEEP.problem((points[:, :3] * metres).astype(np.float32)):
-                    return f"{num_values} values of {words} per point, in {unit}"
+            values = _values(data, kind, num_values, SAMPLED_POINTS)
+            unit = _unit_of(values[:, :3])
+            if unit and (score := _distinctness(values)) > best * CLEARLY_BETTER:
+                best = score
+                same = (kind, num_values, unit) == ("<f4", declared.values_per_point, "metres")
+                found = "" if same else f"{num_values} values of {words} per point, in {unit}"
+    return found
+
+
+def _unit_of(points: np.ndarray) -> str:
+    """Unit in which points (N, 3) are a sweep; "" if there is none."""
+    for unit, metres in UNITS_M.items():
+        if len(points) >= MIN_POINTS and not SWEEP.problem((points * metres).astype(np.float32)):
+            return unit
     return ""
 
 
-def _values(data: bytes, kind: str, num_values: int) -> np.ndarray | None:
-    """Values (N, num_values) of this type; None if the length does not divide."""
-    num_bytes = num_values * np.dtype(kind).itemsize
-    if len(data) % num_bytes:
-        return None
+def _distinctness(values: np.ndarray) -> float:
+    """How much the columns of values (N, C) differ; a wrong number of columns mixes them."""
+    sizes = np.log1p(np.abs(values))
+    return float(sizes.mean(axis=0).var() / (sizes.var() + 1e-9))
+
+
+def _values(data: bytes, kind: str, num_values: int, about: int = 1 << 30) -> np.ndarray:
+    """Values (N, num_values) float32 of this type: of all whole points, or of `about` of them."""
+    num_points = len(data) // (num_values * np.dtype(kind).itemsize)
+    values = np.frombuffer(data, kind, count=num_points * num_values).reshape(-1, num_values)
     with np.errstate(invalid="ignore", over="ignore"):
-        values = np.frombuffer(data, kind).reshape(-1, num_values).astype(np.float64)
-        return np.where(abs(values) < 1e30, values, np.nan).astype(np.float32)
+        return np.nan_to_num(values[:: num_points // about + 1].astype(np.float32), nan=np.inf)
 
 
 def _refused(name: object, data: bytes, sensor: LidarSensor, problem: str) -> DamagedInput:
-    likely = likely_layout(data)
+    likely = likely_layout(data, sensor)
     found = f"its content fits {likely}" if likely else "it may be truncated or damaged"
     return DamagedInput(
         Reason.BAD_LIDAR,

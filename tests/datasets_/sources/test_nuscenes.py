@@ -1,4 +1,5 @@
 import hashlib
+import io
 import pickle
 import shutil
 from collections.abc import Callable
@@ -6,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.ids import frame_id
+from nightrain.datasets.shards.rows import frame_to_row
 from nightrain.datasets.sources.base import FrameSource
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
 from nightrain.datasets.sources.nuscenes.source import NuScenesSource
@@ -299,6 +302,23 @@ def test_records_without_tokens_or_repeated_keep_one_place(folder: NuScenesFolde
         f"sample_data[{number}]": Reason.BAD_RECORD,
     }
     assert set(source.unplaced) == {*(f"sample_data[{number + n}]" for n in (1, 2)), "bare"}
+
+
+def test_pictures_are_stored_as_every_reader_shows_them(folder: NuScenesFolder) -> None:
+    front, beside = folder.file(FRONT), folder.file(token_of("scene-0061", "CAM_FRONT", 4))
+    for path in (front, beside):
+        with Image.open(path) as image:
+            image.convert("L").save(path)
+    row = frame_to_row(load(open_front(folder, neighbours=True)), "", "")
+    for column in ("image", "next_image", "previous_image"):
+        with Image.open(io.BytesIO(row[column]["bytes"])) as image:
+            assert image.mode == "RGB" and image.size == fixture.SIZE
+    assert row["image_sha256"] == hashlib.sha256(row["image"]["bytes"]).hexdigest()
+    turned = Image.Exif()
+    turned[0x0112] = 3
+    with Image.open(front) as image:
+        image.save(front, exif=turned)
+    assert failures(open_front(folder)) == {FRONT: Reason.UNDECODABLE_IMAGE}
 
 
 def test_an_empty_sweep_costs_the_depth_alone(folder: NuScenesFolder) -> None:

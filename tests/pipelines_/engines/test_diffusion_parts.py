@@ -9,6 +9,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, HeunDiscreteScheduler
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from nightrain.benchmarks.architectures import SCHEDULER
 from nightrain.datasets.conditions import Condition
@@ -202,6 +203,14 @@ def test_an_empty_or_damaged_pool(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="no JPEG in"):
         StylePool(tmp_path).draw(Condition.RAIN, 0)
     styles = pool(tmp_path, 1)
+    name = styles.draw(Condition.NIGHT, 0)
     (tmp_path / "night" / "0.jpg").write_bytes(b"no image")
     with pytest.raises(DamagedInput):
-        styles.read(styles.draw(Condition.NIGHT, 0))
+        styles.read(name)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(picture(0)).save(tmp_path / name, exif=turned)
+    with pytest.raises(DamagedInput, match="orientation is 6"):
+        styles.read(name)
+    Image.fromarray(picture(0)).convert("L").save(tmp_path / name)
+    assert styles.read(name).shape == (48, 64, 3)
