@@ -74,7 +74,7 @@ def _unit_of(points: np.ndarray) -> str:
 
 def _distinctness(values: np.ndarray) -> float:
     """How much the columns of values (N, C) differ; a wrong number of columns mixes them."""
-    sizes = np.log1p(np.abs(values))
+    sizes = np.log1p(np.minimum(np.abs(values), 1e6))
     return float(sizes.mean(axis=0).var() / (sizes.var() + 1e-9))
 
 
