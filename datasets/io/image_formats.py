@@ -120,10 +120,10 @@ def _srgb_transform(data: bytes) -> ImageCms.ImageCmsTransform | None:
 
 @lru_cache(maxsize=8)
 def _profile_transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    if profile[16:20] == b"GRAY":  # the colour space in the header
+        return None
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if source.profile.xcolor_space.strip() == "GRAY":
-            return None  # of a grey picture
         target = ImageCms.createProfile("sRGB")
         transform = ImageCms.buildTransform(source, target, "RGB", "RGB")
     except (OSError, ImageCms.PyCMSError) as error:

@@ -28,7 +28,7 @@ class NuScenesConfig(SourceConfig):
     )
     lidar: Literal["hdl32e", "other"] = Field(
         default="hdl32e",
-        description="Sensor of the sweeps: nuScenes' HDL-32E, checked by its lasers and ranges, or "
+        description="Sensor of the sweeps: an HDL-32E, checked by its lasers and ranges, or "
         "another one in the same file layout, with bounds on ranges only",
     )
 
@@ -46,11 +46,6 @@ class WorldConfig(NuScenesConfig):
 
     version: str = Field(
         default=WORLD_VERSION, description="Folder of the tables", json_schema_extra={"cli": "none"}
-    )
-    lidar: Literal["hdl32e", "other"] = Field(
-        default="hdl32e",
-        description="Sensor of the sweeps; a world has its own",
-        json_schema_extra={"cli": "none"},
     )
 
     @property

@@ -41,7 +41,6 @@ from nightrain.datasets.sources.point_cloud import EMPTY_SWEEP
 from nightrain.datasets.splits import NO_SPLIT, check_split, is_in_split, other_splits
 
 STEREO_OF = {"CAM_FRONT": "CAM_FRONT_STEREO"}  # built-in world; not listed as frames
-LIDARS = {"hdl32e": NUSCENES_LIDAR, "other": ANY_LIDAR}  # by option
 NO_SCENE: dict[str, Any] = {}
 
 
@@ -63,7 +62,8 @@ class NuScenesSource(FrameSource):
         self.name = "world" if world else "nuscenes"
         self.licence = "Apache-2.0" if world else "CC-BY-NC-SA-4.0"
         self.attribution = WORLD_ATTRIBUTION if world else NUSCENES_ATTRIBUTION
-        self._lidar = WORLD_LIDAR if world else LIDARS[config.lidar]
+        own_lidar = WORLD_LIDAR if world else NUSCENES_LIDAR
+        self._lidar = ANY_LIDAR if config.lidar == "other" else own_lidar
         self._cameras = None if config.cameras == ALL else frozenset(config.cameras)
         self._files = Files.below(root, config.links)
         chosen = self._cameras or ()

@@ -165,7 +165,6 @@ def test_real_sweeps_pass_and_their_other_layouts_do_not(tmp_path: Path, name: s
     if not REAL[name]:
         pytest.skip("no real sweeps next to this checkout")
     sensor = SWEEPS[name][0]
-    for path in REAL[name]:
-        points = np.frombuffer(path.read_bytes(), "<f4").reshape(-1, sensor.values_per_point)
-        assert sensor.problem(points) == ""
-    assert _accepted(tmp_path, name, points, seed=0) == []
+    sweeps = [np.fromfile(path, "<f4").reshape(-1, sensor.values_per_point) for path in REAL[name]]
+    assert [sensor.problem(points) for points in sweeps] == [""] * len(sweeps)
+    assert _accepted(tmp_path, name, sweeps[0], seed=0) == []
