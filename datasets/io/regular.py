@@ -66,18 +66,25 @@ def files_below(
     A missing folder has none; folders that are symlinks are not entered. A folder that cannot be
     listed is given to `on_error` and left out; without one, raises UnreadableFile.
     """
+    return map(Path, names_below(str(folder), ending, on_error))
+
+
+def names_below(
+    folder: str, ending: str = "", on_error: Callable[[Path, UnreadableFile], None] | None = None
+) -> Iterator[str]:
+    """Yield the paths of `files_below` as text, which is several times faster."""
     try:
-        found = _listing(folder)
+        found = _listing(Path(folder))
     except UnreadableFile as error:
         if on_error is None:
             raise
-        on_error(folder, error)
+        on_error(Path(folder), error)
         return
     for entry in found:
         if entry.is_dir(follow_symlinks=False):
-            yield from files_below(Path(entry.path), ending, on_error)
+            yield from names_below(entry.path, ending, on_error)
         elif entry.name.endswith(ending):
-            yield Path(entry.path)
+            yield entry.path
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:

@@ -23,6 +23,7 @@ from nightrain.datasets.protocols.perceptual_hash import (
     perceptual_hash,
 )
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
+from nightrain.datasets.shards.parquet import read_scalars
 
 MAX_NAMED = 3
 LOG_OF_SCENE = "log_of_scene"  # keys of Entry.about
@@ -240,9 +241,8 @@ def scenes_of(manifest: Manifest, entry: Entry) -> Iterator[SceneIdentity]:
     if LOG_OF_SCENE in entry.about:
         logs: dict[str, str] = json.loads(entry.about[LOG_OF_SCENE])
     else:
-        logs = dict.fromkeys(
-            manifest.reader(entry.rows).table(["scene_id"]).column(0).to_pylist(), ""
-        )
+        scenes = read_scalars(manifest.root / entry.rows.path, ["scene_id"]).column(0)
+        logs = dict.fromkeys(scenes.unique().to_pylist(), "")
     for scene_id, log_id in logs.items():
         yield SceneIdentity(
             source=entry.about.get("source", ""),

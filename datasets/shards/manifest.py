@@ -19,10 +19,11 @@ it is the same, and otherwise writes its own under another name.
 """
 
 import itertools
+import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,9 +38,10 @@ from nightrain.datasets.io.atomic import (
     no_space_is_disk_full,
     temporary_path,
 )
+from nightrain.datasets.io.parsed_files import ParsedFiles, collector_paused
 from nightrain.datasets.io.process import Owner
 from nightrain.datasets.io.record import read_record, record_bytes
-from nightrain.datasets.io.regular import files_below, matching, sha256_of
+from nightrain.datasets.io.regular import matching, names_below, sha256_of
 from nightrain.datasets.shards.leases import Lease, is_held, remove_stale_leases
 from nightrain.datasets.shards.parquet import (
     ShardFile,
@@ -95,11 +97,15 @@ def quarantine_table(table: str) -> str:
     return f"quarantine/{table.removeprefix('variants/')}"
 
 
+_ENTRIES: ParsedFiles[Entry] = ParsedFiles(200_000)  # of any dataset; about 5 kB each
+
+
 class Manifest:
     """The committed shards below a dataset's root."""
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
+        self._folder = f"{self.root}/_manifest"
 
     # Reading
 
@@ -108,17 +114,17 @@ class Manifest:
 
         Raises CorruptShard, UnreadableFile.
         """
-        folder = self.root / "_manifest" / table
-        entries = []
-        for path in matching(folder, "*.json"):
-            with suppress(FileNotFoundError):  # removed since it was listed
-                entries.append(self.read_entry(path))
+        folder = f"{self._folder}/{table}"
+        names = (n for n in names_below(folder, ".json") if os.path.dirname(n) == folder)
+        with collector_paused():
+            found = [self._entry_at(name) for name in names]
+        entries = [entry for entry in found if entry is not None]  # None: removed since listed
         return sorted(entries, key=lambda entry: (entry.shard.number, entry.shard.retry))
 
     def tables(self, prefix: str = "") -> list[str]:
         """Names of the tables with at least one committed shard; raises UnreadableFile."""
-        base = self.root / "_manifest"
-        found = {str(path.parent.relative_to(base)) for path in files_below(base, ".json")}
+        folders = {os.path.dirname(name) for name in names_below(self._folder, ".json")}
+        found = {os.path.relpath(folder, self._folder) for folder in folders}
         return sorted(name for name in found if name.startswith(prefix) and name != ".")
 
     def entry(self, shard: Shard) -> Entry | None:
@@ -126,8 +132,18 @@ class Manifest:
 
         Raises CorruptShard, UnreadableFile.
         """
+        return self._entry_at(self._entry_name(shard))
+
+    def committed(self, shards: Iterable[Shard]) -> list[Entry]:
+        """Entries of those shards that are committed; raises CorruptShard, UnreadableFile."""
+        with collector_paused():
+            found = [self._entry_at(self._entry_name(shard)) for shard in shards]
+        return [entry for entry in found if entry is not None]
+
+    def _entry_at(self, name: str) -> Entry | None:
+        """Entry in a file, read once per process while it does not change; None if it is gone."""
         try:
-            return self.read_entry(self.entry_path(shard))
+            return _ENTRIES.get(name, self.read_entry)
         except FileNotFoundError:
             return None
 
@@ -157,7 +173,7 @@ class Manifest:
             entry = Entry.model_validate(body)
         except ValidationError as error:
             raise CorruptShard(f"{path} is not a valid manifest entry: {error}") from error
-        if self.entry_path(entry.shard) != path:
+        if self._entry_name(entry.shard) != str(path):
             raise CorruptShard(f"{path} is not a valid manifest entry: it is {entry.shard.name}'s")
         return entry
 
@@ -229,24 +245,26 @@ class Manifest:
         may be about to commit it; `commit` can use it.
         """
         stale = [path for path in matching(self.root / "_tmp", "*") if _is_abandoned(path)]
-        committed = {e.shard.name for table in self.tables() for e in self.entries(table)}
-        # In this order: an entry committed in between is already there when orphans are read.
-        losers = [self.root / name for name in self.orphans() if _shard_name(name) in committed]
+        found = self.data_files()  # first: an entry committed in between is read afterwards
+        entries = [entry for table in self.tables() for entry in self.entries(table)]
+        committed, known = {entry.shard.name for entry in entries}, _named(entries)
+        unnamed = (name for name in found if name not in known)
+        losers = [self.root / name for name in unnamed if _shard_name(name) in committed]
         for path in [*stale, *losers]:
             path.unlink(missing_ok=True)
         return [*stale, *losers, *remove_stale_leases(self.root)]
 
     def orphans(self) -> list[str]:
         """Data files, relative to the root, that no manifest entry names; readers ignore them."""
-        found = set(self.data_files())  # first: an entry committed in between is read afterwards
-        entries = [entry for table in self.tables() for entry in self.entries(table)]
-        known = {f.path for e in entries for f in (e.rows, e.quarantine) if f is not None}
-        return sorted(found - known)
+        found = self.data_files()  # first, as in `sweep`
+        known = _named(e for table in self.tables() for e in self.entries(table))
+        return [name for name in found if name not in known]
 
     def data_files(self) -> list[str]:
         """Paths of all data files, relative to the root, sorted; raises UnreadableFile."""
-        tops = (files_below(self.root / top, ".parquet") for top in DATA_FOLDERS)
-        return sorted(str(path.relative_to(self.root)) for paths in tops for path in paths)
+        tops = (names_below(f"{self.root}/{top}", ".parquet") for top in DATA_FOLDERS)
+        skipped = len(f"{self.root}/")
+        return sorted(name[skipped:] for names in tops for name in names)
 
     def place(self, table: str, shard: Shard, writer: ShardWriter) -> ShardFile:
         """Link a finished file to its final name; return the file to record in the entry."""
@@ -287,7 +305,10 @@ class Manifest:
 
     def entry_path(self, shard: Shard) -> Path:
         """Path of a shard's manifest entry."""
-        return self.root / "_manifest" / f"{shard.name}.json"
+        return Path(self._entry_name(shard))
+
+    def _entry_name(self, shard: Shard) -> str:
+        return f"{self._folder}/{shard.name}.json"
 
 
 def _file_names(shard: Shard, sha256: str) -> Iterator[str]:
@@ -296,6 +317,11 @@ def _file_names(shard: Shard, sha256: str) -> Iterator[str]:
     yield f"{shard.stem}.{sha256[:8]}.parquet"
     for number in itertools.count(1):
         yield f"{shard.stem}.{sha256[:8]}-{number}.parquet"
+
+
+def _named(entries: Iterable[Entry]) -> set[str]:
+    """Data files that entries name."""
+    return {f.path for e in entries for f in (e.rows, e.quarantine) if f is not None}
 
 
 def _lease_name(shard: Shard) -> str:

@@ -302,6 +302,17 @@ def shard_metadata(path: Path) -> dict[str, str]:
     return json.loads(metadata.get(b"nightrain", b"{}"))
 
 
+def read_scalars(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Read some columns of a shard, and nothing else of it; raises CorruptShard.
+
+    Page checksums are verified, the digests of the manifest are not.
+    """
+    try:
+        return _open_checked(path).read(columns=list(columns), use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptShard(f"{path} cannot be read: {error}. Run `nightrain verify`.") from error
+
+
 def _open_checked(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, page_checksum_verification=True)

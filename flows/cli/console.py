@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from nightrain.pipelines.runs.run import RunReport
 
 NUM_BAD_SHOWN = 20
+LEAST_RATED_S = 1.0  # seconds that a task takes before its rate means anything
 EXIT_FAILED, EXIT_INVALID, EXIT_INCOMPLETE, EXIT_DISK_FULL = 1, 2, 3, 4
 EXIT_CODES = (
     "Exit codes: 0 success; 1 failure; 2 invalid usage or request; 3 success except for damaged, "
@@ -30,11 +32,22 @@ EXIT_CODES = (
 )
 
 
+def is_first_rank() -> bool:
+    """Whether this process prints: of several training processes, only the first does."""
+    return os.environ.get("RANK", "0") in ("", "0")
+
+
 def console() -> Console:
     """Console for results, on standard output."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, quiet=not is_first_rank())
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line, from the first rank only."""
+    if is_first_rank():
+        click.echo(text, err=err)
 
 
 def fail(error: NightrainError) -> int:
@@ -49,17 +62,18 @@ def fail(error: NightrainError) -> int:
 
 def print_json(value: BaseModel) -> None:
     """Print a report as JSON, for scripts."""
-    print(json.dumps(value.model_dump(mode="json"), indent=2))
+    say(json.dumps(value.model_dump(mode="json"), indent=2))
 
 
 class Bar:
     """Progress bar of one task."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress, self._task = progress, task
+        self._progress, self._task, self._begun = progress, task, False
 
     def add(self, count: int) -> None:
         """Advance by a count."""
+        self._begun = True
         self._progress.advance(self._task, count)
 
     def expect(self, total: int) -> None:
@@ -67,13 +81,25 @@ class Bar:
         self._progress.update(self._task, total=total)
 
     def reach(self, done: int, total: int) -> None:
-        """Set the bar to `done` of `total`."""
-        self._progress.update(self._task, completed=done, total=total)
+        """Set the bar to `done` of `total`; the rate leaves out what was done at the first call."""
+        if self._begun:
+            self._progress.update(self._task, completed=done, total=total)
+        else:
+            self._progress.reset(self._task, completed=done, total=total, before=done - 1)
+        self._begun = True
+
+    def end(self) -> None:
+        """Remove the bar if nothing was done."""
+        if not self._begun:
+            self._progress.remove_task(self._task)
 
 
 @contextmanager
 def progress_bar(what: str, total: int | None = None, shown: bool = True) -> Iterator[Bar]:
-    """Show a bar on standard error with count, rate and time left."""
+    """Show a bar on standard error with count, rate and time left, from the first rank only.
+
+    Nothing remains of a bar that never moved.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -86,17 +112,27 @@ def progress_bar(what: str, total: int | None = None, shown: bool = True) -> Ite
     )
 
     class Rate(ProgressColumn):
-        """Items per second."""
+        """Items per second; none for a task that took too little time to measure it."""
 
         def render(self, task: Task) -> str:  # type: ignore[override]
-            return f"{task.speed:.1f}/s" if task.speed else "-/s"
+            elapsed_s = (task.finished_time if task.finished else task.elapsed) or 0.0
+            if elapsed_s < LEAST_RATED_S or not task.completed:
+                return ""
+            return f"{(task.completed - task.fields['before']) / elapsed_s:.1f}/s"
 
     columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(compact=True))
     bar = Progress(
-        TextColumn("{task.description}"), *columns, console=Console(stderr=True), disable=not shown
+        TextColumn("{task.description}"),
+        *columns,
+        console=Console(stderr=True),
+        disable=not shown or not is_first_rank(),
     )
     with bar:
-        yield Bar(bar, bar.add_task(what, total=total))
+        task = Bar(bar, bar.add_task(what, total=total, before=0))
+        try:
+            yield task
+        finally:
+            task.end()
 
 
 def counted(number: int, noun: str) -> str:

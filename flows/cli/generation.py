@@ -12,6 +12,7 @@ from nightrain.flows.cli.jobs import FlowOptions, OutputOptions, run_shard_job
 from nightrain.flows.cli.options import command
 from nightrain.pipelines.generate.job import GenerateJob
 from nightrain.pipelines.generate.job import generate as generate_variants
+from nightrain.pipelines.generate.plan import committed_variants, num_to_retry
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes
 
 ARGUMENT = {"cli": "argument", "must_exist": True}
@@ -34,6 +35,9 @@ class PlanOptions(RecipeOptions):
 
     include_evaluation_scenes: bool = Field(
         default=False, description="Also use val and test scenes; never train on these variants"
+    )
+    num_workers: int = Field(
+        default=1, ge=1, description="Workers of the run whose time is estimated"
     )
 
 
@@ -77,6 +81,7 @@ def plan(job: PlanOptions, output: OutputOptions) -> None:
         job.dataset,
         load_recipe(job.recipe),
         include_evaluation_scenes=job.include_evaluation_scenes,
+        num_workers=job.num_workers,
     )
     if output.as_json:
         print_json(e)
@@ -89,10 +94,14 @@ def plan(job: PlanOptions, output: OutputOptions) -> None:
     out.print(
         f"variants  {e.num_variants} in {e.num_shards} shards, {e.num_variants_left} to generate"
     )
+    if e.seconds_per_variant is None:
+        out.print("All variants are committed; nothing was measured.")
+        return
     out.print(f"disk      {e.gigabytes:.3f} GB to write, {e.free_gigabytes:.1f} GB free")
+    workers = "one worker" if e.num_workers == 1 else f"{e.num_workers} workers"
     out.print(
-        f"time      {_duration(3600 * e.hours)} with one worker "
-        f"({1 / e.seconds_per_variant:.1f} variants/s measured on this machine)"
+        f"time      {_duration(3600 * e.hours)} with {workers} "
+        f"({1 / e.seconds_per_variant:.1f} variants/s measured with one on this machine)"
     )
 
 
@@ -142,7 +151,7 @@ def generate(job: GenerateJob, options: FlowOptions) -> None:
         flow="generate:generate_variants",
         rows="variants",
         options=options,
-        num_rows=None if job.retry_failed else _num_left(job),
+        num_rows=_num_to_retry(job) if job.retry_failed else _num_left(job),
         num_workers=job.num_workers,
     )
 
@@ -150,9 +159,12 @@ def generate(job: GenerateJob, options: FlowOptions) -> None:
 def _num_left(job: GenerateJob) -> int:
     """Variants of a job that are neither committed nor quarantined."""
     plan = job.plan()
-    entries = [Manifest(job.dataset).entry(shard) for shard in plan.shards]
-    done = sum(e.rows.num_rows + sum(e.counts.values()) for e in entries if e is not None)
-    return plan.num_variants - done
+    return plan.num_variants - committed_variants(Manifest(job.dataset), plan)[1]
+
+
+def _num_to_retry(job: GenerateJob) -> int:
+    """Variants of a job that are in quarantine after their latest attempt."""
+    return num_to_retry(Manifest(job.dataset), job.plan().shards)
 
 
 def _duration(seconds: float) -> str:

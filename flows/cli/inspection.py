@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from nightrain.datasets.shards.verify import VerifyReport
     from nightrain.pipelines.inspect.source_counts import SourceStats
     from nightrain.pipelines.inspect.stats import DatasetStats, Spread, TableStats
+
+HEADINGS = (
+    *("table", "rows", "bad rows", "size (MB)", "mean luma (0-255)"),
+    *("severity (0-1)", "time (ms per variant)"),
+)
 
 
 class DatasetOptions(BaseModel):
@@ -181,7 +187,7 @@ def stats(job: StatsOptions, output: OutputOptions) -> None:
     from nightrain.pipelines.inspect.stats import dataset_stats
 
     require_dataset(job.dataset)
-    with progress_bar("images", shown=not output.as_json) as bar:
+    with progress_bar("tables", shown=not output.as_json) as bar:
         report = dataset_stats(job.dataset, job.sample, bar.reach)
     if output.as_json:
         print_json(report)
@@ -220,30 +226,89 @@ def _print_lost(report: DatasetStats) -> None:
 
 def print_stats(report: DatasetStats) -> None:
     """Print statistics as tables."""
-    from rich.table import Table
-
     out = console()
-    table = Table(box=None, pad_edge=False)
-    for name in ("table", "rows", "bad", "MB", "luma", "severity", "ms"):
-        table.add_column(name, justify="left" if name == "table" else "right")
+    _print_tables(out, report)
     for name, t in report.tables.items():
-        table.add_row(name.removeprefix("variants/"), *_cells(t))
-    out.print(table)
-    if any(t.physical for t in report.tables.values()):
-        out.print("\nphysical values")
-    for name, t in report.tables.items():
-        for quantity, spread in t.physical.items():
-            condition = name.rpartition("/")[2]
-            out.print(f"  {condition:11s} {quantity:15s} {_range(spread)}")
+        _print_severity(out, name, t)
+    _print_cameras(out, report)
+    _print_physical(out, report)
     for name, t in report.tables.items():
         _print_labels(out, name, t)
     for name, source in report.sources.items():
         _print_source(out, name, source)
+    _print_depth(out, report)
+
+
+def _print_tables(out: Console, report: DatasetStats) -> None:
+    """Print one line per table, what was sampled, and the reasons of quarantined rows."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in HEADINGS:
+        table.add_column(name, justify="left" if name == "table" else "right")
+    for name, t in report.tables.items():
+        table.add_row(_short(name), *_cells(t))
+    out.print(table)
+    out.print(
+        f"Mean luma and LiDAR depth are those of at most {report.sampled_rows} evenly spaced rows "
+        "per table (--sample); all other figures are those of all rows."
+    )
+    for name, t in report.tables.items():
+        if t.quarantined:
+            out.print(f"  bad rows of {_short(name)}: {_counts(t.quarantined)}")
+
+
+def _short(table: str) -> str:
+    return table.removeprefix("variants/")
+
+
+def _print_physical(out: Console, report: DatasetStats) -> None:
+    """Print the ranges of the physical values, whose names end with their units."""
+    if any(t.physical for t in report.tables.values()):
+        out.print("\nphysical values (units at the end of the names)")
+    for name, t in report.tables.items():
+        for quantity, spread in t.physical.items():
+            condition = name.rpartition("/")[2]
+            out.print(f"  {condition:11s} {quantity:15s} {_range(spread)}")
+
+
+def _print_depth(out: Console, report: DatasetStats) -> None:
+    """Print the histogram of the frames' LiDAR depth."""
     if report.depth_share:
-        out.print("\nLiDAR depth of the frames")
+        out.print("\nLiDAR depth of the frames, share of the returns by depth in metres")
         edges = zip(report.depth_edges_m, report.depth_edges_m[1:], strict=False)
         for (near, far), share in zip(edges, report.depth_share, strict=True):
             out.print(f"  {near:4.0f} to {far:3.0f} m  {share:6.1%}  {'#' * round(60 * share)}")
+
+
+def _print_severity(out: Console, name: str, t: TableStats) -> None:
+    """Print the quantiles of the severity of a table's variants."""
+    if t.severity_quantiles:
+        shown = ", ".join(f"{share:.0%} {v:.2f}" for share, v in t.severity_quantiles.items())
+        out.print(f"  severity quantiles of {_short(name)}: {shown}")
+
+
+def _print_cameras(out: Console, report: DatasetStats) -> None:
+    """Print rows by condition and camera, if there are several cameras."""
+    from rich.table import Table
+
+    counts: Counter[tuple[str, str]] = Counter()
+    for name, t in report.tables.items():
+        for condition, by_camera in t.by_condition_and_camera.items():
+            what = "variants" if name.startswith("variants/") else name
+            for camera, count in by_camera.items():
+                counts[f"{what}, {condition}", camera] += count
+    cameras = sorted({camera for _, camera in counts})
+    if len(cameras) < 2:
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("rows by condition and camera")
+    for camera in cameras:
+        table.add_column(camera, justify="right")
+    for what in dict.fromkeys(what for what, _ in counts):
+        table.add_row(what, *(f"{counts[what, camera]:,}" for camera in cameras))
+    out.print()
+    out.print(table)
 
 
 def _print_labels(out: Console, name: str, t: TableStats) -> None:

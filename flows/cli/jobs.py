@@ -5,10 +5,17 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import click
 from pydantic import BaseModel, ConfigDict, Field
 
-from nightrain.flows.cli.console import Bar, end, exit_code, print_json, print_run, progress_bar
+from nightrain.flows.cli.console import (
+    Bar,
+    end,
+    exit_code,
+    print_json,
+    print_run,
+    progress_bar,
+    say,
+)
 from nightrain.flows.runtime.runner import (
     RunnerName,
     run_flow,
@@ -128,4 +135,4 @@ def progress(
 def announce(options: RunnerOptions, flow: str) -> None:
     """Announce a flow's server on standard error."""
     if options.runner == "prefect":
-        click.echo(server_words(flow), err=True)
+        say(server_words(flow), err=True)

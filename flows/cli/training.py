@@ -6,10 +6,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from nightrain.depthmodel.evaluation.settings import BUCKETS, SCALING_WORDS
-from nightrain.flows.cli.console import EXIT_INCOMPLETE, console, end, print_json
+from nightrain.flows.cli.console import EXIT_INCOMPLETE, console, end, print_json, say
 from nightrain.flows.cli.jobs import FlowOptions, LocalFirst, run_long_job
 from nightrain.flows.cli.options import command
 from nightrain.pipelines.depth.evaluation_job import EvaluationJob, evaluate_model
@@ -43,7 +41,7 @@ def train(job: TrainJob, options: FlowOptions) -> None:
     if options.as_json:
         print_json(report)
     else:
-        click.echo(report.line)
+        say(report.line)
     end(stop.exit_code if report.stopped else 0)
 
 
@@ -62,7 +60,7 @@ def evaluate(job: EvaluationJob, options: LocalFirst) -> None:
         job, evaluate_model, flow="evaluate:evaluate_depth", unit="frames", options=options
     )
     if report.stopped:
-        click.echo(report.line)
+        say(report.line)
         end(stop.exit_code)
     evaluation = read_evaluation(job.folder)
     if options.as_json:
@@ -121,8 +119,8 @@ def usefulness(job: UsefulnessJob, options: FlowOptions) -> None:
     if options.as_json:
         print_json(report)
     else:
-        click.echo((job.out / MARKDOWN_FILE).read_text())
-        click.echo(report.line)
+        say((job.out / MARKDOWN_FILE).read_text())
+        say(report.line)
     end(stop.exit_code if report.stopped else EXIT_INCOMPLETE if report.num_failed else 0)
 
 
@@ -132,7 +130,7 @@ def _printed_log() -> Iterator[None]:
 
     class Printed(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            click.echo(record.getMessage())
+            say(record.getMessage())
 
     logger, handler = logging.getLogger("nightrain.pipelines.usefulness"), Printed(logging.INFO)
     before = logger.level

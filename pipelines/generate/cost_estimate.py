@@ -1,4 +1,7 @@
-"""Cost estimate of a recipe: time and disk space, measured on a few discarded variants."""
+"""Cost estimate of a recipe: time and disk space, measured on a few discarded variants.
+
+Nothing is measured if no variant is left to generate.
+"""
 
 import time
 from pathlib import Path
@@ -12,7 +15,7 @@ from nightrain.datasets.shards.rows import GENERATION_COLUMNS
 from nightrain.datasets.shards.transaction import Rejected
 from nightrain.pipelines.generate.batch import generate_batch
 from nightrain.pipelines.generate.conditioning import read_captions_of
-from nightrain.pipelines.generate.plan import plan_generation
+from nightrain.pipelines.generate.plan import committed_variants, plan_generation
 from nightrain.pipelines.generate.requests import plan_requests
 from nightrain.pipelines.inspect.stats import sample
 from nightrain.pipelines.recipes.recipe import Recipe
@@ -21,7 +24,7 @@ MEASURED_FRAMES = 4
 
 
 class Estimate(BaseModel):
-    """Remaining variants of a recipe, and their cost on this machine with one worker."""
+    """Remaining variants of a recipe, and their cost on this machine."""
 
     recipe: str
     recipe_hash: str
@@ -30,33 +33,37 @@ class Estimate(BaseModel):
     num_shards: int
     num_shards_committed: int
     num_variants_left: int
-    seconds_per_variant: float
-    bytes_per_variant: float
-    hours: float
+    num_workers: int
+    seconds_per_variant: float | None  # of one worker; None if nothing is left to generate
+    bytes_per_variant: float | None
+    hours: float  # with `num_workers`, each as fast as one alone
     gigabytes: float
     free_gigabytes: float
     skipped: dict[str, int]
 
 
-def estimate(root: Path, recipe: Recipe, *, include_evaluation_scenes: bool = False) -> Estimate:
+def estimate(
+    root: Path, recipe: Recipe, *, include_evaluation_scenes: bool = False, num_workers: int = 1
+) -> Estimate:
     """Plan a recipe and time a few of its variants; nothing is written. Raises InvalidRequest."""
     manifest = Manifest(root)
     plan = plan_generation(manifest, recipe, include_evaluation_scenes=include_evaluation_scenes)
-    done = [entry for shard in plan.shards if (entry := manifest.entry(shard)) is not None]
-    left = plan.num_variants - sum(e.rows.num_rows + sum(e.counts.values()) for e in done)
-    seconds, num_bytes = _measure(manifest, recipe)
+    num_committed, num_done = committed_variants(manifest, plan)
+    left = plan.num_variants - num_done
+    seconds, num_bytes = _measure(manifest, recipe) if left else (None, None)
     return Estimate(
         recipe=recipe.name,
         recipe_hash=recipe.hash,
         num_frames=plan.num_frames,
         num_variants=plan.num_variants,
         num_shards=len(plan.shards),
-        num_shards_committed=len(done),
+        num_shards_committed=num_committed,
         num_variants_left=left,
+        num_workers=num_workers,
         seconds_per_variant=seconds,
         bytes_per_variant=num_bytes,
-        hours=left * seconds / 3600,
-        gigabytes=left * num_bytes / 1e9,
+        hours=left * (seconds or 0.0) / 3600 / num_workers,
+        gigabytes=left * (num_bytes or 0.0) / 1e9,
         free_gigabytes=free_bytes(root) / 1e9,
         skipped=plan.skipped,
     )

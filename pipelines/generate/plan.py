@@ -1,10 +1,10 @@
 """Generation plans: the shards that a recipe defines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.shards.manifest import Manifest, Shard
+from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.runs.selection import select_frames
 
@@ -33,10 +33,11 @@ def plan_generation(
         product="variants",
         include_evaluation_scenes=include_evaluation_scenes,
     )
+    tables = [recipe.table(condition) for condition in recipe.conditions]
     shards = tuple(
-        Shard(table=recipe.table(condition), number=entry.shard.number)
+        Shard(table=table, number=entry.shard.number)
         for entry in selection.kept
-        for condition in recipe.conditions
+        for table in tables
     )
     num_frames = selection.num_frames
     num_variants = num_frames * len(recipe.conditions) * recipe.variants_per_frame
@@ -45,16 +46,32 @@ def plan_generation(
     )
 
 
+def committed_variants(manifest: Manifest, plan: GenerationPlan) -> tuple[int, int]:
+    """Number of committed shards of a plan, and of their variants, with those in quarantine."""
+    entries = manifest.committed(plan.shards)
+    return len(entries), sum(e.rows.num_rows + sum(e.counts.values()) for e in entries)
+
+
 def plan_retry(manifest: Manifest, shards: Sequence[Shard]) -> list[Shard]:
     """Return the next retry of each shard that has quarantined rows in its latest attempt."""
+    return [
+        entry.shard.model_copy(update={"retry": entry.shard.retry + 1})
+        for entry in _latest_attempts(manifest, shards)
+        if entry.quarantine is not None
+    ]
+
+
+def num_to_retry(manifest: Manifest, shards: Sequence[Shard]) -> int:
+    """Number of quarantined rows in the latest attempts of shards."""
+    return sum(sum(entry.counts.values()) for entry in _latest_attempts(manifest, shards))
+
+
+def _latest_attempts(manifest: Manifest, shards: Sequence[Shard]) -> Iterator[Entry]:
+    """Yield the entry of the latest attempt of each shard that is committed."""
     latest = {
         (entry.shard.table, entry.shard.number): entry
         for table in dict.fromkeys(shard.table for shard in shards)
         for entry in manifest.entries(table)  # ordered by attempt
     }
-    retries = []
-    for shard in shards:
-        entry = latest.get((shard.table, shard.number))
-        if entry is not None and entry.quarantine is not None:
-            retries.append(entry.shard.model_copy(update={"retry": entry.shard.retry + 1}))
-    return retries
+    found = (latest.get((shard.table, shard.number)) for shard in shards)
+    return (entry for entry in found if entry is not None)

@@ -1,6 +1,7 @@
 """Scalar columns of committed shards, queried with DuckDB without reading images.
 
-DuckDB does not check the digests of the manifest; `nightrain verify` does.
+The columns are read once, into memory: about 100 bytes a row. DuckDB does not check the digests of
+the manifest; `nightrain verify` does.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,12 @@ from pydantic import BaseModel
 
 from nightrain.datasets.errors import CorruptShard
 from nightrain.datasets.shards.manifest import Entry, Manifest
+
+SCALARS = (
+    *("condition", "split", "camera", "severity", "physical", "gen_seconds"),
+    *("depth_share", "confident_share", "scene_id", "width", "height"),
+    *("previous_id", "next_id", "stereo_id", "lidar_depth", "exact_depth"),
+)
 
 
 class Spread(BaseModel):
@@ -29,8 +36,18 @@ class ScalarColumns:
     def __init__(self, manifest: Manifest, entries: Sequence[Entry]) -> None:
         self._paths = [str(manifest.root / entry.rows.path) for entry in entries]
         self._connection = duckdb.connect()
-        description = self._query("SELECT * FROM rows LIMIT 0").description
-        self.names = [column[0] for column in description]
+        found = self._query("DESCRIBE SELECT * FROM read_parquet($paths)", paths=self._paths)
+        kinds = {name: kind for name, kind, *_ in found.fetchall()}
+        self.names = [name for name in SCALARS if name in kinds]
+        # A payload column is a struct of bytes and path; only the path is read.
+        chosen = [
+            f"struct_pack(path := {name}.path) AS {name}" if '"path"' in kinds[name] else name
+            for name in self.names
+        ]
+        self._query(
+            f"CREATE TABLE rows AS SELECT {', '.join(chosen)} FROM read_parquet($paths)",
+            paths=self._paths,
+        )
         self.num_rows: int = self._query("SELECT count(*) FROM rows").fetchall()[0][0]
         expected = sum(entry.rows.num_rows for entry in entries)
         if self.num_rows != expected:
@@ -53,7 +70,19 @@ class ScalarColumns:
         """Names of the members of a struct column, sorted."""
         if column not in self.names:
             return []
-        return sorted(self._query(f"SELECT unnest({column}) FROM rows LIMIT 0").columns)
+        found = self._query(f"SELECT unnest({column}) FROM rows LIMIT 0").description
+        return sorted(name for name, *_ in found)
+
+    def cross_counts(self, first: str, second: str) -> dict[str, dict[str, int]]:
+        """Count rows by the values of two SQL expressions, in their order."""
+        sql = (
+            f"SELECT ({first})::VARCHAR, ({second})::VARCHAR, count(*) FROM rows "
+            "GROUP BY 1, 2 ORDER BY 1, 2"
+        )
+        counts: dict[str, dict[str, int]] = {}
+        for one, other, count in self._query(sql).fetchall():
+            counts.setdefault(one, {})[other] = count
+        return counts
 
     def spread(self, column: str) -> Spread | None:
         """Spread of a numeric column without its nulls; None if the column is missing or null."""
@@ -69,12 +98,17 @@ class ScalarColumns:
             return None
         return Spread(count=count, lowest=lowest, median=median, mean=mean, highest=highest)
 
-    def _query(self, sql: str, **params: str) -> Any:
+    def quantiles(self, column: str, shares: Sequence[float]) -> dict[float, float]:
+        """Quantiles of a numeric column without its nulls; none if it is missing or null."""
+        if column not in self.names:
+            return {}
+        sql = f"SELECT quantile_cont({column}::DOUBLE, {list(shares)}) FROM rows"
+        values = self._query(sql).fetchall()[0][0]
+        return {} if values is None else dict(zip(shares, values, strict=True))
+
+    def _query(self, sql: str, **params: Any) -> Any:
         try:
-            return self._connection.sql(
-                f"WITH rows AS (FROM read_parquet($paths)) {sql}",
-                params={"paths": self._paths, **params},
-            )
+            return self._connection.execute(sql, params or None)
         except duckdb.Error as error:
             raise CorruptShard(
                 f"{self._paths[0]} or another file of its table cannot be read: {error}. Run "

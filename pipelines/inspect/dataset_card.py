@@ -1,6 +1,7 @@
 """Dataset card: the README.md of a dataset, generated from the manifest."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 import yaml
@@ -100,8 +101,37 @@ def _variants_view(current: list[str]) -> str:
 
 
 def _data_files(table: str, entries: list[Entry]) -> list[dict[str, object]]:
-    """Files by split, as Hugging Face's viewer expects them."""
+    """Files by split, as Hugging Face's viewer expects them.
+
+    They are patterns: one for a table of one split, and a few for each run of shards in a table of
+    several splits, so that the card does not grow with the number of shards.
+    """
+    split_of = {entry.shard.number: entry.about.get("split", NO_SPLIT) for entry in entries}
     splits: dict[str, list[str]] = {}
-    for entry in entries:
-        splits.setdefault(entry.about.get("split", NO_SPLIT), []).append(entry.rows.path)
+    for split, numbers in groupby(sorted(split_of), key=lambda number: split_of[number]):
+        run = list(numbers)
+        found = splits.setdefault(split, [])
+        found += [f"{table}/{p}[.-]*parquet" for p in number_patterns(run[0], run[-1])]
+    if len(splits) == 1:
+        splits = {split: [f"{table}/*.parquet"] for split in splits}
     return [{"split": split, "path": paths} for split, paths in sorted(splits.items())]
+
+
+def number_patterns(first: int, last: int) -> Iterator[str]:
+    """Yield glob patterns that together match the numbers of shards from `first` to `last`.
+
+    "0001[2-9]" and "000[2-3][0-9]" are those of 12 to 39.
+    """
+    while first <= last:
+        num_digits = max(5, len(str(first)))
+        end = min(last, 10**num_digits - 1)
+        zeros = 0  # last digits of a block of numbers, all of which are in the range
+        while first % 10 ** (zeros + 1) == 0 and first + 10 ** (zeros + 1) - 1 <= end:
+            zeros += 1
+        zeros = min(zeros, num_digits - 1)
+        rest, digit = divmod(first // 10**zeros, 10)
+        num_blocks = min((end + 1 - first) // 10**zeros, 10 - digit)
+        lead = f"{rest:0{num_digits - zeros - 1}d}" if num_digits > zeros + 1 else ""
+        digits = str(digit) if num_blocks == 1 else f"[{digit}-{digit + num_blocks - 1}]"
+        yield f"{lead}{digits}{'[0-9]' * zeros}"
+        first += num_blocks * 10**zeros

@@ -88,20 +88,22 @@ def run(
     Raises InvalidRequest if shards are missing and the dataset cannot be written; DiskFull.
     """
     manifest, report = Manifest(root), report or RunReport()
-    done = [entry for shard in shards if (entry := manifest.entry(shard))]
-    frames = manifest.entries(FRAMES)
+    done, frames = manifest.committed(shards), manifest.entries(FRAMES)
+    committed = {entry.shard for entry in done}
+    missing = [shard for shard in shards if shard not in committed]
     report.num_already += len(done)
     report.failed += _lost_files(root, {entry.shard: entry for entry in (*frames, *done)})
     try:
         require_writable(root)
     except InvalidRequest:
-        if len(done) < len(shards):
+        if missing:
             raise
         return report  # a read-only dataset with nothing left to make
     manifest.sweep()
-    require_free(root, 2 * max((entry.rows.num_bytes for entry in frames), default=0))
-    for shard_report in run_plan(manifest, shards, work, executor, stop, on_rows):
-        report.add(shard_report)
-    manifest.sweep()  # leftovers of processes that died during this run
+    if missing:
+        require_free(root, 2 * max((entry.rows.num_bytes for entry in frames), default=0))
+        for shard_report in run_plan(manifest, missing, work, executor, stop, on_rows):
+            report.add(shard_report)
+        manifest.sweep()  # leftovers of processes that died during this run
     report.stopped = stop.requested
     return report

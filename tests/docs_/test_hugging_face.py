@@ -1,5 +1,7 @@
 """Hugging Face `datasets` reads what is generated, and finds images, depth maps and columns."""
 
+import random
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 from datasets import Dataset, Image, load_dataset
 
 from nightrain.datasets.shards import schema
-from support.synthetic import SIZE, ground_depth_m
+from nightrain.pipelines.inspect.dataset_card import number_patterns, write_card
+from support.synthetic import SIZE, SyntheticSource, ground_depth_m, ingest_synthetic
 
 
 @pytest.fixture
@@ -55,3 +58,29 @@ def test_variants_load_with_every_column_and_join_their_frames(load) -> None:
 def test_the_dataset_card_names_configurations_that_load(generated: Path, tmp_path: Path) -> None:
     fog = load_dataset(str(generated), "demo-fog", split="train", cache_dir=str(tmp_path / "cache"))
     assert isinstance(fog, Dataset) and set(fog["condition"]) == {"fog"}
+
+
+def test_a_table_of_several_splits_loads_by_patterns(tmp_path: Path) -> None:
+    root = tmp_path / "dataset"
+    for number, split in enumerate(("train", "val", "test", "train")):
+        source = SyntheticSource(num_frames=25, split=split, name=f"s{number}")
+        ingest_synthetic(root, source, 2)
+    card = write_card(root).read_text()
+    assert card.count(".parquet") < 10 < len(list((root / "frames").iterdir()))
+    for split, count in (("train", 50), ("val", 25), ("test", 25)):
+        frames = load_dataset(str(root), "frames", split=split, cache_dir=str(tmp_path / "cache"))
+        assert isinstance(frames, Dataset) and frames.num_rows == count
+        assert set(frames["split"]) == {split} and len(set(frames["frame_id"])) == count
+
+
+def test_patterns_match_the_numbers_of_a_range_alone() -> None:
+    numbers = random.Random(0)
+    assert list(number_patterns(12, 39)) == ["0001[2-9]", "000[2-3][0-9]"]
+    for _ in range(200):
+        first = numbers.choice([numbers.randrange(20_000), numbers.randrange(99_900, 100_100)])
+        last = first + numbers.choice([0, 1, 9, 10, 99, numbers.randrange(300)])
+        patterns = list(number_patterns(first, last))
+        assert len(patterns) < 20
+        for number in range(max(first - 40, 0), last + 40):
+            hits = sum(fnmatchcase(f"{number:05d}", pattern) for pattern in patterns)
+            assert hits == (first <= number <= last), (first, last, number)

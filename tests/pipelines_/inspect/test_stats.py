@@ -7,17 +7,20 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import CorruptShard
-from nightrain.datasets.io.images import encode_jpeg
+from nightrain.datasets.io.images import decode_jpeg, encode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
-from nightrain.datasets.shards.parquet import Row
+from nightrain.datasets.shards.parquet import Row, ShardReader
 from nightrain.datasets.shards.schema import FRAMES as FRAMES_SCHEMA
 from nightrain.datasets.shards.schema import VARIANTS
+from nightrain.flows.cli import app
 from nightrain.pipelines.inspect.columns import Spread
-from nightrain.pipelines.inspect.stats import dataset_stats
+from nightrain.pipelines.inspect.stats import LUMA, dataset_stats
 from support.synthetic import SyntheticSource, ingest_synthetic, picture, variant_row
 
 TABLE = "variants/r-1/night"
@@ -188,3 +191,48 @@ def test_a_changed_file_is_refused(root: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8] + bytes(8))
     with pytest.raises(CorruptShard, match="nightrain verify"):
         dataset_stats(root)
+
+
+def test_quantiles_and_cameras_by_condition(root: Path) -> None:
+    rows, stats = rows_of(root, TABLE), dataset_stats(root).tables[TABLE]
+    severities = np.array([row["severity"] for row in rows], np.float64)
+    assert list(stats.severity_quantiles) == [0.05, 0.25, 0.5, 0.75, 0.95]
+    for share, value in stats.severity_quantiles.items():
+        assert value == pytest.approx(np.quantile(severities, share))
+    cameras = Counter(row["camera"] for row in rows)
+    condition = rows[0]["condition"]
+    assert stats.by_condition_and_camera == {condition: dict(sorted(cameras.items()))}
+
+
+def test_the_sample_is_evenly_spaced_and_close_to_all_images(root: Path) -> None:
+    rows = rows_of(root, TABLE)
+    every = dataset_stats(root).tables[TABLE].luminance
+    some = dataset_stats(root, sampled_rows=7).tables[TABLE].luminance
+    assert every is not None and some is not None
+    assert (every.count, some.count) == (41, 7)
+    values = [decode_jpeg(row["image"]["bytes"]).reshape(-1, 3).mean(0) @ LUMA for row in rows]
+    assert every.mean == pytest.approx(fmean(values), abs=1.0)
+
+
+def test_pictures_are_not_read_to_check_them(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ShardReader._verify_group
+
+    def only_quarantine(reader: ShardReader, index: int) -> None:
+        assert reader.file.path.startswith("quarantine/")  # rows without pictures
+        real(reader, index)
+
+    monkeypatch.setattr(ShardReader, "_verify_group", only_quarantine)
+    stats = dataset_stats(root)
+    assert stats.tables[TABLE].luminance is not None and stats.depth_share
+
+
+def test_the_text_names_units_samples_and_reasons(root: Path) -> None:
+    run = CliRunner().invoke(app, ["stats", str(root)], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert run.exit_code == 0, run.output
+    printed = " ".join(run.output.split())
+    for heading in ("size (MB)", "mean luma (0-255)", "severity (0-1)", "time (ms per variant)"):
+        assert heading in printed
+    assert "at most 500 evenly spaced rows" in printed
+    assert "bad rows of r-1/night: no_depth 4" in printed
+    assert "severity quantiles of r-1/night: 5% 0." in printed and "depth in metres" in printed
+    assert "rows by condition and camera" in printed

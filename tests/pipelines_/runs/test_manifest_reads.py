@@ -1,0 +1,91 @@
+"""A run reads each manifest entry at most once, however many steps look at it."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from nightrain.benchmarks.manifest import ROWS_PER_SHARD, write_manifest
+from nightrain.datasets.io import parsed_files
+from nightrain.datasets.shards import manifest as manifest_module
+from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
+from nightrain.pipelines.generate import cost_estimate
+from nightrain.pipelines.generate.cost_estimate import estimate
+from nightrain.pipelines.generate.job import GenerateJob, generate
+from nightrain.pipelines.generate.plan import num_to_retry, plan_retry
+from nightrain.pipelines.recipes.recipe_file import load_recipe
+from nightrain.pipelines.runs.executors import SerialExecutor
+from nightrain.pipelines.runs.stop import Stop
+
+NUM_FRAMES = 5 * ROWS_PER_SHARD
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each entry is read from the disk."""
+    found: Counter[str] = Counter()
+    real = manifest_module.read_record
+
+    def counted(path: Path, kind: str, what: str) -> object:
+        if kind == "entry":
+            found[str(path)] += 1
+        return real(path, kind, what)
+
+    monkeypatch.setattr(manifest_module, "read_record", counted)
+    monkeypatch.setattr(parsed_files, "SETTLED_NS", -1)  # new files count as old
+    return found
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """A dataset of entries alone, with every variant of the recipe `weather`."""
+    assert write_manifest(tmp_path / "dataset", NUM_FRAMES) == 5 * 5
+    return tmp_path / "dataset"
+
+
+def run(dataset: Path) -> int:
+    job, stop = GenerateJob(dataset=dataset), Stop()
+    return generate(job, executor=SerialExecutor(stop), stop=stop).num_already
+
+
+def test_a_run_with_nothing_to_do_reads_each_entry_once(dataset: Path, reads: Counter[str]) -> None:
+    assert run(dataset) == 20
+    assert len(reads) == 25 and set(reads.values()) == {1}
+    assert run(dataset) == 20 and set(reads.values()) == {1}  # also the next run in this process
+
+
+def test_a_changed_entry_is_noticed(dataset: Path, reads: Counter[str]) -> None:
+    run(dataset)
+    path = dataset / "_manifest" / FRAMES / "00002.json"
+    path.write_bytes(path.read_bytes().replace(b'"num_rows": 128', b'"num_rows": 127', 1))
+    with pytest.raises(manifest_module.CorruptShard, match="changed after it was written"):
+        Manifest(dataset).entries(FRAMES)
+    path.unlink()
+    assert Manifest(dataset).entry(Shard(table=FRAMES, number=2)) is None
+    assert len(Manifest(dataset).entries(FRAMES)) == 4
+
+
+def test_nothing_is_measured_when_nothing_is_left(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+
+    def measure(*_: object) -> tuple[float, float]:
+        measured.append(1)
+        return 2.0, 1e6
+
+    monkeypatch.setattr(cost_estimate, "_measure", measure)
+    recipe = load_recipe("weather")
+    report = estimate(dataset, recipe)
+    assert report.num_variants == 4 * NUM_FRAMES and report.num_variants_left == 0
+    assert report.seconds_per_variant is None and report.hours == report.gigabytes == 0
+    assert not measured
+    table = next(iter(recipe.tables))
+    (dataset / "_manifest" / table / "00000.json").unlink()
+    hours = [estimate(dataset, recipe, num_workers=n).hours for n in (1, 4)]
+    assert len(measured) == 2 and hours == [128 * 2 / 3600, 32 * 2 / 3600]
+
+
+def test_a_retry_counts_what_is_in_quarantine(dataset: Path) -> None:
+    manifest, plan = Manifest(dataset), GenerateJob(dataset=dataset).plan()
+    assert num_to_retry(manifest, plan.shards) == 0 and plan_retry(manifest, plan.shards) == []
