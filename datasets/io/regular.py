@@ -87,6 +87,11 @@ def names_below(
             yield entry.path
 
 
+def names_in(folder: str, ending: str = "") -> list[str]:
+    """Paths directly in a folder, of any kind, that end with `ending`; raises UnreadableFile."""
+    return [entry.path for entry in _listing(Path(folder)) if entry.name.endswith(ending)]
+
+
 def matching(folder: Path, pattern: str) -> list[Path]:
     """Paths directly in a folder whose names match a pattern, sorted; raises UnreadableFile.
 

@@ -41,7 +41,7 @@ from nightrain.datasets.io.atomic import (
 from nightrain.datasets.io.parsed_files import ParsedFiles, collector_paused
 from nightrain.datasets.io.process import Owner
 from nightrain.datasets.io.record import read_record, record_bytes
-from nightrain.datasets.io.regular import matching, names_below, sha256_of
+from nightrain.datasets.io.regular import matching, names_below, names_in, sha256_of
 from nightrain.datasets.shards.leases import Lease, is_held, remove_stale_leases
 from nightrain.datasets.shards.parquet import (
     ShardFile,
@@ -114,9 +114,8 @@ class Manifest:
 
         Raises CorruptShard, UnreadableFile.
         """
-        folder = f"{self._folder}/{table}"
-        names = (n for n in names_below(folder, ".json") if os.path.dirname(n) == folder)
         with collector_paused():
+            names = names_in(f"{self._folder}/{table}", ".json")
             found = [self._entry_at(name) for name in names]
         entries = [entry for entry in found if entry is not None]  # None: removed since listed
         return sorted(entries, key=lambda entry: (entry.shard.number, entry.shard.retry))
