@@ -18,6 +18,7 @@ from nightrain.flows.evaluate import evaluate_depth
 from nightrain.flows.generate import generate_variants
 from nightrain.flows.ingest import ingest_frames
 from nightrain.flows.label import label_depth
+from nightrain.flows.runtime.failure import flow_settings
 from nightrain.flows.runtime.session import Session, end_of, run_in_process
 from nightrain.flows.train import train_student, train_teacher
 from nightrain.flows.world import render_world
@@ -40,7 +41,7 @@ SUBFLOWS: tuple[Flow[..., Any], ...] = (
 BY_NAME = {subflow.name: subflow for subflow in SUBFLOWS}
 
 
-@flow(name="clear-to-table", persist_result=False)
+@flow(name="clear-to-table", **flow_settings())
 def clear_to_table(job: DemoJob) -> State:
     """Run the demo from an empty folder to a table of scores by condition, or resume it."""
 
@@ -50,7 +51,7 @@ def clear_to_table(job: DemoJob) -> State:
             create_markdown_artifact(report.table.markdown(), key="depth-by-condition")
         return report
 
-    return end_of(work, _state)
+    return end_of(job, work, _state)
 
 
 def _run_subflow(here: Session[DemoReport], name: str, job: BaseModel) -> "StageReport":

@@ -11,11 +11,12 @@ from pathlib import Path
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from nightrain.flows.runtime.failure import flow_settings
 from nightrain.flows.runtime.shard_plan import run_shards
 from nightrain.pipelines.generate.job import GenerateJob, generate
 
 
-@flow(name="generate-variants", persist_result=False)
+@flow(name="generate-variants", **flow_settings())
 def generate_variants(job: GenerateJob) -> State:
     """Generate a recipe's missing variants; committed shards are kept.
 
@@ -23,7 +24,7 @@ def generate_variants(job: GenerateJob) -> State:
     after a signal; run the same job again to resume.
     """
     return run_shards(
-        job.dataset,
+        job,
         partial(generate, job),
         "variants",
         num_workers=job.num_workers,

@@ -16,6 +16,7 @@ from prefect import Flow, flow
 from prefect.client.schemas.objects import State
 
 from nightrain.datasets.sources.registry import SOURCES
+from nightrain.flows.runtime.failure import flow_settings
 from nightrain.flows.runtime.shard_plan import run_shards
 from nightrain.pipelines.ingest.job import IngestJob, ingest, ingest_job_model
 
@@ -32,34 +33,34 @@ def _of_source(source: str) -> Callable[[Callable[..., State]], Callable[..., St
     return annotate
 
 
-@flow(name="ingest-frames", persist_result=False)
+@flow(name="ingest-frames", **flow_settings())
 def ingest_frames(job: IngestJob) -> State:
     """Read the frames of a source into shards; committed shards are kept."""
-    return run_shards(job.dataset, partial(ingest, job), "frames", num_workers=job.num_workers)
+    return run_shards(job, partial(ingest, job), "frames", num_workers=job.num_workers)
 
 
-@flow(name="ingest-nuscenes", persist_result=False)
+@flow(name="ingest-nuscenes", **flow_settings())
 @_of_source("nuscenes")
 def ingest_nuscenes(job: IngestJob) -> State:
     """Read nuScenes, or another data set in its layout; frames that are new are appended."""
     return ingest_frames.fn(job)
 
 
-@flow(name="ingest-robotcar", persist_result=False)
+@flow(name="ingest-robotcar", **flow_settings())
 @_of_source("robotcar")
 def ingest_robotcar(job: IngestJob) -> State:
     """Read Oxford RobotCar; frames that are new are appended."""
     return ingest_frames.fn(job)
 
 
-@flow(name="ingest-kitti", persist_result=False)
+@flow(name="ingest-kitti", **flow_settings())
 @_of_source("kitti")
 def ingest_kitti(job: IngestJob) -> State:
     """Read KITTI; frames that are new are appended."""
     return ingest_frames.fn(job)
 
 
-@flow(name="ingest-world", persist_result=False)
+@flow(name="ingest-world", **flow_settings())
 @_of_source("world")
 def ingest_world(job: IngestJob) -> State:
     """Read the built-in world; frames that are new are appended."""
@@ -78,6 +79,6 @@ def __getattr__(name: str) -> Flow[..., Any]:
 
     run.__name__ = run.__qualname__ = name
     run.__doc__ = SOURCES.load(known[source]).summary
-    made = flow(name=f"ingest-{source}", persist_result=False)(_of_source(known[source])(run))
+    made = flow(name=f"ingest-{source}", **flow_settings())(_of_source(known[source])(run))
     globals()[name] = made
     return made

@@ -33,6 +33,16 @@ class DemoJob(BaseModel):
     split: Split = Field(default="val", description="Split to score")
 
     @property
+    def title(self) -> str:
+        """What the job makes, for lists of runs: "demo in demo"."""
+        return f"demo in {self.out.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by: the recipe."""
+        return ("demo", self.recipe)
+
+    @property
     def dataset(self) -> Path:
         """Folder of the dataset."""
         return self.out / "dataset"

@@ -160,12 +160,22 @@ def print_run(report: RunReport, what: str) -> None:
     if report.num_already:
         verb = "was" if report.num_already == 1 else "were"
         out.print(f"{counted(report.num_already, 'shard')} {verb} already committed")
+    _print_end(report, what)
+
+
+def _print_end(report: RunReport, what: str) -> None:
+    """Print what failed, and why a run ended early or made nothing."""
+    from rich.markup import escape
+
+    out = console()
     for failure in report.failed:
         out.print(f"[red]failed[/red]    {failure}")
     if report.over_limit:
         out.print(f"[red]failed[/red]    {escape(report.over_limit)}")
     if report.stopped:
         out.print("[yellow]stopped[/yellow]   run the same command again to resume")
+    elif report.not_started:
+        out.print(f"[yellow]skipped[/yellow]   {escape(report.not_started)}")
     elif not (report.tables or report.num_already or report.failed):
         out.print(f"There are no {what} to process")
 

@@ -1,18 +1,20 @@
 """Prefect executor: one task per shard, which returns a small report."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
+from prefect.states import Cancelled
 
 from nightrain.datasets.errors import DiskFull, NightrainError
 from nightrain.datasets.shards.manifest import Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ShardWork, ignore_rows
+from nightrain.flows.observe.run_log import log_shard
 from nightrain.flows.runtime.gpu_limit import turn
 from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.stop import Stop
@@ -27,7 +29,11 @@ def is_transient(_task: Any, _run: Any, state: State) -> bool:
 
 @dataclass(frozen=True)
 class PrefectExecutor:
-    """Runs shards as task runs of the current flow, `num_workers` at a time."""
+    """Runs shards as task runs of the current flow, `num_workers` at a time.
+
+    During a pause, the shards in progress end after their batch, keep their finished rows, and are
+    continued when the run is resumed.
+    """
 
     num_workers: int = 1
     stop: Stop = field(default_factory=Stop)
@@ -35,6 +41,7 @@ class PrefectExecutor:
         None
     )  # called with the completed share, in the flow's thread
     gpu_limit: str | None = None  # each task holds one slot of this global concurrency limit
+    on_shard: Callable[[ShardReport], None] = lambda _: None  # called in the flow's thread
 
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
@@ -54,38 +61,55 @@ class PrefectExecutor:
             cache_policy=NO_CACHE,
             persist_result=False,
         )
-        def make_shard(name: str) -> ShardReport:
-            if self.gpu_limit is None:
-                return work(by_name[name], on_rows)
-            with turn(self.gpu_limit, self.stop) as mine:
-                if not mine:
-                    return ShardReport(shard=by_name[name], status="stopped")
-                return work(by_name[name], on_rows)
+        def make_shard(name: str) -> State | ShardReport:
+            report = self._make(by_name[name], work, on_rows)
+            log_shard(report)
+            return _task_result(report)
 
-        names, num_done = iter(by_name), 0
-        running: dict[PrefectFuture[ShardReport], str] = {}
-        while not self.stop.requested or running:
-            if not self.stop.requested:
-                for name in islice(names, self.num_workers - len(running)):
-                    running[make_shard.submit(name)] = name
+        waiting, num_done = deque(by_name), 0
+        running: dict[PrefectFuture[Any], str] = {}
+        while running or (waiting and not self.stop.requested):
             if not running:
-                return
+                self.stop.wait_while_paused()
+            while waiting and len(running) < self.num_workers and not self.stop.interrupted:
+                name = waiting.popleft()
+                running[make_shard.submit(name)] = name
             for future in _first_done(list(running)):
-                yield _report(by_name[running.pop(future)], future)
+                report = _report(by_name[running.pop(future)], future)
+                if report.status == "stopped" and not self.stop.requested:  # only paused
+                    waiting.appendleft(report.shard.name)
+                    continue
                 num_done += 1
+                self.on_shard(report)
                 self.on_share(num_done / len(by_name))
+                yield report
+
+    def _make(self, shard: Shard, work: ShardWork, on_rows: OnRows) -> ShardReport:
+        if self.gpu_limit is None:
+            return work(shard, on_rows)
+        with turn(self.gpu_limit, self.stop) as mine:
+            return work(shard, on_rows) if mine else ShardReport(shard=shard, status="stopped")
 
 
-def _first_done(futures: list[PrefectFuture[ShardReport]]) -> list[PrefectFuture[ShardReport]]:
-    if len(futures) == 1:
-        futures[0].wait()
+def _task_result(report: ShardReport) -> State | ShardReport:
+    """A report, or for an interrupted shard the state of its task, with the report as data."""
+    if report.status == "stopped":
+        message = f"Interrupted; {report.num_rows} finished rows are kept for the next run."
+        return Cancelled(message=message, data=report)
+    return report
+
+
+def _first_done(futures: list[PrefectFuture[Any]]) -> list[PrefectFuture[Any]]:
+    if len(futures) <= 1:
+        for future in futures:
+            future.wait()
         return futures
     while not (done := list(wait(futures, timeout=0.2).done)):
         pass
     return done
 
 
-def _report(shard: Shard, future: PrefectFuture[ShardReport]) -> ShardReport:
+def _report(shard: Shard, future: PrefectFuture[Any]) -> ShardReport:
     outcome = future.result(raise_on_failure=False)
     if isinstance(outcome, DiskFull):
         raise outcome

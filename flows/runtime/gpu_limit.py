@@ -40,7 +40,7 @@ def require_limit(name: str) -> None:
 
 @contextmanager
 def turn(name: str, stop: Stop) -> Iterator[bool]:
-    """Hold one slot of a limit within the block; yield False if a stop was requested first.
+    """Hold one slot of a limit within the block; yield False if it was interrupted first.
 
     A slot is requested without a time limit of its own: `prefect.concurrency.sync.concurrency`
     with a timeout forgets a slot that a slow server grants late, which then stays occupied until
@@ -62,8 +62,8 @@ def turn(name: str, stop: Stop) -> Iterator[bool]:
 
 
 def _acquire(client: SyncPrefectClient, name: str, stop: Stop) -> UUID | None:
-    """Wait for a slot and return its lease; None if a stop was requested first."""
-    while not stop.requested:
+    """Wait for a slot and return its lease; None if a stop or a pause was requested first."""
+    while not stop.interrupted:
         try:
             answer = client.increment_concurrency_slots_with_lease(
                 [name], 1, "concurrency", LEASE_SECONDS

@@ -7,6 +7,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed
 
+from nightrain.flows.observe.identity import Described
 from nightrain.flows.runtime.progress import Progress
 from nightrain.flows.runtime.session import OnStep, Session, end_of
 from nightrain.pipelines.runs.stop import Stop
@@ -41,25 +42,27 @@ class LongJob(Protocol[Report]):
         ...
 
 
-def run_long_job(job: LongJob[LongJobReport], what: str) -> State:
+def run_long_job(job: Described, work: LongJob[LongJobReport], what: str) -> State:
     """Run a long job in the current flow run; return its final state.
 
-    `what` is the name of the artifacts ("teacher"). Ends as Completed with the report's line,
-    Failed with the message of a NightrainError, or Cancelled after a signal.
+    It waits between two steps while the run is paused. `what` is the name of the artifacts
+    ("teacher"). Ends as Completed with the report's line, Failed with the message
+    of a NightrainError, or Cancelled after a signal.
     """
 
-    def work(here: Session[LongJobReport]) -> LongJobReport:
+    def run(here: Session[LongJobReport]) -> LongJobReport:
         progress = Progress(f"{what}-steps", f"Steps done of {what}")
 
         def on_step(done: int, total: int) -> None:
+            here.stop.wait_while_paused()
             progress.show(done / total)
             here.on_step(done, total)
 
-        report = job(stop=here.stop, on_step=on_step)
+        report = work(stop=here.stop, on_step=on_step)
         create_table_artifact(table=[dict(report.model_dump(mode="json"))], key=what)
         return report
 
-    return end_of(work, _state)
+    return end_of(job, run, _state)
 
 
 def _state(report: LongJobReport) -> State:

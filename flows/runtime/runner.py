@@ -36,7 +36,9 @@ def run_flow(flow: str, job: "BaseModel", stop: "Stop", **watchers: Any) -> Any:
     `flow` is "module:name" in nightrain.flows; watchers are the callbacks of a `Session`. Raises
     what the job raises.
     """
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # the progress bar shows the rest
+    if "PREFECT_LOGGING_LEVEL" not in os.environ:
+        # The progress bar shows the rest; the run's log on the server has everything.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     from nightrain.flows.runtime.server_guard import guard_server
 
     guard_server()

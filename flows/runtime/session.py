@@ -15,6 +15,10 @@ from prefect.states import Failed
 
 from nightrain.datasets.errors import NightrainError
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
+from nightrain.flows.observe.identity import Described, add_tags
+from nightrain.flows.observe.run_log import logs_in_run
+from nightrain.flows.runtime.control import controlled_by_server, without_slow_heartbeats
+from nightrain.flows.runtime.failure import without_retries
 from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
 Report = TypeVar("Report")
@@ -45,7 +49,9 @@ class Session(Generic[Report]):
         """Run a flow on a job in this process with this session; return its final state."""
         token = _session.set(self)
         try:
-            return flow(job, return_state=True)
+            # The caller is there to run the job again, so that a failure is reported at once.
+            with without_slow_heartbeats():
+                return flow.with_options(retries=0)(job, return_state=True)
         finally:
             _session.reset(token)
 
@@ -63,20 +69,24 @@ def run_in_process(session: Session[Report], flow: Flow[..., Any], job: object) 
     return session.report
 
 
-def end_of(work: Callable[[Session[Report]], Report], state: Callable[[Report], State]) -> State:
-    """Run the body of a flow and return its final state.
+def end_of(
+    job: Described, work: Callable[[Session[Report]], Report], state: Callable[[Report], State]
+) -> State:
+    """Run the body of a flow on a job and return its final state.
 
-    A NightrainError becomes a Failed state with its message; any other exception is re-raised, and
-    Prefect keeps its traceback.
+    A NightrainError becomes a Failed state with its message, and is not retried; any other
+    exception is re-raised, and Prefect keeps its traceback.
     """
     here = _session.get() or Session()
+    add_tags(job)
     try:
         # Prefect turns SIGTERM into a crash of the flow; here the current batch ends first.
-        with stop_on_signals(here.stop):
+        with logs_in_run(), stop_on_signals(here.stop), controlled_by_server(here.stop):
             here.report = work(here)
     except Exception as error:
         here.error = error
         if isinstance(error, NightrainError):
+            without_retries()
             return Failed(message=str(error))
         raise
     return state(here.report)

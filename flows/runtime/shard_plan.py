@@ -1,14 +1,18 @@
-"""Shard plan as a flow run: one task per shard, and a table of committed rows."""
+"""Shard plan as a flow run: one task per shard, and a report at the end."""
 
+import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from nightrain.datasets.shards.transaction import OnRows
+from nightrain.flows.observe.events import dataset_grown, shard_committed
+from nightrain.flows.observe.identity import Described
+from nightrain.flows.observe.run_report import publish_report
 from nightrain.flows.runtime.executor import PrefectExecutor
 from nightrain.flows.runtime.gpu_limit import require_limit
 from nightrain.flows.runtime.progress import Progress
@@ -16,6 +20,8 @@ from nightrain.flows.runtime.session import Session, end_of
 from nightrain.pipelines.runs.executors import Executor
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
+
+logger = logging.getLogger(__name__)
 
 
 class ShardJob(Protocol):
@@ -26,9 +32,18 @@ class ShardJob(Protocol):
         ...
 
 
+class ShardJobOptions(Described, Protocol):
+    """Options of a job of shards that its flow run needs."""
+
+    @property
+    def dataset(self) -> Path:
+        """Dataset folder."""
+        ...
+
+
 def run_shards(
-    dataset: Path,
-    job: ShardJob,
+    job: ShardJobOptions,
+    work: ShardJob,
     rows: str,
     *,
     num_workers: int = 1,
@@ -41,32 +56,26 @@ def run_shards(
     many rows are in quarantine or a NightrainError was raised, or Cancelled after a signal.
     """
 
-    def work(here: Session[RunReport]) -> RunReport:
-        limit = gpu_limit()
+    def run(here: Session[RunReport]) -> RunReport:
+        limit, dataset = gpu_limit(), job.dataset.resolve()
         if limit is not None:
             require_limit(limit)
+        logger.info("%s of %s%s", rows, dataset, _recipe_words(job))
         progress = Progress("shards", "Shards made by this run")
-        executor = PrefectExecutor(num_workers, here.stop, progress.show, limit)
-        report = job(executor=executor, stop=here.stop, on_rows=here.on_rows)
-        create_table_artifact(table=_table(report), key=rows, description=str(dataset))
+        executor = PrefectExecutor(
+            num_workers, here.stop, progress.show, limit, partial(shard_committed, dataset)
+        )
+        report = work(executor=executor, stop=here.stop, on_rows=here.on_rows)
+        dataset_grown(dataset, report)
+        publish_report(job, dataset, report, rows)
         return report
 
-    return end_of(work, lambda report: final_state(report, rows))
+    return end_of(job, run, lambda report: final_state(report, rows))
 
 
-def _table(report: RunReport) -> list[dict[str, object]]:
-    """Rows of the artifact, one per table that the run added to."""
-    return [
-        {
-            "table": name,
-            "shards": table.num_shards,
-            "rows": table.num_rows,
-            "quarantined": sum(table.quarantined.values()),
-            "MB": round(table.num_bytes / 1e6, 1),
-            "seconds": round(table.seconds, 1),
-        }
-        for name, table in report.tables.items()
-    ]
+def _recipe_words(job: Described) -> str:
+    recipe_hash = getattr(job, "recipe_hash", "")
+    return f" of the recipe with hash {recipe_hash}" if recipe_hash else ""
 
 
 def final_state(report: RunReport, rows: str) -> State:
@@ -77,4 +86,6 @@ def final_state(report: RunReport, rows: str) -> State:
         return Failed(message=f"{len(report.failed)} shards failed. {report.failed[0]}")
     if report.over_limit:
         return Failed(message=report.over_limit)
+    if report.not_started:
+        return Completed(name="Skipped", message=report.not_started)
     return Completed(message=f"{report.num_rows} {rows}, {report.num_quarantined} quarantined")

@@ -9,6 +9,7 @@ from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.pipelines.captions.caption_shard import CaptionShard, plan_captions
 from nightrain.pipelines.captions.captioners import CaptionerName, load_captioner
 from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.one_run import IfRunning, one_run_at_a_time
 from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
@@ -27,12 +28,24 @@ class CaptionJob(BaseModel):
         description="blip2 or small (networks), or metadata: the source's description",
     )
     max_quarantined: MaxQuarantined = MAX_QUARANTINED
+    if_running: IfRunning = "share"
+
+    @property
+    def title(self) -> str:
+        """What the job makes, for lists of runs: "blip2 captions of nuscenes"."""
+        return f"{self.captioner} captions of {self.dataset.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by: the captioner."""
+        return (self.captioner,)
 
     def plan(self) -> tuple[Shard, ...]:
         """Plan the job's shards, committed or not; raises InvalidRequest without weights."""
         return plan_captions(Manifest(self.dataset), load_captioner(self.captioner))
 
 
+@one_run_at_a_time
 def caption(
     job: CaptionJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
 ) -> RunReport:

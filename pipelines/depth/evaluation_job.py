@@ -70,6 +70,16 @@ class EvaluationJob(BaseModel):
     )
 
     @property
+    def title(self) -> str:
+        """What the job makes, for lists of runs: "scores of student on nuscenes"."""
+        return f"scores of {Path(self.model).name} on {self.dataset.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by: the model and the protocol."""
+        return (Path(self.model).name, self.protocol)
+
+    @property
     def folder(self) -> Path:
         """Folder that the evaluation is written to."""
         return self.out or Path(f"evaluation-{Path(self.model).name}")

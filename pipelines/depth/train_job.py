@@ -76,6 +76,16 @@ class TrainJob(BaseModel):
     )
 
     @property
+    def title(self) -> str:
+        """What the job makes, for lists of runs: "world-student on nuscenes"."""
+        return f"{self.preset} on {self.dataset.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by: the preset and the recipes."""
+        return (self.preset, *self.variants)
+
+    @property
     def command(self) -> str:
         """The command line of this job, without the folders of this machine."""
         return command_line("train", self)

@@ -1,9 +1,11 @@
 """Generation jobs: generate the variants of a recipe that are still missing."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.recipe_records import (
     Superseded,
@@ -20,11 +22,22 @@ from nightrain.pipelines.generate.plan import (
 )
 from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.inspect.dataset_card import write_card
+from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
 from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.one_run import IfRunning, one_run_at_a_time
 from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
+
+
+def recipe_choices(schema: dict[str, Any]) -> None:
+    """Describe a recipe to forms: one of the built-in ones, or a path."""
+    del schema["type"]
+    schema["anyOf"] = [
+        {"title": "Built-in recipe", "type": "string", "enum": built_in_recipes()},
+        {"title": "Path of a YAML file", "type": "string"},
+    ]
 
 
 class GenerateJob(BaseModel):
@@ -39,6 +52,7 @@ class GenerateJob(BaseModel):
         default="weather",
         description="Built-in recipe or path of a YAML file",
         examples=built_in_recipes(),
+        json_schema_extra=recipe_choices,
     )
     num_workers: int = Field(default=1, ge=1, description="Number of shards generated in parallel")
     retry_failed: bool = Field(default=False, description="Regenerate only quarantined variants")
@@ -52,6 +66,27 @@ class GenerateJob(BaseModel):
         "that machines and flows take turns",
     )
     max_quarantined: MaxQuarantined = MAX_QUARANTINED
+    if_running: IfRunning = "share"
+
+    @property
+    def title(self) -> str:
+        """What the job makes, for lists of runs: "weather-1a2b3c4d on nuscenes"."""
+        try:
+            recipe = _named(load_recipe(self.recipe))
+        except InvalidRequest:  # the job itself will say what is wrong
+            recipe = self.recipe
+        return f"{recipe} on {self.dataset.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by: the recipe, with and without hash, its conditions."""
+        recipe = load_recipe(self.recipe)
+        return (recipe.name, _named(recipe), *map(str, recipe.conditions))
+
+    @property
+    def recipe_hash(self) -> str:
+        """Hash of the whole recipe: 16 hex digits. Raises InvalidRequest."""
+        return load_recipe(self.recipe).hash
 
     def held_limit(self) -> str | None:
         """Return `gpu_limit` if the recipe's engine uses a GPU; raises InvalidRequest."""
@@ -70,6 +105,12 @@ class GenerateJob(BaseModel):
         )
 
 
+def _named(recipe: Recipe) -> str:
+    """Name of a recipe in its present form: "weather-1a2b3c4d"."""
+    return f"{recipe.name}-{recipe.hash[:8]}"
+
+
+@one_run_at_a_time
 def generate(
     job: GenerateJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
 ) -> RunReport:

@@ -55,7 +55,7 @@ class GenerateShard:
         if Manifest(self.root).entry(shard):  # committed: no need to wait for the device
             return self._make(shard, engine, on_rows)
         # Before leasing the shard, because another process may take it while this one waits.
-        with sole_use(engine.device_id(), give_up=lambda: stopping.current().requested) as held:
+        with sole_use(engine.device_id(), give_up=lambda: stopping.current().interrupted) as held:
             if not held:
                 return ShardReport(shard=shard, status="stopped")
             try:

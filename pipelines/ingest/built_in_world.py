@@ -53,6 +53,16 @@ class RenderJob(BaseModel):
     )
     processes: int = Field(default=1, ge=1, description="Scenes rendered in parallel")
 
+    @property
+    def title(self) -> str:
+        """What the job makes, for lists of runs: "world small into streets"."""
+        return f"world {self.preset} into {self.out.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by: the preset and the conditions."""
+        return ("world", self.preset, *map(str, self.conditions))
+
     def loaded_preset(self) -> Preset:
         """Return the preset; raises InvalidRequest for an unknown name."""
         if self.preset not in PRESETS:

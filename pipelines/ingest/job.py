@@ -32,6 +32,7 @@ from nightrain.pipelines.ingest.ingest_shard import ingest_work, plan_ingest, un
 from nightrain.pipelines.ingest.worker_source import shared_with_workers
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.one_run import IfRunning, one_run_at_a_time
 from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_frames
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
@@ -70,6 +71,7 @@ class IngestJob(BaseModel):
         default=False, description="Allow own splits to divide a log into train and held-out frames"
     )
     max_quarantined: MaxQuarantined = MAX_QUARANTINED
+    if_running: IfRunning = "share"
 
     @model_validator(mode="before")
     @classmethod
@@ -88,6 +90,16 @@ class IngestJob(BaseModel):
         except InvalidRequest as error:
             raise ValueError(str(error)) from error
         return model.model_validate(value)
+
+    @property
+    def title(self) -> str:
+        """What the job makes, for lists of runs: "nuscenes train into frames"."""
+        return f"{self.source} {self.split_to_read} into {self.dataset.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by: the source and the split."""
+        return (self.source, self.split_to_read)
 
     def open_source(self) -> FrameSource:
         """Open the source; raises BrokenSource, InvalidRequest."""
@@ -123,6 +135,7 @@ def _job_model(source: str, config: type[SourceConfig]) -> type[IngestJob]:
     return create_model(name, __base__=IngestJob, __doc__=config.summary, **fields)
 
 
+@one_run_at_a_time
 def ingest(
     job: IngestJob,
     *,

@@ -18,6 +18,7 @@ from nightrain.pipelines.labels.labelling_model import (
 from nightrain.pipelines.labels.settings import LabelSettings, labels_table
 from nightrain.pipelines.labels.shard import LabelShard
 from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.one_run import IfRunning, one_run_at_a_time
 from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.selection import select_frames
@@ -93,6 +94,17 @@ class LabelJob(BaseModel):
         default=False, description="Also label val and test scenes; never train on these labels"
     )
     max_quarantined: MaxQuarantined = MAX_QUARANTINED
+    if_running: IfRunning = "share"
+
+    @property
+    def title(self) -> str:
+        """What the job makes, for lists of runs: "teacher labels of nuscenes"."""
+        return f"{self.name or self.teacher.name} labels of {self.dataset.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by: the teacher and the frames' conditions."""
+        return (self.name or self.teacher.name, *map(str, self.conditions))
 
     def plan(self) -> LabelPlan:
         """Plan the job's shards, committed or not; raises InvalidRequest."""
@@ -109,6 +121,7 @@ class LabelJob(BaseModel):
         return load_labelling_model(self.teacher, self.name, self.device)
 
 
+@one_run_at_a_time
 def label(
     job: LabelJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
 ) -> RunReport:

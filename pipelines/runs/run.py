@@ -24,6 +24,7 @@ class TableReport(BaseModel):
     num_bytes: int = 0
     seconds: float = 0.0
     quarantined: dict[str, int] = {}
+    latest: Shard | None = None  # the last shard that was committed
 
 
 class RunReport(BaseModel):
@@ -35,6 +36,7 @@ class RunReport(BaseModel):
     failed: list[str] = []
     over_limit: str = ""  # why more rows are in quarantine than accepted; see quarantine.py
     stopped: bool = False
+    not_started: str = ""  # why the run was skipped; see one_run.py
     bad_frames: list[BadFrame] = []  # selected frames in quarantine now, from this run or earlier
     unplaced: list[str] = []  # names of records too damaged to list as frames
     warnings: list[str] = []
@@ -61,6 +63,7 @@ class RunReport(BaseModel):
             table.num_rows += report.num_rows
             table.num_bytes += report.num_bytes
             table.seconds += report.seconds
+            table.latest = report.shard
             table.quarantined = dict(Counter(table.quarantined) + Counter(report.quarantined))
 
 

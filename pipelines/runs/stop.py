@@ -1,4 +1,4 @@
-"""Cooperative cancellation: a flag that signals set and that work checks between batches."""
+"""Cooperative cancellation and pauses: flags that work checks between batches."""
 
 import os
 import signal
@@ -8,12 +8,16 @@ from contextlib import contextmanager
 from multiprocessing.synchronize import Event as ProcessEvent
 from types import FrameType
 
+SECONDS_PER_LOOK = 0.5  # the longest delay of a stop request during a pause
+
 
 class Stop:
-    """A flag that a signal sets and that work checks between batches."""
+    """A flag that a signal sets and that work checks between batches; work can also be paused."""
 
     def __init__(self, event: threading.Event | ProcessEvent | None = None) -> None:
         self._event = event if event is not None else threading.Event()
+        self._resumed = threading.Event()
+        self._resumed.set()
         self.signal: int | None = None
 
     @property
@@ -29,6 +33,29 @@ class Stop:
         """Request a stop after the batch in progress."""
         self.signal = signal_number
         self._event.set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether work should wait after the batch in progress."""
+        return not self._resumed.is_set()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether work should end after the batch in progress, for good or until it is resumed."""
+        return self.requested or self.paused
+
+    def pause(self) -> None:
+        """Request a pause after the batch in progress."""
+        self._resumed.clear()
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._resumed.set()
+
+    def wait_while_paused(self) -> None:
+        """Return at once, or at the end of a pause, or when a stop is requested."""
+        while self.paused and not self.requested:
+            self._resumed.wait(SECONDS_PER_LOOK)
 
     @property
     def exit_code(self) -> int:
@@ -71,8 +98,8 @@ def set_current(stop: Stop) -> None:
 
 
 def interrupt_if_stopped() -> None:
-    """Raise ShardInterrupted if a stop was requested; call it between two batches."""
-    if _current.requested:
+    """Raise ShardInterrupted if a stop or a pause was requested; call it between two batches."""
+    if _current.interrupted:
         from nightrain.datasets.shards.transaction import ShardInterrupted  # heavy
 
         raise ShardInterrupted

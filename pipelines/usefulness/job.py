@@ -68,6 +68,16 @@ class UsefulnessJob(BaseModel):
         return values
 
     @property
+    def title(self) -> str:
+        """What the job makes, for lists of runs: "usefulness of weather on nuscenes"."""
+        return f"usefulness of {self.variants} on {self.dataset.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by: the recipe and the arms."""
+        return (self.variants, *self.arms)
+
+    @property
     def command(self) -> str:
         """The command line of this job, without the folders of this machine."""
         return command_line("usefulness", self)

@@ -30,6 +30,13 @@ class Trained(BaseModel):
         return f"{self.num_steps} steps"
 
 
+class Described:
+    """A job that says what it makes."""
+
+    title = "teacher on streets"
+    tags = ("teacher",)
+
+
 def train(num_steps: int, at_step: Callable[[int], None] = lambda _: None) -> Any:
     """A job that counts to so many steps and does something at each."""
 
@@ -51,7 +58,7 @@ def flow_of(work: Any) -> Any:
 
     @flow(name="train", persist_result=False)
     def train_something(job: str) -> Any:
-        return run_long_job(work, "teacher")
+        return run_long_job(Described(), work, "teacher")
 
     return train_something
 
