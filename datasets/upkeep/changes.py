@@ -11,26 +11,34 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.io.atomic import fsync, replace_file
+from nightrain.datasets.io.atomic import (
+    fsync,
+    no_space_is_disk_full,
+    replace_file,
+    require_writable,
+)
 from nightrain.datasets.io.record import record_bytes
 from nightrain.datasets.io.regular import matching
-from nightrain.datasets.shards.leases import is_stale
+from nightrain.datasets.shards.leases import is_held
 from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 
 
 def require_idle(root: Path) -> None:
     """Raise InvalidRequest while a live process holds a lease on a shard of the dataset."""
-    held = [
-        path.stem.replace("~", "/")
-        for path in matching(root / "_leases", "*.lease")
-        if not is_stale(path)
-    ]
+    names = [path.stem for path in matching(root / "_leases", "*.lease")]
+    held = [name.replace("~", "/") for name in names if is_held(root, name)]
     if held:
         raise InvalidRequest(
             f"{root} is in use: another process is making {', '.join(held[:3])}"
             f"{f' and {len(held) - 3} more' if len(held) > 3 else ''}. Wait until it has ended, or "
             "stop it, and run the command again."
         )
+
+
+def require_changeable(root: Path) -> None:
+    """Raise InvalidRequest for a dataset that is in use, or on which nothing can be written."""
+    require_idle(root)
+    require_writable(root)
 
 
 @contextmanager
@@ -47,9 +55,10 @@ def leased(manifest: Manifest, shard: Shard) -> Iterator[None]:
 
 
 def replace_entry(manifest: Manifest, entry: Entry) -> None:
-    """Replace the manifest entry of a shard; readers see the old or the new one."""
+    """Replace a shard's manifest entry: readers see the old or the new one; raises DiskFull."""
     data = record_bytes("entry", entry.model_dump(mode="json"))
-    replace_file(manifest.root, manifest.entry_path(entry.shard), data)
+    with no_space_is_disk_full(manifest.root):
+        replace_file(manifest.root, manifest.entry_path(entry.shard), data)
 
 
 def remove_shard(manifest: Manifest, shard: Shard, files: Iterable[str]) -> None:

@@ -23,7 +23,7 @@ from nightrain.datasets.upkeep.changes import (
     remove_files,
     remove_shard,
     replace_entry,
-    require_idle,
+    require_changeable,
 )
 
 
@@ -90,7 +90,7 @@ def prune(root: Path, plan: PrunePlan) -> PrunePlan:
 
     Raises InvalidRequest while another process makes shards of the dataset.
     """
-    require_idle(root)
+    require_changeable(root)
     manifest = Manifest(root)
     for part in plan.tables:
         for entry in manifest.entries(part.table):

@@ -31,6 +31,7 @@ from nightrain.datasets.upkeep.changes import (
     leased,
     remove_files,
     remove_shard,
+    require_changeable,
     require_idle,
 )
 from nightrain.datasets.upkeep.migrations import SCHEMAS, kind_of_table
@@ -128,8 +129,8 @@ def find_damage(root: Path, progress: Progress | None = None) -> RepairReport:
 
 
 def repair(root: Path, report: RepairReport) -> RepairReport:
-    """Do what a report says, and return it with the outcomes."""
-    require_idle(root)
+    """Do what a report says, and return it with the outcomes; raises InvalidRequest, DiskFull."""
+    require_changeable(root)
     manifest = Manifest(root)
     # Frames first: other shards are adopted only if their frames are committed.
     order = sorted(report.findings, key=lambda f: (f.step == "adopt or remove", f.path))

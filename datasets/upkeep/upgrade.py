@@ -38,7 +38,7 @@ from nightrain.datasets.upkeep.changes import (
     leased,
     remove_files,
     replace_entry,
-    require_idle,
+    require_changeable,
 )
 from nightrain.datasets.upkeep.migrations import SCHEMAS, kind_of_table, migrate
 
@@ -64,7 +64,7 @@ def upgrade(root: Path, progress: Progress | None = None) -> UpgradeReport:
     Raises InvalidRequest while another process makes shards, PlanMismatch for a newer version,
     CorruptShard for damaged files, DiskFull.
     """
-    require_idle(root)
+    require_changeable(root)
     manifest = Manifest(root)
     paths = list(files_below(root / "_manifest", ".json"))
     entries = [manifest.parse_entry(path) for path in paths]

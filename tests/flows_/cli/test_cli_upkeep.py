@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.flows.cli import main
 from support.synthetic import SyntheticSource, ingest_synthetic
@@ -111,3 +112,21 @@ def test_upgrade_brings_an_old_dataset_up_to_date(tmp_path: Path, nightrain: Com
 def test_no_dataset_is_refused(tmp_path: Path, command: str, nightrain: Command) -> None:
     code, said = nightrain(command, tmp_path)
     assert code == 2 and "no folder _manifest" in said
+
+
+@pytest.mark.parametrize("change", ["prune", "repair", "upgrade"])
+def test_a_read_only_dataset_is_refused_in_one_sentence(
+    root: Path, change: str, nightrain: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (table,) = Manifest(root).tables("variants/")
+    (root / table / "00000.parquet").unlink()
+    options = {"prune": ["--variants", "upkeep", "--yes"], "repair": ["--yes"], "upgrade": []}[
+        change
+    ]
+
+    def refuse(root: Path) -> None:
+        raise InvalidRequest(f"{root} is read-only.")
+
+    monkeypatch.setattr("nightrain.datasets.upkeep.changes.require_writable", refuse)
+    code, said = nightrain(change, root, *options)
+    assert code == 2 and f"nightrain: {root} is read-only." in said
