@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     StageReport = RunReport | RenderReport | TrainReport | EvaluationReport
     RunStage = Callable[[str, BaseModel], StageReport]  # by the name of its flow
 
-JOB_FILE = "job.json"
+JOB_FILE, TABLE_FILE = "job.json", "table.json"
 MODELS = (MEDIAN_DEPTH, "teacher", "student")  # the first is the baseline
 BUCKETS = ("day-clear", "night", "day-rain", "all")
 
@@ -186,10 +186,15 @@ def require_same_job(job: DemoJob) -> None:
     path.write_text(settings)
 
 
+def is_finished(job: DemoJob) -> bool:
+    """Whether the last stage has written its table."""
+    return (job.out / TABLE_FILE).is_file()
+
+
 def write_table(job: DemoJob) -> ComparisonTable:
     """Write the table of all models by condition and return it; raises NightrainError."""
     scores = {m: [read_evaluation(evaluation_job(job, m).folder)] for m in MODELS}
     table = comparison_table(scores, buckets=BUCKETS)
     (job.out / "table.md").write_text(table.markdown() + "\n")
-    (job.out / "table.json").write_text(table.model_dump_json(indent=1) + "\n")
+    (job.out / TABLE_FILE).write_text(table.model_dump_json(indent=1) + "\n")
     return table

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +46,25 @@ class RunFolder:
     def leased(self) -> Iterator[Lease]:
         """Hold the run's lease; raises InvalidRequest where another process trains in the folder.
 
-        Each process of a distributed run (torchrun's RANK) holds a lease of its own.
+        Each process of a distributed run (torchrun's RANK) holds a lease of its own. A run that
+        does not begin leaves no folder.
         """
         lease = Lease.take(self.folder, f"rank-{_rank()}" if _rank() else "run")
         if lease is None:
             raise InvalidRequest(
                 f"another process trains in {self.folder}. Wait for it, or name another folder."
             )
-        with lease:
-            yield lease
+        try:
+            with lease:
+                yield lease
+        finally:
+            if not (self.folder / IDENTITY_FILE).exists():
+                self._remove_if_empty()
+
+    def _remove_if_empty(self) -> None:
+        for folder in (self.folder / "_leases", self.folder / "_tmp", self.folder):
+            with suppress(OSError):  # it is not there, or not empty
+                folder.rmdir()
 
     def _check(self) -> None:
         path = self.folder / IDENTITY_FILE

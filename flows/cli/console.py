@@ -80,6 +80,11 @@ class Bar:
         """Set the total."""
         self._progress.update(self._task, total=total)
 
+    def say(self, text: str) -> None:
+        """Print a line above the bar, unless the bar is hidden."""
+        if not self._progress.disable:
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def reach(self, done: int, total: int) -> None:
         """Set the bar to `done` of `total`; the rate leaves out what was done at the first call."""
         if self._begun:

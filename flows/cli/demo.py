@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from nightrain.flows.cli.console import Bar, console, end, print_run, progress_bar
 from nightrain.flows.cli.inspection import VerifyOptions, print_verification
-from nightrain.flows.cli.jobs import OutputOptions, RunnerOptions, announce
+from nightrain.flows.cli.jobs import OutputOptions, RunnerOptions
 from nightrain.flows.cli.options import command
-from nightrain.flows.runtime.runner import RunnerName, run_flow
+from nightrain.flows.runtime.runner import RunnerName, run_flow, server_words
 from nightrain.pipelines.demo_job import DemoJob
 from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
@@ -47,17 +49,19 @@ def demo(job: DemoJob, options: RunnerOptions) -> None:
 
 def run_demo(job: DemoJob, options: RunnerOptions) -> None:
     """Run a demo job, describe each stage, and print the table of scores."""
-    from nightrain.pipelines.demo import render_job, require_same_job
+    from nightrain.pipelines.demo import is_finished, render_job, require_same_job
     from nightrain.pipelines.recipes.recipe_file import load_recipe
 
     # An invalid request fails before a server is started.
     render_job(job).loaded_preset()
     load_recipe(job.recipe)
     require_same_job(job)
-    announce(options, FLOW)
+    runner: RunnerName = "local" if is_finished(job) else options.runner
+    if runner == "prefect":
+        click.echo(server_words(FLOW), err=True)
     stop = Stop()
     with Narrator() as narrator:
-        report = _run(job, options.runner, stop, narrator)
+        report = _run(job, runner, stop, narrator)
     if report.table is None:
         console().print("[yellow]stopped[/yellow]   run the same command again to resume")
         end(stop.exit_code)

@@ -14,9 +14,10 @@ from nightrain.flows.cli.console import (
     print_bad_frames,
     print_json,
     print_run,
+    progress_bar,
 )
 from nightrain.flows.cli.group import HelpContext
-from nightrain.flows.cli.jobs import LocalFirst, progress, run_shards
+from nightrain.flows.cli.jobs import LocalFirst, run_shards
 from nightrain.flows.cli.options import model_command
 from nightrain.pipelines.ingest.job import IngestJob, ingest_job_model
 from nightrain.pipelines.ingest.job import ingest as ingest_job
@@ -63,7 +64,7 @@ ingest = SourceGroup(
 def run_ingest(job: IngestJob, options: LocalFirst) -> None:
     """Read the frames of a source, report them, and end the command."""
     flow, stop = "ingest:ingest_frames", Stop()
-    with progress(options, flow, "frames", None) as bar:
+    with progress_bar("frames", shown=not options.as_json) as bar:
 
         def on_listed(source: FrameSource, num_frames: int) -> None:
             bar.expect(num_frames)

@@ -1,7 +1,6 @@
 """Job commands: run a job locally or as a flow, and show its progress."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from nightrain.flows.cli.console import (
 from nightrain.flows.runtime.runner import (
     RunnerName,
     run_flow,
+    run_plan_only,
     run_shards_locally,
     server_words,
 )
@@ -75,7 +75,7 @@ def run_shard_job(
     `rows` is the name of the rows ("variants"), and `num_rows` the number still to be made.
     """
     stop = Stop()
-    with progress(options, flow, rows, num_rows) as bar:
+    with progress_bar(rows, num_rows, shown=not options.as_json) as bar:
         report = run_shards(
             job, work, flow=flow, options=options, bar=bar, stop=stop, num_workers=num_workers
         )
@@ -96,9 +96,16 @@ def run_shards(
     stop: Stop,
     num_workers: int,
 ) -> "RunReport":
-    """Run a job of shards, locally or as a flow run, and return its report."""
+    """Run a job of shards, locally or as a flow run, and return its report.
+
+    A server is started only where a shard is missing.
+    """
     if options.runner == "local":
         return run_shards_locally(partial(work, job), num_workers, stop, bar.add)
+    report = run_plan_only(partial(work, job), stop)
+    if report is not None:
+        return report
+    bar.say(server_words(flow))
     return run_flow(flow, job, stop, on_rows=bar.add)
 
 
@@ -110,29 +117,16 @@ def run_long_job(
     unit: str,
     options: FlowOptions,
     total: int | None = None,
+    finished: bool = False,
 ) -> tuple[Any, Stop]:
     """Run a job that counts its own steps; return its report and its stop flag.
 
-    `unit` is the unit of its progress ("steps").
+    `unit` is the unit of its progress ("steps"). A `finished` job only reports, without a server.
     """
     stop = Stop()
-    with progress(options, flow, unit, total) as bar:
-        if options.runner == "local":
+    with progress_bar(unit, total, shown=not options.as_json) as bar:
+        if options.runner == "local" or finished:
             with stop_on_signals(stop):
                 return work(job, stop=stop, on_step=bar.reach), stop
+        bar.say(server_words(flow))
         return run_flow(flow, job, stop, on_step=bar.reach), stop
-
-
-def progress(
-    options: FlowOptions, flow: str, unit: str, total: int | None
-) -> AbstractContextManager[Bar]:
-    """Announce a flow's server and show a progress bar on standard error; nothing with --json."""
-    if not options.as_json:
-        announce(options, flow)
-    return progress_bar(unit, total, shown=not options.as_json)
-
-
-def announce(options: RunnerOptions, flow: str) -> None:
-    """Announce a flow's server on standard error."""
-    if options.runner == "prefect":
-        say(server_words(flow), err=True)

@@ -28,8 +28,13 @@ def train(job: TrainJob, options: FlowOptions) -> None:
     Presets train teachers on clear frames, students on labels and variants, and restorers on
     measured depth. Run the same command again to resume.
     """
+    from nightrain.datasets.loader.index import build_index
+    from nightrain.depthmodel.training.run_folder import RESULT_FILE
+
     config = job.config()  # an invalid request fails before a server is started
-    kind = config.role.kind()
+    kind, finished = config.role.kind(), (job.out / RESULT_FILE).is_file()
+    if options.runner == "prefect" and not finished:
+        build_index(job.dataset, config.data)  # and so do missing frames, labels and variants
     report, stop = run_long_job(
         job,
         train_network,
@@ -37,6 +42,7 @@ def train(job: TrainJob, options: FlowOptions) -> None:
         unit="steps",
         options=options,
         total=config.num_steps,
+        finished=finished,
     )
     if options.as_json:
         print_json(report)
@@ -104,6 +110,7 @@ def usefulness(job: UsefulnessJob, options: FlowOptions) -> None:
     seeds extend the study in the same folder.
     """
     from nightrain.pipelines.usefulness.plan import plan_study
+    from nightrain.pipelines.usefulness.run_arms import is_done
     from nightrain.pipelines.usefulness.study import MARKDOWN_FILE, run_usefulness
 
     plan = plan_study(job)  # an invalid request fails before a server is started
@@ -115,6 +122,7 @@ def usefulness(job: UsefulnessJob, options: FlowOptions) -> None:
             unit="steps",
             options=options,
             total=sum(run.config.num_steps for run in plan.runs),
+            finished=all(is_done(run) for run in plan.runs),
         )
     if options.as_json:
         print_json(report)

@@ -1,6 +1,6 @@
 """Job runners: plain Python in this process, or a Prefect flow run.
 
-Prefect is imported only for the latter.
+Prefect is imported, and its server started, only for a flow run that has work to do.
 """
 
 import os
@@ -30,6 +30,22 @@ def run_shards_locally(
         return work(executor=executor, stop=stop, on_rows=on_rows)
 
 
+def run_plan_only(work: "ShardJob", stop: "Stop") -> "RunReport | None":
+    """Run a job up to its first missing shard; return its report if none is missing, else None.
+
+    A job that cannot run raises here, before a server is started for it.
+    """
+    from nightrain.datasets.shards.transaction import ignore_rows
+    from nightrain.pipelines.runs.executors import PlanOnly, WorkFound
+    from nightrain.pipelines.runs.stop import stop_on_signals
+
+    try:
+        with stop_on_signals(stop):
+            return work(executor=PlanOnly(), stop=stop, on_rows=ignore_rows)
+    except WorkFound:
+        return None
+
+
 def run_flow(flow: str, job: "BaseModel", stop: "Stop", **watchers: Any) -> Any:
     """Run a job as a flow run, on the user's server or a temporary one; return its report.
 
@@ -49,6 +65,9 @@ def run_flow(flow: str, job: "BaseModel", stop: "Stop", **watchers: Any) -> Any:
 
 
 def server_words(flow: str) -> str:
-    """Describe the server that a flow will run on."""
-    server = os.environ.get("PREFECT_API_URL", "a temporary server, which takes a moment to start")
+    """Describe the server that a flow will run on, which imports Prefect."""
+    import nightrain.flows  # noqa: F401, I001  (its settings must be there before prefect is imported)
+    from prefect.settings import PREFECT_API_URL
+
+    server = PREFECT_API_URL.value() or "a temporary server, which takes a moment to start"
     return f"flow {flow.rpartition(':')[2].replace('_', '-')} on {server}"

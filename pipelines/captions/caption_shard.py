@@ -14,7 +14,7 @@ import numpy as np
 
 from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.io.images import decode_jpeg
-from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
+from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.schema import CAPTIONS, SCHEMA_VERSION
 from nightrain.datasets.shards.transaction import (
@@ -28,6 +28,7 @@ from nightrain.datasets.shards.transaction import (
 )
 from nightrain.pipelines.captions.captioner import Captioner, captions_table
 from nightrain.pipelines.runs.batches import in_batches, isolate_failures
+from nightrain.pipelines.runs.selection import frames_entries
 from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
 ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "condition", "timestamp_us")
@@ -37,7 +38,7 @@ COLUMNS = ("frame_id", *ORIGIN, "description", "image", "licence", "attribution"
 def plan_captions(manifest: Manifest, captioner: Captioner) -> tuple[Shard, ...]:
     """Plan one caption shard per committed, non-empty frames shard; raises InvalidRequest."""
     table = captions_table(captioner)
-    frames = [entry.shard for entry in manifest.entries(FRAMES) if entry.rows.num_rows]
+    frames = [entry.shard for entry in frames_entries(manifest) if entry.rows.num_rows]
     return tuple(shard.model_copy(update={"table": table}) for shard in frames)
 
 

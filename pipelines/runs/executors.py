@@ -51,6 +51,20 @@ class SerialExecutor:
             yield report_failure(shard, work, on_rows)
 
 
+class WorkFound(Exception):
+    """Raised by `PlanOnly` where a plan has a shard to make."""
+
+
+class PlanOnly:
+    """Makes no shard; a job whose shards are all committed runs to its end with it."""
+
+    def run(
+        self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
+    ) -> Iterator[ShardReport]:
+        """Raise WorkFound."""
+        raise WorkFound
+
+
 @dataclass(frozen=True)
 class ProcessExecutor:
     """Runs shards in parallel in `num_workers` processes of this machine."""

@@ -22,6 +22,17 @@ class Selection:
         return sum(entry.rows.num_rows for entry in self.kept)
 
 
+def frames_entries(manifest: Manifest) -> list[Entry]:
+    """Return the entries of the committed frames shards; raises InvalidRequest without any."""
+    entries = manifest.entries(FRAMES)
+    if not entries:
+        raise InvalidRequest(
+            f"{manifest.root} holds no committed frames. Run `nightrain ingest ... --out "
+            f"{manifest.root}` first."
+        )
+    return entries
+
+
 def select_frames(
     manifest: Manifest,
     conditions: Collection[Condition],
@@ -38,7 +49,7 @@ def select_frames(
     frame is left.
     """
     selection = Selection([], {})
-    for entry in manifest.entries(FRAMES):
+    for entry in frames_entries(manifest):
         if reason := _reason_to_skip(entry, conditions, product, include_evaluation_scenes):
             count = selection.skipped.get(reason, 0) + entry.rows.num_rows
             selection.skipped[reason] = count
@@ -46,12 +57,7 @@ def select_frames(
             selection.kept.append(entry)
     if selection.kept:
         return selection
-    if not selection.skipped:
-        raise InvalidRequest(
-            f"{manifest.root} holds no committed frames. Run `nightrain ingest ... --out "
-            f"{manifest.root}` first."
-        )
-    reasons = "; ".join(f"{n} {reason}" for reason, n in selection.skipped.items())
+    reasons = "; ".join(f"{n} {reason}" for reason, n in selection.skipped.items()) or "all are bad"
     raise InvalidRequest(
         f"No frame of {manifest.root} is available for {product}: {reasons}. Ingest the train "
         f"split, {other_conditions and f'{other_conditions}, '}or pass "
