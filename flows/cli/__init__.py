@@ -76,6 +76,10 @@ app = Nightrain(
             "inspection",
             "Count and measure a dataset: sources, luminance, severity, physical values, depth.",
         ),
+        "schedule": (
+            "server.schedule",
+            "Run commands on a schedule: from this process, or by the workers of a work pool.",
+        ),
         "doctor": (
             "inspection",
             "Check packages, GPU, free disk space and Prefect, and say how to fix problems.",

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from nightrain.datasets.validation import parse_since
 from nightrain.flows.cli.console import (
@@ -21,6 +21,7 @@ from nightrain.flows.cli.console import (
 )
 from nightrain.flows.cli.jobs import OutputOptions
 from nightrain.flows.cli.options import command
+from nightrain.pipelines.inspect.verify_job import VerifyJob, require_dataset
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -37,41 +38,13 @@ HEADINGS = (
 )
 
 
-class DatasetOptions(BaseModel):
-    """Options of the commands that read a whole dataset."""
+class StatsOptions(BaseModel):
+    """Options of `nightrain stats`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(
         description="Dataset folder", json_schema_extra={"cli": "argument", "must_exist": True}
     )
-
-
-class VerifyOptions(DatasetOptions):
-    """Options of `nightrain verify`."""
-
-    since: str = Field(
-        default="",
-        description="Read only shards committed since then: a date such as 2026-11-20, or 12h, 7d "
-        "or 2w ago",
-    )
-    sample: float = Field(
-        default=1.0,
-        gt=0.0,
-        le=1.0,
-        description="Share of the shards to read, chosen at random at each call",
-    )
-
-    @field_validator("since")
-    @classmethod
-    def _is_a_time(cls, value: str) -> str:
-        if value:
-            parse_since(value)
-        return value
-
-
-class StatsOptions(DatasetOptions):
-    """Options of `nightrain stats`."""
-
     sample: int = Field(default=500, ge=1, description="Images decoded per table")
 
 
@@ -87,7 +60,7 @@ class DoctorOptions(BaseModel):
 
 
 @command
-def verify(job: VerifyOptions, output: OutputOptions) -> None:
+def verify(job: VerifyJob, output: OutputOptions) -> None:
     """Re-hash every committed file and read every page.
 
     The exit code is 3 if anything is damaged, cannot be read, or has no manifest entry.
@@ -95,18 +68,7 @@ def verify(job: VerifyOptions, output: OutputOptions) -> None:
     print_verification(job, output)
 
 
-def require_dataset(folder: Path) -> None:
-    """Raise InvalidRequest for a folder without committed shards."""
-    from nightrain.datasets.errors import InvalidRequest
-
-    if not (folder / "_manifest").is_dir():
-        raise InvalidRequest(
-            f"{folder} holds no committed shards: it has no folder _manifest. Give the folder that "
-            "`nightrain ingest --out` wrote."
-        )
-
-
-def print_verification(job: VerifyOptions, output: OutputOptions) -> None:
+def print_verification(job: VerifyJob, output: OutputOptions) -> None:
     """Verify a dataset, print the result, and end the command unless the dataset is accepted."""
     from nightrain.datasets.shards.verify import verify
 
@@ -120,7 +82,7 @@ def print_verification(job: VerifyOptions, output: OutputOptions) -> None:
     end(0 if report.accepted else EXIT_INCOMPLETE)
 
 
-def _print_report(report: VerifyReport, since: datetime | None, job: VerifyOptions) -> None:
+def _print_report(report: VerifyReport, since: datetime | None, job: VerifyJob) -> None:
     from rich.markup import escape
 
     out = console()

@@ -35,7 +35,7 @@ PLACEHOLDERS = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
 LONGEST_CHOICE = 18  # characters of "a|b|c" that still fit in the first column of the help
 
 
-def command(function: Callable[..., None]) -> click.Command:
+def command(function: Callable[..., None]) -> "ModelCommand":
     """Turn a function of models into a command; its docstring is the help page."""
     hints = get_type_hints(function)
     models = {name: hints[name] for name in inspect.signature(function).parameters}
@@ -45,7 +45,7 @@ def command(function: Callable[..., None]) -> click.Command:
 
 def model_command(
     name: str, function: Callable[..., None], models: Mapping[str, type[BaseModel]], help: str
-) -> click.Command:
+) -> "ModelCommand":
     """Make a command from a function, its parameters' models, and the text of its help page.
 
     Raises TypeError if two fields have the same option.
@@ -64,19 +64,27 @@ def model_command(
 
     # Required options come first.
     order = sorted(fields, key=lambda key: not fields[key].info.is_required())
-    return ModelCommand(
+    made = ModelCommand(
         name,
         callback=run,
         params=[_parameter(key, fields[key]) for key in order],
         help=help,
         context_settings={"max_content_width": 100, "help_option_names": ["--help"]},
     )
+    made.models = models
+    return made
 
 
 class ModelCommand(click.Command):
     """Command that takes the fields of models as options."""
 
     context_class = HelpContext
+    models: Mapping[str, type[BaseModel]] = {}  # by the name of the function's parameter
+
+    def parsed(self, arguments: list[str], *, look: bool = True) -> dict[str, Any]:
+        """Build the models from a command line, without running it; raises click.UsageError."""
+        given = self.make_context(self.name, arguments).params
+        return {key: parse(model, key, given, look=look) for key, model in self.models.items()}
 
 
 # Fields to click's parameters
@@ -156,12 +164,15 @@ def _shown(value: Any) -> str:
 # Values to models
 
 
-def parse(model: type[BaseModel], prefix: str, given: Given) -> Any:
-    """Build a model from the values on the command line; raises click.UsageError."""
+def parse(model: type[BaseModel], prefix: str, given: Given, *, look: bool = True) -> Any:
+    """Build a model from the values on the command line; raises click.UsageError.
+
+    Without `look`, paths may be those of another machine.
+    """
     values: dict[str, Any] = {}
     fields = {field.path: field for field in job_fields(model)}
     for path, field in fields.items():
-        value = _value(field, given["__".join((prefix, *path))])
+        value = _value(field, given["__".join((prefix, *path))], look)
         if value is not None:
             inner = values
             for name in path[:-1]:
@@ -173,7 +184,7 @@ def parse(model: type[BaseModel], prefix: str, given: Given) -> Any:
         raise click.UsageError(sentence(fields, error)) from None
 
 
-def _value(field: JobField, given: Any) -> Any:
+def _value(field: JobField, given: Any, look: bool) -> Any:
     """A value for pydantic to convert, or None if the option was not given."""
     kind = value_type(field.info.annotation)
     if given is None or (is_many(kind) and not given):
@@ -187,7 +198,7 @@ def _value(field: JobField, given: Any) -> Any:
                 f"{field.label} is {given!r}; expected WIDTHxHEIGHT in pixels, such as 448x256."
             )
         return int(width), int(height)
-    if extra(field.info, "must_exist"):
+    if look and extra(field.info, "must_exist"):
         return (
             tuple(_existing(field, p) for p in given) if is_many(kind) else _existing(field, given)
         )

@@ -65,13 +65,16 @@ class Stop:
 
 @contextmanager
 def stop_on_signals(stop: Stop) -> Iterator[Stop]:
-    """Set the flag on SIGTERM and SIGINT within the block; a second signal exits at once."""
+    """Set the flag on SIGTERM and SIGINT within the block; the same signal again exits at once.
+
+    One of each does not: a terminal and a supervisor may both report the same Ctrl-C.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers
         return
 
     def handle(number: int, _: FrameType | None) -> None:
-        if stop.requested:
+        if stop.requested and stop.signal == number:
             os._exit(128 + number)
         stop.request(number)
 

@@ -1,0 +1,79 @@
+"""The flow `chain`: several jobs one after the other, such as ingest, generate, label, verify.
+
+Every step is a subflow run. A step that does not end as Completed ends the chain, and the next run
+of the chain resumes it, because every step makes only what is missing.
+"""
+
+from pkgutil import resolve_name
+from typing import Any, get_type_hints
+
+from prefect import Flow, flow
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed
+from pydantic import BaseModel, ConfigDict, Field
+
+from nightrain.flows.runtime.session import Session, end_of
+
+FLOWS = {  # by command
+    "ingest": "nightrain.flows.ingest:ingest_frames",
+    "caption": "nightrain.flows.caption:caption_frames",
+    "generate": "nightrain.flows.generate:generate_variants",
+    "label": "nightrain.flows.label:label_depth",
+    "verify": "nightrain.flows.verify:verify_dataset",
+}
+
+
+class Step(BaseModel):
+    """A step of a chain: a command, and the job that its flow takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    command: str = Field(description="Command", examples=list(FLOWS))
+    job: dict[str, Any] = Field(description="Job of the command's flow")
+
+    def flow(self) -> Flow[..., Any]:
+        """Import and return the flow."""
+        return resolve_name(FLOWS[self.command])
+
+
+class ChainJob(BaseModel):
+    """Parameters of the flow `chain`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    steps: tuple[Step, ...] = Field(min_length=1, description="Steps, in order")
+
+
+class ChainReport(BaseModel):
+    """Outcome of a chain: what each step said, and the step that ended it early, if any."""
+
+    stopped: bool = False
+    failed: str = ""
+    done: tuple[str, ...] = ()
+
+
+@flow(name="chain", persist_result=False)
+def chain(job: ChainJob) -> State:
+    """Run the steps one after the other, each as a subflow, up to the first that fails."""
+    return end_of(lambda here: _run_steps(job, here), _state)
+
+
+def _run_steps(job: ChainJob, here: Session[ChainReport]) -> ChainReport:
+    done: list[str] = []
+    for number, step in enumerate(job.steps, 1):
+        each = step.flow()
+        step_job = get_type_hints(each.fn)["job"].model_validate(step.job)
+        state = Session(here.stop, here.on_rows, here.on_step).run(each, step_job)
+        if here.stop.requested or state.is_cancelled():
+            return ChainReport(stopped=True, done=tuple(done))
+        if not state.is_completed():
+            failed = f"step {number} of {len(job.steps)}, {each.name}: {state.message}"
+            return ChainReport(failed=failed, done=tuple(done))
+        done.append(f"{each.name}: {state.message}")
+    return ChainReport(done=tuple(done))
+
+
+def _state(report: ChainReport) -> State:
+    if report.stopped:
+        return Cancelled(message="Stopped on request; run the same job again to resume.")
+    if report.failed:
+        return Failed(message=report.failed)
+    return Completed(message="; ".join(report.done))

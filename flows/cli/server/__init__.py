@@ -1,0 +1,1 @@
+"""Commands about the Prefect server: `schedule`."""

@@ -1,0 +1,64 @@
+"""Verify job: re-hashes every committed file of a dataset."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nightrain.datasets.errors import InvalidRequest, NightrainError
+from nightrain.datasets.shards.verify import verify
+from nightrain.pipelines.runs.stop import Stop, WorkCancelled, unless_stopped
+
+
+class VerifyJob(BaseModel):
+    """Options of `nightrain verify`, and the parameter of the flow `verify-dataset`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    dataset: Path = Field(
+        description="Dataset folder", json_schema_extra={"cli": "argument", "must_exist": True}
+    )
+
+
+class VerifiedReport(BaseModel):
+    """Counts of a verified dataset."""
+
+    stopped: bool = False
+    num_shards: int = 0
+    num_rows: int = 0
+    num_quarantined: int = 0
+
+    @property
+    def line(self) -> str:
+        """Summary in one line."""
+        return (
+            f"accepted: {self.num_shards} shards, {self.num_rows} rows, "
+            f"{self.num_quarantined} quarantined"
+        )
+
+
+def require_dataset(folder: Path) -> None:
+    """Raise InvalidRequest for a folder without committed shards."""
+    if not (folder / "_manifest").is_dir():
+        raise InvalidRequest(
+            f"{folder} holds no committed shards: it has no folder _manifest. Give the folder that "
+            "`nightrain ingest --out` wrote."
+        )
+
+
+def require_verified(
+    job: VerifyJob, *, stop: Stop, on_step: Callable[[int, int], None]
+) -> VerifiedReport:
+    """Verify a dataset; raises InvalidRequest, and NightrainError if anything is damaged."""
+    require_dataset(job.dataset)
+    try:
+        report = verify(job.dataset, unless_stopped(stop, on_step))
+    except WorkCancelled:
+        return VerifiedReport(stopped=True)
+    if not report.accepted:
+        first = report.problems[0]
+        raise NightrainError(
+            f"{job.dataset} has {len(report.problems)} problems. {first.path}: {first.message}"
+        )
+    return VerifiedReport.model_validate(
+        report.model_dump(include=set(VerifiedReport.model_fields))
+    )
