@@ -27,10 +27,9 @@ from prefect.settings import PREFECT_API_URL
 
 from nightrain.datasets.errors import InvalidRequest
 
-# A scheduled run is skipped while the previous one is running: it would only help it.
-ONE_AT_A_TIME = ConcurrencyLimitConfig(
-    limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
-)
+# A run waits while the previous one is active. It is not skipped: the slot of a run that died with
+# its machine is taken for some minutes more, in which runs would be skipped for nothing.
+ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
 
 
 def schedule_of(cron: str | None, every_s: float | None, timezone: str) -> Schedule | None:

@@ -46,9 +46,9 @@ def _run(
     target(*arguments)
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Return once `condition()` is true; fail with `what` after DEADLINE_S seconds."""
-    deadline = time.monotonic() + DEADLINE_S
+def wait_until(condition: Callable[[], object], what: str, limit_s: float = DEADLINE_S) -> None:
+    """Return once `condition()` is true; fail with `what` after `limit_s` seconds."""
+    deadline = time.monotonic() + limit_s
     while not condition():
-        assert time.monotonic() < deadline, f"not after {DEADLINE_S:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"not after {limit_s:.0f} s: {what}"
         time.sleep(POLL_S)

@@ -27,7 +27,7 @@ them, which run one after the other up to the first that fails:
         then verify /data/shards
 
 Without --work-pool this process starts the runs, until Ctrl-C. A run makes only what is missing,
-and is skipped while the previous one is running.
+and waits while the previous one is active.
 """
 
 

@@ -1,0 +1,51 @@
+"""Schedules that cannot be made are refused in one sentence."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from nightrain.flows.cli import app
+from nightrain.flows.cli.schedule import step_of
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("world", "--out", "W"), "'world' cannot be scheduled; expected ingest, caption, generate"),
+        (("generate", "absent"), "DATASET is 'absent', which does not exist."),
+        (("generate", "ROOT", "--recipe", "hail"), "'hail'"),
+        (("generate", "ROOT", "--runner", "local"), "option 'runner' has no meaning in a schedule"),
+        (("ingest", "waymo", "ROOT", "--out", "OUT"), "There is no source 'waymo'."),
+        (("ingest",), "There is no source ''"),
+        (("generate", "ROOT", "then", "fly"), "'fly' cannot be scheduled"),
+        (("--cron", "at noon", "generate", "ROOT"), "--cron 'at noon' with --timezone 'UTC' is not"),
+        (("--cron", "0 2 * * *", "--timezone", "Berlin", "verify", "ROOT"), "'Berlin' is not valid"),
+        (("--cron", "0 2 * * *", "--every", "5", "verify", "ROOT"), "exclude each other"),
+        (("--every", "0", "verify", "ROOT"), "--every is '0'; expected"),
+        (("--every", "5", "verify", "ROOT"), "server http://127.0.0.1:9/api does not answer"),
+    ],
+)
+def test_what_cannot_be_scheduled_is_said(
+    dataset: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    import nightrain.flows  # noqa: F401, I001  (its settings must be there before prefect is imported)
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    words = [str(dataset) if word == "ROOT" else word for word in arguments]
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):  # nothing listens there
+        done = CliRunner().invoke(app, ["schedule", *words])
+    assert done.exit_code == 2, (done.output, done.exception)
+    assert message in " ".join(done.output.split())
+
+
+def test_paths_of_a_schedule_are_absolute(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ingest = step_of(["ingest", "nuscenes", "in", "--out", "out"], look=False)
+    assert ingest.job["dataset"] == str(tmp_path / "out")
+    assert ingest.job["config"]["root"] == str(tmp_path / "in")
+    made = step_of(["generate", "elsewhere", "--recipe", "mine.yaml"], look=False)
+    assert made.job["recipe"] == str(tmp_path / "mine.yaml")
+    assert step_of(["generate", str(dataset)], look=True).job["recipe"] == "weather"

@@ -1,0 +1,133 @@
+"""A Prefect server, workers and served deployments, each as processes that tests start and kill."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from support.processes import wait_until
+
+POOL = "tests"
+
+
+class PrefectServer:
+    """A server on a port of its own, with its home in a folder of the test."""
+
+    def __init__(self, home: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.home, self.url = home, f"http://127.0.0.1:{port}/api"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("PREFECT")},
+            "PREFECT_API_URL": self.url,
+            "PREFECT_HOME": str(home / "prefect"),
+            "PREFECT_SERVER_API_HOST": "127.0.0.1",
+            "PREFECT_SERVER_API_PORT": str(port),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+            "DO_NOT_TRACK": "1",
+        }
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        self._server = self.process("server", "prefect", "server", "start", "--no-ui")
+        wait_until(self._answers, "the server answers")
+
+    def kill(self) -> None:
+        """Kill the server."""
+        if self._server is not None:
+            kill(self._server)
+
+    def process(self, log: str, *module: object) -> subprocess.Popen[bytes]:
+        """Start `python -m module...` in a session of its own, with its output in a file."""
+        with (self.home / f"{log}.log").open("ab") as out:
+            return subprocess.Popen(
+                [sys.executable, "-m", *map(str, module)],
+                env=self.environment,
+                cwd=self.home,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Send a request to the API, and return its JSON."""
+        answer = httpx.post(f"{self.url}{path}", json=body, timeout=60)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def runs(self, deployment: str, *states: str) -> list[dict[str, Any]]:
+        """Runs of a deployment in any of these types of state, in the order of their start."""
+        return self.post(
+            "/flow_runs/filter",
+            {
+                "sort": "START_TIME_ASC",
+                "deployments": {"name": {"any_": [deployment]}},
+                "flow_runs": {"state": {"type": {"any_": list(states)}}},
+            },
+        )
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        """The deployment with a name."""
+        (found,) = self.post("/deployments/filter", {"deployments": {"name": {"any_": [name]}}})
+        return found
+
+    def delete(self, name: str) -> None:
+        """Delete a deployment, so that it starts no more runs."""
+        httpx.delete(f"{self.url}/deployments/{self.deployment(name)['id']}").raise_for_status()
+
+    def log(self, name: str) -> str:
+        """What a process printed."""
+        return (self.home / f"{name}.log").read_text()
+
+    def _answers(self) -> bool:
+        assert self._server is not None and self._server.poll() is None, self.log("server")
+        try:
+            return httpx.get(f"{self.url}/health", timeout=5).is_success
+        except httpx.HTTPError:
+            return False
+
+
+@contextmanager
+def prefect_server(home: Path) -> Iterator[PrefectServer]:
+    """Run a server with a process work pool and no worker."""
+    home.mkdir()
+    server = PrefectServer(home)
+    try:
+        server.start()
+        server.post("/work_pools/", {"name": POOL, "type": "process"})
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def running(
+    server: PrefectServer, log: str, *module: object
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `python -m module...` within the block, and kill it with its flow runs at the end."""
+    process = server.process(log, *module)
+    try:
+        yield process
+    finally:
+        kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and those that it started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
