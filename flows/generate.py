@@ -1,7 +1,6 @@
 """The flow `generate-variants`: variants of a recipe, one task per shard.
 
-python -m nightrain.flows.generate DATASET weather          # once
-generate_variants.serve(name="nightly", cron="0 2 * * *", parameters={"job": {...}})
+python -m nightrain.flows.generate DATASET weather
 """
 
 import sys

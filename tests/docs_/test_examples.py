@@ -42,27 +42,6 @@ def test_train_student_learns(generated: Path) -> None:
     assert len(losses) == 6 and min(losses[1:]) < losses[0]
 
 
-def test_schedule_nightly_is_a_deployment_whose_parameters_the_flow_accepts(
-    generated: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import schedule_nightly
-
-    from nightrain.flows.generate import generate_variants
-
-    wanted = schedule_nightly.deployment(generated, "weather")
-    served: dict[str, Any] = {}
-    monkeypatch.setattr(type(generate_variants), "serve", lambda _, **given: served.update(given))
-    generate_variants.serve(**wanted)
-    assert served == wanted
-    deployment = generate_variants.to_deployment(
-        wanted["name"], cron=wanted["cron"], parameters=wanted["parameters"]
-    )
-    schedules = deployment.schedules
-    assert schedules[0].schedule.cron == "0 2 * * *"
-    job = generate_variants.validate_parameters(wanted["parameters"])["job"]
-    assert job.dataset == generated and job.recipe == "weather"
-
-
 PLUGINS = ROOT / "examples/plugins"
 
 
