@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import BaseModel, ConfigDict, Field
 
+from nightrain.flows.runtime.failure import flow_settings
 from nightrain.flows.runtime.session import Session, end_of
 
 FLOWS = {  # by command
@@ -41,6 +42,16 @@ class ChainJob(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     steps: tuple[Step, ...] = Field(min_length=1, description="Steps, in order")
 
+    @property
+    def title(self) -> str:
+        """What the job makes, for lists of runs: "ingest, generate, verify"."""
+        return ", ".join(self.tags)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by: its commands."""
+        return tuple(step.command for step in self.steps)
+
 
 class ChainReport(BaseModel):
     """Outcome of a chain: what each step said, and the step that ended it early, if any."""
@@ -50,10 +61,10 @@ class ChainReport(BaseModel):
     done: tuple[str, ...] = ()
 
 
-@flow(name="chain", persist_result=False)
+@flow(name="chain", **flow_settings())
 def chain(job: ChainJob) -> State:
     """Run the steps one after the other, each as a subflow, up to the first that fails."""
-    return end_of(lambda here: _run_steps(job, here), _state)
+    return end_of(job, lambda here: _run_steps(job, here), _state)
 
 
 def _run_steps(job: ChainJob, here: Session[ChainReport]) -> ChainReport:

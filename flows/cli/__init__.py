@@ -81,7 +81,7 @@ app = Nightrain(
             "Run commands on a schedule: from this process, or by the workers of a work pool.",
         ),
         "doctor": (
-            "inspection",
+            "server.doctor",
             "Check packages, GPU, free disk space and Prefect, and say how to fix problems.",
         ),
     },

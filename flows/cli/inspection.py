@@ -1,17 +1,15 @@
-"""Inspection commands: `verify` and `stats` for a dataset, `doctor` for this machine."""
+"""Inspection commands: `verify` and `stats` for a dataset."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from nightrain.datasets.validation import parse_since
 from nightrain.flows.cli.console import (
-    EXIT_FAILED,
     EXIT_INCOMPLETE,
     console,
     counted,
@@ -46,17 +44,6 @@ class StatsOptions(BaseModel):
         description="Dataset folder", json_schema_extra={"cli": "argument", "must_exist": True}
     )
     sample: int = Field(default=500, ge=1, description="Images decoded per table")
-
-
-class DoctorOptions(BaseModel):
-    """Options of `nightrain doctor`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    folder: Path = Field(
-        default=Path(),
-        description="Folder that datasets will be written to (default: here)",
-        json_schema_extra={"cli": "argument"},
-    )
 
 
 @command
@@ -120,27 +107,6 @@ def _verdict(report: VerifyReport) -> str:
         if things
     ]
     return " and ".join(found) or "nothing to verify"
-
-
-@command
-def doctor(job: DoctorOptions, output: OutputOptions) -> None:
-    """Check packages, GPU, free disk space and Prefect, and say how to fix problems.
-
-    The exit code is 1 if a check fails.
-    """
-    from nightrain.flows.runtime.diagnosis import diagnose
-
-    checks = []
-    for check in diagnose(job.folder):
-        checks.append(check)
-        if not output.as_json:
-            mark = "[green]ok [/green]" if check.ok else "[red]bad[/red]"
-            console().print(f"{mark} {check.name:9s} {check.found}")
-            if check.fix:
-                console().print(f"              [yellow]{check.fix}[/yellow]")
-    if output.as_json:
-        print(json.dumps([check.model_dump() for check in checks], indent=2))
-    end(0 if all(check.ok for check in checks) else EXIT_FAILED)
 
 
 @command

@@ -13,7 +13,6 @@ from nightrain.flows.cli.console import (
     print_json,
     print_run,
     progress_bar,
-    say,
 )
 from nightrain.flows.runtime.runner import (
     RunnerName,

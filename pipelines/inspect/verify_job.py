@@ -18,6 +18,16 @@ class VerifyJob(BaseModel):
         description="Dataset folder", json_schema_extra={"cli": "argument", "must_exist": True}
     )
 
+    @property
+    def title(self) -> str:
+        """What the job does, for lists of runs: "verification of nuscenes"."""
+        return f"verification of {self.dataset.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by."""
+        return ("verification",)
+
 
 class VerifiedReport(BaseModel):
     """Counts of a verified dataset."""

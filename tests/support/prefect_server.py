@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ POOL = "tests"
 class PrefectServer:
     """A server on a port of its own, with its home in a folder of the test."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, dashboard: bool = False) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
+        self._options = () if dashboard else ("--no-ui",)
         self.home, self.url = home, f"http://127.0.0.1:{port}/api"
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("PREFECT")},
@@ -41,7 +42,7 @@ class PrefectServer:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        self._server = self.process("server", "prefect", "server", "start", "--no-ui")
+        self._server = self.process("server", "prefect", "server", "start", *self._options)
         wait_until(self._answers, "the server answers")
 
     def kill(self) -> None:
@@ -83,6 +84,10 @@ class PrefectServer:
         (found,) = self.post("/deployments/filter", {"deployments": {"name": {"any_": [name]}}})
         return found
 
+    def pause(self, name: str) -> None:
+        """Pause a deployment's schedule."""
+        self.post(f"/deployments/{self.deployment(name)['id']}/pause_deployment", {})
+
     def delete(self, name: str) -> None:
         """Delete a deployment, so that it starts no more runs."""
         httpx.delete(f"{self.url}/deployments/{self.deployment(name)['id']}").raise_for_status()
@@ -100,10 +105,10 @@ class PrefectServer:
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[PrefectServer]:
+def prefect_server(home: Path, *, dashboard: bool = False) -> Iterator[PrefectServer]:
     """Run a server with a process work pool and no worker."""
     home.mkdir()
-    server = PrefectServer(home)
+    server = PrefectServer(home, dashboard=dashboard)
     try:
         server.start()
         server.post("/work_pools/", {"name": POOL, "type": "process"})
@@ -113,9 +118,7 @@ def prefect_server(home: Path) -> Iterator[PrefectServer]:
 
 
 @contextmanager
-def running(
-    server: PrefectServer, log: str, *module: object
-) -> Iterator[subprocess.Popen[bytes]]:
+def running(server: PrefectServer, log: str, *module: object) -> Iterator[subprocess.Popen[bytes]]:
     """Run `python -m module...` within the block, and kill it with its flow runs at the end."""
     process = server.process(log, *module)
     try:
@@ -126,8 +129,6 @@ def running(
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and those that it started."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()

@@ -1,1 +1,1 @@
-"""Commands about the Prefect server: `schedule`."""
+"""Commands about the Prefect server: `schedule` and `doctor`."""

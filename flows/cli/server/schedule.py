@@ -50,11 +50,7 @@ class ScheduleOptions(BaseModel):
     )
 
 
-class Step(BaseModel):
-    """A command of a schedule, and the job that its command line describes."""
-
-    command: str
-    job: dict[str, Any]
+Step = tuple[str, dict[str, Any]]  # a command, and the job that its command line describes
 
 
 def _schedule(commands: tuple[str, ...], **given: Any) -> None:
@@ -70,7 +66,9 @@ def _schedule(commands: tuple[str, ...], **given: Any) -> None:
     server = deployment.require_server()
     if options.work_pool is not None:
         deployment.require_pool(options.work_pool)
-    chained = chain.ChainJob(steps=tuple(chain.Step(**step.model_dump()) for step in steps))
+    chained = chain.ChainJob(
+        steps=tuple(chain.Step(command=command, job=job) for command, job in steps)
+    )
     name = options.name or "-".join(names(steps))
     single = len(steps) == 1
     made = deployment.deployment_of(
@@ -126,7 +124,7 @@ def step_of(words: list[str], *, look: bool) -> Step:
     job = absolute(models["job"].model_dump())
     if look and "recipe" in job:
         load_recipe(job["recipe"])
-    return Step(command=name, job=job)
+    return name, job
 
 
 def absolute(value: Any, key: str = "") -> Any:
@@ -142,7 +140,7 @@ def absolute(value: Any, key: str = "") -> Any:
 
 def names(steps: Iterable[Step]) -> Sequence[str]:
     """Names of the dataset folders of steps, without repetitions."""
-    return list(dict.fromkeys(Path(step.job["dataset"]).name for step in steps))
+    return list(dict.fromkeys(Path(job["dataset"]).name for _, job in steps))
 
 
 def _describe(full_name: str, options: ScheduleOptions, server: str) -> None:

@@ -161,7 +161,9 @@ def test_doctor_says_how_to_fix_what_is_wrong(
     monkeypatch.setattr(
         diagnosis, "version", lambda name: "0.28.0" if name == "torchvision" else real(name)
     )
-    check = diagnosis.check_torch()
+    torch = diagnosis.TorchImport()
+    check = diagnosis.check_torch(torch)
+    torch.close()
     assert not check.ok and "was built for torch 2.14" in check.fix and "make setup" in check.fix
     monkeypatch.setattr(diagnosis, "NEEDED_FREE_GB", 1e9)
     assert "free at least" in diagnosis.check_disk(tmp_path / "not" / "yet").fix

@@ -41,10 +41,10 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]
         yield server
 
 
-def schedule(server: PrefectServer, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run `nightrain schedule` to its end."""
+def command_line(server: PrefectServer, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `nightrain` with the server, to its end."""
     return subprocess.run(
-        [sys.executable, "-m", CLI, "schedule", *map(str, arguments)],
+        [sys.executable, "-m", CLI, *map(str, arguments)],
         env=server.environment,
         capture_output=True,
         text=True,
@@ -52,8 +52,25 @@ def schedule(server: PrefectServer, *arguments: object) -> subprocess.CompletedP
     )
 
 
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    return " ".join(done.stdout.split())
+
+
 def completed(server: PrefectServer, name: str) -> list[str]:
     return [run["state"]["message"] for run in server.runs(name, "COMPLETED")]
+
+
+def test_a_cron_schedule_has_runs_at_its_times(prefect: PrefectServer, dataset: Path) -> None:
+    at_night = ("--cron", "30 2 * * *", "--timezone", "Asia/Tokyo", "--name", "cron")
+    made = command_line(prefect, "schedule", *at_night, "--work-pool", POOL, "generate", dataset)
+    assert made.returncode == 0 and "30 2 * * * Asia/Tokyo" in made.stdout, made.stderr
+    wait_until(lambda: prefect.runs("cron", "SCHEDULED"), "the scheduler makes runs")
+    times = {run["expected_start_time"][11:19] for run in prefect.runs("cron", "SCHEDULED")}
+    assert times == {"17:30:00"}  # UTC
+    done = command_line(prefect, "doctor")
+    assert done.returncode == 1, done.stdout
+    assert f"the work pool '{POOL}' has no worker: run `prefect worker start" in one_line(done)
+    prefect.delete("cron")
 
 
 def test_a_worker_runs_a_chain_and_a_process_serves_a_flow_on_schedule(
@@ -69,11 +86,12 @@ def test_a_worker_runs_a_chain_and_a_process_serves_a_flow_on_schedule(
         running(prefect, "serve", *every, "generate", served) as serving,
     ):
         chain = ("generate", pooled, "--recipe", "weather", "then", "verify", pooled)
-        made = schedule(prefect, "--every", 3, "--work-pool", POOL, *chain)
+        made = command_line(prefect, "schedule", "--every", 3, "--work-pool", POOL, *chain)
         assert made.returncode == 0, made.stderr
         assert f"scheduled chain/pooled: every 3 s, on {prefect.url}" in made.stdout
         wait_until(lambda: completed(prefect, "pooled"), "a worker completes a chain")
         wait_until(lambda: completed(prefect, "served"), "a served run completes")
+        assert command_line(prefect, "doctor").returncode == 0
         os.killpg(serving.pid, signal.SIGINT)  # Ctrl-C, which its runs receive as well
         assert serving.wait(DEADLINE_S) == 0, prefect.log("serve")
     assert prefect.deployment("served")["paused"] and not prefect.deployment("pooled")["paused"]
@@ -83,16 +101,6 @@ def test_a_worker_runs_a_chain_and_a_process_serves_a_flow_on_schedule(
     assert all_rows(served) == all_rows(pooled) and verify(served).accepted
     assert all(run["auto_scheduled"] for run in prefect.runs("pooled", "COMPLETED"))
     prefect.delete("pooled")
-
-
-def test_a_cron_schedule_has_runs_at_its_times(prefect: PrefectServer, dataset: Path) -> None:
-    at_night = ("--cron", "30 2 * * *", "--timezone", "Asia/Tokyo", "--name", "cron")
-    made = schedule(prefect, *at_night, "--work-pool", POOL, "generate", dataset)
-    assert made.returncode == 0 and "30 2 * * * Asia/Tokyo" in made.stdout, made.stderr
-    wait_until(lambda: prefect.runs("cron", "SCHEDULED"), "the scheduler makes runs")
-    times = {run["expected_start_time"][11:19] for run in prefect.runs("cron", "SCHEDULED")}
-    assert times == {"17:30:00"}  # UTC
-    prefect.delete("cron")
 
 
 # What interrupts a run in progress
@@ -150,7 +158,7 @@ def test_another_worker_completes_what_a_killed_one_began(
 ) -> None:
     dataset, recipe = slow
     command = ("--work-pool", POOL, "generate", dataset, "--recipe", recipe)
-    assert schedule(prefect, "--cron", "* * * * *", *command).returncode == 0
+    assert command_line(prefect, "schedule", "--cron", "* * * * *", *command).returncode == 0
     with running(prefect, "killed", *WORKER) as worker:
         wait_until(lambda: run_is_active(prefect, dataset), "a run makes shards")
         kill(worker)
