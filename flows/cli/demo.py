@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nightrain.flows.cli.console import Bar, console, end, print_run, progress_bar
-from nightrain.flows.cli.inspection import VerifyOptions, print_verification
+from nightrain.flows.cli.inspection import print_verification
 from nightrain.flows.cli.jobs import OutputOptions, RunnerOptions
 from nightrain.flows.cli.options import command
 from nightrain.flows.runtime.runner import RunnerName, run_flow, server_words
 from nightrain.pipelines.demo_job import DemoJob
+from nightrain.pipelines.inspect.verify_job import VerifyJob
 from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _print_results(job: DemoJob, table: ComparisonTable) -> None:
     from nightrain.pipelines.recipes.recipe_file import load_recipe
 
     _say()
-    print_verification(VerifyOptions(dataset=job.dataset), OutputOptions())
+    print_verification(VerifyJob(dataset=job.dataset), OutputOptions())
     sheet = job.out / "contact-sheet.png"
     write_preview(job.dataset, load_recipe(job.recipe), sheet, 4, 8)
     print_table(table)

@@ -19,7 +19,7 @@ from nightrain.flows.cli.console import (
 )
 from nightrain.flows.cli.jobs import OutputOptions
 from nightrain.flows.cli.options import command
-from nightrain.pipelines.inspect.verify_job import VerifyJob, require_dataset
+from nightrain.pipelines.inspect.verify_job import DatasetOptions, VerifyJob, require_dataset
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,13 +36,9 @@ HEADINGS = (
 )
 
 
-class StatsOptions(BaseModel):
+class StatsOptions(DatasetOptions):
     """Options of `nightrain stats`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    dataset: Path = Field(
-        description="Dataset folder", json_schema_extra={"cli": "argument", "must_exist": True}
-    )
     sample: int = Field(default=500, ge=1, description="Images decoded per table")
 
 

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.shards.verify import verify
+from nightrain.datasets.validation import parse_since
 from nightrain.pipelines.runs.stop import Stop, WorkCancelled, unless_stopped
 
 
-class VerifyJob(BaseModel):
-    """Options of `nightrain verify`, and the parameter of the flow `verify-dataset`."""
+class DatasetOptions(BaseModel):
+    """Options of the commands that read a whole dataset."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(
@@ -27,6 +28,29 @@ class VerifyJob(BaseModel):
     def tags(self) -> tuple[str, ...]:
         """Words to find the job's runs by."""
         return ("verification",)
+
+
+class VerifyJob(DatasetOptions):
+    """Options of `nightrain verify`, and the parameter of the flow `verify-dataset`."""
+
+    since: str = Field(
+        default="",
+        description="Read only shards committed since then: a date such as 2026-11-20, or 12h, 7d "
+        "or 2w ago",
+    )
+    sample: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        description="Share of the shards to read, chosen at random at each call",
+    )
+
+    @field_validator("since")
+    @classmethod
+    def _is_a_time(cls, value: str) -> str:
+        if value:
+            parse_since(value)
+        return value
 
 
 class VerifiedReport(BaseModel):
@@ -59,11 +83,18 @@ def require_verified(
     job: VerifyJob, *, stop: Stop, on_step: Callable[[int, int], None]
 ) -> VerifiedReport:
     """Verify a dataset; raises InvalidRequest, and NightrainError if anything is damaged."""
-    require_dataset(job.dataset)
+    since = parse_since(job.since) if job.since else None
+    progress = unless_stopped(stop, on_step)
     try:
-        report = verify(job.dataset, unless_stopped(stop, on_step))
+        report = verify(job.dataset, progress, since=since, share=job.sample)
     except WorkCancelled:
         return VerifiedReport(stopped=True)
+    if not report.accepted:
+        found = [f"{problem.path}: {problem.message}" for problem in report.problems]
+        found += [f"{name}: it has no manifest entry" for name in report.orphans]
+        reason = found[0] if found else "it has no shards"
+        raise NightrainError(f"{job.dataset} has {len(found)} problems. {reason}")
+    return VerifiedReport(stopped=True)
     if not report.accepted:
         first = report.problems[0]
         raise NightrainError(
