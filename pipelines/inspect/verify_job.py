@@ -19,16 +19,6 @@ class DatasetOptions(BaseModel):
         description="Dataset folder", json_schema_extra={"cli": "argument", "must_exist": True}
     )
 
-    @property
-    def title(self) -> str:
-        """What the job does, for lists of runs: "verification of nuscenes"."""
-        return f"verification of {self.dataset.name}"
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """Words to find the job's runs by."""
-        return ("verification",)
-
 
 class VerifyJob(DatasetOptions):
     """Options of `nightrain verify`, and the parameter of the flow `verify-dataset`."""
@@ -51,6 +41,16 @@ class VerifyJob(DatasetOptions):
         if value:
             parse_since(value)
         return value
+
+    @property
+    def title(self) -> str:
+        """What the job does, for lists of runs: "verification of nuscenes"."""
+        return f"verification of {self.dataset.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by."""
+        return ("verification",)
 
 
 class VerifiedReport(BaseModel):
