@@ -8,6 +8,7 @@ NightrainError
 ├── UnreadableFile    a file or folder exists but cannot be read (permissions, a FIFO)
 ├── PlanMismatch      the dataset was planned with different options or from a different source
 ├── InvalidRequest    a valid request that cannot be granted; says what to do instead
+│   └── UnsuitableStorage  a file system on which no commit can be exclusive
 └── DiskFull          no space is left on the device; no partial file remains
 """
 
@@ -97,6 +98,10 @@ class PlanMismatch(NightrainError):
 
 class InvalidRequest(NightrainError):
     """A request is valid but cannot be granted."""
+
+
+class UnsuitableStorage(InvalidRequest):
+    """A file system on which no commit can be exclusive, as hard links are missing or refused."""
 
 
 class DiskFull(NightrainError):

@@ -57,7 +57,7 @@ class PluginGroup(Generic[T]):
             return registry.load(reference)
         except InvalidRequest as error:
             raise InvalidRequest(
-                f"{name!r} of the package {_package(points[0])}: {error}"
+                f"{name!r:.80} of the package {_package(points[0])}: {error}"
             ) from error
 
     def _unknown(self, name: str) -> str:
@@ -68,7 +68,7 @@ class PluginGroup(Generic[T]):
             else (f"No {self.kind} is installed. Leave it out, or install")
         )
         return (
-            f"There is no {self.kind} {name!r}. {offered} the package that provides {name!r} "
+            f"There is no {self.kind} {name!r:.80}. {offered} the package that provides it "
             f"(entry-point group {self.group!r})."
         )
 
@@ -76,8 +76,8 @@ class PluginGroup(Generic[T]):
         packages = ["nightrain"] * (name in self.built_in) + [_package(p) for p in points]
         if len(packages) > 1:
             raise InvalidRequest(
-                f"found {len(packages)} classes for the {self.kind} {name!r}, of the packages "
-                f"{', '.join(packages)}; expected one. Rename the entry point {name!r} in the "
+                f"found {len(packages)} classes for the {self.kind} {name!r:.80}, of the packages "
+                f"{', '.join(packages)}; expected one. Rename the entry point {name!r:.80} in the "
                 f"group {self.group!r}, or uninstall one of the packages."
             )
 

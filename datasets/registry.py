@@ -51,21 +51,21 @@ class Registry:
             return import_class(self.classes[name], self.what)
         if not REFERENCE.fullmatch(name):
             raise InvalidRequest(
-                f"found {self.what} {name!r}, expected one of {', '.join(self.classes)}: choose "
-                'one, or name your own class as "package.module:Class".'
+                f"found {self.what} {name!r:.99}, expected one of {', '.join(self.classes)}: "
+                'choose one, or name your own class as "package.module:Class".'
             )
         found, base = import_class(name, self.what), import_class(self.base, self.what)
         if not (inspect.isclass(found) and issubclass(found, base)):
             other = f", or choose one of {', '.join(self.classes)}" if self.classes else ""
             raise InvalidRequest(
-                f"{self.what} {name!r} is not a subclass of {_dotted(base)}: derive it from that "
-                f"class{other}."
+                f"{self.what} {name!r:.99} is not a subclass of {_dotted(base)}: derive it from "
+                f"that class{other}."
             )
         missing = {*getattr(found, "__abstractmethods__", ()), *_undefined(found, base)}
         if missing:
             raise InvalidRequest(
-                f"{self.what} {name!r} does not define {', '.join(sorted(missing))}: define what "
-                f"{_dotted(base)} declares."
+                f"{self.what} {name!r:.99} does not define {', '.join(sorted(missing))}: define "
+                f"what {_dotted(base)} declares."
             )
         return found
 
@@ -85,7 +85,7 @@ def import_class(reference: str, what: str) -> Any:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # importing a module can raise anything
         raise InvalidRequest(
-            f"{what} {reference!r}: the module {module_name} cannot be imported "
+            f"{what} {reference!r:.200}: the module {module_name} cannot be imported "
             f"({one_line(error)}). Install its package, or put its folder on PYTHONPATH."
         ) from error
     if not hasattr(module, attribute):
@@ -95,7 +95,7 @@ def import_class(reference: str, what: str) -> Any:
             if inspect.isclass(found) and found.__module__ == module_name and name[0] != "_"
         ]
         raise InvalidRequest(
-            f"{what} {reference!r}: the module {module_name} has no {attribute}, only "
+            f"{what} {reference!r:.200}: the module {module_name} has no {attribute}, only "
             f"{', '.join(sorted(classes)) or 'no classes'}. Correct the name after the colon."
         )
     return getattr(module, attribute)
@@ -120,7 +120,7 @@ def _check_options(found: type[Any], name: str, options: Mapping[str, Any]) -> N
     accepted = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
     if unknown := sorted(options.keys() - accepted):
         raise InvalidRequest(
-            f"{name!r} does not accept the options {', '.join(unknown)}, only "
+            f"{name!r:.200} does not accept the options {', '.join(unknown)}, only "
             f"{', '.join(sorted(accepted)) or 'none'}: remove or rename them."
         )
 

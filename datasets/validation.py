@@ -1,14 +1,17 @@
 """Validation errors of pydantic models in words: what was found, and what is expected."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticKnownError
 
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+MAX_PROBLEMS = 3  # of a damaged file
 MAX_SHOWN = 60  # characters of a refused value
 Place = tuple[str | int, ...]
 KINDS = {
@@ -21,6 +24,68 @@ KINDS = {
 }
 
 
+class Settings(BaseModel):
+    """Base class of settings: immutable, without unknown fields, and with strict numbers.
+
+    Pydantic takes true for 1, "7" for 7 and "yes" for true. Here a number is a number and a truth
+    value is a truth value, in lists and mappings, too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _strict_scalars(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields.get(info.field_name or "")
+        if field is not None and (wanted := _refusal(field.annotation, value)):
+            raise PydanticKnownError(cast(Any, wanted))
+        return value
+
+
+def _refusal(annotation: Any, value: Any) -> str:
+    """Type of the error for a scalar that pydantic would convert; "" if there is none."""
+    kinds = list(_alternatives(annotation))
+    if isinstance(value, Mapping):
+        inner = [get_args(kind)[1] for kind in kinds if len(get_args(kind)) == 2]
+        return next(filter(None, (_refusal(k, v) for k in inner for v in value.values())), "")
+    if isinstance(value, list | tuple):
+        return next(filter(None, (_items_refusal(kind, value) for kind in kinds)), "")
+    if not isinstance(value, bool | int | float | str) or type(value) in kinds:
+        return ""
+    classes = [kind for kind in kinds if isinstance(kind, type)]
+    numbers = [kind for kind in classes if issubclass(kind, int | float) and kind is not bool]
+    wanted = "float_type" if float in numbers else "int_type"
+    if isinstance(value, bool):
+        is_number = numbers or any(get_origin(kind) is Literal for kind in kinds)
+        return wanted if is_number else ""
+    if classes != kinds or not all(issubclass(kind, bool | int | float) for kind in classes):
+        return ""  # text, a literal, a model: pydantic does not convert to these
+    if not numbers:
+        return "bool_type"
+    is_fraction = isinstance(value, float) and float not in numbers
+    return wanted if is_fraction or isinstance(value, str) else ""
+
+
+def _items_refusal(kind: Any, values: Sequence[Any]) -> str:
+    inner = [k for k in get_args(kind) if k is not Ellipsis]
+    if not inner or get_origin(kind) not in (tuple, list, set, frozenset, Sequence):
+        return ""
+    kinds = inner if len(inner) == len(values) else inner[:1] * len(values)
+    return next(filter(None, map(_refusal, kinds, values)), "")
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """Types that a value may have: those of a union, without None and annotations."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _alternatives(get_args(annotation)[0])
+    elif origin in (Union, UnionType):
+        for inner in get_args(annotation):
+            yield from _alternatives(inner)
+    elif annotation is not type(None):
+        yield annotation
+
+
 def problems(model: type[BaseModel], error: ValidationError) -> list[str]:
     """Return one sentence per refused value: its place, what was found, and what is expected."""
     found: dict[str, list[Mapping[str, Any]]] = {}
@@ -28,6 +93,15 @@ def problems(model: type[BaseModel], error: ValidationError) -> list[str]:
         place = ".".join(map(str, _named(problem["loc"])))
         found.setdefault(place, []).append(problem)
     return [_sentence(model, place, same) for place, same in found.items()]
+
+
+def in_one_line(error: Exception) -> str:
+    """Message of an error in one line; of a validation error, its first problems."""
+    if not isinstance(error, ValidationError):
+        return " ".join(str(error).split())
+    shown = error.errors(include_url=False)[:MAX_PROBLEMS]
+    texts = (f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in shown)
+    return " ".join("; ".join(texts).split())
 
 
 def expectation(problem: Mapping[str, Any]) -> str:

@@ -17,13 +17,14 @@ from pydantic import (
 )
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.documents import parse_json
 from nightrain.datasets.registry import Registry, is_reference
+from nightrain.datasets.validation import Settings
 from nightrain.depthmodel.decoder_config import (
     DECODERS,
     Channels,
     DecoderConfig,
     DptConfig,
-    Frozen,
 )
 from nightrain.depthmodel.weights import Weights
 
@@ -45,7 +46,7 @@ ENCODERS = Registry(
 )
 
 
-class EncoderConfig(Frozen):
+class EncoderConfig(Settings):
     """Encoder: one of `ENCODERS` with its size, or your own class "package.module:Class".
 
     `pretrained` None starts it at random. `options` are the keyword arguments of your own class,
@@ -79,7 +80,7 @@ class EncoderConfig(Frozen):
         return self.kind if is_reference(self.kind) else f"{self.kind} {self.size}"
 
 
-class RestorationConfig(Frozen):
+class RestorationConfig(Settings):
     """Feature restoration: residual-shift diffusion, or a one-step control of the same capacity.
 
     `multipliers` has one entry per resolution of the UNet, `base_channels` wide each. `kappa` is
@@ -113,7 +114,7 @@ class RestorationConfig(Frozen):
         return 0.0 if self.kind == "one-step" else self.kappa
 
 
-class AuxViewConfig(Frozen):
+class AuxViewConfig(Settings):
     """Auxiliary view: how it is aligned and compared, the search range and the layer widths.
 
     `alignment` "stereo": a rectified pair; "pose": another camera of known pose, swept by planes;
@@ -151,7 +152,7 @@ class AuxViewConfig(Frozen):
         return self
 
 
-class DepthConfig(Frozen):
+class DepthConfig(Settings):
     """Depth network; `input_size` is (width, height) in pixels, depths are in metres.
 
     `restoration` and `auxview` are added where they are given.
@@ -200,6 +201,11 @@ class DepthConfig(Frozen):
         return json.dumps(fields, sort_keys=True)
 
     @property
+    def has_own_classes(self) -> bool:
+        """Whether the encoder or the decoder is a class of another package."""
+        return is_reference(self.encoder.kind) or is_reference(self.decoder.kind)
+
+    @property
     def inverts_depth(self) -> bool:
         """Whether the decoder can map depth back to features; imports the decoder's class."""
         return DECODERS.load(self.decoder.kind).inverts_depth
@@ -210,7 +216,7 @@ class DepthConfig(Frozen):
         return self.model_copy(update={"encoder": encoder})
 
 
-class PoseConfig(Frozen):
+class PoseConfig(Settings):
     """Pose network; the scales make its first motions small."""
 
     size: Literal["18", "50", "mini", "micro", "test"] = "18"  # of the ResNet
@@ -223,7 +229,7 @@ class PoseConfig(Frozen):
 def parse_config(text: str | bytes, where: str) -> DepthConfig:
     """Read a configuration from JSON; raises InvalidRequest, naming `where` it was found."""
     try:
-        fields = json.loads(text)
+        fields = parse_json(text)
     except ValueError as error:
         raise InvalidRequest(f"{where} is not valid JSON: {error}") from error
     expected = DepthConfig().model_type

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     JsonValue,
@@ -14,6 +12,7 @@ from pydantic import (
 )
 
 from nightrain.datasets.registry import Registry
+from nightrain.datasets.validation import Settings
 
 Channels = Annotated[int, Field(ge=4, le=4096)]
 DECODERS = Registry(
@@ -27,13 +26,7 @@ DECODERS = Registry(
 )
 
 
-class Frozen(BaseModel):
-    """Immutable settings that refuse unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DptConfig(Frozen):
+class DptConfig(Settings):
     """DPT decoder; `detail` is the resolution of its last layers relative to the image.
 
     `lower` "invertible" makes its two finest stages couplings with an exact inverse.
@@ -55,7 +48,7 @@ class DptConfig(Frozen):
         return self
 
 
-class PixelFormerConfig(Frozen):
+class PixelFormerConfig(Settings):
     """PixelFormer decoder; the defaults are the published ones, for a Swin-L.
 
     The widths of the four stages are 1, 2, 4 and 8 times `embed_dim`, from fine to coarse. With
@@ -88,7 +81,7 @@ class PixelFormerConfig(Frozen):
         return self.embed_dim, 2 * self.embed_dim, 4 * self.embed_dim, 8 * self.embed_dim
 
 
-class StrictConfig(Frozen):
+class StrictConfig(Settings):
     """Strict decoder: log depth = log(middle_depth_m) + sigma * (isometries and couplings).
 
     `scale_bound` (a) and `lipschitz` (alpha) decide the provable constants: per half step 1.338 and
@@ -108,7 +101,7 @@ class StrictConfig(Frozen):
     condition_channels: int = Field(default=32, ge=1, le=1024)
 
 
-class CustomDecoderConfig(Frozen):
+class CustomDecoderConfig(Settings):
     """Decoder class of another package; `options` are its keyword arguments."""
 
     kind: str  # "package.module:Class"

@@ -6,8 +6,6 @@ name that identifies their bytes.
 """
 
 import hashlib
-import json
-import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -15,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.documents import parse_json
+from nightrain.depthmodel.file_digest import file_digest
 
 PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")  # no pickles, no other frameworks
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 MAX_INDEX_BYTES = 64 * 1024 * 1024
-FINGERPRINT_BYTES = 1024 * 1024  # at the start and at the end of a weights file
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,23 +166,18 @@ def _indexed(index: Path) -> set[str]:
     try:
         if index.stat().st_size > MAX_INDEX_BYTES:
             raise ValueError(f"it has more than {MAX_INDEX_BYTES} bytes")
-        return {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
+        return {str(name) for name in parse_json(index.read_bytes())["weight_map"].values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidRequest(f"{index} is not a valid index of a sharded model: {error}") from error
 
 
 def _fingerprint(folder: Path) -> str:
-    """Digest of a model folder: its small files, and both ends of its weights files."""
+    """Digest of a model folder: every byte of its configuration and weights files."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.suffix not in {pattern[1:] for pattern in PATTERNS} or not path.is_file():
             continue
-        num_bytes = path.stat().st_size
-        digest.update(f"{path.relative_to(folder)} {num_bytes}\n".encode())
-        with open(path, "rb") as file:
-            digest.update(file.read(FINGERPRINT_BYTES))
-            file.seek(-min(num_bytes, FINGERPRINT_BYTES), os.SEEK_END)
-            digest.update(file.read())
+        digest.update(f"{path.relative_to(folder)} {file_digest(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from nightrain.datasets.errors import InvalidRequest, NightrainError
+from nightrain.datasets.io.atomic import sweep_drafts, write_whole
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.datasets.sources.nuscenes.config import WorldConfig
 from nightrain.depthmodel.evaluation.results import read_evaluation
@@ -177,13 +178,13 @@ def require_same_job(job: DemoJob) -> None:
                 "one, or use the same options."
             )
         return
+    sweep_drafts(path)
     if job.out.exists() and any(job.out.iterdir()):
         raise InvalidRequest(
             f"{job.out} is not empty and has no {JOB_FILE}. Name another folder, or remove this "
             "one."
         )
-    job.out.mkdir(parents=True, exist_ok=True)
-    path.write_text(settings)
+    write_whole(path, settings)
 
 
 def is_finished(job: DemoJob) -> bool:
@@ -195,6 +196,6 @@ def write_table(job: DemoJob) -> ComparisonTable:
     """Write the table of all models by condition and return it; raises NightrainError."""
     scores = {m: [read_evaluation(evaluation_job(job, m).folder)] for m in MODELS}
     table = comparison_table(scores, buckets=BUCKETS)
-    (job.out / "table.md").write_text(table.markdown() + "\n")
-    (job.out / TABLE_FILE).write_text(table.model_dump_json(indent=1) + "\n")
+    write_whole(job.out / "table.md", table.markdown() + "\n")
+    write_whole(job.out / TABLE_FILE, table.model_dump_json(indent=1) + "\n")
     return table

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from nightrain.datasets.splits import Split
+from nightrain.datasets.validation import Settings
 
 
-class DemoJob(BaseModel):
+class DemoJob(Settings):
     """Options of `nightrain demo`, and parameters of the flow `clear-to-table`.
 
     The module imports neither torch nor numpy, so that a command's help can be built from it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     out: Path = Field(
         default=Path("demo"), description="Demo folder; pass an existing one to resume"
     )

@@ -11,18 +11,16 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
 )
 
 from nightrain.datasets.plugins import PluginGroup
-from nightrain.datasets.validation import problems
+from nightrain.datasets.validation import Settings, problems
 
 
-class PluginSettings(BaseModel):
+class PluginSettings(Settings):
     """Base class of settings that a recipe selects by `name`.
 
     A subclass declares `name: Literal["..."] = "..."` and its own fields. Keep it light to import:
@@ -30,7 +28,6 @@ class PluginSettings(BaseModel):
     are serialised as their bare name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
 
     @abstractmethod

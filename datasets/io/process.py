@@ -4,74 +4,103 @@ import functools
 import hashlib
 import os
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+FOREIGN_DRAFT_SECONDS = 86_400.0
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+MACHINE_ID = Path("/etc/machine-id")
+PID_NAMESPACE = Path("/proc/self/ns/pid")
+HIDDEN = "hidden"  # start time of another user's process on a system that hides it
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process, identified by machine, process number and start time.
+    """A process, identified by host, boot, PID namespace (container), number and start time.
 
-    `machine` differs between hosts, boots and PID namespaces (containers), so process numbers are
-    only compared within one namespace.
+    Process numbers are only compared within one namespace of one boot. A boot that is not the
+    running one of its host is over, and so are all its processes.
     """
 
-    machine: str
+    host: str
+    boot: str
+    namespace: str
     pid: int
     started: str
 
     @classmethod
     def me(cls) -> "Owner":
         """Return the running process."""
-        return cls(_machine(), os.getpid(), _start_time(os.getpid()) or "0")
+        return cls(*_here(), os.getpid(), _start_time(os.getpid()) or "0")
 
     @classmethod
     def parse(cls, token: str) -> "Owner":
         """Parse a token; an unreadable one gives an owner that is not alive."""
-        machine, _, rest = token.partition("-")
-        pid, _, started = rest.partition("-")
-        return cls(machine, int(pid) if pid.isdigit() else 0, started)
+        parts = token.strip().split("-")
+        if len(parts) != 5 or not parts[3].isdecimal():
+            return cls(*_here(), 0, "")
+        host, boot, namespace, pid, started = parts
+        return cls(host, boot, namespace, int(pid), started)
 
     def token(self) -> str:
         """Return a short text that is safe in a file name."""
-        return f"{self.machine}-{self.pid}-{self.started}"
+        return f"{self.host}-{self.boot}-{self.namespace}-{self.pid}-{self.started}"
 
-    def here(self) -> bool:
-        """Whether the process belongs to this machine, so that `alive` can check it."""
-        return self.machine == _machine()
+    def alive(self) -> bool | None:
+        """Whether the process is alive; None if that cannot be seen from this host or container."""
+        host, boot, namespace = _here()
+        if self.boot == boot:
+            if self.namespace != namespace:
+                return None
+            started = _start_time(self.pid)
+            return None if started == HIDDEN else started is not None and started == self.started
+        return False if self.host == host else None
 
-    def alive(self) -> bool:
-        """Whether the process is alive; one of another machine counts as alive."""
-        if not self.here():
-            return True
-        started = _start_time(self.pid)
-        return started is not None and started == self.started
+
+def is_abandoned(path: Path, token: str) -> bool:
+    """Whether the owner of a temporary file has died, or is out of sight and silent for a day."""
+    alive = Owner.parse(token).alive()
+    if alive is not None:
+        return not alive
+    try:
+        return time.time() - path.stat().st_mtime > FOREIGN_DRAFT_SECONDS
+    except FileNotFoundError:
+        return False
 
 
 @functools.cache
-def _machine() -> str:
-    parts = [socket.gethostname()]
-    if (boot_id := Path("/proc/sys/kernel/random/boot_id")).exists():
-        parts.append(boot_id.read_text().strip())
-    if Path("/proc/self/ns/pid").is_symlink():
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:10]
+def _here() -> tuple[str, str, str]:
+    """Host, boot and PID namespace of this process."""
+    name = socket.gethostname()
+    # Without a boot number, only the host's name tells processes of several hosts apart.
+    boot = _read(BOOT_ID) or name
+    namespace = os.readlink(PID_NAMESPACE) if PID_NAMESPACE.is_symlink() else ""
+    return _digest(f"{_read(MACHINE_ID)}|{name}"), _digest(boot), _digest(namespace)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _start_time(pid: int) -> str | None:
-    """Start time of a process: None if it has ended, "0" if the system does not report it."""
+    """Start time of a process: None if it has ended, "0" if the system does not report any."""
     if pid <= 0:
         return None
-    if Path("/proc/self/stat").exists():
-        try:
-            after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
+    has_proc = Path("/proc/self/stat").exists()
+    if after_name := _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split():
         return None if after_name[0] == "Z" else after_name[19]
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return None
     except PermissionError:
         pass
-    return "0"
+    return HIDDEN if has_proc else "0"

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from nightrain.datasets.errors import UnreadableFile
 
+MAX_BYTES = 1 << 30
+
 
 def open_regular(path: Path) -> BufferedReader:
     """Open a regular file for reading; symlinks are followed.
@@ -38,13 +40,16 @@ def open_regular(path: Path) -> BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def read_regular(path: Path) -> bytes:
+def read_regular(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """Read a regular file whole; raises FileNotFoundError, UnreadableFile."""
     with open_regular(path) as file:
         try:
-            return file.read()
+            data = file.read(max_bytes + 1)
         except OSError as error:
             raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > max_bytes:
+        raise UnreadableFile(f"{path} has too many bytes; expected at most {max_bytes}")
+    return data
 
 
 def sha256_of(path: Path) -> str:

@@ -12,7 +12,9 @@ from typing import Annotated
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from nightrain.datasets.validation import Settings
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Strength = Annotated[float, Field(ge=0.0, le=0.9)]
@@ -22,10 +24,9 @@ AT_INPUT = ("shown_intrinsics", "stereo_intrinsics")  # the others are at the si
 _NOISE_SEED = 0x0153
 
 
-class Augmentation(BaseModel):
+class Augmentation(Settings):
     """Ranges of the augmentations: factors 1 +- brightness, contrast, saturation; hue in turns."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     brightness: Strength = 0.2
     contrast: Strength = 0.2
     saturation: Strength = 0.2

@@ -2,19 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.loader.augment import Augmentation
 from nightrain.datasets.loader.corruptions import Corruptions
 from nightrain.datasets.splits import Split
+from nightrain.datasets.validation import Settings
 
 Side = Annotated[int, Field(ge=8, le=8192)]
 FOLDER_NAME = r"^[a-z0-9][a-z0-9._-]*$"
 FolderName = Annotated[str, Field(pattern=FOLDER_NAME)]
 
 
-class TrainingSetConfig(BaseModel):
+class TrainingSetConfig(Settings):
     """Selection, joins, mixing and sizes of a training set; sizes are (width, height).
 
     `p_clear`, the probability that a sample shows the clear frame, is 1/(C+1) ("uniform"), C/(C+1)
@@ -23,7 +24,6 @@ class TrainingSetConfig(BaseModel):
     Frames of other conditions (`conditions`) are shown unchanged: the study arm with real weather.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     split: Split = "train"
     conditions: tuple[Condition, ...] = Field(default=(Condition.CLEAR,), min_length=1)
     # Variants, by names of recipes, folders below variants/ ("weather-1a2b3c4d") or hashes

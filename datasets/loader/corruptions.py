@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.loader.augment import add_noise
+from nightrain.datasets.validation import Settings
 
 Kind = Literal["darkening", "blur", "contrast-loss"]
 
@@ -24,10 +25,9 @@ STANDS_FOR: dict[Kind, Condition] = {
 Range = tuple[float, float]
 
 
-class Corruptions(BaseModel):
+class Corruptions(Settings):
     """Kinds of corruption, drawn uniformly, and the ranges of their strengths."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     kinds: Annotated[tuple[Kind, ...], Field(min_length=1)] = tuple(STANDS_FOR)
     gamma: Range = (1.2, 2.4)
     gain: Range = (0.15, 0.6)

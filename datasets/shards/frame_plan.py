@@ -18,6 +18,7 @@ from nightrain.datasets.io.atomic import create_exclusively, unwritable_is_refus
 from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.io.regular import matching
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
+from nightrain.datasets.validation import in_one_line
 
 
 class PlannedShard(BaseModel):
@@ -107,7 +108,7 @@ def _read_plan(path: Path) -> FramePlan:
     try:
         return FramePlan.model_validate(read_record(path, "plan", "plan of frames"))
     except ValidationError as error:
-        raise CorruptShard(f"{path} is not a valid plan of frames: {error}") from error
+        raise CorruptShard(f"{path} is not a valid plan of frames: {in_one_line(error)}") from error
     except (FileNotFoundError, CorruptShard) as error:
         raise CorruptShard(
             f"{error}. It says which frames each shard holds; restore it from a copy of the "

@@ -21,7 +21,6 @@ it is the same, and otherwise writes its own under another name.
 import itertools
 import os
 import re
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -35,14 +34,15 @@ from nightrain.datasets.io.atomic import (
     create_exclusively,
     fsync,
     link_exclusively,
+    make_folder,
     no_space_is_disk_full,
     temporary_path,
 )
 from nightrain.datasets.io.parsed_files import ParsedFiles, collector_paused
-from nightrain.datasets.io.process import Owner
+from nightrain.datasets.io.process import is_abandoned
 from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.io.regular import matching, names_below, names_in, sha256_of
-from nightrain.datasets.shards.leases import Lease, is_held, remove_stale_leases
+from nightrain.datasets.shards.leases import Holder, Lease, holder, is_held, remove_stale_leases
 from nightrain.datasets.shards.parquet import (
     ShardFile,
     ShardReader,
@@ -50,12 +50,12 @@ from nightrain.datasets.shards.parquet import (
     describe_shard,
 )
 from nightrain.datasets.shards.schema import SCHEMA_VERSION
+from nightrain.datasets.validation import in_one_line
 
 FRAMES = "frames"
 CAPTIONS = "captions"
 LABELS = "labels"
 DATA_FOLDERS = (FRAMES, CAPTIONS, LABELS, "variants", "quarantine")
-FOREIGN_TEMPORARY_SECONDS = 86_400.0
 TABLE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 
 
@@ -171,7 +171,8 @@ class Manifest:
         try:
             entry = Entry.model_validate(body)
         except ValidationError as error:
-            raise CorruptShard(f"{path} is not a valid manifest entry: {error}") from error
+            found = in_one_line(error)
+            raise CorruptShard(f"{path} is not a valid manifest entry: {found}") from error
         if self._entry_name(entry.shard) != str(path):
             raise CorruptShard(f"{path} is not a valid manifest entry: it is {entry.shard.name}'s")
         return entry
@@ -189,6 +190,10 @@ class Manifest:
     def is_leased(self, shard: Shard) -> bool:
         """Whether a live process holds a shard's lease."""
         return is_held(self.root, _lease_name(shard))
+
+    def holder(self, shard: Shard) -> Holder | None:
+        """Return the live process that holds a shard's lease, or None."""
+        return holder(self.root, _lease_name(shard))
 
     @contextmanager
     def writer(self, table: str, schema: pa.Schema, info: dict[str, str]) -> Iterator[ShardWriter]:
@@ -243,7 +248,11 @@ class Manifest:
         its entry does not name. A data file of a shard without an entry stays, because its owner
         may be about to commit it; `commit` can use it.
         """
-        stale = [path for path in matching(self.root / "_tmp", "*") if _is_abandoned(path)]
+        stale = [
+            path
+            for path in matching(self.root / "_tmp", "*")
+            if is_abandoned(path, path.name.partition(".")[0])
+        ]
         found = self.data_files()  # first: an entry committed in between is read afterwards
         entries = [entry for table in self.tables() for entry in self.entries(table)]
         committed, known = {entry.shard.name for entry in entries}, _named(entries)
@@ -267,7 +276,7 @@ class Manifest:
 
     def place(self, table: str, shard: Shard, writer: ShardWriter) -> ShardFile:
         """Link a finished file to its final name; return the file to record in the entry."""
-        (self.root / table).mkdir(parents=True, exist_ok=True)
+        make_folder(self.root / table, self.root)
         ours = describe_shard(writer.path, f"{table}/{shard.stem}.parquet")
         for name in _file_names(shard, ours.sha256):
             file = ours.model_copy(update={"path": f"{table}/{name}"})
@@ -325,16 +334,6 @@ def _named(entries: Iterable[Entry]) -> set[str]:
 
 def _lease_name(shard: Shard) -> str:
     return shard.name.replace("/", "~")
-
-
-def _is_abandoned(path: Path) -> bool:
-    """Whether a temporary file's owner has died, or is on another machine and silent for a day."""
-    owner = Owner.parse(path.name.partition(".")[0])
-    try:
-        age_seconds = time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return False
-    return not owner.alive() or (not owner.here() and age_seconds > FOREIGN_TEMPORARY_SECONDS)
 
 
 def _shard_name(data_file: str) -> str:

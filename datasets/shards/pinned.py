@@ -16,6 +16,7 @@ from nightrain.datasets.io.atomic import create_exclusively, unwritable_is_refus
 from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.io.regular import files_below
 from nightrain.datasets.shards.manifest import TABLE_NAME
+from nightrain.datasets.validation import in_one_line
 
 ENDING = ".pinned"
 RESTORE = (
@@ -62,7 +63,9 @@ def read_pinned(root: Path, path: Path) -> dict[str, str]:
         settings = _SETTINGS.validate_python(body["settings"], strict=True)
         in_place = path == _path(root, body["name"])
     except (KeyError, TypeError, InvalidRequest, ValidationError) as error:
-        raise CorruptShard(f"{path} is not a valid record of pinned settings: {error}") from error
+        raise CorruptShard(
+            f"{path} is not a valid record of pinned settings: {in_one_line(error)}"
+        ) from error
     except CorruptShard as error:
         raise CorruptShard(f"{error}. {RESTORE}") from error
     if not in_place:

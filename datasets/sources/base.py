@@ -10,12 +10,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.io.untrusted import LinkRule
 from nightrain.datasets.registry import import_class
 from nightrain.datasets.splits import Split
+from nightrain.datasets.validation import Settings
 
 
 class FrameSource(ABC):
@@ -66,14 +67,13 @@ Names = Annotated[tuple[str, ...], BeforeValidator(split_at_commas)]  # "a,b" or
 ALL: tuple[str, ...] = ("all",)
 
 
-class SourceConfig(BaseModel):
+class SourceConfig(Settings):
     """Options of a source. Each field is an option of `nightrain ingest NAME`.
 
     `json_schema_extra` follows the command line's convention: {"cli": "argument"} is positional,
     {"cli": "none"} is available in Python only.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     source: ClassVar[str]  # FrameSource that `open` constructs: "package.module:Class"
     summary: ClassVar[str]  # one sentence, the help text of the command
     split_help: ClassVar[str] = "train, val, test, none (in no list) or all"

@@ -6,11 +6,11 @@ depend on that (see protocols/published.py). The descriptions of all other data 
 words.
 """
 
-import json
 from collections.abc import Mapping
 
 from nightrain.datasets.conditions import Condition, condition_named_in
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
+from nightrain.datasets.io.documents import parse_json
 from nightrain.datasets.io.untrusted import Files
 from nightrain.datasets.splits import SPLITS
 
@@ -43,12 +43,12 @@ def own_scene_splits(files: Files, version: str) -> Mapping[str, str] | None:
     Raises BrokenSource.
     """
     try:
-        scenes_of = json.loads(files.read_text(f"{version}/splits.json", MAX_SPLITS_BYTES))
+        scenes_of = parse_json(files.read_text(f"{version}/splits.json", MAX_SPLITS_BYTES))
     except DamagedInput as error:
         if error.reason is Reason.MISSING_FILE:
             return None
         raise BrokenSource(f"{version}/splits.json: {error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BrokenSource(f"{version}/splits.json is not valid JSON: {error}") from error
     _check_scene_lists(scenes_of, version)
     if any(split in scenes_of for split in SPLITS):

@@ -18,20 +18,18 @@ from nightrain.datasets.io.atomic import (
     require_writable,
 )
 from nightrain.datasets.io.record import record_bytes
-from nightrain.datasets.io.regular import matching
-from nightrain.datasets.shards.leases import is_held
+from nightrain.datasets.shards.leases import live_leases
 from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 
 
 def require_idle(root: Path) -> None:
     """Raise InvalidRequest while a live process holds a lease on a shard of the dataset."""
-    names = [path.stem for path in matching(root / "_leases", "*.lease")]
-    held = [name.replace("~", "/") for name in names if is_held(root, name)]
+    held = [(name.replace("~", "/"), who) for name, who in live_leases(root).items()]
     if held:
+        (shard, who), others = held[0], len(held) - 1
         raise InvalidRequest(
-            f"{root} is in use: another process is making {', '.join(held[:3])}"
-            f"{f' and {len(held) - 3} more' if len(held) > 3 else ''}. Wait until it has ended, or "
-            "stop it, and run the command again."
+            f"{root} is in use: {shard}{f' and {others} more' if others else ''} is held by "
+            f"{who.words}. Wait until it has ended, or stop it, and run the command again."
         )
 
 

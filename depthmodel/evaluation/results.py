@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, NightrainError
+from nightrain.datasets.io.atomic import no_space_is_disk_full, write_whole
+from nightrain.datasets.validation import in_one_line
 from nightrain.depthmodel.evaluation.metrics import METRICS, DepthMetrics
 from nightrain.depthmodel.evaluation.settings import BUCKETS, Bucket, EvaluationSettings, Scaling
 
@@ -154,14 +156,18 @@ def standard_error(values: np.ndarray, groups: Sequence[str]) -> float | None:
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
-    """Write evaluation.json with the means and images.parquet with a row per image and score."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / EVALUATION_FILE).write_text(evaluation.model_dump_json(indent=1) + "\n")
+    """Write evaluation.json with the means and images.parquet with a row per image and score.
+
+    Each file is written whole, evaluation.json last. Raises DiskFull.
+    """
     rows = [
         {**i.model_dump(mode="json", exclude={"metrics"}), **i.metrics._asdict()}
         for i in evaluation.images
     ]
-    pq.write_table(pa.Table.from_pylist(rows), folder / IMAGES_FILE)
+    table = pa.Table.from_pylist(rows)
+    with no_space_is_disk_full(folder):
+        write_whole(folder / IMAGES_FILE, lambda draft: pq.write_table(table, draft))
+        write_whole(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=1) + "\n")
 
 
 def read_evaluation(folder: Path) -> Evaluation:
@@ -171,9 +177,10 @@ def read_evaluation(folder: Path) -> Evaluation:
         evaluation = Evaluation.model_validate_json(text)
         rows = pq.read_table(folder / IMAGES_FILE).to_pylist()
         images = tuple(_image_score(row) for row in rows)
-    except (OSError, ValidationError, KeyError, pa.ArrowException) as error:
+    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
         raise NightrainError(
-            f"{folder} holds no complete evaluation: {error}. Run `nightrain evaluate` again."
+            f"{folder} holds no complete evaluation: {in_one_line(error)}. Run "
+            "`nightrain evaluate` again."
         ) from error
     if summarise(evaluation.settings, images, evaluation.skipped) != evaluation.scores:
         raise NightrainError(

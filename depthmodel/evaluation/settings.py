@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from nightrain.datasets.conditions import CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.splits import Split
+from nightrain.datasets.validation import Settings
 
 if TYPE_CHECKING:
     from nightrain.datasets.geometry.crops import Crop, Order
@@ -68,10 +69,9 @@ def _buckets() -> tuple[Bucket, ...]:
 BUCKETS = _buckets()
 
 
-class EvaluationSettings(BaseModel):
+class EvaluationSettings(Settings):
     """Everything that determines the scores of an evaluation, except the model and the frames."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     protocol: str = "own"
     split: Split = "val"
     cameras: tuple[str, ...] = ()  # empty: all of them

@@ -214,6 +214,9 @@ class DepthModel(nn.Module):
         text = model_folder.read_config(folder)
         config = parse_config(text, str(folder / model_folder.CONFIG)).without_pretrained()
         with torch.random.fork_rng(devices=[]):  # the start is overwritten
+            if not config.has_own_classes:  # those of other packages may need real tensors
+                with torch.device("meta"):  # shapes without memory
+                    model_folder.check(folder, cls(config).state_dict())
             model = cls(config)
         saved = model_folder.load(folder, config.identity, model.state_dict())
         model.load_state_dict(saved.tensors)

@@ -3,13 +3,14 @@
 Rendered and read with huggingface_hub, so that the head is what the hub expects.
 """
 
+import re
 from pathlib import Path
 
 import huggingface_hub
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
+from nightrain.datasets.io.documents import parse_yaml
 from nightrain.datasets.io.untrusted import read_bytes
 from nightrain.datasets.registry import is_reference
 from nightrain.depthmodel.config import DepthConfig
@@ -17,6 +18,7 @@ from nightrain.depthmodel.decoder_config import DECODERS
 from nightrain.depthmodel.network.model_folder import CARD, MAX_CONFIG_BYTES
 
 LIBRARY = "nightrain"
+HEAD = re.compile(r"---\r?\n(.*?\n)---\r?\n", re.DOTALL)  # YAML, of a card for the hub
 PAPER = "IID-RDepth (Bai et al. 2026)"
 
 
@@ -48,10 +50,11 @@ class ModelCard(BaseModel):
     def parse(cls, text: str) -> "ModelCard":
         """Read a card from its head; raises InvalidRequest."""
         try:
-            fields = dict(huggingface_hub.ModelCard(text).data.to_dict()[LIBRARY])
+            head = HEAD.match(text)
+            fields = dict(parse_yaml(head[1] if head else "")[LIBRARY])
             del fields["digest"], fields["encoder"]
             return cls.model_validate(fields)
-        except (ValueError, KeyError, TypeError, yaml.YAMLError, ValidationError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise InvalidRequest(
                 f"this is not a nightrain model card ({type(error).__name__}); expected the "
                 "README.md that save_pretrained writes"

@@ -8,19 +8,21 @@ weights next to the configuration of another network, is found when it is loaded
 import hashlib
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
-from nightrain.datasets.io.atomic import fsync, no_space_is_disk_full, require_free
+from nightrain.datasets.io.atomic import no_space_is_disk_full, require_free
+from nightrain.datasets.io.atomic_folder import recover, whole_folder
+from nightrain.datasets.io.documents import mapping, parse_json
 from nightrain.datasets.io.untrusted import read_bytes, safe_join
+from nightrain.depthmodel.tensor_file import save_tensors
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 MAX_CONFIG_BYTES = 1_000_000
@@ -62,30 +64,18 @@ def save(
     """
     _check_finite(tensors)
     _check_replaceable(folder)
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    name = digest(identity, plain)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new = _hidden(folder, "new")
-    # safetensors reports a full disk with its own error type, so check beforehand.
-    require_free(folder.parent, sum(t.nbytes for t in plain.values()) + MAX_CONFIG_BYTES)
-    try:
-        with no_space_is_disk_full(folder.parent):
-            new.mkdir()
-            (new / CONFIG).write_text(config + "\n")
-            if card is not None:
-                (new / CARD).write_text(card(name))
-            save_file(plain, new / WEIGHTS, metadata=_metadata({"digest": name, **(notes or {})}))
-            for path in (*sorted(new.iterdir()), new):
-                fsync(path)
-            _move_into_place(new, folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    name = digest(identity, tensors)
+    require_free(folder.parent, sum(t.nbytes for t in tensors.values()) + MAX_CONFIG_BYTES)
+    with no_space_is_disk_full(folder.parent), whole_folder(folder) as new:
+        (new / CONFIG).write_text(config + "\n")
+        if card is not None:
+            (new / CARD).write_text(card(name))
+        save_tensors(new / WEIGHTS, tensors, _metadata({"digest": name, **(notes or {})}))
 
 
 def read_config(folder: Path) -> bytes:
     """Configuration of a model folder, as JSON; raises InvalidRequest."""
-    if not folder.is_dir():
-        raise InvalidRequest(f"There is no folder {folder}. Give one that save_pretrained wrote.")
+    _require_folder(folder)
     try:
         return read_bytes(folder, CONFIG, MAX_CONFIG_BYTES)
     except DamagedInput as error:
@@ -94,20 +84,25 @@ def read_config(folder: Path) -> bytes:
         ) from error
 
 
+def check(folder: Path, expected: Mapping[str, torch.Tensor]) -> None:
+    """Compare the header of a weights file with the names and shapes of `expected`.
+
+    Done before a network is built, so that a configuration that is not that of the weights
+    allocates nothing. Raises InvalidRequest.
+    """
+    path = _weights_file(folder)
+    with _readable(path), safe_open(path, framework="pt") as file:
+        _check_tensors(path, _shapes(file), expected)
+
+
 def load(folder: Path, identity: str, expected: Mapping[str, torch.Tensor]) -> Saved:
     """Load tensors, which must have the names and shapes of `expected`; raises InvalidRequest."""
     path = _weights_file(folder)
-    try:
-        with safe_open(path, framework="pt") as file:
-            notes = _parse_metadata(file.metadata())
-            found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            shapes = {name: tuple(part.get_shape()) for name, part in found.items()}
-            _check_tensors(path, shapes, expected)
-            tensors = {name: file.get_tensor(name) for name in shapes}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InvalidRequest(
-            f"{path} cannot be read as safetensors ({error}); copy the model from its original."
-        ) from error
+    with _readable(path), safe_open(path, framework="pt") as file:
+        notes = _parse_metadata(file.metadata())
+        shapes = _shapes(file)
+        _check_tensors(path, shapes, expected)
+        tensors = {name: file.get_tensor(name) for name in shapes}
     _check_digest(path, notes.get("digest"), digest(identity, tensors))
     return Saved(tensors, notes)
 
@@ -125,16 +120,37 @@ def saved_digest(folder: Path) -> str:
         ) from error
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InvalidRequest(
+            f"{path} cannot be read as safetensors ({error}); copy the model from its original."
+        ) from error
+
+
+def _shapes(file: Any) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors in an open safetensors file, by name, from its header alone."""
+    return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def _require_folder(folder: Path) -> None:
+    """Raise InvalidRequest for a missing folder, unless a killed process was replacing it."""
+    if not folder.is_dir():
+        with suppress(OSError):
+            recover(folder)
+    if not folder.is_dir():
+        raise InvalidRequest(f"There is no folder {folder}. Give one that save_pretrained wrote.")
+
+
 def _weights_file(folder: Path) -> Path:
+    _require_folder(folder)
     try:
         path = safe_join(folder, WEIGHTS)
     except DamagedInput as error:
         raise InvalidRequest(f"{folder}: {error}. Copy the file itself into the folder.") from error
     if not path.is_file():
-        if not folder.is_dir():
-            raise InvalidRequest(
-                f"There is no folder {folder}. Give one that save_pretrained wrote."
-            )
         others = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
         found = f"only {', '.join(others[:MAX_NAMES])}" if others else "no weights"
         raise InvalidRequest(
@@ -200,26 +216,11 @@ def _check_replaceable(folder: Path) -> None:
         )
 
 
-def _move_into_place(new: Path, folder: Path) -> None:
-    old = _hidden(folder, "old")
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(new, folder)
-    fsync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _hidden(folder: Path, what: str) -> Path:
-    return folder.parent / f".{folder.name}.{uuid.uuid4().hex}.{what}"
-
-
 def _metadata(notes: Mapping[str, str]) -> dict[str, str]:
     # One key: safetensors writes several in an order that changes from run to run.
     return {"nightrain": json.dumps(notes)}
 
 
 def _parse_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    fields = json.loads((metadata or {}).get("nightrain", "{}"))
-    if not isinstance(fields, dict):
-        raise ValueError(f"its notes are a {type(fields).__name__}, expected an object")
+    fields = mapping(parse_json((metadata or {}).get("nightrain", "{}")))
     return {str(key): str(value) for key, value in fields.items()}

@@ -1,13 +1,12 @@
 """ONNX export of a depth network, for runtimes without torch."""
 
-import os
-import uuid
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.atomic import no_space_is_disk_full, write_whole
 from nightrain.depthmodel.network.model import DepthModel
 
 MAX_BYTES = 1_500_000_000  # protobuf is limited to 2 GB; larger weights need a second file
@@ -30,7 +29,7 @@ def export_onnx(model: DepthModel, path: str | Path) -> None:
 
     B is dynamic; H and W are those of the model's input_size. Normalisation is included. The file's
     metadata holds the model's digest and configuration. Raises InvalidRequest for models too large
-    for one file.
+    for one file, and DiskFull.
     """
     path = Path(path)
     num_bytes = sum(tensor.nbytes for tensor in model.state_dict().values())
@@ -46,13 +45,8 @@ def export_onnx(model: DepthModel, path: str | Path) -> None:
         model.train(was_training)
     notes = {"digest": model.digest, "config": model.config.without_pretrained().model_dump_json()}
     program.model.metadata_props.update(notes)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
-    try:
-        program.save(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with no_space_is_disk_full(path.parent):
+        write_whole(path, program.save)
 
 
 def _traced(model: DepthModel) -> torch.onnx.ONNXProgram:

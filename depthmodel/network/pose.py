@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 from kornia.geometry.conversions import axis_angle_to_rotation_matrix
-from pydantic import ValidationError
 from torch import nn
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.documents import parse_json
+from nightrain.datasets.validation import in_one_line
 from nightrain.depthmodel.config import EncoderConfig, PoseConfig
 from nightrain.depthmodel.network import model_folder
 from nightrain.depthmodel.network.encoder import TransformersEncoder
@@ -76,14 +77,16 @@ class PoseNet(nn.Module):
         Raises InvalidRequest for another network and for damaged files.
         """
         folder = Path(folder)
-        text = model_folder.read_config(folder)
         try:
-            config = PoseConfig.model_validate_json(text)
-        except ValidationError as error:
+            config = PoseConfig.model_validate(parse_json(model_folder.read_config(folder)))
+        except ValueError as error:
             raise InvalidRequest(
-                f"{folder} is not a saved pose network: {error}. Give the folder `pose` of a run."
+                f"{folder} is not a saved pose network: {in_one_line(error)}. Give "
+                "the folder `pose` of a run."
             ) from error
         with torch.random.fork_rng(devices=[]):  # the start is overwritten
+            with torch.device("meta"):  # shapes without memory
+                model_folder.check(folder, cls(config).state_dict())
             network = cls(config)
         saved = model_folder.load(folder, _identity(config), network.state_dict())
         network.load_state_dict(saved.tensors)

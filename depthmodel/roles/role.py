@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializeAsAny,
     model_serializer,
@@ -24,6 +22,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.index import TableRows
 from nightrain.datasets.registry import Registry
+from nightrain.datasets.validation import Settings
 from nightrain.depthmodel.config import DepthConfig
 from nightrain.depthmodel.roles.objective import Objective
 
@@ -39,13 +38,12 @@ ROLES = Registry(
 Option = Literal["labels", "variants", "teacher", "base"]  # of `nightrain train`
 
 
-class Role(BaseModel, ABC):
+class Role(Settings, ABC):
     """Settings of a role; its methods are the interface that training uses.
 
     `kind` in a dump is the name of the class in ROLES, or "package.module:Class" of another class.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     options: ClassVar[frozenset[Option]] = frozenset()  # options of `nightrain train` it accepts
     frozen: Annotated[
         tuple[str, ...], Field(description='Modules that are not trained, as "encoder"')

@@ -5,24 +5,26 @@
         state.json            step, sampler, and the digest of each part
 
 A folder is written under another name, synced and renamed, so a folder with its final name is
-complete. No random state is stored: every step seeds the generators with (seed, step).
+complete; drafts of killed processes are removed by the next save. No random state is stored: every
+step seeds the generators with (seed, step).
 """
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.io.atomic import fsync, no_space_is_disk_full
+from nightrain.datasets.io.atomic import no_space_is_disk_full, remove, sweep_all_drafts
+from nightrain.datasets.io.atomic_folder import whole_folder
+from nightrain.datasets.io.documents import parse_json
 from nightrain.datasets.io.regular import matching
+from nightrain.depthmodel.tensor_file import save_tensors
 
 Tensors = dict[str, torch.Tensor]
 STATE = "state.json"
@@ -43,30 +45,18 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
     Raises DiskFull, and leaves earlier checkpoints as they were.
     """
     final = folder / f"step-{checkpoint.step:07d}"
-    draft = folder / f".{final.name}.{os.getpid()}"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with no_space_is_disk_full(folder):
-            shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir()
-            digests = {}
-            for name, tensors in checkpoint.parts.items():
-                path = draft / f"{name}.safetensors"
-                save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, path)
-                fsync(path)
-                digests[name] = _sha256(path)
-            state = {"step": checkpoint.step, "facts": checkpoint.facts, "sha256": digests}
-            (draft / STATE).write_text(json.dumps(state, indent=1))
-            fsync(draft / STATE)
-            fsync(draft)
-            shutil.rmtree(final, ignore_errors=True)  # where a later checkpoint was removed
-            draft.rename(final)
-            fsync(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    abandoned = folder.glob(".step-*")  # left by processes that were killed while writing
-    for old in [*checkpoints(folder)[:-keep], *abandoned]:
-        shutil.rmtree(old, ignore_errors=True)
+    with no_space_is_disk_full(folder), whole_folder(final) as draft:
+        digests = {}
+        for name, tensors in checkpoint.parts.items():
+            path = draft / f"{name}.safetensors"
+            save_tensors(path, tensors)
+            digests[name] = _sha256(path)
+        state = {"step": checkpoint.step, "facts": checkpoint.facts, "sha256": digests}
+        (draft / STATE).write_text(json.dumps(state, indent=1))
+    sweep_all_drafts(folder)
+    for old in checkpoints(folder)[:-keep]:
+        (old / STATE).unlink()  # no longer a checkpoint, even if the removal is interrupted
+        remove(old)
     return final
 
 
@@ -78,7 +68,7 @@ def checkpoints(folder: Path) -> list[Path]:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint and check its digests; raises InvalidRequest for a damaged one."""
     try:
-        state = json.loads((path / STATE).read_text())
+        state = parse_json((path / STATE).read_bytes())
         step, facts, digests = int(state["step"]), dict(state["facts"]), dict(state["sha256"])
         damaged = [n for n, d in digests.items() if _sha256(path / f"{n}.safetensors") != d]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.datasets.validation import Settings
 from nightrain.depthmodel.config import DepthConfig
 from nightrain.depthmodel.roles.objective import Objective
 from nightrain.depthmodel.roles.role import AnyRole
@@ -13,14 +14,13 @@ from nightrain.depthmodel.training.optimiser import OptimiserConfig
 Count = Annotated[int, Field(ge=1)]
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Settings):
     """Everything that determines a run's result, and how it is run and logged.
 
     `batch_size` is of one process; `average_decay` is that of the exponential moving average of the
     weights, None keeps none; `precision` "auto" is bfloat16 on a GPU that supports it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,60}$")
     role: AnyRole
     model: DepthConfig

@@ -42,7 +42,6 @@ class MetricsLog:
     """
 
     def __init__(self, folder: Path, *, first_step: int, tensorboard: bool = False) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / METRICS
         kept = [line for line in read_metrics(folder) if line["step"] <= first_step]
         # Atomically: a kill here must not lose the lines.

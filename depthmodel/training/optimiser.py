@@ -6,16 +6,19 @@ SSD trains with AdamW and a linear decay; the warm-up is ours (docs/papers/ssd.m
 from collections.abc import Mapping, Sequence
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from nightrain.datasets.validation import Settings
 
-class OptimiserConfig(BaseModel):
+
+class OptimiserConfig(Settings):
     """Settings of AdamW; `lr` are the learning rates after the warm-up, by group of parameters."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    lr: dict[str, float] = {"encoder": 1e-5, "decoder": 1e-4, "pose": 1e-4}
+    lr: dict[str, float] = Field(
+        default_factory=lambda: {"encoder": 1e-5, "decoder": 1e-4, "pose": 1e-4}
+    )
     weight_decay: float = Field(default=0.01, ge=0.0)
     num_warmup_steps: int = Field(default=500, ge=0)
     clip_norm: float = Field(default=1.0, gt=0.0)

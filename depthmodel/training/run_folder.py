@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.io.atomic import write_whole
-from nightrain.datasets.shards.leases import Lease
+from nightrain.datasets.io.atomic import sweep_all_drafts, write_whole
+from nightrain.datasets.io.documents import read_object
+from nightrain.datasets.shards.leases import Lease, held_by
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.recipe_records import VARIANTS, select_tables
 from nightrain.datasets.splits import is_in_split
@@ -49,13 +50,17 @@ class RunFolder:
         Each process of a distributed run (torchrun's RANK) holds a lease of its own. A run that
         does not begin leaves no folder.
         """
-        lease = Lease.take(self.folder, f"rank-{_rank()}" if _rank() else "run")
+        name = f"rank-{_rank()}" if _rank() else "run"
+        lease = Lease.take(self.folder, name)
         if lease is None:
             raise InvalidRequest(
-                f"another process trains in {self.folder}. Wait for it, or name another folder."
+                f"another process trains in {self.folder}: {held_by(self.folder, name)}. Wait for "
+                "it, or name another folder."
             )
         try:
             with lease:
+                if not _rank():
+                    sweep_all_drafts(self.folder)
                 yield lease
         finally:
             if not (self.folder / IDENTITY_FILE).exists():
@@ -70,7 +75,7 @@ class RunFolder:
         path = self.folder / IDENTITY_FILE
         if not path.exists():
             return
-        found = list(differences(json.loads(path.read_text()), self.identity))
+        found = list(differences(read_object(path, "the settings of a run"), self.identity))
         if found:
             raise InvalidRequest(
                 f"{self.folder} holds a run with other settings or data: "
@@ -81,7 +86,9 @@ class RunFolder:
     def finished_digest(self) -> str:
         """Digest of the finished model, "" for an unfinished run."""
         path = self.folder / RESULT_FILE
-        return json.loads(path.read_text())["digest"] if path.exists() else ""
+        return (
+            str(read_object(path, "the result of a run").get("digest", "")) if path.exists() else ""
+        )
 
     def finish(self, objective: Objective, weights: dict[str, torch.Tensor], command: str) -> str:
         """Write the model and its card, then result.json; return the model's digest."""

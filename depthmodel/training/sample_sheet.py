@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import torch
 
+from nightrain.datasets.io.atomic import write_whole
+
 COLOURS = cv2.COLORMAP_MAGMA  # near is bright
 
 
@@ -28,8 +30,7 @@ def write_sample_sheet(path: Path, image: torch.Tensor, *depths_m: torch.Tensor 
             (float(np.nanquantile(i, 0.98)) for i in inverse if np.isfinite(i).any()), default=1.0
         )
         rows.append(cv2.hconcat([rgb[..., ::-1], *(_coloured(i / nearest) for i in inverse)]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), cv2.vconcat(rows))
+    write_whole(path, cv2.imencode(".png", cv2.vconcat(rows))[1].tobytes())
 
 
 def _inverse(depth_m: np.ndarray) -> np.ndarray:

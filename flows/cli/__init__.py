@@ -4,34 +4,46 @@ from typing import Any
 
 import click
 
-from nightrain.flows.cli.console import EXIT_CODES, fail
+from nightrain.flows.cli.console import EXIT_CODES
+from nightrain.flows.cli.failure import is_broken_pipe, print_warnings, report_failure
 from nightrain.flows.cli.group import LazyGroup
 
 
 class Nightrain(LazyGroup):
-    """Root command; expected errors become one sentence and an exit code."""
+    """Root command; every error becomes one sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; print a NightrainError and exit with its code."""
-        from nightrain.datasets.errors import NightrainError
-
+        """Run a command; print an error in one sentence and exit with its code."""
+        print_warnings()
         try:
             return super().invoke(ctx)
-        except NightrainError as error:
-            ctx.exit(fail(error))
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if is_broken_pipe(error):
+                raise
+            ctx.exit(report_failure(error, show_traceback=ctx.params["traceback"]))
 
 
 app = Nightrain(
     "nightrain",
     help="Night, rain, snow and fog variants of clear driving frames, in Parquet shards.",
     epilog=EXIT_CODES,
+    params=[
+        click.Option(
+            ["--traceback"],
+            is_flag=True,
+            envvar="NIGHTRAIN_TRACEBACK",
+            help="Print the traceback of an error, as with NIGHTRAIN_TRACEBACK=1",
+        )
+    ],
     commands_at={
         "demo": (
             "demo",
             "Run the whole pipeline on the built-in world, offline, in a few minutes.",
         ),
         "world": (
-            "world",
+            "ingest",
             "Render the built-in driving world: streets in all weathers, with exact depth.",
         ),
         "ingest": ("ingest", "Read the frames of a data set into a dataset of shards."),

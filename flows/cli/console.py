@@ -26,9 +26,9 @@ NUM_BAD_SHOWN = 20
 LEAST_RATED_S = 1.0  # seconds that a task takes before its rate means anything
 EXIT_FAILED, EXIT_INVALID, EXIT_INCOMPLETE, EXIT_DISK_FULL = 1, 2, 3, 4
 EXIT_CODES = (
-    "Exit codes: 0 success; 1 failure; 2 invalid usage or request; 3 success except for damaged, "
-    "failed or overlapping items, or more rows in quarantine than --max-quarantined; 4 disk full; "
-    "130 or 143 stopped by a signal (run the same command again to resume)."
+    "Exit codes: 0 success; 1 failure; 2 invalid usage, request or input; 3 success except for "
+    "damaged, failed or overlapping items, or more rows in quarantine than --max-quarantined; "
+    "4 disk full; 130 or 143 stopped by a signal (run the same command again to resume)."
 )
 
 
@@ -52,12 +52,12 @@ def say(text: str, *, err: bool = False) -> None:
 
 def fail(error: NightrainError) -> int:
     """Print an error on standard error and return its exit code."""
-    from nightrain.datasets.errors import DiskFull, InvalidRequest, PlanMismatch
+    from nightrain.datasets.errors import DiskFull, NightrainError
 
     click.secho(f"nightrain: {error}", err=True, fg="red")
     if isinstance(error, DiskFull):
         return EXIT_DISK_FULL
-    return EXIT_INVALID if isinstance(error, InvalidRequest | PlanMismatch) else EXIT_FAILED
+    return EXIT_FAILED if type(error) is NightrainError else EXIT_INVALID
 
 
 def print_json(value: BaseModel) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from nightrain.datasets.shards.manifest import Manifest
+from nightrain.datasets.validation import Settings
 from nightrain.flows.cli.console import EXIT_INCOMPLETE, console, end, print_json
 from nightrain.flows.cli.jobs import FlowOptions, OutputOptions, run_shard_job
 from nightrain.flows.cli.options import command
@@ -18,10 +19,9 @@ from nightrain.pipelines.recipes.recipe_file import built_in_recipes
 ARGUMENT = {"cli": "argument", "must_exist": True}
 
 
-class RecipeOptions(BaseModel):
+class RecipeOptions(Settings):
     """Options of the commands that inspect a recipe."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(description="Dataset folder", json_schema_extra=ARGUMENT)
     recipe: str = Field(
         default="weather",
@@ -61,10 +61,9 @@ class PreviewOptions(RecipeOptions):
     columns: int = Field(default=8, ge=1, description="Images per row")
 
 
-class ReplayOptions(BaseModel):
+class ReplayOptions(Settings):
     """Options of `nightrain replay`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(description="Dataset folder", json_schema_extra=ARGUMENT)
     sample_id: str = Field(
         description="Value of a variant's column sample_id", json_schema_extra={"cli": "argument"}

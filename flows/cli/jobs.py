@@ -4,8 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from nightrain.datasets.validation import Settings
 from nightrain.flows.cli.console import (
     Bar,
     end,
@@ -27,19 +28,17 @@ if TYPE_CHECKING:
     from nightrain.pipelines.runs.run import RunReport
 
 
-class OutputOptions(BaseModel):
+class OutputOptions(Settings):
     """Options of every command that prints a report."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     as_json: bool = Field(
         default=False, description="Print the report as JSON", json_schema_extra={"cli": "--json"}
     )
 
 
-class RunnerOptions(BaseModel):
+class RunnerOptions(Settings):
     """Options of every command that runs a flow."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     runner: RunnerName = Field(
         default="prefect",
         description="prefect: run as a flow; local: run the same job without a server",

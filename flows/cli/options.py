@@ -11,6 +11,7 @@ checks the values; a rejected value gives one sentence that names the option.
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -18,6 +19,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import click
 from pydantic import BaseModel, ValidationError
 
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.validation import BOUNDS, expectation
 from nightrain.flows.cli.group import HelpContext
 from nightrain.pipelines.runs.command_line import (
@@ -48,7 +50,7 @@ def model_command(
 ) -> "ModelCommand":
     """Make a command from a function, its parameters' models, and the text of its help page.
 
-    Raises TypeError if two fields have the same option.
+    Raises InvalidRequest if two fields have the same option, as those of a plugin may.
     """
     fields = {
         "__".join((key, *field.path)): field
@@ -57,7 +59,11 @@ def model_command(
     }
     labels = [field.label for field in fields.values()]
     if twice := {label for label in labels if labels.count(label) > 1}:
-        raise TypeError(f"{name}: several fields have the option {min(twice)}")
+        clash = [".".join(f.path) for f in fields.values() if f.label == min(twice)]
+        raise InvalidRequest(
+            f"{name}: the fields {' and '.join(clash)} have the same option {min(twice)}. Rename "
+            'one, or give it another option with json_schema_extra={"cli": "--other-name"}.'
+        )
 
     def run(**given: Any) -> None:
         function(**{key: parse(model, key, given) for key, model in models.items()})
@@ -202,7 +208,21 @@ def _value(field: JobField, given: Any, look: bool) -> Any:
         return (
             tuple(_existing(field, p) for p in given) if is_many(kind) else _existing(field, given)
         )
-    return given
+    convert = _converter(_item(kind))
+    return tuple(map(convert, given)) if is_many(kind) else convert(given)
+
+
+def _converter(kind: Any) -> Callable[[Any], Any]:
+    """Function from text to a number; other values, and text that is none, stay as they are."""
+    numbers = [int, float] if kind is float else [int] if kind is int else []
+
+    def convert(text: Any) -> Any:
+        for number in numbers:
+            with suppress(ValueError):
+                return number(text) if isinstance(text, str) else text
+        return text
+
+    return convert
 
 
 def _existing(field: JobField, text: str) -> Path:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from nightrain.datasets.validation import Settings
 from nightrain.flows.cli.console import EXIT_INCOMPLETE, console, end, print_json, progress_bar
 from nightrain.flows.cli.group import LazyGroup
 from nightrain.flows.cli.jobs import OutputOptions
@@ -30,10 +31,9 @@ protocol = LazyGroup(
 )
 
 
-class RootOptions(BaseModel):
+class RootOptions(Settings):
     """Option of every protocol."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     root: Path = Field(
         description="Folder of the data set",
         json_schema_extra={"cli": "argument", "must_exist": True},
@@ -60,10 +60,9 @@ class KittiOptions(RootOptions):
     improved: bool = Field(default=False, description="Count images with improved ground truth")
 
 
-class LeakageOptions(BaseModel):
+class LeakageOptions(Settings):
     """Options of `nightrain leakage`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     datasets: tuple[Path, ...] = Field(
         description="Datasets to check together",
         json_schema_extra={"cli": "argument", "must_exist": True},

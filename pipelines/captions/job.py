@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
+from nightrain.datasets.validation import Settings
 from nightrain.pipelines.captions.caption_shard import CaptionShard, plan_captions
 from nightrain.pipelines.captions.captioners import CaptionerName, load_captioner
 from nightrain.pipelines.runs.executors import Executor
@@ -15,10 +16,9 @@ from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
 
 
-class CaptionJob(BaseModel):
+class CaptionJob(Settings):
     """Options of `nightrain caption` and parameters of the flow `caption-frames`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(
         description="Dataset folder with committed frames",
         json_schema_extra={"cli": "argument", "must_exist": True},

@@ -1,20 +1,26 @@
 """Detectors of controlnet-aux: MiDaS, as in SSD, and HED and PiDi soft edges.
 
 controlnet-aux imports all its detectors, with a dozen warnings, so it is imported only when one is
-needed. Its weights are pickles; torch reads them with `weights_only`, which runs no code. Its own
+needed. Its weights are pickles, which torch is made to read without running code. Its own
 resizing rounds sides to 64 pixels and its depth output is 8-bit, so neither is used.
 """
 
 import functools
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import resize_image
+from nightrain.datasets.registry import one_line
 from nightrain.depthmodel.weights import Weights, resolve_file
 from nightrain.pipelines.controls.depth_source import DepthInput, RelativeDepth, at_size
 
@@ -25,6 +31,7 @@ FILES = {
     "PidiNetDetector": "table5_pidinet.pth",
 }
 EDGE_DETECTORS = {"hed": "HEDdetector", "pidi": "PidiNetDetector"}
+FORCE, FORCE_NOT = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 MIDAS_MULTIPLE = 32  # DPT accepts only sides that are multiples of this
 
 
@@ -105,9 +112,27 @@ def import_controlnet_aux() -> Any:
 
 
 def _load(detector: Any, path: Path) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return detector.from_pretrained(str(path.parent), filename=path.name)
+    try:
+        with warnings.catch_warnings(), _weights_only():
+            warnings.simplefilter("ignore")
+            return detector.from_pretrained(str(path.parent), filename=path.name)
+    except (UnpicklingError, OSError, RuntimeError, EOFError, KeyError) as error:
+        raise InvalidRequest(
+            f"{path} is not a weights file of {detector.__name__}, or holds code, which is never "
+            f"run ({one_line(error)[:200]}). Download it again."
+        ) from error
+
+
+@contextmanager
+def _weights_only() -> Iterator[None]:
+    """Let torch.load read nothing but tensors, whatever its caller or the environment asks for."""
+    before = {name: os.environ.pop(name, None) for name in (FORCE, FORCE_NOT)}
+    os.environ[FORCE] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[FORCE]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 def _device(device: str) -> str:

@@ -1,21 +1,21 @@
 """Control image settings: kinds, and the source of the depth that they show."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.validation import Settings
 from nightrain.depthmodel.weights import Weights
 
 Scaling = Literal["min-max", "percentile"]
 CONTROL_KINDS = ("depth", "canny", "softedge")  # kinds that can be computed
 
 
-class ControlDepth(BaseModel, frozen=True):
+class ControlDepth(Settings):
     """Depth of a control image: its source and its scaling to grey levels."""
 
-    model_config = ConfigDict(extra="forbid")
     source: Literal["given", "midas", "network", "teacher"] = Field(
         default="given", description="The recipe's `depth`, or a network that sees the image"
     )
@@ -34,6 +34,12 @@ class ControlDepth(BaseModel, frozen=True):
     scaling: Scaling = Field(
         default="min-max", description="Scaling of the depth to grey levels, by these limits"
     )
+
+    if TYPE_CHECKING:  # pydantic adds it, as settings are frozen
+
+        def __hash__(self) -> int:
+            """Hash of the fields."""
+            ...
 
     @model_validator(mode="after")
     def _checks(self) -> "ControlDepth":

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.io.images import resize_image
 from nightrain.depthmodel.evaluation.baselines import MedianDepth
 from nightrain.depthmodel.evaluation.error_maps import (
@@ -97,13 +98,13 @@ def write_tables(folder: Path, evaluation: Evaluation) -> None:
         (c, v) for c in evaluation.settings.caps_m for v in evaluation.settings.scalings
     ]
     pages = [condition_table(evaluation, cap_m=cap_m, scaling=scaling) for cap_m, scaling in kinds]
-    (folder / TABLES_FILE).write_text("\n\n".join(pages) + "\n")
+    write_whole(folder / TABLES_FILE, "\n\n".join(pages) + "\n")
     tables = [
         comparison_table({evaluation.model: [evaluation]}, cap_m=cap_m, scaling=scaling)
         for cap_m, scaling in kinds
     ]
     texts = ",\n".join(table.model_dump_json(indent=1) for table in tables)
-    (folder / TABLES_JSON_FILE).write_text(f"[\n{texts}\n]\n")
+    write_whole(folder / TABLES_JSON_FILE, f"[\n{texts}\n]\n")
 
 
 def write_error_maps(
@@ -128,4 +129,4 @@ def write_error_maps(
                 crop=settings.scored_crop((frame.image.shape[1], frame.image.shape[0])),
             )
         )
-    Image.fromarray(error_sheet(lines)).save(path)
+    write_whole(path, Image.fromarray(error_sheet(lines)).save)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -14,6 +13,7 @@ from pydantic import (
 )
 
 from nightrain.datasets.splits import Split
+from nightrain.datasets.validation import Settings
 from nightrain.depthmodel.evaluation.settings import (
     BUCKETS,
     MEDIAN_DEPTH,
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
     from nightrain.pipelines.runs.stop import Stop
 
 
-class EvaluationJob(BaseModel):
+class EvaluationJob(Settings):
     """Options of `nightrain evaluate`, and parameters of the flow `evaluate-depth`.
 
     The module imports neither torch nor numpy, so that a command's help can be built from it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     model: str = Field(
         description=f"Model folder, or {MEDIAN_DEPTH}: the train set's median depth at each pixel, "
         "a baseline that every model must beat",

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.splits import Split
+from nightrain.datasets.validation import Settings
 from nightrain.depthmodel.training.preset_registry import PRESETS, load_preset
 from nightrain.pipelines.runs.command_line import command_line
 
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
     from nightrain.pipelines.runs.stop import Stop
 
 
-class TrainJob(BaseModel):
+class TrainJob(Settings):
     """Options of `nightrain train`, and parameters of the training flows.
 
     The module imports neither torch nor numpy, so that a command's help can be built from it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     preset: str = Field(
         description="Preset of the run, or your own function as package.module:function",
         examples=list(PRESETS),

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Manifest
@@ -14,6 +14,7 @@ from nightrain.datasets.shards.recipe_records import (
     record_recipe,
 )
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
+from nightrain.datasets.validation import Settings
 from nightrain.pipelines.generate.depth_polarity_check import require_near_is_white
 from nightrain.pipelines.generate.plan import (
     GenerationPlan,
@@ -40,10 +41,9 @@ def recipe_choices(schema: dict[str, Any]) -> None:
     ]
 
 
-class GenerateJob(BaseModel):
+class GenerateJob(Settings):
     """Options of `nightrain generate` and parameters of the flow `generate-variants`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(
         description="Dataset folder with committed frames",
         json_schema_extra={"cli": "argument", "must_exist": True},

@@ -13,7 +13,7 @@ from PIL import Image
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
-from nightrain.datasets.io.atomic import no_space_is_disk_full, require_writable
+from nightrain.datasets.io.atomic import no_space_is_disk_full, require_writable, write_whole
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
@@ -86,8 +86,7 @@ def write_preview(
 def _save(sheet: np.ndarray, out: Path) -> None:
     try:
         with no_space_is_disk_full(out.parent):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(sheet).save(out, quality=90)
+            write_whole(out, lambda draft: Image.fromarray(sheet).save(draft, quality=90))
     except OSError as error:
         raise InvalidRequest(
             f"{out} cannot be written ({error.strerror}). Choose another file with --out."

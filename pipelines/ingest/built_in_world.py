@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, NightrainError
+from nightrain.datasets.validation import Settings
 from nightrain.datasets.world.export.plan import SceneSpec, scene_specs
 from nightrain.datasets.world.export.world_folder import FAILED_FILE
 from nightrain.datasets.world.export.world_presets import PRESETS, Preset
@@ -14,10 +15,9 @@ from nightrain.datasets.world.export.writer import WorldReport, write_world
 from nightrain.pipelines.runs.stop import Stop, WorkCancelled, unless_stopped
 
 
-class RenderJob(BaseModel):
+class RenderJob(Settings):
     """Options of `nightrain world`, and parameters of the flow `render-world`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     out: Path = Field(
         description="Folder to write, in the nuScenes layout; pass an unfinished one to resume"
     )

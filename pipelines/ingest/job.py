@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializeAsAny,
     ValidationInfo,
@@ -20,7 +18,7 @@ from pydantic.config import JsonDict
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import FrameRef
-from nightrain.datasets.io.atomic import unwritable_is_refused
+from nightrain.datasets.io.atomic import make_folder, unwritable_is_refused
 from nightrain.datasets.protocols.leakage import read_set, refs_set, require_disjoint
 from nightrain.datasets.protocols.published import has_published_splits
 from nightrain.datasets.shards.frame_plan import BadFrame, bad_frames
@@ -28,6 +26,7 @@ from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.datasets.sources.base import FrameSource, SourceConfig
 from nightrain.datasets.sources.registry import SOURCES
 from nightrain.datasets.splits import EVALUATION_SPLITS, Split
+from nightrain.datasets.validation import Settings
 from nightrain.pipelines.ingest.ingest_shard import ingest_work, plan_ingest, unlisted_frames
 from nightrain.pipelines.ingest.worker_source import shared_with_workers
 from nightrain.pipelines.inspect.dataset_card import write_card
@@ -46,10 +45,9 @@ ANY_CONFIG: JsonDict = {  # a source's own fields are accepted where the source 
 }
 
 
-class IngestJob(BaseModel):
+class IngestJob(Settings):
     """Options of `nightrain ingest SOURCE`, and the parameter of the flow `ingest-frames`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     source: str = Field(
         description="Name of the source: nuscenes, world, robotcar, kitti, or an installed one",
         json_schema_extra=HIDDEN,
@@ -207,7 +205,7 @@ def ingest_frames(
     if root.exists() and not root.is_dir():
         raise InvalidRequest(f"--out {root} is a file; expected a folder. Choose another path.")
     with unwritable_is_refused(root):
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
     report = RunReport(unplaced=list(source.unplaced), skipped=dict(source.left_out))
     report.warnings = _check_disjoint(root, source, refs, allow_shared_logs)
     report.warnings += _unlisted_warnings(root, *unlisted_frames(root, source, refs, options))

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
+from nightrain.datasets.validation import Settings
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.labels.labelling_model import (
     LabellingModel,
@@ -64,10 +65,9 @@ def plan_labels(
     )
 
 
-class LabelJob(BaseModel):
+class LabelJob(Settings):
     """Options of `nightrain label`, and the parameter of the flow `label-depth`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(
         description="Dataset with committed frames",
         json_schema_extra={"cli": "argument", "must_exist": True},

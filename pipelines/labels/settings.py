@@ -3,18 +3,18 @@
 import hashlib
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
 from nightrain.datasets.shards.manifest import LABELS
+from nightrain.datasets.validation import Settings
 from nightrain.pipelines.labels.labelling_model import LabellingModel
 
 LABELS_VERSION = "1"  # increased when the same model and settings give other labels
 
 
-class LabelSettings(BaseModel):
+class LabelSettings(Settings):
     """Size of the labels and how their confidence is computed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     size: tuple[PositiveInt, PositiveInt] | None = Field(
         default=None, description="Width and height of the labels (default: those of the frame)"
     )

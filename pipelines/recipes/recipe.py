@@ -11,9 +11,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializeAsAny,
     ValidationError,
@@ -22,7 +20,7 @@ from pydantic import (
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.validation import problems
+from nightrain.datasets.validation import Settings, problems
 from nightrain.pipelines.engines.engine_settings import EngineSettings, Size, at_width
 from nightrain.pipelines.engines.registry import ENGINES
 from nightrain.pipelines.gates.base import GateSettings
@@ -34,10 +32,9 @@ SET_ON_LOAD = ("engine_versions", "gate_versions")  # by `load_recipe`
 NAME = r"^[a-z0-9][a-z0-9-]{0,40}$"
 
 
-class SeverityRange(BaseModel):
+class SeverityRange(Settings):
     """Severity range: each sample's severity is drawn uniformly from it with the sample's seed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     lowest: Severity = Field(default=0.2, description="Lowest severity, 0 to 1")
     highest: Severity = Field(default=0.9, description="Highest severity, 0 to 1")
 
@@ -48,13 +45,12 @@ class SeverityRange(BaseModel):
         return self
 
 
-class Recipe(BaseModel):
+class Recipe(Settings):
     """Settings of a generation run.
 
     An option that is excluded at its default leaves the hashes of recipes without it unchanged.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = Field(
         pattern=NAME, description="Name for readers: small letters, digits and hyphens"
     )

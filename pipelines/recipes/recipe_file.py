@@ -5,12 +5,12 @@ from collections.abc import Callable
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from nightrain.datasets.errors import InvalidRequest, NightrainError
+from nightrain.datasets.errors import InvalidRequest, NightrainError, UnreadableFile
+from nightrain.datasets.io.documents import parse_yaml
+from nightrain.datasets.io.regular import read_regular
 from nightrain.datasets.registry import one_line
 from nightrain.datasets.validation import problems
 from nightrain.pipelines.recipes.recipe import NAME, SET_ON_LOAD, Recipe
@@ -88,48 +88,23 @@ def _version(kind: str, name: str, version: Callable[[], str]) -> str:
 
 
 def _parse(path: Path) -> Recipe:
-    if path.stat().st_size > MAX_RECIPE_BYTES:
+    try:
+        data = read_regular(path, MAX_RECIPE_BYTES)
+        fields = parse_yaml(data)
+    except UnreadableFile as error:
+        raise InvalidRequest(str(error)) from error
+    except ValueError as error:
+        raise InvalidRequest(f"{path} is not valid YAML: {error}.") from error
+    if not isinstance(fields, dict):
+        found = "empty" if fields is None else f"a {type(fields).__name__}"
         raise InvalidRequest(
-            f"{path} has {path.stat().st_size} bytes; a recipe has at most {MAX_RECIPE_BYTES}."
+            f"{path} is not a valid recipe: found {found}, expected a mapping with `name`, "
+            f"`conditions` and, where they differ from the defaults, {', '.join(OPTIONAL)}."
         )
     try:
-        fields = _UniqueKeys(path.read_text()).get_single_data()
-        if not isinstance(fields, dict):
-            found = "empty" if fields is None else f"a {type(fields).__name__}"
-            raise InvalidRequest(
-                f"found {found}, expected a mapping with `name`, `conditions` and, where they "
-                f"differ from the defaults, {', '.join(OPTIONAL)}."
-            )
         return Recipe.model_validate(fields)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"{path} is not valid YAML: {_yaml_problem(error)}.") from error
     except ValidationError as error:
         found = "; ".join(problems(Recipe, error))
         raise InvalidRequest(f"{path} is not a valid recipe: {found}.") from error
     except InvalidRequest as error:
         raise InvalidRequest(f"{path} is not a valid recipe: {error}") from error
-
-
-def _yaml_problem(error: Exception) -> str:
-    """What is wrong and where, in one line."""
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    if not isinstance(error, yaml.MarkedYAMLError):
-        return " ".join(str(error).split())
-    mark = error.problem_mark
-    place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"{error.problem}{place}"
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Loader of plain YAML that refuses a mapping with the same key twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Construct a mapping; raises ConstructorError."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for index, (key_node, _) in enumerate(node.value):
-            if (key := keys[index]) in keys[:index]:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"found the key {key!r} twice", key_node.start_mark
-                )
-        return super().construct_mapping(node, deep)

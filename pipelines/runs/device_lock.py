@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nightrain.datasets.errors import InvalidRequest
-
-LOOK_AGAIN_SECONDS = 0.1
+from nightrain.pipelines.runs.waiting import Waiting
 
 
 @contextmanager
@@ -29,7 +28,7 @@ def sole_use(device: str, give_up: Callable[[], bool] = lambda: False) -> Iterat
     # Opened each time: flock belongs to the open file, so threads exclude each other too.
     descriptor = os.open(lock_path(device), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        yield _wait(descriptor, give_up)
+        yield _wait(descriptor, device, give_up)
     finally:
         os.close(descriptor)  # also releases the lock
 
@@ -47,11 +46,20 @@ def lock_path(device: str) -> Path:
     return folder / f"gpu-{hashlib.sha256(device.encode()).hexdigest()[:16]}.lock"
 
 
-def _wait(descriptor: int, give_up: Callable[[], bool]) -> bool:
+def _wait(descriptor: int, device: str, give_up: Callable[[], bool]) -> bool:
+    waiting = Waiting(give_up)
     while not give_up():
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
         except BlockingIOError:
-            time.sleep(LOOK_AGAIN_SECONDS)
+            waiting.pause(lambda: f"for {device}, which {_holder(descriptor)} uses")
+        else:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()} since {time.strftime('%H:%M:%S')}".encode(), 0)
+            return True
     return False
+
+
+def _holder(descriptor: int) -> str:
+    """The process that locked the device, and since when."""
+    return f"process {os.pread(descriptor, 100, 0).decode(errors='replace') or 'of unknown number'}"

@@ -11,17 +11,19 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.synchronize import Event as ProcessEvent
 from typing import Protocol
 
-from nightrain.datasets.errors import DiskFull
+from nightrain.datasets.errors import DiskFull, NightrainError, UnsuitableStorage
+from nightrain.datasets.io.system_errors import in_words
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ShardWork, ignore_rows
 from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.stop import Stop
-
-WAIT_FOR_OTHERS_SECONDS = 0.5
+from nightrain.pipelines.runs.waiting import Waiting
 
 
 class Executor(Protocol):
@@ -87,7 +89,7 @@ class ProcessExecutor:
             try:
                 for future in as_completed(futures):
                     if not future.cancelled():
-                        report = future.result()
+                        report = _result(future)
                         on_rows(report.num_rows)
                         yield report
             except (
@@ -103,6 +105,16 @@ class ProcessExecutor:
                 _end(flag, futures)
                 return
             time.sleep(0.1)
+
+
+def _result(future: Future[ShardReport]) -> ShardReport:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise NightrainError(
+            "A worker process was killed, possibly because memory ran out. Run the same command "
+            "again, with fewer --workers; committed shards stay."
+        ) from error
 
 
 def _end(flag: ProcessEvent, futures: list[Future[ShardReport]]) -> None:
@@ -126,12 +138,14 @@ def _begin_worker(flag: ProcessEvent) -> None:
 def report_failure(shard: Shard, work: ShardWork, on_rows: OnRows) -> ShardReport:
     """Run the work on a shard; report a failure instead of ending the run.
 
-    Raises DiskFull, because no other shard could be stored either.
+    Raises DiskFull and UnsuitableStorage, because no other shard could be stored either.
     """
     try:
         return work(shard, on_rows)
-    except DiskFull:
+    except (DiskFull, UnsuitableStorage):
         raise
+    except OSError as error:
+        return ShardReport(shard=shard, status="failed", message=in_words(error))
     except Exception as error:
         return ShardReport(shard=shard, status="failed", message=f"{type(error).__name__}: {error}")
 
@@ -149,6 +163,7 @@ def run_plan(
     Waits for shards that another process is making, and takes them over if it dies.
     """
     pending = [shard for shard in plan if manifest.entry(shard) is None]
+    waiting = Waiting(lambda: stop.requested)
     while pending and not stop.requested:
         ended: set[Shard] = set()
         free = [shard for shard in pending if not manifest.is_leased(shard)]
@@ -157,5 +172,16 @@ def run_plan(
                 ended.add(report.shard)
                 yield report
         pending = [shard for shard in pending if shard not in ended]
+        waiting = waiting if not ended else Waiting(lambda: stop.requested)
         if pending and not stop.requested:
-            time.sleep(WAIT_FOR_OTHERS_SECONDS)
+            waiting.pause(partial(_awaited, manifest, pending))
+
+
+def _awaited(manifest: Manifest, pending: Sequence[Shard]) -> str:
+    """The shards that other processes hold, and who holds the first of them."""
+    held = [(shard, found) for shard in pending if (found := manifest.holder(shard))]
+    if not held:
+        return f"for {pending[0].name}"
+    (shard, found), others = held[0], len(held) - 1
+    more = f" and {others} other shard{'s' * (others > 1)}" if others else ""
+    return f"for {shard.name}{more}, held by {found.words}"

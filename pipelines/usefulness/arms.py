@@ -8,11 +8,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.corruptions import Corruptions
+from nightrain.datasets.validation import Settings, in_one_line
 from nightrain.depthmodel.config import DepthConfig, RestorationConfig
 from nightrain.depthmodel.losses.mixtures import StudentLoss
 from nightrain.depthmodel.roles.student import StudentRole
@@ -24,7 +25,7 @@ from nightrain.pipelines.usefulness.job import Share
 BASELINE, MAIN, DOUBLE = "clear", "weather", "clear-double"
 
 
-class Arm(BaseModel):
+class Arm(Settings):
     """Arm of the study: training data, losses and frozen parts of its students.
 
     `shown` is added to the clear frames: nothing, simple corruptions, variants, or recorded adverse
@@ -33,14 +34,14 @@ class Arm(BaseModel):
     Corruptions have the same share as variants, so that only their images differ.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
     words: str
     num_steps_factor: float = Field(default=1, ge=1)
     shown: Literal["nothing", "corruptions", "variants", "true-frames"] = "nothing"
     recipe: str = ""  # recipe of the variants; "": that of the job
     synthetic_share: Share | None = None
-    loss: dict[str, Any] = {}  # fields of StudentLoss that differ from the preset
+    # Fields of StudentLoss that differ from the preset
+    loss: dict[str, Any] = Field(default_factory=dict)
     restoration: RestorationConfig | None = None  # added to the teacher's network
     frozen: tuple[str, ...] = ()  # modules that are not trained
 
@@ -224,5 +225,5 @@ def student_config(
         return checked(config)
     except ValidationError as error:
         raise InvalidRequest(
-            f"The settings of the arm {arm.name!r} do not fit together: {error}"
+            f"The settings of the arm {arm.name!r} do not fit together: {in_one_line(error)}"
         ) from error

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from nightrain.datasets.validation import Settings
 from nightrain.pipelines.runs.command_line import command_line
 
 ARM_NAMES = (  # of pipelines/usefulness/arms.py, which imports torch
@@ -16,13 +17,12 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
-class UsefulnessJob(BaseModel):
+class UsefulnessJob(Settings):
     """Options of `nightrain usefulness`, and parameters of the flow of that name.
 
     The module imports neither torch nor numpy, so that a command's help can be built from it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(
         description="Dataset folder, with frames, variants and labels",
         json_schema_extra={"cli": "argument", "must_exist": True},

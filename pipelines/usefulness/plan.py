@@ -16,12 +16,14 @@ from pydantic import BaseModel, ConfigDict
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.io.atomic import write_whole
+from nightrain.datasets.io.documents import read_object
 from nightrain.datasets.io.regular import matching
 from nightrain.datasets.loader.index import build_index, read_keys
 from nightrain.datasets.protocols.leakage import scenes_of
 from nightrain.datasets.shards.manifest import FRAMES, LABELS, Manifest
 from nightrain.datasets.shards.recipe_records import condition_of, select_tables
 from nightrain.datasets.splits import NO_SPLIT, is_in_split
+from nightrain.datasets.validation import in_one_line
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.training.config import TrainConfig
@@ -157,7 +159,9 @@ def stored_arms(out: Path) -> tuple[ArmFacts, ...]:
         try:
             found.append(ArmFacts.model_validate_json(path.read_text()))
         except ValueError as error:
-            raise NightrainError(f"{path} cannot be read: {error}. Remove it.") from error
+            raise NightrainError(
+                f"{path} cannot be read: {in_one_line(error)}. Remove it."
+            ) from error
     return tuple(sorted(found, key=lambda f: (place.get(f.arm.name, len(place)), f.arm.name)))
 
 
@@ -219,7 +223,7 @@ def _write_settings(path: Path, value: BaseModel) -> None:
     settings = value.model_dump(mode="json")
     if not path.exists():
         write_whole(path, json.dumps(settings, indent=1) + "\n")
-    elif different := list(differences(json.loads(path.read_text()), settings)):
+    elif different := list(differences(read_object(path, "the settings of a study"), settings)):
         raise InvalidRequest(
             f"{path.parent} has other settings: {'; '.join(different)}. Name another folder, or "
             "remove this one to start again."

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.io.regular import matching
-from nightrain.datasets.shards.leases import Lease
+from nightrain.datasets.shards.leases import Lease, held_by
 from nightrain.depthmodel.evaluation.results import Evaluation
 from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
 from nightrain.pipelines.runs.stop import Stop
@@ -75,7 +75,10 @@ def run_usefulness(
     plan = plan_study(job)
     lease = Lease.take(job.out, "study")
     if lease is None:
-        raise InvalidRequest(f"Another process runs the study in {job.out}. Wait for it to end.")
+        raise InvalidRequest(
+            f"Another process runs the study in {job.out}: {held_by(job.out, 'study')}. Wait for "
+            "it to end."
+        )
     with lease:
         baselines = _baselines(plan)
         pending = [run for run in plan.runs if not is_done(run)]

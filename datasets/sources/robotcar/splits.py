@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from nightrain.datasets.conditions import CONDITIONS, Condition, condition_named_in
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
+from nightrain.datasets.io.documents import parse_yaml
 from nightrain.datasets.io.untrusted import (
     NO_LINKS,
     Files,
@@ -93,8 +93,8 @@ def read_condition(sdk: Files, traverse: str) -> tuple[Condition, str]:
     """
     name = f"tags/{traverse}.yaml"
     try:
-        tags = yaml.safe_load(sdk.read_text(name, MAX_TAG_BYTES))
-    except (DamagedInput, yaml.YAMLError) as error:
+        tags = parse_yaml(sdk.read_text(name, MAX_TAG_BYTES))
+    except (DamagedInput, ValueError) as error:
         raise BrokenSource(
             f"the weather of traverse {traverse} is unknown: {error}. Copy the folder tags of the "
             "RobotCar SDK, or name the traverses to read"

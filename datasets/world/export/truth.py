@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 
 from nightrain.datasets.errors import DamagedInput, Reason
+from nightrain.datasets.io.documents import parse_json
 from nightrain.datasets.io.images import MAX_FILE_BYTES, check_png, decode_depth_png
 from nightrain.datasets.io.untrusted import read_bytes
 from nightrain.datasets.world.sensors.flow import Fate, Flow
@@ -113,7 +114,7 @@ def read_instances(root: Path, scene: str) -> dict[int, Instance]:
     """Read the instances of a scene by value; raises DamagedInput."""
     name = instances_file(scene)
     try:
-        found = [Instance(**i) for i in json.loads(_bytes(root, name))["instances"]]
+        found = [Instance(**i) for i in parse_json(_bytes(root, name))["instances"]]
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedInput(Reason.BAD_RECORD, f"{name} lists no instances: {error}") from error
     return {instance.value: instance for instance in found}

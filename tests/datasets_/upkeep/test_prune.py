@@ -105,7 +105,7 @@ def test_nothing_is_removed_while_a_process_works(root: Path) -> None:
     plan = plan_prune(root, PruneSelection(superseded=True))
     lease = Manifest(root).lease(Shard(table="frames", number=7))
     assert lease is not None
-    with pytest.raises(InvalidRequest, match=r"in use: another process is making frames/00007"):
+    with pytest.raises(InvalidRequest, match=r"in use: frames/00007 is held by process"):
         prune(root, plan)
     assert verify(root).num_shards == 6
     lease.release()

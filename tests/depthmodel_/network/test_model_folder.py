@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nightrain.datasets.errors import DiskFull, InvalidRequest
+from nightrain.datasets.io.atomic import make_folder
+from nightrain.datasets.io.atomic_folder import ASIDE
+from nightrain.datasets.io.process import Owner
+from nightrain.depthmodel import tensor_file
 from nightrain.depthmodel.config import AuxViewConfig, Kind, PoseConfig, RestorationConfig
 from nightrain.depthmodel.decoder_config import StrictConfig
-from nightrain.depthmodel.network import model_folder as storage
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard, read_card
 from nightrain.depthmodel.network.pose import PoseNet
 from nightrain.depthmodel.weights import Weights
+from support.power_cut import Disk
 from support.tiny_depth_models import KINDS, published, tiny_config, tiny_model
 
 CARD = ModelCard(
@@ -50,6 +55,41 @@ def edit(folder: Path, change: str) -> None:
     else:
         tensors["decoder.logit.bias"] += 1e-3
     save_file(tensors, file)
+
+
+def test_a_model_in_new_folders_survives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(tmp_path, monkeypatch)
+    tiny_model().save_pretrained(tmp_path / "new" / "run" / "model", CARD)
+    survivor = disk.restore(tmp_path / "restored") / "new" / "run" / "model"
+    disk.close()
+    assert DepthModel.from_pretrained(survivor).digest == tiny_model().digest
+    assert read_card(survivor) == CARD
+
+
+def test_a_model_can_be_read_by_those_whom_the_umask_allows(tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        tiny_model().save_pretrained(tmp_path / "model", CARD)
+    finally:
+        os.umask(mask)
+    assert {p.stat().st_mode & 0o777 for p in (tmp_path / "model").iterdir()} == {0o640}
+
+
+@pytest.mark.parametrize("ending", ["", ASIDE])
+def test_what_killed_processes_left_is_removed(saved: Path, ending: str) -> None:
+    dead = replace(Owner.me(), pid=2**30).token()
+    (saved.parent / f".model.draft-{dead}.00000000{ending}").mkdir()
+    tiny_model().save_pretrained(saved, CARD)
+    assert [p.name for p in saved.parent.iterdir()] == ["model"]
+
+
+def test_a_model_that_was_being_replaced_is_found_by_its_readers(saved: Path) -> None:
+    """A process was killed after it had moved the old model aside."""
+    dead = replace(Owner.me(), pid=2**30).token()
+    saved.rename(saved.parent / f".model.draft-{dead}.00000000{ASIDE}")
+    assert DepthModel.from_pretrained(saved).digest == tiny_model().digest
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -215,6 +255,8 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_files_and_folders_are_on_the_disk_before_the_model_is_in_its_place(
     tmp_path: Path, synced: list[str]
 ) -> None:
+    make_folder(tmp_path)
+    del synced[:]
     tiny_model().save_pretrained(tmp_path / "model", CARD)
     *files, folder, parent = synced
     assert sorted(files) == ["README.md", "config.json", "model.safetensors"]
@@ -253,7 +295,7 @@ def test_a_failure_leaves_the_earlier_model(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage, "save_file", full)
+    monkeypatch.setattr(tensor_file, "save_file", full)
     with pytest.raises(DiskFull):
         other.save_pretrained(saved, CARD)
     assert DepthModel.from_pretrained(saved).digest == before

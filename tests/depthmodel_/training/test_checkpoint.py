@@ -2,14 +2,18 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from nightrain.datasets.errors import DiskFull, InvalidRequest
+from nightrain.datasets.io.process import Owner
+from nightrain.depthmodel import tensor_file
 from nightrain.depthmodel.training import checkpoint as module
 from nightrain.depthmodel.training.checkpoint import (
     Checkpoint,
@@ -26,6 +30,7 @@ from nightrain.depthmodel.training.optimiser import (
     make_optimizer,
     set_rate,
 )
+from support.power_cut import Disk
 
 
 def one(step: int) -> Checkpoint:
@@ -47,10 +52,10 @@ def test_a_checkpoint_that_fails_half_way_leaves_the_one_before(
 ) -> None:
     save_checkpoint(tmp_path, one(1))
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "save_file", full)
+    monkeypatch.setattr(tensor_file, "save_file", full)
     with pytest.raises(DiskFull):
         save_checkpoint(tmp_path, one(2))
     assert [p.name for p in tmp_path.iterdir()] == ["step-0000001"]
@@ -77,10 +82,58 @@ def test_a_checkpoint_is_on_the_disk_before_it_has_its_name(
     parts = {name: {"a": torch.zeros(2)} for name in ("networks", "average", "optimizer")}
     save_checkpoint(tmp_path / "checkpoints", Checkpoint(7, {}, parts))
     at = events.index("rename to step-0000007")
-    draft = f".step-0000007.{os.getpid()}"
+    draft = events[at - 1]
+    assert draft.startswith(".step-0000007.draft-")
     files = {f"{name}.safetensors" for name in parts} | {"state.json"}
-    assert set(events[:at]) == files | {draft} and events[at - 1] == draft
+    assert set(events[at - 5 : at]) == files | {draft}
     assert events[at + 1 :] == ["checkpoints"]
+
+
+def test_a_checkpoint_in_a_new_run_survives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(tmp_path, monkeypatch)
+    save_checkpoint(tmp_path / "run" / "checkpoints", one(7))
+    survivor = disk.restore(tmp_path / "restored") / "run" / "checkpoints"
+    disk.close()
+    assert load_checkpoint(checkpoints(survivor)[-1]).step == 7
+
+
+def test_files_can_be_read_by_those_whom_the_umask_allows(tmp_path: Path) -> None:
+    mask = os.umask(0o022)
+    try:
+        path = save_checkpoint(tmp_path, one(1))
+    finally:
+        os.umask(mask)
+    assert {p.stat().st_mode & 0o777 for p in path.iterdir()} == {0o644}
+
+
+def test_a_full_disk_that_safetensors_reports_is_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(tensor_file, "save_file", full)
+    with pytest.raises(DiskFull):
+        save_checkpoint(tmp_path, one(2))
+
+
+def test_drafts_of_killed_processes_are_removed_by_the_next_save(tmp_path: Path) -> None:
+    dead = replace(Owner.me(), pid=2**30).token()
+    (tmp_path / f".step-0000009.draft-{dead}.00000000").mkdir()
+    save_checkpoint(tmp_path, one(1))
+    assert [p.name for p in tmp_path.iterdir()] == ["step-0000001"]
+
+
+def test_a_checkpoint_whose_removal_was_interrupted_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its state goes first, so that no half of a checkpoint is taken for one."""
+    save_checkpoint(tmp_path, one(1))
+    monkeypatch.setattr(module, "remove", lambda _: None)  # killed here
+    save_checkpoint(tmp_path, one(2), keep=1)
+    assert [p.name for p in checkpoints(tmp_path)] == ["step-0000002"]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "no state", "no JSON"])

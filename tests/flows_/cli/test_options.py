@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.flows.cli.options import command, model_command
 from nightrain.pipelines.runs.command_line import command_line
 
@@ -194,7 +195,7 @@ def test_two_fields_of_one_name_are_refused() -> None:
     class Other(BaseModel):
         out: Path = Path("o")
 
-    with pytest.raises(TypeError, match="several fields have the option --out"):
+    with pytest.raises(InvalidRequest, match="have the same option --out"):
         model_command("toy", print, {"job": ToyJob, "other": Other}, "Do it.")
 
 

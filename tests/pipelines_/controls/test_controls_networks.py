@@ -1,5 +1,6 @@
 """Depth networks of the true layout by the ordinary path, and controlnet-aux's detectors."""
 
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -222,6 +223,38 @@ def test_controlnet_aux_loads_midas_and_hed_from_a_folder(tmp_path: Path) -> Non
     hed = detectors.load_edges("hed", Weights(str(tmp_path)), "cpu")
     edges = detector_edges(hed, picture(), SIZE)
     assert edges.shape == (50, 90, 3) and edges.dtype == np.uint8
+
+
+class Bomb:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Path.touch, (self.path,)
+
+
+def test_code_in_a_detectors_weights_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the loader or the environment asks for."""
+
+    class Careless:
+        @staticmethod
+        def from_pretrained(folder: str, filename: str) -> object:
+            return torch.load(Path(folder, filename), weights_only=False)
+
+    monkeypatch.setenv(detectors.FORCE_NOT, "1")
+    torch.save({"weight": torch.ones(2)}, tmp_path / "good.pth")
+    assert "weight" in detectors._load(Careless, tmp_path / "good.pth")
+    torch.save(Bomb(tmp_path / "ran"), tmp_path / "bad.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "good.pth").read_bytes()[:99])
+    for name in ("bad.pth", "cut.pth"):
+        with pytest.raises(InvalidRequest, match=f"{name} is not a weights file of Careless"):
+            detectors._load(Careless, tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+    assert os.environ[detectors.FORCE_NOT] == "1" and detectors.FORCE not in os.environ
 
 
 def test_detector_edges_come_at_the_asked_size() -> None:

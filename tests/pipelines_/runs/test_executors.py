@@ -1,5 +1,9 @@
 """Executors: every shard gets one report, failures stay where they happen, a full disk ends all."""
 
+import errno
+import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,11 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from nightrain.datasets.errors import DiskFull
+from nightrain.datasets.errors import DiskFull, NightrainError, UnsuitableStorage
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.schema import VARIANTS
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows, make_shard
-from nightrain.pipelines.runs.executors import Executor, ProcessExecutor, SerialExecutor, run_plan
+from nightrain.pipelines.runs import waiting
+from nightrain.pipelines.runs.executors import (
+    Executor,
+    ProcessExecutor,
+    SerialExecutor,
+    report_failure,
+    run_plan,
+)
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import variant_row
 
@@ -80,3 +91,90 @@ def test_a_shard_of_another_process_is_waited_for_and_taken_over(tmp_path: Path)
     assert first == [0, 2, 3, 4]
     lease.release()
     assert [r.shard.number for r in reports] == [1]
+
+
+def test_a_run_says_for_what_and_on_whom_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waiting, "SAY_AFTER_SECONDS", 0.0)
+    manifest = Manifest(tmp_path)
+    leases = [manifest.lease(shard) for shard in SHARDS[1:3]]
+    stop = Stop()
+
+    def release() -> None:
+        for lease in leases:
+            assert lease is not None
+            lease.release()
+
+    threading.Timer(0.5, release).start()
+    reports = list(run_plan(manifest, SHARDS, Commits(tmp_path), SerialExecutor(), stop))
+    assert len(reports) == 5
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(said) == 1 and "waiting since" in said[0]
+    assert f"for variants/r/fog/00001 and 1 other shard, held by process {os.getpid()}" in said[0]
+
+
+def test_a_stop_ends_a_wait(tmp_path: Path) -> None:
+    lease, stop = Manifest(tmp_path).lease(SHARDS[1]), Stop()
+    assert lease is not None
+    threading.Timer(0.3, stop.request).start()
+    with lease:
+        list(run_plan(Manifest(tmp_path), SHARDS[1:2], Commits(tmp_path), SerialExecutor(), stop))
+
+
+def test_pauses_grow_and_what_has_been_said_is_said_again_each_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, pauses = [0.0], []
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: clock[0])
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+        pauses.append(seconds)
+
+    monkeypatch.setattr(waiting.time, "sleep", sleep)
+    wait, looks = waiting.Waiting(lambda: False), 0
+    while clock[0] < 130.0:
+        wait.pause(lambda: "for a shard")
+        looks += 1
+    assert len(caplog.records) == 3 and looks < 40 and max(pauses) <= waiting.STEP_SECONDS
+
+
+def test_a_killed_worker_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(NightrainError, match=r"worker process was killed.*fewer --workers"):
+        list(run_plan(Manifest(tmp_path), SHARDS, _kill_worker, ProcessExecutor(2), Stop()))
+
+
+def _kill_worker(_shard: Shard, _on_rows: OnRows = ignore_rows) -> ShardReport:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EXDEV])
+def test_a_file_system_that_allows_no_commit_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refused)
+    with pytest.raises(UnsuitableStorage):
+        run(tmp_path, Commits(tmp_path), SerialExecutor(), [])
+
+
+def test_an_error_of_the_system_is_reported_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(source), None, str(target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", refused)
+        report = report_failure(SHARDS[0], _links, ignore_rows)
+    assert report.status == "failed"
+    assert report.message == "/a to /b: Permission denied. Check its permissions."
+
+
+def _links(_shard: Shard, _on_rows: OnRows = ignore_rows) -> ShardReport:
+    os.link("/a", "/b")
+    raise AssertionError

@@ -1,6 +1,5 @@
 """Model loading: the networks of diffusion settings, from safetensors files only."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 from transformers.utils import logging as transformers_logging
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.documents import mapping, parse_json, read_object
 from nightrain.depthmodel.weights import Found, Weights, resolve
 from nightrain.pipelines.engines.diffusion.models.families import Capabilities
 from nightrain.pipelines.engines.diffusion.models.lora import add_lora
@@ -157,7 +157,7 @@ def _with_file(weights: Weights, file: str, offline: bool | None) -> Found:
 def _check_base(base: Found, settings: DiffusionSettings, can: Capabilities) -> None:
     """Check model_index.json, and that every part has safetensors weights."""
     try:
-        index = json.loads((base.folder / "model_index.json").read_bytes())
+        index = mapping(parse_json((base.folder / "model_index.json").read_bytes()))
         kind = index["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidRequest(
@@ -222,7 +222,7 @@ def _load_controlnets(
     nets = []
     for number in range(min(1, len(settings.controls)) if can.one_net else len(settings.controls)):
         what = found[f"control_{number}"]
-        config = json.loads((what.folder / "config.json").read_bytes())
+        config = read_object(what.folder / "config.json", "the configuration of a ControlNet")
         if config.get("_class_name") != kind.__name__:
             raise InvalidRequest(
                 f"{what.name} is a {config.get('_class_name')}, the family {settings.family!r} "

@@ -4,10 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from nightrain.datasets.conditions import PROMPTED_CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.validation import Settings
 from nightrain.depthmodel.weights import Weights, weights_name
 from nightrain.pipelines.controls.settings import ControlDepth, require_control_kinds
 from nightrain.pipelines.engines.diffusion.models.families import (
@@ -41,11 +42,7 @@ ControlKind = Literal["pose", "depth", "softedge", "canny", "normal", "segment"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Control(_Part):
+class Control(Settings):
     """One ControlNet; a request's control images are in the order of the settings' controls."""
 
     weights: Weights = Field(description="ControlNet")
@@ -61,7 +58,7 @@ class Control(_Part):
         return self
 
 
-class IpAdapter(_Part):
+class IpAdapter(Settings):
     """Image prompt: adapter weights, and the CLIP encoder of the style image."""
 
     weights: Weights = Field(description="Model that contains the file")
@@ -70,7 +67,7 @@ class IpAdapter(_Part):
     scale: float = Field(default=0.5, ge=0.0, le=2.0, description="Weight of the style image")
 
 
-class Lora(_Part):
+class Lora(Settings):
     """Low-rank change of the UNet, added to its weights when they are loaded."""
 
     weights: Weights = Field(description="Model that contains the file")
@@ -78,7 +75,7 @@ class Lora(_Part):
     scale: float = Field(default=1.0, ge=-2.0, le=2.0, description="Factor of the change")
 
 
-class FeatureCache(_Part):
+class FeatureCache(Settings):
     """Feature cache: at some steps the UNet reuses the output of its inner levels.
 
     DeepCache (arXiv 2312.00858), by diffusers' TaylorSeer hooks. Steps before `start`, from `end`
