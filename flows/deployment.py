@@ -20,7 +20,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import DeploymentApplyError, RunnerDeployment
-from prefect.flows import EntrypointType
+from prefect.types.entrypoint import EntrypointType
 from prefect.runner import Runner
 from prefect.schedules import Cron, Interval, Schedule
 from prefect.settings import PREFECT_API_URL
@@ -59,7 +59,7 @@ def deployment_of(
     work_pool: str | None = None,
 ) -> RunnerDeployment:
     """Return the deployment of a flow on one job; at most one of its runs is active at a time."""
-    return flow.to_deployment(
+    made: Any = flow.to_deployment(  # a coroutine only when called from one
         name,
         schedule=schedule,
         paused=False,
@@ -68,6 +68,7 @@ def deployment_of(
         work_pool_name=work_pool,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+    return made
 
 
 def require_server() -> str:

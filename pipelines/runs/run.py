@@ -92,8 +92,8 @@ def run(
     """
     manifest, report = Manifest(root), report or RunReport()
     done, frames = manifest.committed(shards), manifest.entries(FRAMES)
-    committed = {entry.shard for entry in done}
-    missing = [shard for shard in shards if shard not in committed]
+    committed = {entry.shard.name for entry in done}
+    missing = [shard for shard in shards if shard.name not in committed]
     report.num_already += len(done)
     report.failed += _lost_files(root, {entry.shard: entry for entry in (*frames, *done)})
     try:
