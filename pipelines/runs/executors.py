@@ -58,7 +58,7 @@ class WorkFound(Exception):
 
 
 class PlanOnly:
-    """Makes no shard; a job whose shards are all committed runs to its end with it."""
+    """Plan-only executor: makes no shard, and ends a job that has one to make."""
 
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows

@@ -80,15 +80,15 @@ def test_a_worker_runs_a_chain_and_a_process_serves_a_flow_on_schedule(
     served, pooled = tmp_path / "served", tmp_path / "pooled"
     shutil.copytree(dataset, served)
     shutil.copytree(dataset, pooled)
-    every = (CLI, "schedule", "--every", 3)
+    every = (CLI, "schedule", "--every", 10)
     with (
         running(prefect, "worker", *WORKER),
         running(prefect, "serve", *every, "generate", served) as serving,
     ):
         chain = ("generate", pooled, "--recipe", "weather", "then", "verify", pooled)
-        made = command_line(prefect, "schedule", "--every", 3, "--work-pool", POOL, *chain)
+        made = command_line(prefect, "schedule", "--every", 10, "--work-pool", POOL, *chain)
         assert made.returncode == 0, made.stderr
-        assert f"scheduled chain/pooled: every 3 s, on {prefect.url}" in made.stdout
+        assert f"scheduled chain/pooled: every 10 s, on {prefect.url}" in made.stdout
         wait_until(lambda: completed(prefect, "pooled"), "a worker completes a chain")
         wait_until(lambda: completed(prefect, "served"), "a served run completes")
         assert command_line(prefect, "doctor").returncode == 0
