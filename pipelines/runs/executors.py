@@ -58,7 +58,7 @@ class WorkFound(Exception):
 
 
 class PlanOnly:
-    """Plan-only executor: makes no shard, and ends a job that has one to make."""
+    """Plan-only executor: raises WorkFound at the first missing shard."""
 
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
