@@ -230,7 +230,7 @@ def check_png(data: bytes) -> set[bytes]:
                 Reason.UNDECODABLE_IMAGE, f"PNG chunk {kind!r} at byte {position} is damaged"
             )
         position = end
-        kinds.add(kind)
+        kinds.add(bytes(kind))  # a slice of an Arrow buffer cannot be hashed
     return kinds
 
 

@@ -5,6 +5,7 @@ do scenes of one drive (the built-in world renders a drive under several conditi
 standard error counts drives, not images.
 """
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,13 +15,15 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.errors import InvalidRequest, NightrainError
+from nightrain.datasets.errors import InvalidRequest, NightrainError, UnreadableFile
 from nightrain.datasets.io.atomic import no_space_is_disk_full, write_whole
+from nightrain.datasets.io.regular import read_regular, sha256_of
 from nightrain.datasets.validation import in_one_line
 from nightrain.depthmodel.evaluation.metrics import METRICS, DepthMetrics
 from nightrain.depthmodel.evaluation.settings import BUCKETS, Bucket, EvaluationSettings, Scaling
 
 EVALUATION_FILE, IMAGES_FILE = "evaluation.json", "images.parquet"
+SUMS_FILE = "SHA256SUMS"
 
 
 class _Frozen(BaseModel):
@@ -158,7 +161,7 @@ def standard_error(values: np.ndarray, groups: Sequence[str]) -> float | None:
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     """Write evaluation.json with the means and images.parquet with a row per image and score.
 
-    Each file is written whole, evaluation.json last. Raises DiskFull.
+    Each file is written whole, and last SHA256SUMS with the digests of both. Raises DiskFull.
     """
     rows = [
         {**i.model_dump(mode="json", exclude={"metrics"}), **i.metrics._asdict()}
@@ -168,16 +171,19 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     with no_space_is_disk_full(folder):
         write_whole(folder / IMAGES_FILE, lambda draft: pq.write_table(table, draft))
         write_whole(folder / EVALUATION_FILE, evaluation.model_dump_json(indent=1) + "\n")
+        sums = (f"{sha256_of(folder / name)}  {name}\n" for name in (EVALUATION_FILE, IMAGES_FILE))
+        write_whole(folder / SUMS_FILE, "".join(sums))
 
 
 def read_evaluation(folder: Path) -> Evaluation:
     """Read an evaluation and the scores of its images; raises NightrainError."""
     try:
-        text = (folder / EVALUATION_FILE).read_text()
+        sums = read_regular(folder / SUMS_FILE).decode().splitlines()
+        text, images_data = (_checked(folder, n, sums) for n in (EVALUATION_FILE, IMAGES_FILE))
         evaluation = Evaluation.model_validate_json(text)
-        rows = pq.read_table(folder / IMAGES_FILE).to_pylist()
+        rows = pq.read_table(pa.BufferReader(images_data)).to_pylist()
         images = tuple(_image_score(row) for row in rows)
-    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
+    except (OSError, UnreadableFile, ValueError, TypeError, KeyError, pa.ArrowException) as error:
         raise NightrainError(
             f"{folder} holds no complete evaluation: {in_one_line(error)}. Run "
             "`nightrain evaluate` again."
@@ -188,6 +194,14 @@ def read_evaluation(folder: Path) -> Evaluation:
             "files are of two evaluations. Run `nightrain evaluate` again."
         )
     return evaluation.model_copy(update={"images": images})
+
+
+def _checked(folder: Path, name: str, sums: Sequence[str]) -> bytes:
+    """Read a file that has its digest in the list; a changed file is never parsed."""
+    data = read_regular(folder / name)
+    if f"{hashlib.sha256(data).hexdigest()}  {name}" not in sums:
+        raise ValueError(f"{name} is damaged, or the files are of two evaluations")
+    return data
 
 
 def _image_score(row: dict) -> ImageScore:

@@ -10,7 +10,6 @@ step seeds the generators with (seed, step).
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.errors import CorruptShard, InvalidRequest, UnreadableFile
 from nightrain.datasets.io.atomic import no_space_is_disk_full, remove, sweep_all_drafts
 from nightrain.datasets.io.atomic_folder import whole_folder
-from nightrain.datasets.io.documents import parse_json
+from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.io.regular import matching
 from nightrain.depthmodel.tensor_file import save_tensors
 
@@ -52,7 +51,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
             save_tensors(path, tensors)
             digests[name] = _sha256(path)
         state = {"step": checkpoint.step, "facts": checkpoint.facts, "sha256": digests}
-        (draft / STATE).write_text(json.dumps(state, indent=1))
+        (draft / STATE).write_bytes(record_bytes("state", state))
     sweep_all_drafts(folder)
     for old in checkpoints(folder)[:-keep]:
         (old / STATE).unlink()  # no longer a checkpoint, even if the removal is interrupted
@@ -68,10 +67,10 @@ def checkpoints(folder: Path) -> list[Path]:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint and check its digests; raises InvalidRequest for a damaged one."""
     try:
-        state = parse_json((path / STATE).read_bytes())
+        state = read_record(path / STATE, "state", "state of a checkpoint")
         step, facts, digests = int(state["step"]), dict(state["facts"]), dict(state["sha256"])
         damaged = [n for n, d in digests.items() if _sha256(path / f"{n}.safetensors") != d]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, CorruptShard, UnreadableFile, ValueError, KeyError, TypeError) as error:
         raise InvalidRequest(
             f"{path} is not a valid checkpoint: {error}. {_advice(path)}"
         ) from error

@@ -253,6 +253,29 @@ def test_an_evaluation_is_read_back(evaluation: Evaluation, tmp_path: Path) -> N
         read_evaluation(tmp_path / "b")
 
 
+def test_no_flipped_bit_of_an_evaluation_is_parsed(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed Parquet footer can give other scores, or abort the process."""
+    write_evaluation(tmp_path, evaluation)
+    assert read_evaluation(tmp_path) == evaluation
+
+    def parse(*_: object) -> None:
+        raise AssertionError("bytes with another digest were parsed")
+
+    monkeypatch.setattr("nightrain.depthmodel.evaluation.results.pq.read_table", parse)
+    for name in ("evaluation.json", IMAGES_FILE, "SHA256SUMS"):
+        path = tmp_path / name
+        data = path.read_bytes()
+        for position in range(0, len(data), max(1, len(data) // 200)):
+            flipped = bytearray(data)
+            flipped[position] ^= 1 << position % 8
+            path.write_bytes(flipped)
+            with pytest.raises(NightrainError, match="no complete evaluation"):
+                read_evaluation(tmp_path)
+        path.write_bytes(data)
+
+
 def test_standard_errors_count_drives(root: Path, tmp_path: Path) -> None:
     values = np.array([1.0, 2.0, 3.0, 5.0, 7.0, 6.0])
     groups = ["a", "a", "b", "b", "c", "c"]  # of one size: the spread of the groups' means

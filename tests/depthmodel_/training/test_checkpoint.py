@@ -154,6 +154,21 @@ def test_damage_is_refused_in_words(tmp_path: Path, damage: str) -> None:
         load_checkpoint(path)
 
 
+def test_no_flipped_bit_of_the_state_is_resumed_from(tmp_path: Path) -> None:
+    """A changed step or sampler state would train on other samples without a word."""
+    path = save_checkpoint(tmp_path, one(3))
+    state = path / "state.json"
+    data = state.read_bytes()
+    for position in range(len(data)):
+        flipped = bytearray(data)
+        flipped[position] ^= 1 << position % 8
+        state.write_bytes(flipped)
+        with pytest.raises(InvalidRequest, match="Remove step-0000003"):
+            load_checkpoint(path)
+    state.write_bytes(data)
+    assert load_checkpoint(path).step == 3
+
+
 def trained(module: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> None:
     for step in steps:
         torch.manual_seed(step)
