@@ -6,7 +6,14 @@ from datetime import UTC, datetime, timedelta
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticKnownError
 
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
@@ -37,7 +44,8 @@ class Settings(BaseModel):
     @classmethod
     def _strict_scalars(cls, value: Any, info: ValidationInfo) -> Any:
         field = cls.model_fields.get(info.field_name or "")
-        if field is not None and (wanted := _refusal(field.annotation, value)):
+        converts = field is None or any(isinstance(m, BeforeValidator) for m in field.metadata)
+        if field is not None and not converts and (wanted := _refusal(field.annotation, value)):
             raise PydanticKnownError(cast(Any, wanted))
         return value
 

@@ -222,7 +222,7 @@ def check_png(data: bytes) -> set[bytes]:
     position, kind, kinds = 8, b"", set[bytes]()
     while kind != b"IEND":
         length = int.from_bytes(data[position : position + 4], "big")
-        kind = data[position + 4 : position + 8]
+        kind = bytes(data[position + 4 : position + 8])
         end = position + 12 + length
         checksum = int.from_bytes(data[end - 4 : end], "big")
         if end > len(data) or zlib.crc32(data[position + 4 : end - 4]) != checksum:

@@ -1,5 +1,6 @@
 """Recipes as YAML: with every default resolved, and as a commented file to edit."""
 
+import os
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.atomic import write_whole
 from nightrain.pipelines.recipes.recipe import SET_ON_LOAD, Recipe, SeverityRange
 from nightrain.pipelines.recipes.recipe_schema import SCHEMA_FILE, write_schema
 
@@ -63,13 +65,13 @@ def write_new(path: Path, recipe: Recipe) -> Path:
 
     Raises InvalidRequest where the file exists; an existing schema is kept.
     """
-    try:
-        with open(path, "x", encoding="utf-8") as file:
-            file.write(commented_yaml(recipe))
-    except FileExistsError:
+    if os.path.lexists(path):
         raise InvalidRequest(
             f"{path} exists and is not overwritten. Choose another name, or remove the file."
-        ) from None
+        )
+    try:
+        path.parent.stat()  # a mistyped folder is not created
+        write_whole(path, commented_yaml(recipe))
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be written: {error.strerror}.") from error
     return write_schema(path.parent)

@@ -28,6 +28,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.utils import logging as diffusers_logging
 from torch import nn
 
+from nightrain.datasets.io.atomic import write_whole
 from nightrain.pipelines.small_diffusion import architecture as small
 from nightrain.pipelines.small_diffusion.autoencoder import normalise_latents, train_autoencoder
 from nightrain.pipelines.small_diffusion.denoiser import Denoiser, LatentPool, train_unet
@@ -186,7 +187,7 @@ def write_pieces(options: Options) -> None:
     data = buffer.getvalue()
     for number, start in enumerate(range(0, len(data), PIECE_BYTES)):
         piece = options.pieces / f"family.tar.{number}"
-        piece.write_bytes(data[start : start + PIECE_BYTES])
+        write_whole(piece, data[start : start + PIECE_BYTES])
 
 
 def main() -> None:

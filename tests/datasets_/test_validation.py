@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
-from pydantic import Field, JsonValue, PositiveInt, ValidationError
+from pydantic import BeforeValidator, Field, JsonValue, PositiveInt, ValidationError
 
 from nightrain.datasets.validation import Settings, problems
 
@@ -41,6 +41,7 @@ class Example(Settings):
     by_name: dict[str, Inner] = Field(default_factory=dict)
     anything: Any = None
     options: dict[str, JsonValue] = Field(default_factory=dict)
+    percent: Annotated[float, BeforeValidator(lambda text: float(str(text).rstrip("%")))] = 1.0
 
 
 REFUSED = [
@@ -88,10 +89,12 @@ def test_plain_values_are_taken_as_they_are() -> None:
         "path": "/x",
         "by_name": {"a": {"count": 2}},
         "anything": True,
+        "percent": "7%",
         "options": {"deep": [True, "1", {"a": 1.0}]},
     }
     found = Example.model_validate(values)
     assert found.size == (3, 4) and found.path == Path("/x") and found.anything is True
+    assert found.percent == 7.0  # a field that converts its own values
     assert found.ranges == {"night": (0.0, 0.5)} and found.options == values["options"]
     assert Example.model_validate_json(found.model_dump_json()) == found
     assert Example(share=np.float64(0.5)).share == 0.5

@@ -1,5 +1,6 @@
 """The lock of a device: one holder at a time, in threads and processes, freed by death."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def is_free(device: str) -> bool:
-    looks = iter([False, True])  # one look at the lock, then give up
+    looks = itertools.chain([False], itertools.repeat(True))  # one look at the lock, then give up
     with sole_use(device, give_up=lambda: next(looks)) as held:
         return held
 

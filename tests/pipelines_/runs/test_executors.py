@@ -99,15 +99,14 @@ def test_a_run_says_for_what_and_on_whom_it_waits(
     monkeypatch.setattr(waiting, "SAY_AFTER_SECONDS", 0.0)
     manifest = Manifest(tmp_path)
     leases = [manifest.lease(shard) for shard in SHARDS[1:3]]
-    stop = Stop()
 
-    def release() -> None:
+    def release(_: waiting.Waiting) -> None:
         for lease in leases:
             assert lease is not None
             lease.release()
 
-    threading.Timer(0.5, release).start()
-    reports = list(run_plan(manifest, SHARDS, Commits(tmp_path), SerialExecutor(), stop))
+    monkeypatch.setattr(waiting.Waiting, "_sleep", release)
+    reports = list(run_plan(manifest, SHARDS, Commits(tmp_path), SerialExecutor(), Stop()))
     assert len(reports) == 5
     said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert len(said) == 1 and "waiting since" in said[0]

@@ -2,11 +2,13 @@
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nightrain.datasets.io.process import Owner
 from nightrain.datasets.shards.leases import Lease
 from nightrain.flows.cli.console import exit_code
 from nightrain.flows.runtime.shard_plan import final_state
@@ -82,8 +84,8 @@ def test_a_stop_ends_the_wait(dataset: Path, other: Lease) -> None:
 
 
 def test_the_lease_of_a_dead_run_is_taken_over(dataset: Path, other: Lease) -> None:
-    machine, _, started = other.path.read_text().split("-")
-    other.path.write_text(f"{machine}-4194304-{started}")  # beyond the largest process number
+    dead = replace(Owner.me(), pid=2**30)  # beyond the largest process number
+    other.path.write_text(dead.token())
     assert run(dataset, "skip").num_rows == 10
 
 
