@@ -111,5 +111,5 @@ def test_what_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     run(model, tmp_path / "absent", code=2)
     assert "There is no folder" in run(tmp_path / "nothing", root, "--out", out, code=2)
     monkeypatch.setattr(FakeModel, "value_m", float("nan"))
-    assert "not finite and positive" in run(model, root, "--out", out, code=1)
+    assert "not finite and positive" in run(model, root, "--out", out, code=2)
     assert not out.exists()  # no table of half an evaluation

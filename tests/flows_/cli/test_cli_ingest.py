@@ -109,7 +109,7 @@ def test_a_broken_source_is_one_sentence(
     nightrain: Nightrain, folder: NuScenesFolder, tmp_path: Path
 ) -> None:
     (folder.root / folder.version / "ego_pose.json").unlink()
-    assert "lacks ego_pose.json" in nightrain(*ingest(folder, tmp_path / "out"), code=1)
+    assert "lacks ego_pose.json" in nightrain(*ingest(folder, tmp_path / "out"), code=2)
     wrong = (*ingest(folder, tmp_path / "out"), "--frames", "some")
     assert "expected 'keyframes', 'sweeps' or 'all'" in nightrain(*wrong, code=2)
 
@@ -186,7 +186,7 @@ def test_real_kitti_and_robotcar_are_ingested(nightrain: Nightrain, tmp_path: Pa
     assert sources["kitti"]["num_frames"] == 25 and sources["kitti"]["by_depth"]["LiDAR"] == 9
     assert sources["robotcar"]["by_size"] == {"1280x768": 1}
     splits = ("--splits", robotcar / "splits")
-    absent = nightrain(*command, "--split", "test", *splits, code=1)
+    absent = nightrain(*command, "--split", "test", *splits, code=2)
     assert "1411 frames are listed" in absent and "--skip-bad" in absent
     protocol = ("protocol", "robotcar", robotcar, "--sdk", robotcar / "sdk", *splits, "--json")
     here = [c["here"] for c in json.loads(nightrain(*protocol))["counts"]]

@@ -1,5 +1,6 @@
 """An engine with a device on the way to shards: one pinned batch size, overlap, one at a time."""
 
+import itertools
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -241,7 +242,6 @@ def make_shards(root: Path, engine: FakeDevice, reports: list[ShardReport]) -> t
 
 def test_a_device_in_use_is_waited_for(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked, reports = threading.Event(), []
-    monkeypatch.setattr("nightrain.pipelines.runs.device_lock.LOOK_AGAIN_SECONDS", 0.001)
     monkeypatch.setattr("nightrain.pipelines.runs.device_lock.time.sleep", lambda _: looked.set())
     engine = FakeDevice(device="fake-0")
     with sole_use("fake-0"):
@@ -265,7 +265,7 @@ def test_a_device_is_held_while_it_is_used_and_only_then(dataset: Path) -> None:
     free: dict[str, bool] = {}
 
     def look(step: str) -> None:
-        looks = iter([False, True])
+        looks = itertools.chain([False], itertools.repeat(True))
         with sole_use("fake-0", give_up=lambda: next(looks)) as held:
             free[step] = held
 
@@ -283,7 +283,7 @@ def test_a_batch_outside_a_run_holds_the_device_too(dataset: Path) -> None:
     free: list[bool] = []
 
     def look(step: str) -> None:
-        looks = iter([False, True])
+        looks = itertools.chain([False], itertools.repeat(True))
         with sole_use("fake-0", give_up=lambda: next(looks)) as held:
             free.append(held)
 
