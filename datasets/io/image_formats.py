@@ -8,11 +8,14 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageCms
 
 from nightrain.datasets.errors import DamagedInput, Reason
+
+if TYPE_CHECKING:
+    from PIL import ImageCms
 
 SIGNATURES = (
     (b"\xff\xd8\xff", "a JPEG"),
@@ -82,6 +85,8 @@ def check_one_picture(data: bytes, header: JpegHeader) -> None:
 
 def check_upright(data: bytes) -> None:
     """Raise DamagedInput(UNDECODABLE_IMAGE) for an orientation tag other than upright."""
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(data)) as image:
             orientation = image.getexif().get(ORIENTATION, 1)
@@ -97,6 +102,8 @@ def check_upright(data: bytes) -> None:
 
 def to_srgb(pixels: np.ndarray, data: bytes) -> np.ndarray:
     """Convert pixels (H, W, 3) uint8 by the colour profile in a file; raises DamagedInput."""
+    from PIL import Image, ImageCms
+
     transform = _srgb_transform(data)
     if transform is None:
         return pixels
@@ -108,8 +115,10 @@ def has_other_colours(data: bytes) -> bool:
     return _srgb_transform(data) is not None
 
 
-def _srgb_transform(data: bytes) -> ImageCms.ImageCmsTransform | None:
+def _srgb_transform(data: bytes) -> "ImageCms.ImageCmsTransform | None":
     """Transform from a file's colour profile to sRGB; None without a profile, or if it is sRGB."""
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(data)) as image:
             profile = image.info.get("icc_profile")
@@ -119,7 +128,9 @@ def _srgb_transform(data: bytes) -> ImageCms.ImageCmsTransform | None:
 
 
 @lru_cache(maxsize=8)
-def _profile_transform(profile: bytes) -> ImageCms.ImageCmsTransform | None:
+def _profile_transform(profile: bytes) -> "ImageCms.ImageCmsTransform | None":
+    from PIL import Image, ImageCms
+
     if profile[16:20] == b"GRAY":  # the colour space in the header
         return None
     try:

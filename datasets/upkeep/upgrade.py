@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from nightrain.datasets.errors import CorruptShard
-from nightrain.datasets.io.atomic import replace_file, require_free
+from nightrain.datasets.io.atomic import replace_file, require_free, require_writable
 from nightrain.datasets.io.record import record_bytes
 from nightrain.datasets.io.regular import files_below, matching, read_regular
 from nightrain.datasets.shards.frame_plan import FramePlan
@@ -38,7 +38,7 @@ from nightrain.datasets.upkeep.changes import (
     leased,
     remove_files,
     replace_entry,
-    require_changeable,
+    require_idle,
 )
 from nightrain.datasets.upkeep.migrations import SCHEMAS, kind_of_table, migrate
 
@@ -64,13 +64,15 @@ def upgrade(root: Path, progress: Progress | None = None) -> UpgradeReport:
     Raises InvalidRequest while another process makes shards, PlanMismatch for a newer version,
     CorruptShard for damaged files, DiskFull.
     """
-    require_changeable(root)
+    require_idle(root)
     manifest = Manifest(root)
     paths = list(files_below(root / "_manifest", ".json"))
     entries = [manifest.parse_entry(path) for path in paths]
     old = [entry for entry in entries if entry.schema_version != SCHEMA_VERSION]
     # Frames first: labels name the digest of their frames' file.
     old.sort(key=lambda e: (e.shard.table != FRAMES, e.shard.table, e.shard.number, e.shard.retry))
+    if old:
+        require_writable(root)
     report = UpgradeReport(num_current=len(entries) - len(old))
     report.upgraded = dict(sorted(Counter(entry.schema_version for entry in old).items()))
     report.num_plans = _upgrade_plans(root)

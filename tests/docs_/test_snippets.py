@@ -135,10 +135,19 @@ def command_lines(text: str) -> list[str]:
 
 
 def known(command: click.Command, words: list[str]) -> bool:
+    from nightrain.flows.cli import app
+
     if isinstance(command, click.Group):
         if not words or words[0].startswith("-"):
             return True
         inner = command.get_command(click.Context(command), words[0])
         return inner is not None and known(inner, words[1:])
+    if command.name == "schedule":  # a command with its own options follows
+        from nightrain.flows.cli.server.schedule import SCHEDULED
+
+        first = next((n for n, word in enumerate(words) if word in SCHEDULED), len(words))
+        words, inner = words[:first], words[first:]
+        if inner and not known(app, inner):
+            return False
     options = {name for p in command.params for name in (*p.opts, *p.secondary_opts)}
     return all(word in options for word in words if re.fullmatch(r"--[a-z-]+", word))
