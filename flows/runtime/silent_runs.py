@@ -60,8 +60,9 @@ def automation() -> Automation:
 def ensure_automation() -> None:
     """Create the automation on the server, unless there is one of that name."""
     with get_client(sync_client=True) as client:
-        if not client.read_automations_by_name(NAME):
-            client.create_automation(automation())
+        known = client.read_automations_by_name(NAME)
+    if not known:
+        automation().create()
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ def _schedule(commands: tuple[str, ...], **given: Any) -> None:
         if not is_then
     ]
     from nightrain.flows import chain, deployment
+    from nightrain.flows.runtime.silent_runs import ensure_automation
 
     schedule = deployment.schedule_of(options.cron, options.every, options.timezone)
     server = deployment.require_server()
@@ -79,6 +80,7 @@ def _schedule(commands: tuple[str, ...], **given: Any) -> None:
         options.work_pool,
     )
     deployment.apply(made)
+    ensure_automation()
     _describe(made.full_name, options, server)
     if options.work_pool is None:
         deployment.serve(made)

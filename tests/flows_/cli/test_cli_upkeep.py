@@ -114,15 +114,13 @@ def test_no_dataset_is_refused(tmp_path: Path, command: str, nightrain: Command)
     assert code == 2 and "no folder _manifest" in said
 
 
-@pytest.mark.parametrize("change", ["prune", "repair", "upgrade"])
+@pytest.mark.parametrize("change", ["prune", "repair"])
 def test_a_read_only_dataset_is_refused_in_one_sentence(
     root: Path, change: str, nightrain: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (table,) = Manifest(root).tables("variants/")
     (root / table / "00000.parquet").unlink()
-    options = {"prune": ["--variants", "upkeep", "--yes"], "repair": ["--yes"], "upgrade": []}[
-        change
-    ]
+    options = {"prune": ["--variants", "upkeep", "--yes"], "repair": ["--yes"]}[change]
 
     def refuse(root: Path) -> None:
         raise InvalidRequest(f"{root} is read-only.")

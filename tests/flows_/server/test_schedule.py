@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nightrain.datasets.shards.verify import verify
+from nightrain.flows.runtime import silent_runs
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
@@ -67,6 +68,8 @@ def test_a_cron_schedule_has_runs_at_its_times(prefect: PrefectServer, dataset: 
     wait_until(lambda: prefect.runs("cron", "SCHEDULED"), "the scheduler makes runs")
     times = {run["expected_start_time"][11:19] for run in prefect.runs("cron", "SCHEDULED")}
     assert times == {"17:30:00"}  # UTC
+    automations = prefect.post("/automations/filter", {})
+    assert [found["name"] for found in automations] == [silent_runs.NAME]
     done = command_line(prefect, "doctor")
     assert done.returncode == 1, done.stdout
     assert f"the work pool '{POOL}' has no worker: run `prefect worker start" in one_line(done)
