@@ -88,7 +88,7 @@ def _side_by_side(
     shared = _Shared(context)
     pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(shared,))
     try:
-        with _one_thread_each():
+        with one_thread_each():
             futures = [pool.submit(_work, world.out, plan) for plan in plans]
         waiting = set(futures)
         while waiting:
@@ -127,10 +127,14 @@ _shared: list[_Shared] = []  # the shared state, in a worker process
 
 
 def _begin(shared: _Shared) -> None:
+    begin_worker()
+    _shared[:] = [shared]
+
+
+def begin_worker() -> None:
     """Initialise a worker: the terminal's signals go to the parent, and no worker outlives it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
-    _shared[:] = [shared]
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
@@ -141,7 +145,7 @@ def _work(out: Path, plan: ScenePlan) -> FailedScene | None:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Limit processes started here to one thread each; together they use all cores."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
