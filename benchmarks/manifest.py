@@ -9,14 +9,13 @@ reads one.
 
 import argparse
 import hashlib
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from nightrain.benchmarks.report import Figure, print_figures
+from nightrain.benchmarks.report import Figure, largest_child_gb, print_figures
 from nightrain.datasets.io.record import record_bytes
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Shard
 from nightrain.datasets.shards.parquet import RowGroup, ShardFile
@@ -100,8 +99,7 @@ def measure(num_frames: int) -> list[Figure]:
             )
             seconds = time.perf_counter() - started
             figures.append(Figure(name, seconds, "s", f"at most {LIMIT_S}"))
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    figures.append(Figure("largest memory", usage.ru_maxrss / 1e6, "GB", f"at most {LIMIT_GB}"))
+    figures.append(Figure("largest memory", largest_child_gb(), "GB", f"at most {LIMIT_GB}"))
     return figures
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -15,6 +16,11 @@ class Figure:
     value: float
     unit: str
     wanted: str
+
+
+def largest_child_gb() -> float:
+    """Peak memory of the largest ended child process, in GB; the kernel counts in KiB."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
 
 
 def print_figures(title: str, figures: Sequence[Figure], as_json: bool) -> None:

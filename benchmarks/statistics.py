@@ -7,7 +7,6 @@ random grey: the images of all but the sampled rows are never read.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nightrain.benchmarks.report import Figure, print_figures
+from nightrain.benchmarks.report import Figure, largest_child_gb, print_figures
 from nightrain.datasets.io.images import encode_jpeg
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
@@ -73,12 +72,11 @@ def measure(num_rows: int) -> list[Figure]:
         command = [sys.executable, "-m", "nightrain.flows.cli", "stats", str(root)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         command_seconds = time.perf_counter() - started
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return [
         Figure("rows", num_rows, "", ""),
         Figure("stats", seconds, "s", f"at most {LIMIT_S}"),
         Figure("command, with start-up", command_seconds, "s", ""),
-        Figure("largest memory", usage.ru_maxrss / 1e6, "GB", ""),
+        Figure("largest memory", largest_child_gb(), "GB", ""),
     ]
 
 
