@@ -74,12 +74,7 @@ def test_normalised_latents_have_unit_variance_and_decode_the_same() -> None:
     vae.quant_conv.bias += torch.randn(32)
     vae.quant_conv.weight *= 3
     pixels = torch.randint(0, 256, (6, 32, 32, 3), dtype=torch.uint8)
-    pool: Any = SimpleNamespace(
-        device=torch.device("cpu"),
-        images=lambda numbers: pixels[numbers].permute(0, 3, 1, 2) / 127.5 - 1,
-        __len__=lambda: 6,
-    )
-    pool = _Sized(pool)
+    pool: Any = PixelPool(pixels)
     images = pool.images(torch.arange(6))
     before = vae.encode(images).latent_dist
     decoded = vae.decode(before.mode()).sample
@@ -93,14 +88,19 @@ def test_normalised_latents_have_unit_variance_and_decode_the_same() -> None:
     torch.testing.assert_close(again, ratio, rtol=1e-2, atol=0)
 
 
-class _Sized:
-    """A namespace with a length, as a pool has."""
+class PixelPool:
+    """The images of a pool."""
 
-    def __init__(self, inner: Any) -> None:
-        self.device, self.images = inner.device, inner.images
+    device = torch.device("cpu")
+
+    def __init__(self, pixels: torch.Tensor) -> None:
+        self.pixels = pixels
 
     def __len__(self) -> int:
-        return 6
+        return len(self.pixels)
+
+    def images(self, numbers: torch.Tensor) -> torch.Tensor:
+        return self.pixels[numbers].permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def _train(folder: Path, steps: int, stop_at: int | None = None) -> torch.Tensor:
