@@ -17,6 +17,7 @@ from nightrain.depthmodel.config import DepthConfig, EncoderConfig, Kind
 from nightrain.depthmodel.decoder_config import DptConfig
 from nightrain.depthmodel.network.encoder import NUMBERS, encoder_config
 from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.weights import Weights
 
 KINDS: tuple[Kind, ...] = ("dinov2", "swin", "resnet", "convnext")
@@ -44,6 +45,13 @@ def tiny_model(kind: Kind = "resnet", seed: int = 0, **changes: Any) -> DepthMod
     model = DepthModel(tiny_config(kind, **changes)).eval()
     torch.nn.init.normal_(model.decoder.logit.weight, std=1.0)
     return model
+
+
+def save_teacher(folder: Path, seed: int = 0) -> Path:
+    """A random network of input size 64 x 40 in a model folder, which labels can be made with."""
+    card = ModelCard(title="tiny", description="For tests.", data_set="none")
+    tiny_model(seed=seed, input_size=(64, 40)).save_pretrained(folder, card)
+    return folder
 
 
 def published(folder: Path, kind: Kind, size: str = "test") -> Path:

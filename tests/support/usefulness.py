@@ -8,7 +8,6 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.io.images import JpegImage, encode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
-from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.pipelines.labels.job import plan_labels
 from nightrain.pipelines.labels.labelling_model import load_labelling_model
 from nightrain.pipelines.labels.settings import LabelSettings
@@ -17,7 +16,7 @@ from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.run import run
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import ingest_synthetic, picture, recipe
-from support.tiny_depth_models import tiny_model
+from support.tiny_depth_models import save_teacher
 from support.training import NeighbourSource, add_variants
 
 NUM_CLEAR, NUM_ADVERSE = 6, 2  # train frames, the latter of each other condition
@@ -39,12 +38,6 @@ class DrivenSource(NeighbourSource):
 
 def source(num_frames: int, split: str, condition: Condition) -> DrivenSource:
     return DrivenSource(num_frames, split, condition, name=f"{split}-{condition}")
-
-
-def save_teacher(folder: Path, seed: int = 0) -> Path:
-    card = ModelCard(title="tiny", description="For tests.", data_set="none")
-    tiny_model(seed=seed, input_size=(64, 40)).save_pretrained(folder, card)
-    return folder
 
 
 def make_labels(root: Path, teacher: Path) -> None:

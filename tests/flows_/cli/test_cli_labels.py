@@ -13,29 +13,12 @@ from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.depthmodel.network import model, predict
 from nightrain.flows.cli import app
 from support.synthetic import all_rows
+from support.tiny_depth_models import save_teacher
 
 
 @pytest.fixture
 def teacher(tmp_path: Path) -> Path:
     return save_teacher(tmp_path / "Tiny Teacher", seed=0)
-
-
-def save_teacher(folder: Path, seed: int) -> Path:
-    import torch
-
-    from nightrain.depthmodel.config import DepthConfig, EncoderConfig
-    from nightrain.depthmodel.decoder_config import DptConfig
-    from nightrain.depthmodel.network.model_card import ModelCard
-
-    torch.manual_seed(seed)
-    config = DepthConfig(
-        encoder=EncoderConfig(kind="resnet", size="test"),
-        decoder=DptConfig(reassemble_channels=(8, 8, 8, 8), fusion_channels=8, head_channels=8),
-        input_size=(64, 32),
-    )
-    card = ModelCard(title="tiny", description="For tests.", data_set="none")
-    model.DepthModel(config).save_pretrained(folder, card)
-    return folder
 
 
 def run(*arguments: object) -> tuple[int, str]:

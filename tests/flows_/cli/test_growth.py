@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from test_cli_labels import save_teacher
 
 from nightrain.flows.cli import app
 from support.sources import kitti
 from support.sources import nuscenes as fixture
 from support.synthetic import all_rows
+from support.tiny_depth_models import save_teacher
 
 RECIPE = "name: still\nconditions: {fog: {lowest: 0.2, highest: 0.4}}\n"
 TRAIN, STANDING, VAL = fixture.SCENES[:3]

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_cli_labels import save_teacher
 
 from nightrain.datasets.io import atomic
 from nightrain.flows.cli import main
 from support.sources import nuscenes as fixture
+from support.tiny_depth_models import save_teacher
 
 OLD = Path(__file__).parents[2] / "support" / "old_datasets"
 Nightrain = Callable[..., tuple[int, str]]

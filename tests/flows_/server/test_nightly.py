@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_cli_labels import save_teacher
 
 from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.world.export.writer import write_world
@@ -22,6 +21,7 @@ from support.flow_server import MARKS
 from support.prefect_server import POOL, PrefectServer, kill, prefect_server, running
 from support.processes import wait_until
 from support.synthetic import all_rows
+from support.tiny_depth_models import save_teacher
 
 pytestmark = [*MARKS, pytest.mark.campaign, pytest.mark.timeout(3600)]
 CLI = "nightrain.flows.cli"

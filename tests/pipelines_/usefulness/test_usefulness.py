@@ -21,8 +21,9 @@ from nightrain.pipelines.usefulness.job import UsefulnessJob
 from nightrain.pipelines.usefulness.plan import plan_study
 from nightrain.pipelines.usefulness.study import UsefulnessReport, run_usefulness
 from support.synthetic import ingest_synthetic, recipe
+from support.tiny_depth_models import save_teacher
 from support.training import add_variants
-from support.usefulness import SHOWN, make_labels, make_study_dataset, save_teacher, source
+from support.usefulness import SHOWN, make_labels, make_study_dataset, source
 
 
 @pytest.fixture(scope="module")
