@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nightrain.pipelines.small_diffusion.graphs import Tensors
 from nightrain.pipelines.small_diffusion.image_features import ImageFeatures, perceptual_distance
 from nightrain.pipelines.small_diffusion.pool import Pool
 from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage, autocast
@@ -31,14 +32,8 @@ def train_autoencoder(
     """Train the autoencoder in place; the held-out PSNR is logged."""
     features = ImageFeatures().to(train.device) if perceptual else None
 
-    def step(generator: torch.Generator) -> Losses:
-        numbers = torch.randint(len(train), (batch,), generator=generator).to(train.device)
-        images = train.images(numbers)
-        left = int(torch.randint(images.shape[-1] - CROP + 1, (1,), generator=generator))
-        images = images[..., left : left + CROP]
-        if torch.rand(1, generator=generator) < 0.5:
-            images = images.flip(-1)
-        return losses(vae, images, features)
+    def draw(generator: torch.Generator) -> Tensors:
+        return {"images": crops(train, batch, generator)}
 
     stage = Stage(
         name="autoencoder",
@@ -54,7 +49,21 @@ def train_autoencoder(
         },
         refresh=train.refresh,
     )
-    stage.run(step)
+    stage.run(draw, lambda inputs: losses(vae, inputs["images"], features))
+
+
+def crops(pool: Pool, size: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw crops (B, 3, H, 128) of full height from random views, half of them mirrored."""
+    height, width = pool.pixels.shape[1:3]
+
+    def draw(high: int) -> torch.Tensor:
+        return torch.randint(high, (size, 1), generator=generator, device=pool.device)
+
+    columns = draw(width - CROP + 1) + torch.arange(CROP, device=pool.device)
+    columns = torch.where(draw(2) > 0, columns.flip(-1), columns)
+    rows = torch.arange(height, device=pool.device)
+    pixels = pool.pixels[draw(len(pool))[..., None], rows[:, None], columns[:, None, :]]
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def losses(vae: Any, images: torch.Tensor, features: ImageFeatures | None) -> Losses:

@@ -1,7 +1,7 @@
 """Denoiser stages: text encoder and UNet from scratch, then both with a ControlNet."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import nn
 from transformers import CLIPTokenizer
 
+from nightrain.pipelines.small_diffusion.graphs import Tensors
 from nightrain.pipelines.small_diffusion.pool import Pool
 from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage, autocast
 
@@ -28,6 +29,20 @@ class TrainingBatch:
     token_ids: torch.Tensor  # (B, T)
     numbers: torch.Tensor  # (B,) of the views
     flipped: torch.Tensor  # (B,) bool
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Fields by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def of(cls, tensors: Tensors) -> "TrainingBatch":
+        """Batch of the fields among named tensors."""
+        return cls(**{field.name: tensors[field.name] for field in fields(cls)})
+
+
+def uniform(size: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw numbers (size,) in [0, 1)."""
+    return torch.rand(size, generator=generator, device=generator.device)
 
 
 class LatentPool:
@@ -71,14 +86,13 @@ class LatentPool:
         self, size: int, generator: torch.Generator, no_text: float = NO_TEXT
     ) -> TrainingBatch:
         """Draw views, prompts, noise and steps."""
-        device = self.pool.device
 
         def draw(high: int) -> torch.Tensor:
-            return torch.randint(high, (size,), generator=generator).to(device)
+            return torch.randint(high, (size,), generator=generator, device=self.pool.device)
 
         numbers, flipped, prompt = draw(len(self.latents)), draw(2), draw(self.token_ids.shape[1])
         ids = self.token_ids[numbers, prompt]
-        without = torch.rand(size, generator=generator).to(device) < no_text
+        without = uniform(size, generator) < no_text
         ids = torch.where(without[:, None], self.no_text, ids)
         return self._noised(numbers, flipped, draw(1000), ids, generator)
 
@@ -98,9 +112,7 @@ class LatentPool:
         generator: torch.Generator,
     ) -> TrainingBatch:
         clean = self.latents[numbers, flipped].float()
-        seed = int(torch.randint(2**31, (1,), generator=generator))
-        on_device = torch.Generator(clean.device).manual_seed(seed)
-        noise = torch.randn(clean.shape, generator=on_device, device=clean.device)
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         noisy = self.scheduler.add_noise(clean, noise, steps)  # pyright: ignore
         target = self.scheduler.get_velocity(clean, noise, steps)  # pyright: ignore
         return TrainingBatch(noisy, target, steps, ids, numbers, flipped.bool())
@@ -153,15 +165,20 @@ def train_unet(
     if denoiser.controlnet is not None:
         parts["controlnet"] = denoiser.controlnet
 
-    def step(generator: torch.Generator) -> Losses:
+    with_controls = denoiser.controlnet is not None
+
+    def draw(generator: torch.Generator) -> Tensors:
         drawn = train.batch(batch, generator)
-        controls, with_control = None, None
-        if denoiser.controlnet is not None:
-            controls = train.pool.control_images(drawn.numbers, drawn.flipped)
-            kept = torch.rand(batch, generator=generator) >= NO_CONTROL
-            with_control = kept.to(drawn.noisy.device)
+        inputs = drawn.tensors()
+        if with_controls:
+            inputs["controls"] = train.pool.control_images(drawn.numbers, drawn.flipped)
+            inputs["with_control"] = uniform(batch, generator) >= NO_CONTROL
+        return inputs
+
+    def losses(inputs: Tensors) -> Losses:
+        drawn = TrainingBatch.of(inputs)
         with autocast(drawn.noisy.device):
-            made = denoiser.predict(drawn, controls, with_control)
+            made = denoiser.predict(drawn, inputs.get("controls"), inputs.get("with_control"))
         return {"loss": nn.functional.mse_loss(made.float(), drawn.target)}
 
     stage = Stage(
@@ -174,7 +191,7 @@ def train_unet(
         every_log=lambda: held_out_losses(denoiser, held_out, limit=max(8, batch // 2)),
         refresh=train.refresh,
     )
-    stage.run(step)
+    stage.run(draw, losses)
 
 
 @torch.no_grad()
@@ -182,9 +199,9 @@ def held_out_losses(denoiser: Denoiser, pool: LatentPool, limit: int = 128) -> M
     """Losses on held-out views: as given, with shuffled prompts, and with shuffled controls."""
     found: dict[str, list[float]] = {}
     for step in HELD_OUT_STEPS:
-        generator = torch.Generator().manual_seed(step)
+        generator = torch.Generator(pool.pool.device).manual_seed(step)
         drawn = pool.fixed_batch(step, generator, limit)
-        order = torch.randperm(len(drawn.numbers), generator=generator).to(drawn.numbers.device)
+        order = torch.randperm(len(drawn.numbers), generator=generator, device=generator.device)
         other = replace(drawn, token_ids=drawn.token_ids[order])
         controls = other_controls = None
         if denoiser.controlnet is not None:

@@ -54,5 +54,5 @@ class Pool:
     def partners(self, numbers: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Draw another view of each view's group; groups are runs of equal length."""
         size = int((self.group == self.group[0]).sum())
-        shift = torch.randint(1, size, numbers.shape, generator=generator).to(numbers.device)
+        shift = torch.randint(1, size, numbers.shape, generator=generator, device=numbers.device)
         return numbers // size * size + (numbers % size + shift) % size

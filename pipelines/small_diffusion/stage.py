@@ -1,4 +1,8 @@
-"""One training stage: a loop with a budget, a moving average of the weights and checkpoints."""
+"""One training stage: a loop with a budget, a moving average of the weights and checkpoints.
+
+A step has two parts. `draw` chooses the inputs of the step by a random generator; `losses` computes
+on them alone, so that on a GPU forward pass, backward pass and optimiser become one CUDA graph.
+"""
 
 import json
 import math
@@ -20,16 +24,21 @@ from nightrain.depthmodel.training.checkpoint import (
     optimizer_tensors,
     save_checkpoint,
 )
+from nightrain.pipelines.small_diffusion.graphs import GraphedStep, Tensors
 
 WARM_UP = 0.03  # share of the budget
 LAST_RATE = 0.02  # of the peak learning rate
-Losses = Mapping[str, torch.Tensor]
-StepFunction = Callable[[torch.Generator], Losses]  # draws a batch; "loss" is minimised
+Losses = Mapping[str, torch.Tensor]  # "loss" is minimised
+Draw = Callable[[torch.Generator], Tensors]  # the generator is on the device of the networks
+LossFunction = Callable[[Tensors], Losses]
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Autocast to bfloat16 on a GPU; without effect on a CPU."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+    """Autocast to bfloat16 on a GPU, without its cache as graphs need; no effect on a CPU."""
+    on_gpu = device.type == "cuda"
+    return torch.autocast(
+        device.type, dtype=torch.bfloat16, enabled=on_gpu, cache_enabled=not on_gpu
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,30 +73,50 @@ class Stage:
     refresh: Callable[[], object] | None = None  # called before each log, e.g. to read new data
     seconds: float = 0.0  # spent, over all runs
     step: int = 0
+    _device: torch.device = field(init=False)
+    _rate: torch.Tensor | float = field(init=False)
     _ema: EMAModel = field(init=False)
     _optimizer: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
         weights = self._weights()
-        fused = weights[0].is_cuda
+        self._device = weights[0].device
+        on_gpu = self._device.type == "cuda"
+        self._rate = torch.tensor(self.rate, device=self._device) if on_gpu else self.rate
         self._optimizer = torch.optim.AdamW(
-            weights, lr=self.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=fused
+            weights,
+            lr=self._rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.01,
+            fused=on_gpu,
+            capturable=on_gpu,
         )
-        self._ema = EMAModel(weights, decay=self.average, use_ema_warmup=True, power=0.75)
+        self._ema = EMAModel(
+            weights, decay=self.average, use_ema_warmup=True, power=0.75, foreach=True
+        )
         self._resume()
 
-    def run(self, step_function: StepFunction) -> None:
+    def run(self, draw: Draw, losses: LossFunction) -> None:
         """Train until the budget is used up, then load the averaged weights."""
-        generator = torch.Generator()
+        step = GraphedStep(lambda inputs: self._update(losses(inputs)), self._device)
+        with step.stream():
+            self._loop(draw, step)
+            self._ema.copy_to(self._weights())
+
+    def _loop(self, draw: Draw, step: GraphedStep) -> None:
+        generator = torch.Generator(self._device)
         started, saved, logged = time.monotonic() - self.seconds, self.seconds, -math.inf
         sums: dict[str, torch.Tensor] = {}
         count = 0
         while (share := self.budget.share(self.step, self.seconds)) < 1.0:
             generator.manual_seed(self.seed * 1_000_003 + self.step)
-            losses = self._one(step_function, generator, share)
-            for name, value in losses.items():
+            self._set_rate(share)
+            for name, value in step(draw(generator)).items():
                 sums[name] = sums.get(name, 0) + value.detach()
+            self._ema.step(self._weights())
+            self.step += 1
             count += 1
+            self._wait()
             self.seconds = time.monotonic() - started
             if self.seconds - logged >= self.log_seconds:
                 self._log({name: float(value) / count for name, value in sums.items()})
@@ -99,7 +128,6 @@ class Stage:
                 saved = self.seconds
         self._log({name: float(value) / max(1, count) for name, value in sums.items()})
         self.save()
-        self._ema.copy_to(self._weights())
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -122,19 +150,26 @@ class Stage:
         facts = {"seconds": self.seconds, "ema_steps": self._ema.optimization_step}
         save_checkpoint(self._checkpoints, Checkpoint(self.step, facts, parts), keep=1)
 
-    def _one(self, step_function: StepFunction, generator: torch.Generator, share: float) -> Losses:
+    def _set_rate(self, share: float) -> None:
         rate = self.rate * min(1.0, (share + 1e-3) / WARM_UP)
         rate *= LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * share))
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        losses = step_function(generator)
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)  # a graph reads it where it is
+            else:
+                group["lr"] = rate
+
+    def _update(self, losses: Losses) -> Losses:
         self._optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
         nn.utils.clip_grad_norm_(self._weights(), self.max_norm)
         self._optimizer.step()
-        self._ema.step(self._weights())
-        self.step += 1
-        return losses
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _wait(self) -> None:
+        """Wait for the GPU now and then: a budget in minutes counts work that is done."""
+        if self._device.type == "cuda" and self.step % 20 == 0:
+            torch.cuda.current_stream().synchronize()
 
     def _log(self, means: Mapping[str, float]) -> None:
         line: dict[str, object] = {"stage": self.name, "step": self.step}

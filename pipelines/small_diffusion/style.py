@@ -13,7 +13,13 @@ from torch import nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from nightrain.pipelines.small_diffusion.architecture import IP_TOKENS, STYLE_SIDE, TEXT_WIDTH
-from nightrain.pipelines.small_diffusion.denoiser import Denoiser, LatentPool
+from nightrain.pipelines.small_diffusion.denoiser import (
+    Denoiser,
+    LatentPool,
+    TrainingBatch,
+    uniform,
+)
+from nightrain.pipelines.small_diffusion.graphs import Tensors
 from nightrain.pipelines.small_diffusion.pool import Pool
 from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage, autocast
 
@@ -109,14 +115,20 @@ def train_style(
     layers.requires_grad_(True)
     pixels = style_pixels(train.pool)
 
-    def step(generator: torch.Generator) -> Losses:
+    def draw(generator: torch.Generator) -> Tensors:
         drawn = train.batch(batch, generator, no_text=NO_TEXT)
-        partners = train.pool.partners(drawn.numbers, generator)
-        controls = train.pool.control_images(drawn.numbers, drawn.flipped)
-        shown = (torch.rand(batch, generator=generator) >= NO_STYLE).to(partners.device)
-        with autocast(partners.device):
-            style = image_encoder(pixels[partners].float()).image_embeds * shown[:, None]
-            made = denoiser.predict(drawn, controls, style=style[:, None])
+        return {
+            **drawn.tensors(),
+            "controls": train.pool.control_images(drawn.numbers, drawn.flipped),
+            "style": pixels[train.pool.partners(drawn.numbers, generator)].float(),
+            "with_style": uniform(batch, generator) >= NO_STYLE,
+        }
+
+    def losses(inputs: Tensors) -> Losses:
+        drawn = TrainingBatch.of(inputs)
+        with autocast(drawn.noisy.device):
+            style = image_encoder(inputs["style"]).image_embeds * inputs["with_style"][:, None]
+            made = denoiser.predict(drawn, inputs["controls"], style=style[:, None])
         return {"loss": nn.functional.mse_loss(made.float(), drawn.target)}
 
     stage = Stage(
@@ -128,4 +140,4 @@ def train_style(
         average=0.998,
         log_seconds=log_seconds,
     )
-    stage.run(step)
+    stage.run(draw, losses)

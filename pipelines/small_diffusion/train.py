@@ -65,8 +65,9 @@ class Options:
     start: Path | None
 
     def placed(self, net: Any) -> Any:
-        """Move a network to the device."""
-        return nn.Module.to(net, self.device)
+        """Move a network to the device, on a GPU with channels last."""
+        order = torch.channels_last if self.device.type == "cuda" else torch.preserve_format
+        return nn.Module.to(net, self.device, memory_format=order)  # pyright: ignore
 
     def budget(self, stage: str) -> Budget:
         """Budget of a stage."""

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,14 +14,17 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.pipelines.controlnet.pipeline_controlnet import StableDiffusionControlNetPipeline
 from PIL import Image
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nightrain.datasets.conditions import CONDITIONS, Condition
 from nightrain.datasets.world.scene.weather import draw_weather
 from nightrain.pipelines.small_diffusion import architecture as small
 from nightrain.pipelines.small_diffusion import views
-from nightrain.pipelines.small_diffusion.autoencoder import normalise_latents
+from nightrain.pipelines.small_diffusion.autoencoder import crops, losses, normalise_latents
 from nightrain.pipelines.small_diffusion.captions import caption, intensity, phrase
+from nightrain.pipelines.small_diffusion.denoiser import Denoiser, TrainingBatch
 from nightrain.pipelines.small_diffusion.family import write_adapter, write_base, write_controlnet
+from nightrain.pipelines.small_diffusion.image_features import ImageFeatures
 from nightrain.pipelines.small_diffusion.stage import Budget, Stage
 from nightrain.pipelines.small_diffusion.start import Start
 from nightrain.pipelines.small_diffusion.style import adapter_weights, add_adapter
@@ -107,17 +111,19 @@ def _train(folder: Path, steps: int, stop_at: int | None = None) -> torch.Tensor
     torch.manual_seed(0)
     net = nn.Linear(3, 1)
 
-    def step(generator: torch.Generator) -> dict[str, torch.Tensor]:
-        x = torch.randn(8, 3, generator=generator)
+    def draw(generator: torch.Generator) -> dict[str, torch.Tensor]:
         if stop_at is not None and stage.step == stop_at:
             stage.save()
             raise KeyboardInterrupt
-        return {"loss": (net(x)[:, 0] - x.sum(1)).square().mean()}
+        return {"x": torch.randn(8, 3, generator=generator)}
+
+    def loss(inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"loss": (net(inputs["x"])[:, 0] - inputs["x"].sum(1)).square().mean()}
 
     stage = Stage(
         name="s", folder=folder, networks={"net": net}, budget=Budget(steps=steps), rate=0.05
     )
-    stage.run(step)
+    stage.run(draw, loss)
     return torch.cat([net.weight.detach().ravel(), net.bias.detach()])
 
 
@@ -195,3 +201,56 @@ def test_the_committed_weights_are_those_of_the_card() -> None:
     assert tokenizer.tokenize("At night") == ["at</w>", "night</w>"]
     assert start.unet().config["in_channels"] == start.vae().config["latent_channels"]
     assert start.text_encoder(tokenizer).config.vocab_size == len(tokenizer)
+
+
+class HostWork(TorchDispatchMode):
+    """Fails where a CUDA graph could not be recorded: numbers read from, or built on, the host."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> torch.Tensor:
+        name = func.overloadpacket.__name__
+        assert name not in ("_local_scalar_dense", "nonzero", "lift_fresh", "equal"), name
+        return func(*args, **(kwargs or {}))
+
+
+def latent_batch(size: int, tokenizer: small.CLIPTokenizer) -> TrainingBatch:
+    latents = torch.randn(size, small.LATENT_CHANNELS, 8, 8)
+    words = tokenizer(PROMPTS[:1] * size, padding="max_length", truncation=True)
+    numbers = torch.arange(size)
+    ids = torch.tensor(words.input_ids)
+    return TrainingBatch(latents, latents, 100 * numbers, ids, numbers, numbers > 0)
+
+
+def test_a_step_of_the_denoiser_can_be_recorded_as_a_graph() -> None:
+    torch.manual_seed(0)
+    tokenizer, unet = small.new_tokenizer(PROMPTS), small.new_unet()
+    denoiser = Denoiser(
+        unet=unet,
+        text_encoder=small.new_text_encoder(tokenizer),
+        controlnet=small.new_controlnet(unet),
+    )
+    batch, controls = latent_batch(2, tokenizer), torch.rand(2, 3, 64, 64)
+    keep = torch.tensor([True, False])
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), HostWork():
+        float(batch.noisy.mean())
+    with HostWork():
+        made = denoiser.predict(batch, controls, keep)
+        made.square().mean().backward()
+
+
+def test_a_step_of_the_autoencoder_can_be_recorded_as_a_graph() -> None:
+    torch.manual_seed(0)
+    vae, features = small.new_autoencoder(), ImageFeatures()
+    with HostWork():
+        losses(vae, torch.rand(2, 3, 64, 64), features)["loss"].backward()
+
+
+def test_crops_are_columns_of_the_images_some_mirrored() -> None:
+    pixels = torch.arange(224, dtype=torch.uint8).expand(3, 4, 224)[..., None].expand(-1, -1, -1, 3)
+    pool: Any = PixelPool(pixels)
+    drawn = crops(pool, 64, torch.Generator().manual_seed(0))
+    assert drawn.shape == (64, 3, 4, 128)
+    steps = ((drawn.diff(dim=-1) * 127.5).round()).unique()
+    assert steps.tolist() == [-1, 1]
+    assert len(drawn[:, 0, 0, 0].unique()) > 30
