@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.documents import parse_json
+from nightrain.datasets.io.regular import files_below
 from nightrain.depthmodel.file_digest import file_digest
 
 PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")  # no pickles, no other frameworks
@@ -144,14 +145,15 @@ def _hub_folder(
 
 def _check_safetensors(weights: Weights, folder: Path, advice: str) -> None:
     """Raise InvalidRequest without safetensors files, or if an index names a missing file."""
-    if not any(path.is_file() for path in folder.rglob("*.safetensors")):
-        others = sorted({p.name for s in (".bin", ".pt", ".pth") for p in folder.rglob(f"*{s}")})
+    paths = _files(folder)
+    if not any(path.suffix == ".safetensors" for path in paths):
+        others = sorted({p.name for p in paths if p.suffix in (".bin", ".pt", ".pth")})
         found = f"only {', '.join(others[:3])}" if others else "no weights"
         raise InvalidRequest(
             f"{_shown(weights)} holds {found}; only .safetensors files are loaded, because other "
             f"formats can run code. {advice}"
         )
-    for index in folder.rglob("*.safetensors.index.json"):
+    for index in (path for path in paths if path.name.endswith(".safetensors.index.json")):
         files = _indexed(index)
         missing = sorted(name for name in files if not (index.parent / Path(name).name).is_file())
         if missing:
@@ -174,11 +176,24 @@ def _indexed(index: Path) -> set[str]:
 def _fingerprint(folder: Path) -> str:
     """Digest of a model folder: every byte of its configuration and weights files."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix not in {pattern[1:] for pattern in PATTERNS} or not path.is_file():
-            continue
-        digest.update(f"{path.relative_to(folder)} {file_digest(path)}\n".encode())
+    for path in _files(folder):
+        if path.suffix in {pattern[1:] for pattern in PATTERNS}:
+            digest.update(f"{path.relative_to(folder)} {file_digest(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    """Regular files below a model's folder, sorted; raises InvalidRequest, UnreadableFile.
+
+    A linked folder is refused: a loader would follow the link, but the digest would not cover it.
+    """
+    found = list(files_below(folder))
+    if linked := next((path for path in found if path.is_dir()), None):
+        raise InvalidRequest(
+            f"{linked} is a symbolic link to a folder; expected a folder of the model itself. Copy "
+            f"{linked.resolve()} there."
+        )
+    return [path for path in found if path.is_file()]
 
 
 def _shown(weights: Weights) -> str:

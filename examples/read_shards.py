@@ -9,7 +9,7 @@ writing.
 
 import io
 import sys
-from glob import glob
+from glob import escape, glob
 from pathlib import Path
 
 import duckdb
@@ -30,7 +30,9 @@ def variant_files(root: Path) -> list[str]:
     front = (root / "README.md").read_text().split("---")[1]
     listed = [files["path"] for c in yaml.safe_load(front)["configs"] for files in c["data_files"]]
     paths = {p for path in listed for p in ([path] if isinstance(path, str) else path)}
-    variants = (glob(f"{root}/{path}") for path in paths if path.startswith("variants/"))
+    variants = (
+        glob(f"{escape(str(root))}/{path}") for path in paths if path.startswith("variants/")
+    )
     return sorted(file for files in variants for file in files)
 
 

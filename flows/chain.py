@@ -10,8 +10,9 @@ from typing import Any, get_type_hints
 from prefect import Flow, flow
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from nightrain.datasets.validation import Settings
 from nightrain.flows.runtime.failure import flow_settings
 from nightrain.flows.runtime.session import Session, end_of
 
@@ -24,10 +25,9 @@ FLOWS = {  # by command
 }
 
 
-class Step(BaseModel):
+class Step(Settings):
     """A step of a chain: a command, and the job that its flow takes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     command: str = Field(description="Command", examples=list(FLOWS))
     job: dict[str, Any] = Field(description="Job of the command's flow")
 
@@ -36,10 +36,9 @@ class Step(BaseModel):
         return resolve_name(FLOWS[self.command])
 
 
-class ChainJob(BaseModel):
+class ChainJob(Settings):
     """Parameters of the flow `chain`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     steps: tuple[Step, ...] = Field(min_length=1, description="Steps, in order")
 
     @property

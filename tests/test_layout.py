@@ -132,6 +132,26 @@ def test_datasets_stays_light() -> None:
     assert found == {"loader"}
 
 
+def test_no_test_imports_another_test() -> None:
+    """Each test file runs alone; what several need is in tests/support."""
+    tests = [*(ROOT / "tests").rglob("test_*.py")]
+    assert tests
+    names = {path.stem for path in tests}
+    shared = {str(p): n for p in tests for n in imported(p) if names & set(n.split("."))}
+    assert not shared
+
+
+def test_folders_are_listed_completely() -> None:
+    """pathlib's glob and rglob skip what they cannot read; datasets/io/regular.py does not."""
+    assert not [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for package in PACKAGES
+        for path in modules(package)
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute) and node.attr in ("glob", "rglob")
+    ]
+
+
 # Folders and names
 
 

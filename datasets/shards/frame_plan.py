@@ -76,7 +76,7 @@ def require_planned(root: Path, plans: Sequence[FramePlan]) -> None:
     Their frames would be read again, because only a plan says which frames have been read.
     """
     names = [path.stem for path in matching(root / "_manifest" / FRAMES, "*.json")]
-    numbers = [int(name.partition("-")[0]) for name in names]
+    numbers = [int(n) for name in names if (n := name.partition("-")[0]).isdecimal()]
     if (found := max(numbers, default=-1)) >= next_shard_number(plans):
         raise CorruptShard(
             f"{FRAMES}/{found:05d} is committed, but no plan in {root / '_plan'} names it. Restore "

@@ -130,7 +130,7 @@ def live_leases(root: Path) -> dict[str, Holder]:
 def remove_stale_leases(root: Path) -> list[Path]:
     """Remove expired leases; return their paths."""
     stale = []
-    for path in (root / "_leases").glob("*.lease"):
+    for path in matching(root / "_leases", "*.lease"):
         found = _read(path)
         if found is not None and found.is_stale(root):
             _remove_stale(root, path, found)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic.config import JsonDict
 
+from nightrain.datasets.validation import Settings
 from nightrain.flows.cli.console import console, print_json
 from nightrain.flows.cli.group import LazyGroup
 from nightrain.flows.cli.inspection import require_dataset
@@ -41,10 +42,9 @@ recipe = LazyGroup(
 )
 
 
-class DatasetOption(BaseModel):
+class DatasetOption(Settings):
     """Option of commands that may look into a dataset."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path | None = Field(
         default=None,
         description="Dataset folder whose recipes to use",
@@ -65,19 +65,17 @@ class DiffOptions(DatasetOption):
     after: str = Field(description="Second recipe, likewise", json_schema_extra=ARGUMENT)
 
 
-class NewOptions(BaseModel):
+class NewOptions(Settings):
     """Options of `nightrain recipe new`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = Field(description="Name of the recipe", json_schema_extra=ARGUMENT)
     like: str = Field(default="weather", description="Recipe to start from, built in or a file")
     out: Path = Field(default=Path(), description="Folder to write NAME.yaml and the schema to")
 
 
-class CheckOptions(BaseModel):
+class CheckOptions(Settings):
     """Options of `nightrain recipe check`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     path: str = Field(description="Recipe file, or built-in recipe", json_schema_extra=ARGUMENT)
 
 

@@ -9,6 +9,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.context import FlowRunContext
 
 from nightrain.datasets.errors import NightrainError
+from nightrain.datasets.io.regular import matching
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 
 MAX_NAME = 100  # characters that lists in the dashboard show
@@ -49,11 +50,11 @@ def run_tags(job: Described) -> set[str]:
 def sources(root: Path | None) -> set[str]:
     """Names of the sources of a dataset's frames, from a few evenly spaced shards.
 
-    Raises CorruptShard.
+    Raises CorruptShard, UnreadableFile.
     """
     if root is None:
         return set()
-    paths = sorted((root / "_manifest" / FRAMES).glob("*.json"))
+    paths = matching(root / "_manifest" / FRAMES, "*.json")
     spaced = {int(i) for i in np.linspace(0, len(paths) - 1, NUM_READ)} if paths else set()
     entries = [Manifest(root).read_entry(paths[i]) for i in spaced]
     return {entry.about["source"] for entry in entries if "source" in entry.about}

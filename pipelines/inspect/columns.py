@@ -4,6 +4,7 @@ The columns are read once, into memory: about 100 bytes a row. DuckDB does not c
 the manifest; `nightrain verify` does.
 """
 
+import glob
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,9 +35,11 @@ class ScalarColumns:
     """Rows of committed shards of one table; raises CorruptShard for unreadable files."""
 
     def __init__(self, manifest: Manifest, entries: Sequence[Entry]) -> None:
-        self._paths = [str(manifest.root / entry.rows.path) for entry in entries]
+        self._first = manifest.root / entries[0].rows.path
+        names = (str(manifest.root / entry.rows.path) for entry in entries)
+        paths = [glob.escape(name) for name in names]  # DuckDB takes them for patterns
         self._connection = duckdb.connect()
-        found = self._query("DESCRIBE SELECT * FROM read_parquet($paths)", paths=self._paths)
+        found = self._query("DESCRIBE SELECT * FROM read_parquet($paths)", paths=paths)
         kinds = {name: kind for name, kind, *_ in found.fetchall()}
         self.names = [name for name in SCALARS if name in kinds]
         # A payload column is a struct of bytes and path; only the path is read.
@@ -46,7 +49,7 @@ class ScalarColumns:
         ]
         self._query(
             f"CREATE TABLE rows AS SELECT {', '.join(chosen)} FROM read_parquet($paths)",
-            paths=self._paths,
+            paths=paths,
         )
         self.num_rows: int = self._query("SELECT count(*) FROM rows").fetchall()[0][0]
         expected = sum(entry.rows.num_rows for entry in entries)
@@ -111,6 +114,6 @@ class ScalarColumns:
             return self._connection.execute(sql, params or None)
         except duckdb.Error as error:
             raise CorruptShard(
-                f"{self._paths[0]} or another file of its table cannot be read: {error}. Run "
+                f"{self._first} or another file of its table cannot be read: {error}. Run "
                 "`nightrain verify` to find it."
             ) from error

@@ -3,18 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.shards.verify import verify
-from nightrain.datasets.validation import parse_since
+from nightrain.datasets.validation import Settings, parse_since
 from nightrain.pipelines.runs.stop import Stop, WorkCancelled, unless_stopped
 
 
-class DatasetOptions(BaseModel):
+class DatasetOptions(Settings):
     """Options of the commands that read a whole dataset."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     dataset: Path = Field(
         description="Dataset folder", json_schema_extra={"cli": "argument", "must_exist": True}
     )
@@ -92,9 +91,10 @@ def require_verified(
     if not report.accepted:
         found = [f"{problem.path}: {problem.message}" for problem in report.problems]
         found += [f"{name}: it has no manifest entry" for name in report.orphans]
+        if not found:
+            raise NightrainError(f"{job.dataset} holds no committed shards.")
         count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-        reason = found[0] if found else "it has no shards"
-        raise NightrainError(f"{job.dataset} has {count}. {reason}")
+        raise NightrainError(f"{job.dataset} has {count}. {found[0]}")
     return VerifiedReport(
         num_shards=report.num_shards,
         num_rows=report.num_rows,

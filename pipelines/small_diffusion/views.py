@@ -22,6 +22,7 @@ import numpy as np
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.io.atomic import replace_file
+from nightrain.datasets.io.regular import matching
 from nightrain.datasets.world.export.plan import Recording, ScenePlan, SceneSpec
 from nightrain.datasets.world.scene.layout import draw_scene
 from nightrain.datasets.world.scene.scene import Scene
@@ -79,7 +80,7 @@ def write_place(folder: Path, place: int, seed: int = SEED) -> None:
 
 def read_places(folder: Path, *, held_out: bool, seen: set[str]) -> Iterator[Views]:
     """Read the places of a folder whose files are not in `seen`, and add them to it."""
-    for path in sorted(folder.glob("place-*.npz")):
+    for path in matching(folder, "place-*.npz"):
         is_held_out = int(path.stem.removeprefix("place-")) < NUM_HELD_OUT
         if is_held_out != held_out or path.name in seen:
             continue

@@ -33,6 +33,14 @@ def test_a_local_folder_is_found_and_named_by_its_bytes(tmp_path: Path) -> None:
     assert weights_name(Weights(str(copy))) != found.name
 
 
+def test_a_linked_folder_is_refused_because_its_bytes_would_not_count(tmp_path: Path) -> None:
+    folder, elsewhere = model(tmp_path / "sd [1]"), model(tmp_path / "unet")
+    assert resolve(Weights(str(folder))).folder == folder
+    (folder / "unet").symlink_to(elsewhere)
+    with pytest.raises(InvalidRequest, match=f"is a symbolic link to a folder.*{elsewhere}"):
+        resolve(Weights(str(folder)))
+
+
 def test_a_subfolder_is_a_model_of_its_own(tmp_path: Path) -> None:
     model(tmp_path / "sd" / "unet")
     found = resolve(Weights(str(tmp_path / "sd"), subfolder="unet"))

@@ -21,6 +21,10 @@ from nightrain.pipelines.engines.diffusion.models.settings import (
     DiffusionSettings,
     IpAdapter,
 )
+from nightrain.pipelines.generate.job import GenerateJob, generate
+from nightrain.pipelines.runs.executors import SerialExecutor
+from nightrain.pipelines.runs.run import RunReport
+from nightrain.pipelines.runs.stop import Stop
 
 torch.set_num_threads(1)  # networks this small gain nothing, and other tests are running
 
@@ -51,6 +55,13 @@ def write_recipe(folder: Path, **changes: object) -> Path:
     path = folder / "recipe.yaml"
     path.write_text(json.dumps(values | changes))
     return path
+
+
+def make(root: Path, recipe: Path, **job: object) -> RunReport:
+    """Generate the variants of a recipe file on a dataset, in this process."""
+    stop = Stop()
+    wanted = GenerateJob(dataset=root, recipe=str(recipe), **job)  # type: ignore[arg-type]
+    return generate(wanted, executor=SerialExecutor(stop), stop=stop)
 
 
 def tiny_engine() -> dict[str, object]:

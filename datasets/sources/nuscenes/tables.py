@@ -146,7 +146,7 @@ def _check_layout(files: Files, version: str) -> None:
 
 def _refuse_unfinished_world(root: Path) -> None:
     if (root / UNFINISHED_WORLD).is_dir():
-        num_done = len(list((root / UNFINISHED_WORLD).glob("world-*")))
+        num_done = len(matching(root / UNFINISHED_WORLD, "world-*"))
         raise BrokenSource(
             f"{root} is an unfinished world: {num_done} scenes are rendered, and the tables are "
             f"missing. Run `nightrain world --out {root}` with the same options to finish it"

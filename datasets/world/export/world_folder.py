@@ -22,6 +22,7 @@ from typing import Any
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import fsync, no_space_is_disk_full
+from nightrain.datasets.io.regular import matching
 from nightrain.datasets.io.untrusted import CHECKSUM_FILE
 from nightrain.datasets.sources.nuscenes.config import UNFINISHED_WORLD, WORLD_VERSION
 from nightrain.datasets.world.export.folder import Folder
@@ -76,7 +77,7 @@ class WorldFolder:
 
     def discard(self, name: str = "*") -> None:
         """Remove the files of scenes in progress, of this process or of one that was killed."""
-        for path in self._scenes.glob(f".{name}"):
+        for path in matching(self._scenes, f".{name}"):
             shutil.rmtree(path, ignore_errors=True)
 
     def record(self, name: str) -> SceneRecord:
@@ -120,8 +121,9 @@ class WorldFolder:
             self.put(FAILED_FILE, json.dumps(listed, indent=2) + "\n")
             return
         (self.out / FAILED_FILE).unlink(missing_ok=True)
-        for path in self._scenes.glob("*/"):
-            shutil.rmtree(path)
+        for path in matching(self._scenes, "*"):
+            if path.is_dir():
+                shutil.rmtree(path)
         shutil.rmtree(self._scenes, ignore_errors=True)  # world.json last: until then it is ours
 
     def put(self, name: str, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import get_args
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, NightrainError
+from nightrain.datasets.io.regular import matching
 from nightrain.datasets.sources.nuscenes.config import WORLD_VERSION as VERSION
 from nightrain.datasets.world.export.nuscenes_tables import new_tables
 from nightrain.datasets.world.export.plan import (
@@ -110,7 +111,7 @@ def _is_finished(plans: Sequence[ScenePlan], world: WorldFolder) -> bool:
     if scenes != [plan.token("scene") for plan in plans]:
         return False
     recording, found = plans[0].recording, world.table("sample_data")
-    kinds = {path.name for path in (world.out / "truth").glob("*")}
+    kinds = {path.name for path in matching(world.out / "truth", "*")}
     sizes = {(r["width"], r["height"]) for r in found if r["fileformat"] == "jpg"}
     files = {path for plan in plans for path in sensor_files(plan)}
     return (

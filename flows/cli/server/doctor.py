@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from nightrain.datasets.validation import Settings
 from nightrain.flows.cli.console import EXIT_FAILED, console, end
 from nightrain.flows.cli.jobs import OutputOptions
 from nightrain.flows.cli.options import command
@@ -17,10 +18,9 @@ if TYPE_CHECKING:
     from nightrain.flows.runtime.diagnosis import Check
 
 
-class DoctorOptions(BaseModel):
+class DoctorOptions(Settings):
     """Options of `nightrain doctor`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     folder: Path = Field(
         default=Path(),
         description="Folder that datasets will be written to (default: here)",

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from nightrain.datasets.validation import Settings
 from nightrain.flows.cli.console import console
 from nightrain.flows.cli.options import ModelCommand, model_command, parse
 
@@ -31,10 +32,9 @@ and waits while the previous one is active.
 """
 
 
-class ScheduleOptions(BaseModel):
+class ScheduleOptions(Settings):
     """Options of `nightrain schedule`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     cron: str | None = Field(
         default=None, description="Schedule in cron's five fields, such as '0 2 * * *'"
     )

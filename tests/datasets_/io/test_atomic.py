@@ -18,6 +18,7 @@ from nightrain.datasets.io.atomic import (
     write_whole,
 )
 from nightrain.datasets.io.process import Owner
+from support.network_disk import lose_answers_of_links
 from support.power_cut import Disk
 
 Events = list[tuple[str, str]]
@@ -192,13 +193,7 @@ def test_a_link_that_was_done_and_then_refused_is_ones_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NFS repeats a request whose answer was lost, and the server finds the name taken."""
-    link = os.link
-
-    def done_and_refused(source: Path, target: Path) -> None:
-        link(source, target)
-        raise FileExistsError(errno.EEXIST, "File exists")
-
-    monkeypatch.setattr(os, "link", done_and_refused)
+    lose_answers_of_links(monkeypatch)
     assert create_exclusively(tmp_path, tmp_path / "a", b"mine")
     assert not create_exclusively(tmp_path, tmp_path / "a", b"second")
     assert (tmp_path / "a").read_bytes() == b"mine"

@@ -25,6 +25,7 @@ from nightrain.datasets.shards.leases import (
     is_held,
     remove_stale_leases,
 )
+from support.network_disk import lose_answers_of_links
 from support.processes import wait_until
 
 OTHER = "0" * 8  # host, boot or PID namespace
@@ -218,13 +219,7 @@ def test_a_lease_taken_while_a_stale_one_is_removed_stays(
 def test_a_link_that_was_done_and_refused_is_the_own_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link = os.link
-
-    def done_and_refused(source: Path, target: Path) -> None:
-        link(source, target)
-        raise FileExistsError(errno.EEXIST, "File exists")
-
-    monkeypatch.setattr(os, "link", done_and_refused)
+    lose_answers_of_links(monkeypatch)
     lease = Lease.take(tmp_path, "a")
     assert lease is not None
     lease.release()

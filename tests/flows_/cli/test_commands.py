@@ -11,10 +11,13 @@ from pkgutil import resolve_name
 import click
 import pytest
 from click.testing import CliRunner
+from pydantic import BaseModel
 
+from nightrain.datasets.validation import Settings
 from nightrain.flows.cli import app
 from nightrain.flows.cli.group import LazyGroup
 from nightrain.flows.cli.options import ModelCommand
+from nightrain.pipelines.runs.command_line import value_type
 
 RECIPE = "name: mine\nconditions:\n  fog: {}\n"
 
@@ -47,16 +50,36 @@ def test_the_list_of_commands_says_what_their_help_says() -> None:
             assert (command.help or "").partition("\n\n")[0] == line
 
 
-@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
-def test_every_command_explains_each_of_its_options(path: tuple[str, ...]) -> None:
-    printed = run(*path, "--help")
-    assert printed.startswith(f"Usage: nightrain {' '.join(path)} ")
+def command_at(path: tuple[str, ...]) -> ModelCommand:
     command: click.Command | None = app
     for name in path:
         assert isinstance(command, click.Group)
         command = command.get_command(click.Context(command), name)
     assert isinstance(command, ModelCommand)
-    for parameter in command.params:
+    return command
+
+
+def inner_models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """The model, and the models of its fields."""
+    yield model
+    for field in model.model_fields.values():
+        kind = value_type(field.annotation)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from inner_models(kind)
+
+
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_options_are_strict(path: tuple[str, ...]) -> None:
+    for model in command_at(path).models.values():
+        for each in inner_models(model):
+            assert issubclass(each, Settings), each
+
+
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_every_command_explains_each_of_its_options(path: tuple[str, ...]) -> None:
+    printed = run(*path, "--help")
+    assert printed.startswith(f"Usage: nightrain {' '.join(path)} ")
+    for parameter in command_at(path).params:
         assert parameter.help and parameter.help[0] != " ", parameter.name
 
 

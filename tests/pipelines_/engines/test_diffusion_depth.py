@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_diffusion_shards import make, write_recipe
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, WrongPolarity
@@ -28,7 +27,7 @@ from support.synthetic import (
     recipe,
 )
 from support.tiny_depth_networks import save_road_dpt
-from support.tiny_diffusion import family
+from support.tiny_diffusion import family, make, write_recipe
 
 NUM_FRAMES = 5
 

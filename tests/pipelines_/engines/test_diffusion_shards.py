@@ -33,14 +33,13 @@ from nightrain.pipelines.ingest.job import ingest_frames
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
 from nightrain.pipelines.runs.executors import SerialExecutor
-from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 from support.hub_cache import cached
 from support.paths import REAL_DATA
 from support.processes import DEADLINE_S, nightrain, start, wait_until
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
 from support.tiny_depth_networks import save_road_dpt
-from support.tiny_diffusion import family, picture, write_recipe
+from support.tiny_diffusion import family, make, picture, write_recipe
 
 REAL = REAL_DATA / "nuscenes"
 NUM_FRAMES = 7
@@ -61,12 +60,6 @@ def made(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(prepared / "dataset", root)
     assert make(root, prepared / "recipe.yaml").num_rows == 2 * NUM_FRAMES
     return root
-
-
-def make(root: Path, recipe: Path, **job: object) -> RunReport:
-    stop = Stop()
-    wanted = GenerateJob(dataset=root, recipe=str(recipe), **job)  # type: ignore[arg-type]
-    return generate(wanted, executor=SerialExecutor(stop), stop=stop)
 
 
 def batch_size_records(recipe: Recipe) -> list[str]:

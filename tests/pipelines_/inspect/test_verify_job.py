@@ -27,6 +27,19 @@ def test_a_damaged_dataset_is_named(dataset: Path) -> None:
         verified(dataset, Stop())
 
 
+def test_files_without_entries_are_named(dataset: Path) -> None:
+    for path in (dataset / "_manifest" / FRAMES).iterdir():
+        path.unlink()
+    with pytest.raises(NightrainError, match=r"3 problems. frames/00000.parquet: it has no man"):
+        verified(dataset, Stop())
+
+
+def test_a_manifest_without_entries_is_not_accepted(tmp_path: Path) -> None:
+    (tmp_path / "_manifest").mkdir()
+    with pytest.raises(NightrainError, match="holds no committed shards"):
+        verified(tmp_path, Stop())
+
+
 def test_a_stopped_verification_says_so(dataset: Path) -> None:
     stop = Stop()
     stop.request()

@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.documents import mapping, parse_json, read_object
+from nightrain.datasets.io.regular import matching
 from nightrain.depthmodel.weights import Found, Weights, resolve
 from nightrain.pipelines.engines.diffusion.models.families import Capabilities
 from nightrain.pipelines.engines.diffusion.models.lora import add_lora
@@ -147,7 +148,7 @@ def _with_file(weights: Weights, file: str, offline: bool | None) -> Found:
         )
     found = resolve(weights, offline=offline, patterns=(file,))
     if not (found.folder / file).is_file():
-        there = ", ".join(sorted(p.name for p in found.folder.glob("*.safetensors"))[:5])
+        there = ", ".join(p.name for p in matching(found.folder, "*.safetensors")[:5])
         raise InvalidRequest(
             f"{weights.id_or_folder} has no file {file!r}; found: {there or 'none'}."
         )
@@ -171,7 +172,7 @@ def _check_base(base: Found, settings: DiffusionSettings, can: Capabilities) -> 
         )
     wanted = [part for part in _PARTS[:4] if part in index]
     for part in [*wanted, *(["safety_checker"] if settings.safety_checker else [])]:
-        if not any((base.folder / part).glob("*.safetensors")):
+        if not matching(base.folder / part, "*.safetensors"):
             raise InvalidRequest(
                 f"{base.name} has no .safetensors weights in {part}/; other formats can run code "
                 "and are not loaded. Use a copy of the model that has them."
