@@ -1,4 +1,4 @@
-"""Model weights: a local folder or a hub model, safetensors only, resolved before loading.
+"""Model weights: a local folder, a Python package's or a hub model, resolved before loading.
 
 Call `resolve` and pass `Found.folder` to `from_pretrained`. A missing model then gives a
 one-sentence error instead of a traceback, nothing is fetched offline, and the loaded weights have a
@@ -16,6 +16,12 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.documents import parse_json
 from nightrain.datasets.io.regular import files_below
 from nightrain.depthmodel.file_digest import file_digest
+from nightrain.depthmodel.package_weights import (
+    PREFIX,
+    check_package,
+    package_digest,
+    package_folder,
+)
 
 PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")  # no pickles, no other frameworks
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -25,17 +31,24 @@ MAX_INDEX_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Model weights by hub id or local folder."""
+    """Model weights by hub id, local folder or Python package."""
 
-    id_or_folder: str  # "Salesforce/blip2-opt-2.7b" | "/models/blip2"
+    id_or_folder: str  # "Salesforce/blip2-opt-2.7b" | "/models/blip2" | "package:a.b/folder"
     # A commit of 40 hex digits. None: "main" in the local cache of the hub; it is identified by its
     # commit and never fetched, as it may change from day to day.
     revision: str | None = None
     subfolder: str = ""  # inside the model: "unet"
 
     @property
+    def in_package(self) -> bool:
+        """Whether a Python package holds them."""
+        return self.id_or_folder.startswith(PREFIX)
+
+    @property
     def is_folder(self) -> bool:
-        """Whether this is a local path rather than a hub id."""
+        """Whether this is a local path rather than a hub id or a package's name."""
+        if self.in_package:
+            return False
         looks_like_a_path = HUB_ID.fullmatch(self.id_or_folder) is None
         return looks_like_a_path or Path(self.id_or_folder).is_dir()
 
@@ -63,7 +76,10 @@ def resolve(
     for an incomplete set of safetensors files.
     """
     advice = _advice(weights, patterns)
-    if weights.is_folder:
+    if weights.in_package:
+        root = package_folder(weights.id_or_folder)
+        check_package(root)
+    elif weights.is_folder:
         root = _local_folder(weights)
     else:
         root = _hub_folder(weights, offline, patterns, advice)
@@ -73,6 +89,8 @@ def resolve(
             f"{weights.id_or_folder} has no folder {weights.subfolder!r}. {advice}"
         )
     _check_safetensors(weights, folder, advice)
+    if weights.in_package:
+        return Found(folder=folder, name=_package_name(weights, root))
     revision = _fingerprint(folder) if weights.is_folder else root.name
     model = root.resolve().name if weights.is_folder else weights.id_or_folder
     return Found(folder=folder, name=_name(model, revision, weights.subfolder))
@@ -80,6 +98,8 @@ def resolve(
 
 def weights_name(weights: Weights, *, offline: bool | None = None) -> str:
     """Return `Found.name`; a hub model pinned to a commit need not be on this machine."""
+    if weights.in_package:
+        return _package_name(weights, package_folder(weights.id_or_folder))
     if not weights.is_folder and weights.is_pinned:
         return _name(weights.id_or_folder, weights.revision or "", weights.subfolder)
     return resolve(weights, offline=offline).name
@@ -90,7 +110,10 @@ def resolve_file(weights: Weights, name: str, *, offline: bool | None = None) ->
 
     Raises InvalidRequest with the command that downloads it.
     """
-    if weights.is_folder:
+    if weights.in_package:
+        root, advice = package_folder(weights.id_or_folder), "Name another file."
+        check_package(root)
+    elif weights.is_folder:
         root, advice = _local_folder(weights), "Copy it there from where the model came from."
     else:
         advice = _advice(weights, [name])
@@ -99,6 +122,12 @@ def resolve_file(weights: Weights, name: str, *, offline: bool | None = None) ->
     if not path.is_file():
         raise InvalidRequest(f"{_shown(weights)} has no file {name} on this machine. {advice}")
     return path
+
+
+def _package_name(weights: Weights, root: Path) -> str:
+    """Name by the digest of all files: "small_diffusion@0123456789ab/base"."""
+    model = weights.id_or_folder.partition("/")[0].rpartition(".")[2]
+    return _name(model, package_digest(root), weights.subfolder)
 
 
 def _name(model: str, revision: str, subfolder: str) -> str:
@@ -206,6 +235,8 @@ def _below_subfolder(weights: Weights, patterns: Sequence[str]) -> list[str]:
 
 
 def _advice(weights: Weights, patterns: Sequence[str]) -> str:
+    if weights.in_package:
+        return "Use a complete checkout of the repository."
     if weights.is_folder:
         return "Save the model again with save_pretrained(folder), which writes safetensors."
     command = ["hf", "download", weights.id_or_folder]

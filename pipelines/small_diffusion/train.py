@@ -3,6 +3,7 @@
     python -m nightrain.pipelines.small_diffusion.train RUN                    on CPU cores: hours
     python -m nightrain.pipelines.small_diffusion.train RUN --minutes 9        on a GPU
     python -m nightrain.pipelines.small_diffusion.train RUN --start FOLDER     from given weights
+    ... --start FOLDER --stages controlnet style                               some stages
 
 Stages: views (rendered places), autoencoder, unet (with the text encoder), controlnet, style. With
 `--minutes`, rendering continues during the first stages, and every stage gets its share of the
@@ -63,6 +64,7 @@ class Options:
     sheet_rows: int
     log_seconds: float
     start: Path | None
+    stages: tuple[str, ...]
 
     def placed(self, net: Any) -> Any:
         """Move a network to the device, on a GPU with channels last."""
@@ -94,15 +96,18 @@ def train(options: Options) -> None:
             unet=options.placed(start.unet()),
             text_encoder=options.placed(start.text_encoder(tokenizer)),
         )
-        _denoise(options, denoiser, latents, held_out)
+        if "unet" in options.stages:
+            _denoise(options, denoiser, latents, held_out)
         failures = workers.failures()
     print(json.dumps({"views": len(train_pool), "failed_places": failures}), flush=True)
     denoiser.controlnet = options.placed(start.controlnet(denoiser.unet))
-    _denoise(options, denoiser, latents, held_out)
+    if "controlnet" in options.stages:
+        _denoise(options, denoiser, latents, held_out)
     write_base(family, vae, denoiser.unet, denoiser.text_encoder, tokenizer)
     write_controlnet(family, denoiser.controlnet)
     write_pieces(options)
-    _style(options, denoiser, latents)
+    if "style" in options.stages:
+        _style(options, denoiser, latents)
     write_pieces(options)
     with timed("sheet"):
         write_sheet(family, views, options.run / "sheet.jpg", options.device, options.sheet_rows)
@@ -110,9 +115,11 @@ def train(options: Options) -> None:
 
 
 def _autoencoder(options: Options, train_pool: Pool, held_out: Pool) -> AutoencoderKL:
-    """Train the autoencoder and normalise its latents."""
+    """Train the autoencoder and normalise its latents, unless it is to stay as it is."""
+    vae = options.placed(Start(options.start).vae())
+    if "autoencoder" not in options.stages:
+        return vae.requires_grad_(False).eval()
     with timed("autoencoder"):
-        vae = options.placed(Start(options.start).vae())
         train_autoencoder(
             vae,
             train_pool,
@@ -208,7 +215,12 @@ def main() -> None:
     parser.add_argument("--sheet-rows", type=int, default=12, help="held-out places on the sheet")
     parser.add_argument("--log-seconds", type=float, default=60, help="time between log lines")
     parser.add_argument("--start", type=Path, help="family folder whose weights to start from")
+    parser.add_argument(
+        "--stages", nargs="+", choices=list(STEPS), default=list(STEPS), help="stages to train"
+    )
     given = parser.parse_args()
+    if given.start is None and given.stages != list(STEPS):
+        parser.error("--stages needs --start, whose networks the other stages keep")
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -229,6 +241,7 @@ def main() -> None:
             sheet_rows=given.sheet_rows,
             log_seconds=given.log_seconds,
             start=given.start,
+            stages=tuple(given.stages),
         )
     )
 

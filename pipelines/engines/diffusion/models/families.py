@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Family = Literal["sd15", "sd21", "sd-turbo", "sdxl", "sdxl-turbo", "sdxl-union"]
+Family = Literal["sd15", "sd21", "sd-turbo", "sdxl", "sdxl-turbo", "sdxl-union", "small"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,13 @@ _XL = "StableDiffusionXLPipeline"
 
 FAMILIES: dict[Family, Capabilities] = {
     "sd15": Capabilities(pipeline=_SD, default_size=(768, 432), largest_pixels=1600 * 904),
+    # The built-in family of pipelines/small_diffusion, trained on rendered streets
+    "small": Capabilities(
+        pipeline=_SD,
+        default_size=(224, 128),
+        largest_pixels=448 * 256,
+        safety_checker=False,
+    ),
     "sd21": Capabilities(pipeline=_SD, default_size=(1024, 576), largest_pixels=1600 * 904),
     "sd-turbo": Capabilities(
         pipeline=_SD,
