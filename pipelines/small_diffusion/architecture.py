@@ -119,7 +119,7 @@ def new_scheduler() -> DDIMScheduler:
         clip_sample=False,
         set_alpha_to_one=True,
         timestep_spacing="trailing",
-        steps_offset=0,
+        steps_offset=1,
     )
 
 
