@@ -3,7 +3,8 @@
 OUT/job.json    the job; a folder holds the results of one job
 OUT/world/      the rendered world
 OUT/dataset/    its frames, variants and labels in shards
-OUT/teacher/, OUT/student/         runs, with model/ inside
+OUT/teacher/, OUT/student/         runs, with model/ inside; with two recipes, a student of each:
+OUT/student-RECIPE/
 OUT/evaluation/MODEL/              scores, tables and error maps of each
 OUT/table.md, OUT/table.json       all models by condition
 """
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     RunStage = Callable[[str, BaseModel], StageReport]  # by the name of its flow
 
 JOB_FILE, TABLE_FILE = "job.json", "table.json"
-MODELS = (MEDIAN_DEPTH, "teacher", "student")  # the first is the baseline
+TEACHER, STUDENT = "teacher", "student"
 BUCKETS = ("day-clear", "night", "day-rain", "all")
 
 # Functions that do the work of each flow, by flow name.
@@ -71,9 +72,9 @@ def read_job(job: DemoJob) -> IngestJob:
     return IngestJob(source="world", config=config, dataset=job.dataset)
 
 
-def generate_job(job: DemoJob) -> GenerateJob:
-    """Return the job that generates variants of the frames."""
-    return GenerateJob(dataset=job.dataset, recipe=job.recipe)
+def generate_job(job: DemoJob, recipe: str) -> GenerateJob:
+    """Return the job that generates a recipe's variants of the frames."""
+    return GenerateJob(dataset=job.dataset, recipe=recipe)
 
 
 def teacher_job(job: DemoJob) -> TrainJob:
@@ -81,7 +82,7 @@ def teacher_job(job: DemoJob) -> TrainJob:
     return TrainJob(
         preset="demo-teacher",
         dataset=job.dataset,
-        out=job.out / "teacher",
+        out=job.out / TEACHER,
         steps=job.teacher_steps,
         batch_size=job.batch_size,
     )
@@ -89,18 +90,18 @@ def teacher_job(job: DemoJob) -> TrainJob:
 
 def label_job(job: DemoJob) -> LabelJob:
     """Return the job that labels the clear frames with the teacher's depth."""
-    teacher = job.out / "teacher" / "model"
-    return LabelJob(dataset=job.dataset, teacher=teacher, name="teacher")
+    teacher = job.out / TEACHER / "model"
+    return LabelJob(dataset=job.dataset, teacher=teacher, name=TEACHER)
 
 
-def student_job(job: DemoJob) -> TrainJob:
+def student_job(job: DemoJob, recipe: str) -> TrainJob:
     """Return the job that trains a student with the labels on clear frames and variants."""
     return TrainJob(
         preset="demo-student",
         dataset=job.dataset,
-        out=job.out / "student",
-        variants=(read_recipe(job.recipe).name,),  # it may be a file
-        teacher=job.out / "teacher" / "model",
+        out=job.out / student(job, recipe),
+        variants=(read_recipe(recipe).name,),  # it may be a file
+        teacher=job.out / TEACHER / "model",
         steps=job.student_steps,
         batch_size=job.batch_size,
     )
@@ -115,6 +116,16 @@ def evaluation_job(job: DemoJob, model: str) -> EvaluationJob:
         split=job.split,
         truth="exact",
     )
+
+
+def student(job: DemoJob, recipe: str) -> str:
+    """Name of the student that learns from a recipe's variants."""
+    return STUDENT if len(job.recipes) == 1 else f"{STUDENT}-{read_recipe(recipe).name}"
+
+
+def models(job: DemoJob) -> list[str]:
+    """Names of the models in the table; the first is the baseline."""
+    return [MEDIAN_DEPTH, TEACHER, *(student(job, recipe) for recipe in job.recipes)]
 
 
 class DemoReport(BaseModel):
@@ -142,11 +153,13 @@ def clear_to_table(job: DemoJob, run_stage: "RunStage") -> DemoReport:
     try:
         run("render-world", render_job(job))
         run("ingest-frames", read_job(job))
-        run("generate-variants", generate_job(job))
+        for recipe in job.recipes:
+            run("generate-variants", generate_job(job, recipe))
         run("train-teacher", teacher_job(job))
         run("label-depth", label_job(job))
-        run("train-student", student_job(job))
-        for model in MODELS:
+        for recipe in job.recipes:
+            run("train-student", student_job(job, recipe))
+        for model in models(job):
             run("evaluate-depth", evaluation_job(job, model))
     except WorkCancelled:
         return DemoReport(stopped=True)
@@ -194,7 +207,7 @@ def is_finished(job: DemoJob) -> bool:
 
 def write_table(job: DemoJob) -> ComparisonTable:
     """Write the table of all models by condition and return it; raises NightrainError."""
-    scores = {m: [read_evaluation(evaluation_job(job, m).folder)] for m in MODELS}
+    scores = {m: [read_evaluation(evaluation_job(job, m).folder)] for m in models(job)}
     table = comparison_table(scores, buckets=BUCKETS)
     write_whole(job.out / "table.md", table.markdown() + "\n")
     write_whole(job.out / TABLE_FILE, table.model_dump_json(indent=1) + "\n")

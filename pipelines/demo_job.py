@@ -21,6 +21,10 @@ class DemoJob(Settings):
     seed: int = Field(default=7, ge=0, description="Seed of the rendered world")
     processes: int = Field(default=2, ge=1, description="Scenes rendered in parallel")
     recipe: str = Field(default="demo", description="Recipe of the variants")
+    other_recipe: str | None = Field(
+        default=None,
+        description="Second recipe; another student learns from its variants, for comparison",
+    )
     teacher_steps: int | None = Field(
         default=None, ge=1, description="Steps of the teacher (default: the preset's)"
     )
@@ -39,8 +43,13 @@ class DemoJob(Settings):
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Words to find the job's runs by: the recipe."""
-        return ("demo", self.recipe)
+        """Words to find the job's runs by: the recipes."""
+        return ("demo", *self.recipes)
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """Recipes of the variants, one per student."""
+        return tuple(recipe for recipe in (self.recipe, self.other_recipe) if recipe is not None)
 
     @property
     def dataset(self) -> Path:

@@ -55,7 +55,8 @@ def run_demo(job: DemoJob, options: RunnerOptions) -> None:
 
     # An invalid request fails before a server is started.
     render_job(job).loaded_preset()
-    load_recipe(job.recipe)
+    for recipe in job.recipes:
+        load_recipe(recipe)
     require_same_job(job)
     runner: RunnerName = "local" if is_finished(job) else options.runner
     if runner == "prefect":
@@ -150,19 +151,25 @@ def _run(job: DemoJob, runner: RunnerName, stop: Stop, narrator: Narrator) -> De
 
 
 def _print_results(job: DemoJob, table: ComparisonTable) -> None:
+    from nightrain.pipelines.demo import student
     from nightrain.pipelines.generate.preview import write_preview
     from nightrain.pipelines.recipes.recipe_file import load_recipe
 
     _say()
     print_verification(VerifyJob(dataset=job.dataset), OutputOptions())
-    sheet = job.out / "contact-sheet.png"
-    write_preview(job.dataset, load_recipe(job.recipe), sheet, 4, 8)
+    results = [("shards", job.dataset)]
+    for recipe in map(load_recipe, job.recipes):
+        only = len(job.recipes) == 1
+        sheet = job.out / ("contact-sheet.png" if only else f"contact-sheet-{recipe.name}.png")
+        write_preview(job.dataset, recipe, sheet, 4, 8)
+        results.append(("contact sheet", sheet))
     print_table(table)
-    console().print(
-        f"\nshards         {job.dataset}\ncontact sheet  {sheet}\n"
-        f"error maps     {job.out / 'evaluation' / 'student' / 'error-maps.png'}\n"
-        f"table          {job.out / 'table.md'}"
-    )
+    for recipe in job.recipes:
+        maps = job.out / "evaluation" / student(job, recipe) / "error-maps.png"
+        results.append(("error maps", maps))
+    results.append(("table", job.out / "table.md"))
+    lines = (f"{what:<15}{path}" for what, path in results)
+    console().print("\n" + "\n".join(lines), soft_wrap=True)
 
 
 def _say(name: str = "") -> None:

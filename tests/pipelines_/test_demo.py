@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from nightrain.datasets.errors import InvalidRequest, NightrainError
-from nightrain.pipelines.demo import clear_to_table, student_job
+from nightrain.pipelines.demo import clear_to_table, models, student_job
 from nightrain.pipelines.demo_job import DemoJob
 from nightrain.pipelines.depth.evaluation_job import EvaluationJob, evaluate_model
 from nightrain.pipelines.ingest.built_in_world import RenderJob, render
@@ -89,5 +89,24 @@ def test_the_student_sees_the_variants_of_a_recipe_file(tmp_path: Path) -> None:
     """The recipe may be a file of any name; readers know its variants by the name inside."""
     path = tmp_path / "file.yaml"
     path.write_text("name: mine\nconditions: {night: {}}\n")
-    assert student_job(DemoJob(out=tmp_path, recipe=str(path))).variants == ("mine",)
-    assert student_job(DemoJob(out=tmp_path)).variants == ("demo",)
+    job = DemoJob(out=tmp_path, recipe=str(path))
+    assert student_job(job, str(path)).variants == ("mine",)
+    assert student_job(DemoJob(out=tmp_path), "demo").variants == ("demo",)
+
+
+def test_a_second_recipe_has_variants_and_a_student_of_its_own(tmp_path: Path) -> None:
+    job = DemoJob(out=tmp_path / "o", other_recipe="weather-world")
+    jobs: list[Any] = []
+
+    def note(name: str, stage: BaseModel) -> Any:
+        jobs.append((name, stage))
+        return SimpleNamespace(stopped=name == "evaluate-depth")
+
+    clear_to_table(job, note)
+    recipes = [stage.recipe for name, stage in jobs if name == "generate-variants"]
+    assert recipes == ["demo", "weather-world"]
+    students = [stage for name, stage in jobs if name == "train-student"]
+    assert [s.variants for s in students] == [("demo",), ("weather-world",)]
+    assert [s.out.name for s in students] == ["student-demo", "student-weather-world"]
+    assert models(job) == ["median-depth", "teacher", "student-demo", "student-weather-world"]
+    assert models(DemoJob(out=tmp_path)) == ["median-depth", "teacher", "student"]
