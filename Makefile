@@ -23,11 +23,14 @@ test: $(READY)
 campaign: $(READY)
 	$(BIN)/pytest -n 2 -m campaign --hypothesis-profile campaign
 
+# Types are checked while the tests run, and reported after them.
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
-	$(MAKE) test
+	@report="$$(mktemp)"; $(BIN)/pyright >"$$report" 2>&1 & types=$$!; failed=0; \
+	trap 'kill $$types; rm -f "$$report"; exit 1' INT TERM; \
+	$(MAKE) test || failed=1; \
+	wait $$types || failed=1; cat "$$report"; rm -f "$$report"; exit $$failed
 
 bench: $(READY)
 	$(BIN)/python -m nightrain.benchmarks.all

@@ -1,8 +1,9 @@
 """Fixtures that several test files share, and how files are spread over processes."""
 
+import gc
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,13 @@ from support.synthetic import SyntheticSource
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; several processes run
 TESTS = Path(__file__).parent
 ON_SERVER = "tests/flows_/server/"
+# Files with processes that are forked from a server (support.processes), which imports for seconds.
+FORKING = (
+    "tests/depthmodel_/training/test_train_processes.py",
+    "tests/pipelines_/engines/test_diffusion_shards.py",
+    "tests/pipelines_/ingest/test_ingest_growth.py",
+    "tests/pipelines_/labels/test_labels.py",
+)
 # Processes that tests start import tests/support and the test file itself as this one does.
 _test_folders = sorted({str(path.parent) for path in TESTS.rglob("test_*.py")})
 _inherited = [path for path in (os.environ.get("PYTHONPATH"),) if path]
@@ -23,6 +31,17 @@ os.environ["PYTHONPATH"] = os.pathsep.join([*_inherited, str(TESTS), *_test_fold
 hypothesis.settings.register_profile("test", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("campaign", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile("test")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Spare the garbage collector a million objects of imports, which all stay to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` deselects
@@ -43,12 +62,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A process takes whole files, and all files that use the Prefect server."""
+    """A process takes whole files, and all that share a server: Prefect's, or that of forks."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduler(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return ON_SERVER if nodeid.startswith(ON_SERVER) else super()._split_scope(nodeid)
+            if nodeid.startswith(ON_SERVER):
+                return ON_SERVER
+            return FORKING[0] if nodeid.startswith(FORKING) else super()._split_scope(nodeid)
 
     config.option.loadscopereorder = False
     return Scheduler(config, log)
