@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -25,13 +24,13 @@ class ParsedFiles(Generic[Value]):
         self._most = most
         self._values: dict[str, tuple[Stamp, Value]] = {}
 
-    def get(self, name: str, parse: Callable[[Path], Value]) -> Value:
+    def get(self, name: str, parse: Callable[[str], Value]) -> Value:
         """Value of a file, parsed if it is new or changed; raises FileNotFoundError."""
         stamp = _stamp(name)
         known = self._values.get(name)
         if known is not None and known[0] == stamp:
             return known[1]
-        value = parse(Path(name))
+        value = parse(name)
         if time.time_ns() - max(stamp[2:]) > SETTLED_NS:
             if len(self._values) >= self._most:
                 self._values.clear()

@@ -15,14 +15,36 @@ from pathlib import Path
 
 from nightrain.datasets.errors import UnreadableFile
 
-MAX_BYTES = 1 << 30
+MAX_BYTES, CHUNK_BYTES = 1 << 30, 1 << 20
 
 
-def open_regular(path: Path) -> BufferedReader:
+def open_regular(path: Path | str) -> BufferedReader:
     """Open a regular file for reading; symlinks are followed.
 
     Raises FileNotFoundError, and UnreadableFile for another kind of file or without permission.
     """
+    descriptor, _ = _open(path)
+    return os.fdopen(descriptor, "rb")
+
+
+def read_regular(path: Path | str, max_bytes: int = MAX_BYTES) -> bytes:
+    """Read a regular file whole; raises FileNotFoundError, UnreadableFile."""
+    descriptor, num_bytes = _open(path)
+    try:  # a file object, or a buffer for `max_bytes`, costs more than reading a small file
+        data = os.read(descriptor, min(num_bytes, max_bytes) + 1)
+        while len(data) <= max_bytes and (more := os.read(descriptor, CHUNK_BYTES)):
+            data += more
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+    if len(data) > max_bytes:
+        raise UnreadableFile(f"{path} has too many bytes; expected at most {max_bytes}")
+    return data
+
+
+def _open(path: Path | str) -> tuple[int, int]:
+    """Open a regular file; return its descriptor and its size in bytes."""
     try:
         _require_regular(path, os.stat(path))  # before opening, which can affect a device
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -32,24 +54,13 @@ def open_regular(path: Path) -> BufferedReader:
         raise FileNotFoundError(errno.ENOENT, "No such file", str(path)) from error
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
+    status = os.fstat(descriptor)
     try:
-        _require_regular(path, os.fstat(descriptor))
+        _require_regular(path, status)
     except UnreadableFile:
         os.close(descriptor)
         raise
-    return os.fdopen(descriptor, "rb")
-
-
-def read_regular(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """Read a regular file whole; raises FileNotFoundError, UnreadableFile."""
-    with open_regular(path) as file:
-        try:
-            data = file.read(max_bytes + 1)
-        except OSError as error:
-            raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from error
-    if len(data) > max_bytes:
-        raise UnreadableFile(f"{path} has too many bytes; expected at most {max_bytes}")
-    return data
+    return descriptor, status.st_size
 
 
 def sha256_of(path: Path) -> str:
@@ -123,7 +134,7 @@ def _listing(folder: Path) -> list[os.DirEntry[str]]:
         ) from error
 
 
-def _require_regular(path: Path, status: os.stat_result) -> None:
+def _require_regular(path: Path | str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = next((words for test, words in _KINDS if test(status.st_mode)), "another kind")
         raise UnreadableFile(f"{path} is {kind}; expected a regular file")

@@ -99,7 +99,7 @@ def create_plan(root: Path, number: int, plan: FramePlan) -> bool:
 
     Raises InvalidRequest if the dataset cannot be written, DiskFull.
     """
-    data = record_bytes("plan", plan.model_dump(mode="json"), indent=None)
+    data = record_bytes("plan", plan.model_dump(mode="json"))
     with unwritable_is_refused(root):
         return create_exclusively(root, plan_path(root, number), data)
 

@@ -19,10 +19,11 @@ it is the same, and otherwise writes its own under another name.
 """
 
 import itertools
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,7 +41,7 @@ from nightrain.datasets.io.atomic import (
 )
 from nightrain.datasets.io.parsed_files import ParsedFiles, collector_paused
 from nightrain.datasets.io.process import is_abandoned
-from nightrain.datasets.io.record import read_record, record_bytes
+from nightrain.datasets.io.record import read_record_text, record_bytes
 from nightrain.datasets.io.regular import matching, names_below, names_in, sha256_of
 from nightrain.datasets.shards.leases import Holder, Lease, holder, is_held, remove_stale_leases
 from nightrain.datasets.shards.parquet import (
@@ -146,7 +147,7 @@ class Manifest:
         except FileNotFoundError:
             return None
 
-    def read_entry(self, path: Path) -> Entry:
+    def read_entry(self, path: Path | str) -> Entry:
         """Read a manifest entry; raises CorruptShard if it is damaged or in the wrong place.
 
         Raises FileNotFoundError, UnreadableFile, and PlanMismatch for another schema version.
@@ -159,20 +160,16 @@ class Manifest:
             )
         return entry
 
-    def parse_entry(self, path: Path) -> Entry:
+    def parse_entry(self, path: Path | str) -> Entry:
         """Read a manifest entry of this or an earlier schema version; otherwise as `read_entry`."""
-        body = read_record(path, "entry", "manifest entry")
-        version = body.get("schema_version") if isinstance(body, dict) else None
-        if isinstance(version, int) and version > SCHEMA_VERSION:
-            raise PlanMismatch(
-                f"{path} has schema version {version} of a newer nightrain; this one reads "
-                f"version {SCHEMA_VERSION}. Install the newer one."
-            )
+        text = read_record_text(path, "entry", "manifest entry")
         try:
-            entry = Entry.model_validate(body)
+            entry = Entry.model_validate_json(text)
         except ValidationError as error:
+            _require_known(path, _version_in(text))  # a newer version may have other fields
             found = in_one_line(error)
             raise CorruptShard(f"{path} is not a valid manifest entry: {found}") from error
+        _require_known(path, entry.schema_version)
         if self._entry_name(entry.shard) != str(path):
             raise CorruptShard(f"{path} is not a valid manifest entry: it is {entry.shard.name}'s")
         return entry
@@ -317,6 +314,24 @@ class Manifest:
 
     def _entry_name(self, shard: Shard) -> str:
         return f"{self._folder}/{shard.name}.json"
+
+
+def _version_in(text: bytes) -> int:
+    """Schema version in the JSON text of an entry that may have other fields; 0 if unknown."""
+    with suppress(ValueError, RecursionError):
+        body = json.loads(text)
+        version = body.get("schema_version") if isinstance(body, dict) else None
+        return version if isinstance(version, int) else 0
+    return 0
+
+
+def _require_known(path: Path | str, schema_version: int) -> None:
+    """Raise PlanMismatch for a schema version of a newer nightrain."""
+    if schema_version > SCHEMA_VERSION:
+        raise PlanMismatch(
+            f"{path} has schema version {schema_version} of a newer nightrain; this one reads "
+            f"version {SCHEMA_VERSION}. Install the newer one."
+        )
 
 
 def _file_names(shard: Shard, sha256: str) -> Iterator[str]:

@@ -62,14 +62,14 @@ class ShardFile(BaseModel):
     @model_validator(mode="after")
     def _adds_up(self) -> "ShardFile":
         """Require row groups that hold all the rows, one after the other, inside the file."""
-        num_rows = sum(group.num_rows for group in self.row_groups)
-        if num_rows != self.num_rows:
-            raise ValueError(f"its row groups hold {num_rows} rows, not {self.num_rows}")
-        end = 0
+        num_rows = end = 0
         for group in self.row_groups:
             if group.offset < end:
                 raise ValueError("its row groups overlap")
             end = group.offset + group.num_bytes
+            num_rows += group.num_rows
+        if num_rows != self.num_rows:
+            raise ValueError(f"its row groups hold {num_rows} rows, not {self.num_rows}")
         if end > self.num_bytes:
             raise ValueError(f"its row groups end at byte {end} of {self.num_bytes}")
         return self

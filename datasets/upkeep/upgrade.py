@@ -147,7 +147,7 @@ def _upgrade_plans(root: Path) -> int:
             if "plan" not in fields:
                 fields["retry"] = fields["options"].pop("retry", "no") == "yes"  # was an option
                 plan = FramePlan.model_validate(fields).model_dump(mode="json")
-                replace_file(root, path, record_bytes("plan", plan, indent=None))
+                replace_file(root, path, record_bytes("plan", plan))
                 num_upgraded += 1
         except (ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
             raise CorruptShard(f"{path} is not a valid plan of frames: {error}") from error

@@ -69,7 +69,7 @@ def _write(work: IngestShard) -> Path:
     with no_space_is_disk_full(work.root):
         path = temporary_path(work.root, ".json")
         body = listing.model_dump(mode="json")
-        path.write_bytes(record_bytes("listing", body, indent=None))
+        path.write_bytes(record_bytes("listing", body))
     return path
 
 

@@ -24,9 +24,9 @@ class Reader:
     def __call__(self, path: Path) -> str:
         return self.files.get(str(path), self._read)
 
-    def _read(self, path: Path) -> str:
+    def _read(self, name: str) -> str:
         self.num_reads += 1
-        return path.read_text()
+        return Path(name).read_text()
 
 
 @pytest.mark.usefixtures("settled")

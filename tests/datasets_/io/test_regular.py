@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,26 @@ def test_a_folder_that_cannot_be_listed_is_an_error(
     (tmp_path / "f").touch()
     with pytest.raises(UnreadableFile, match="Not a directory"):
         matching(tmp_path / "f", "*")
+
+
+def test_a_file_is_read_whole_up_to_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, data = tmp_path / "a", os.urandom(5000)
+    path.write_bytes(data)
+    assert read_regular(path) == read_regular(str(path), 5000) == data
+    with pytest.raises(UnreadableFile, match="expected at most 4999"):
+        read_regular(path, 4999)
+    real = os.read
+    monkeypatch.setattr(os, "read", lambda file, count: real(file, min(count, 700)))
+    assert read_regular(path) == data  # in parts, as a network file system may return them
+
+
+def test_reading_a_small_file_allocates_little(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    tracemalloc.start()
+    try:
+        read_regular(tmp_path / "a")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    finally:
+        tracemalloc.stop()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial as partial_
 from pathlib import Path
 
@@ -121,22 +121,53 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_no_flipped_bit_reaches_a_record(tmp_path: Path) -> None:
+def earlier_record(kind: str, body: object, indent: int | None = 1) -> bytes:
+    """A record as it was written when the digest followed the body."""
+    digest = sha256(json.dumps(body, sort_keys=True).encode())
+    return json.dumps({kind: body, "sha256": digest}, indent=indent).encode()
+
+
+BODY = {"name": "x", "numbers": [1, 2.5, None], "text": "ü"}
+
+
+@pytest.mark.parametrize("layout", [record_bytes, earlier_record])
+def test_no_flipped_bit_reaches_a_record(
+    tmp_path: Path, layout: Callable[[str, object], bytes]
+) -> None:
     """Manifest entries, pinned settings and plans are read by this one function."""
-    path, body = tmp_path / "record", {"name": "x", "numbers": [1, 2.5, None], "text": "ü"}
-    data = record_bytes("thing", body)
+    path, data = tmp_path / "record", layout("thing", BODY)
     for position in range(len(data)):
         for bit in range(8):
             flipped = bytearray(data)
             flipped[position] ^= 1 << bit
             path.write_bytes(flipped)
             try:
-                assert read_record(path, "thing", "thing") == body
-                assert flipped.lower() == data.lower()  # \\u00FC is \\u00fc
+                assert read_record(path, "thing", "thing") == BODY
+                assert layout is earlier_record
+                assert flipped.lower() == data.lower()  # \u00FC is \u00fc
             except CorruptShard as error:
                 assert "not a valid thing" in str(error)
     path.write_bytes(data)
+    assert read_record(path, "thing", "thing") == BODY
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_earlier_records_are_read(tmp_path: Path, indent: int | None) -> None:
+    path, body = tmp_path / "record", {"b": {"z": 1, "a": [2.0]}, "a": "ü"}
+    path.write_bytes(earlier_record("thing", body, indent))
     assert read_record(path, "thing", "thing") == body
+    other = earlier_record("thing", body, indent).replace(b"2.0", b"2.5")
+    path.write_bytes(other)
+    with pytest.raises(CorruptShard, match="changed after it was written"):
+        read_record(path, "thing", "thing")
+
+
+def test_an_intact_digest_of_deep_nesting_is_one_sentence(tmp_path: Path) -> None:
+    path, text = tmp_path / "record", b"[" * 200_000
+    head = f'{{"sha256": "{sha256(text)}", "thing": '.encode()
+    path.write_bytes(head + text + b"}")
+    with pytest.raises(CorruptShard, match="not a valid thing"):
+        read_record(path, "thing", "thing")
 
 
 @pytest.mark.parametrize(
