@@ -4,14 +4,16 @@
 
 Both modes take turns in one process, after the Prefect server has started. "waiting" processes
 shards that only sleep and use no CPU, so that the difference is orchestration alone, with its logs,
-events, polling and report; "generating" makes real
-variants of the built-in world with the weather engine. The overhead is in per cent of local mode.
+events, polling and report; "generating" makes real variants of the built-in world with the weather
+engine. The overhead is in per cent of local mode. "nothing to do" is the command `generate` in a
+process of its own, on a dataset that has all variants: neither mode starts a server for it.
 """
 
 import argparse
 import os
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import nightrain.flows  # noqa: F401  (its settings must be there before prefect is imported)
-from nightrain.benchmarks.report import Figure, print_figures
+from nightrain.benchmarks.manifest import write_manifest
+from nightrain.benchmarks.report import Figure, print_figures, timed_child
 from nightrain.datasets.shards.manifest import Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
@@ -37,6 +40,7 @@ BATCHES_PER_SHARD = 16
 ROWS_PER_BATCH = 8
 VARIANTS_PER_SECOND = 59  # approximate rate of RECIPE, to choose a count for the given seconds
 NUM_FRAMES = 18
+NOTHING_TO_DO_CPU_S = 2.0
 RECIPE = """
 name: bench
 depth: exact
@@ -72,11 +76,23 @@ class WaitingJob:
         self.shards = [Shard(table="variants/bench/fog", number=n) for n in range(num_shards)]
 
     def __call__(
-        self, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
+        self,
+        *,
+        executor: Executor,
+        stop: Stop,
+        on_planned: OnRows = ignore_rows,
+        on_rows: OnRows = ignore_rows,
     ) -> RunReport:
         """Run the shards, as every job does."""
         report = run(
-            self.dataset, self.shards, self.work, executor=executor, stop=stop, on_rows=on_rows
+            self.dataset,
+            self.shards,
+            self.work,
+            executor=executor,
+            stop=stop,
+            num_rows=dict.fromkeys(self.shards, BATCHES_PER_SHARD * ROWS_PER_BATCH),
+            on_planned=on_planned,
+            on_rows=on_rows,
         )
         assert report.num_rows == len(self.shards) * BATCHES_PER_SHARD * ROWS_PER_BATCH
         return report
@@ -138,6 +154,29 @@ def measure_generating(seconds: float, repeats: int) -> list[Figure]:
         )
 
 
+def measure_nothing_to_do(repeats: int) -> list[Figure]:
+    """Measure the CPU and wall time of `generate` with nothing to do, in both modes."""
+    figures = []
+    with tempfile.TemporaryDirectory() as folder:
+        root, home = Path(folder) / "dataset", Path(folder) / "prefect"
+        write_manifest(root, NUM_FRAMES)
+        for runner in ("local", "prefect"):
+            words = (sys.executable, "-m", "nightrain.flows.cli", "generate", str(root))
+            runs = [
+                timed_child(
+                    (*words, "--runner", runner), PREFECT_HOME=str(home), PREFECT_API_URL=""
+                )
+                for _ in range(repeats)
+            ]
+            for what, seconds in zip(("wall", "CPU"), zip(*runs, strict=True), strict=True):
+                name = f"nothing to do, --runner {runner}: {what}"
+                wanted = f"at most {NOTHING_TO_DO_CPU_S}" if what == "CPU" else ""
+                figures.append(Figure(name, statistics.median(seconds), "s", wanted))
+        if home.exists():
+            raise SystemExit(f"Prefect was started for nothing: {os.listdir(home)}")
+    return figures
+
+
 def compared(
     what: str, local: Callable[[], float], prefect: Callable[[], float], repeats: int
 ) -> list[Figure]:
@@ -168,6 +207,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     load_engine(load_recipe("weather").engine)  # before Prefect is imported, as in the command
-    figures = measure_waiting(options.shards, options.seconds, options.repeats)
+    figures = measure_nothing_to_do(options.repeats)
+    figures += measure_waiting(options.shards, options.seconds, options.repeats)
     figures += measure_generating(options.seconds, options.repeats)
     print_figures("orchestration", figures, options.json)
