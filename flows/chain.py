@@ -71,7 +71,7 @@ def _run_steps(job: ChainJob, here: Session[ChainReport]) -> ChainReport:
     for number, step in enumerate(job.steps, 1):
         each = step.flow()
         step_job = get_type_hints(each.fn)["job"].model_validate(step.job)
-        state = Session(here.stop, here.on_rows, here.on_step).run(each, step_job)
+        state = here.inner().run(each, step_job)
         if here.stop.requested or state.is_cancelled():
             return ChainReport(stopped=True, done=tuple(done))
         if not state.is_completed():

@@ -56,7 +56,7 @@ def clear_to_table(job: DemoJob) -> State:
 
 def _run_subflow(here: Session[DemoReport], name: str, job: BaseModel) -> "StageReport":
     here.on_stage(name, None)
-    inner: Session[StageReport] = Session(here.stop, here.on_rows, here.on_step)
+    inner: Session[StageReport] = here.inner()
     report = run_in_process(inner, BY_NAME[name], job)
     here.on_stage(name, report)
     return report

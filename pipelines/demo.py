@@ -171,12 +171,15 @@ def run_here(
     job: BaseModel,
     *,
     stop: Stop,
+    on_planned: OnRows = ignore_rows,
     on_rows: OnRows = ignore_rows,
     on_step: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> "StageReport":
     """Run a stage without Prefect, in this process."""
     if name in SHARD_WORK:
-        return SHARD_WORK[name](job, executor=SerialExecutor(stop), stop=stop, on_rows=on_rows)
+        executor = SerialExecutor(stop)
+        watchers = {"on_planned": on_planned, "on_rows": on_rows}
+        return SHARD_WORK[name](job, executor=executor, stop=stop, **watchers)
     return LONG_WORK[name](job, stop=stop, on_step=on_step)
 
 

@@ -6,7 +6,7 @@ interrupted shard are only a head start for the next run.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, Protocol
@@ -17,7 +17,14 @@ from pydantic import BaseModel
 from nightrain.datasets.errors import NightrainError, Reason
 from nightrain.datasets.io.atomic import require_free
 from nightrain.datasets.shards.leases import Lease
-from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard, quarantine_table
+from nightrain.datasets.shards.manifest import (
+    FRAMES,
+    LABELS,
+    Entry,
+    Manifest,
+    Shard,
+    quarantine_table,
+)
 from nightrain.datasets.shards.parquet import Row, ShardWriter
 from nightrain.datasets.shards.partial import PartialShard
 from nightrain.datasets.shards.rows import quarantine_row, ref_from_row
@@ -53,6 +60,21 @@ class ShardReport(BaseModel):
     num_bytes: int = 0
     seconds: float = 0.0
     message: str = ""
+
+    @property
+    def num_done(self) -> int:
+        """Rows of the plan that are done: stored or quarantined."""
+        return num_done(self.shard.table, self.num_rows, self.quarantined)
+
+
+def keeps_places(table: str) -> bool:
+    """Whether a quarantined row keeps its place in its table, too: a label without depth does."""
+    return table.split("/")[0] == LABELS
+
+
+def num_done(table: str, num_stored: int, quarantined: Mapping[str, int]) -> int:
+    """Number of rows that were attempted, given those stored and those quarantined by reason."""
+    return num_stored + (0 if keeps_places(table) else sum(quarantined.values()))
 
 
 class ShardWork(Protocol):
@@ -127,7 +149,10 @@ def make_shard(
             manifest.writer(quarantine_table(shard.table), QUARANTINE, about) as rejected,
         ):
             try:
-                counts = _write(produce(partial.rows()), rows, rejected, lease, on_rows)
+                items, on_rejected = produce(partial.rows()), on_rows
+                if keeps_places(shard.table):
+                    on_rejected = ignore_rows  # it counts as a row of its table
+                counts = _write(items, rows, rejected, lease, on_rows, on_rejected)
             except ShardInterrupted:
                 partial.keep(rows)
                 return ShardReport(shard=shard, status="stopped", num_rows=rows.num_rows)
@@ -150,6 +175,7 @@ def _write(
     rejected: ShardWriter,
     lease: Lease,
     on_rows: OnRows,
+    on_rejected: OnRows,
 ) -> dict[str, int]:
     """Write all rows and rejected rows; return the number of rejected rows by reason."""
     counts: Counter[str] = Counter()
@@ -157,10 +183,11 @@ def _write(
         if isinstance(item, Rejected):
             rejected.add(item.row)
             counts[item.row["reason"]] += 1
+            on_rejected(1)
         else:
             rows.add(item)
+            on_rows(1)
         lease.renew()
-        on_rows(1)
     rows.close()
     rejected.close()
     return dict(sorted(counts.items()))

@@ -76,9 +76,10 @@ class Bar:
         self._begun = True
         self._progress.advance(self._task, count)
 
-    def expect(self, total: int) -> None:
-        """Set the total."""
-        self._progress.update(self._task, total=total)
+    def expect(self, count: int) -> None:
+        """Add a count to the total."""
+        total = self._progress.tasks[0].total or 0
+        self._progress.update(self._task, total=total + count)
 
     def say(self, text: str) -> None:
         """Print a line above the bar, unless the bar is hidden."""

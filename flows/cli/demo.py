@@ -95,6 +95,10 @@ class Narrator:
             self._shown.close()
             _print_report(report, unit)
 
+    def on_planned(self, count: int) -> None:
+        """Add a count of rows to the bar's total."""
+        self._open_bar.expect(count)
+
     def on_rows(self, count: int) -> None:
         """Advance the bar by a count of rows."""
         self._open_bar.add(count)
@@ -135,13 +139,25 @@ def _run(job: DemoJob, runner: RunnerName, stop: Stop, narrator: Narrator) -> De
     from nightrain.pipelines.demo import clear_to_table, run_here
 
     if runner == "prefect":
-        watchers = {"on_rows": narrator.on_rows, "on_stage": narrator.on_stage}
-        return run_flow(FLOW, job, stop, on_step=narrator.on_step, **watchers)
+        return run_flow(
+            FLOW,
+            job,
+            stop,
+            on_stage=narrator.on_stage,
+            on_planned=narrator.on_planned,
+            on_rows=narrator.on_rows,
+            on_step=narrator.on_step,
+        )
 
     def run_stage(name: str, stage: BaseModel) -> StageReport:
         narrator.on_stage(name, None)
         report = run_here(
-            name, stage, stop=stop, on_rows=narrator.on_rows, on_step=narrator.on_step
+            name,
+            stage,
+            stop=stop,
+            on_planned=narrator.on_planned,
+            on_rows=narrator.on_rows,
+            on_step=narrator.on_step,
         )
         narrator.on_stage(name, report)
         return report

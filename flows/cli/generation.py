@@ -6,14 +6,12 @@ from typing import Literal
 import click
 from pydantic import Field
 
-from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.validation import Settings
-from nightrain.flows.cli.console import EXIT_INCOMPLETE, console, end, print_json
+from nightrain.flows.cli.console import EXIT_INCOMPLETE, console, counted, end, print_json
 from nightrain.flows.cli.jobs import FlowOptions, OutputOptions, run_shard_job
 from nightrain.flows.cli.options import command
 from nightrain.pipelines.generate.job import GenerateJob
 from nightrain.pipelines.generate.job import generate as generate_variants
-from nightrain.pipelines.generate.plan import committed_variants, num_to_retry
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes
 
 ARGUMENT = {"cli": "argument", "must_exist": True}
@@ -93,6 +91,9 @@ def plan(job: PlanOptions, output: OutputOptions) -> None:
     out.print(
         f"variants  {e.num_variants} in {e.num_shards} shards, {e.num_variants_left} to generate"
     )
+    for condition, c in e.conditions.items():
+        left = f"{c.num_variants_left} variants in {counted(c.num_shards_left, 'shard')}"
+        out.print(f"remaining {condition}: {left if c.num_shards_left else 'none'}")
     if e.seconds_per_variant is None:
         out.print("All variants are committed; nothing was measured.")
         return
@@ -150,20 +151,8 @@ def generate(job: GenerateJob, options: FlowOptions) -> None:
         flow="generate:generate_variants",
         rows="variants",
         options=options,
-        num_rows=_num_to_retry(job) if job.retry_failed else _num_left(job),
         num_workers=job.num_workers,
     )
-
-
-def _num_left(job: GenerateJob) -> int:
-    """Variants of a job that are neither committed nor quarantined."""
-    plan = job.plan()
-    return plan.num_variants - committed_variants(Manifest(job.dataset), plan)[1]
-
-
-def _num_to_retry(job: GenerateJob) -> int:
-    """Variants of a job that are in quarantine after their latest attempt."""
-    return num_to_retry(Manifest(job.dataset), job.plan().shards)
 
 
 def _duration(seconds: float) -> str:

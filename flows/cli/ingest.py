@@ -70,8 +70,7 @@ def run_ingest(job: IngestJob, options: LocalFirst) -> None:
     flow, stop = "ingest:ingest_frames", Stop()
     with progress_bar("frames", shown=not options.as_json) as bar:
 
-        def on_listed(source: FrameSource, num_frames: int) -> None:
-            bar.expect(num_frames)
+        def on_listed(source: FrameSource) -> None:
             for note in source.notes if not options.as_json else ():
                 console().print(f"[yellow]note[/yellow]      {note}")
 

@@ -65,15 +65,14 @@ def run_shard_job(
     flow: str,
     rows: str,
     options: FlowOptions,
-    num_rows: int | None = None,
     num_workers: int = 1,
 ) -> None:
     """Run a job of shards, print what it committed, and end the command.
 
-    `rows` is the name of the rows ("variants"), and `num_rows` the number still to be made.
+    `rows` is the name of the rows ("variants").
     """
     stop = Stop()
-    with progress_bar(rows, num_rows, shown=not options.as_json) as bar:
+    with progress_bar(rows, shown=not options.as_json) as bar:
         report = run_shards(
             job, work, flow=flow, options=options, bar=bar, stop=stop, num_workers=num_workers
         )
@@ -99,12 +98,12 @@ def run_shards(
     A server is started only where a shard is missing.
     """
     if options.runner == "local":
-        return run_shards_locally(partial(work, job), num_workers, stop, bar.add)
+        return run_shards_locally(partial(work, job), num_workers, stop, bar.expect, bar.add)
     report = run_plan_only(partial(work, job), stop)
     if report is not None:
         return report
     bar.say(server_words(flow))
-    return run_flow(flow, job, stop, on_rows=bar.add)
+    return run_flow(flow, job, stop, on_planned=bar.expect, on_rows=bar.add)
 
 
 def run_long_job(

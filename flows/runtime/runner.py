@@ -19,7 +19,7 @@ RunnerName = Literal["prefect", "local"]
 
 
 def run_shards_locally(
-    work: "ShardJob", num_workers: int, stop: "Stop", on_rows: "OnRows"
+    work: "ShardJob", num_workers: int, stop: "Stop", on_planned: "OnRows", on_rows: "OnRows"
 ) -> "RunReport":
     """Run a job's shards one after the other, or in several processes."""
     from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
@@ -27,7 +27,7 @@ def run_shards_locally(
 
     executor = SerialExecutor(stop) if num_workers == 1 else ProcessExecutor(num_workers, stop)
     with stop_on_signals(stop):
-        return work(executor=executor, stop=stop, on_rows=on_rows)
+        return work(executor=executor, stop=stop, on_planned=on_planned, on_rows=on_rows)
 
 
 def run_plan_only(work: "ShardJob", stop: "Stop") -> "RunReport | None":
@@ -41,7 +41,7 @@ def run_plan_only(work: "ShardJob", stop: "Stop") -> "RunReport | None":
 
     try:
         with stop_on_signals(stop):
-            return work(executor=PlanOnly(), stop=stop, on_rows=ignore_rows)
+            return work(executor=PlanOnly(), stop=stop, on_planned=ignore_rows, on_rows=ignore_rows)
     except WorkFound:
         return None
 

@@ -6,7 +6,7 @@ small artifacts, a state and one sentence.
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from prefect import Flow
@@ -39,11 +39,16 @@ class Session(Generic[Report]):
     """Stop flag, callbacks and report that a caller shares with a flow run."""
 
     stop: Stop = field(default_factory=Stop)
+    on_planned: OnRows = ignore_rows
     on_rows: OnRows = ignore_rows
     on_step: OnStep = ignore_steps
     on_stage: OnStage = ignore_stage
     report: Report | None = None
     error: Exception | None = None
+
+    def inner(self) -> "Session[Any]":
+        """Session of a subflow: the same stop flag and callbacks, but a report of its own."""
+        return replace(self, on_stage=ignore_stage, report=None, error=None)
 
     def run(self, flow: Flow[..., Any], job: object) -> State:
         """Run a flow on a job in this process with this session; return its final state."""

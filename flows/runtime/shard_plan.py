@@ -27,7 +27,9 @@ logger = logging.getLogger(__name__)
 class ShardJob(Protocol):
     """Runs the shards of a job on an executor."""
 
-    def __call__(self, *, executor: Executor, stop: Stop, on_rows: OnRows) -> RunReport:
+    def __call__(
+        self, *, executor: Executor, stop: Stop, on_planned: OnRows, on_rows: OnRows
+    ) -> RunReport:
         """Make the missing shards of the job's plan."""
         ...
 
@@ -65,7 +67,9 @@ def run_shards(
         executor = PrefectExecutor(
             num_workers, here.stop, progress.show, limit, partial(shard_committed, dataset)
         )
-        report = work(executor=executor, stop=here.stop, on_rows=here.on_rows)
+        report = work(
+            executor=executor, stop=here.stop, on_planned=here.on_planned, on_rows=here.on_rows
+        )
         dataset_grown(dataset, report)
         publish_report(job, dataset, report, rows)
         return report

@@ -35,11 +35,14 @@ ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "conditi
 COLUMNS = ("frame_id", *ORIGIN, "description", "image", "licence", "attribution")
 
 
-def plan_captions(manifest: Manifest, captioner: Captioner) -> tuple[Shard, ...]:
+def plan_captions(manifest: Manifest, captioner: Captioner) -> dict[Shard, int]:
     """Plan one caption shard per committed, non-empty frames shard; raises InvalidRequest."""
     table = captions_table(captioner)
-    frames = [entry.shard for entry in frames_entries(manifest) if entry.rows.num_rows]
-    return tuple(shard.model_copy(update={"table": table}) for shard in frames)
+    return {
+        entry.shard.model_copy(update={"table": table}): entry.rows.num_rows
+        for entry in frames_entries(manifest)
+        if entry.rows.num_rows
+    }
 
 
 def captions_of(manifest: Manifest, frames: Shard, captioner: Captioner) -> dict[str, str]:

@@ -40,20 +40,38 @@ class CaptionJob(Settings):
         """Words to find the job's runs by: the captioner."""
         return (self.captioner,)
 
-    def plan(self) -> tuple[Shard, ...]:
-        """Plan the job's shards, committed or not; raises InvalidRequest without weights."""
+    def plan(self) -> dict[Shard, int]:
+        """Plan the job's shards, committed or not, and the number of captions of each.
+
+        Raises InvalidRequest without weights.
+        """
         return plan_captions(Manifest(self.dataset), load_captioner(self.captioner))
 
 
 @one_run_at_a_time
 def caption(
-    job: CaptionJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
+    job: CaptionJob,
+    *,
+    executor: Executor,
+    stop: Stop,
+    on_planned: OnRows = ignore_rows,
+    on_rows: OnRows = ignore_rows,
 ) -> RunReport:
     """Generate the captions of a job that are still missing; raises InvalidRequest, DiskFull.
 
     All shards run in one process, so that a captioner's weights are loaded once.
     """
-    work, shards = CaptionShard(job.dataset, load_captioner(job.captioner)), job.plan()
-    report = run(job.dataset, shards, work, executor=executor, stop=stop, on_rows=on_rows)
+    work, num_rows = CaptionShard(job.dataset, load_captioner(job.captioner)), job.plan()
+    shards = tuple(num_rows)
+    report = run(
+        job.dataset,
+        shards,
+        work,
+        executor=executor,
+        stop=stop,
+        num_rows=num_rows,
+        on_planned=on_planned,
+        on_rows=on_rows,
+    )
     check_quarantine(report, Manifest(job.dataset), shards, job.max_quarantined)
     return report

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import free_bytes
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
@@ -15,7 +16,7 @@ from nightrain.datasets.shards.rows import GENERATION_COLUMNS
 from nightrain.datasets.shards.transaction import Rejected
 from nightrain.pipelines.generate.batch import generate_batch
 from nightrain.pipelines.generate.conditioning import read_captions_of
-from nightrain.pipelines.generate.plan import committed_variants, plan_generation
+from nightrain.pipelines.generate.plan import TableLeft, plan_generation, variants_left
 from nightrain.pipelines.generate.requests import plan_requests
 from nightrain.pipelines.inspect.stats import sample
 from nightrain.pipelines.recipes.recipe import Recipe
@@ -33,6 +34,7 @@ class Estimate(BaseModel):
     num_shards: int
     num_shards_committed: int
     num_variants_left: int
+    conditions: dict[Condition, TableLeft]
     num_workers: int
     seconds_per_variant: float | None  # of one worker; None if nothing is left to generate
     bytes_per_variant: float | None
@@ -48,17 +50,19 @@ def estimate(
     """Plan a recipe and time a few of its variants; nothing is written. Raises InvalidRequest."""
     manifest = Manifest(root)
     plan = plan_generation(manifest, recipe, include_evaluation_scenes=include_evaluation_scenes)
-    num_committed, num_done = committed_variants(manifest, plan)
-    left = plan.num_variants - num_done
+    tables = variants_left(manifest, plan)
+    left = sum(table.num_variants_left for table in tables.values())
+    num_shards_left = sum(table.num_shards_left for table in tables.values())
     seconds, num_bytes = _measure(manifest, recipe) if left else (None, None)
     return Estimate(
         recipe=recipe.name,
         recipe_hash=recipe.hash,
         num_frames=plan.num_frames,
         num_variants=plan.num_variants,
-        num_shards=len(plan.shards),
-        num_shards_committed=num_committed,
+        num_shards=len(plan.num_rows),
+        num_shards_committed=len(plan.num_rows) - num_shards_left,
         num_variants_left=left,
+        conditions={c: tables[recipe.table(c)] for c in recipe.conditions},
         num_workers=num_workers,
         seconds_per_variant=seconds,
         bytes_per_variant=num_bytes,

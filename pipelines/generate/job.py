@@ -112,20 +112,34 @@ def _named(recipe: Recipe) -> str:
 
 @one_run_at_a_time
 def generate(
-    job: GenerateJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
+    job: GenerateJob,
+    *,
+    executor: Executor,
+    stop: Stop,
+    on_planned: OnRows = ignore_rows,
+    on_rows: OnRows = ignore_rows,
 ) -> RunReport:
     """Generate the variants of a job that are still missing.
 
     Raises InvalidRequest, DiskFull, and WrongPolarity for a depth network of inverted polarity.
     """
     plan = job.plan()
-    manifest, recipe, shards = Manifest(job.dataset), load_recipe(job.recipe), plan.shards
-    if job.retry_failed:
-        shards = plan_retry(manifest, shards)
+    manifest, recipe = Manifest(job.dataset), load_recipe(job.recipe)
+    num_rows = plan_retry(manifest, plan.shards) if job.retry_failed else plan.num_rows
+    shards = tuple(num_rows)
     require_near_is_white(manifest, shards, recipe)
     superseded = record_recipe(job.dataset, recipe.name, recipe.tables) if shards else []
     work = GenerateShard(job.dataset, recipe)
-    report = run(job.dataset, shards, work, executor=executor, stop=stop, on_rows=on_rows)
+    report = run(
+        job.dataset,
+        shards,
+        work,
+        executor=executor,
+        stop=stop,
+        num_rows=num_rows,
+        on_planned=on_planned,
+        on_rows=on_rows,
+    )
     report.skipped = plan.skipped
     report.warnings += [words for s in superseded if (words := _superseded_words(manifest, s))]
     retried = job.retry_failed

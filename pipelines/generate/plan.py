@@ -1,5 +1,6 @@
 """Generation plans: the shards that a recipe defines."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,29 @@ from nightrain.pipelines.runs.selection import select_frames
 class GenerationPlan:
     """Shards to generate, and the frames that are left out."""
 
-    shards: tuple[Shard, ...]
+    num_rows: dict[Shard, int]  # variants of each shard
     num_frames: int
-    num_variants: int
     skipped: dict[str, int]  # number of frames left out, by reason
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """The shards, in order."""
+        return tuple(self.num_rows)
+
+    @property
+    def num_variants(self) -> int:
+        """Number of variants, committed or not."""
+        return sum(self.num_rows.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableLeft:
+    """Planned shards and variants of one table, and those that are not committed."""
+
+    num_variants: int
+    num_shards: int
+    num_variants_left: int
+    num_shards_left: int
 
 
 def plan_generation(
@@ -34,36 +54,49 @@ def plan_generation(
         include_evaluation_scenes=include_evaluation_scenes,
     )
     tables = [recipe.table(condition) for condition in recipe.conditions]
-    shards = tuple(
-        Shard(table=table, number=entry.shard.number)
+    num_rows = {
+        Shard(table=table, number=entry.shard.number): entry.rows.num_rows
+        * recipe.variants_per_frame
         for entry in selection.kept
         for table in tables
-    )
-    num_frames = selection.num_frames
-    num_variants = num_frames * len(recipe.conditions) * recipe.variants_per_frame
+    }
     return GenerationPlan(
-        shards=shards, num_frames=num_frames, num_variants=num_variants, skipped=selection.skipped
+        num_rows=num_rows, num_frames=selection.num_frames, skipped=selection.skipped
     )
 
 
-def committed_variants(manifest: Manifest, plan: GenerationPlan) -> tuple[int, int]:
-    """Number of committed shards of a plan, and of their variants, with those in quarantine."""
-    entries = manifest.committed(plan.shards)
-    return len(entries), sum(e.rows.num_rows + sum(e.counts.values()) for e in entries)
+def variants_left(manifest: Manifest, plan: GenerationPlan) -> dict[str, TableLeft]:
+    """Count planned shards and variants by table; raises CorruptShard, UnreadableFile."""
+    planned, left = Counter[str](), Counter[str]()
+    shards, shards_left = Counter[str](), Counter[str]()
+    committed = {entry.shard.name for entry in manifest.committed(plan.num_rows)}
+    for shard, count in plan.num_rows.items():
+        planned[shard.table] += count
+        shards[shard.table] += 1
+        if shard.name not in committed:
+            left[shard.table] += count
+            shards_left[shard.table] += 1
+    return {
+        table: TableLeft(
+            num_variants=planned[table],
+            num_shards=shards[table],
+            num_variants_left=left[table],
+            num_shards_left=shards_left[table],
+        )
+        for table in planned
+    }
 
 
-def plan_retry(manifest: Manifest, shards: Sequence[Shard]) -> list[Shard]:
-    """Return the next retry of each shard that has quarantined rows in its latest attempt."""
-    return [
-        entry.shard.model_copy(update={"retry": entry.shard.retry + 1})
+def plan_retry(manifest: Manifest, shards: Sequence[Shard]) -> dict[Shard, int]:
+    """Return the next retry of each shard with quarantined rows, and the number of these rows.
+
+    The rows of its latest attempt count.
+    """
+    return {
+        entry.shard.model_copy(update={"retry": entry.shard.retry + 1}): sum(entry.counts.values())
         for entry in _latest_attempts(manifest, shards)
         if entry.quarantine is not None
-    ]
-
-
-def num_to_retry(manifest: Manifest, shards: Sequence[Shard]) -> int:
-    """Number of quarantined rows in the latest attempts of shards."""
-    return sum(sum(entry.counts.values()) for entry in _latest_attempts(manifest, shards))
+    }
 
 
 def _latest_attempts(manifest: Manifest, shards: Sequence[Shard]) -> Iterator[Entry]:

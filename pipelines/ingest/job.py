@@ -139,12 +139,13 @@ def ingest(
     *,
     executor: Executor,
     stop: Stop,
+    on_planned: OnRows = ignore_rows,
     on_rows: OnRows = ignore_rows,
-    on_listed: Callable[[FrameSource, int], None] = lambda _source, _num_frames: None,
+    on_listed: Callable[[FrameSource], None] = lambda _source: None,
 ) -> RunReport:
     """Read the frames of a job that are not committed yet.
 
-    `on_listed` is called with the open source and its number of frames before reading starts.
+    `on_listed` is called with the open source before reading starts.
     Raises InvalidRequest, PlanMismatch, BrokenSource, DiskFull.
     """
     source, refs = _listing(job)
@@ -152,7 +153,7 @@ def ingest(
     if unread:  # another process may have listed the source later: read it again
         source, refs = _listing(job)
     if refs:
-        on_listed(source, len(refs))
+        on_listed(source)
     return ingest_frames(
         job.dataset,
         source,
@@ -164,6 +165,7 @@ def ingest(
         allow_shared_logs=job.allow_shared_logs,
         max_quarantined=job.max_quarantined,
         gone=unread - {ref.frame_id for ref in refs},
+        on_planned=on_planned,
         on_rows=on_rows,
     )
 
@@ -185,6 +187,7 @@ def ingest_frames(
     allow_shared_logs: bool = False,
     max_quarantined: float = MAX_QUARANTINED,
     gone: Set[str] = frozenset(),
+    on_planned: OnRows = ignore_rows,
     on_rows: OnRows = ignore_rows,
 ) -> RunReport:
     """Read the listed frames of an open source that are not committed yet.
@@ -216,8 +219,19 @@ def ingest_frames(
         if again and not plan.shards:
             return
         shards, work = ingest_work(root, source, refs, plan)
+        num_rows = {shard: len(work.plan[shard.number].frame_ids) for shard in shards}
         with shared_with_workers(work) as shared:
-            run(root, shards, shared, executor=executor, stop=stop, on_rows=on_rows, report=report)
+            run(
+                root,
+                shards,
+                shared,
+                executor=executor,
+                stop=stop,
+                num_rows=num_rows,
+                on_planned=on_planned,
+                on_rows=on_rows,
+                report=report,
+            )
 
     read(again=False)
     if retry_failed and not stop.requested:

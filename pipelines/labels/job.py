@@ -31,9 +31,18 @@ class LabelPlan:
     """The shards to label, and the frames that were left out on purpose."""
 
     table: str  # "labels/<teacher>-<digest>"
-    shards: tuple[Shard, ...]
-    num_frames: int
+    num_rows: dict[Shard, int]  # frames of each shard
     skipped: dict[str, int]  # number of frames left out, by reason
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """The shards, in order."""
+        return tuple(self.num_rows)
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames, labelled or not."""
+        return sum(self.num_rows.values())
 
 
 def plan_labels(
@@ -59,8 +68,10 @@ def plan_labels(
     )
     return LabelPlan(
         table=table,
-        shards=tuple(e.shard.model_copy(update={"table": table}) for e in selection.kept),
-        num_frames=selection.num_frames,
+        num_rows={
+            entry.shard.model_copy(update={"table": table}): entry.rows.num_rows
+            for entry in selection.kept
+        },
         skipped=selection.skipped,
     )
 
@@ -123,12 +134,26 @@ class LabelJob(Settings):
 
 @one_run_at_a_time
 def label(
-    job: LabelJob, *, executor: Executor, stop: Stop, on_rows: OnRows = ignore_rows
+    job: LabelJob,
+    *,
+    executor: Executor,
+    stop: Stop,
+    on_planned: OnRows = ignore_rows,
+    on_rows: OnRows = ignore_rows,
 ) -> RunReport:
     """Make a job's missing labels; raises InvalidRequest, DiskFull."""
     plan = job.plan()
     work = LabelShard(job.dataset, job.load(), job.settings)
-    report = run(job.dataset, plan.shards, work, executor=executor, stop=stop, on_rows=on_rows)
+    report = run(
+        job.dataset,
+        plan.shards,
+        work,
+        executor=executor,
+        stop=stop,
+        num_rows=plan.num_rows,
+        on_planned=on_planned,
+        on_rows=on_rows,
+    )
     report.skipped = plan.skipped
     check_quarantine(report, Manifest(job.dataset), plan.shards, job.max_quarantined)
     write_card(job.dataset)

@@ -90,7 +90,7 @@ class ProcessExecutor:
                 for future in as_completed(futures):
                     if not future.cancelled():
                         report = _result(future)
-                        on_rows(report.num_rows)
+                        on_rows(report.num_done)
                         yield report
             except (
                 BaseException

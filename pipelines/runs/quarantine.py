@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from nightrain.datasets.errors import Reason
-from nightrain.datasets.shards.manifest import LABELS, Entry, Manifest, Shard
+from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
+from nightrain.datasets.shards.transaction import num_done
 from nightrain.pipelines.runs.run import RunReport
 
 
@@ -44,9 +45,7 @@ class Tally:
 
     def add(self, table: str, num_stored: int, quarantined: dict[str, int]) -> None:
         """Add rows of a table: those stored, and those quarantined by reason."""
-        # A label that failed keeps its place in the table as a row without depth.
-        keeps_places = table.split("/")[0] == LABELS
-        self.num_rows += num_stored + (0 if keeps_places else sum(quarantined.values()))
+        self.num_rows += num_done(table, num_stored, quarantined)
         self.reasons.update(quarantined)
 
     @property

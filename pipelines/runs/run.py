@@ -1,7 +1,7 @@
 """Run: executes a shard plan and reports what was committed."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -78,22 +78,27 @@ def _lost_files(root: Path, committed: dict[Shard, Entry]) -> Iterator[str]:
 
 def run(
     root: Path,
-    shards: Sequence[Shard],
+    shards: Collection[Shard],
     work: ShardWork,
     *,
     executor: Executor,
     stop: Stop,
+    num_rows: Mapping[Shard, int] | None = None,
+    on_planned: OnRows = ignore_rows,
     on_rows: OnRows = ignore_rows,
     report: RunReport | None = None,
 ) -> RunReport:
     """Run a shard plan: sweep leftovers, make the missing shards, and add them to the report.
 
+    With `num_rows`, the planned rows of each shard, `on_planned` is called once with the number of
+    rows in missing shards, before `on_rows` is called with the count of each batch that is done.
     Raises InvalidRequest if shards are missing and the dataset cannot be written; DiskFull.
     """
     manifest, report = Manifest(root), report or RunReport()
     done, frames = manifest.committed(shards), manifest.entries(FRAMES)
     committed = {entry.shard.name for entry in done}
     missing = [shard for shard in shards if shard.name not in committed]
+    on_planned(sum(num_rows[shard] for shard in missing) if num_rows else 0)
     report.num_already += len(done)
     report.failed += _lost_files(root, {entry.shard: entry for entry in (*frames, *done)})
     try:

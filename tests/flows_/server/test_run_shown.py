@@ -149,7 +149,7 @@ def flow_of(work: Batches, dataset: Path) -> Any:
     from nightrain.flows.runtime.shard_plan import run_shards
     from nightrain.pipelines.runs.run import run
 
-    def make(*, executor: Any, stop: Any, on_rows: Any) -> RunReport:
+    def make(*, executor: Any, stop: Any, on_planned: Any, on_rows: Any) -> RunReport:
         shards = [Shard(table="variants/r/fog", number=0)]
         return run(dataset, shards, work, executor=executor, stop=stop, on_rows=on_rows)
 

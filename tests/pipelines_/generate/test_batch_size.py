@@ -92,7 +92,7 @@ def generate(
     root: Path, engine: TintEngine, stop: Stop | None = None, *, retry: bool = False
 ) -> RunReport:
     stop, shards = stop or Stop(), list(plan_generation(Manifest(root), RECIPE).shards)
-    shards = plan_retry(Manifest(root), shards) if retry else shards
+    shards = list(plan_retry(Manifest(root), shards)) if retry else shards
     work = GenerateShard(root, RECIPE, engine)
     return run(root, shards, work, executor=SerialExecutor(stop), stop=stop)
 

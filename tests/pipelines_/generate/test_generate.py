@@ -33,7 +33,7 @@ def generate(
     made, engine, stop = made or recipe(), engine or TintEngine(), stop or Stop()
     shards = list(plan_generation(Manifest(root), made).shards)
     if retry:
-        shards = plan_retry(Manifest(root), shards)
+        shards = list(plan_retry(Manifest(root), shards))
     shards = shards[::-1] if backwards else shards
     work = GenerateShard(root, made, engine)
     return run(root, shards, work, executor=SerialExecutor(stop), stop=stop)

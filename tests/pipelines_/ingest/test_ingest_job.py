@@ -36,19 +36,14 @@ def grid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "SOURCES", sources)
 
 
-def run(job: IngestJob, listed: list[tuple[str, int]]) -> RunReport:
+def run(job: IngestJob, planned: list[int]) -> RunReport:
     stop = Stop()
-    return ingest(
-        job,
-        executor=SerialExecutor(stop),
-        stop=stop,
-        on_listed=lambda source, num_frames: listed.append((source.name, num_frames)),
-    )
+    return ingest(job, executor=SerialExecutor(stop), stop=stop, on_planned=planned.append)
 
 
 @pytest.mark.usefixtures("grid")
 def test_a_job_ingests_its_source_and_the_plan_records_its_options(tmp_path: Path) -> None:
-    listed: list[tuple[str, int]] = []
+    planned: list[int] = []
     job = IngestJob.model_validate(
         {
             "source": "grid",
@@ -56,14 +51,15 @@ def test_a_job_ingests_its_source_and_the_plan_records_its_options(tmp_path: Pat
             "dataset": str(tmp_path / "dataset"),
         }
     )
-    report = run(job, listed)
-    assert listed == [("grid", 4)] and (report.num_rows, report.num_quarantined) == (3, 1)
+    report = run(job, planned)
+    assert planned == [4] and (report.num_rows, report.num_quarantined) == (3, 1)
     assert len(all_rows(job.dataset, FRAMES)) == 3
     (plan,) = read_plans(job.dataset)
     assert plan.options == job.record()
     assert plan.options == {"split": "all", "neighbours": "true", "num_frames": "4"}
     again = job.model_copy(update={"retry_failed": True})
-    assert run(again, listed).num_already == 1 and len(read_plans(job.dataset)) == 2
+    assert run(again, planned).num_already == 1 and len(read_plans(job.dataset)) == 2
+    assert planned == [4, 0, 1]  # what is left, and then the frame in quarantine
 
 
 @pytest.mark.usefixtures("grid")

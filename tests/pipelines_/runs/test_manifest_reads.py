@@ -1,20 +1,26 @@
 """A run reads each manifest entry at most once, however many steps look at it."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from nightrain.benchmarks.manifest import ROWS_PER_SHARD, write_manifest
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.io import parsed_files
 from nightrain.datasets.shards import manifest as manifest_module
 from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
+from nightrain.flows.cli import app
+from nightrain.pipelines.captions.job import CaptionJob, caption
 from nightrain.pipelines.generate import cost_estimate
+from nightrain.pipelines.generate import job as job_module
 from nightrain.pipelines.generate.cost_estimate import estimate
 from nightrain.pipelines.generate.job import GenerateJob, generate
-from nightrain.pipelines.generate.plan import num_to_retry, plan_retry
+from nightrain.pipelines.generate.plan import plan_retry
 from nightrain.pipelines.recipes.recipe_file import load_recipe
-from nightrain.pipelines.runs.executors import SerialExecutor
+from nightrain.pipelines.runs.executors import PlanOnly, SerialExecutor, WorkFound
 from nightrain.pipelines.runs.stop import Stop
 
 NUM_FRAMES = 5 * ROWS_PER_SHARD
@@ -24,14 +30,14 @@ NUM_FRAMES = 5 * ROWS_PER_SHARD
 def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each entry is read from the disk."""
     found: Counter[str] = Counter()
-    real = manifest_module.read_record
+    real = manifest_module.read_record_text
 
-    def counted(path: Path, kind: str, what: str) -> object:
+    def counted(path: str, kind: str, what: str) -> bytes:
         if kind == "entry":
-            found[str(path)] += 1
+            found[path] += 1
         return real(path, kind, what)
 
-    monkeypatch.setattr(manifest_module, "read_record", counted)
+    monkeypatch.setattr(manifest_module, "read_record_text", counted)
     monkeypatch.setattr(parsed_files, "SETTLED_NS", -1)  # new files count as old
     return found
 
@@ -52,6 +58,63 @@ def test_a_run_with_nothing_to_do_reads_each_entry_once(dataset: Path, reads: Co
     assert run(dataset) == 20
     assert len(reads) == 25 and set(reads.values()) == {1}
     assert run(dataset) == 20 and set(reads.values()) == {1}  # also the next run in this process
+
+
+def test_a_command_plans_once(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of rows left comes from the job's own plan."""
+    plans: list[Path] = []
+    real = job_module.plan_generation
+
+    def counted(manifest: Manifest, *arguments: object, **options: object) -> object:
+        plans.append(manifest.root)
+        return real(manifest, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(job_module, "plan_generation", counted)
+    result = CliRunner().invoke(app, ["generate", str(dataset), "--runner", "local"])
+    assert result.exit_code == 0 and plans == [dataset]
+
+
+def test_a_job_reports_the_rows_that_are_left(dataset: Path) -> None:
+    tables = list(load_recipe("weather").tables)
+    for table, number in ((tables[0], 0), (tables[0], 3), (tables[2], 4)):
+        (dataset / "_manifest" / table / f"{number:05d}.json").unlink()
+    planned: list[int] = []
+    job = GenerateJob(dataset=dataset)
+    with pytest.raises(WorkFound):
+        generate(job, executor=PlanOnly(), stop=Stop(), on_planned=planned.append)
+    assert planned == [3 * ROWS_PER_SHARD]
+    with pytest.raises(WorkFound):
+        caption(
+            CaptionJob(dataset=dataset, captioner="metadata"),
+            executor=PlanOnly(),
+            stop=Stop(),
+            on_planned=planned.append,
+        )
+    assert planned[1:] == [NUM_FRAMES]
+
+
+def test_a_plan_shows_what_is_left_of_each_condition(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe("weather")
+    for number in (0, 3):
+        path = dataset / "_manifest" / recipe.table(Condition.RAIN) / f"{number:05d}.json"
+        path.unlink()
+    monkeypatch.setattr(cost_estimate, "_measure", lambda *_: (2.0, 1e6))
+    words = ["plan", str(dataset)]
+    shown = CliRunner().invoke(app, words).output
+    assert f"remaining rain: {2 * ROWS_PER_SHARD} variants in 2 shards\n" in shown
+    assert "remaining night: none\n" in shown
+    found = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+    assert set(found["conditions"]) == set(map(str, recipe.conditions))
+    assert found["conditions"]["rain"] == {
+        "num_variants": NUM_FRAMES,
+        "num_shards": 5,
+        "num_variants_left": 2 * ROWS_PER_SHARD,
+        "num_shards_left": 2,
+    }
+    assert found["conditions"]["night"]["num_shards_left"] == 0
+    assert found["num_shards_committed"] == 18 and found["num_variants_left"] == 256
 
 
 def test_a_changed_entry_is_noticed(dataset: Path, reads: Counter[str]) -> None:
@@ -88,4 +151,4 @@ def test_nothing_is_measured_when_nothing_is_left(
 
 def test_a_retry_counts_what_is_in_quarantine(dataset: Path) -> None:
     manifest, plan = Manifest(dataset), GenerateJob(dataset=dataset).plan()
-    assert num_to_retry(manifest, plan.shards) == 0 and plan_retry(manifest, plan.shards) == []
+    assert plan_retry(manifest, plan.shards) == {}
