@@ -1,12 +1,14 @@
 """Files that are read again and again are parsed once, and again when they change."""
 
+import gc
 import os
+import weakref
 from pathlib import Path
 
 import pytest
 
 from nightrain.datasets.io import parsed_files
-from nightrain.datasets.io.parsed_files import ParsedFiles
+from nightrain.datasets.io.parsed_files import ParsedFiles, collector_paused
 
 
 @pytest.fixture
@@ -72,3 +74,27 @@ def test_a_file_without_permission_is_the_parsers_to_explain(tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     with pytest.raises(FileNotFoundError):
         Reader()(tmp_path / "file" / "below")
+
+
+def test_many_values_are_hidden_from_the_collector_and_garbage_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Node:
+        """A part of a cycle."""
+
+    gc.collect()
+    node = Node()
+    node.itself = node  # type: ignore[attr-defined]
+    garbage = weakref.ref(node)
+    del node
+    monkeypatch.setattr(parsed_files, "MANY_OBJECTS", 1000)
+    try:
+        with collector_paused():
+            few = [[number] for number in range(100)]
+        assert gc.get_freeze_count() == 0
+        with collector_paused():
+            many = [[number] for number in range(2000)]
+        assert gc.get_freeze_count() >= len(many) > len(few) and garbage() is None
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
