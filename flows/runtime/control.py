@@ -3,7 +3,7 @@
 Prefect ends the process of a cancelled run if a worker started it, and does not interrupt paused
 runs. A thread therefore reads the run's state every few seconds: "Paused" pauses the work after the
 batch in progress, "Cancelling" stops it, and so does "Suspended", whose process ends until the run
-is resumed. The thread also emits the run's heartbeats, by which silent_runs.py finds dead runs.
+is resumed. The thread also sends the run's heartbeats, by which silent_runs.py finds dead runs.
 """
 
 import contextvars
@@ -15,15 +15,13 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, SettingsContext
-from prefect.events import emit_event
 
+from nightrain.flows.runtime.heartbeat import SECONDS_BETWEEN_HEARTBEATS, Heart
 from nightrain.pipelines.runs.stop import Stop
 
 SECONDS_BETWEEN_LOOKS = 5.0
-SECONDS_BETWEEN_HEARTBEATS = 30.0
-HEARTBEAT = "prefect.flow-run.heartbeat"
 logger = logging.getLogger(__name__)
 
 
@@ -34,14 +32,16 @@ def controlled_by_server(stop: Stop) -> Iterator[None]:
     if here is None or here.flow_run is None:
         yield
         return
-    ended, context = threading.Event(), contextvars.copy_context()
-    arguments = (_watch, here.flow_run, stop, ended)
+    ended, context, heart = threading.Event(), contextvars.copy_context(), Heart(here.flow_run)
+    arguments = (_watch, here.flow_run.id, heart, stop, ended)
     watcher = threading.Thread(target=context.run, args=arguments, daemon=True)
+    heart.beat()
     watcher.start()
     try:
         yield
     finally:
         ended.set()
+        heart.end()
 
 
 @contextmanager
@@ -57,24 +57,16 @@ def without_slow_heartbeats() -> Iterator[None]:
         yield
 
 
-def _watch(flow_run: FlowRun, stop: Stop, ended: threading.Event) -> None:
-    last_beat_s = float("-inf")
+def _watch(flow_run: UUID, heart: Heart, stop: Stop, ended: threading.Event) -> None:
+    last_beat_s = time.monotonic()
     with get_client(sync_client=True) as client:
         while not ended.wait(SECONDS_BETWEEN_LOOKS):
             if time.monotonic() - last_beat_s >= SECONDS_BETWEEN_HEARTBEATS:
-                _beat(flow_run)
+                heart.beat()
                 last_beat_s = time.monotonic()
-            state = _read(client, flow_run.id)
+            state = _read(client, flow_run)
             if state is not None and not ended.is_set():
                 apply(state, stop)
-
-
-def _beat(flow_run: FlowRun) -> None:
-    resource = {
-        "prefect.resource.id": f"prefect.flow-run.{flow_run.id}",
-        "prefect.resource.name": flow_run.name,
-    }
-    emit_event(HEARTBEAT, resource=resource)
 
 
 def _read(client: SyncPrefectClient, flow_run: UUID) -> State | None:

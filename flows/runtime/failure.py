@@ -18,6 +18,7 @@ from prefect.states import AwaitingRetry
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.flows.observe.identity import run_name
+from nightrain.flows.runtime.heartbeat import report_end
 
 ON_FAILURE = "NIGHTRAIN_ON_FAILURE"  # environment variable: "package.module:function"
 RETRIES = 2
@@ -57,6 +58,7 @@ def run_again(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
     """
     if flow_run.deployment_id is None:
         return
+    report_end(flow_run)  # its process could not; until the retry, there are no heartbeats
     with get_client(sync_client=True) as client:
         states = client.read_flow_run_states(flow_run.id)
         if sum(state.is_crashed() for state in states) <= RETRIES:

@@ -4,10 +4,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from httpx import ConnectError
 
 import nightrain.flows  # noqa: F401  (its settings must be there before prefect is imported)
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.flows.runtime import control, failure, silent_runs
+from nightrain.flows.runtime import failure, heartbeat, silent_runs
 from nightrain.flows.runtime.failure import ON_FAILURE, call_failure_hook, flow_settings
 
 called: list[tuple[Any, ...]] = []
@@ -59,17 +60,37 @@ def test_a_crashed_run_of_a_deployment_is_run_again_twice(
         def set_flow_run_state(self, _: Any, state: Any, force: bool) -> None:
             proposed.append(state)
 
+    ended: list[Any] = []
     monkeypatch.setattr(failure, "get_client", lambda **_: Client())
+    monkeypatch.setattr(failure, "report_end", ended.append)
     run: Any = SimpleNamespace(id="r", deployment_id="d" if deployed else None)
     failure.run_again(flow=None, flow_run=run, state=None)  # type: ignore[arg-type]
     assert [state.is_scheduled() for state in proposed] == [True] * again
+    assert ended == [run] * deployed  # its heartbeats are not missed while it waits
 
 
-def test_silent_runs_are_recognised_by_every_flow() -> None:
-    found = silent_runs.automation()
-    assert found.trigger.within.seconds >= control.SECONDS_BETWEEN_HEARTBEATS * 3  # type: ignore[union-attr]
-    expected = found.trigger.expect  # type: ignore[union-attr]
-    assert "prefect.flow-run.heartbeat" in expected and "prefect.flow-run.Skipped" in expected
+def test_a_run_sends_no_heartbeat_after_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, dict[str, str]]] = []
+
+    def refuse(**_: Any) -> None:
+        sent.append((heartbeat.END, {}))
+        raise ConnectError("the server is away")
+
+    monkeypatch.setattr(heartbeat, "emit_event", lambda e, resource: sent.append((e, resource)))
+    monkeypatch.setattr(heartbeat, "get_client", refuse)
+    heart = heartbeat.Heart(SimpleNamespace(id="r", name="streets"))  # type: ignore[arg-type]
+    heart.beat()
+    heart.end()  # does not fail without a server
+    heart.beat()
+    assert [event for event, _ in sent] == [heartbeat.HEARTBEAT, heartbeat.END]
+    assert sent[0][1]["prefect.resource.id"] == "prefect.flow-run.r"
+
+
+def test_silent_runs_are_recognised_by_events_that_follow_no_other() -> None:
+    trigger: Any = silent_runs.automation().trigger
+    assert trigger.within.seconds >= heartbeat.SECONDS_BETWEEN_HEARTBEATS * 3
+    assert trigger.after == {"nightrain.flow-run.heartbeat"}
+    assert {"nightrain.flow-run.ended", "prefect.flow-run.Skipped"} < trigger.expect
 
 
 def test_a_form_offers_the_built_in_recipes_and_paths() -> None:

@@ -115,6 +115,16 @@ def test_a_run_says_what_it_makes(server: None, job: GenerateJob) -> None:
     assert f"nightrain.dataset.{job.dataset}" in ids
     assert all(f"prefect.flow-run.{run['id']}" in str(event["related"]) for event in found)
 
+    def ends() -> list[dict[str, Any]]:
+        wanted = {
+            "event": {"name": ["nightrain.flow-run.ended"]},
+            "resource": {"id": [f"prefect.flow-run.{run['id']}"]},
+        }
+        return ask("/events/filter", filter=wanted)["events"]
+
+    (end,) = eventually(ends)
+    assert end["follows"] is None  # so that it is not held back until other events arrive
+
 
 class Batches:
     """Shards of three batches, which note how they went and may be interrupted between two."""
