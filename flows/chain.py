@@ -10,9 +10,10 @@ from typing import Any, get_type_hints
 from prefect import Flow, flow
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
-from nightrain.datasets.validation import Settings
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.validation import Settings, problems
 from nightrain.flows.runtime.failure import flow_settings
 from nightrain.flows.runtime.session import Session, end_of
 
@@ -32,8 +33,19 @@ class Step(Settings):
     job: dict[str, Any] = Field(description="Job of the command's flow")
 
     def flow(self) -> Flow[..., Any]:
-        """Import and return the flow."""
+        """Import and return the flow; raises InvalidRequest."""
+        if self.command not in FLOWS:
+            raise InvalidRequest(f"There is no step {self.command!r}; expected {', '.join(FLOWS)}.")
         return resolve_name(FLOWS[self.command])
+
+    def parsed_job(self) -> BaseModel:
+        """Return the job of the step's flow; raises InvalidRequest."""
+        model: type[BaseModel] = get_type_hints(self.flow().fn)["job"]
+        try:
+            return model.model_validate(self.job)
+        except ValidationError as error:
+            found = "; ".join(problems(model, error))
+            raise InvalidRequest(f"The step {self.command!r} is not valid: {found}.") from error
 
 
 class ChainJob(Settings):
@@ -70,8 +82,7 @@ def _run_steps(job: ChainJob, here: Session[ChainReport]) -> ChainReport:
     done: list[str] = []
     for number, step in enumerate(job.steps, 1):
         each = step.flow()
-        step_job = get_type_hints(each.fn)["job"].model_validate(step.job)
-        state = here.inner().run(each, step_job)
+        state = here.inner().run(each, step.parsed_job())
         if here.stop.requested or state.is_cancelled():
             return ChainReport(stopped=True, done=tuple(done))
         if not state.is_completed():

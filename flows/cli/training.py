@@ -62,6 +62,7 @@ def evaluate(job: EvaluationJob, options: LocalFirst) -> None:
     """
     from nightrain.depthmodel.evaluation.results import read_evaluation
 
+    job.settings()  # an invalid request fails before a server is started
     report, stop = run_long_job(
         job, evaluate_model, flow="evaluate:evaluate_depth", unit="frames", options=options
     )

@@ -4,12 +4,13 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prefect.exceptions import MissingContextError
+from prefect.exceptions import CancelledRun, FailedRun, MissingContextError
 from prefect.logging import get_run_logger
 
 from nightrain.datasets.shards.transaction import ShardReport
 
 PACKAGE = "nightrain"
+ENGINE_LOGGERS = ("prefect.engine", "prefect.flow_runs")
 logger = logging.getLogger(__name__)
 
 
@@ -27,6 +28,28 @@ class RunLogHandler(logging.Handler):
         except MissingContextError:
             run = self._flow_run
         run.log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+
+
+class ExpectedEnds(logging.Filter):
+    """Drops the traceback of an end that a flow returned: cancelled, or failed with a sentence.
+
+    Prefect raises these exceptions for states that a flow returns, after it has logged them. A bug
+    raises its own exception, whose traceback stays.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is logged."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, CancelledRun | FailedRun)
+
+
+_expected_ends = ExpectedEnds()
+
+
+def hide_expected_ends() -> None:
+    """Log the expected ends of this process's flow runs as one line each."""
+    for name in ENGINE_LOGGERS:
+        logging.getLogger(name).addFilter(_expected_ends)  # once: it is the same filter
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Failed
 
-from nightrain.datasets.errors import DiskFull, NightrainError
+from nightrain.datasets.errors import DiskFull, NightrainError, UnsuitableStorage
+from nightrain.datasets.io.system_errors import in_words
 from nightrain.datasets.shards.manifest import Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ShardWork, ignore_rows
 from nightrain.flows.observe.run_log import log_shard
@@ -46,7 +47,7 @@ class PrefectExecutor:
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
     ) -> Iterator[ShardReport]:
-        """Yield one report per shard as it ends; raises DiskFull."""
+        """Yield one report per shard as it ends; raises DiskFull, UnsuitableStorage."""
         stopping.set_current(self.stop)
         by_name = {shard.name: shard for shard in shards}
 
@@ -62,7 +63,10 @@ class PrefectExecutor:
             persist_result=False,
         )
         def make_shard(name: str) -> State | ShardReport:
-            report = self._make(by_name[name], work, on_rows)
+            try:
+                report = self._make(by_name[name], work, on_rows)
+            except OSError as error:  # of the disk or the network: retried, without a traceback
+                return Failed(message=in_words(error), data=error)
             log_shard(report)
             return _task_result(report)
 
@@ -111,9 +115,11 @@ def _first_done(futures: list[PrefectFuture[Any]]) -> list[PrefectFuture[Any]]:
 
 def _report(shard: Shard, future: PrefectFuture[Any]) -> ShardReport:
     outcome = future.result(raise_on_failure=False)
-    if isinstance(outcome, DiskFull):
+    if isinstance(outcome, DiskFull | UnsuitableStorage):
         raise outcome
     if isinstance(outcome, Exception):
         message = f"{type(outcome).__name__}: {outcome}"
+        if isinstance(outcome, OSError):
+            message = in_words(outcome)
         return ShardReport(shard=shard, status="failed", message=message)
     return outcome

@@ -16,7 +16,7 @@ from prefect.states import Failed
 from nightrain.datasets.errors import NightrainError
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.flows.observe.identity import Described, add_tags
-from nightrain.flows.observe.run_log import logs_in_run
+from nightrain.flows.observe.run_log import hide_expected_ends, logs_in_run
 from nightrain.flows.runtime.control import controlled_by_server, without_slow_heartbeats
 from nightrain.flows.runtime.failure import without_retries
 from nightrain.pipelines.runs.stop import Stop, stop_on_signals
@@ -83,6 +83,7 @@ def end_of(
     exception is re-raised, and Prefect keeps its traceback.
     """
     here = _session.get() or Session()
+    hide_expected_ends()
     add_tags(job)
     try:
         # Prefect turns SIGTERM into a crash of the flow; here the current batch ends first.

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.flows.cli import app
 from nightrain.flows.cli.server.schedule import step_of
 
@@ -50,3 +51,19 @@ def test_paths_of_a_schedule_are_absolute(
     assert made["recipe"] == str(tmp_path / "mine.yaml")
     _, kept = step_of(["generate", str(dataset)], look=True)
     assert kept["recipe"] == "weather"
+
+
+@pytest.mark.parametrize(
+    ("command", "job", "message"),
+    [
+        ("fly", {}, "There is no step 'fly'; expected ingest, caption"),
+        ("verify", {"dataset": "/data", "speed": 3}, "The step 'verify' is not valid: speed"),
+    ],
+)
+def test_a_step_that_was_edited_on_the_server_is_refused_in_words(
+    command: str, job: dict[str, object], message: str
+) -> None:
+    from nightrain.flows.chain import Step
+
+    with pytest.raises(InvalidRequest, match=message):
+        Step(command=command, job=job).parsed_job()

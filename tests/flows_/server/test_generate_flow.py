@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nightrain.datasets.errors import DiskFull, InvalidRequest, NightrainError
+from nightrain.datasets.errors import DiskFull, InvalidRequest, NightrainError, UnsuitableStorage
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
 from nightrain.datasets.shards.verify import verify
@@ -128,6 +128,16 @@ def test_what_may_pass_is_tried_again(server: None, monkeypatch: pytest.MonkeyPa
     assert [r.status for r in run_work(work)] == ["committed"] and work.calls == 2
 
 
+def test_an_error_of_the_disk_is_reported_in_words(
+    server: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightrain.flows.runtime.executor.RETRY_DELAYS_SECONDS", [0, 0])
+    work = Fails([PermissionError(13, "Permission denied", "/data/x") for _ in range(3)])
+    (report,) = run_work(work)
+    assert report.status == "failed" and report.message.startswith("/data/x: Permission denied")
+    assert work.calls == 3
+
+
 def test_what_was_raised_on_purpose_is_not_tried_again(server: None) -> None:
     work = Fails([NightrainError("frames are not there")])
     (report,) = run_work(work)
@@ -135,9 +145,11 @@ def test_what_was_raised_on_purpose_is_not_tried_again(server: None) -> None:
     assert work.calls == 1
 
 
-def test_a_full_disk_ends_the_flow(server: None) -> None:
+def test_a_full_or_unsuitable_disk_ends_the_flow(server: None) -> None:
     with pytest.raises(DiskFull):
         run_work(Fails([DiskFull("full")]))
+    with pytest.raises(UnsuitableStorage):
+        run_work(Fails([UnsuitableStorage("no links")]))
 
 
 def test_failed_shards_fail_the_run_and_the_rest_is_there(server: None, job: GenerateJob) -> None:

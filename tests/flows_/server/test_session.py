@@ -1,5 +1,6 @@
 """What every flow shares, on a real server: captions as a shard flow, and long jobs with steps."""
 
+import logging
 import os
 import shutil
 import signal
@@ -115,6 +116,34 @@ def test_an_unforeseen_failure_keeps_its_kind(server: None) -> None:
     assert "ZeroDivisionError" in str(new_session().run(flow_of(train(1, fail)), "j").message)
     with pytest.raises(ZeroDivisionError, match="oh"):
         run_in_process(new_session(), flow_of(train(1, fail)), "j")
+
+
+@pytest.mark.parametrize("kind", ["CancelledRun", "FailedRun", "ZeroDivisionError"])
+def test_only_a_bug_leaves_a_traceback_in_the_log_of_a_run(server: None, kind: str) -> None:
+    """As a worker's process runs it: Prefect raises the states that a flow returns."""
+    from prefect import exceptions
+    from prefect.flow_engine import run_flow
+    from prefect.logging import get_logger
+
+    def end(_: int) -> None:
+        if kind == "CancelledRun":
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            raise InvalidRequest("No labels.") if kind == "FailedRun" else ZeroDivisionError("oh")
+
+    records: list[logging.LogRecord] = []
+    handler, logger = logging.Handler(), get_logger("prefect.flow_runs")
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    flow = flow_of(train(3, end)).with_options(retries=0)
+    try:
+        with pytest.raises(getattr(exceptions, kind, ZeroDivisionError)):
+            engine_logger: Any = logging.LoggerAdapter(logger, {"send_to_api": False})
+            run_flow(flow, parameters={"job": "j"}, error_logger=engine_logger)
+    finally:
+        logger.removeHandler(handler)
+    tracebacks = [record for record in records if record.exc_info]
+    assert bool(tracebacks) == (kind == "ZeroDivisionError")
 
 
 def test_a_job_that_is_none_is_no_report(server: None) -> None:
