@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from httpx import HTTPError, HTTPStatusError
 from prefect import Flow
@@ -27,9 +27,11 @@ from prefect.types.entrypoint import EntrypointType
 
 from nightrain.datasets.errors import InvalidRequest
 
-# A run waits while the previous one is active. It is not skipped: the slot of a run that died with
-# its machine is taken for some minutes more, in which runs would be skipped for nothing.
-ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+Overlap = Literal["wait", "skip"]  # what a run does at its time while the previous one is active
+STRATEGIES: dict[Overlap, ConcurrencyLimitStrategy] = {
+    "wait": ConcurrencyLimitStrategy.ENQUEUE,
+    "skip": ConcurrencyLimitStrategy.CANCEL_NEW,
+}
 
 
 def schedule_of(cron: str | None, every_s: float | None, timezone: str) -> Schedule | None:
@@ -57,14 +59,20 @@ def deployment_of(
     name: str,
     schedule: Schedule | None,
     work_pool: str | None = None,
+    overlap: Overlap = "wait",
 ) -> RunnerDeployment:
-    """Return the deployment of a flow on one job; at most one of its runs is active at a time."""
+    """Return the deployment of a flow on one job; at most one of its runs is active at a time.
+
+    With `overlap="wait"`, no run is lost, but runs that take longer than their interval queue up.
+    With "skip", the server cancels them; after a run died with its machine, it still holds its
+    place for some minutes, in which runs are skipped as well.
+    """
     made: Any = flow.to_deployment(  # a coroutine only when called from one
         name,
         schedule=schedule,
         paused=False,
         parameters={"job": job},
-        concurrency_limit=ONE_AT_A_TIME,
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=STRATEGIES[overlap]),
         work_pool_name=work_pool,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )

@@ -1,21 +1,23 @@
 """A Prefect server, workers and served deployments, each as processes that tests start and kill."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
-from support.processes import wait_until
+from support.processes import DEADLINE_S, wait_until
 
 POOL = "tests"
 PLAIN: dict[str, Any] = {"verify": False}  # loading certificates takes longer than a request
+WORKER = ("prefect", "worker", "start", "--pool", POOL)
+CLI = "nightrain.flows.cli"
 
 
 class PrefectServer:
@@ -63,6 +65,20 @@ class PrefectServer:
                 start_new_session=True,
             )
 
+    def nightrain(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Run a command line of `nightrain` with this server, to its end."""
+        return self.run(CLI, *arguments)
+
+    def run(self, *module: object) -> subprocess.CompletedProcess[str]:
+        """Run `python -m module...` with this server, to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", *map(str, module)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Send a request to the API, and return its JSON."""
         answer = httpx.post(f"{self.url}{path}", json=body, timeout=60, **PLAIN)
@@ -79,6 +95,21 @@ class PrefectServer:
                 "flow_runs": {"state": {"type": {"any_": list(states)}}},
             },
         )
+
+    def completed(self, deployment: str) -> list[str]:
+        """Messages of the completed runs of a deployment."""
+        return [run["state"]["message"] for run in self.runs(deployment, "COMPLETED")]
+
+    def set_state(self, run: dict[str, Any], kind: str, name: str, **details: Any) -> None:
+        """Propose a state for a run, as the dashboard does."""
+        state = {"type": kind, "name": name, "state_details": details}
+        self.post(f"/flow_runs/{run['id']}/set_state", {"state": state})
+
+    def messages(self, run: dict[str, Any]) -> list[str]:
+        """Messages of a run's log, the oldest first."""
+        wanted = {"flow_run_id": {"any_": [run["id"]]}}
+        found = self.post("/logs/filter", {"logs": wanted, "sort": "TIMESTAMP_ASC"})
+        return [log["message"] for log in found]
 
     def deployment(self, name: str) -> dict[str, Any]:
         """The deployment with a name."""
@@ -117,6 +148,7 @@ def prefect_server(home: Path, *, dashboard: bool = False) -> Iterator[PrefectSe
         yield server
     finally:
         server.kill()
+        _kill_all(_of_home(server))
 
 
 @contextmanager
@@ -130,7 +162,23 @@ def running(server: PrefectServer, log: str, *module: object) -> Iterator[subpro
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and those that it started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """Kill a process and its descendants: workers start flow runs in sessions of their own."""
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(process.pid)
+        parent.suspend()  # so that it starts no other meanwhile
+        _kill_all([*parent.children(recursive=True), parent])
     process.wait()
+
+
+def _of_home(server: PrefectServer) -> Iterator[psutil.Process]:
+    """Processes with the server's home in their environment, whose parents may have died."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("PREFECT_HOME") == server.environment["PREFECT_HOME"]:
+                yield process
+
+
+def _kill_all(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

@@ -1,10 +1,11 @@
 """The command `schedule`: other commands as a deployment with a schedule."""
 
+import math
 import shlex
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 from pydantic import Field
@@ -28,8 +29,9 @@ them, which run one after the other up to the first that fails:
         then verify /data/shards
 
 Without --work-pool this process starts the runs, until Ctrl-C. A run makes only what is missing,
-and waits while the previous one is active.
+and waits while the previous one is active, unless --overlap is skip.
 """
+SHORTEST_EVERY_S = 30.0  # a run needs about ten seconds to start, and more on a busy machine
 
 
 class ScheduleOptions(Settings):
@@ -39,6 +41,10 @@ class ScheduleOptions(Settings):
         default=None, description="Schedule in cron's five fields, such as '0 2 * * *'"
     )
     every: float | None = Field(default=None, gt=0, description="Or seconds between two runs")
+    overlap: Literal["wait", "skip"] = Field(
+        default="wait",
+        description="What a run does while the previous one is active: wait, or skip this time",
+    )
     timezone: str = Field(default="UTC", description="Time zone of the schedule, by its IANA name")
     name: str = Field(
         default="", description="Name of the deployment (default: the dataset folder's)"
@@ -78,6 +84,7 @@ def _schedule(commands: tuple[str, ...], **given: Any) -> None:
         name,
         schedule,
         options.work_pool,
+        options.overlap,
     )
     deployment.apply(made)
     ensure_automation()
@@ -153,6 +160,11 @@ def _describe(full_name: str, options: ScheduleOptions, server: str) -> None:
     elif options.every is not None:
         when = f"every {options.every:g} s"
     out.print(f"[green]scheduled[/green] {full_name}: {when}, on {server}")
+    if (options.every or math.inf) < SHORTEST_EVERY_S and options.overlap == "wait":
+        out.print(
+            "[yellow]A run takes about ten seconds to start, so with this interval waiting runs "
+            f"accumulate. Use at least --every {SHORTEST_EVERY_S:.0f}, or --overlap skip.[/yellow]"
+        )
     pool = options.work_pool
     if pool is None:
         out.print("Runs start from this process; Ctrl-C stops it and pauses the schedule.")
