@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -81,9 +82,19 @@ class PrefectServer:
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Send a request to the API, and return its JSON."""
-        answer = httpx.post(f"{self.url}{path}", json=body, timeout=60, **PLAIN)
-        answer.raise_for_status()
+        answer = self._request("POST", path, body)
         return answer.json() if answer.content else None
+
+    def _request(
+        self, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> httpx.Response:
+        """Send a request, and again if the server's SQLite was locked, as Prefect's client does."""
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            answer = httpx.request(method, f"{self.url}{path}", json=body, timeout=60, **PLAIN)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                return answer.raise_for_status()
+            time.sleep(1)
 
     def runs(self, deployment: str, *states: str) -> list[dict[str, Any]]:
         """Runs of a deployment in any of these types of state, in the order of their start."""
@@ -122,8 +133,7 @@ class PrefectServer:
 
     def delete(self, name: str) -> None:
         """Delete a deployment, so that it starts no more runs."""
-        url = f"{self.url}/deployments/{self.deployment(name)['id']}"
-        httpx.delete(url, **PLAIN).raise_for_status()
+        self._request("DELETE", f"/deployments/{self.deployment(name)['id']}")
 
     def log(self, name: str) -> str:
         """What a process printed."""
