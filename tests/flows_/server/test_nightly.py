@@ -32,6 +32,8 @@ EXPECTED = {
     "server": [r"Worker channel heartbeat persistence failed: .*database is locked"],
     "worker-1": [
         r"FlowRun(Cancelling|Suspending)Observer websocket failed .*ConnectionClosedError",
+        r"FlowRunCancellingObserver - Cancellation polling task failed.*exceeded error threshold",
+        r"Failed the last \d+ attempts.*httpx.ConnectError: All connection attempts failed",
     ],
     "worker-2": [],
 }
