@@ -1,7 +1,8 @@
 """Splits: the names that the column `split` holds and that `--split` accepts everywhere.
 
 Reading, training and evaluation select by the same rule: a name selects the frames of that split,
-"none" those that no split list or protocol names, and "all" every frame.
+"none" those that no split list or protocol names, and "all" every frame. Without --split, training
+and evaluation of a dataset whose frames are in no list take all of them.
 """
 
 from collections import Counter
@@ -36,6 +37,9 @@ def other_splits(splits_of_frames: Iterable[str], split: str) -> dict[str, int]:
     return {f"frames of split {other}": number for other, number in sorted(counts.items())}
 
 
-def training_split(splits_of_frames: Collection[str]) -> Split:
-    """Split to train on by default: train, or none where no list or protocol names any frame."""
-    return "none" if set(splits_of_frames) == {NO_SPLIT} else "train"
+def default_split(splits_of_frames: Collection[str], usual: Split) -> Split:
+    """Split to read by default: the usual one, or none where no list or protocol names any frame.
+
+    A usual split of "all" stays.
+    """
+    return "none" if usual in SPLITS and set(splits_of_frames) == {NO_SPLIT} else usual

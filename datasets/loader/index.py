@@ -17,7 +17,7 @@ from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import ShardFile, ShardReader, keys_digest
 from nightrain.datasets.shards.recipe_records import condition_of, select_tables
-from nightrain.datasets.splits import NO_SPLIT, Split, is_in_split, training_split
+from nightrain.datasets.splits import NO_SPLIT, Split, default_split, is_in_split
 
 CONDITIONS = tuple(Condition)
 
@@ -125,10 +125,10 @@ def _strings(tables: Sequence[pa.Table], name: str) -> np.ndarray:
     return np.array(values, dtype=np.str_)
 
 
-def default_training_split(manifest: Manifest) -> Split:
-    """Split to train on unless one is given: train, or none where no frame is in any list."""
+def default_split_of(manifest: Manifest, usual: Split) -> Split:
+    """Split to read unless one is given: the usual one, or none where no frame is in any list."""
     entries = (entry for entry in manifest.entries(FRAMES) if entry.rows.num_rows)
-    return training_split({entry.about.get("split", NO_SPLIT) for entry in entries})
+    return default_split({entry.about.get("split", NO_SPLIT) for entry in entries}, usual)
 
 
 def _frame_entries(manifest: Manifest, config: TrainingSetConfig) -> list[Entry]:

@@ -30,7 +30,7 @@ MIN_ROWS_PER_GROUP, MAX_ROWS_PER_GROUP = 16, 100
 VERIFIED_AT_ONCE_BYTES = 128 * 1024 * 1024
 
 # No part of a name begins with a dot, which rules out parent folders and hidden files.
-FILE_NAME = r"^[A-Za-z0-9_][A-Za-z0-9._~-]*(/[A-Za-z0-9_][A-Za-z0-9._~-]*)*$"
+FILE_NAME = r"^([A-Za-z0-9_][A-Za-z0-9._~-]*/)*[A-Za-z0-9_][A-Za-z0-9._~-]*\.parquet$"
 
 SHA256 = r"^[0-9a-f]{64}$"
 

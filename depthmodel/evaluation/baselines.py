@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.loader.index import default_training_split
+from nightrain.datasets.loader.index import default_split_of
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.splits import Split
 from nightrain.depthmodel.evaluation.frames import EvaluationFrames
@@ -47,7 +47,7 @@ class MedianDepth:
         None is the split that is trained on by default. Raises InvalidRequest for a split without
         ground truth.
         """
-        split = split or default_training_split(Manifest(root))
+        split = split or default_split_of(Manifest(root), "train")
         frames = EvaluationFrames(root, split=split, truth=truth, cameras=cameras)
         counts = np.zeros((grid[1] * grid[0], NUM_LEVELS), np.int64)
         for done in range(len(frames)):

@@ -3,10 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
+from nightrain.datasets.io.documents import mapping, parse_json
+from nightrain.datasets.io.regular import read_regular
 
 METRICS = "metrics.jsonl"
 
@@ -67,12 +71,29 @@ class MetricsLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Read the lines of a run's log in order, without a line that a crash truncated."""
+    """Read the lines of a run's log in order, without a last line that a crash truncated.
+
+    Raises InvalidRequest for any other line that is not a report of a step, UnreadableFile.
+    """
     path = folder / METRICS
-    lines = []
-    for text in path.read_text().splitlines() if path.exists() else ():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
+    try:
+        *whole, last = read_regular(path).split(b"\n")
+    except FileNotFoundError:
+        return []
+    lines = [_parsed(path, number, text) for number, text in enumerate(whole, start=1)]
+    with suppress(InvalidRequest):  # it has no line end: empty, or truncated
+        lines.append(_parsed(path, len(whole) + 1, last))
     return lines
+
+
+def _parsed(path: Path, number: int, text: bytes) -> dict[str, Any]:
+    try:
+        line = dict(mapping(parse_json(text)))
+        if type(line.get("step")) is not int:
+            raise ValueError("found no step")
+    except ValueError as error:
+        raise InvalidRequest(
+            f"{path}, line {number}: {error}; expected the values of a step. Restore the file from "
+            "a copy, or remove it to resume without the earlier lines."
+        ) from error
+    return line

@@ -1,7 +1,6 @@
 """Run folder: what the run depends on, the lease of its process, and the finished model."""
 
 import hashlib
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -11,9 +10,10 @@ from typing import Any
 
 import torch
 
-from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.errors import CorruptShard, InvalidRequest, UnreadableFile
 from nightrain.datasets.io.atomic import sweep_all_drafts, write_whole
-from nightrain.datasets.io.documents import read_object
+from nightrain.datasets.io.documents import mapping
+from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.shards.leases import Lease, held_by
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.recipe_records import VARIANTS, select_tables
@@ -24,6 +24,11 @@ from nightrain.depthmodel.roles.objective import Objective
 from nightrain.depthmodel.training.config import TrainConfig
 
 IDENTITY_FILE, RESULT_FILE = "run.json", "result.json"
+RESTORE_OTHER = "Restore it from a copy, or name another folder."
+RESTORE = {
+    "result": "Remove it, and run the same command again: the last checkpoint gives it anew.",
+    "arm": "Remove it, and run the same command again, which writes it anew.",
+}
 
 
 class RunFolder:
@@ -41,7 +46,7 @@ class RunFolder:
         """Write run.json, once the run is known to start; raises InvalidRequest as the class."""
         self._check()
         if not (self.folder / IDENTITY_FILE).exists() and not _rank():
-            write_whole(self.folder / IDENTITY_FILE, json.dumps(self.identity, indent=1))
+            write_whole(self.folder / IDENTITY_FILE, record_bytes("run", self.identity))
 
     @contextmanager
     def leased(self) -> Iterator[Lease]:
@@ -75,7 +80,7 @@ class RunFolder:
         path = self.folder / IDENTITY_FILE
         if not path.exists():
             return
-        found = list(differences(read_object(path, "the settings of a run"), self.identity))
+        found = list(differences(read_stored(path, "run"), self.identity))
         if found:
             raise InvalidRequest(
                 f"{self.folder} holds a run with other settings or data: "
@@ -86,9 +91,7 @@ class RunFolder:
     def finished_digest(self) -> str:
         """Digest of the finished model, "" for an unfinished run."""
         path = self.folder / RESULT_FILE
-        return (
-            str(read_object(path, "the result of a run").get("digest", "")) if path.exists() else ""
-        )
+        return str(read_stored(path, "result").get("digest", "")) if path.exists() else ""
 
     def finish(self, objective: Objective, weights: dict[str, torch.Tensor], command: str) -> str:
         """Write the model and its card, then result.json; return the model's digest."""
@@ -96,7 +99,7 @@ class RunFolder:
         objective.save(self.folder, self._card(command))
         digest = objective.model.digest
         result = {"digest": digest, "step": self.config.num_steps}
-        write_whole(self.folder / RESULT_FILE, json.dumps(result, indent=1))
+        write_whole(self.folder / RESULT_FILE, record_bytes("result", result))
         return digest
 
     def _card(self, command: str) -> ModelCard:
@@ -161,6 +164,14 @@ def _digest(manifest: Manifest, table: str, split: str) -> str:
     ]
     rows = [f"{e.shard.name} {e.rows.sha256}" for e in of_split]
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
+
+
+def read_stored(path: Path, kind: str) -> dict[str, Any]:
+    """Read a record of a run or study, which holds an object; raises InvalidRequest."""
+    try:
+        return dict(mapping(read_record(path, kind, f"record of a {kind}")))
+    except (CorruptShard, UnreadableFile, FileNotFoundError, ValueError) as error:
+        raise InvalidRequest(f"{error}. {RESTORE.get(kind, RESTORE_OTHER)}") from error
 
 
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nightrain.datasets.splits import NO_SPLIT
 from nightrain.depthmodel.evaluation.settings import BUCKETS, SCALING_WORDS
 from nightrain.flows.cli.console import EXIT_INCOMPLETE, console, end, print_json, say
 from nightrain.flows.cli.jobs import FlowOptions, LocalFirst, run_long_job
@@ -100,6 +101,8 @@ def print_evaluation(evaluation: "Evaluation", folder: Path) -> None:
         f"{settings.truth} depth from {settings.min_depth_m:g} to {cap_m:g} m, "
         f"{SCALING_WORDS[scaling]}; other caps and scalings in {escape(str(folder))}/tables.md"
     )
+    if settings.split == NO_SPLIT:
+        out.print("These frames are in no split list, so the model may have been trained on them.")
 
 
 @command

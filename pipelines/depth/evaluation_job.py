@@ -47,7 +47,7 @@ class EvaluationJob(Settings):
     split: Split | None = Field(
         default=None,
         description="Split to score: train, val, test, none (in no list) or all (default: the "
-        "protocol's)",
+        "protocol's; with the protocol own, none if the dataset's frames are in no list)",
     )
     truth: Literal["lidar", "exact"] | None = Field(
         default=None,
@@ -128,6 +128,18 @@ class EvaluationReport(BaseModel):
         return f"{self.model} on {self.num_images} images: abs_rel {errors}"
 
 
+def _settings_for_dataset(job: EvaluationJob) -> EvaluationSettings:
+    """Settings with the split of the dataset; a published protocol keeps its own split."""
+    settings = job.settings()
+    if job.split is not None or job.protocol != "own":
+        return settings
+    from nightrain.datasets.loader.index import default_split_of
+    from nightrain.datasets.shards.manifest import Manifest
+
+    split = default_split_of(Manifest(job.dataset), settings.split)
+    return settings.model_copy(update={"split": split})
+
+
 def evaluate_model(
     job: EvaluationJob,
     *,
@@ -147,7 +159,7 @@ def evaluate_model(
             job.folder,
             job.model,
             job.dataset,
-            job.settings(),
+            _settings_for_dataset(job),
             device=job.device,
             batch_size=job.batch_size,
             num_pictured=job.pictures,

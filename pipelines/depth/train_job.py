@@ -139,12 +139,12 @@ class TrainJob(Settings):
         return config.data.model_copy(update=update | {"split": self._split(config.data.split)})
 
     def _split(self, of_preset: Split) -> Split:
-        if self.split is not None or of_preset != "train":
-            return self.split or of_preset
-        from nightrain.datasets.loader.index import default_training_split
+        if self.split is not None:
+            return self.split
+        from nightrain.datasets.loader.index import default_split_of
         from nightrain.datasets.shards.manifest import Manifest
 
-        return default_training_split(Manifest(self.dataset))
+        return default_split_of(Manifest(self.dataset), of_preset)
 
 
 def train_network(

@@ -7,16 +7,15 @@ OUT/teacher/, OUT/median-depth/ evaluations of the baselines
 OUT/usefulness.md, .json        the results so far
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.io.atomic import write_whole
-from nightrain.datasets.io.documents import read_object
+from nightrain.datasets.io.record import record_bytes
 from nightrain.datasets.io.regular import matching
 from nightrain.datasets.loader.index import build_index, read_keys
 from nightrain.datasets.protocols.leakage import scenes_of
@@ -27,7 +26,12 @@ from nightrain.datasets.validation import in_one_line
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.training.config import TrainConfig
-from nightrain.depthmodel.training.run_folder import RunFolder, differences, table_digests
+from nightrain.depthmodel.training.run_folder import (
+    RunFolder,
+    differences,
+    read_stored,
+    table_digests,
+)
 from nightrain.pipelines.depth.train_job import only_labels, variant_folders
 from nightrain.pipelines.usefulness.arms import ARMS, Arm, select_arms, student_config
 from nightrain.pipelines.usefulness.job import UsefulnessJob
@@ -137,9 +141,9 @@ def plan_study(job: UsefulnessJob) -> Plan:
         input_size=config.data.input_size,
         settings=SETTINGS,
     )
-    _write_settings(job.out / STUDY_FILE, study)
+    _write_settings(job.out / STUDY_FILE, "study", study)
     for facts in all_facts:
-        _write_settings(job.out / facts.arm.name / ARM_FILE, facts)
+        _write_settings(job.out / facts.arm.name / ARM_FILE, "arm", facts)
     for run in runs:
         RunFolder(run.folder, run.config, run.dataset)  # raises for a run with other settings
     seed_of = {seed: place for place, seed in enumerate(job.seeds)}
@@ -157,8 +161,8 @@ def stored_arms(out: Path) -> tuple[ArmFacts, ...]:
         if not path.exists():
             continue
         try:
-            found.append(ArmFacts.model_validate_json(path.read_text()))
-        except ValueError as error:
+            found.append(ArmFacts.model_validate(read_stored(path, "arm")))
+        except ValidationError as error:
             raise NightrainError(
                 f"{path} cannot be read: {in_one_line(error)}. Remove it."
             ) from error
@@ -218,12 +222,12 @@ def _require_labels_of(manifest: Manifest, labels: str, teacher_digest: str) -> 
         )
 
 
-def _write_settings(path: Path, value: BaseModel) -> None:
+def _write_settings(path: Path, kind: str, value: BaseModel) -> None:
     """Write the settings of a folder once; raises InvalidRequest where it has other settings."""
     settings = value.model_dump(mode="json")
     if not path.exists():
-        write_whole(path, json.dumps(settings, indent=1) + "\n")
-    elif different := list(differences(read_object(path, "the settings of a study"), settings)):
+        write_whole(path, record_bytes(kind, settings))
+    elif different := list(differences(read_stored(path, kind), settings)):
         raise InvalidRequest(
             f"{path.parent} has other settings: {'; '.join(different)}. Name another folder, or "
             "remove this one to start again."

@@ -16,8 +16,9 @@ import cv2
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from nightrain.datasets.errors import DiskFull, NightrainError
+from nightrain.datasets.errors import CorruptShard, DiskFull, NightrainError, UnreadableFile
 from nightrain.datasets.io.atomic import write_whole
+from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.depthmodel.evaluation.results import Evaluation, read_evaluation
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.training.loop import TrainReport, train
@@ -46,9 +47,10 @@ class Outcome(BaseModel):
 def read_outcome(folder: Path) -> Outcome | None:
     """Last outcome of the run in a folder; None for a run that never ended or is unreadable."""
     try:
-        return Outcome.model_validate_json((folder / OUTCOME_FILE).read_text())
-    except (FileNotFoundError, ValidationError):
-        return None
+        found = read_record(folder / OUTCOME_FILE, "outcome", "outcome of a run")
+        return Outcome.model_validate(found)
+    except (FileNotFoundError, CorruptShard, UnreadableFile, ValidationError):
+        return None  # the run is evaluated again
 
 
 def stored_evaluation(
@@ -113,7 +115,7 @@ def do_run(run: Run, stopped: Callable[[], bool], on_steps: OnSteps) -> Outcome:
     except Exception as error:  # a failed arm must not stop the others; the report shows it
         words = str(error) if isinstance(error, NightrainError) else repr(error)
         outcome = Outcome(**facts, status="failed", step=step, seconds=seconds, error=words)
-    write_whole(run.folder / OUTCOME_FILE, outcome.model_dump_json(indent=1) + "\n")
+    write_whole(run.folder / OUTCOME_FILE, record_bytes("outcome", outcome.model_dump()))
     return outcome
 
 

@@ -7,12 +7,12 @@ from typing import get_args
 import pytest
 
 from nightrain.datasets.loader.config import TrainingSetConfig
-from nightrain.datasets.loader.index import build_index, default_training_split
+from nightrain.datasets.loader.index import build_index, default_split_of
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.sources.base import FrameSource
 from nightrain.datasets.sources.kitti.config import KittiConfig
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
-from nightrain.datasets.splits import Split, is_in_split, other_splits, training_split
+from nightrain.datasets.splits import Split, default_split, is_in_split, other_splits
 from nightrain.depthmodel.evaluation.baselines import MedianDepth
 from nightrain.depthmodel.evaluation.frames import EvaluationFrames
 from nightrain.pipelines.inspect.dataset_card import write_card
@@ -29,10 +29,11 @@ def test_a_name_selects_its_frames_and_all_selects_every_frame(split: Split) -> 
     assert len(kept) + sum(other_splits(frames, split).values()) == len(frames)
 
 
-def test_frames_in_no_list_are_trained_on_where_there_are_no_lists() -> None:
-    assert training_split({"none"}) == "none"
-    assert training_split({"none", "train"}) == training_split({"none", "val"}) == "train"
-    assert training_split(set()) == "train"
+@pytest.mark.parametrize("usual", ["train", "val", "test"])
+def test_frames_in_no_list_are_the_default_where_there_are_no_lists(usual: Split) -> None:
+    assert default_split({"none"}, usual) == "none" and default_split({"none"}, "all") == "all"
+    assert default_split({"none", "train"}, usual) == default_split({"none", "val"}, usual) == usual
+    assert default_split(set(), usual) == usual
 
 
 @pytest.fixture
@@ -55,10 +56,10 @@ def test_training_and_evaluation_select_the_same_frames(
 
 
 def test_defaults_follow_the_lists_of_the_dataset(mixed: Path, tmp_path: Path) -> None:
-    assert default_training_split(Manifest(mixed)) == "train"
+    assert default_split_of(Manifest(mixed), "train") == "train"
     unlisted = tmp_path / "unlisted"
     ingest_synthetic(unlisted, SyntheticSource(4, split="none"))
-    assert default_training_split(Manifest(unlisted)) == "none"
+    assert default_split_of(Manifest(unlisted), "val") == "none"
     assert MedianDepth.fit(unlisted, truth="exact").depth_m.max() > 1
 
 

@@ -15,13 +15,14 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.errors import CorruptShard, InvalidRequest, UnreadableFile
 from nightrain.datasets.io.atomic import fsync, no_space_is_disk_full
+from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.io.regular import matching
 from nightrain.datasets.io.untrusted import CHECKSUM_FILE
 from nightrain.datasets.sources.nuscenes.config import UNFINISHED_WORLD, WORLD_VERSION
@@ -61,16 +62,20 @@ class WorldFolder:
         self._scenes = out / UNFINISHED_WORLD
 
     def is_committed(self, name: str) -> bool:
-        """Whether a scene is committed."""
-        return (self._scenes / name).is_dir()
+        """Whether a scene is committed with an intact record; another one is rendered again."""
+        with suppress(FileNotFoundError, CorruptShard):
+            self.record(name)
+            return True
+        return False
 
     def commit(self, name: str, write: Callable[[Folder], Tables]) -> None:
         """Write a scene's files with `write`, and commit them with the records that it returns."""
         growing = self._scenes / f".{name}"
         shutil.rmtree(growing, ignore_errors=True)
+        shutil.rmtree(self._scenes / name, ignore_errors=True)  # its record is damaged
         folder = Folder(growing)
         record = {"tables": write(folder), "files": folder.files}
-        (growing / RECORD_FILE).write_text(json.dumps(record))
+        (growing / RECORD_FILE).write_bytes(record_bytes("scene", record, indent=None))
         folder.sync()
         os.rename(growing, self._scenes / name)
         fsync(self._scenes)
@@ -81,14 +86,23 @@ class WorldFolder:
             shutil.rmtree(path, ignore_errors=True)
 
     def record(self, name: str) -> SceneRecord:
-        """Read the record of a committed scene."""
-        found = json.loads((self._scenes / name / RECORD_FILE).read_text())
+        """Read the record of a committed scene; raises FileNotFoundError, CorruptShard."""
+        found = read_record(self._scenes / name / RECORD_FILE, "scene", "record of a scene")
         return SceneRecord(found["tables"], {k: tuple(v) for k, v in found["files"].items()})
 
     def table(self, name: str) -> list[Record]:
-        """Read a table of the world; empty before the tables are written."""
+        """Read a table of the world; empty before the tables are written.
+
+        Raises InvalidRequest for a damaged table.
+        """
         path = self.out / WORLD_VERSION / f"{name}.json"
-        return json.loads(path.read_text()) if path.is_file() else []
+        try:
+            return json.loads(path.read_text()) if path.is_file() else []
+        except (ValueError, RecursionError) as error:
+            raise InvalidRequest(
+                f"{path} is not a valid table: {error}. Restore it from a copy, or render the "
+                "world into a new folder."
+            ) from error
 
     def num_bytes(self) -> tuple[int, int]:
         """Number of files with a checksum, and their bytes."""
@@ -174,7 +188,7 @@ def open_world(
         with _locked(out):
             world.discard()
             if not (out / UNFINISHED_WORLD / WORLD_FILE).exists():
-                text = json.dumps(description, indent=2) + "\n"
+                text = record_bytes("world", description).decode()
                 world.put(f"{UNFINISHED_WORLD}/{WORLD_FILE}", text)
             try:
                 yield world
@@ -207,13 +221,10 @@ def _check_same(path: Path, description: Mapping[str, Any]) -> None:
     """Compare an unfinished world with a description; raises InvalidRequest if they differ."""
     out = path.parent.parent
     try:
-        found = json.loads(path.read_text())
+        found = read_record(path, "world", "description of a world")
         differing = [name for name in description if found[name] != description[name]]
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InvalidRequest(
-            f"{path} does not describe a world ({error}); remove {out} or name a new or an empty "
-            "folder"
-        ) from error
+    except (CorruptShard, UnreadableFile, KeyError, TypeError) as error:
+        raise InvalidRequest(f"{error}; remove {out} or name a new or an empty folder") from error
     if differing:
         pairs = ((name, _short(found[name]), _short(description[name])) for name in differing)
         words = "; ".join(f"{name} {was}, not {now}" for name, was, now in pairs)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -201,8 +202,45 @@ def interrupt(done: int, total: int) -> None:
 def test_a_damaged_description_is_refused(tmp_path: Path) -> None:
     (tmp_path / "_scenes").mkdir()
     (tmp_path / "_scenes" / "world.json").write_text("[]")
-    with pytest.raises(InvalidRequest, match="does not describe a world"):
+    with pytest.raises(InvalidRequest, match="not a valid description of a world"):
         render(tmp_path)
+
+
+def damage(path: Path) -> None:
+    """Change a digit, so that the file still parses."""
+    data = path.read_bytes()
+    place = next(i for i, byte in enumerate(data) if byte in b"123456789")
+    path.write_bytes(
+        data[:place] + (b"2" if data[place : place + 1] != b"2" else b"3") + data[place + 1 :]
+    )
+
+
+def test_a_scene_with_a_damaged_record_is_rendered_again(whole: Path, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done > 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        render(tmp_path / "w", stop)
+    damage(tmp_path / "w" / "_scenes" / NAMES[0] / "record.json")
+    (tmp_path / "w" / "_scenes" / NAMES[1] / "record.json").write_text("")
+    assert render(tmp_path / "w").num_scenes == 4
+    assert files(tmp_path / "w") == files(whole)
+
+
+def test_a_changed_description_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        render(tmp_path / "w", interrupt)
+    damage(tmp_path / "w" / "_scenes" / "world.json")
+    with pytest.raises(InvalidRequest, match="it was changed after it was written"):
+        render(tmp_path / "w")
+
+
+def test_a_damaged_table_is_one_sentence(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "w")
+    (tmp_path / "w" / VERSION / "scene.json").write_text("[{")
+    with pytest.raises(InvalidRequest, match=r"scene.json is not a valid table: .*Restore it"):
+        render(tmp_path / "w")
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:

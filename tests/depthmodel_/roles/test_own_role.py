@@ -1,6 +1,5 @@
 """A role of another package: named by its class, trained through public means, refused in words."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.record import read_record
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import read_card
 from nightrain.depthmodel.training.config import TrainConfig
@@ -109,7 +109,7 @@ def test_a_role_of_another_package_trains(package: str, tmp_path: Path) -> None:
     job = TrainJob(preset=f"{package}:preset", dataset=root, out=run, device="cpu", seed=3)
     report = train_network(job, stop=Stop())
     assert report.status == "finished" and report.step == 2
-    stored = json.loads((run / "run.json").read_text())["config"]["role"]
+    stored = read_record(run / "run.json", "run", "run")["config"]["role"]
     assert stored == {"kind": f"{package}:ConstantRole", "frozen": ["encoder"], "depth_m": 7.0}
     tensors, lines = outcome(run)
     assert [line["step"] for line in lines] == [1, 2] and lines[0]["constant"] > 0

@@ -249,6 +249,24 @@ def test_an_average_resumes_bit_for_bit(tmp_path: Path) -> None:
         make_average(nn.Linear(3, 2), 0.9).load_state_dict(parts["average"])
 
 
+@pytest.mark.parametrize("last", ["", '{"step": 30, "lo', "\0\0\0", '{"step": 30'])
+def test_only_an_incomplete_last_line_of_a_log_is_left_out(tmp_path: Path, last: str) -> None:
+    (tmp_path / METRICS).write_text('{"step": 10}\n{"step": 20}\n' + last)
+    assert [line["step"] for line in read_metrics(tmp_path)] == [10, 20]
+    MetricsLog(tmp_path, first_step=20).close()
+    assert (tmp_path / METRICS).read_text() == '{"step": 10}\n{"step": 20}\n'
+
+
+@pytest.mark.parametrize(
+    "line", ['{"step": 20, "lo', "", "[]", "7", '{"loss": 1}', "\0", "[" * 5000]
+)
+def test_any_other_damaged_line_of_a_log_is_one_sentence(tmp_path: Path, line: str) -> None:
+    (tmp_path / METRICS).write_text('{"step": 10}\n' + line + '\n{"step": 30}\n')
+    for read in (read_metrics, lambda folder: MetricsLog(folder, first_step=20)):
+        with pytest.raises(InvalidRequest, match=r"metrics.jsonl, line 2: .*Restore the file"):
+            read(tmp_path)
+
+
 def test_a_log_goes_on_behind_the_checkpoint_and_holds_no_nan(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path, first_step=0)
     for step in (10, 20, 30):

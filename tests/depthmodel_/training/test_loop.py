@@ -234,6 +234,26 @@ def test_the_same_folder_with_other_settings_is_refused(
     assert outcome(whole)[1] == before
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("run.json", "Restore it from a copy"), ("result.json", "the last checkpoint gives it anew")],
+)
+@pytest.mark.parametrize("how", ["changed", "cut", "empty"])
+def test_a_damaged_record_of_a_run_is_one_sentence(
+    frames: Path, whole: Path, tmp_path: Path, name: str, advice: str, how: str
+) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    text = (run / name).read_text()
+    changed = {"changed": text.replace("1", "2", 1), "cut": text[: len(text) // 2], "empty": ""}
+    (run / name).write_text(changed[how])
+    with pytest.raises(InvalidRequest, match=rf"{name} is not a valid record of .*{advice}"):
+        train_tiny(video_teacher(), frames, run)
+    if name == "result.json":
+        (run / name).unlink()
+        assert train_tiny(video_teacher(), frames, run).status == "finished"
+        assert (run / name).read_text() == text
+
+
 def test_the_same_folder_with_other_data_is_refused(whole: Path, tmp_path: Path) -> None:
     other = make_dataset(tmp_path / "dataset", num_frames=9)
     with pytest.raises(InvalidRequest, match=r"other settings or data: tables\.frames was"):

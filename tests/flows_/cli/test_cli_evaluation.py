@@ -103,6 +103,19 @@ def test_protocols_come_by_name(model: Path, tmp_path: Path) -> None:
     assert settings.protocol == "md4all-robotcar with other split" and settings.caps_m == (50.0,)
 
 
+def test_a_dataset_without_lists_is_scored_whole_and_says_so(tmp_path: Path) -> None:
+    root, out = tmp_path / "dataset", tmp_path / "out"
+    ingest_synthetic(root, SyntheticSource(num_frames=3, split="none"))
+    printed = run("median-depth", root, "--out", out)
+    assert "in no split list, so the model may have been trained on them" in printed
+    settings = read_evaluation(out).settings
+    assert (settings.protocol, settings.split) == ("own", "none")
+    asked = run("median-depth", root, "--split", "val", "--out", out, code=2)
+    assert "no frame of val" in asked and "3 of none" in asked
+    published = run("median-depth", root, "--protocol", "md4all-robotcar", "--out", out, code=2)
+    assert "no frame of test" in published  # other frames would not be the protocol
+
+
 def test_what_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, out = make_dataset(tmp_path / "dataset"), tmp_path / "out"
     assert "--truth" in run(model, root, "--truth", "radar", code=2)

@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import get_args
 
 import click
 import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel
 
+from nightrain.datasets.splits import Split
 from nightrain.datasets.validation import Settings
 from nightrain.flows.cli import app
 from nightrain.flows.cli.group import LazyGroup
 from nightrain.flows.cli.options import ModelCommand
-from nightrain.pipelines.runs.command_line import value_type
+from nightrain.pipelines.runs.command_line import job_fields, value_type
 
 RECIPE = "name: mine\nconditions:\n  fog: {}\n"
 
@@ -66,6 +68,20 @@ def inner_models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
         kind = value_type(field.annotation)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from inner_models(kind)
+
+
+def test_split_means_the_same_everywhere() -> None:
+    """Every command with --split takes the same names, and refuses another in the same words."""
+    found = {}
+    for path in commands():
+        (option,) = [p for p in command_at(path).params if "--split" in p.opts] or [None]
+        if option is not None and path[0] != "protocol":
+            fields = [f for m in command_at(path).models.values() for f in job_fields(m)]
+            (kind,) = {value_type(f.info.annotation) for f in fields if f.label == "--split"}
+            found[path] = get_args(kind)
+            assert all(name in str(option.help) for name in ("train", "none", "all")), path
+    assert {path[0] for path in found} >= {"ingest", "train", "evaluate", "demo"}
+    assert set(found.values()) == {get_args(Split)}, found
 
 
 @pytest.mark.parametrize("path", list(commands()), ids=" ".join)

@@ -9,6 +9,7 @@ import torch
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.record import read_record
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.depthmodel.losses.mixtures import StudentLoss
 from nightrain.depthmodel.network.model import DepthModel
@@ -158,7 +159,7 @@ def test_teacher_labels_student(tmp_path: Path) -> None:
     assert card.recipe == ", ".join(t.removeprefix("variants/") for t in recipe().tables)
     assert table.removeprefix("labels/") in card.description
     assert card.command == learning.command and str(tmp_path) not in card.model_dump_json()
-    asked = json.loads((tmp_path / "student/run.json").read_text())
+    asked = read_record(tmp_path / "student/run.json", "run", "run")
     assert asked["teacher"] == DepthModel.from_pretrained(model).digest
     assert str(tmp_path) not in json.dumps(asked)
     again = train_network(learning, stop=Stop())

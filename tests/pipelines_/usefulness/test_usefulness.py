@@ -10,6 +10,7 @@ import pytest
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.shards.leases import Lease
 from nightrain.depthmodel.evaluation.results import read_evaluation
 from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss
@@ -55,7 +56,7 @@ def study(job: UsefulnessJob) -> UsefulnessReport:
 
 
 def digest(job: UsefulnessJob, arm: str, seed: int = 0) -> str:
-    return json.loads((job.out / arm / f"seed-{seed}" / "result.json").read_text())["digest"]
+    return read_record(job.out / arm / f"seed-{seed}" / "result.json", "result", "result")["digest"]
 
 
 def result(job: UsefulnessJob) -> dict[str, Any]:
@@ -256,6 +257,25 @@ def test_an_error_that_nobody_foresaw_is_a_failure_too(
     monkeypatch.setattr(run_arms, "train", lambda *_, **__: 1 / 0)
     assert study(job).num_failed == 2
     assert arm_of(job, "weather")["failed"] == {"0": "ZeroDivisionError('division by zero')"}
+
+
+def test_a_damaged_outcome_counts_as_a_run_that_did_not_end(tmp_path: Path) -> None:
+    outcome = run_arms.Outcome(arm="clear", seed=1, status="finished", step=12)
+    data = record_bytes("outcome", outcome.model_dump())
+    (tmp_path / "outcome.json").write_bytes(data)
+    assert run_arms.read_outcome(tmp_path) == outcome
+    for damaged in (data.replace(b"12", b"13"), data[:-20], b"", b"[]"):
+        (tmp_path / "outcome.json").write_bytes(damaged)
+        assert run_arms.read_outcome(tmp_path) is None
+
+
+def test_damaged_settings_of_a_study_are_one_sentence(job: UsefulnessJob) -> None:
+    plan_study(job)
+    for name in ("study.json", "clear/arm.json"):
+        text = (job.out / name).read_text()
+        (job.out / name).write_text(text.replace("2", "3"))
+        refused(job, rf"{name} is not a valid record of .* it was changed after it was written")
+        (job.out / name).write_text(text)
 
 
 # What is refused, before anything is trained
