@@ -20,6 +20,11 @@ from nightrain.datasets.io.regular import matching
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.datasets.validation import in_one_line
 
+RESTORE = (
+    "It says which frames each shard holds; run `nightrain repair`, which makes it anew from the "
+    "committed frames, or restore it from a copy of the dataset."
+)
+
 
 class PlannedShard(BaseModel):
     """The frames of one shard, in order."""
@@ -36,7 +41,7 @@ class FramePlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     source: str
-    options: dict[str, str]
+    options: dict[str, str] | None  # None: not known, since a repair made the plan anew
     retry: bool = False  # whether it reads quarantined frames of other plans again
     shards: tuple[PlannedShard, ...]
 
@@ -67,7 +72,7 @@ class BadFrame(BaseModel):
 def read_plans(root: Path) -> list[FramePlan]:
     """Read all plans of a dataset, in order; raises CorruptShard, UnreadableFile."""
     num_plans = len(matching(root / "_plan", "*.json"))
-    return [_read_plan(plan_path(root, number)) for number in range(num_plans)]
+    return [read_plan(plan_path(root, number)) for number in range(num_plans)]
 
 
 def require_planned(root: Path, plans: Sequence[FramePlan]) -> None:
@@ -79,8 +84,8 @@ def require_planned(root: Path, plans: Sequence[FramePlan]) -> None:
     numbers = [int(n) for name in names if (n := name.partition("-")[0]).isdecimal()]
     if (found := max(numbers, default=-1)) >= next_shard_number(plans):
         raise CorruptShard(
-            f"{FRAMES}/{found:05d} is committed, but no plan in {root / '_plan'} names it. Restore "
-            "that folder from a copy of the dataset, or ingest into another folder."
+            f"{FRAMES}/{found:05d} is committed, but no plan in {root / '_plan'} names it. Run "
+            f"`nightrain repair {root}`, or restore that folder from a copy of the dataset."
         )
 
 
@@ -91,7 +96,7 @@ def plan_path(root: Path, number: int) -> Path:
 
 def next_shard_number(plans: Sequence[FramePlan]) -> int:
     """Return the number that follows those of all planned shards."""
-    return sum(len(plan.shards) for plan in plans)
+    return max((shard.number + 1 for plan in plans for shard in plan.shards), default=0)
 
 
 def create_plan(root: Path, number: int, plan: FramePlan) -> bool:
@@ -104,16 +109,15 @@ def create_plan(root: Path, number: int, plan: FramePlan) -> bool:
         return create_exclusively(root, plan_path(root, number), data)
 
 
-def _read_plan(path: Path) -> FramePlan:
+def read_plan(path: Path) -> FramePlan:
+    """Read one plan; raises CorruptShard if it is damaged or missing, UnreadableFile."""
     try:
         return FramePlan.model_validate(read_record(path, "plan", "plan of frames"))
     except ValidationError as error:
-        raise CorruptShard(f"{path} is not a valid plan of frames: {in_one_line(error)}") from error
+        problem = f"{path} is not a valid plan of frames: {in_one_line(error)}"
+        raise CorruptShard(f"{problem}. {RESTORE}") from error
     except (FileNotFoundError, CorruptShard) as error:
-        raise CorruptShard(
-            f"{error}. It says which frames each shard holds; restore it from a copy of the "
-            "dataset, or ingest into another folder."
-        ) from error
+        raise CorruptShard(f"{error}. {RESTORE}") from error
 
 
 def frames_read_again(root: Path, planned: PlannedShard) -> set[str]:
@@ -133,7 +137,7 @@ def frames_read_again(root: Path, planned: PlannedShard) -> set[str]:
 @functools.cache
 def _retried_shards(root: Path, num_plans: int) -> tuple[PlannedShard, ...]:
     """Shards of the retries among the first plans, which never change."""
-    plans = [_read_plan(plan_path(root, number)) for number in range(num_plans)]
+    plans = [read_plan(plan_path(root, number)) for number in range(num_plans)]
     return tuple(shard for plan in plans if plan.retry for shard in plan.shards)
 
 

@@ -20,8 +20,8 @@ from nightrain.datasets.validation import in_one_line
 
 ENDING = ".pinned"
 RESTORE = (
-    "Restore it from a copy of the dataset; the rows of its tables record the settings they were "
-    "made with."
+    "Run `nightrain repair`, or restore it from a copy of the dataset; the rows of its tables "
+    "record the settings they were made with."
 )
 _SETTINGS = TypeAdapter(dict[str, str])
 

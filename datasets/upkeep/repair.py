@@ -35,6 +35,7 @@ from nightrain.datasets.upkeep.changes import (
     require_idle,
 )
 from nightrain.datasets.upkeep.migrations import SCHEMAS, kind_of_table
+from nightrain.datasets.upkeep.records import damaged_pinned, damaged_plans, unplanned_numbers
 
 Progress = Callable[[int, int], None]
 Step = Literal[
@@ -43,6 +44,8 @@ Step = Literal[
     "remove entry",
     "adopt or remove",
     "frames first",
+    "make record anew",
+    "remove record",
     "by hand",
 ]
 LEFT: tuple[Step, ...] = ("frames first", "by hand")
@@ -56,6 +59,8 @@ STEPS: dict[Step, str] = {
     "adopt or remove": "adopted if every byte can be proven, else removed, for `{command}` to make "
     "it again",
     "frames first": "nothing is done; `nightrain ingest` makes its frames again",
+    "make record anew": "made anew from the committed shards",
+    "remove record": "removed, for `nightrain generate` to record it again",
     "by hand": "nothing is done; restore it from a copy, or check its permissions and its disk",
 }
 
@@ -119,6 +124,7 @@ def find_damage(root: Path, progress: Progress | None = None) -> RepairReport:
             progress(number + 1, len(entries))
     report.num_shards = len(entries)
     report.findings += _orphans(root, entries)
+    _check_records(manifest, report)
     handled = {f.shard.number for f in report.findings if f.shard and f.shard.table == FRAMES}
     report.findings = [
         f
@@ -135,10 +141,47 @@ def repair(root: Path, report: RepairReport) -> RepairReport:
     # Frames first: other shards are adopted only if their frames are committed.
     order = sorted(report.findings, key=lambda f: (f.step == "adopt or remove", f.path))
     order.sort(key=lambda f: f.shard is None or f.shard.table != FRAMES)
+    records = [finding for finding in order if "record" in finding.step]
+    done = list(_repair_records(manifest, records))  # first: adoption needs the plans
     with Prover() as prover:
-        done = [f.model_copy(update={"outcome": _repair(manifest, f, prover)}) for f in order]
+        others = [finding for finding in order if finding not in records]
+        done += [f.model_copy(update={"outcome": _repair(manifest, f, prover)}) for f in others]
     manifest.sweep()
     return report.model_copy(update={"findings": done, "done": True})
+
+
+def _check_records(manifest: Manifest, report: RepairReport) -> None:
+    """Add findings for plans and pinned settings.
+
+    Frames of a plan that is lost for good stay as they are: nothing else says which they were.
+    """
+    plans = damaged_plans(manifest)
+    if any(plan.by_hand for plan in plans):
+        numbers = [f.shard.number for f in report.findings if f.shard and f.shard.table == FRAMES]
+        kept = unplanned_numbers(manifest, numbers)
+        for finding in report.findings:
+            shard = finding.shard
+            if shard is not None and shard.table == FRAMES and shard.number in kept:
+                finding.step = "by hand"
+    for record in (*plans, *damaged_pinned(manifest)):
+        step: Step = "make record anew" if record.data is not None else "remove record"
+        report.findings.append(
+            Finding(
+                path=str(record.path.relative_to(manifest.root)),
+                problem=record.problem,
+                step="by hand" if record.by_hand else step,
+            )
+        )
+
+
+def _repair_records(manifest: Manifest, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Repair plans and pinned settings that were found damaged and still are."""
+    found = [*damaged_plans(manifest), *damaged_pinned(manifest)]
+    damaged = {str(r.path.relative_to(manifest.root)): r for r in found if not r.by_hand}
+    for finding in findings:
+        record = damaged.get(finding.path)
+        done = "is intact now" if record is None else record.repair(manifest.root)
+        yield finding.model_copy(update={"outcome": done})
 
 
 def _bad_entry(root: Path, path: Path, error: Exception) -> Finding:

@@ -169,7 +169,7 @@ def _digest(manifest: Manifest, table: str, split: str) -> str:
 def read_stored(path: Path, kind: str) -> dict[str, Any]:
     """Read a record of a run or study, which holds an object; raises InvalidRequest."""
     try:
-        return dict(mapping(read_record(path, kind, f"record of a {kind}")))
+        return dict(mapping(read_record(path, kind, f"{kind} record")))
     except (CorruptShard, UnreadableFile, FileNotFoundError, ValueError) as error:
         raise InvalidRequest(f"{error}. {RESTORE.get(kind, RESTORE_OTHER)}") from error
 

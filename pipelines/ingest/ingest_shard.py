@@ -82,14 +82,16 @@ def _unplanned(
 ) -> tuple[list[PlannedShard], list[FrameRef]]:
     """Shards planned with these options, and the listed frames that no plan names."""
     for plan in plans:
-        if plan.options != options and (taken := plan.frame_ids & listed.keys()):
+        if plan.options in (options, None):
+            continue
+        if taken := plan.frame_ids & listed.keys():
             raise PlanMismatch(
                 f"{len(taken)} of the {len(listed)} listed frames are already in {root}, planned "
                 f"with other options: {_differences(plan.options, options)}. Repeat the first "
                 "options to resume and to add what is new, list only other frames, or use another "
                 "--out."
             )
-    planned = [shard for plan in plans if plan.options == options for shard in plan.shards]
+    planned = [shard for plan in plans if plan.options in (options, None) for shard in plan.shards]
     _require_same_kind(root, listed, planned)
     known = {frame_id for shard in planned for frame_id in shard.frame_ids}
     return planned, [ref for frame_id, ref in listed.items() if frame_id not in known]

@@ -8,7 +8,10 @@ import pytest
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.shards.frame_plan import read_plans
 from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
+from nightrain.datasets.shards.pinned import pin, pinned
+from nightrain.datasets.shards.recipe_records import recipe_records, record_recipe
 from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.upkeep.repair import RepairReport, find_damage, repair
 from nightrain.pipelines.generate.variant_shard import GenerateShard
@@ -244,3 +247,113 @@ def test_nothing_is_repaired_while_a_process_works(root: Path) -> None:
         find_damage(root)
     lease.release()
     assert find_damage(root).settled
+
+
+# Records
+
+
+def plan_names(root: Path) -> list[str]:
+    return sorted(path.name for path in (root / "_plan").iterdir())
+
+
+def break_record(path: Path, how: str) -> None:
+    text = path.read_text()
+    path.unlink()
+    if how == "changed":
+        path.write_text(text.replace("1", "2", 1))
+    elif how != "gone":
+        path.write_text(text[: len(text) // 2])
+
+
+def frame_ids_of_plans(root: Path) -> list[list[set[str]]]:
+    return [[{*shard.frame_ids} for shard in plan.shards] for plan in read_plans(root)]
+
+
+@pytest.fixture
+def grown(root: Path) -> Path:
+    """Three plans: of a source, of another one, and of what the first source has added."""
+    ingest(root, SyntheticSource(num_frames=3, name="other", split="val"))
+    ingest(root, SyntheticSource(num_frames=10, damaged=frozenset({5})))
+    assert plan_names(root) == ["00000.json", "00001.json", "00002.json"]
+    return root
+
+
+@pytest.mark.parametrize("how", ["changed", "cut", "gone"])
+@pytest.mark.parametrize("numbers", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)])
+def test_plans_are_made_anew_from_committed_frames(
+    grown: Path, numbers: tuple[int, ...], how: str
+) -> None:
+    before = frame_ids_of_plans(grown)
+    for number in numbers:
+        break_record(grown / "_plan" / f"{number:05d}.json", how)
+    report = repair(grown, find_damage(grown))
+    assert report.settled and {f.step for f in report.findings} == {"make record anew"}
+    assert frame_ids_of_plans(grown) == before
+    assert [plan.source for plan in read_plans(grown)] == ["synthetic", "other", "synthetic"]
+    assert find_damage(grown).findings == [] and verify(grown).accepted
+    again = ingest(grown, SyntheticSource(num_frames=10, damaged=frozenset({5})))
+    assert again.num_rows == 0 and not again.failed and len(plan_names(grown)) == 3
+
+
+def test_frames_of_a_lost_plan_that_were_not_committed_are_planned_again(tmp_path: Path) -> None:
+    root, refs = tmp_path / "dataset", [SOURCE.ref(index) for index in range(8)]
+    plan = plan_ingest(root, SOURCE, refs, {}, frames_per_shard=2)
+    shards, work = ingest_work(root, SOURCE, refs, plan)
+    for shard in (shards[0], shards[2]):
+        work(shard)
+    break_record(root / "_plan" / "00000.json", "cut")
+    repair(root, find_damage(root))
+    ingest(root)
+    assert verify(root).accepted
+    rows = all_rows(root, FRAMES)
+    assert len(rows) == 7 and find_damage(root).findings == []
+
+
+def test_a_retry_stays_a_retry(root: Path) -> None:
+    fixed = SyntheticSource(num_frames=8)
+    refs = [fixed.ref(index) for index in range(8)]
+    plan = plan_ingest(root, fixed, refs, {}, again=True)
+    shards, work = ingest_work(root, fixed, refs, plan)
+    for shard in shards:
+        work(shard)
+    for name in plan_names(root):
+        break_record(root / "_plan" / name, "changed")
+    repair(root, find_damage(root))
+    assert [plan.retry for plan in read_plans(root)] == [False, True]
+    assert ingest(root, fixed).num_rows == 0 and len(all_rows(root, FRAMES)) == 8
+
+
+def test_a_plan_is_not_made_anew_while_frames_of_it_are_unreadable(grown: Path) -> None:
+    """Else they would be planned again under other numbers, and their variants never match."""
+    break_record(grown / "_plan" / "00000.json", "changed")
+    break_file(grown / FRAMES / "00001.parquet", "flipped")
+    report = repair(grown, find_damage(grown))
+    assert {f.step for f in report.findings} == {"by hand"} and not report.settled
+    assert any("it cannot be made anew" in f.problem for f in report.findings)
+    assert (grown / FRAMES / "00001.parquet").exists()
+
+
+@pytest.mark.parametrize("how", ["changed", "cut"])
+def test_a_pinned_batch_size_is_that_of_the_rows(root: Path, how: str) -> None:
+    name = NIGHT.rpartition("/")[0]
+    settings = {"recipe_hash": "7", "batch_size": "1", "device": "cpu"}
+    pin(root, name, settings)
+    break_record(root / "_manifest" / f"{name}.pinned", how)
+    (finding,) = repair(root, find_damage(root)).findings
+    sizes = {row["batch_size"] for row in all_rows(root).values()}
+    if sizes == {None}:
+        assert finding.step == "remove record" and pinned(root, name) is None
+    else:
+        found = pinned(root, name)
+        assert found is not None and found["batch_size"] == str(max(sizes))
+    assert verify(root).accepted
+
+
+def test_a_damaged_record_of_a_recipe_is_removed_for_generate_to_record_again(root: Path) -> None:
+    record_recipe(root, "mine", {NIGHT: "{}", FOG: "{}"})
+    break_record(root / "_manifest" / "recipes" / "mine" / "00000.pinned", "changed")
+    (finding,) = repair(root, find_damage(root)).findings
+    assert finding.step == "remove record" and "`nightrain generate` with 'mine'" in finding.outcome
+    assert recipe_records(root) == {} and verify(root).accepted
+    record_recipe(root, "mine", {NIGHT: "{}", FOG: "{}"})
+    assert len(recipe_records(root)["mine"]) == 1
