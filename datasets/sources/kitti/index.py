@@ -19,6 +19,14 @@ from nightrain.datasets.sources.kitti.splits import EigenCounts, Listed, read_li
 
 DEPTH_MAP_KIND = {"velodyne": "velodyne_raw", "improved": "groundtruth"}
 
+# Benchmarks that are not read, by names that are together in one of their folders.
+LAYOUTS = {
+    "object benchmark": ({"image_2", "calib"}, {"image_2", "velodyne"}, {"image_2", "label_2"}),
+    "scene flow benchmark": ({"image_2", "image_3"}, {"image_2", "calib_cam_to_cam"}),
+    "odometry benchmark": ({"sequences"},),
+    "depth selection": ({"val_selection_cropped"}, {"test_depth_completion_anonymous"}),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Index:
@@ -55,9 +63,12 @@ def read_index(files: Files, config: KittiConfig) -> Index:
     cameras, layout, ground_truth = config.cameras, config.layout, config.ground_truth
     drives = find_drives(files)
     if not drives:
+        other = _other_layout(files)
+        found = f", but KITTI's {other} layout, which is not supported" if other else ""
         raise BrokenSource(
-            f"no KITTI drive below {files.root}; expected <date>/<date>_drive_<n>_sync with "
-            "image_02/data, and <date>/calib_cam_to_cam.txt. Pass the folder of the dates"
+            f"no KITTI drive below {files.root}{found}; expected <date>/<date>_drive_<n>_sync with "
+            "image_02/data, and <date>/calib_cam_to_cam.txt (raw drives, alone or with the maps of "
+            "KITTI-depth). Pass the folder of the dates"
         )
     images, times, without_camera = _raw(files, drives, cameras)
     from_maps = layout == "depth" or ground_truth == "improved"
@@ -88,6 +99,16 @@ def read_index(files: Files, config: KittiConfig) -> Index:
         frames=sorted(frames),
         without_camera=without_camera,
     )
+
+
+def _other_layout(files: Files) -> str:
+    """Name of the benchmark of KITTI that a folder without drives holds; "" for none."""
+    for part in ("", "training", "testing"):
+        names = {*folder_names(files, part)}
+        for layout, marks in LAYOUTS.items():
+            if any(mark <= names for mark in marks):
+                return layout
+    return ""
 
 
 def _raw(

@@ -27,7 +27,8 @@ def repair(job: ChangeOptions, output: OutputOptions) -> None:
 
     Says what would be done; --yes does it. A shard that cannot be read loses its manifest entry, so
     that the command that made it makes it again; a file without an entry is adopted if every byte
-    of it can be proven, else removed. The exit code is 0 if nothing is wrong or all of it was
+    of it can be proven, else removed. Plans of frames and pinned settings are made anew from the
+    committed shards where possible. The exit code is 0 if nothing is wrong or all of it was
     repaired, 3 if something is left.
     """
     from nightrain.datasets.io.atomic import require_writable

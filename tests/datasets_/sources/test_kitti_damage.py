@@ -212,3 +212,26 @@ def test_what_is_no_kitti_is_refused(tmp_path: Path) -> None:
 def test_images_too_small_for_the_kb_crop_fail_one_by_one(folder: Path) -> None:
     failed = failures(KittiSource(KittiConfig(root=folder, kb_crop=True)))
     assert len(failed) == fixture.NUM_FRAMES and set(failed.values()) == {Reason.SIZE_MISMATCH}
+
+
+@pytest.mark.parametrize(
+    ("layout", "folders"),
+    [
+        ("object benchmark", ("training/image_2", "training/velodyne", "training/calib")),
+        ("object benchmark", ("testing/image_2", "testing/calib")),
+        ("object benchmark", ("image_2", "image_3", "label_2", "velodyne")),
+        ("scene flow benchmark", ("training/image_2", "training/image_3", "training/disp_occ_0")),
+        ("odometry benchmark", ("sequences/00/image_2", "poses")),
+        ("depth selection", ("val_selection_cropped/image",)),
+    ],
+)
+def test_other_layouts_of_kitti_are_named(
+    tmp_path: Path, layout: str, folders: tuple[str, ...]
+) -> None:
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+    words = f"no KITTI drive below {tmp_path}, but KITTI's {layout} layout, which is not supported"
+    with pytest.raises(
+        BrokenSource, match=rf"{words}; expected <date>/.*raw drives, alone or with"
+    ):
+        KittiSource(KittiConfig(root=tmp_path))

@@ -246,7 +246,9 @@ def test_a_damaged_record_of_a_run_is_one_sentence(
     text = (run / name).read_text()
     changed = {"changed": text.replace("1", "2", 1), "cut": text[: len(text) // 2], "empty": ""}
     (run / name).write_text(changed[how])
-    with pytest.raises(InvalidRequest, match=rf"{name} is not a valid (run|result) record: .*{advice}"):
+    with pytest.raises(
+        InvalidRequest, match=rf"{name} is not a valid (run|result) record: .*{advice}"
+    ):
         train_tiny(video_teacher(), frames, run)
     if name == "result.json":
         (run / name).unlink()

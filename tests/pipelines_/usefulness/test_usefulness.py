@@ -274,7 +274,7 @@ def test_damaged_settings_of_a_study_are_one_sentence(job: UsefulnessJob) -> Non
     for name in ("study.json", "clear/arm.json"):
         text = (job.out / name).read_text()
         (job.out / name).write_text(text.replace('"num_steps": 2', '"num_steps": 3'))
-        refused(job, rf"{name} is not a valid (study|arm) record: it was changed after it was written")
+        refused(job, rf"{name} is not a valid (study|arm) record: it was changed after")
         (job.out / name).write_text(text)
 
 
