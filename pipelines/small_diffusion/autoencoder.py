@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from nightrain.pipelines.small_diffusion.data.pool import Pool
 from nightrain.pipelines.small_diffusion.graphs import Tensors
 from nightrain.pipelines.small_diffusion.image_features import ImageFeatures, perceptual_distance
-from nightrain.pipelines.small_diffusion.pool import Pool
 from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage, autocast
 
 PRIOR_WEIGHT = 1e-4

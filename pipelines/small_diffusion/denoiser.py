@@ -10,8 +10,8 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import nn
 from transformers import CLIPTokenizer
 
+from nightrain.pipelines.small_diffusion.data.pool import Pool
 from nightrain.pipelines.small_diffusion.graphs import Tensors
-from nightrain.pipelines.small_diffusion.pool import Pool
 from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage, autocast
 
 NO_TEXT, NO_CONTROL = 0.1, 0.15  # shares of samples without prompt, and without control image

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from nightrain.pipelines.small_diffusion.architecture import IP_TOKENS, STYLE_SIDE, TEXT_WIDTH
+from nightrain.pipelines.small_diffusion.data.pool import Pool
 from nightrain.pipelines.small_diffusion.denoiser import (
     Denoiser,
     LatentPool,
@@ -20,7 +21,6 @@ from nightrain.pipelines.small_diffusion.denoiser import (
     uniform,
 )
 from nightrain.pipelines.small_diffusion.graphs import Tensors
-from nightrain.pipelines.small_diffusion.pool import Pool
 from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage, autocast
 
 NO_STYLE, NO_TEXT = 0.1, 0.5  # shares of samples

@@ -32,15 +32,15 @@ from torch import nn
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.pipelines.small_diffusion import architecture as small
 from nightrain.pipelines.small_diffusion.autoencoder import normalise_latents, train_autoencoder
+from nightrain.pipelines.small_diffusion.data.pool import Pool
+from nightrain.pipelines.small_diffusion.data.rendering import Rendering, rendering
+from nightrain.pipelines.small_diffusion.data.views import NUM_HELD_OUT
 from nightrain.pipelines.small_diffusion.denoiser import Denoiser, LatentPool, train_unet
 from nightrain.pipelines.small_diffusion.family import write_adapter, write_base, write_controlnet
-from nightrain.pipelines.small_diffusion.pool import Pool
-from nightrain.pipelines.small_diffusion.rendering import Rendering, rendering
 from nightrain.pipelines.small_diffusion.sheet import write_sheet
 from nightrain.pipelines.small_diffusion.stage import Budget
 from nightrain.pipelines.small_diffusion.start import Start
 from nightrain.pipelines.small_diffusion.style import adapter_weights, train_style
-from nightrain.pipelines.small_diffusion.views import NUM_HELD_OUT
 
 SHARES = {"autoencoder": 0.27, "unet": 0.2, "controlnet": 0.34, "style": 0.1}  # of the minutes
 STEPS = {"autoencoder": 12_000, "unet": 12_000, "controlnet": 16_000, "style": 4_000}

@@ -19,9 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nightrain.datasets.conditions import CONDITIONS, Condition
 from nightrain.datasets.world.scene.weather import draw_weather
 from nightrain.pipelines.small_diffusion import architecture as small
-from nightrain.pipelines.small_diffusion import views
 from nightrain.pipelines.small_diffusion.autoencoder import crops, losses, normalise_latents
-from nightrain.pipelines.small_diffusion.captions import caption, intensity, phrase
+from nightrain.pipelines.small_diffusion.data import views
+from nightrain.pipelines.small_diffusion.data.captions import caption, intensity, phrase
 from nightrain.pipelines.small_diffusion.denoiser import Denoiser, TrainingBatch
 from nightrain.pipelines.small_diffusion.family import write_adapter, write_base, write_controlnet
 from nightrain.pipelines.small_diffusion.image_features import ImageFeatures
@@ -185,6 +185,11 @@ def test_views_of_a_place_share_their_geometry_between_conditions(
     assert made.image.shape == (8, 32, 56, 3) and made.control.shape == (8, 32, 56)
     assert (made.control[:4] == made.control[4:]).all()  # the same streets
     assert made.image[:4].mean() > 2 * made.image[4:].mean()  # by day and at night
+    depth_m = views.exact_depth_m(21)
+    assert np.isinf(depth_m).any() and (depth_m > 0).all()
+    assert all(
+        (views.control_of(d) == c).all() for d, c in zip(depth_m, made.control, strict=False)
+    )
     assert all("night" in p.lower() or "dark" in p.lower() for p in made.prompts[4:].ravel())
     seen = {"place-00021.npz"}
     assert list(views.read_places(tmp_path, held_out=False, seen=seen)) == []

@@ -1,11 +1,13 @@
 """Pool of training views on one device, which grows while places are still being rendered."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from nightrain.pipelines.small_diffusion.views import Views, read_places
+from nightrain.datasets.io.regular import matching
+from nightrain.pipelines.small_diffusion.data.views import Views, read_places
 
 
 class Pool:
@@ -40,6 +42,17 @@ class Pool:
         self.condition = np.concatenate([v.condition for v in (*parts, *new)])
         self.group = np.concatenate([v.group for v in (*parts, *new)])
         self.prompts = np.concatenate([v.prompts for v in (*parts, *new)])
+
+    def spread(self, limit: int) -> "Pool":
+        """Pool of at most `limit` views, spread over this one; it does not grow."""
+        found = copy.copy(self)
+        numbers = torch.linspace(0, len(self) - 1, min(limit, len(self))).long()
+        for name in ("pixels", "controls"):
+            setattr(found, name, getattr(self, name)[numbers.to(self.device)])
+        for name in ("condition", "group", "prompts"):
+            setattr(found, name, getattr(self, name)[numbers.numpy()])
+        found._seen = {path.name for path in matching(self.folder, "place-*.npz")}
+        return found
 
     def images(self, numbers: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, H, W) float32 in [-1, 1]."""

@@ -27,11 +27,11 @@ from nightrain.datasets.world.export.plan import Recording, ScenePlan, SceneSpec
 from nightrain.datasets.world.scene.layout import draw_scene
 from nightrain.datasets.world.scene.scene import Scene
 from nightrain.datasets.world.scene.weather import draw_weather
-from nightrain.datasets.world.sensors.camera import Picture, View, render
+from nightrain.datasets.world.sensors.camera import View, render
 from nightrain.datasets.world.sensors.rig import CAMERAS
 from nightrain.pipelines.controls.control_image import depth_image
 from nightrain.pipelines.controls.depth_source import RelativeDepth, inverse_of_metric
-from nightrain.pipelines.small_diffusion.captions import draw_prompt, visible_objects
+from nightrain.pipelines.small_diffusion.data.captions import draw_prompt, visible_objects
 
 SIZE = (224, 128)  # width, height
 SEED = 1000  # of the places; the presets of `nightrain world` start at 0
@@ -91,9 +91,7 @@ def read_places(folder: Path, *, held_out: bool, seen: set[str]) -> Iterator[Vie
 
 def render_place(place: int, seed: int = SEED) -> Views:
     """Render the views of a place under every condition."""
-    spec = SceneSpec(place=place)
-    recording = Recording(num_keyframes=KEYFRAMES, size=SIZE)
-    plan = ScenePlan(seed=seed, spec=spec, recording=recording)
+    plan = _plan(place, seed)
     drawn = draw_scene(plan.rng("layout"), plan.duration_s)
     owner_of_row = np.append(drawn.at(0.0).solids.owner, -1)  # last: the sky, which has row -1
     found = []
@@ -102,11 +100,29 @@ def render_place(place: int, seed: int = SEED) -> Views:
         group = place * len(CONDITIONS) + number
         rng = plan.rng("captions", condition)
         for t_s, camera in shots_of(place):
-            picture = _picture(scene, t_s, camera)
+            picture = render(scene, t_s, _view(scene, t_s, camera))
             objects = visible_objects(scene, owner_of_row[picture.row])
             prompts = np.array([draw_prompt(scene, objects, rng) for _ in range(PROMPTS_PER_VIEW)])
             found.append((picture.image, control_of(picture.depth_m), number, group, prompts))
     return Views(*(np.stack(part) for part in zip(*found, strict=True)))
+
+
+def exact_depth_m(place: int, seed: int = SEED) -> np.ndarray:
+    """Depth (S, H, W) float32 of a place's S shots, in metres; sky = inf."""
+    plan = _plan(place, seed)
+    scene = draw_scene(plan.rng("layout"), plan.duration_s)
+    rows, columns = np.mgrid[0.0 : SIZE[1], 0.0 : SIZE[0]]
+    found = []
+    for t_s, camera in shots_of(place):
+        view = _view(scene, t_s, camera)
+        hits = scene.at(t_s).caster.cast(view.eye_m, view.directions(columns, rows))
+        found.append(hits.t.reshape(rows.shape))
+    return np.stack(found).astype(np.float32)
+
+
+def _plan(place: int, seed: int) -> ScenePlan:
+    recording = Recording(num_keyframes=KEYFRAMES, size=SIZE)
+    return ScenePlan(seed=seed, spec=SceneSpec(place=place), recording=recording)
 
 
 def shots_of(place: int) -> list[tuple[float, str]]:
@@ -115,14 +131,13 @@ def shots_of(place: int) -> list[tuple[float, str]]:
     return [*((t_s, "CAM_FRONT") for t_s in FRONT_S), (OTHER_S, others[place % len(others)])]
 
 
-def _picture(scene: Scene, t_s: float, camera: str) -> Picture:
+def _view(scene: Scene, t_s: float, camera: str) -> View:
     mount = CAMERAS[camera]
-    view = View(
+    return View(
         T_world_camera=scene.ego.pose(t_s) @ mount.T_ego_camera(),
         intrinsics=mount.intrinsics(SIZE),
         size=SIZE,
     )
-    return render(scene, t_s, view)
 
 
 def control_of(depth_m: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nightrain.datasets.world.export.workers import begin_worker, one_thread_each
-from nightrain.pipelines.small_diffusion.views import write_place
+from nightrain.pipelines.small_diffusion.data.views import write_place
 
 
 @contextmanager

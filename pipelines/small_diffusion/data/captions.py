@@ -41,6 +41,12 @@ def caption(scene: Scene, objects: Counter[str], rng: np.random.Generator) -> st
     return _CAPTIONER.caption([np.zeros((1, 1, 3), np.uint8)], [about])[0]
 
 
+def without_phrase(prompts: Sequence[str]) -> str:
+    """Caption of the first prompt of a clear view that has one; "a street" if none has."""
+    captions = (prompt.partition(", ")[2] for prompt in prompts)
+    return next(filter(None, captions), "a street")
+
+
 def phrase(weather: Weather, rng: np.random.Generator) -> str:
     """Draw a phrase of the condition that the weather bears out; the first one half of the time."""
     if weather.condition is Condition.CLEAR:

@@ -1,0 +1,58 @@
+"""Shipped weights of the small family: what they must do at least, on few samples."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nightrain.datasets.conditions import CONDITIONS, Condition
+from nightrain.depthmodel.package_weights import package_folder
+from nightrain.pipelines.small_diffusion.autoencoder import psnr_db
+from nightrain.pipelines.small_diffusion.data import views
+from nightrain.pipelines.small_diffusion.data.pool import Pool
+from nightrain.pipelines.small_diffusion.measure.networks import velocity_losses
+from nightrain.pipelines.small_diffusion.sampling import Drawing, Sampler, Sampling
+from nightrain.pipelines.small_diffusion.start import Start
+
+FAMILY = package_folder("package:nightrain.pipelines.small_diffusion/weights")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    folder = tmp_path_factory.mktemp("views")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(views, "CONDITIONS", (Condition.CLEAR, Condition.NIGHT))
+        for place in (0, 1):
+            views.write_place(folder, place)
+    return Pool(folder, CPU, held_out=True)
+
+
+def test_control_and_prompt_lower_the_velocity_loss(pool: Pool) -> None:
+    losses = velocity_losses(Start(FAMILY), pool, 8)
+    assert losses["held_out"] < 0.95 * losses["other_control"]
+    assert losses["held_out"] < 0.98 * losses["other_text"]
+
+
+def test_the_autoencoder_reconstructs_held_out_views(pool: Pool) -> None:
+    assert psnr_db(Start(FAMILY).vae().eval(), pool, 8) > 22
+
+
+def test_night_is_darker_than_rain_by_prompt(pool: Pool) -> None:
+    control = pool.controls[0].numpy()
+    words = [CONDITIONS[c].phrases[0] for c in (Condition.NIGHT, Condition.RAIN)]
+    drawings = [
+        Drawing(prompt=f"{text}, a street with 2 cars", control=control, seed=3) for text in words
+    ]
+    sampler = Sampler(FAMILY, CPU)
+    night, rain = sampler.draw(drawings, Sampling(steps=5, guidance=3.0)).astype(float)
+    assert night.mean() < 0.75 * rain.mean()
+    alone = sampler.draw(drawings[1:], Sampling(steps=5, guidance=3.0))
+    np.testing.assert_allclose(alone[0], rain, atol=3)  # does not depend on its batch
+
+
+def test_a_style_image_is_needed_with_the_adapter(tmp_path: Path) -> None:
+    drawing = Drawing(prompt="a street", control=np.zeros((128, 224), np.uint8), seed=0)
+    with pytest.raises(ValueError, match="style image"):
+        Sampler(FAMILY, CPU, adapter=True).draw([drawing], Sampling(steps=1, guidance=3.0))
