@@ -75,11 +75,11 @@ def measure(options: MeasureOptions) -> tuple[Parts, list[Figure]]:
     measures: dict[str, Callable[[], Iterable[Figure]]] = {
         "condition": lambda: condition_figures(samples, judges),
         "depth": lambda: depth_figures(samples, judges),
-        "style": lambda: style_figures(samples),
-        "monotone": lambda: monotone_figures(samples, judges),
         "autoencoder": lambda: reconstruction_figures(start, pool),
         "velocity-loss": lambda: loss_figures(start, pool),
         "kid": lambda: kid_figures(samples, judges),
+        "monotone": lambda: monotone_figures(samples, judges),
+        "style": lambda: style_figures(samples),
     }
     found = []
     for name, compute in measures.items():
