@@ -102,7 +102,7 @@ def damaged_plans(manifest: Manifest) -> list[DamagedRecord]:
         DamagedRecord(
             plan_path(manifest.root, number),
             problems.get(number, "no plan names these committed frames"),
-            record_bytes("plan", plan.model_dump(mode="json"), indent=None),
+            record_bytes("plan", plan.model_dump(mode="json")),
             then="its options are not known: run `nightrain ingest` with those of the first time",
         )
         for number, plan in sorted(rebuilt.items())

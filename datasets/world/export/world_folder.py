@@ -75,7 +75,7 @@ class WorldFolder:
         shutil.rmtree(self._scenes / name, ignore_errors=True)  # its record is damaged
         folder = Folder(growing)
         record = {"tables": write(folder), "files": folder.files}
-        (growing / RECORD_FILE).write_bytes(record_bytes("scene", record, indent=None))
+        (growing / RECORD_FILE).write_bytes(record_bytes("scene", record))
         folder.sync()
         os.rename(growing, self._scenes / name)
         fsync(self._scenes)
