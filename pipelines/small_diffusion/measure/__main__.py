@@ -2,7 +2,7 @@
 
     python -m nightrain.pipelines.small_diffusion.measure FAMILY --views VIEWS
     ... --places 80        render the places that VIEWS lacks first (20 held out, 60 to fit judges)
-    ... --samples 8        a quick look; the default is 32 samples of night and of rain
+    ... --samples 8        a quick look; the default is 48 samples of night and of rain
 
 Each figure stands next to its reference values. Parts are saved below OUT: repeat the command to
 resume it, and judges fitted for one family serve the others of the same views.
@@ -43,7 +43,7 @@ from nightrain.pipelines.small_diffusion.measure.samples import Samples
 from nightrain.pipelines.small_diffusion.sheet import write_sheet
 from nightrain.pipelines.small_diffusion.start import Start
 
-SAMPLES = 32
+SAMPLES = 48
 VERSION = 1  # increased when the figures of the same family and views change
 WEIGHTS = (".safetensors", ".json", ".txt")
 NEEDED = ("base/model_index.json", "controlnet-depth/config.json", "ip-adapter")
@@ -142,7 +142,7 @@ def main() -> None:
         "--samples",
         type=_samples,
         default=SAMPLES,
-        help="samples of night and of rain (default: 32)",
+        help="samples of night and of rain (default: 48)",
     )
     parser.add_argument("--places", type=int, default=0, help="places to render first (default: 0)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="renderers")

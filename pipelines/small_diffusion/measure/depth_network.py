@@ -8,7 +8,7 @@ from torch import nn
 
 WIDTHS = (24, 40, 112, 320)  # of the feature maps at 1/4, 1/8, 1/16 and 1/32
 INNER = 32
-STEPS, BATCH, RATE = 500, 16, 3e-3
+STEPS, BATCH, RATE = 1000, 16, 3e-3
 ANCHOR = 0.1  # weight of the absolute error, in addition to the aligned one
 Maps = Sequence[torch.Tensor]
 
@@ -70,9 +70,9 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def aligned_errors(estimates: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Errors (N,) of log inverse depth (N, h, w) after the best scale and shift of each picture.
 
-    Root mean square over the target's standard deviation: 0 is exact, 1 is what a constant
-    reaches. For a least-squares fit that is sqrt(1 - r^2), with the correlation r if positive.
+    Mean squared error over the target's variance: 0 is exact, 1 is what a constant reaches. For a
+    least-squares fit that is 1 - r^2, with the correlation r if positive.
     """
     pairs = (torch.from_numpy(np.asarray(x, np.float64)) for x in (estimates, targets))
     r = correlation(*pairs).clamp(0, 1)
-    return (1 - r**2).sqrt().numpy()
+    return (1 - r**2).numpy()

@@ -1,8 +1,13 @@
-"""Judges: networks fitted on rendered training places that measure what a picture shows."""
+"""Judges: networks fitted on rendered training places that measure what a picture shows.
+
+Half of the pictures are softened first, so that the judges see weather and geometry in a blurred
+sample too; without that, they take every blurred picture for rain.
+"""
 
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from safetensors.torch import load_file, save
@@ -25,8 +30,10 @@ from nightrain.pipelines.small_diffusion.measure.frames import (
 from nightrain.pipelines.small_diffusion.measure.parts import Parts, digest_of_files, reported, say
 
 FILE = "judges.safetensors"
+SEED = 0
+SOFTNESS_PX = (0.7, 2.5)
 LEVELS = slice(1, None)  # of the ImageNet features: 1/4 to 1/32
-VERSION = 1  # increased when the judges of the same views change
+VERSION = 2  # increased when the judges of the same views change
 
 
 class Judges:
@@ -88,9 +95,18 @@ def load_judges(views: Path, out: Path) -> Judges:
     return Judges(features, classifier, decoder.eval().requires_grad_(False))
 
 
+def softened(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blur half of the images (N, H, W, 3) at random by a Gaussian of 0.7 to 2.5 pixels."""
+    found = images.copy()
+    for number in np.flatnonzero(rng.random(len(images)) < 0.5):
+        found[number] = cv2.GaussianBlur(images[number], (0, 0), rng.uniform(*SOFTNESS_PX))
+    return found
+
+
 def _fit(views: Path, features: ImageFeatures, path: Path) -> None:
     seen = read_fitted(views)
-    maps = [level.half() for level in feature_maps(features, seen.image)]
+    images = softened(seen.image, np.random.default_rng(SEED))
+    maps = [level.half() for level in feature_maps(features, images)]
     say(f"  {len(seen.image)} views of training places")
     labels = torch.from_numpy(seen.condition)
     classifier = fit_classifier(pooled([m.float() for m in maps]), labels, len(CONDITIONS))

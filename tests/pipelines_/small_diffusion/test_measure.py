@@ -32,6 +32,7 @@ from nightrain.pipelines.small_diffusion.measure.frames import (
     log_inverse_depth,
     read_fitted,
 )
+from nightrain.pipelines.small_diffusion.measure.judges import softened
 from nightrain.pipelines.small_diffusion.measure.kernel_distance import kid, kid_of_halves
 from nightrain.pipelines.small_diffusion.measure.monotone import ordered_share
 from nightrain.pipelines.small_diffusion.measure.parts import Parts
@@ -127,7 +128,7 @@ def test_depth_errors_are_free_of_scale_and_shift() -> None:
     noise = rng.normal(size=target.shape)
     slope = [np.polyfit((t + n).ravel(), t.ravel(), 1) for t, n in zip(target, noise, strict=True)]
     fitted = [a * (t + n) + b for (a, b), t, n in zip(slope, target, noise, strict=True)]
-    expected = [np.std(f - t) / np.std(t) for f, t in zip(fitted, target, strict=True)]
+    expected = [np.var(f - t) / np.var(t) for f, t in zip(fitted, target, strict=True)]
     np.testing.assert_allclose(aligned_errors(target + noise, target), expected, rtol=1e-6)
 
 
@@ -144,9 +145,17 @@ def test_the_decoder_learns_depth_that_the_features_hold() -> None:
     targets = torch.nn.functional.interpolate(maps[0][:, :1], scale_factor=2)[:, 0]
     decoder = train_decoder(maps, targets, steps=120)
     errors = aligned_errors(decoder(maps).numpy(), targets.numpy())
-    assert errors.mean() < 0.5
+    assert errors.mean() < 0.25
     others = aligned_errors(decoder(maps).numpy(), targets.roll(1, 0).numpy())
-    assert others.mean() > 0.9
+    assert others.mean() > 0.8
+
+
+def test_half_of_the_pictures_are_softened() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3)).astype(np.uint8)
+    found = softened(images, np.random.default_rng(1))
+    same = (found == images).all((1, 2, 3))
+    assert 10 <= same.sum() <= 30
+    assert found[~same].std() < 0.6 * images.std()
 
 
 def test_the_classifier_separates_clusters_of_features() -> None:
