@@ -22,7 +22,6 @@ from nightrain.pipelines.small_diffusion.measure.samples import SEED, Samples
 
 CONDITIONS = (Condition.NIGHT, Condition.RAIN)
 SPLITS = 20
-FACTOR = 1000  # of the values shown
 
 
 def kid(a: np.ndarray, b: np.ndarray) -> float:
@@ -69,18 +68,18 @@ def kid_figures(samples: Samples, judges: Judges) -> Iterator[Figure]:
             "weather engine": judges.descriptors(weather["images"]),
             "clear (constant)": clear,
         }
-        references = {"real-real floor": FACTOR * floor, "its deviation": FACTOR * spread}
-        references |= {n: FACTOR * kid_of_halves(d, true, places)[0] for n, d in others.items()}
+        references = {"real-real floor": floor, "its deviation": spread}
+        references |= {n: kid_of_halves(d, true, places)[0] for n, d in others.items()}
         for mode in ("text2image", "image2image"):
             made = judges.descriptors(samples.under(condition, mode))
             value, deviation = kid_of_halves(made, true, places)
             yield Figure(
-                measure="KID x 1000",
+                measure="KID",
                 name=f"{mode}, {condition}",
-                value=FACTOR * value,
+                value=value,
                 goal=references["weather engine"],
                 lower_is_better=True,
-                references={"deviation": FACTOR * deviation, **references},
+                references={"deviation": deviation, **references},
                 samples=count,
                 seeds=f"{SEED} + 1000 x condition + frame; splits 0",
             )
