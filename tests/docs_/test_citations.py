@@ -8,7 +8,15 @@ from support.paths import ROOT
 
 FOLDERS = ("datasets", "depthmodel", "pipelines", "flows", "benchmarks", "examples", "tests")
 # Files that commands write, which is what these names mean where they are mentioned.
-WRITTEN = {"README.md", "table.md", "tables.md", "usefulness.md", "restoration.md", "index.md"}
+WRITTEN = {
+    "README.md",
+    "figures.md",
+    "table.md",
+    "tables.md",
+    "usefulness.md",
+    "restoration.md",
+    "index.md",
+}
 MENTION = re.compile(r"(?<![\w/.-])((?:[\w.-]+/)*[\w-]+\.(?:md|ipynb))(?![\w])")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#([^)\s]+))?\)")
 CODE = re.compile(r"`((?:[\w-]+/)+[\w.-]*\.(?:py|yaml))`")
