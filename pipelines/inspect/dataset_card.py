@@ -120,7 +120,7 @@ def _data_files(table: str, entries: list[Entry]) -> list[dict[str, object]]:
 def number_patterns(first: int, last: int) -> Iterator[str]:
     """Yield glob patterns that together match the numbers of shards from `first` to `last`.
 
-    "0001[2-9]" and "000[2-3][0-9]" are those of 12 to 39.
+    `0001[2-9]` and `000[2-3][0-9]` are those of 12 to 39.
     """
     while first <= last:
         num_digits = max(5, len(str(first)))
