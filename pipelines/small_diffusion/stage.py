@@ -74,7 +74,6 @@ class Stage:
     seconds: float = 0.0  # spent, over all runs
     step: int = 0
     _device: torch.device = field(init=False)
-    _rate: torch.Tensor | float = field(init=False)
     _ema: EMAModel = field(init=False)
     _optimizer: torch.optim.Optimizer = field(init=False)
 
@@ -82,10 +81,9 @@ class Stage:
         weights = self._weights()
         self._device = weights[0].device
         on_gpu = self._device.type == "cuda"
-        self._rate = torch.tensor(self.rate, device=self._device) if on_gpu else self.rate
         self._optimizer = torch.optim.AdamW(
             weights,
-            lr=self._rate,
+            lr=torch.tensor(self.rate, device=self._device) if on_gpu else self.rate,
             betas=(0.9, 0.99),
             weight_decay=0.01,
             fused=on_gpu,
