@@ -1,4 +1,4 @@
-"""Autoencoder stage: L1, edges and ImageNet features, with a weak prior on the latents."""
+"""Autoencoder stage: pixels, edges and ImageNet features, with a weak prior on the latents."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,8 @@ from nightrain.pipelines.small_diffusion.image_features import ImageFeatures, pe
 from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage, autocast
 
 PRIOR_WEIGHT = 1e-4
-PERCEPTUAL_WEIGHT = 0.03
+PERCEPTUAL_WEIGHT, PERCEPTUAL_LEVELS = 0.03, 3
+SQUARED_WEIGHT = 2.0  # beside L1: large errors decide the PSNR
 EDGE_WEIGHT = 0.5
 CROP = 128  # width of the training crops
 
@@ -30,7 +31,7 @@ def train_autoencoder(
     log_seconds: float,
 ) -> None:
     """Train the autoencoder in place; the held-out PSNR is logged."""
-    features = ImageFeatures().to(train.device) if perceptual else None
+    features = ImageFeatures(PERCEPTUAL_LEVELS).to(train.device) if perceptual else None
 
     def draw(generator: torch.Generator) -> Tensors:
         return {"images": crops(train, batch, generator)}
@@ -75,11 +76,12 @@ def losses(vae: Any, images: torch.Tensor, features: ImageFeatures | None) -> Lo
     made = made.float()
     found = {
         "l1": nn.functional.l1_loss(made, images),
+        "squared": nn.functional.mse_loss(made, images),
         "edges": _edge_loss(made, images),
         "perceptual": far.float(),
         "prior": 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).float().mean(),
     }
-    total = found["l1"] + EDGE_WEIGHT * found["edges"]
+    total = found["l1"] + SQUARED_WEIGHT * found["squared"] + EDGE_WEIGHT * found["edges"]
     total = total + PERCEPTUAL_WEIGHT * found["perceptual"] + PRIOR_WEIGHT * found["prior"]
     return {"loss": total, **found}
 

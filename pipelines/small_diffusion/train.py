@@ -6,7 +6,7 @@
     ... --start FOLDER --stages controlnet style                               some stages
 
 Stages: views (rendered places), autoencoder, unet (with the text encoder), controlnet, style. With
-`--minutes`, rendering continues during the first stages, and every stage gets its share of the
+`--minutes`, rendering continues during the stages before the style, and every stage gets its share of the
 time.
 Repeat the command to resume an interrupted run. RUN/family is the result, RUN/sheet.jpg shows
 held-out places, RUN/log.jsonl holds losses and held-out figures.
@@ -98,11 +98,11 @@ def train(options: Options) -> None:
         )
         if "unet" in options.stages:
             _denoise(options, denoiser, latents, held_out)
+        denoiser.controlnet = options.placed(start.controlnet(denoiser.unet))
+        if "controlnet" in options.stages:
+            _denoise(options, denoiser, latents, held_out)
         failures = workers.failures()
     print(json.dumps({"views": len(train_pool), "failed_places": failures}), flush=True)
-    denoiser.controlnet = options.placed(start.controlnet(denoiser.unet))
-    if "controlnet" in options.stages:
-        _denoise(options, denoiser, latents, held_out)
     write_base(family, vae, denoiser.unet, denoiser.text_encoder, tokenizer)
     write_controlnet(family, denoiser.controlnet)
     write_pieces(options)
