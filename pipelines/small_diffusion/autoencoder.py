@@ -29,6 +29,7 @@ def train_autoencoder(
     batch: int,
     perceptual: bool,
     log_seconds: float,
+    rate_scale: float = 1.0,
 ) -> None:
     """Train the autoencoder in place; the held-out PSNR is logged."""
     features = ImageFeatures(PERCEPTUAL_LEVELS).to(train.device) if perceptual else None
@@ -41,7 +42,7 @@ def train_autoencoder(
         folder=folder,
         networks={"vae": vae},
         budget=budget,
-        rate=8e-4,
+        rate=rate_scale * 8e-4,
         average=0.998,
         log_seconds=log_seconds,
         every_log=lambda: {

@@ -159,6 +159,7 @@ def train_unet(
     *,
     batch: int,
     log_seconds: float,
+    rate_scale: float = 1.0,
 ) -> None:
     """Train UNet and text encoder, or, with a ControlNet, all three, in place."""
     parts: dict[str, nn.Module] = {"unet": denoiser.unet, "text_encoder": denoiser.text_encoder}
@@ -186,7 +187,7 @@ def train_unet(
         folder=folder,
         networks=parts,
         budget=budget,
-        rate=RATE * min(1.0, batch / 128) ** 0.5,
+        rate=rate_scale * RATE * min(1.0, batch / 128) ** 0.5,
         log_seconds=log_seconds,
         every_log=lambda: held_out_losses(denoiser, held_out, limit=max(8, batch // 2)),
         refresh=train.refresh,

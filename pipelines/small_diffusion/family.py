@@ -33,6 +33,7 @@ INDEX: dict[str, Any] = {
     "safety_checker": [None, None],
     "requires_safety_checker": False,
 }
+ORIGIN = ("_name_or_path", "is_local", "local_files_only")
 
 
 def write_base(
@@ -47,6 +48,7 @@ def write_base(
     for name, net in {"vae": vae, "unet": unet, "text_encoder": text_encoder}.items():
         _save(net, base / name)
     tokenizer.save_pretrained(base / "tokenizer")
+    _forget_origin(base / "tokenizer/tokenizer_config.json")
     new_scheduler().save_pretrained(base / "scheduler")
     image_processor().save_pretrained(base / "feature_extractor")
     write_whole(base / "model_index.json", json.dumps(INDEX, indent=2))
@@ -71,3 +73,11 @@ def write_adapter(
 def _save(net: nn.Module, folder: Path) -> None:
     half: Any = copy.deepcopy(net).cpu().half()
     half.save_pretrained(folder, safe_serialization=True)
+    _forget_origin(folder / "config.json")
+
+
+def _forget_origin(path: Path) -> None:
+    """Remove from a configuration where on this machine its network was loaded from."""
+    config = json.loads(path.read_text())
+    kept = {name: value for name, value in config.items() if name not in ORIGIN}
+    write_whole(path, json.dumps(kept, indent=2, sort_keys=True) + "\n")

@@ -52,9 +52,7 @@ class ImageFeatures(nn.Module):
         return self.features((pixels - MEAN_OF_PIXELS) / SCALE_OF_PIXELS)
 
 
-def perceptual_distance(
-    features: ImageFeatures, a: torch.Tensor, b: torch.Tensor
-) -> torch.Tensor:
+def perceptual_distance(features: ImageFeatures, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Mean squared difference of the features, normalised per position (as in LPIPS)."""
     pairs = zip(features(a), features(b), strict=True)
     distances = [

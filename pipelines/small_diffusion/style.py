@@ -106,6 +106,7 @@ def train_style(
     *,
     batch: int,
     log_seconds: float,
+    rate_scale: float = 1.0,
 ) -> None:
     """Train image encoder and adapter in place; a log line compares right and wrong styles."""
     for net in (denoiser.unet, denoiser.text_encoder, denoiser.controlnet):
@@ -136,7 +137,7 @@ def train_style(
         folder=folder,
         networks={"layers": layers, "image_encoder": image_encoder},
         budget=budget,
-        rate=1e-3,
+        rate=rate_scale * 1e-3,
         average=0.998,
         log_seconds=log_seconds,
     )

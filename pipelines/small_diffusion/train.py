@@ -6,10 +6,9 @@
     ... --start FOLDER --stages controlnet style                               some stages
 
 Stages: views (rendered places), autoencoder, unet (with the text encoder), controlnet, style. With
-`--minutes`, rendering continues during the stages before the style, and every stage gets its share of the
-time.
-Repeat the command to resume an interrupted run. RUN/family is the result, RUN/sheet.jpg shows
-held-out places, RUN/log.jsonl holds losses and held-out figures.
+`--minutes`, rendering continues during the stages before the style, and every stage gets its
+share of the time. Repeat the command to resume an interrupted run. RUN/family is the result,
+RUN/sheet.jpg shows held-out places, RUN/log.jsonl holds losses and held-out figures.
 """
 
 import argparse
@@ -37,12 +36,13 @@ from nightrain.pipelines.small_diffusion.data.rendering import Rendering, render
 from nightrain.pipelines.small_diffusion.data.views import NUM_HELD_OUT
 from nightrain.pipelines.small_diffusion.denoiser import Denoiser, LatentPool, train_unet
 from nightrain.pipelines.small_diffusion.family import write_adapter, write_base, write_controlnet
+from nightrain.pipelines.small_diffusion.rehearsal import rehearse
 from nightrain.pipelines.small_diffusion.sheet import write_sheet
 from nightrain.pipelines.small_diffusion.stage import Budget
 from nightrain.pipelines.small_diffusion.start import Start
 from nightrain.pipelines.small_diffusion.style import adapter_weights, train_style
 
-SHARES = {"autoencoder": 0.27, "unet": 0.2, "controlnet": 0.34, "style": 0.1}  # of the minutes
+SHARES = {"autoencoder": 0.25, "unet": 0.14, "controlnet": 0.36, "style": 0.08}  # of the minutes
 STEPS = {"autoencoder": 12_000, "unet": 12_000, "controlnet": 16_000, "style": 4_000}
 PIECE_BYTES = 15 * 2**20
 
@@ -65,6 +65,7 @@ class Options:
     log_seconds: float
     start: Path | None
     stages: tuple[str, ...]
+    rate_scale: float
 
     def placed(self, net: Any) -> Any:
         """Move a network to the device, on a GPU with channels last."""
@@ -82,6 +83,15 @@ def train(options: Options) -> None:
     options.run.mkdir(parents=True, exist_ok=True)
     views, family = options.run / "views", options.run / "family"
     with rendering(views, options.places, options.processes) as workers:
+        if options.device.type == "cuda":
+            with timed("rehearsal"):  # the first places are rendered meanwhile
+                rehearse(
+                    options.device,
+                    options.placed,
+                    batch=options.batch,
+                    vae_batch=options.vae_batch,
+                    perceptual=options.perceptual,
+                )
         _wait_for_views(workers, options)
         train_pool = Pool(views, options.device, held_out=False)
         held_out_pool = Pool(views, options.device, held_out=True)
@@ -129,6 +139,7 @@ def _autoencoder(options: Options, train_pool: Pool, held_out: Pool) -> Autoenco
             batch=options.vae_batch,
             perceptual=options.perceptual,
             log_seconds=options.log_seconds,
+            rate_scale=options.rate_scale,
         )
         vae.requires_grad_(False).eval()
         print(json.dumps(normalise_latents(vae, train_pool)), flush=True)
@@ -149,6 +160,7 @@ def _denoise(
             options.budget(stage),
             batch=options.batch,
             log_seconds=options.log_seconds,
+            rate_scale=options.rate_scale,
         )
 
 
@@ -164,6 +176,7 @@ def _style(options: Options, denoiser: Denoiser, latents: LatentPool) -> None:
             options.budget("style"),
             batch=options.batch,
             log_seconds=options.log_seconds,
+            rate_scale=options.rate_scale,
         )
         write_adapter(options.run / "family", adapter_weights(denoiser.unet), image_encoder)
 
@@ -218,6 +231,7 @@ def main() -> None:
     parser.add_argument(
         "--stages", nargs="+", choices=list(STEPS), default=list(STEPS), help="stages to train"
     )
+    parser.add_argument("--rate-scale", type=float, default=1.0, help="factor of learning rates")
     given = parser.parse_args()
     if given.start is None and given.stages != list(STEPS):
         parser.error("--stages needs --start, whose networks the other stages keep")
@@ -242,6 +256,7 @@ def main() -> None:
             log_seconds=given.log_seconds,
             start=given.start,
             stages=tuple(given.stages),
+            rate_scale=given.rate_scale,
         )
     )
 

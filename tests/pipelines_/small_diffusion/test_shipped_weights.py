@@ -31,12 +31,12 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 def test_control_and_prompt_lower_the_velocity_loss(pool: Pool) -> None:
     losses = velocity_losses(Start(FAMILY), pool, 6)
-    assert losses["held_out"] < 0.95 * losses["other_control"]
-    assert losses["held_out"] < 0.98 * losses["other_text"]
+    assert losses["held_out"] < 0.8 * losses["other_control"]
+    assert losses["held_out"] < 0.8 * losses["other_text"]
 
 
 def test_the_autoencoder_reconstructs_held_out_views(pool: Pool) -> None:
-    assert psnr_db(Start(FAMILY).vae().eval(), pool, 4) > 22
+    assert psnr_db(Start(FAMILY).vae().eval(), pool, 4) > 25.5
 
 
 def test_night_is_darker_than_rain_by_prompt(pool: Pool) -> None:
@@ -47,7 +47,7 @@ def test_night_is_darker_than_rain_by_prompt(pool: Pool) -> None:
     ]
     sampler = Sampler(FAMILY, CPU)
     night, rain = sampler.draw(drawings, Sampling(steps=5, guidance=3.0)).astype(float)
-    assert night.mean() < 0.75 * rain.mean()
+    assert night.mean() < 0.6 * rain.mean()
     once = Sampling(steps=1, guidance=1.0)
     both, alone = sampler.draw(drawings, once), sampler.draw(drawings[1:], once)
     np.testing.assert_allclose(alone[0].astype(float), both[1], atol=3)  # whatever the batch

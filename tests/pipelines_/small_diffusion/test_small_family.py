@@ -1,6 +1,7 @@
 """The small diffusion family: texts, latents, training stages and the written folder."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nightrain.datasets.conditions import CONDITIONS, Condition
 from nightrain.datasets.world.scene.weather import draw_weather
 from nightrain.pipelines.small_diffusion import architecture as small
+from nightrain.pipelines.small_diffusion import rehearsal
 from nightrain.pipelines.small_diffusion.autoencoder import crops, losses, normalise_latents
 from nightrain.pipelines.small_diffusion.data import views
 from nightrain.pipelines.small_diffusion.data.captions import caption, intensity, phrase
@@ -134,6 +136,16 @@ def test_a_stage_that_was_interrupted_ends_with_the_same_weights(tmp_path: Path)
     torch.testing.assert_close(_train(tmp_path / "resumed", 40), whole, rtol=0, atol=0)
 
 
+def test_a_rehearsal_runs_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rehearsal, "SIZE", (160, 64))
+        rehearsal.rehearse(
+            torch.device("cpu"), lambda net: net, batch=2, vae_batch=1, perceptual=False, steps=1
+        )
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["stage"] for line in lines} == {"autoencoder", "unet", "controlnet", "style"}
+
+
 def test_a_budget_in_minutes_ends_by_time() -> None:
     assert Budget(steps=10, minutes=2.0).share(step=1000, seconds=60.0) == 0.5
     assert Budget(steps=10).share(step=5, seconds=1e9) == 0.5
@@ -173,6 +185,9 @@ def test_plain_diffusers_loads_the_written_family_and_draws(tmp_path: Path) -> N
     assert made.images[0].size == (64, 32)
     size = sum(path.stat().st_size for path in tmp_path.rglob("*.safetensors"))
     assert size <= 48_000_000
+    write_controlnet(tmp_path, net)
+    config = (tmp_path / "controlnet-depth/config.json").read_text()
+    assert str(tmp_path) not in config  # where a network was loaded from is no part of it
 
 
 def test_views_of_a_place_share_their_geometry_between_conditions(
