@@ -7,6 +7,8 @@ from pydantic import Field
 from nightrain.datasets.splits import Split
 from nightrain.datasets.validation import Settings
 
+NONE = "none"  # for no second recipe
+
 
 class DemoJob(Settings):
     """Options of `nightrain demo`, and parameters of the flow `clear-to-table`.
@@ -20,10 +22,11 @@ class DemoJob(Settings):
     world: str = Field(default="demo", description="Preset of the rendered world")
     seed: int = Field(default=7, ge=0, description="Seed of the rendered world")
     processes: int = Field(default=2, ge=1, description="Scenes rendered in parallel")
-    recipe: str = Field(default="demo", description="Recipe of the variants")
-    other_recipe: str | None = Field(
-        default=None,
-        description="Second recipe; another student learns from its variants, for comparison",
+    recipe: str = Field(default="diffusion-world", description="Recipe of the variants")
+    other_recipe: str = Field(
+        default="weather-demo",
+        description="Second recipe, or none; another student learns from its variants, for "
+        "comparison",
     )
     teacher_steps: int | None = Field(
         default=None, ge=1, description="Steps of the teacher (default: the preset's)"
@@ -49,7 +52,7 @@ class DemoJob(Settings):
     @property
     def recipes(self) -> tuple[str, ...]:
         """Recipes of the variants, one per student."""
-        return tuple(recipe for recipe in (self.recipe, self.other_recipe) if recipe is not None)
+        return tuple(recipe for recipe in (self.recipe, self.other_recipe) if recipe != NONE)
 
     @property
     def dataset(self) -> Path:

@@ -159,17 +159,17 @@ def with_restoration(config: TrainConfig, restoration: RestorationConfig) -> Tra
 def demo_teacher() -> TrainConfig:
     """nightrain train demo-teacher DATASET --out RUN.
 
-    The teacher of `nightrain demo`: LiDAR, 80 seconds of CPU time, far from converged.
+    The teacher of `nightrain demo`: LiDAR, 70 seconds of CPU time, far from converged.
     """
-    return _short(world_lidar_teacher(), "demo-teacher", 300)
+    return _short(world_lidar_teacher(), "demo-teacher", 260)
 
 
 def demo_student() -> TrainConfig:
-    """nightrain train demo-student DATASET --variants demo --teacher T --out RUN.
+    """nightrain train demo-student DATASET --variants diffusion-world --teacher T --out RUN.
 
     The student of `nightrain demo`, on variants of the conditions that the demo is scored under.
     """
-    short = _short(world_student(), "demo-student", 200)
+    short = _short(world_student(), "demo-student", 160)
     conditions = (Condition.NIGHT, Condition.RAIN)
     data = short.data.model_copy(update={"variant_conditions": conditions})
     return short.model_copy(update={"data": data})

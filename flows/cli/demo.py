@@ -26,12 +26,12 @@ FLOW = "demo:clear_to_table"
 STAGES = {  # by flow: description, unit of its progress bar
     "render-world": ("rendering streets with exact depth and LiDAR", "images"),
     "ingest-frames": ("reading their frames into shards", "frames"),
-    "generate-variants": ("generating night, rain, snow, fog and night-rain variants", "variants"),
+    "generate-variants": ("generating night and rain variants of the clear frames", "variants"),
     "train-teacher": ("training a teacher on clear frames and LiDAR", "steps"),
     "label-depth": ("labelling the clear frames with the teacher", "labels"),
     "train-student": ("training a student on labels, clear frames and variants", "steps"),
     "evaluate-depth": (
-        "scoring both, and a constant median-depth baseline, in recorded weather",
+        "scoring them, and a constant median-depth baseline, in recorded weather",
         "frames",
     ),
 }
@@ -42,8 +42,9 @@ LAST_STAGE = "verifying the dataset and drawing a contact sheet"
 def demo(job: DemoJob, options: RunnerOptions) -> None:
     """Run the whole pipeline on the built-in world, offline, in a few minutes.
 
-    Renders a world, generates its weather, trains a teacher and a student, and scores them by
-    condition. Run the same command again to resume; finished stages are skipped.
+    Renders a world, draws its weather by diffusion and by physics, trains a teacher and a student
+    of each, and scores them by condition. Run the same command again to resume; finished stages
+    are skipped.
     """
     run_demo(job, options)
 

@@ -145,6 +145,7 @@ def render_missing(job: RenderJob, progress: Callable[[int, int], None]) -> Worl
         size=job.size or preset.size,
         cameras=job.cameras or preset.cameras,
         stereo=preset.stereo if job.stereo is None else job.stereo,
+        sweeps=preset.sweeps,
         lidar_sweeps=job.lidar_sweeps,
         processes=job.processes,
         progress=progress,

@@ -61,7 +61,8 @@ class Sampler:
             **self._text2image.components, requires_safety_checker=False
         )
         self._image2image.set_progress_bar_config(disable=True)
-        self._adapter, self._batch = adapter, batch
+        # diffusers gives all style images of a call to each of its images, so one at a time
+        self._adapter, self._batch = adapter, 1 if adapter else batch
 
     def draw(
         self,

@@ -22,7 +22,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("generated") / "dataset"
     ingest_synthetic(root, SyntheticSource(num_frames=4))
     result = CliRunner().invoke(
-        app, ["generate", str(root), "--recipe", "demo", "--runner", "local"]
+        app, ["generate", str(root), "--recipe", "weather-demo", "--runner", "local"]
     )
     assert result.exit_code == 0, result.output
     return root

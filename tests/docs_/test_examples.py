@@ -38,7 +38,7 @@ def test_read_shards_needs_no_nightrain_and_reads_with_every_library(
 def test_train_student_learns(generated: Path) -> None:
     import train_student
 
-    losses = train_student.train(generated, "demo", num_steps=6)
+    losses = train_student.train(generated, "weather-demo", num_steps=6)
     assert len(losses) == 6 and min(losses[1:]) < losses[0]
 
 

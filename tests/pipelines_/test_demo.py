@@ -91,7 +91,7 @@ def test_the_student_sees_the_variants_of_a_recipe_file(tmp_path: Path) -> None:
     path.write_text("name: mine\nconditions: {night: {}}\n")
     job = DemoJob(out=tmp_path, recipe=str(path))
     assert student_job(job, str(path)).variants == ("mine",)
-    assert student_job(DemoJob(out=tmp_path), "demo").variants == ("demo",)
+    assert student_job(DemoJob(out=tmp_path), "weather").variants == ("weather",)
 
 
 def test_a_second_recipe_has_variants_and_a_student_of_its_own(tmp_path: Path) -> None:
@@ -104,9 +104,14 @@ def test_a_second_recipe_has_variants_and_a_student_of_its_own(tmp_path: Path) -
 
     clear_to_table(job, note)
     recipes = [stage.recipe for name, stage in jobs if name == "generate-variants"]
-    assert recipes == ["demo", "weather-world"]
+    assert recipes == ["diffusion-world", "weather-world"]
     students = [stage for name, stage in jobs if name == "train-student"]
-    assert [s.variants for s in students] == [("demo",), ("weather-world",)]
-    assert [s.out.name for s in students] == ["student-demo", "student-weather-world"]
-    assert models(job) == ["median-depth", "teacher", "student-demo", "student-weather-world"]
-    assert models(DemoJob(out=tmp_path)) == ["median-depth", "teacher", "student"]
+    assert [s.variants for s in students] == [("diffusion-world",), ("weather-world",)]
+    found = ("student-diffusion-world", "student-weather-world")
+    assert [s.out.name for s in students] == list(found)
+    assert models(job) == ["median-depth", "teacher", *found]
+    assert models(DemoJob(out=tmp_path, other_recipe="none")) == [
+        "median-depth",
+        "teacher",
+        "student",
+    ]

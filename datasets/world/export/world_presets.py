@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.world.export.plan import SceneSpec, scene_specs
+from nightrain.datasets.world.sensors.schedule import Sweeps
 
 CLEAR, NIGHT, RAIN = Condition.CLEAR, Condition.NIGHT, Condition.RAIN
 NIGHT_RAIN, SNOW, FOG, DUSK = (
@@ -24,6 +25,7 @@ class Preset:
     size: tuple[int, int] = (448, 256)
     cameras: tuple[str, ...] = ("CAM_FRONT",)
     stereo: bool = False
+    sweeps: Sweeps = "neighbours"
 
 
 # Most train scenes are clear, as in md4all. The few adverse ones serve as style references and for
@@ -71,10 +73,11 @@ PRESETS = {
     ),
     "demo": Preset(
         words="24 clear train scenes, and 4 val places by clear day, by night and in rain; 2 "
-        "keyframes each at 224x128",
+        "keyframes each at 224x128, without images between them",
         scenes=_demo(),
         frames=2,
         size=(224, 128),
+        sweeps="none",
     ),
     "bench": Preset(
         words="40 train scenes, mostly clear, and 12 val scenes of 3 places under all conditions; "

@@ -239,7 +239,7 @@ def _check(specs: Sequence[SceneSpec], recording: Recording) -> None:
         )
     _check_cameras(recording)
     if recording.sweeps not in get_args(Sweeps):
-        raise InvalidRequest(f"sweeps {recording.sweeps!r}: expected 'neighbours' or 'all'")
+        raise InvalidRequest(f"sweeps {recording.sweeps!r}: expected 'none', 'neighbours' or 'all'")
     if unknown := set(recording.truth) - set(TRUTHS):
         raise InvalidRequest(f"truth {sorted(unknown)}: choose among {', '.join(TRUTHS)}")
     _check_scenes(specs)

@@ -13,7 +13,7 @@ SHOTS_PER_KEYFRAME = 6  # 12 Hz
 TURN_US = 50_000  # one turn of the LiDAR: 20 Hz
 NEAREST_TURNS = (-2, 1)  # nearest to the front camera's t-1 and t+1: 118 ms before, 48 ms after
 
-Sweeps = Literal["neighbours", "all"]
+Sweeps = Literal["none", "neighbours", "all"]  # images beside the keyframes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,10 @@ def seconds(place: int, timestamp_us: int) -> float:
 
 
 def shots(place: int, camera: str, num_keyframes: int, sweeps: Sweeps) -> Iterator[Shot]:
-    """Images of a camera in order of time; each keyframe has one image before and one after it."""
+    """Images of a camera in order of time: keyframes, and those beside them that are asked for."""
+    if sweeps == "none":
+        yield from keyframe_shots(place, camera, num_keyframes)
+        return
     for keyframe in range(num_keyframes):
         last = keyframe == num_keyframes - 1
         steps = [-1, 0, 1] if sweeps == "neighbours" else [*range(-1 if not keyframe else 0, 6)]

@@ -44,7 +44,7 @@ from nightrain.pipelines.small_diffusion.sheet import write_sheet
 from nightrain.pipelines.small_diffusion.start import Start
 
 SAMPLES = 48
-VERSION = 1  # increased when the figures of the same family and views change
+VERSION = 2  # increased when the figures of the same family and views change
 WEIGHTS = (".safetensors", ".json", ".txt")
 NEEDED = ("base/model_index.json", "controlnet-depth/config.json", "ip-adapter")
 

@@ -75,8 +75,8 @@ def test_a_file_and_a_built_in_recipe_load(tmp_path: Path) -> None:
     loaded = load_recipe(written(tmp_path, GOOD))
     assert loaded.conditions[Condition.FOG].highest == 0.2 and loaded.engine_versions
     assert loaded.folder_of(Condition.FOG) == f"weather-{loaded.hash_of(Condition.FOG)[:8]}"
-    assert set(built_in_recipes()) >= {"weather", "demo", "diffusion"}
-    assert all(load_recipe(name).name == name for name in ("weather", "demo", "diffusion"))
+    assert set(built_in_recipes()) >= {"weather", "weather-demo", "diffusion"}
+    assert all(load_recipe(name).name == name for name in ("weather", "weather-demo", "diffusion"))
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,16 @@ def test_night_is_darker_than_rain_by_prompt(pool: Pool) -> None:
     np.testing.assert_allclose(alone[0].astype(float), both[1], atol=3)  # whatever the batch
 
 
+def test_a_night_as_style_picture_darkens_its_own_image_alone(pool: Pool) -> None:
+    by_day, at_night = pool.pixels[0].numpy(), pool.pixels[-1].numpy()
+    drawings = [
+        Drawing(prompt="", control=pool.controls[0].numpy(), seed=3, style=style)
+        for style in (at_night, by_day)
+    ]
+    night, day = Sampler(FAMILY, CPU, adapter=True).draw(drawings, Sampling(steps=4, guidance=2.0))
+    assert night.mean() < 0.6 * day.mean()
+
+
 def test_a_style_image_is_needed_with_the_adapter(tmp_path: Path) -> None:
     drawing = Drawing(prompt="a street", control=np.zeros((128, 224), np.uint8), seed=0)
     with pytest.raises(ValueError, match="style image"):
