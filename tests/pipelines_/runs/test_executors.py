@@ -13,8 +13,16 @@ import pytest
 
 from nightrain.datasets.errors import DiskFull, NightrainError, UnsuitableStorage
 from nightrain.datasets.shards.manifest import Manifest, Shard
-from nightrain.datasets.shards.schema import VARIANTS
-from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows, make_shard
+from nightrain.datasets.shards.parquet import Row
+from nightrain.datasets.shards.schema import LABELS, VARIANTS
+from nightrain.datasets.shards.transaction import (
+    OnRows,
+    Rejected,
+    ShardReport,
+    ignore_rows,
+    keeps_places,
+    make_shard,
+)
 from nightrain.pipelines.runs import waiting
 from nightrain.pipelines.runs.executors import (
     Executor,
@@ -49,6 +57,27 @@ class Commits:
         return make_shard(Manifest(self.root), shard, VARIANTS, {}, produce, on_rows)
 
 
+@dataclass(frozen=True)
+class Rejects:
+    """Work on three frames, the last of which fails."""
+
+    root: Path
+
+    def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
+        of_labels = keeps_places(shard.table)
+
+        def produce(_: object) -> Iterator[Row | Rejected]:
+            for number in range(3):
+                label: Row = {"frame_id": f"{number:020x}", "intrinsics": [1.0] * 9}
+                if number < 2 or of_labels:  # a failed label is a row without depth
+                    yield label if of_labels else variant_row(number)
+            name = f"{2:020x}"
+            yield Rejected({"sample_id": name, "frame_id": name, "reason": "gate:test"})
+
+        schema = LABELS if of_labels else VARIANTS
+        return make_shard(Manifest(self.root), shard, schema, {}, produce, on_rows)
+
+
 @pytest.fixture(params=["serial", "processes"])
 def executor(request: pytest.FixtureRequest) -> Executor:
     return SerialExecutor() if request.param == "serial" else ProcessExecutor(2)
@@ -64,6 +93,16 @@ def test_every_shard_is_reported_once(tmp_path: Path, executor: Executor) -> Non
     assert sorted(r.shard.number for r in reports) == [0, 1, 2, 3, 4]
     assert {r.status for r in reports} == {"committed"} and sum(counted) == 5
     assert run(tmp_path, Commits(tmp_path), executor, counted) == []
+
+
+@pytest.mark.parametrize("table", ["variants/r/fog", "labels/t"])
+def test_what_is_quarantined_counts_once(tmp_path: Path, executor: Executor, table: str) -> None:
+    counted: list[int] = []
+    shards = [Shard(table=table, number=number) for number in range(2)]
+    work = Rejects(tmp_path)
+    reports = list(run_plan(Manifest(tmp_path), shards, work, executor, Stop(), counted.append))
+    assert [(r.message, sum(r.quarantined.values())) for r in reports] == [("", 1)] * 2
+    assert sum(counted) == 2 * 3
 
 
 def test_a_failing_shard_is_reported_and_the_others_are_made(
