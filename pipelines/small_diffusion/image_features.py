@@ -6,6 +6,7 @@ pinned digest, which needs no model hub.
 
 import importlib.util
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -43,7 +44,8 @@ class ImageFeatures(nn.Module):
         missing, _ = self.features.load_state_dict(net.state_dict(), strict=False)
         if missing:
             raise InvalidRequest(f"timm's EfficientNet-Lite0 has other parts: {missing[:3]}.")
-        self.features.blocks = self.features.blocks[: BLOCKS_OF_LEVELS[num_levels - 1]]
+        blocks = cast(nn.Sequential, self.features.blocks)
+        self.features.blocks = blocks[: BLOCKS_OF_LEVELS[num_levels - 1]]
         self.requires_grad_(False).eval()
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:

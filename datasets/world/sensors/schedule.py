@@ -36,7 +36,7 @@ def seconds(place: int, timestamp_us: int) -> float:
 
 
 def shots(place: int, camera: str, num_keyframes: int, sweeps: Sweeps) -> Iterator[Shot]:
-    """Images of a camera in order of time: keyframes, and those beside them that are asked for."""
+    """Yield the images of a camera in order of time: keyframes, and perhaps images near them."""
     if sweeps == "none":
         yield from keyframe_shots(place, camera, num_keyframes)
         return

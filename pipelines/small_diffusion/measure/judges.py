@@ -1,7 +1,8 @@
 """Judges: networks fitted on rendered training places that measure what a picture shows.
 
-Half of the pictures are softened first, so that the judges see weather and geometry in a blurred
-sample too; without that, they take every blurred picture for rain.
+Half of the pictures are softened first, by a blur or by a median, which keeps edges as painting
+does, so that the judges see weather and geometry in a soft sample too; without that, they take
+every soft picture for rain.
 """
 
 from dataclasses import asdict
@@ -31,9 +32,10 @@ from nightrain.pipelines.small_diffusion.measure.parts import Parts, digest_of_f
 
 FILE = "judges.safetensors"
 SEED = 0
-SOFTNESS_PX = (0.7, 2.5)
+SOFTNESS_PX = (0.7, 2.5)  # deviation of the blur
+MEDIAN_SIDES_PX = (3, 5, 7)
 LEVELS = slice(1, None)  # of the ImageNet features: 1/4 to 1/32
-VERSION = 2  # increased when the judges of the same views change
+VERSION = 3  # increased when the judges of the same views change
 
 
 class Judges:
@@ -96,10 +98,13 @@ def load_judges(views: Path, out: Path) -> Judges:
 
 
 def softened(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blur half of the images (N, H, W, 3) at random by a Gaussian of 0.7 to 2.5 pixels."""
+    """Soften half of the images (N, H, W, 3) at random, by a Gaussian blur or by a median."""
     found = images.copy()
     for number in np.flatnonzero(rng.random(len(images)) < 0.5):
-        found[number] = cv2.GaussianBlur(images[number], (0, 0), rng.uniform(*SOFTNESS_PX))
+        if rng.random() < 0.5:
+            found[number] = cv2.GaussianBlur(images[number], (0, 0), rng.uniform(*SOFTNESS_PX))
+        else:
+            found[number] = cv2.medianBlur(images[number], int(rng.choice(MEDIAN_SIDES_PX)))
     return found
 
 

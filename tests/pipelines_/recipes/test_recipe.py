@@ -113,7 +113,7 @@ def test_a_bad_recipe_is_refused_in_words(tmp_path: Path, text: str, words: str)
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(InvalidRequest, match=r"weathr.*weather"):
         load_recipe("weathr")
-    with pytest.raises(InvalidRequest, match=r"no recipe file absent.yaml. Built in: demo"):
+    with pytest.raises(InvalidRequest, match=r"no recipe file absent.yaml. Built in: diffusion"):
         load_recipe("absent.yaml")
 
 
