@@ -27,6 +27,7 @@ from nightrain.depthmodel.package_weights import PREFIX, SUMS, check_package, pa
 from nightrain.pipelines.small_diffusion.data.pool import Pool
 from nightrain.pipelines.small_diffusion.data.rendering import rendering
 from nightrain.pipelines.small_diffusion.data.views import NUM_HELD_OUT, SEED, place_file
+from nightrain.pipelines.small_diffusion.measure import judges
 from nightrain.pipelines.small_diffusion.measure.agreement import condition_figures, depth_figures
 from nightrain.pipelines.small_diffusion.measure.colour import style_figures
 from nightrain.pipelines.small_diffusion.measure.figures import Figure, table
@@ -68,17 +69,17 @@ def measure(options: MeasureOptions) -> tuple[Parts, list[Figure]]:
     _render(options)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     frames = read_frames(options.views)
-    judges = load_judges(options.views, options.out)
+    fitted = load_judges(options.views, options.out)
     parts = Parts(options.out, "family", _facts(options))
     samples = Samples(options.family, frames, parts, options.samples, device)
     pool, start = Pool(options.views, device, held_out=True), Start(options.family)
     measures: dict[str, Callable[[], Iterable[Figure]]] = {
-        "condition": lambda: condition_figures(samples, judges),
-        "depth": lambda: depth_figures(samples, judges),
+        "condition": lambda: condition_figures(samples, fitted),
+        "depth": lambda: depth_figures(samples, fitted),
         "autoencoder": lambda: reconstruction_figures(start, pool),
         "velocity-loss": lambda: loss_figures(start, pool),
-        "kid": lambda: kid_figures(samples, judges),
-        "monotone": lambda: monotone_figures(samples, judges),
+        "kid": lambda: kid_figures(samples, fitted),
+        "monotone": lambda: monotone_figures(samples, fitted),
         "style": lambda: style_figures(samples),
     }
     found = []
@@ -95,6 +96,7 @@ def _facts(options: MeasureOptions) -> dict[str, object]:
     held_out = [place_file(options.views, n) for n in range(NUM_HELD_OUT)]
     return {
         "version": VERSION,
+        "judges": judges.VERSION,
         "family": digest_of_files(options.family, weights),
         "held_out": digest_of_files(options.views, filter(Path.is_file, held_out)),
         "world_seed": SEED,
