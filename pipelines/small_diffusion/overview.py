@@ -26,6 +26,7 @@ from nightrain.pipelines.small_diffusion.sheet import (
     STEPS,
     Row,
     encoded,
+    grey,
     grid,
 )
 
@@ -41,7 +42,7 @@ def write_overview(family: Path, views: Path, out: Path) -> None:
     sampler = Sampler(family, torch.device("cpu"))
     columns: dict[str, Sequence[np.ndarray]] = {
         "clear frame": [row.images[Condition.CLEAR] for row in rows],
-        "depth control": [np.repeat(row.control[..., None], 3, 2) for row in rows],
+        "depth control": [grey(row.control) for row in rows],
         "prompt, after its condition": [_page(row.caption, row.control.shape) for row in rows],
     }
     for condition in BY_PROMPT:

@@ -69,7 +69,7 @@ def _columns(folder: Path, rows: Sequence[Row], device: torch.device) -> Columns
     by_image = replace(usual, strength=STRENGTH)
     found: dict[str, Sequence[np.ndarray]] = {
         "clear": [row.images[Condition.CLEAR] for row in rows],
-        "control": [_grey(row.control) for row in rows],
+        "control": [grey(row.control) for row in rows],
     }
     for condition in BY_PROMPT:
         for seed in SEEDS:
@@ -85,7 +85,7 @@ def _columns(folder: Path, rows: Sequence[Row], device: torch.device) -> Columns
         replace(row, control=other.control) for row, other in zip(rows, others, strict=True)
     ]
     night = [row.drawing(Condition.NIGHT, SEEDS[0]) for row in shuffled]
-    found["another control"] = [_grey(row.control) for row in shuffled]
+    found["another control"] = [grey(row.control) for row in shuffled]
     found["night with it"] = list(sampler.draw(night, usual))
     for condition in BY_PROMPT[:2]:
         found[f"world's {condition}"] = [row.images[condition] for row in rows]
@@ -128,5 +128,6 @@ def encoded(image: Image.Image, max_bytes: int = MAX_BYTES) -> bytes:
     return found
 
 
-def _grey(control: np.ndarray) -> np.ndarray:
+def grey(control: np.ndarray) -> np.ndarray:
+    """Control image (H, W) as a picture (H, W, 3)."""
     return np.repeat(control[..., None], 3, 2)

@@ -31,7 +31,7 @@ def test_read_shards_needs_no_nightrain_and_reads_with_every_library(
     assert "import nightrain" not in text and "from nightrain" not in text
     read_shards.main(generated)
     printed = capsys.readouterr().out
-    assert "night" in printed and "ambient_lux" in printed
+    assert "│ night " in printed and "│ rain " in printed and "ambient_lux" in printed
     assert "(2, 3, 40, 64)" in printed
 
 

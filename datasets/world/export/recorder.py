@@ -54,7 +54,7 @@ def camera_shots(plan: ScenePlan) -> dict[str, list[Shot]]:
     found = {c: list(schedule.shots(place, c, count, sweeps)) for c in recording.cameras}
     for camera in recording.cameras if recording.stereo else ():
         if camera in STEREO_OF:
-            found[STEREO_OF[camera]] = list(schedule.keyframe_shots(place, camera, count))
+            found[STEREO_OF[camera]] = list(schedule.shots(place, camera, count, "none"))
     return found
 
 

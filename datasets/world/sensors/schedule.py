@@ -36,23 +36,15 @@ def seconds(place: int, timestamp_us: int) -> float:
 
 
 def shots(place: int, camera: str, num_keyframes: int, sweeps: Sweeps) -> Iterator[Shot]:
-    """Yield the images of a camera in order of time: keyframes, and perhaps images near them."""
-    if sweeps == "none":
-        yield from keyframe_shots(place, camera, num_keyframes)
-        return
+    """Yield the images of a camera in order of time; `sweeps` adds images between keyframes."""
     for keyframe in range(num_keyframes):
         last = keyframe == num_keyframes - 1
-        steps = [-1, 0, 1] if sweeps == "neighbours" else [*range(-1 if not keyframe else 0, 6)]
-        if last and sweeps == "all":
-            steps = [step for step in steps if step <= 1]
+        steps = [0] if sweeps == "none" else [-1, 0, 1]
+        if sweeps == "all":
+            end = 2 if last else SHOTS_PER_KEYFRAME
+            steps = [*range(0 if keyframe else -1, end)]
         for step in steps:
             yield _shot(place, camera, keyframe, step, last)
-
-
-def keyframe_shots(place: int, camera: str, num_keyframes: int) -> Iterator[Shot]:
-    """Images of a camera that fires at keyframes only."""
-    for keyframe in range(num_keyframes):
-        yield _shot(place, camera, keyframe, 0, False)
 
 
 def turns(place: int, num_keyframes: int, with_sweeps: bool) -> Iterator[Shot]:
