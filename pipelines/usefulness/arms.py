@@ -38,7 +38,7 @@ class Arm(Settings):
     words: str
     num_steps_factor: float = Field(default=1, ge=1)
     shown: Literal["nothing", "corruptions", "variants", "true-frames"] = "nothing"
-    recipe: str = ""  # recipe of the variants; "": that of the job
+    recipes: tuple[str, ...] = ("",)  # of the variants; "": that of the job
     synthetic_share: Share | None = None
     # Fields of StudentLoss that differ from the preset
     loss: dict[str, Any] = Field(default_factory=dict)
@@ -51,15 +51,15 @@ class Arm(Settings):
             raise ValueError(f"loss: StudentLoss has no {', '.join(sorted(unknown))}")
         if self.synthetic_share is not None and self.shown not in ("corruptions", "variants"):
             raise ValueError(f"synthetic_share: {self.shown!r} has no synthetic samples")
-        if self.recipe and self.shown != "variants":
-            raise ValueError(f"recipe: {self.shown!r} shows no variants")
+        if self.recipes != ("",) and self.shown != "variants":
+            raise ValueError(f"recipes: {self.shown!r} shows no variants")
         return self
 
     @property
     def on_dose_curve(self) -> bool:
         """Whether the arm differs from the main arm only in the share of synthetic samples."""
         plain = self.num_steps_factor == 1 and not (
-            self.loss or self.recipe or self.restoration or self.frozen
+            self.loss or self.recipes != ("",) or self.restoration or self.frozen
         )
         return plain and self.shown in ("nothing", "variants")
 
@@ -76,6 +76,32 @@ def dose_arm(share: float) -> Arm:
     except ValidationError as error:
         raise InvalidRequest(
             f"The dose {share:g} is not a share of samples; expected more than 0 and at most 1."
+        ) from error
+
+
+def recipe_arms(recipe: str) -> tuple[Arm, Arm]:
+    """Arms of another recipe: its variants alone, and with those of the job's recipe.
+
+    Raises InvalidRequest for a name that cannot be a folder's.
+    """
+    try:
+        return (
+            Arm(
+                name=recipe,
+                words=f"as {MAIN}, variants of {recipe}",
+                shown="variants",
+                recipes=(recipe,),
+            ),
+            Arm(
+                name=f"with-{recipe}",
+                words=f"as {MAIN}, variants of both recipes, half each",
+                shown="variants",
+                recipes=("", recipe),
+            ),
+        )
+    except ValidationError as error:
+        raise InvalidRequest(
+            f"{recipe!r} cannot name an arm: expected at most 36 small letters, digits and hyphens."
         ) from error
 
 
@@ -150,15 +176,22 @@ _ARMS = (
 ARMS = {arm.name: arm for arm in _ARMS}
 
 
-def select_arms(names: tuple[str, ...], doses: tuple[float, ...] = ()) -> tuple[Arm, ...]:
-    """Arms by name, all of ARMS where no name is given, and those of further doses.
+def select_arms(
+    names: tuple[str, ...], doses: tuple[float, ...] = (), other_recipes: tuple[str, ...] = ()
+) -> tuple[Arm, ...]:
+    """Arms by name (default: all of ARMS), and those of further doses and other recipes.
 
-    Raises InvalidRequest for an unknown name.
+    Raises InvalidRequest for an unknown name, and for a recipe with the name of another arm.
     """
-    known = ARMS | {arm.name: arm for arm in map(dose_arm, doses)}
+    added = [*map(dose_arm, doses), *(arm for name in other_recipes for arm in recipe_arms(name))]
+    if taken := [arm.name for arm in added if arm.recipes != ("",) and arm.name in ARMS]:
+        raise InvalidRequest(
+            f"The recipe {taken[0]!r} has the name of an arm. Name it by its folder or hash."
+        )
+    known = ARMS | {arm.name: arm for arm in added}
     if unknown := [name for name in names if name not in known]:
         raise InvalidRequest(f"There is no arm {unknown[0]!r}; choose from {', '.join(known)}.")
-    wanted = {*names, *(dose_arm(share).name for share in doses)} if names else set(known)
+    wanted = {*names, *(arm.name for arm in added)} if names else set(known)
     return tuple(arm for name, arm in known.items() if name in wanted)
 
 

@@ -45,6 +45,11 @@ class UsefulnessJob(Settings):
         default=(),
         description="Additional shares of synthetic samples, each a separate arm: 0.1,0.9",
     )
+    other_variants: tuple[str, ...] = Field(
+        default=(),
+        description="Recipes to compare with that of --variants. Each adds two arms: "
+        "its variants alone, and with those of --variants.",
+    )
     labels: str | None = Field(
         default=None,
         description="Folder below labels/ to learn from (default: the only one in the dataset)",
@@ -60,7 +65,7 @@ class UsefulnessJob(Settings):
         default="auto", description="auto: use a GPU if available; cpu: never use one"
     )
 
-    @field_validator("arms", "seeds", "dose")
+    @field_validator("arms", "seeds", "dose", "other_variants")
     @classmethod
     def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(values)) != len(values):

@@ -111,10 +111,14 @@ def plan_study(job: UsefulnessJob) -> Plan:
     _require_labels_of(manifest, labels, teacher.digest)
     variants = variant_folders(job.dataset, job.variants)
     num_conditions = len({condition_of(t) for t in select_tables(manifest, job.variants)})
-    arms = select_arms(job.arms, job.dose)
+    arms = select_arms(job.arms, job.dose, job.other_variants)
     runs, all_facts = [], []
     for arm in arms:
-        shown = variant_folders(job.dataset, arm.recipe) if arm.recipe else variants
+        shown = tuple(
+            folder
+            for recipe in arm.recipes
+            for folder in (variant_folders(job.dataset, recipe) if recipe else variants)
+        )
         for seed in job.seeds:
             config = student_config(
                 arm,

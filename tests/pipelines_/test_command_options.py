@@ -42,10 +42,16 @@ def study(**changes: object) -> UsefulnessJob:
 
 
 def test_a_command_names_what_is_not_the_default_and_no_folder_of_this_machine() -> None:
-    job = study(arms=("clear", "weather"), seeds=(3, 4, 5), dose=(0.9,), device="cpu")
+    job = study(
+        arms=("clear", "weather"),
+        seeds=(3, 4, 5),
+        dose=(0.9,),
+        other_variants=("rain",),
+        device="cpu",
+    )
     assert job.command == (
         "nightrain usefulness data --teacher teacher --variants night --out study "
-        "--arms clear,weather --seeds 3,4,5 --dose 0.9 --device cpu"
+        "--arms clear,weather --seeds 3,4,5 --dose 0.9 --other-variants rain --device cpu"
     )
     train = TrainJob(preset="p", dataset=Path("/d/data"), out=Path("/r/run"), tensorboard=True)
     assert train.command == "nightrain train p data --out run --tensorboard"

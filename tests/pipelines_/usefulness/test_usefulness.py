@@ -12,12 +12,14 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.shards.leases import Lease
+from nightrain.datasets.shards.manifest import Manifest
+from nightrain.datasets.shards.recipe_records import folder_of
 from nightrain.depthmodel.evaluation.results import read_evaluation
 from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss
 from nightrain.pipelines.runs.stop import Stop
 from nightrain.pipelines.usefulness import run_arms
 from nightrain.pipelines.usefulness import study as module
-from nightrain.pipelines.usefulness.arms import ARMS, Arm, dose_arm, select_arms
+from nightrain.pipelines.usefulness.arms import ARMS, Arm, dose_arm, recipe_arms, select_arms
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 from nightrain.pipelines.usefulness.plan import plan_study
 from nightrain.pipelines.usefulness.study import UsefulnessReport, run_usefulness
@@ -122,14 +124,14 @@ def test_arms_differ_in_what_they_say_alone(job: UsefulnessJob) -> None:
 
 def test_an_arm_joins_by_a_line(job: UsefulnessJob, monkeypatch: pytest.MonkeyPatch) -> None:
     every = tuple(ARMS.values())
-    gated = Arm(name="gated", words="+ gated", shown="variants", recipe="test")
+    gated = Arm(name="gated", words="+ gated", shown="variants", recipes=("test",))
     with monkeypatch.context() as patch:
         patch.setitem(ARMS, "gated", gated)
         plan = plan_study(changed(job, arms=()))
     (run,) = [run for run in plan.runs if run.arm == "gated"]
     assert len(run.config.data.recipes) == len(SHOWN) and not gated.on_dose_curve
     with monkeypatch.context() as patch:
-        patch.setitem(ARMS, "gated", gated.model_copy(update={"recipe": "diffusion"}))
+        patch.setitem(ARMS, "gated", gated.model_copy(update={"recipes": ("diffusion",)}))
         message = "no variants called 'diffusion'. Recipes: test; folders: weather-"
         with pytest.raises(InvalidRequest, match=message):
             plan_study(changed(job, arms=("gated",)))
@@ -145,6 +147,29 @@ def test_an_arm_joins_by_a_line(job: UsefulnessJob, monkeypatch: pytest.MonkeyPa
         select_arms(("wether",))
     with pytest.raises(InvalidRequest, match=r"dose 1\.5 is not a share"):
         select_arms((), (1.5,))
+
+
+def test_another_recipe_adds_its_variants_alone_and_with_the_others(job: UsefulnessJob) -> None:
+    # The dataset has one recipe; the folders of its two conditions serve as two recipes.
+    first, other = map(folder_of, Manifest(job.dataset).tables("variants/"))
+    arms = ("clear", "weather")
+    plan = plan_study(changed(job, arms=arms, variants=first, other_variants=(other,)))
+    planned = {run.arm: run.config for run in plan.runs}
+    assert list(planned) == ["clear", "weather", other, f"with-{other}"]
+    assert planned[other].data.recipes == (other,)
+    assert planned["weather"].data.recipes == (first,)
+    assert planned[f"with-{other}"].data.recipes == (first, other)
+    alone = planned[other].model_dump(mode="json")
+    weather = planned["weather"].model_dump(mode="json")
+    assert alone.pop("data") | {"recipes": []} == weather.pop("data") | {"recipes": []}
+    assert alone | {"name": ""} == weather | {"name": ""}
+    assert not any(arm.on_dose_curve for arm in recipe_arms(other))
+    for bad, message in (
+        ("weather", "has the name of an arm. Name it by its folder or hash"),
+        ("../x", "cannot name an arm: expected at most 36 small letters, digits and hyphens"),
+    ):
+        with pytest.raises(InvalidRequest, match=message):
+            plan_study(changed(job, other_variants=(bad,)))
 
 
 # Interruptions
