@@ -7,6 +7,7 @@ FOLDER/ip-adapter/           ip-adapter.safetensors and image_encoder/
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.pipelines.small_diffusion.architecture import new_scheduler
 from nightrain.pipelines.small_diffusion.style import image_processor
@@ -33,7 +35,25 @@ INDEX: dict[str, Any] = {
     "safety_checker": [None, None],
     "requires_safety_checker": False,
 }
+NETWORKS = ("base/model_index.json", "controlnet-depth/config.json")
+ADAPTER = ("ip-adapter/ip-adapter.safetensors", "ip-adapter/image_encoder/config.json")
 ORIGIN = ("_name_or_path", "is_local", "local_files_only")
+
+
+def require_family(folder: Path, *, adapter: bool) -> None:
+    """Raise InvalidRequest if a folder lacks a part of the family; `adapter`: the adapter, too."""
+    for name in NETWORKS:
+        if not (folder / name).is_file():
+            raise InvalidRequest(f"{folder} is not a family folder: {name} is missing.")
+    if adapter and not has_adapter(folder):
+        raise InvalidRequest(
+            f"{folder} has no IP-Adapter ({', '.join(ADAPTER)}). Train one with the stage `style`."
+        )
+
+
+def has_adapter(folder: Path) -> bool:
+    """Whether a family has an IP-Adapter and its image encoder."""
+    return all((folder / name).is_file() for name in ADAPTER)
 
 
 def write_base(
@@ -68,6 +88,14 @@ def write_adapter(
     _save(image_encoder, folder / "ip-adapter" / "image_encoder")
     halves = {name: tensor.half() for name, tensor in weights.items()}
     save_file(halves, folder / "ip-adapter" / "ip-adapter.safetensors")
+
+
+def copy_adapter(source: Path, folder: Path) -> None:
+    """Replace the IP-Adapter of a family by that of another one, or of itself."""
+    if source.resolve() == folder.resolve():
+        return
+    shutil.rmtree(folder / "ip-adapter", ignore_errors=True)
+    shutil.copytree(source / "ip-adapter", folder / "ip-adapter")
 
 
 def _save(net: nn.Module, folder: Path) -> None:

@@ -7,6 +7,7 @@ is its control image and its caption.
 """
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +17,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from nightrain.datasets.conditions import CONDITIONS, Condition
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.pipelines.small_diffusion.data.views import read_places
+from nightrain.pipelines.small_diffusion.family import require_family
 from nightrain.pipelines.small_diffusion.sampling import Sampler, Sampling
 from nightrain.pipelines.small_diffusion.sheet import (
     BY_PROMPT,
@@ -36,9 +39,12 @@ MAX_BYTES = 300_000
 
 
 def write_overview(family: Path, views: Path, out: Path) -> None:
-    """Draw and write the picture as a JPEG of at most 300 kB."""
-    places = list(read_places(views, held_out=True, seen=set()))
-    rows = [Row.of(places[number]) for number in PLACES]
+    """Draw and write the picture as a JPEG of at most 300 kB.
+
+    Raises InvalidRequest for a folder without a family, or without enough held-out places.
+    """
+    require_family(family, adapter=False)
+    rows = _rows(views)
     sampler = Sampler(family, torch.device("cpu"))
     columns: dict[str, Sequence[np.ndarray]] = {
         "clear frame": [row.images[Condition.CLEAR] for row in rows],
@@ -51,6 +57,17 @@ def write_overview(family: Path, views: Path, out: Path) -> None:
         columns[title] = list(sampler.draw(drawings, Sampling(steps=STEPS, guidance=GUIDANCE)))
     columns["rendered: the world's night"] = [row.images[Condition.NIGHT] for row in rows]
     write_whole(out, encoded(grid(columns), MAX_BYTES))
+
+
+def _rows(views: Path) -> list[Row]:
+    places = list(read_places(views, held_out=True, seen=set()))
+    if len(places) <= max(PLACES):
+        raise InvalidRequest(
+            f"{views} holds {len(places)} held-out places; at least {max(PLACES) + 1} are needed. "
+            "Render them with `python -m nightrain.pipelines.small_diffusion.measure FAMILY "
+            f"--views {views} --places 80`."
+        )
+    return [Row.of(places[number]) for number in PLACES]
 
 
 def _page(text: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -70,7 +87,10 @@ def main() -> None:
     parser.add_argument("--views", type=Path, required=True, help="folder of rendered places")
     parser.add_argument("--out", type=Path, required=True, help="picture to write")
     given = parser.parse_args()
-    write_overview(given.family, given.views, given.out)
+    try:
+        write_overview(given.family, given.views, given.out)
+    except InvalidRequest as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

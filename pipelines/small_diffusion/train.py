@@ -5,7 +5,8 @@
     python -m nightrain.pipelines.small_diffusion.train RUN --start FOLDER     from given weights
     ... --start FOLDER --stages controlnet style                               some stages
 
-Stages: views (rendered places), autoencoder, unet (with the text encoder), controlnet, style. With
+Stages: views (rendered places), autoencoder, unet (with the text encoder), controlnet, style. A
+stage that is not trained keeps the networks of `--start`, its IP-Adapter included. With
 `--minutes`, rendering continues during the stages before the style, and every stage gets its
 share of the time. Repeat the command to resume an interrupted run. RUN/family is the result,
 RUN/sheet.jpg shows held-out places, RUN/log.jsonl holds losses and held-out figures.
@@ -15,6 +16,7 @@ import argparse
 import io
 import json
 import os
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -28,6 +30,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.utils import logging as diffusers_logging
 from torch import nn
 
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.pipelines.small_diffusion import architecture as small
 from nightrain.pipelines.small_diffusion.autoencoder import normalise_latents, train_autoencoder
@@ -35,7 +38,14 @@ from nightrain.pipelines.small_diffusion.data.pool import Pool
 from nightrain.pipelines.small_diffusion.data.rendering import Rendering, rendering
 from nightrain.pipelines.small_diffusion.data.views import NUM_HELD_OUT
 from nightrain.pipelines.small_diffusion.denoiser import Denoiser, LatentPool, train_unet
-from nightrain.pipelines.small_diffusion.family import write_adapter, write_base, write_controlnet
+from nightrain.pipelines.small_diffusion.family import (
+    copy_adapter,
+    has_adapter,
+    require_family,
+    write_adapter,
+    write_base,
+    write_controlnet,
+)
 from nightrain.pipelines.small_diffusion.rehearsal import rehearse
 from nightrain.pipelines.small_diffusion.sheet import write_sheet
 from nightrain.pipelines.small_diffusion.stage import Budget
@@ -79,7 +89,12 @@ class Options:
 
 
 def train(options: Options) -> None:
-    """Run all stages; raises InvalidRequest if the weights of the perceptual loss are missing."""
+    """Run all stages.
+
+    Raises InvalidRequest for too few places, for a start that is not a family, and if the weights
+    of the perceptual loss are missing.
+    """
+    _check(options)
     options.run.mkdir(parents=True, exist_ok=True)
     views, family = options.run / "views", options.run / "family"
     with rendering(views, options.places, options.processes) as workers:
@@ -95,6 +110,8 @@ def train(options: Options) -> None:
         _wait_for_views(workers, options)
         train_pool = Pool(views, options.device, held_out=False)
         held_out_pool = Pool(views, options.device, held_out=True)
+        if not len(train_pool) or not len(held_out_pool):
+            raise InvalidRequest(f"Places could not be rendered: {workers.failures()}")
         vae = _autoencoder(options, train_pool, held_out_pool)
         held_out_pool.refresh()
         start = Start(options.start)
@@ -118,10 +135,22 @@ def train(options: Options) -> None:
     write_pieces(options)
     if "style" in options.stages:
         _style(options, denoiser, latents)
+    else:
+        keep_adapter(options.start, family)
     write_pieces(options)
     with timed("sheet"):
         write_sheet(family, views, options.run / "sheet.jpg", options.device, options.sheet_rows)
     write_pieces(options)
+
+
+def _check(options: Options) -> None:
+    if options.places <= NUM_HELD_OUT:
+        raise InvalidRequest(
+            f"Places 0 to {NUM_HELD_OUT - 1} are held out, so {options.places} places leave none "
+            f"to train on. Pass --places {NUM_HELD_OUT + 1} or more."
+        )
+    if options.start is not None:
+        require_family(options.start, adapter=False)
 
 
 def _autoencoder(options: Options, train_pool: Pool, held_out: Pool) -> AutoencoderKL:
@@ -179,6 +208,18 @@ def _style(options: Options, denoiser: Denoiser, latents: LatentPool) -> None:
             rate_scale=options.rate_scale,
         )
         write_adapter(options.run / "family", adapter_weights(denoiser.unet), image_encoder)
+
+
+def keep_adapter(start: Path | None, family: Path) -> None:
+    """Copy the start's IP-Adapter into the family, and print which one the family has now."""
+    if start is not None and has_adapter(start):
+        copy_adapter(start, family)
+        note = f"copied from {start}; it was trained with that family's UNet"
+    elif has_adapter(family):
+        note = f"left from an earlier run: {start} has none"
+    else:
+        note = f"none: {start} has none; train the stage `style` for one"
+    print(json.dumps({"ip-adapter": note}), flush=True)
 
 
 def _wait_for_views(workers: Rendering, options: Options) -> None:
@@ -240,25 +281,28 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     diffusers_logging.disable_progress_bar()
-    train(
-        Options(
-            run=given.run,
-            places=given.places,
-            processes=given.processes,
-            device=device,
-            minutes=given.minutes,
-            batch=given.batch,
-            vae_batch=given.vae_batch,
-            steps_scale=given.steps_scale,
-            perceptual=not given.no_perceptual,
-            pieces=given.pieces,
-            sheet_rows=given.sheet_rows,
-            log_seconds=given.log_seconds,
-            start=given.start,
-            stages=tuple(given.stages),
-            rate_scale=given.rate_scale,
+    try:
+        train(
+            Options(
+                run=given.run,
+                places=given.places,
+                processes=given.processes,
+                device=device,
+                minutes=given.minutes,
+                batch=given.batch,
+                vae_batch=given.vae_batch,
+                steps_scale=given.steps_scale,
+                perceptual=not given.no_perceptual,
+                pieces=given.pieces,
+                sheet_rows=given.sheet_rows,
+                log_seconds=given.log_seconds,
+                start=given.start,
+                stages=tuple(given.stages),
+                rate_scale=given.rate_scale,
+            )
         )
-    )
+    except InvalidRequest as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

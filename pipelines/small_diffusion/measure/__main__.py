@@ -27,6 +27,7 @@ from nightrain.depthmodel.package_weights import PREFIX, SUMS, check_package, pa
 from nightrain.pipelines.small_diffusion.data.pool import Pool
 from nightrain.pipelines.small_diffusion.data.rendering import rendering
 from nightrain.pipelines.small_diffusion.data.views import NUM_HELD_OUT, SEED, place_file
+from nightrain.pipelines.small_diffusion.family import require_family
 from nightrain.pipelines.small_diffusion.measure import judges
 from nightrain.pipelines.small_diffusion.measure.agreement import condition_figures, depth_figures
 from nightrain.pipelines.small_diffusion.measure.colour import style_figures
@@ -47,7 +48,6 @@ from nightrain.pipelines.small_diffusion.start import Start
 SAMPLES = 48
 VERSION = 2  # increased when the figures of the same family and views change
 WEIGHTS = (".safetensors", ".json", ".txt")
-NEEDED = ("base/model_index.json", "controlnet-depth/config.json", "ip-adapter")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +107,7 @@ def _facts(options: MeasureOptions) -> dict[str, object]:
 def _check_family(folder: Path) -> None:
     if (folder / SUMS).is_file():
         check_package(folder)
-    for name in NEEDED:
-        if not (folder / name).exists():
-            raise InvalidRequest(f"{folder} is not a family folder: {name} is missing.")
+    require_family(folder, adapter=True)
 
 
 def _render(options: MeasureOptions) -> None:
