@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nightrain.datasets.errors import CorruptShard, PlanMismatch, UnreadableFile
 from nightrain.datasets.io.atomic import (
@@ -91,6 +91,18 @@ class Entry(BaseModel):
     seconds: float = 0.0
     created_at: str = ""
     schema_version: int
+
+    @model_validator(mode="after")
+    def _names_its_files(self) -> "Entry":
+        """Require files in the shard's own folders, under its own name."""
+        folders = {self.shard.table: self.rows, quarantine_table(self.shard.table): self.quarantine}
+        for folder, file in folders.items():
+            if file is None:
+                continue
+            found, _, name = file.path.rpartition("/")
+            if found != folder or name.partition(".")[0] != self.shard.stem:
+                raise ValueError(f"{file.path} is not a file of {folder}/{self.shard.stem}")
+        return self
 
 
 def quarantine_table(table: str) -> str:

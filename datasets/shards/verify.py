@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from nightrain.datasets.errors import CorruptShard, InvalidRequest, PlanMismatch, UnreadableFile
 from nightrain.datasets.io.regular import files_below, kind_of, sha256_of
-from nightrain.datasets.shards.frame_plan import read_plans
+from nightrain.datasets.shards.frame_plan import read_plans, require_planned
 from nightrain.datasets.shards.label_rows import require_same_frames
 from nightrain.datasets.shards.manifest import (
     DATA_FOLDERS,
@@ -179,7 +179,7 @@ class _Checks:
     def check_records(self) -> None:
         """Check the plans of frames and the pinned settings."""
         try:
-            read_plans(self.root)
+            require_planned(self.root, read_plans(self.root))
         except (CorruptShard, UnreadableFile) as error:
             self._add("_plan", error)
         for path in self._files(self.root / "_manifest", ".pinned"):

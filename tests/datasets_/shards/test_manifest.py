@@ -325,6 +325,28 @@ def test_an_entry_that_points_outside_is_refused(tmp_path: Path) -> None:
             type(entry.rows).model_validate(entry.rows.model_dump() | {"path": name})
 
 
+@pytest.mark.parametrize(
+    "path",
+    (
+        "frames/00000.parquet",
+        "quarantine/r-1/night/00003.parquet",
+        "variants/r-1/night/00004.parquet",
+        "variants/r-1/night/00003-retry-01.parquet",
+    ),
+)
+def test_an_entry_that_names_the_file_of_another_shard_is_refused(
+    tmp_path: Path, path: str
+) -> None:
+    manifest = Manifest(tmp_path)
+    entry = commit(manifest)
+    assert entry.rows.path != path
+    body = entry.model_dump(mode="json")
+    body["rows"]["path"] = path
+    manifest.entry_path(entry.shard).write_bytes(record_bytes("entry", body))
+    with pytest.raises(CorruptShard, match=f"{path} is not a file of {entry.shard.name}"):
+        manifest.entry(entry.shard)
+
+
 def test_another_schema_is_refused_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,6 +136,13 @@ def test_damaged_plans_are_problems(dataset: Path) -> None:
     assert "plan of frames" in problems(dataset)["_plan"]
 
 
+def test_a_lost_last_plan_is_a_problem(dataset: Path) -> None:
+    (last,) = (dataset / "_plan").iterdir()
+    last.unlink()
+    message = problems(dataset)["_plan"]
+    assert "is committed, but no plan in" in message and "nightrain repair" in message
+
+
 def test_a_sample_says_what_it_left_out(dataset: Path) -> None:
     report = verify(dataset, share=0.3, seed=1)
     assert report.accepted and report.num_unread == 2 and report.num_shards == 3
