@@ -2,14 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
+from nightrain.pipelines.usefulness.arm_result import ArmResult, SeedStatistic, percent
 from nightrain.pipelines.usefulness.arms import BASELINE, MAIN
-from nightrain.pipelines.usefulness.table import (
-    COLUMNS,
-    ArmResult,
-    SeedStatistic,
-    Usefulness,
-    percent,
-)
+from nightrain.pipelines.usefulness.constant import beats_constant, rmse_change
+from nightrain.pipelines.usefulness.table import COLUMNS, Usefulness
 
 ABSENT = "-"
 Cell = Callable[[ArmResult, str], SeedStatistic | None]
@@ -30,6 +27,7 @@ def markdown(found: Usefulness) -> str:
         ["", "## Change of abs_rel against clear frames only, paired by seed", ""],
         ["Values above 0 in the column day-clear are losses on clear days.", ""],
         _table(found, _change, percent, [a for a in found.arms if a.facts.arm.name != BASELINE]),
+        _against_constant(found),
         _condition_costs(found),
         ["", "## Share of synthetic samples", "", *_dose_table(found)],
         ["", "## rmse in metres (lower is better)", "", *score_table(found, "rmse")],
@@ -88,6 +86,32 @@ def _condition_costs(found: Usefulness) -> list[str]:
 
 def _change(arm: ArmResult, bucket: str) -> SeedStatistic | None:
     return arm.changes.get(bucket)
+
+
+def _against_constant(found: Usefulness) -> list[str]:
+    """Change of rmse against the constant, and a sentence per bucket where no arm beats it."""
+    if MEDIAN_DEPTH not in found.baselines:
+        return []
+
+    def change(arm: ArmResult, bucket: str) -> SeedStatistic | None:
+        return rmse_change(arm, bucket, found.baselines)
+
+    beaten = {
+        bucket: [beats_constant(arm, bucket, found.baselines) for arm in found.arms]
+        for bucket in _columns(found)
+    }
+    none = [b for b, each in beaten.items() if True not in each and False in each]
+    return [
+        *("", "## Change of rmse against a constant median depth", ""),
+        f"{MEDIAN_DEPTH} sees no image. "
+        + (
+            f"No arm beats it in both rmse and d1: {', '.join(none)}."
+            if none
+            else "In every column at least one arm beats it in both rmse and d1."
+        ),
+        "",
+        *_table(found, change, percent, found.arms),
+    ]
 
 
 def _dose_table(found: Usefulness) -> list[str]:

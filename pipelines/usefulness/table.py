@@ -1,80 +1,34 @@
 """Results of a study as numbers: means over seeds, changes paired by seed, and verdicts.
 
-A change is (arm - baseline) / baseline of the same seed, so that effects of the seed on both
-cancel. Arms and seeds that failed or are unfinished are listed without numbers.
+Arms and seeds that failed or are unfinished are listed without numbers.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from nightrain.datasets.conditions import Condition
 from nightrain.depthmodel.evaluation.results import Evaluation
 from nightrain.depthmodel.evaluation.settings import BUCKETS
 from nightrain.depthmodel.evaluation.tables import BucketCount, comparison_table
-from nightrain.pipelines.usefulness.arms import BASELINE, MAIN
+from nightrain.pipelines.usefulness.arm_result import (
+    ArmResult,
+    FrozenModel,
+    SeedStatistic,
+    paired_change,
+    seed_statistic,
+)
+from nightrain.pipelines.usefulness.arms import BASELINE
 from nightrain.pipelines.usefulness.condition_cost import cost_of_conditions
 from nightrain.pipelines.usefulness.plan import ArmFacts, Study
 from nightrain.pipelines.usefulness.run_arms import Outcome
+from nightrain.pipelines.usefulness.verdict import BOUNDS, Verdict, judge
 
 COLUMNS = tuple(b.name for b in BUCKETS if b.name not in ("night-clear", "all"))
 METRICS = ("abs_rel", "rmse", "d1")
-MIN_SEEDS = 3  # fewer are not conclusive
 
 
-class Bound(NamedTuple):
-    """Highest allowed change of the main arm's abs_rel in a bucket."""
-
-    bucket: str
-    words: str
-    highest_change: float
-
-
-BOUNDS = (
-    Bound("night", "at night", -0.20),
-    Bound("day-rain", "in rain by day", -0.10),
-    Bound("day-clear", "on clear days", 0.02),
-)
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SeedStatistic(_Frozen):
-    """A value by seed, its mean and its sample standard deviation, None for a single seed."""
-
-    by_seed: dict[int, float]
-    mean: float
-    std: float | None
-
-
-class ArmResult(_Frozen):
-    """Results of an arm: seeds with scores, seeds that failed, and unfinished seeds."""
-
-    facts: ArmFacts
-    seeds: tuple[int, ...]
-    failed: dict[int, str]  # the error, by seed
-    unfinished: tuple[int, ...]
-    seconds: float | None  # of training one seed, mean
-    scores: dict[str, dict[str, SeedStatistic]]  # by bucket and metric
-    changes: dict[str, SeedStatistic]  # of abs_rel, by bucket; 0.1 is 10 % more
-    # By condition: increase of abs_rel over clear days at the same places (condition_cost.py).
-    costs: dict[Condition, SeedStatistic] = {}
-
-
-class Verdict(_Frozen):
-    """A bound and whether it is met; None where the seeds are not conclusive."""
-
-    bucket: str
-    highest_change: float
-    met: bool | None
-    sentence: str
-
-
-class Usefulness(_Frozen):
+class Usefulness(FrozenModel):
     """Results of a study so far."""
 
     command: str
@@ -150,17 +104,17 @@ def usefulness_table(
         )
         for facts in arms
     )
+    scores_of_baselines = {
+        name: {b: {m: values[name, b, m] for m in METRICS} for b in buckets} for name in baselines
+    }
     return Usefulness(
         command=command,
         study=study,
         cap_m=compared.cap_m,
         buckets=compared.buckets,
-        baselines={
-            name: {b: {m: values[name, b, m] for m in METRICS} for b in buckets}
-            for name in baselines
-        },
+        baselines=scores_of_baselines,
         arms=results,
-        verdicts=tuple(_verdict(bound, results) for bound in BOUNDS),
+        verdicts=tuple(judge(bound, results, scores_of_baselines) for bound in BOUNDS),
     )
 
 
@@ -170,20 +124,6 @@ def _costs(
     by_seed = {seed: cost_of_conditions(e) for (arm, seed), e in evaluations.items() if arm == name}
     found = {c: seed_statistic({s: v[c] for s, v in by_seed.items() if c in v}) for c in Condition}
     return {condition: value for condition, value in found.items() if value}
-
-
-def seed_statistic(by_seed: Mapping[int, float]) -> SeedStatistic | None:
-    """Mean and sample standard deviation over seeds; None without a seed."""
-    if not by_seed:
-        return None
-    values = np.array(list(by_seed.values()))
-    std = float(values.std(ddof=1)) if len(values) > 1 else None
-    return SeedStatistic(by_seed=dict(by_seed), mean=float(values.mean()), std=std)
-
-
-def paired_change(arm: Mapping[int, float], baseline: Mapping[int, float]) -> SeedStatistic | None:
-    """(arm - baseline) / baseline of each seed that both have; None where they share no seed."""
-    return seed_statistic({s: arm[s] / baseline[s] - 1.0 for s in arm if s in baseline})
 
 
 def _arm_seeds(
@@ -220,45 +160,3 @@ def _arm_result(
         scores={},
         changes={},
     )
-
-
-def _verdict(bound: Bound, arms: Sequence[ArmResult]) -> Verdict:
-    wanted = _requirement(bound)
-    met, found = None, ""
-    by_name = {arm.facts.arm.name: arm for arm in arms}
-    main, baseline = by_name.get(MAIN), by_name.get(BASELINE)
-    change = main.changes.get(bound.bucket) if main else None
-    if main is None or baseline is None:
-        absent = [name for name in (MAIN, BASELINE) if name not in by_name]
-        found = f"not conclusive: this study has no arm {' and no arm '.join(absent)}"
-    elif change is None:
-        found = "not conclusive: no seed has both scores"
-    else:
-        every = {*main.seeds, *main.failed, *main.unfinished}
-        lacking = sorted(every - set(change.by_seed))
-        each = sum(value <= bound.highest_change for value in change.by_seed.values())
-        number = len(change.by_seed)
-        found = f"the change is {percent(change)} ({number} seed{'s' if number > 1 else ''})"
-        if lacking:
-            found += f"; not conclusive: seeds {', '.join(map(str, lacking))} have no score"
-        elif number < MIN_SEEDS:
-            found += f"; not conclusive: at least {MIN_SEEDS} seeds are needed"
-        else:
-            met = change.mean <= bound.highest_change
-            found += f"; {'met' if met else 'missed'} ({each} of {len(every)} seeds on their own)"
-    sentence = f"abs_rel {bound.words} should be {wanted} than with clear frames only: {found}."
-    return Verdict(
-        bucket=bound.bucket, highest_change=bound.highest_change, met=met, sentence=sentence
-    )
-
-
-def _requirement(bound: Bound) -> str:
-    limit = abs(bound.highest_change)
-    kind = "at least {:.0%} lower" if bound.highest_change < 0 else "at most {:.0%} higher"
-    return kind.format(limit).replace("%", " %")
-
-
-def percent(change: SeedStatistic) -> str:
-    """Format a relative change in per cent with its standard deviation."""
-    std = "" if change.std is None else f" ± {100 * change.std:.1f}"
-    return f"{100 * change.mean:+.1f}{std} %"

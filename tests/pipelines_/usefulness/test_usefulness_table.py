@@ -76,7 +76,11 @@ def evaluation(numbers: Numbers, frames: str = "same") -> Evaluation:
     )
 
 
-def table(runs: Mapping[tuple[str, int], Numbers | str], seeds: tuple[int, ...]) -> Usefulness:
+def table(
+    runs: Mapping[tuple[str, int], Numbers | str],
+    seeds: tuple[int, ...],
+    constant: Numbers = (0.5, 0.5, 0.5),
+) -> Usefulness:
     """The table of runs by arm and seed: their numbers, or the error of one that failed."""
     outcomes = {
         key: Outcome(
@@ -92,7 +96,7 @@ def table(runs: Mapping[tuple[str, int], Numbers | str], seeds: tuple[int, ...])
         key: evaluation(found) for key, found in runs.items() if not isinstance(found, str)
     }
     baselines = {
-        "median-depth": evaluation((0.5, 0.5, 0.5)),
+        "median-depth": evaluation(constant),
         "teacher": evaluation((0.1, 0.6, 0.3)),
     }
     return usefulness_table(STUDY, FACTS, seeds, outcomes, evaluations, baselines, "nightrain ...")
@@ -178,6 +182,24 @@ def test_the_bounds_are_judged_in_sentences() -> None:
     assert (
         "-15.7 ± 12.1 % (3 seeds); missed (2 of 3 seeds on their own)" in found.verdicts[0].sentence
     )
+
+
+def test_no_verdict_where_a_constant_is_better() -> None:
+    # At night the constant has rmse 2.6 m and d1 0.74; "weather", the best arm, 2.73 m and 0.727.
+    found = table(RUNS, (0, 1, 2), constant=(0.5, 0.26, 0.5))
+    assert [v.met for v in found.verdicts] == [None, True, True]
+    assert found.summary == "2 of 3 bounds are met; not conclusive: night."
+    assert found.verdicts[0].sentence.endswith(
+        "the change is -25.0 ± 5.0 % (3 seeds); no verdict: the arm does not beat a constant "
+        "median depth in both rmse (2.73 m, constant 2.60 m) and d1 (0.727, constant 0.740)."
+    )
+    title = "Change of rmse against a constant median depth"
+    lines = section(markdown(found), title).splitlines()
+    assert lines[0].endswith("No arm beats it in both rmse and d1: night, night-rain.")
+    (weather,) = [line for line in lines if line.startswith("| weather ")]
+    assert weather.split(" | ")[:4] == ["| weather", "3", "-72.9 ± 11.8 %", "+5.1 ± 41.5 %"]
+    best = section(markdown(table(RUNS, (0, 1, 2))), title).splitlines()
+    assert best[0].endswith("In every column at least one arm beats it in both rmse and d1.")
 
 
 def test_a_seed_without_a_number_leaves_the_bounds_open() -> None:
