@@ -9,6 +9,7 @@ NightrainError
 ├── PlanMismatch      the dataset was planned with different options or from a different source
 ├── InvalidRequest    a valid request that cannot be granted; says what to do instead
 │   └── UnsuitableStorage  a file system on which no commit can be exclusive
+├── RunFailure        an error that every other sample would meet as well, such as a lost GPU
 └── DiskFull          no space is left on the device; no partial file remains
 """
 
@@ -102,6 +103,10 @@ class InvalidRequest(NightrainError):
 
 class UnsuitableStorage(InvalidRequest):
     """A file system on which no commit can be exclusive, as hard links are missing or refused."""
+
+
+class RunFailure(NightrainError):
+    """An error of the run and not of a sample; it ends the run, and its shard is not committed."""
 
 
 class DiskFull(NightrainError):

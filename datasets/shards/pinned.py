@@ -48,6 +48,12 @@ def pinned(root: Path, name: str) -> dict[str, str] | None:
         return None
 
 
+def unpin(root: Path, name: str) -> None:
+    """Remove the record of a name, if there is one; the settings are pinned anew on next use."""
+    with unwritable_is_refused(root):
+        _path(root, name).unlink(missing_ok=True)
+
+
 def pinned_paths(root: Path) -> list[Path]:
     """Return the paths of a dataset's records of pinned settings; raises UnreadableFile."""
     return list(files_below(root / "_manifest", ENDING))

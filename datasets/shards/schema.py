@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from nightrain.datasets.conditions import QUANTITIES
 
-SCHEMA_VERSION = 3  # raise it with every change of a column; see upkeep/migrations.py
+SCHEMA_VERSION = 4  # raise it with every change of a column; see upkeep/migrations.py
 TIMING_COLUMNS = ("created_at", "gen_seconds")  # differ when a row is made again; no other does
 
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
@@ -93,6 +93,9 @@ VARIANTS = pa.schema(
         pa.field("depth_source", NAME),
         pa.field("caption", pa.string()),  # the clear frame's caption, unedited
         pa.field("prompt", pa.string()),  # input of the text encoder
+        pa.field("num_steps", pa.int16()),  # denoising steps that ran
+        pa.field("control_steps", pa.list_(pa.int16())),  # of them, with each control
+        pa.field("controlled", pa.bool_()),  # whether every control acted, and there is one
         pa.field("provenance", pa.string()),  # JSON: models, precision, style image, retries
         pa.field("batch_size", pa.int16()),
         pa.field("builds", NAME),

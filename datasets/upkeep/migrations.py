@@ -58,7 +58,7 @@ def migrate(table: str, rows: pa.Table, version: int) -> pa.Table:
 
 
 def _add_columns(kind: str, rows: pa.Table) -> pa.Table:
-    """Add the nullable columns that came after version 1, as null."""
+    """Add the nullable columns that came later, as null."""
     target = SCHEMAS[kind]
     for name in ADDED.get(kind, ()):
         if name not in rows.column_names:
@@ -74,7 +74,7 @@ def _rename_previous(kind: str, rows: pa.Table) -> pa.Table:
 _STEREO = ("stereo_id", "stereo_timestamp_us", "stereo_image", "stereo_intrinsics")
 ADDED = {
     "frames": (*_STEREO, "T_stereo_camera"),
-    "variants": ("caption", "prompt", "provenance"),
+    "variants": ("caption", "prompt", "provenance", "num_steps", "control_steps", "controlled"),
 }
 PREVIOUS = {
     "prev_id": "previous_id",
@@ -86,4 +86,5 @@ PREVIOUS = {
 MIGRATIONS = (
     Migration(1, "adds a frame's stereo partner, and a variant's caption and prompt", _add_columns),
     Migration(2, "names the columns of the frame before previous_*", _rename_previous),
+    Migration(3, "adds on how many steps a variant's controls acted", _add_columns),
 )

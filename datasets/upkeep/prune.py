@@ -115,8 +115,15 @@ def _remove_leftovers(manifest: Manifest, table: str) -> None:
     leftovers = [f"_partial/{p.name}" for p in matching(manifest.root / "_partial", f"{stem}~*")]
     folder = f"{VARIANTS}{folder_of(table)}"
     if table.startswith(VARIANTS) and not manifest.tables(f"{folder}/"):
-        leftovers.append(f"_manifest/{folder}{ENDING}")
+        pinned = f"_manifest/{folder}{ENDING}"
+        leftovers += [pinned, *_of_other_devices(manifest, folder)]
     remove_files(manifest.root, leftovers)
+
+
+def _of_other_devices(manifest: Manifest, folder: str) -> list[str]:
+    """Paths of the settings pinned for a folder on further device models."""
+    parent, _, name = f"_manifest/{folder}".rpartition("/")
+    return [f"{parent}/{p.name}" for p in matching(manifest.root / parent, f"{name}.*{ENDING}")]
 
 
 def _selected(manifest: Manifest, selection: PruneSelection) -> list[str]:

@@ -52,12 +52,12 @@ def say(text: str, *, err: bool = False) -> None:
 
 def fail(error: NightrainError) -> int:
     """Print an error on standard error and return its exit code."""
-    from nightrain.datasets.errors import DiskFull, NightrainError
+    from nightrain.datasets.errors import DiskFull, NightrainError, RunFailure
 
     click.secho(f"nightrain: {error}", err=True, fg="red")
     if isinstance(error, DiskFull):
         return EXIT_DISK_FULL
-    return EXIT_FAILED if type(error) is NightrainError else EXIT_INVALID
+    return EXIT_FAILED if type(error) in (NightrainError, RunFailure) else EXIT_INVALID
 
 
 def print_json(value: BaseModel) -> None:

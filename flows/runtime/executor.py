@@ -11,13 +11,15 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Cancelled, Failed
 
-from nightrain.datasets.errors import DiskFull, NightrainError, UnsuitableStorage
+from nightrain.datasets.errors import NightrainError
 from nightrain.datasets.io.system_errors import in_words
 from nightrain.datasets.shards.manifest import Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ShardWork, ignore_rows
 from nightrain.flows.observe.run_log import log_shard
 from nightrain.flows.runtime.gpu_limit import turn
 from nightrain.pipelines.runs import stop as stopping
+from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run
+from nightrain.pipelines.runs.executors import failure_report
 from nightrain.pipelines.runs.stop import Stop
 
 RETRY_DELAYS_SECONDS: list[float] = [5, 30]
@@ -47,7 +49,7 @@ class PrefectExecutor:
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
     ) -> Iterator[ShardReport]:
-        """Yield one report per shard as it ends; raises DiskFull, UnsuitableStorage."""
+        """Yield one report per shard as it ends; raises InvalidRequest, RunFailure, DiskFull."""
         stopping.set_current(self.stop)
         by_name = {shard.name: shard for shard in shards}
 
@@ -67,6 +69,9 @@ class PrefectExecutor:
                 report = self._make(by_name[name], work, on_rows)
             except OSError as error:  # of the disk or the network: retried, without a traceback
                 return Failed(message=in_words(error), data=error)
+            except RuntimeError as error:
+                raise_if_it_ends_the_run(error)  # a lost GPU, which a retry cannot bring back
+                raise
             log_shard(report)
             return _task_result(report)
 
@@ -115,11 +120,4 @@ def _first_done(futures: list[PrefectFuture[Any]]) -> list[PrefectFuture[Any]]:
 
 def _report(shard: Shard, future: PrefectFuture[Any]) -> ShardReport:
     outcome = future.result(raise_on_failure=False)
-    if isinstance(outcome, DiskFull | UnsuitableStorage):
-        raise outcome
-    if isinstance(outcome, Exception):
-        message = f"{type(outcome).__name__}: {outcome}"
-        if isinstance(outcome, OSError):
-            message = in_words(outcome)
-        return ShardReport(shard=shard, status="failed", message=message)
-    return outcome
+    return failure_report(shard, outcome) if isinstance(outcome, Exception) else outcome

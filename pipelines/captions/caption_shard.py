@@ -86,12 +86,12 @@ class CaptionShard:
             rows = manifest.reader(frames.rows).rows(COLUMNS)
             for batch in in_batches(rows, self.batch_size):
                 interrupt_if_stopped()
-                yield from self._rows_of(batch, kept, about)
+                yield from self._rows_of(batch, kept, about, retried=bool(shard.retry))
 
         return make_shard(manifest, shard, CAPTIONS, about, produce, on_rows)
 
     def _rows_of(
-        self, batch: Sequence[Row], kept: dict[str, Row], about: dict[str, str]
+        self, batch: Sequence[Row], kept: dict[str, Row], about: dict[str, str], *, retried: bool
     ) -> Iterator[Row | Rejected]:
         """Yield the rows of a batch in order; rows of `kept` are not captioned again."""
         results: dict[str, Row | Rejected] = {
@@ -106,7 +106,7 @@ class CaptionShard:
                     results[row["frame_id"]] = rejected_frame(row, error.reason, error)
         wanted = [row for row in batch if row["frame_id"] in images]
         started = time.perf_counter()
-        captions = self._captions(wanted, images)
+        captions = self._captions(wanted, images, retried=retried)
         seconds = (time.perf_counter() - started) / max(1, len(wanted))
         for row, caption in zip(wanted, captions, strict=True):
             results[row["frame_id"]] = (
@@ -118,9 +118,12 @@ class CaptionShard:
             yield results[row["frame_id"]]
 
     def _captions(
-        self, rows: Sequence[Row], images: dict[str, np.ndarray]
+        self, rows: Sequence[Row], images: dict[str, np.ndarray], *, retried: bool
     ) -> list[str | Exception]:
-        """One caption or failure per row; if a batch fails, its frames are captioned alone."""
+        """One caption or failure per row; if a batch fails, its frames are captioned alone.
+
+        Raises RunFailure if all frames fail alike, unless they have failed before.
+        """
 
         def run(rows: Sequence[Row]) -> list[str]:
             return self.captioner.caption(
@@ -128,7 +131,11 @@ class CaptionShard:
                 [row["description"] or "" for row in rows],
             )
 
-        return isolate_failures(rows, run)
+        return isolate_failures(rows, run, origin=None if retried else _frame_id)
+
+
+def _frame_id(row: Row) -> str:
+    return row["frame_id"]
 
 
 def _caption_row(row: Row, caption: str, about: dict[str, str], device: str, seconds: float) -> Row:

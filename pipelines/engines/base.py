@@ -39,6 +39,9 @@ class Variant:
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     physical: dict[str, float] = field(default_factory=dict)  # {"visibility_m": 80.0}
     provenance: dict[str, str] = field(default_factory=dict)  # {"device": "cpu", "dtype": ...}
+    num_steps: int | None = None  # denoising steps that ran; None: the engine has none
+    # On how many steps each control image acted; None: the engine takes none
+    control_steps: tuple[int, ...] | None = None
 
 
 class Engine(Protocol):

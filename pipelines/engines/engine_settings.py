@@ -2,6 +2,7 @@
 
 import re
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -98,6 +99,20 @@ class EngineSettings(PluginSettings):
     def working_size(self, frame_size: Size) -> Size | None:
         """Return the size at which the engine works on a frame; None for the variant's size."""
         return None
+
+    def require_frame_size(self, frame_size: Size) -> None:
+        """Raise InvalidRequest if the engine cannot work on frames of a size."""
+
+    def preflight(self, engine: Engine, conditions: Sequence[Condition]) -> None:
+        """Load and test what all samples of a run need, before it begins; raises InvalidRequest.
+
+        `engine` is that of these settings. By default, building it was the test.
+        """
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Sentences about the settings for the report of each run; mostly none."""
+        return ()
 
     def prepare_process(self) -> None:
         """Apply process-wide settings before any thread starts; called before a run."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Gate, GateAccepted, GateRejected
-from nightrain.pipelines.runs.batches import ENDS_THE_RUN
+from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run
 
 GATE_REASONS = (Reason.GATE_REJECTED, Reason.GATE_ERROR)
 
@@ -17,7 +17,7 @@ def apply_gates(
     """Return the variant with each gate's confidence in its provenance ("gate_<name>").
 
     Returns DamagedInput instead for the first gate that rejects it (GATE_REJECTED) or fails
-    (GATE_ERROR), and failures unchanged. Raises InvalidRequest.
+    (GATE_ERROR), and failures unchanged. Raises InvalidRequest, RunFailure.
     """
     if isinstance(outcome, Exception):
         return outcome
@@ -25,9 +25,8 @@ def apply_gates(
     for name, gate in gates.items():
         try:
             verdict = gate(request, outcome.image)
-        except ENDS_THE_RUN:
-            raise
-        except Exception as error:  # whatever a gate raises, only this variant is affected
+        except Exception as error:  # whatever else a gate raises, only this variant is affected
+            raise_if_it_ends_the_run(error)
             message = f"gate {name!r}: {type(error).__name__}: {error}"
             return DamagedInput(Reason.GATE_ERROR, message)
         if isinstance(verdict, GateRejected):

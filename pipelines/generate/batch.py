@@ -22,11 +22,7 @@ from nightrain.datasets.shards.schema import SCHEMA_VERSION
 from nightrain.datasets.shards.transaction import Rejected
 from nightrain.pipelines.engines.base import Engine, Request, Variant
 from nightrain.pipelines.engines.registry import load_engine
-from nightrain.pipelines.gates.apply import GATE_REASONS, apply_gates
-from nightrain.pipelines.gates.registry import load_gates
-from nightrain.pipelines.generate.prepare import PreparedFrame, PreparedFrames
-from nightrain.pipelines.generate.requests import PlannedRequest, request_for
-from nightrain.pipelines.generate.retry import (
+from nightrain.pipelines.engines.retry import (
     MAX_ATTEMPTS,
     Outcomes,
     begin_batch,
@@ -34,6 +30,10 @@ from nightrain.pipelines.generate.retry import (
     finish_batch,
     run_engine,
 )
+from nightrain.pipelines.gates.apply import GATE_REASONS, apply_gates
+from nightrain.pipelines.gates.registry import load_gates
+from nightrain.pipelines.generate.prepare import PreparedFrame, PreparedFrames
+from nightrain.pipelines.generate.requests import PlannedRequest, request_for
 from nightrain.pipelines.recipes.recipe import Recipe
 
 _of_this_thread = threading.local()  # prepared frames are not shared between threads
@@ -70,6 +70,7 @@ class BatchGenerator:
     kept: Mapping[str, Row]  # rows that an interrupted run had finished
     frames: PreparedFrames
     batch_size: int
+    failed_before: bool = False  # the samples of a retry, which may well fail alike
 
     def prepare(self, planned: Sequence[PlannedRequest]) -> Batch:
         """Prepare frames and requests; kept rows already count as results."""
@@ -120,7 +121,9 @@ class BatchGenerator:
         """Run the engine's last step: wait for the outcomes."""
         started = time.perf_counter()
         begun, batch.state = batch.state, None  # holds memory of the device
-        batch.outcomes = finish_batch(self.engine, batch.requests, begun, self.batch_size)
+        batch.outcomes = finish_batch(
+            self.engine, batch.requests, begun, self.batch_size, failed_before=self.failed_before
+        )
         batch.seconds += time.perf_counter() - started
         return batch
 
@@ -204,6 +207,9 @@ def _row(
         "depth_source": prepared.depth_source,
         "caption": planned.caption if request.prompt else None,
         "prompt": request.prompt or None,
+        "num_steps": variant.num_steps,
+        "control_steps": None if variant.control_steps is None else list(variant.control_steps),
+        "controlled": None if variant.control_steps is None else _controlled(variant),
         "provenance": json.dumps(facts, sort_keys=True) if facts else None,
         "batch_size": int(facts.get("batch_size", batch_size)),
         "builds": library_builds(recipe.engine.libraries),
@@ -212,6 +218,12 @@ def _row(
         "gen_seconds": seconds,
         "schema_version": SCHEMA_VERSION,
     }
+
+
+def _controlled(variant: Variant) -> bool:
+    """Whether control images kept the frame's geometry: there are some, and all of them acted."""
+    steps = variant.control_steps or ()
+    return bool(steps) and all(steps)
 
 
 def _rejected(

@@ -21,6 +21,7 @@ from nightrain.pipelines.generate.plan import (
     plan_generation,
     plan_retry,
 )
+from nightrain.pipelines.generate.preflight import preflight
 from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.recipes.recipe import Recipe
@@ -56,6 +57,11 @@ class GenerateJob(Settings):
     )
     num_workers: int = Field(default=1, ge=1, description="Number of shards generated in parallel")
     retry_failed: bool = Field(default=False, description="Regenerate only quarantined variants")
+    reprobe: bool = Field(
+        default=False,
+        description="Probe the largest batch size of this device model again, such as after memory "
+        "was freed; finished variants stay as they are",
+    )
     include_evaluation_scenes: bool = Field(
         default=False, description="Also use val and test scenes; never train on these variants"
     )
@@ -121,12 +127,14 @@ def generate(
 ) -> RunReport:
     """Generate the variants of a job that are still missing.
 
-    Raises InvalidRequest, DiskFull, and WrongPolarity for a depth network of inverted polarity.
+    What all samples need is loaded and checked before any shard is leased. Raises InvalidRequest,
+    RunFailure, DiskFull, and WrongPolarity for a depth network of inverted polarity.
     """
     plan = job.plan()
     manifest, recipe = Manifest(job.dataset), load_recipe(job.recipe)
     num_rows = plan_retry(manifest, plan.shards) if job.retry_failed else plan.num_rows
     shards = tuple(num_rows)
+    preflight(job.dataset, recipe, shards, executor, reprobe=job.reprobe)
     require_near_is_white(manifest, shards, recipe)
     superseded = record_recipe(job.dataset, recipe.name, recipe.tables) if shards else []
     work = GenerateShard(job.dataset, recipe)
@@ -141,6 +149,7 @@ def generate(
         on_rows=on_rows,
     )
     report.skipped = plan.skipped
+    report.warnings += recipe.engine.warnings
     report.warnings += [words for s in superseded if (words := _superseded_words(manifest, s))]
     retried = job.retry_failed
     check_quarantine(report, manifest, plan.shards, job.max_quarantined, retried=retried)

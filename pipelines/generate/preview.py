@@ -19,12 +19,12 @@ from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
 from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.engines.registry import load_engine
+from nightrain.pipelines.engines.retry import run_engine
 from nightrain.pipelines.gates.apply import apply_gates
 from nightrain.pipelines.gates.registry import load_gates
 from nightrain.pipelines.generate.conditioning import read_captions_of
 from nightrain.pipelines.generate.prepare import prepare_frame
 from nightrain.pipelines.generate.requests import PlannedRequest, plan_requests, request_for
-from nightrain.pipelines.generate.retry import run_engine
 from nightrain.pipelines.inspect.committed_tiles import (
     committed_lines,
     quarantine_lines,

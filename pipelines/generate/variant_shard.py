@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import NightrainError, Reason
 from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS
@@ -23,6 +24,7 @@ from nightrain.datasets.shards.transaction import (
 )
 from nightrain.pipelines.engines.base import Engine
 from nightrain.pipelines.engines.registry import load_engine
+from nightrain.pipelines.engines.retry import resting
 from nightrain.pipelines.generate.batch import Batch, BatchGenerator, prepared_frames
 from nightrain.pipelines.generate.batch_size import pin_batch_size
 from nightrain.pipelines.generate.conditioning import read_captions
@@ -34,6 +36,7 @@ from nightrain.pipelines.runs.device_lock import sole_use
 from nightrain.pipelines.runs.overlap import overlapped
 from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
+ENGINE_FAULTS = (Reason.BAD_OUTPUT, Reason.ENGINE_ERROR)
 T = TypeVar("T")
 D = TypeVar("D")
 
@@ -49,7 +52,8 @@ class GenerateShard:
     def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
         """Generate the shard; raises CorruptShard for damaged frames, InvalidRequest, DiskFull.
 
-        The engine's device is locked for the whole shard.
+        The engine's device is locked for the whole shard. Raises RunFailure for an error that the
+        other shards would meet as well, and NightrainError if the engine failed on every sample.
         """
         engine = self.engine or load_engine(self.recipe.engine)
         if Manifest(self.root).entry(shard):  # committed: no need to wait for the device
@@ -58,10 +62,8 @@ class GenerateShard:
         with sole_use(engine.device_id(), give_up=lambda: stopping.current().interrupted) as held:
             if not held:
                 return ShardReport(shard=shard, status="stopped")
-            try:
+            with resting(engine):
                 return self._make(shard, engine, on_rows)
-            finally:
-                engine.rest()
 
     def _make(self, shard: Shard, engine: Engine, on_rows: OnRows) -> ShardReport:
         manifest = Manifest(self.root)
@@ -80,12 +82,43 @@ class GenerateShard:
             interrupt_if_stopped()
             planned = partial(_planned_requests, manifest, shard, frames, self.recipe)
             limit, prepared = self.recipe.batch_size, prepared_frames()
-            generator = BatchGenerator(self.recipe, condition, engine, kept, prepared, limit)
+            generator = BatchGenerator(
+                self.recipe,
+                condition,
+                engine,
+                kept,
+                prepared,
+                limit,
+                failed_before=bool(shard.retry),
+            )
             requests = generator.requests(planned())
             size = pin_batch_size(manifest, self.recipe, condition, engine, requests)
-            return _rows(planned(), replace(generator, batch_size=size))
+            rows = _rows(planned(), replace(generator, batch_size=size))
+            return rows if shard.retry else _unless_the_engine_made_none(rows, shard)
 
         return make_shard(manifest, shard, VARIANTS, about, produce, on_rows)
+
+
+def _unless_the_engine_made_none(
+    rows: Iterator[Row | Rejected], shard: Shard
+) -> Iterator[Row | Rejected]:
+    """Yield all rows; raises NightrainError at the end if the engine failed on every sample.
+
+    A shard without rows would otherwise be committed for a fault of the engine. A single frame that
+    fails may be at fault itself.
+    """
+    num_made, faults = 0, dict[str, str]()
+    for row in rows:
+        if not isinstance(row, Rejected):
+            num_made += 1
+        elif row.row["reason"] in ENGINE_FAULTS:
+            faults.setdefault(row.row["frame_id"], row.row["message"])
+        yield row
+    if len(faults) > 1 and not num_made:
+        raise NightrainError(
+            f"The engine generated no variant of the {len(faults)} frames of {shard.name}, so "
+            f"nothing was committed. The first failure: {next(iter(faults.values()))}"
+        )
 
 
 def _rows(planned: Iterable[PlannedRequest], generator: BatchGenerator) -> Iterator[Row | Rejected]:

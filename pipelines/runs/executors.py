@@ -7,23 +7,27 @@ so work pools and Ray can run the same plan on other machines.
 
 import multiprocessing
 import os
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.synchronize import Event as ProcessEvent
-from typing import Protocol
+from threading import Thread
+from typing import Any, Protocol, TypeVar
 
-from nightrain.datasets.errors import DiskFull, NightrainError, UnsuitableStorage
+from nightrain.datasets.errors import NightrainError
 from nightrain.datasets.io.system_errors import in_words
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ShardWork, ignore_rows
 from nightrain.pipelines.runs import stop as stopping
+from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run
 from nightrain.pipelines.runs.stop import Stop
 from nightrain.pipelines.runs.waiting import Waiting
+
+T = TypeVar("T")
 
 
 class Executor(Protocol):
@@ -78,14 +82,9 @@ class ProcessExecutor:
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
     ) -> Iterator[ShardReport]:
         """Yield one report per shard as it ends; rows are counted at the end of their shard."""
-        context = multiprocessing.get_context("spawn")
-        flag = context.Event()
-        with ProcessPoolExecutor(
-            self.num_workers, context, initializer=_begin_worker, initargs=(flag,)
-        ) as pool:
+        with _pool(self.num_workers) as (pool, flag):
             futures = [pool.submit(report_failure, shard, work, ignore_rows) for shard in shards]
-            watcher = threading.Thread(target=self._watch_stop, args=(flag, futures), daemon=True)
-            watcher.start()
+            Thread(target=self._watch_stop, args=(flag, futures), daemon=True).start()
             try:
                 for future in as_completed(futures):
                     if not future.cancelled():
@@ -98,7 +97,15 @@ class ProcessExecutor:
                 _end(flag, futures)
                 raise
 
-    def _watch_stop(self, flag: ProcessEvent, futures: list[Future[ShardReport]]) -> None:
+    def check(self, check: Callable[[], None]) -> None:
+        """Run a check in a worker process of its own, which frees all memory at its end."""
+        with _pool(1) as (pool, flag):
+            future = pool.submit(check)
+            Thread(target=self._watch_stop, args=(flag, [future]), daemon=True).start()
+            with suppress(CancelledError):  # stopped before it began
+                _result(future)
+
+    def _watch_stop(self, flag: ProcessEvent, futures: Sequence[Future[Any]]) -> None:
         """Forward a stop request to the workers, and cancel shards that have not started."""
         while not all(future.done() for future in futures):
             if self.stop.requested:
@@ -107,7 +114,29 @@ class ProcessExecutor:
             time.sleep(0.1)
 
 
-def _result(future: Future[ShardReport]) -> ShardReport:
+def check_once(executor: Executor, check: Callable[[], None]) -> None:
+    """Run a check before a plan, in this process unless the executor has processes of its own.
+
+    The parent of worker processes does not use a device, so that it holds none of its memory.
+    """
+    if isinstance(executor, ProcessExecutor):
+        executor.check(check)
+    else:
+        check()
+
+
+@contextmanager
+def _pool(num_workers: int) -> Iterator[tuple[ProcessPoolExecutor, ProcessEvent]]:
+    """Worker processes, and the flag that stops them."""
+    context = multiprocessing.get_context("spawn")
+    flag = context.Event()
+    with ProcessPoolExecutor(
+        num_workers, context, initializer=_begin_worker, initargs=(flag,)
+    ) as pool:
+        yield pool, flag
+
+
+def _result(future: Future[T]) -> T:
     try:
         return future.result()
     except BrokenProcessPool as error:
@@ -117,7 +146,7 @@ def _result(future: Future[ShardReport]) -> ShardReport:
         ) from error
 
 
-def _end(flag: ProcessEvent, futures: list[Future[ShardReport]]) -> None:
+def _end(flag: ProcessEvent, futures: Sequence[Future[Any]]) -> None:
     flag.set()
     for future in futures:
         future.cancel()
@@ -132,22 +161,25 @@ def _begin_worker(flag: ProcessEvent) -> None:
     stopping.set_current(Stop(flag))
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+        Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def report_failure(shard: Shard, work: ShardWork, on_rows: OnRows) -> ShardReport:
     """Run the work on a shard; report a failure instead of ending the run.
 
-    Raises DiskFull and UnsuitableStorage, because no other shard could be stored either.
+    Raises InvalidRequest, DiskFull and RunFailure: every other shard would fail, too.
     """
     try:
         return work(shard, on_rows)
-    except (DiskFull, UnsuitableStorage):
-        raise
-    except OSError as error:
-        return ShardReport(shard=shard, status="failed", message=in_words(error))
     except Exception as error:
-        return ShardReport(shard=shard, status="failed", message=f"{type(error).__name__}: {error}")
+        return failure_report(shard, error)
+
+
+def failure_report(shard: Shard, error: Exception) -> ShardReport:
+    """Report a shard that failed; raises the error if every other shard would meet it as well."""
+    raise_if_it_ends_the_run(error)
+    message = in_words(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    return ShardReport(shard=shard, status="failed", message=message)
 
 
 def run_plan(

@@ -9,6 +9,8 @@ from nightrain.pipelines.engines.diffusion.models.union import set_rows_per_samp
 from nightrain.pipelines.engines.diffusion.network_inputs import Networks, Rows
 
 Residuals = tuple[list[torch.Tensor] | None, torch.Tensor | None]
+# Scale of each control, and the samples (B, 1, 1, 1) bool that have these scales; None: all
+Controls = tuple[tuple[tuple[float, ...], torch.Tensor | None], ...]
 
 # Index of each kind in ControlNet-Union's task embedding (xinsir/controlnet-union-sdxl-1.0).
 UNION_MODES: dict[ControlKind, int] = {
@@ -26,14 +28,33 @@ def control_residuals(
     rows: Rows,
     seen: torch.Tensor,
     timestep: torch.Tensor,
-    scales: Sequence[float],
+    controls: Controls,
 ) -> Residuals:
-    """Residuals that the controls add to the UNet at one step; (None, None) if all scales are 0.
+    """Residuals that the controls add to the UNet at one step; (None, None) without any.
 
-    `seen` is the latents (R, 4, h, w), `scales` one number per control.
+    `seen` is the latents (R, 4, h, w). Samples with other scales than their neighbours add zeros
+    where the neighbours have residuals.
     """
-    if not any(scales):
-        return None, None
+    down: list[torch.Tensor] = []
+    middle = None
+    for scales, samples in controls:
+        more_down, more_middle = _of_scales(networks, rows, seen, timestep, scales)
+        if samples is not None:
+            mask = torch.cat([samples] * rows.per_sample)
+            more_down = [torch.where(mask, residual, 0.0) for residual in more_down]
+            more_middle = torch.where(mask, more_middle, 0.0)
+        down, middle = _sum(down, middle, more_down, more_middle)
+    return down or None, middle
+
+
+def _of_scales(
+    networks: Networks,
+    rows: Rows,
+    seen: torch.Tensor,
+    timestep: torch.Tensor,
+    scales: Sequence[float],
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Residuals of controls with the same scales for all samples."""
     if networks.union_modes is not None:
         return _union(networks, rows, seen, timestep, scales)
     down: list[torch.Tensor] = []
@@ -50,9 +71,20 @@ def control_residuals(
             added_cond_kwargs=rows.added or None,
             return_dict=False,
         )
-        down = [a + b for a, b in zip(down, more_down, strict=True)] if down else more_down
-        middle = more_middle if middle is None else middle + more_middle
+        down, middle = _sum(down, middle, more_down, more_middle)
+    assert middle is not None  # some scale is not 0
     return down, middle
+
+
+def _sum(
+    down: list[torch.Tensor],
+    middle: torch.Tensor | None,
+    more_down: list[torch.Tensor],
+    more_middle: torch.Tensor,
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    if middle is None:
+        return more_down, more_middle
+    return [a + b for a, b in zip(down, more_down, strict=True)], middle + more_middle
 
 
 def _union(
@@ -61,7 +93,7 @@ def _union(
     seen: torch.Tensor,
     timestep: torch.Tensor,
     scales: Sequence[float],
-) -> Residuals:
+) -> tuple[list[torch.Tensor], torch.Tensor]:
     modes = list(networks.union_modes or ())
     kinds = seen.new_zeros(len(seen), networks.num_union_modes)  # (R, modes), 1 where used
     for mode in modes:  # indexing from the host would make the GPU wait

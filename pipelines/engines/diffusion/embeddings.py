@@ -67,10 +67,12 @@ class Conditioner:
         """Embed a prompt; CLIP reads at most 77 tokens."""
         return self._texts.get((prompt, self._models.dtype), lambda: self._encode_text(prompt))
 
-    def negative(self, prompt: str) -> Text:
-        """Embed a negative prompt; SDXL takes zeros if there is none."""
-        text = self.text(prompt)
-        if prompt or not self._models.pipe.config.get("force_zeros_for_empty_prompt", False):
+    def negative(self, prompt: str | None) -> Text:
+        """Embed a negative prompt; without one (None), SDXL takes zeros, as in diffusers."""
+        text = self.text(prompt or "")
+        if prompt is not None or not self._models.pipe.config.get(
+            "force_zeros_for_empty_prompt", False
+        ):
             return text
         pooled = None if text.pooled is None else torch.zeros_like(text.pooled)
         return Text(torch.zeros_like(text.tokens), pooled)
@@ -84,17 +86,17 @@ class Conditioner:
         embedders = self._models.condition_embedders
         embedder = embedders[min(number, len(embedders) - 1)]  # a union has one for all
         # One at a time, so that its bytes do not depend on other images of the batch.
-        return embedder(self.pixels(image)[None])[0]
+        return embedder(self.pixels(image)[None].to(self._models.dtype))[0]
 
     def pixels(self, image: np.ndarray) -> torch.Tensor:
-        """Convert an image (H, W, 3) uint8 to (3, H, W) in [0, 1]."""
+        """Convert an image (H, W, 3) uint8 to (3, H, W) float32 in [0, 1]."""
         values = torch.from_numpy(np.ascontiguousarray(image)).to(self._models.device)
-        return (values.permute(2, 0, 1).float() / 255).to(self._models.dtype)
+        return values.permute(2, 0, 1).float() / 255
 
     def image_latents(self, image: np.ndarray, generator: torch.Generator) -> torch.Tensor:
         """Encode an image (H, W, 3) uint8 to scaled latents (4, H/8, W/8) in float32."""
         vae = self._models.pipe.vae
-        pixels = (2 * self.pixels(image) - 1).to(vae.dtype)
+        pixels = (2 * self.pixels(image) - 1).to(vae.dtype)  # rounded once
         latents = vae.encode(pixels[None]).latent_dist.sample(generator)[0]
         return latents.float() * vae.config.scaling_factor
 

@@ -8,10 +8,15 @@ from typing import Any
 
 import torch
 
-from nightrain.datasets.conditions import CONDITIONS
-from nightrain.datasets.errors import DamagedInput, Reason
+from nightrain.datasets.conditions import CONDITIONS, Condition
+from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
+from nightrain.datasets.registry import one_line
 from nightrain.pipelines.engines.base import Request, Variant
-from nightrain.pipelines.engines.diffusion.batch_fit import largest_that_fits, run_padded
+from nightrain.pipelines.engines.diffusion.batch_fit import (
+    largest_that_fits,
+    margin_kept,
+    run_padded,
+)
 from nightrain.pipelines.engines.diffusion.brightness import to_mean_level
 from nightrain.pipelines.engines.diffusion.denoise import denoise
 from nightrain.pipelines.engines.diffusion.models.loading import Models, load_models
@@ -21,6 +26,8 @@ from nightrain.pipelines.engines.diffusion.output import Decoded, DecodedImage, 
 from nightrain.pipelines.engines.diffusion.samples import SampleMaker, check_request, strength_of
 from nightrain.pipelines.engines.diffusion.speed import make_decoder, make_networks
 from nightrain.pipelines.engines.diffusion.transfer import beside_other_work
+from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run
+from nightrain.pipelines.runs.device_errors import is_out_of_memory
 
 Row = tuple[Decoded, int]  # a decoded batch, and the index of an image in it
 
@@ -75,8 +82,32 @@ class DiffusionEngine:
 
     @cached_property
     def models(self) -> Models:
-        """Models of the settings; raises InvalidRequest for missing or incompatible ones."""
-        return load_models(self.settings, self._device, offline=self._offline)
+        """Models of the settings; raises InvalidRequest if they cannot be loaded."""
+        try:
+            return load_models(self.settings, self._device, offline=self._offline)
+        except Exception as error:
+            raise_if_it_ends_the_run(error)
+            raise InvalidRequest(self._loading_words(error)) from error
+
+    def _loading_words(self, error: Exception) -> str:
+        if is_out_of_memory(error):
+            return (
+                f"The models do not fit into the memory of {self.device_name()}. End other "
+                "programs that use it, set `dtype` to float16 or bfloat16, or use a smaller family."
+            )
+        return (
+            f"The models cannot be loaded ({one_line(error)[:500]}). Check that `base`, `controls` "
+            "and the other weights are complete and belong to one family."
+        )
+
+    def preflight(self, conditions: Sequence[Condition]) -> None:
+        """Load the models, and test the adapter and the style images of conditions.
+
+        Raises InvalidRequest.
+        """
+        with self._models_in_use:
+            _ = self._networks
+            self._maker.preflight(conditions)
 
     def device_id(self) -> str:
         """Return the GPU's UUID; "" on a CPU, which processes can share."""
@@ -102,11 +133,15 @@ class DiffusionEngine:
         return self.finish(self.begin(embedded, self.batch_size))
 
     def probe(self, request: Request, limit: int) -> int:
-        """Return the largest batch size up to `limit` that fits into memory; on a CPU, `limit`."""
+        """Return the largest batch size up to `limit` that fits into memory with a margin.
+
+        On a CPU, return `limit`.
+        """
         if self._device.type != "cuda":
             return limit
         sample = self.embed([request])[0].sample
-        return largest_that_fits(lambda size: self._launch([sample] * size).pictures(), limit)
+        with margin_kept(self._device):
+            return largest_that_fits(lambda size: self._launch([sample] * size).pictures(), limit)
 
     def embed(self, requests: Sequence[Request]) -> list[Embedded]:
         """Validate and embed requests, in parallel with the device's other work.
@@ -183,7 +218,13 @@ class DiffusionEngine:
         if CONDITIONS[request.condition].is_night and self.settings.night_level is not None:
             image, gamma = to_mean_level(image, self.settings.night_level)
             provenance["brightness_gamma"] = f"{gamma:.6g}"
-        return Variant(image=image, provenance=provenance)
+        num_steps = begun.embedded.sample.steps.num_run
+        return Variant(
+            image=image,
+            provenance=provenance,
+            num_steps=num_steps,
+            control_steps=self.settings.control_steps(num_steps),
+        )
 
     def _again(self, request: Request) -> DecodedImage:
         """Generate one image again: alone, in float32 and uncompiled, to rule out other causes."""

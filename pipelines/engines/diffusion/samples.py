@@ -3,20 +3,25 @@
 import functools
 import hashlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.registry import one_line
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.engines.diffusion.embeddings import Conditioner, Style
-from nightrain.pipelines.engines.diffusion.models.families import FAMILIES
+from nightrain.pipelines.engines.diffusion.models.families import require_generation_size
 from nightrain.pipelines.engines.diffusion.models.loading import Models
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from nightrain.pipelines.engines.diffusion.models.styles import StylePool
+from nightrain.pipelines.engines.diffusion.models.windows import num_kept
 from nightrain.pipelines.engines.diffusion.network_inputs import Sample
 from nightrain.pipelines.engines.diffusion.steps import Steps, make_scheduler, tabulate
+from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run
 
 
 class SampleMaker:
@@ -45,13 +50,37 @@ class SampleMaker:
         return Sample(
             steps=steps,
             text=see.text(request.prompt),
-            negative=see.negative(settings.negative_prompt if settings.guided else ""),
+            negative=see.negative(settings.negative_prompt if settings.guided else None),
             style=style,
             style_id=style_id,
             controls=tuple(see.control(i, c) for i, c in enumerate(request.control_images)),
             start=start,
             noises=noises,
         )
+
+    @torch.no_grad()
+    def preflight(self, conditions: Sequence[Condition]) -> None:
+        """Encode what all samples share, and read every style image; raises InvalidRequest."""
+        self._conditioner.negative(self._settings.negative_prompt)
+        if self._pool is None:
+            return
+        for condition in conditions:
+            self._pool.require_readable(condition)
+        name = self._pool.names(conditions[0])[0]
+        style, pool = None, self._pool
+        try:
+            style = self._conditioner.style(name, lambda: pool.read(name))
+            projection = self._models.pipe.unet.encoder_hid_proj
+            projection([style.positive[None].to(self._models.dtype)])
+        except RuntimeError as error:
+            what = "the image encoder" if style is None else "the adapter"
+            raise_if_it_ends_the_run(error)
+            raise InvalidRequest(
+                "`ip_adapter`: its `image_encoder` does not fit its `weights`: "
+                f"{what} failed on a style image ({one_line(error)}). Use the encoder that the "
+                "adapter was trained with: ViT-H for those of SD1.5 and *_vit-h, bigG for "
+                "ip-adapter_sdxl."
+            ) from error
 
     def steps(self, request: Request) -> Steps:
         """Return the steps of a request: all, or the last ones according to its strength."""
@@ -60,7 +89,7 @@ class SampleMaker:
     def _tabulate(self, strength: float | None) -> Steps:
         config = self._models.pipe.scheduler.config
         scheduler = make_scheduler(self._settings.scheduler, config)
-        return tabulate(scheduler, self._settings.steps, strength)
+        return tabulate(scheduler, self._settings.steps, strength, eta=self._settings.eta)
 
     def _start(self, request: Request, steps: Steps, generator: torch.Generator) -> torch.Tensor:
         """Initial latents (4, h, w) of the loop."""
@@ -99,20 +128,15 @@ def strength_of(request: Request, settings: DiffusionSettings) -> float | None:
         return None
     lowest, highest = settings.strength
     strength = lowest + (highest - lowest) * request.severity
-    kept = min(int(settings.steps * strength), settings.steps)
-    return kept / settings.steps + 1e-9  # rounded to whole steps, so that equal tables are shared
+    return (
+        num_kept(settings.steps, strength) / settings.steps + 1e-9
+    )  # rounded to whole steps, so that equal tables are shared
 
 
 def check_request(request: Request, settings: DiffusionSettings, multiple: int) -> None:
     """Raise ValueError for an invalid request, InvalidRequest for an unsupported size."""
     height, width = request.image.shape[:2]
-    largest = FAMILIES[settings.family].largest_pixels
-    if width % multiple or height % multiple or width * height > largest:
-        raise InvalidRequest(
-            f"sample {request.sample_id!r} is {width}x{height}; the family {settings.family!r} "
-            f"supports sides divisible by {multiple} and at most {largest} pixels. Set "
-            "generation_width accordingly, or leave it out."
-        )
+    require_generation_size((width, height), settings.family, multiple)
     problem = _problem(request, settings)
     if problem:
         raise ValueError(f"sample {request.sample_id!r}: {problem}")

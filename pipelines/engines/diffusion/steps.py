@@ -17,6 +17,7 @@ import torch
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.engines.diffusion.models.settings import SchedulerName
+from nightrain.pipelines.engines.diffusion.models.windows import num_kept
 
 SCHEDULERS: dict[SchedulerName, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
@@ -47,6 +48,11 @@ class Steps:
     def __len__(self) -> int:
         return len(self.timesteps)
 
+    @property
+    def num_run(self) -> int:
+        """Number of steps that run: all but those before `first`."""
+        return len(self) - self.first
+
     def draws_noise(self, k: int) -> bool:
         """Whether step k adds fresh noise."""
         return bool(self.weights[:, 1 + len(self) + k].any())
@@ -62,10 +68,13 @@ def make_scheduler(name: SchedulerName, config: Any) -> Any:
     return kind.from_config(config, **(options | safe))
 
 
-def tabulate(scheduler: Any, num_steps: int, strength: float | None = None) -> Steps:
+def tabulate(
+    scheduler: Any, num_steps: int, strength: float | None = None, *, eta: float = 0.0
+) -> Steps:
     """Tabulate a scheduler; `strength` in (0, 1] starts from a noised image, None from noise.
 
-    Raises InvalidRequest for a scheduler that is not linear or makes several calls per step.
+    `eta` is that of a scheduler's step, as diffusers' pipelines pass it. Raises InvalidRequest for
+    a scheduler that is not linear or makes several calls per step.
     """
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(num_steps)
@@ -75,14 +84,14 @@ def tabulate(scheduler: Any, num_steps: int, strength: float | None = None) -> S
             f"{type(scheduler).__name__} makes {len(timesteps)} calls for {num_steps} steps; "
             "use a scheduler with one call per step."
         )
-    kept = num_steps if strength is None else min(int(num_steps * strength), num_steps)
+    kept = num_steps if strength is None else num_kept(num_steps, strength)
     first = num_steps - kept
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(first)
     start_image, start_noise = 0.0, float(scheduler.init_noise_sigma)
     if strength is not None:
         start_image, start_noise = _noised(scheduler, timesteps[first : first + 1])
-    scales, weights = _dry_run(scheduler, timesteps, first)
+    scales, weights = _dry_run(scheduler, timesteps, first, eta)
     return Steps(first, timesteps, scales, weights, start_image, start_noise)
 
 
@@ -93,7 +102,7 @@ def _noised(scheduler: Any, timestep: torch.Tensor) -> tuple[float, float]:
 
 
 def _dry_run(
-    scheduler: Any, timesteps: torch.Tensor, first: int
+    scheduler: Any, timesteps: torch.Tensor, first: int, eta: float
 ) -> tuple[tuple[float, ...], torch.Tensor]:
     """Run the steps on unit vectors: coordinate 0 is the start, 1 + k output k, 1 + S + k noise k.
 
@@ -103,7 +112,9 @@ def _dry_run(
     sample = torch.zeros(1, 2 + 2 * size, 1, 1, dtype=torch.float64)  # "channels" are coordinates
     sample[0, 0] = 1.0
     generator = torch.Generator().manual_seed(0)
-    takes_noise = "generator" in inspect.signature(scheduler.step).parameters
+    accepted = inspect.signature(scheduler.step).parameters
+    given: dict[str, Any] = {"generator": generator, "eta": eta}
+    options = {name: value for name, value in given.items() if name in accepted}
     scales = [1.0] * size
     weights = torch.zeros(size, 1 + 2 * size, dtype=torch.float64)
     for k in range(first, size):
@@ -112,7 +123,6 @@ def _dry_run(
         output = torch.zeros_like(sample)
         output[0, 1 + k] = 1.0
         before = generator.get_state()
-        options = {"generator": generator} if takes_noise else {}
         sample = scheduler.step(output, timesteps[k], sample, **options).prev_sample.double()
         sample = _separate_noise(sample, before, 1 + size + k)
         weights[k] = sample[0, :-1, 0, 0]

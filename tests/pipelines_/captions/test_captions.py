@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightrain.datasets.errors import InvalidRequest, NightrainError
+from nightrain.datasets.errors import InvalidRequest, NightrainError, RunFailure
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.verify import verify
 from nightrain.depthmodel.weights import Weights
@@ -255,13 +255,14 @@ def _echo_of(dataset: Path) -> dict[str, str]:
     return captions(dataset, Echo())
 
 
-def test_missing_weights_fail_the_shard_and_quarantine_nothing(dataset: Path) -> None:
+def test_missing_weights_end_the_run_and_quarantine_nothing(dataset: Path) -> None:
     class Absent(Echo):
         def caption(self, images, about):  # type: ignore[no-untyped-def]
             raise InvalidRequest("The model x is not on this machine.")
 
-    report = caption(dataset, Absent())
-    assert len(report.failed) == 3 and not report.num_rows and not report.num_quarantined
+    with pytest.raises(InvalidRequest, match="model x is not on this machine"):
+        caption(dataset, Absent())
+    assert not Manifest(dataset).tables("captions")
     assert caption(dataset, Echo()).num_rows == 10
 
 
@@ -309,5 +310,6 @@ def test_too_few_captions_are_an_error_of_the_captioner(dataset: Path) -> None:
         def caption(self, images, about):  # type: ignore[no-untyped-def]
             return []
 
-    report = caption(dataset, Short())
-    assert report.num_quarantined == 10 and not report.num_rows
+    with pytest.raises(RunFailure, match=r"All 2 samples of a batch failed alike.*found 0"):
+        caption(dataset, Short())
+    assert not Manifest(dataset).tables("captions") and not Manifest(dataset).tables("quarantine")

@@ -60,7 +60,9 @@ def arguments(wanted: DiffusionSettings, requests: Sequence[Request]) -> dict[st
     ]
     given: dict[str, Any] = {
         "prompt": [r.prompt for r in requests],
-        "negative_prompt": [wanted.negative_prompt] * len(requests),
+        "negative_prompt": None
+        if wanted.negative_prompt is None
+        else [wanted.negative_prompt] * len(requests),
         "num_inference_steps": wanted.steps,
         "guidance_scale": wanted.guidance,
         "generator": [torch.Generator().manual_seed(r.seed) for r in requests],
@@ -73,11 +75,12 @@ def arguments(wanted: DiffusionSettings, requests: Sequence[Request]) -> dict[st
         given["control_mode"] = [UNION_MODES[c.kind] for c in wanted.controls]
     elif len(wanted.controls) > 1:  # row by row, each with its images
         images = [[Image.fromarray(c) for c in r.control_images] for r in requests]
+        images = images[0] if wanted.mode == "image2image" else images  # takes one row only
     else:
         images = images[0]
         given["controlnet_conditioning_scale"] = wanted.controls[0].scale
-    if wanted.scheduler == "tcd":  # the pipelines would say 0, the scheduler's own value is 0.3
-        given["eta"] = 0.3
+    if wanted.eta:
+        given["eta"] = wanted.eta
     if wanted.ip_adapter and requests[0].style_image is not None:
         given["ip_adapter_image"] = Image.fromarray(requests[0].style_image)
     if wanted.mode == "image2image":
@@ -130,6 +133,44 @@ def test_every_scheduler_gives_what_the_pipeline_gives(scheduler: str) -> None:
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_guidance(guidance: float) -> None:
     check(settings(guidance=guidance), [request(0), request(1)])
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "eta"), [("tcd", 0.3), ("tcd", 1.0), ("ddim", 0.5), ("ddim-trailing", 1.0)]
+)
+def test_noise_by_eta(scheduler: str, eta: float) -> None:
+    check(settings(scheduler=scheduler, eta=eta, steps=6), [request(0), request(1)])
+
+
+@pytest.mark.parametrize("window", [(0.0, 0.6), (0.3, 1.0), (0.2, 0.7)])
+def test_a_window_of_image2image_is_a_share_of_the_steps_that_run(
+    window: tuple[float, float],
+) -> None:
+    start, end = window
+    wanted = settings(
+        mode="image2image",
+        strength=(0.4, 0.4),
+        steps=10,
+        controls=(control("sd15", start=start, end=end),),
+    )
+    check(wanted, [request(0), request(1)])
+
+
+def test_windows_of_rows_that_begin_at_different_steps() -> None:
+    controls = (control("sd15", end=0.6), control("sd15", "canny", scale=0.5, start=0.5))
+    wanted = settings(mode="image2image", strength=(0.3, 0.9), steps=10, controls=controls)
+    rows = [
+        request(i, severity=severity, control_images=(picture(i), picture(9 + i)))
+        for i, severity in enumerate((0.0, 0.5, 1.0))
+    ]
+    made = ours(DiffusionEngine(wanted, device="cpu", offline=True), rows)
+    expected = np.concatenate([reference(wanted, [row]) for row in rows])
+    np.testing.assert_allclose(made, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("negative", ["", None, "blurry"])
+def test_negative_prompts_of_sdxl(negative: str | None) -> None:
+    check(settings("sdxl", negative_prompt=negative), [request(0), request(1)])
 
 
 def test_image2image() -> None:

@@ -226,9 +226,8 @@ def test_what_cannot_be_made_is_refused_before_anything_is_made(tmp_path: Path) 
 
 def test_a_recipe_that_needs_captions_says_how_to_make_them(prepared: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, engine={"captioner": "blip2"})
-    report = make(prepared / "dataset", recipe)
-    assert report.num_rows == 0 and report.failed
-    assert all("nightrain caption" in failure for failure in report.failed)
+    with pytest.raises(InvalidRequest, match=r"no captions of .*nightrain caption"):
+        make(prepared / "dataset", recipe)
 
 
 @pytest.mark.parametrize("name", [n for n in built_in_recipes() if n.startswith("diffusion")])

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from nightrain.datasets.errors import DiskFull, InvalidRequest
 from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
 from nightrain.datasets.shards.transaction import ShardReport
 from nightrain.datasets.shards.verify import verify
+from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.generate.plan import plan_generation, plan_retry
 from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.recipes.recipe import Recipe
@@ -147,19 +149,35 @@ def test_a_failure_that_passes_is_no_failure(dataset: Path) -> None:
     assert generate(dataset, engine=Flaky()).num_rows == 20
 
 
+@dataclass
+class Cropping(TintEngine):
+    """Returns images that are too small, by default all of them."""
+
+    only: str = ""  # sample id
+
+    def _variant(self, request: Request) -> Variant:
+        variant = super()._variant(request)
+        if self.only not in ("", request.sample_id):
+            return variant
+        return replace(variant, image=variant.image[:-1])
+
+
 def test_bad_output_is_quarantined(dataset: Path) -> None:
-    class Cropping(TintEngine):
-        def _variant(self, request):  # type: ignore[no-untyped-def]
-            from dataclasses import replace
+    generate(dataset)
+    sample_id = next(iter(all_rows(dataset)))
+    again = dataset.parent / "again"
+    ingest_synthetic(again, SyntheticSource(num_frames=10))
+    report = generate(again, engine=Cropping(only=sample_id))
+    assert report.num_rows == 19 and report.num_quarantined == 1
+    assert {r for t in report.tables.values() for r in t.quarantined} == {"bad_output"}
 
-            variant = super()._variant(request)
-            return replace(variant, image=variant.image[:-1])
 
+def test_an_engine_with_nothing_but_bad_output_commits_nothing(dataset: Path) -> None:
     report = generate(dataset, engine=Cropping())
-    assert report.num_rows == 0 and report.num_quarantined == 20
-    assert all(
-        t.quarantined == {"bad_output": t.quarantined["bad_output"]} for t in report.tables.values()
-    )
+    assert report.num_rows == report.num_quarantined == 0 and len(report.failed) == 6
+    assert "generated no variant of the 4 frames of" in report.failed[0]
+    assert not Manifest(dataset).tables("variants")
+    assert generate(dataset).num_rows == 20
 
 
 def test_frames_without_depth_are_quarantined_with_the_reason(dataset: Path) -> None:

@@ -326,13 +326,14 @@ def test_a_teacher_that_fails_at_everything_commits_nothing(dataset: Path, predi
     assert label(dataset, RedTeacher()).num_rows == 10
 
 
-def test_missing_weights_fail_the_shard_and_quarantine_nothing(dataset: Path) -> None:
+def test_missing_weights_end_the_run_and_quarantine_nothing(dataset: Path) -> None:
     class Absent(RedTeacher):
         def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
             raise InvalidRequest("The weights are not on this machine.")
 
-    report = label(dataset, Absent())
-    assert len(report.failed) == 3 and not report.num_rows and not report.num_quarantined
+    with pytest.raises(InvalidRequest, match="weights are not on this machine"):
+        label(dataset, Absent())
+    assert not Manifest(dataset).tables("labels/")
 
 
 def test_depth_that_the_file_cannot_hold_is_none_and_not_trusted(dataset: Path) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from nightrain.datasets.errors import InvalidRequest
+
 Family = Literal["sd15", "sd21", "sd-turbo", "sdxl", "sdxl-turbo", "sdxl-union", "small"]
 
 
@@ -85,3 +87,15 @@ def generation_size(native: tuple[int, int], family: Family, multiple: int = 8) 
     heights = [multiple * n for n in range(max(1, middle - 4), middle + 5)]
     sizes = [(multiple * max(1, round(h * aspect / multiple)), h) for h in heights]
     return min(sizes, key=misfit)
+
+
+def require_generation_size(size: tuple[int, int], family: Family, multiple: int = 8) -> None:
+    """Raise InvalidRequest for a (width, height) that a family cannot generate."""
+    width, height = size
+    largest = FAMILIES[family].largest_pixels
+    if width % multiple or height % multiple or width * height > largest:
+        raise InvalidRequest(
+            f"Generated images would be {width}x{height} pixels; the family {family!r} supports "
+            f"sides divisible by {multiple} and at most {largest} pixels. Set `generation_width` "
+            "accordingly, or leave it out."
+        )

@@ -1,8 +1,10 @@
 """Settings of the diffusion engine: models, controls, guidance, scheduler, precision."""
 
 import hashlib
+import operator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +18,12 @@ from nightrain.pipelines.engines.diffusion.models.families import (
     Capabilities,
     Family,
     generation_size,
+    require_generation_size,
+)
+from nightrain.pipelines.engines.diffusion.models.windows import (
+    num_acting,
+    num_kept,
+    require_every_control,
 )
 from nightrain.pipelines.engines.engine_settings import (
     ConditioningInputs,
@@ -38,6 +46,7 @@ SchedulerName = Literal[
     "lcm",
     "tcd",
 ]
+WITH_ETA: tuple[SchedulerName, ...] = ("ddim", "ddim-trailing", "tcd")
 ControlKind = Literal["pose", "depth", "softedge", "canny", "normal", "segment"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -48,8 +57,8 @@ class Control(Settings):
     weights: Weights = Field(description="ControlNet")
     kind: ControlKind = Field(default="depth", description="Kind of the control image")
     scale: float = Field(default=1.0, ge=0.0, le=2.0, description="Weight of the ControlNet")
-    start: Share = Field(default=0.0, description="Start, as a share of the whole schedule")
-    end: Share = Field(default=1.0, description="End, as a share of the whole schedule")
+    start: Share = Field(default=0.0, description="Start, as a share of the steps that run")
+    end: Share = Field(default=1.0, description="End, as a share of the steps that run")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Control":
@@ -124,6 +133,12 @@ class DiffusionSettings(EngineSettings):
         ),
         description="ControlNets, which keep the frame's geometry",
     )
+    allow_no_control: bool = Field(
+        default=False,
+        exclude_if=operator.not_,
+        description="Accept that no control, or a control without effect, keeps the geometry; the "
+        "rows say so",
+    )
     ip_adapter: IpAdapter | None = Field(
         default=None, description="Image prompt: a real image of the condition as style"
     )
@@ -137,11 +152,17 @@ class DiffusionSettings(EngineSettings):
     )
     scheduler: SchedulerName = Field(default="unipc", description="Sampler of the denoising steps")
     steps: int = Field(default=30, ge=1, le=1000, description="Denoising steps")
+    eta: Share = Field(
+        default=0.0,
+        exclude_if=operator.not_,
+        description="Noise added at each step: ddim, 0 to 1; tcd, its gamma",
+    )
     guidance: float = Field(
         default=7.5, ge=0.0, le=30.0, description="Scale of guidance; up to 1: no guidance"
     )
-    negative_prompt: str = Field(
-        default=NEGATIVE_PROMPT, max_length=2000, description="Prompt that guidance leads away from"
+    negative_prompt: Annotated[str, Field(max_length=2000)] | None = Field(
+        default=NEGATIVE_PROMPT,
+        description="Prompt that guidance leads away from; null: none, which SDXL takes as zeros",
     )
     style_pool: str | None = Field(
         default=None, description="Folder of real images, one folder per condition: night/*.jpg"
@@ -162,10 +183,10 @@ class DiffusionSettings(EngineSettings):
     compile: Literal["off", "default", "max-autotune"] = Field(
         default="off", description="Mode of torch.compile for the UNet"
     )
-    generation_width: Annotated[int, Field(ge=16, le=8192)] | None = Field(
+    generation_width: Annotated[int, Field(ge=16, le=8192, multiple_of=8)] | None = Field(
         default=None,
-        description="Width of the generated image, with the frame's aspect, pixels; null: the "
-        "family's own size",
+        description="Width of the generated image, with the frame's aspect, a multiple of 8 "
+        "pixels; null: the family's own size",
     )
     control_depth: ControlDepth = Field(
         default=ControlDepth(), description="Depth that control images of the kind depth show"
@@ -179,7 +200,7 @@ class DiffusionSettings(EngineSettings):
     )
     # Faster, at the price of different images:
     guidance_until: Share = Field(
-        default=1.0, description="Share of the whole schedule after which there is no guidance"
+        default=1.0, description="Share of the steps that run after which there is no guidance"
     )
     tiny_decoder: Weights | None = Field(
         default=None, description="Small decoder of latents, faster and less sharp"
@@ -196,6 +217,10 @@ class DiffusionSettings(EngineSettings):
         if self.mode == "image2image" and int(self.steps * lowest) < 1:
             raise ValueError(
                 f"{self.steps} steps at strength {lowest}: steps x strength must be at least 1"
+            )
+        if self.eta > 0 and self.scheduler not in WITH_ETA:
+            raise ValueError(
+                f"eta has no effect on {self.scheduler}, only on {', '.join(WITH_ETA)}"
             )
         if self.feature_cache is not None and self._clashes_with_cache:
             raise ValueError(f"feature_cache cannot be combined with {self._clashes_with_cache}")
@@ -225,6 +250,18 @@ class DiffusionSettings(EngineSettings):
         return self.guidance > 1.0 and self.guidance_until > 0.0
 
     @property
+    def numbers_of_steps(self) -> range:
+        """Numbers of steps that may run: fewer than `steps` at the strengths of image2image."""
+        if self.mode == "text2image":
+            return range(self.steps, self.steps + 1)
+        lowest, highest = (num_kept(self.steps, strength) for strength in self.strength)
+        return range(lowest, highest + 1)
+
+    def control_steps(self, num_steps: int) -> tuple[int, ...]:
+        """On how many of the steps that run each control acts."""
+        return tuple(num_acting(num_steps, c.start, c.end) if c.scale else 0 for c in self.controls)
+
+    @property
     def needs_depth(self) -> bool:
         """Whether a control image shows the frame's own depth."""
         return self.conditioning.depth_is_given
@@ -245,6 +282,24 @@ class DiffusionSettings(EngineSettings):
             return at_width(self.generation_width, frame_size)
         return generation_size(frame_size, self.family)
 
+    def require_frame_size(self, frame_size: Size) -> None:
+        """Raise InvalidRequest if the family cannot generate images of frames of a size."""
+        require_generation_size(self.working_size(frame_size), self.family)
+
+    def preflight(self, engine: Any, conditions: Sequence[Condition]) -> None:
+        """Load the models, adapter and style images; raises InvalidRequest."""
+        engine.preflight(conditions)
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """A sentence if nothing keeps the frame's geometry, although `allow_no_control`."""
+        if all(all(self.control_steps(n)) and self.controls for n in self.numbers_of_steps):
+            return ()
+        return (
+            "no control image keeps the geometry of the frames (allow_no_control): the depth of a "
+            "frame is no label of its variants, whose column `controlled` is false",
+        )
+
     def version(self, condition: Condition) -> str:
         """Return the engine's version with a digest of weights, depth source and style images.
 
@@ -256,11 +311,37 @@ class DiffusionSettings(EngineSettings):
 
         self.require_family()
         require_control_kinds(control.kind for control in self.controls)
+        if not self.allow_no_control:
+            windows = [(c.scale, c.start, c.end) for c in self.controls]
+            require_every_control(windows, self.numbers_of_steps)
+        if self.ip_adapter is not None and self.style_pool is None:
+            raise InvalidRequest(
+                "`ip_adapter` needs a `style_pool`: a folder with real images in a folder per "
+                f"condition, such as {condition}/*.jpg. One of them is the style of each variant."
+            )
         names = [weights_name(weights) for weights in self.all_weights()]
         names.append(load_depth_source(self.control_depth).name)
         if self.style_pool is not None:
             names.append(StylePool(Path(self.style_pool)).digest(condition))
+        names += self._changed_since_version
         return f"{VERSION}-{hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:12]}"
+
+    @property
+    def _changed_since_version(self) -> list[str]:
+        """Changes of the bytes since VERSION that only settings like these meet."""
+        image2image = self.mode == "image2image"
+        windows = {(c.start, c.end) for c in self.controls} - {(0.0, 1.0)}
+        cut_off = self.guided and self.guidance_until < 1.0
+        sdxl = FAMILIES[self.family].pipeline == "StableDiffusionXLPipeline"
+        changes = {
+            "windows are shares of the steps that run": image2image and bool(windows or cut_off),
+            "the clear image is rounded once": image2image and self.dtype != "float32",
+            "eta is a setting": self.scheduler == "tcd",
+            "an empty negative prompt is encoded": sdxl
+            and self.guided
+            and self.negative_prompt == "",
+        }
+        return [change for change, met in changes.items() if met]
 
     def require_family(self) -> Capabilities:
         """Return the family's capabilities; raises InvalidRequest for settings beyond them."""

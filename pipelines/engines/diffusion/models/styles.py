@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.io.images import MAX_FILE_BYTES, decode_jpeg
 from nightrain.datasets.io.regular import matching
 from nightrain.datasets.io.untrusted import read_bytes
@@ -44,6 +44,17 @@ class StylePool:
     def read(self, name: str) -> np.ndarray:
         """Read a style image (H, W, 3) uint8 by name; raises DamagedInput."""
         return decode_jpeg(read_bytes(self._root, name, MAX_FILE_BYTES))
+
+    def require_readable(self, condition: Condition) -> None:
+        """Decode all images of a condition; raises InvalidRequest for the first damaged one."""
+        for name in self.names(condition):
+            try:
+                self.read(name)
+            except DamagedInput as error:
+                raise InvalidRequest(
+                    f"The style image {self._root / name} cannot be used: {error}. Replace or "
+                    "remove it: any variant may draw it."
+                ) from error
 
     def digest(self, condition: Condition) -> str:
         """Digest of a condition's images, which is part of the engine's version."""
