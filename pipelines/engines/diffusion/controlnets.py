@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from nightrain.pipelines.engines.diffusion.models.settings import ControlKind
+from nightrain.pipelines.engines.diffusion.models.parts import ControlKind
 from nightrain.pipelines.engines.diffusion.models.union import set_rows_per_sample
 from nightrain.pipelines.engines.diffusion.network_inputs import Networks, Rows
 

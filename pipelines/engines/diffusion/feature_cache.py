@@ -16,7 +16,8 @@ from diffusers.hooks.hooks import HookRegistry
 from diffusers.hooks.taylorseer_cache import TaylorSeerCacheConfig, apply_taylorseer_cache
 from diffusers.models.cache_utils import CacheMixin
 
-from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings, FeatureCache
+from nightrain.pipelines.engines.diffusion.models.parts import FeatureCache
+from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 
 _HOOK = "taylorseer_cache"  # its name in diffusers
 _LAYERS = r"(resnets\.\d+|attentions\.\d+\.(proj_in|proj_out|transformer_blocks\.\d+))"

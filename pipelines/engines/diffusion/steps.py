@@ -16,7 +16,7 @@ import diffusers
 import torch
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.pipelines.engines.diffusion.models.settings import SchedulerName
+from nightrain.pipelines.engines.diffusion.models.parts import SchedulerName
 from nightrain.pipelines.engines.diffusion.models.windows import num_kept
 
 SCHEDULERS: dict[SchedulerName, tuple[str, dict[str, Any]]] = {

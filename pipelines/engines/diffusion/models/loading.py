@@ -22,7 +22,8 @@ from nightrain.datasets.io.regular import matching
 from nightrain.depthmodel.weights import Found, Weights, resolve
 from nightrain.pipelines.engines.diffusion.models.families import Capabilities
 from nightrain.pipelines.engines.diffusion.models.lora import add_lora
-from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings, IpAdapter
+from nightrain.pipelines.engines.diffusion.models.parts import IpAdapter
+from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from nightrain.pipelines.engines.diffusion.models.union import keep_samples_apart
 
 _PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "safety_checker")

@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 
 from nightrain.datasets.conditions import PROMPTED_CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.validation import Settings
 from nightrain.depthmodel.weights import Weights, weights_name
 from nightrain.pipelines.controls.settings import ControlDepth, require_control_kinds
 from nightrain.pipelines.engines.diffusion.models.families import (
@@ -19,6 +18,15 @@ from nightrain.pipelines.engines.diffusion.models.families import (
     Family,
     generation_size,
     require_generation_size,
+)
+from nightrain.pipelines.engines.diffusion.models.parts import (
+    WITH_ETA,
+    Control,
+    FeatureCache,
+    IpAdapter,
+    Lora,
+    SchedulerName,
+    Share,
 )
 from nightrain.pipelines.engines.diffusion.models.windows import (
     num_acting,
@@ -34,75 +42,6 @@ from nightrain.pipelines.engines.engine_settings import (
 
 NEGATIVE_PROMPT = "lowres, blurry, distorted, cartoon, painting, text, watermark"
 VERSION = "1"  # increased when the same request and settings give other bytes
-SchedulerName = Literal[
-    "ddim",
-    "ddim-trailing",
-    "unipc",
-    "dpmpp-2m",
-    "dpmpp-2m-karras",
-    "euler",
-    "euler-trailing",
-    "euler-ancestral",
-    "lcm",
-    "tcd",
-]
-WITH_ETA: tuple[SchedulerName, ...] = ("ddim", "ddim-trailing", "tcd")
-ControlKind = Literal["pose", "depth", "softedge", "canny", "normal", "segment"]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class Control(Settings):
-    """One ControlNet; a request's control images are in the order of the settings' controls."""
-
-    weights: Weights = Field(description="ControlNet")
-    kind: ControlKind = Field(default="depth", description="Kind of the control image")
-    scale: float = Field(default=1.0, ge=0.0, le=2.0, description="Weight of the ControlNet")
-    start: Share = Field(default=0.0, description="Start, as a share of the steps that run")
-    end: Share = Field(default=1.0, description="End, as a share of the steps that run")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Control":
-        if self.start >= self.end:
-            raise ValueError(f"start {self.start} must be below end {self.end}")
-        return self
-
-
-class IpAdapter(Settings):
-    """Image prompt: adapter weights, and the CLIP encoder of the style image."""
-
-    weights: Weights = Field(description="Model that contains the file")
-    file: str = Field(default="ip-adapter_sd15.safetensors", description="File of the adapter")
-    image_encoder: Weights = Field(description="CLIP encoder of the style image")
-    scale: float = Field(default=0.5, ge=0.0, le=2.0, description="Weight of the style image")
-
-
-class Lora(Settings):
-    """Low-rank change of the UNet, added to its weights when they are loaded."""
-
-    weights: Weights = Field(description="Model that contains the file")
-    file: str = Field(default="pytorch_lora_weights.safetensors", description="File of the LoRA")
-    scale: float = Field(default=1.0, ge=-2.0, le=2.0, description="Factor of the change")
-
-
-class FeatureCache(Settings):
-    """Feature cache: at some steps the UNet reuses the output of its inner levels.
-
-    DeepCache (arXiv 2312.00858), by diffusers' TaylorSeer hooks. Steps before `start`, from `end`
-    on, and every `interval`-th step between them are run in full. For SD1.5 with one ControlNet at
-    768x448, with guidance, the other steps cost 42 % of a full one (1.23 of 2.95 TFLOP, counted).
-    """
-
-    interval: int = Field(
-        default=2, ge=2, le=10, description="Steps from one full step to the next"
-    )
-    start: Share = Field(default=0.1, description="Start, as a share of the whole schedule")
-    end: Share = Field(default=1.0, description="End, as a share of the whole schedule")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "FeatureCache":
-        if self.start > self.end:
-            raise ValueError(f"start {self.start} must not be above end {self.end}")
-        return self
 
 
 class DiffusionSettings(EngineSettings):
