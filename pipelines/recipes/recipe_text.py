@@ -22,8 +22,10 @@ FIELDS = tuple(name for name in Recipe.model_fields if name not in SET_ON_LOAD)
 def settings(recipe: Recipe) -> dict[str, Any]:
     """All fields of a recipe file as JSON values, defaults included."""
     fields = recipe.model_dump(mode="json", exclude={*SET_ON_LOAD})
-    engine = fields["engine"]
-    fields["engine"] = {"name": engine} if isinstance(engine, str) else engine
+    engine, kind = fields["engine"], type(recipe.engine)
+    engine = {"name": engine} if isinstance(engine, str) else engine
+    left_out = {n: _default(kind, n) for n in kind.model_fields if n not in engine}
+    fields["engine"] = {n: (engine | left_out)[n] for n in kind.model_fields} | engine
     return {name: fields.get(name, _default(Recipe, name)) for name in FIELDS}
 
 

@@ -268,14 +268,15 @@ def test_a_dead_device_ends_the_run_and_leaves_its_shard_untouched(
 
     def die(*_: object) -> None:
         calls.append(1)
-        if len(calls) > 4:  # in the second batch, and for ever after
+        if len(calls) > 2:  # in the second batch, and for ever after
             raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     hook = engine.models.pipe.unet.register_forward_pre_hook(die)
     result = run_command(root, recipe)
     hook.remove()
     assert result.exit_code == 1 and "The GPU failed (CUDA error: an illegal" in result.stderr
-    assert len(result.stderr.strip().splitlines()) == 1 and len(calls) < 8
+    assert result.stderr.count("nightrain: ") == 1 and "Traceback" not in result.stderr
+    assert len(calls) < 6  # the samples of the batch are not tried again one by one
     manifest = Manifest(root)
     assert not manifest.tables("variants") and not manifest.tables("quarantine")
     left = [p for p in (*root.glob("_leases/*"), *root.glob("_tmp/*"), *root.glob("_partial/*"))]
