@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -38,6 +39,7 @@ from nightrain.benchmarks.architectures import (
 from nightrain.pipelines.engines.diffusion.models.loading import without_progress_bars
 
 IP_ADAPTER_FILE = "ip-adapter.safetensors"
+_SIDES = ("encoder", "decoder")
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -61,6 +63,7 @@ def write_random_family(
     vocabulary: tuple[dict[str, int], list[tuple[str, str]]] | None = None,
     controls: Sequence[str] = ("depth", "canny"),
     union: bool = False,
+    ip_adapter: bool = True,
 ) -> Path:
     """Write every model of an architecture with random weights from `seed`; return the folder."""
     vocabulary = vocabulary or tiny_vocabulary()
@@ -72,8 +75,19 @@ def write_random_family(
             _save(net, folder / "controlnet-union", dtype)
         for control in () if union else controls:
             _save(_controlnet(architecture, unet), folder / f"controlnet-{control}", dtype)
-        _write_ip_adapter(folder / "ip-adapter", architecture, unet, dtype)
+        if ip_adapter:
+            _write_ip_adapter(folder / "ip-adapter", architecture, unet, dtype)
     return folder
+
+
+def write_tiny_decoder(folder: Path, *, width: int = 64, dtype: torch.dtype) -> None:
+    """Write an autoencoder of TAESD's architecture with random weights."""
+    widths: dict[str, Any] = {f"{side}_block_out_channels": (width,) * 4 for side in _SIDES}
+    model = _lively(AutoencoderTiny(**widths))
+    # Ends between 0 and 1, as of trained weights: the engine rejects black images.
+    nn.init.constant_(model.decoder.layers[-1].bias, 0.5)
+    model.decoder.layers[-1].weight.data *= 0.1
+    _save(model, folder, dtype)
 
 
 def tiny_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
