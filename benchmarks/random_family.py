@@ -125,13 +125,13 @@ def _write_base(
         second = CLIPTextModelWithProjection
         config = architecture.text_encoder_2
         _write_text_encoder(folder, config, "_2", second, dtype, vocabulary)
-    _save(_lively(AutoencoderKL(**architecture.vae)), folder / "vae", dtype)
+    _save(lively(AutoencoderKL(**architecture.vae)), folder / "vae", dtype)
     DDIMScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
     side = architecture.feature_size
     CLIPImageProcessor(
         size={"shortest_edge": side}, crop_size={"height": side, "width": side}
     ).save_pretrained(folder / "feature_extractor")
-    unet = _lively(UNet2DConditionModel(**architecture.unet))
+    unet = lively(UNet2DConditionModel(**architecture.unet))
     _save(unet, folder / "unet", dtype)
     (folder / "model_index.json").write_text(json.dumps(index, indent=2))
     return unet
@@ -141,7 +141,7 @@ def _write_safety_checker(folder: Path, architecture: Architecture, dtype: torch
     if architecture.safety_checker is None:
         return {"safety_checker": [None, None], "requires_safety_checker": False}
     checker = StableDiffusionSafetyChecker(CLIPConfig(**architecture.safety_checker))
-    _save(_lively(checker), folder / "safety_checker", dtype)
+    _save(lively(checker), folder / "safety_checker", dtype)
     kind = "StableDiffusionSafetyChecker"
     return {"safety_checker": ["stable_diffusion", kind], "requires_safety_checker": True}
 
@@ -161,7 +161,7 @@ def _write_text_encoder(
         "vocab_size": len(vocab),
     }
     _save(
-        _lively(model(CLIPTextConfig(**(tokens | config)))), folder / f"text_encoder{suffix}", dtype
+        lively(model(CLIPTextConfig(**(tokens | config)))), folder / f"text_encoder{suffix}", dtype
     )
     tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=77)  # type: ignore
     tokenizer.save_pretrained(folder / f"tokenizer{suffix}")
@@ -172,7 +172,7 @@ def _write_text_encoder(
 
 
 def _controlnet(architecture: Architecture, unet: UNet2DConditionModel) -> ControlNetModel:
-    return _lively(
+    return lively(
         ControlNetModel.from_unet(
             unet, conditioning_embedding_out_channels=architecture.condition_channels
         )
@@ -186,14 +186,14 @@ def _union(architecture: Architecture, unet: UNet2DConditionModel) -> ControlNet
         if name in ControlNetUnionModel._get_init_keys(ControlNetUnionModel)
     }
     shared |= architecture.union or {}
-    return _lively(
+    return lively(
         ControlNetUnionModel(
             **shared, conditioning_embedding_out_channels=architecture.condition_channels
         )
     )
 
 
-def _lively(model: Any) -> Any:
+def lively(model: Any) -> Any:
     """Initialise weights that preserve the signal's scale, so that every input changes the image.
 
     With torch's defaults the signal fades from layer to layer, and a new ControlNet outputs zeros.
@@ -213,7 +213,7 @@ def _write_ip_adapter(
 ) -> None:
     """Write the adapter in the key layout of h94/IP-Adapter, with its image encoder."""
     config = CLIPVisionConfig(**architecture.image_encoder)
-    _save(_lively(CLIPVisionModelWithProjection(config)), folder / "image_encoder", dtype)
+    _save(lively(CLIPVisionModelWithProjection(config)), folder / "image_encoder", dtype)
     width = unet.config["cross_attention_dim"]
     tokens = architecture.ip_tokens
     weights = {

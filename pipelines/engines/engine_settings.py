@@ -118,6 +118,7 @@ class EngineSettings(PluginSettings):
         """Apply process-wide settings before any thread starts; called before a run."""
 
 
-def at_width(width: int, frame_size: Size) -> Size:
-    """Return (width, height) with the frame's aspect, the height rounded to a multiple of 8."""
-    return width, 8 * max(2, round(width * frame_size[1] / frame_size[0] / 8))
+def at_width(width: int, frame_size: Size, multiple: int = 8) -> Size:
+    """Return (width, height) with the frame's aspect, the height rounded to a multiple."""
+    least = max(1, 16 // multiple)
+    return width, multiple * max(least, round(width * frame_size[1] / frame_size[0] / multiple))

@@ -11,6 +11,7 @@ ENGINES = SettingsGroup(
     built_in={
         "weather": "nightrain.pipelines.engines.weather.settings:WeatherSettings",
         "diffusion": "nightrain.pipelines.engines.diffusion.models.settings:DiffusionSettings",
+        "pipeline": "nightrain.pipelines.engines.pipeline.settings:PipelineSettings",
     },
 )
 

@@ -26,6 +26,7 @@ from nightrain.pipelines.engines.diffusion.output import Decoded, DecodedImage, 
 from nightrain.pipelines.engines.diffusion.samples import SampleMaker, check_request, strength_of
 from nightrain.pipelines.engines.diffusion.speed import make_decoder, make_networks
 from nightrain.pipelines.engines.diffusion.transfer import beside_other_work
+from nightrain.pipelines.engines.torch_engine import TorchEngine
 from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run
 from nightrain.pipelines.runs.device_errors import is_out_of_memory
 
@@ -55,15 +56,13 @@ class Begun:
     wanted_size: int
 
 
-class DiffusionEngine:
+class DiffusionEngine(TorchEngine):
     """Stable Diffusion with ControlNet and IP-Adapter on batches of fixed shape.
 
     The bytes of a variant depend on its request, the settings, the batch size, the device and the
     library builds; not on other requests of the batch. The constructor raises InvalidRequest for
     settings that the family does not support; the models are loaded at the first request.
     """
-
-    overlaps: bool = True
 
     def __init__(
         self,
@@ -73,10 +72,10 @@ class DiffusionEngine:
         offline: bool | None = None,
         batch_size: int = 8,
     ) -> None:
+        super().__init__(device)
         settings.require_family()
         self.settings = settings
         self.batch_size = batch_size  # used by `generate` and `outcomes`
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._offline = offline
         self._models_in_use = threading.Lock()  # held while embedding or casting
 
@@ -108,16 +107,6 @@ class DiffusionEngine:
         with self._models_in_use:
             _ = self._networks
             self._maker.preflight(conditions)
-
-    def device_id(self) -> str:
-        """Return the GPU's UUID; "" on a CPU, which processes can share."""
-        if self._device.type != "cuda":
-            return ""
-        return f"cuda {torch.cuda.get_device_properties(self._device).uuid}"
-
-    def device_name(self) -> str:
-        """Return the GPU's name, or "cpu"."""
-        return torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
 
     def generate(self, requests: Sequence[Request]) -> list[Variant]:
         """Return one variant per request, in order; raises DamagedInput for the first bad one."""
@@ -180,11 +169,6 @@ class DiffusionEngine:
         Raises torch.OutOfMemoryError if that second attempt does not fit into memory.
         """
         return [self._outcome(one) for one in begun]
-
-    def rest(self) -> None:
-        """Release all device memory except the weights."""
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
 
     def _launched_rows(self, samples: Sequence[Sample]) -> list[Row]:
         decoded = self._launch(samples)

@@ -2,11 +2,9 @@
 
 import functools
 import hashlib
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from nightrain.datasets.conditions import Condition
@@ -21,6 +19,7 @@ from nightrain.pipelines.engines.diffusion.models.styles import StylePool
 from nightrain.pipelines.engines.diffusion.models.windows import num_kept
 from nightrain.pipelines.engines.diffusion.network_inputs import Sample
 from nightrain.pipelines.engines.diffusion.steps import Steps, make_scheduler, tabulate
+from nightrain.pipelines.engines.request_check import check_prompted_request
 from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run
 
 
@@ -137,25 +136,4 @@ def check_request(request: Request, settings: DiffusionSettings, multiple: int) 
     """Raise ValueError for an invalid request, InvalidRequest for an unsupported size."""
     height, width = request.image.shape[:2]
     require_generation_size((width, height), settings.family, multiple)
-    problem = _problem(request, settings)
-    if problem:
-        raise ValueError(f"sample {request.sample_id!r}: {problem}")
-
-
-def _problem(request: Request, settings: DiffusionSettings) -> str:
-    if request.condition not in settings.conditions:
-        return f"condition {request.condition!r} is not supported"
-    if not (math.isfinite(request.severity) and 0 <= request.severity <= 1):
-        return f"severity is {request.severity}; expected a number in [0, 1]"
-    if not 0 <= request.seed < 2**63:
-        return f"seed is {request.seed}; expected 0 to 2^63 - 1"
-    if not request.prompt.strip():
-        return "the prompt is empty; expected the condition's phrase and a caption"
-    if len(request.control_images) != len(settings.controls):
-        kinds = ", ".join(c.kind for c in settings.controls) or "none"
-        return f"{len(request.control_images)} control images; expected one for each of: {kinds}"
-    for image in (request.image, *request.control_images):
-        if image.dtype != np.uint8 or image.shape != (*request.image.shape[:2], 3):
-            found = f"{image.dtype} {image.shape}"
-            return f"an image is {found}; expected uint8, all of the frame's size, 3 channels"
-    return ""
+    check_prompted_request(request, settings.conditions, [c.kind for c in settings.controls])

@@ -18,6 +18,8 @@ from nightrain.pipelines.engines.diffusion.models.settings import (
     IpAdapter,
     Lora,
 )
+from nightrain.pipelines.engines.engine_settings import EngineSettings
+from nightrain.pipelines.engines.pipeline.settings import PipelineControl, PipelineSettings
 from nightrain.pipelines.engines.registry import ENGINES
 from nightrain.pipelines.recipes.recipe import SET_ON_LOAD, Recipe, SeverityRange
 from nightrain.pipelines.recipes.recipe_diff import recipe_diff
@@ -155,11 +157,14 @@ def test_a_difference_of_engines_names_their_settings() -> None:
 
 
 def test_every_setting_is_explained_on_its_page() -> None:
-    page = (ROOT / "docs/howto/recipes.md").read_text()
+    recipes, families = (
+        (ROOT / f"docs/howto/{name}.md").read_text() for name in ("recipes", "model_families")
+    )
     parts = (SeverityRange, Control, IpAdapter, Lora, FeatureCache, ControlDepth)
-    for model in (Recipe, DiffusionSettings, *parts):
+    for model in (Recipe, DiffusionSettings, *parts, PipelineSettings, PipelineControl):
+        page = families if model in (PipelineSettings, PipelineControl) else recipes
         for name, field in model.model_fields.items():
-            if name in SET_ON_LOAD or (model is DiffusionSettings and name == "name"):
+            if name in SET_ON_LOAD or (issubclass(model, EngineSettings) and name == "name"):
                 continue
             row = rf"^\| `{name}` \| .* \| {re.escape(field.description or 'missing')} \|$"
             assert re.search(row, page, re.MULTILINE), name

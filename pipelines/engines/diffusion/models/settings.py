@@ -29,6 +29,7 @@ from nightrain.pipelines.engines.diffusion.models.parts import (
     Share,
 )
 from nightrain.pipelines.engines.diffusion.models.windows import (
+    NOT_CONTROLLED,
     num_acting,
     num_kept,
     require_every_control,
@@ -234,10 +235,7 @@ class DiffusionSettings(EngineSettings):
         """A sentence if nothing keeps the frame's geometry, although `allow_no_control`."""
         if all(all(self.control_steps(n)) and self.controls for n in self.numbers_of_steps):
             return ()
-        return (
-            "no control image keeps the geometry of the frames (allow_no_control): the depth of a "
-            "frame is no label of its variants, whose column `controlled` is false",
-        )
+        return (NOT_CONTROLLED,)
 
     def version(self, condition: Condition) -> str:
         """Return the engine's version with a digest of weights, depth source and style images.

@@ -55,3 +55,7 @@ _WAYS = (
     "Without it, the variant does not have the frame's depth: add a ControlNet, or set "
     "`allow_no_control: true`, which marks every row."
 )
+NOT_CONTROLLED = (
+    "no control image keeps the geometry of the frames (allow_no_control): the depth of a frame is "
+    "no label of its variants, whose column `controlled` is false"
+)

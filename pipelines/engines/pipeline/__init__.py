@@ -1,0 +1,1 @@
+"""Pipeline engine: any pipeline class of diffusers by name, called with our fields."""
