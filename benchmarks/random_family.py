@@ -83,7 +83,7 @@ def write_random_family(
 def write_tiny_decoder(folder: Path, *, width: int = 64, dtype: torch.dtype) -> None:
     """Write an autoencoder of TAESD's architecture with random weights."""
     widths: dict[str, Any] = {f"{side}_block_out_channels": (width,) * 4 for side in _SIDES}
-    model = _lively(AutoencoderTiny(**widths))
+    model = lively(AutoencoderTiny(**widths))
     # Ends between 0 and 1, as of trained weights: the engine rejects black images.
     nn.init.constant_(model.decoder.layers[-1].bias, 0.5)
     model.decoder.layers[-1].weight.data *= 0.1
