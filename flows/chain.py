@@ -20,6 +20,7 @@ from nightrain.flows.runtime.session import Session, end_of
 FLOWS = {  # by command
     "ingest": "nightrain.flows.ingest:ingest_frames",
     "caption": "nightrain.flows.caption:caption_frames",
+    "controls": "nightrain.flows.controls:make_control_maps",
     "generate": "nightrain.flows.generate:generate_variants",
     "label": "nightrain.flows.label:label_depth",
     "verify": "nightrain.flows.verify:verify_dataset",

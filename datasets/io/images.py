@@ -131,6 +131,11 @@ def decode_depth_levels(data: bytes) -> np.ndarray:
     return _decode_png(data, np.uint16, "a 16-bit grey depth PNG")
 
 
+def encode_levels_png(levels: np.ndarray) -> bytes:
+    """Encode levels (H, W) uint16 as a 16-bit grey PNG; `decode_depth_levels` reads it."""
+    return _encode_png(levels, "16-bit")
+
+
 def depth_from_levels(levels: np.ndarray) -> np.ndarray:
     """Convert levels of a depth PNG, metres x 256, to float32 in metres, exactly."""
     return levels.astype(np.float32) * np.float32(1 / DEPTH_SCALE)

@@ -44,7 +44,7 @@ def labels_of(manifest: Manifest, frames: Shard, table: str) -> ShardReader:
 
 
 def require_same_frames(frames: Entry, labels: Entry) -> None:
-    """Raise PlanMismatch unless the labels were made from exactly this file and match its rows."""
+    """Raise PlanMismatch unless labels or maps were made from exactly this file, row by row."""
     found = (
         labels.rows.keys_sha256,
         labels.about.get("frames_sha256"),
@@ -56,9 +56,10 @@ def require_same_frames(frames: Entry, labels: Entry) -> None:
     ):
         if is_ != should_be:
             raise PlanMismatch(
-                f"{labels.shard.name} holds labels of different {what} from {frames.shard.name} "
-                f"(digest {str(is_)[:12]}, expected {should_be[:12]}). Delete that table of "
-                "labels and its folder in _manifest, and run `nightrain label` again."
+                f"{labels.shard.name} holds {labels.shard.table.split('/')[0]} of different {what} "
+                f"from {frames.shard.name} (digest {str(is_)[:12]}, expected {should_be[:12]}). "
+                "Delete that table and its folder in _manifest, and run the command that made it "
+                "again."
             )
 
 

@@ -56,7 +56,9 @@ from nightrain.datasets.validation import in_one_line
 FRAMES = "frames"
 CAPTIONS = "captions"
 LABELS = "labels"
-DATA_FOLDERS = (FRAMES, CAPTIONS, LABELS, "variants", "quarantine")
+CONTROLS = "controls"
+ROW_BY_ROW = (LABELS, CONTROLS)  # tables with one row per row of the frames, in the same order
+DATA_FOLDERS = (FRAMES, CAPTIONS, *ROW_BY_ROW, "variants", "quarantine")
 TABLE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 
 
@@ -376,7 +378,9 @@ def shard_of_file(data_file: str) -> Shard | None:
     table, _, name = data_file.rpartition("/")
     if table.startswith("quarantine/"):
         rest = table.removeprefix("quarantine/")
-        table = rest if rest.split("/")[0] in (FRAMES, CAPTIONS, LABELS) else f"variants/{rest}"
+        table = (
+            rest if rest.split("/")[0] in (FRAMES, CAPTIONS, *ROW_BY_ROW) else f"variants/{rest}"
+        )
     found = re.fullmatch(r"(\d{5,})(?:-retry-(\d{2,}))?", name.partition(".")[0])
     if found is None or not TABLE_NAME.fullmatch(table):
         return None

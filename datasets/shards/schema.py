@@ -146,6 +146,27 @@ LABELS = pa.schema(  # row i belongs to row i of the frames shard of the same nu
     ]
 )
 
+CONTROLS = pa.schema(  # row i belongs to row i of the frames shard of the same number
+    [
+        _required("frame_id", pa.string()),
+        *_ORIGIN,
+        # 16-bit grey PNG at the frame's size, linear in inverse depth: near is white
+        pa.field("inverse_depth", IMAGE),  # null if the frame has no map
+        pa.field("farthest", pa.float64()),  # inverse depth of level 0
+        pa.field("nearest", pa.float64()),  # inverse depth of level 65535
+        pa.field("is_metric", pa.bool_()),  # whether inverse depth is in 1/m, not up to a scale
+        pa.field("road_lead", pa.float32()),  # share of columns with the road nearer, -1 to 1
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("depth_source", NAME),
+        pa.field("builds", NAME),
+        pa.field("device", NAME),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+        pa.field("gen_seconds", pa.float32()),
+        *_RIGHTS,
+    ]
+)
+
 QUARANTINE = pa.schema(
     [
         _required("sample_id", pa.string()),  # the frame_id if a frame was rejected

@@ -19,7 +19,7 @@ from nightrain.datasets.io.atomic import require_free
 from nightrain.datasets.shards.leases import Lease
 from nightrain.datasets.shards.manifest import (
     FRAMES,
-    LABELS,
+    ROW_BY_ROW,
     Entry,
     Manifest,
     Shard,
@@ -68,8 +68,8 @@ class ShardReport(BaseModel):
 
 
 def keeps_places(table: str) -> bool:
-    """Whether a quarantined row keeps its place in its table, too: a label without depth does."""
-    return table.split("/")[0] == LABELS
+    """Whether a quarantined row keeps its place in its table, too: labels and control maps do."""
+    return table.split("/")[0] in ROW_BY_ROW
 
 
 def num_done(table: str, num_stored: int, quarantined: Mapping[str, int]) -> int:

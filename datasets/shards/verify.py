@@ -19,7 +19,7 @@ from nightrain.datasets.shards.label_rows import require_same_frames
 from nightrain.datasets.shards.manifest import (
     DATA_FOLDERS,
     FRAMES,
-    LABELS,
+    ROW_BY_ROW,
     Entry,
     Manifest,
     Shard,
@@ -64,10 +64,10 @@ def verify(
 ) -> VerifyReport:
     """Hash every committed file, read every page, and check keys, labels and pinned settings.
 
-    Keys must be unique within a table, and labels must match their frames row by row. With `since`,
-    only shards committed since then are read; with `share`, a random share of them, which differs
-    between calls unless a `seed` is given. Raises InvalidRequest without a manifest, and
-    PlanMismatch for a dataset of another schema version.
+    Keys must be unique within a table; labels and control maps must match their frames row by row.
+    With `since`, only shards committed since then are read; with `share`, a random share of them,
+    which differs between calls unless a `seed` is given. Raises InvalidRequest without a manifest,
+    and PlanMismatch for a dataset of another schema version.
     """
     if not (root / "_manifest").is_dir():
         raise InvalidRequest(
@@ -229,7 +229,7 @@ class _Checks:
         try:
             if frames is None:
                 raise CorruptShard(f"{shard.name}, which it was made from, is not committed")
-            if entry.shard.table.startswith(f"{LABELS}/"):
+            if entry.shard.table.split("/")[0] in ROW_BY_ROW:
                 require_same_frames(frames, entry)
             elif entry.about["frames_sha256"] != frames.rows.keys_sha256:
                 raise CorruptShard(f"{shard.name} holds other frames than it was made from")

@@ -19,6 +19,7 @@ SCHEMAS = {
     "variants": schema.VARIANTS,
     "captions": schema.CAPTIONS,
     "labels": schema.LABELS,
+    "controls": schema.CONTROLS,
     "quarantine": schema.QUARANTINE,
 }
 

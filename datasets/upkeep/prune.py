@@ -1,4 +1,4 @@
-"""Pruning: removes variants, labels and captions that are no longer wanted, or the quarantine."""
+"""Pruning: removes variants, labels, captions and control maps, or the quarantine."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.regular import matching
-from nightrain.datasets.shards.manifest import CAPTIONS, LABELS, Entry, Manifest
+from nightrain.datasets.shards.manifest import CAPTIONS, CONTROLS, LABELS, Entry, Manifest
 from nightrain.datasets.shards.pinned import ENDING
 from nightrain.datasets.shards.recipe_records import (
     VARIANTS,
@@ -33,6 +33,7 @@ class PruneSelection(BaseModel):
     variants: str = ""  # a recipe's name, a folder, or a hash
     labels: str = ""
     captions: str = ""
+    controls: str = ""
     superseded: bool = False
     quarantine: bool = False  # only rejected rows: of the selected tables, or of all
 
@@ -67,8 +68,8 @@ def plan_prune(root: Path, selection: PruneSelection) -> PrunePlan:
     tables = _selected(manifest, selection)
     if not tables and not selection.quarantine and not selection.superseded:
         raise InvalidRequest(
-            "Nothing is selected. Give --variants, --labels, --captions, --superseded or "
-            "--quarantine."
+            "Nothing is selected. Give --variants, --labels, --captions, --controls, "
+            "--superseded or --quarantine."
         )
     if selection.quarantine and not tables and not selection.superseded:
         tables = manifest.tables()
@@ -128,7 +129,12 @@ def _of_other_devices(manifest: Manifest, folder: str) -> list[str]:
 
 def _selected(manifest: Manifest, selection: PruneSelection) -> list[str]:
     tables = select_tables(manifest, selection.variants) if selection.variants else []
-    for kind, wanted in ((LABELS, selection.labels), (CAPTIONS, selection.captions)):
+    sidecars = {
+        LABELS: selection.labels,
+        CAPTIONS: selection.captions,
+        CONTROLS: selection.controls,
+    }
+    for kind, wanted in sidecars.items():
         tables += [_only(manifest, kind, wanted)] if wanted else []
     if selection.superseded:
         committed = set(manifest.tables(VARIANTS))

@@ -15,8 +15,10 @@ from nightrain.datasets.io.regular import files_below, kind_of
 from nightrain.datasets.shards.label_rows import require_same_frames
 from nightrain.datasets.shards.manifest import (
     CAPTIONS,
+    CONTROLS,
     FRAMES,
     LABELS,
+    ROW_BY_ROW,
     Entry,
     Manifest,
     Shard,
@@ -49,7 +51,13 @@ Step = Literal[
     "by hand",
 ]
 LEFT: tuple[Step, ...] = ("frames first", "by hand")
-COMMANDS = {FRAMES: "ingest", CAPTIONS: "caption", LABELS: "label", "variants": "generate"}
+COMMANDS = {
+    FRAMES: "ingest",
+    CAPTIONS: "caption",
+    LABELS: "label",
+    CONTROLS: "controls",
+    "variants": "generate",
+}
 
 
 STEPS: dict[Step, str] = {
@@ -221,7 +229,7 @@ def _check_frames(entry: Entry, frames: dict[Shard, Entry]) -> Finding | None:
         words = f"its frames, {FRAMES}/{entry.shard.number:05d}, are not committed"
         return finding.model_copy(update={"problem": words, "step": "frames first"})
     try:
-        if entry.shard.table.startswith(f"{LABELS}/"):
+        if kind_of_table(entry.shard.table) in ROW_BY_ROW:
             require_same_frames(of, entry)
         elif entry.about["frames_sha256"] != of.rows.keys_sha256:
             raise PlanMismatch(f"{of.shard.name} holds other frames than it was made from")

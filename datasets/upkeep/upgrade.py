@@ -19,7 +19,7 @@ from nightrain.datasets.io.regular import files_below, matching, read_regular
 from nightrain.datasets.shards.frame_plan import FramePlan
 from nightrain.datasets.shards.manifest import (
     FRAMES,
-    LABELS,
+    ROW_BY_ROW,
     Entry,
     Manifest,
     Shard,
@@ -43,7 +43,7 @@ from nightrain.datasets.upkeep.changes import (
 from nightrain.datasets.upkeep.migrations import SCHEMAS, kind_of_table, migrate
 
 UPGRADED_FROM = "upgraded_from"  # in `about`: digests that a file had in earlier schema versions
-FRAMES_FILE = "frames_file_sha256"  # in the `about` of labels
+FRAMES_FILE = "frames_file_sha256"  # in the `about` of labels and control maps
 
 Progress = Callable[[int, int], None]
 
@@ -91,7 +91,7 @@ def _upgrade_shard(manifest: Manifest, entry: Entry) -> None:
     about = dict(entry.about)
     if entry.shard.table == FRAMES:
         about[UPGRADED_FROM] = f"{about.get(UPGRADED_FROM, '')} {entry.rows.sha256}".strip()
-    elif entry.shard.table.startswith(f"{LABELS}/") and FRAMES_FILE in about:
+    elif kind_of_table(entry.shard.table) in ROW_BY_ROW and FRAMES_FILE in about:
         about[FRAMES_FILE] = _today(manifest, entry.shard, about[FRAMES_FILE])
     new = {
         table: _rewrite(manifest, entry, table, file, about)

@@ -67,6 +67,11 @@ app = Nightrain(
             "annotation",
             "Caption each frame with one sentence, for recipes with a captioner.",
         ),
+        "styles": (
+            "annotation",
+            "Make a style pool: a dataset's own real night and rain train images.",
+        ),
+        "controls": ("annotation", "Make a depth network's control maps, one per frame."),
         "label": ("annotation", "Predict depth and confidence of clear frames with a teacher."),
         "train": ("training", "Train a depth network from a preset."),
         "evaluate": ("training", "Score a depth model by condition."),
@@ -78,7 +83,8 @@ app = Nightrain(
         ),
         "prune": (
             "upkeep.prune",
-            "Remove variants, labels or captions that are no longer needed, or the quarantine.",
+            "Remove variants, labels, captions, control maps or the quarantine, if no longer "
+            "quarantine.",
         ),
         "upgrade": (
             "upkeep.upgrade",

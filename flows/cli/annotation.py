@@ -1,11 +1,15 @@
-"""Commands that add to the frames of a dataset: `caption` and `label`."""
+"""Commands that add to the frames of a dataset: `caption`, `styles`, `controls`, `label`."""
 
-from nightrain.flows.cli.jobs import FlowOptions, run_shard_job
+from nightrain.flows.cli.console import console, print_json
+from nightrain.flows.cli.jobs import FlowOptions, OutputOptions, run_shard_job
 from nightrain.flows.cli.options import command
 from nightrain.pipelines.captions.job import CaptionJob
 from nightrain.pipelines.captions.job import caption as caption_frames
+from nightrain.pipelines.generate.control_maps import ControlJob
+from nightrain.pipelines.generate.control_maps import controls as make_control_maps
 from nightrain.pipelines.labels.job import LabelJob
 from nightrain.pipelines.labels.job import label as label_frames
+from nightrain.pipelines.styles.make_pool import StylesJob, make_pool
 
 
 @command
@@ -16,6 +20,34 @@ def caption(job: CaptionJob, options: FlowOptions) -> None:
     """
     flow = "caption:caption_frames"
     run_shard_job(job, caption_frames, flow=flow, rows="captions", options=options)
+
+
+@command
+def controls(job: ControlJob, options: FlowOptions) -> None:
+    """Make a depth network's control maps, one per frame.
+
+    They serve every condition and every recipe with that network; `nightrain generate` makes those
+    that are missing. Run the same command again to resume.
+    """
+    flow = "controls:make_control_maps"
+    run_shard_job(job, make_control_maps, flow=flow, rows="control maps", options=options)
+
+
+@command
+def styles(job: StylesJob, output: OutputOptions) -> None:
+    """Make a style pool: a dataset's own real night and rain train images.
+
+    A recipe with an IP-Adapter draws the image prompt of each variant from its `style_pool`. Images
+    of val and test scenes are never taken.
+    """
+    record = make_pool(job)
+    if output.as_json:
+        print_json(record)
+        return
+    for condition, levels in record.mean_levels.items():
+        count = sum(image.name.startswith(f"{condition}/") for image in record.images)
+        shown = ", ".join(f"{level:.3f}" for level in levels)
+        console().print(f"{job.out / condition}: {count} images, quantiles of mean levels: {shown}")
 
 
 @command

@@ -155,10 +155,11 @@ def print_run(report: RunReport, what: str) -> None:
         out.print(f"[yellow]warning[/yellow]   {escape(warning)}")
     for reason, count in report.skipped.items():
         out.print(f"[yellow]left out[/yellow]  {count} {reason}")
-    for name, table in report.tables.items():
+    for name, table in (report.inputs | report.tables).items():
+        words = what if name in report.tables else "rows"
         rate = table.num_rows / table.seconds if table.seconds else 0.0
         out.print(
-            f"[green]committed[/green] {name}: {table.num_rows} {what} in "
+            f"[green]committed[/green] {name}: {table.num_rows} {words} in "
             f"{counted(table.num_shards, 'shard')}, {table.num_bytes / 1e6:.1f} MB, {rate:.1f}/s"
         )
         for reason, count in table.quarantined.items():

@@ -67,6 +67,11 @@ class LeakageOptions(Settings):
         description="Datasets to check together",
         json_schema_extra={"cli": "argument", "must_exist": True},
     )
+    styles: tuple[Path, ...] = Field(
+        default=(),
+        description="Style pools of recipes, whose images count as train images",
+        json_schema_extra={"must_exist": True},
+    )
     max_bits: int = Field(
         default=48, ge=0, le=100, description="Bits, of 256, in which near-duplicates may differ"
     )
@@ -152,6 +157,7 @@ def leakage(job: LeakageOptions, output: OutputOptions) -> None:
     )
     from nightrain.datasets.shards.manifest import FRAMES, Manifest
     from nightrain.datasets.splits import SPLITS
+    from nightrain.pipelines.styles.leakage import style_set
 
     entries = [e for root in job.datasets for e in Manifest(root).entries(FRAMES)]
     total = sum(e.rows.num_rows for e in entries if e.about.get("split") in SPLITS)
@@ -160,6 +166,7 @@ def leakage(job: LeakageOptions, output: OutputOptions) -> None:
             sum((read_set(root, s, on_rows=bar.add) for root in job.datasets), FrameSet())
             for s in (("train",), ("val", "test"))
         )
+    train = sum((style_set(pool) for pool in job.styles), train)
     overlaps = find_overlaps(
         train,
         held_out,

@@ -60,7 +60,7 @@ def _outcome(report: RunReport) -> str:
 
 def _counts(report: RunReport) -> str:
     lines = ["| table | shards | rows | quarantined | rows/s | MB |", "|---|--:|--:|--:|--:|--:|"]
-    for name, table in report.tables.items():
+    for name, table in (report.inputs | report.tables).items():
         rate = table.num_rows / table.seconds if table.seconds else 0.0
         quarantined = sum(table.quarantined.values())
         lines.append(

@@ -20,7 +20,7 @@ def depth_control(
     """Return the control image (height, width, 3) uint8 at exactly `size` = (width, height).
 
     Raises WrongPolarity for a map of inverted polarity, and whatever the source raises. Before a
-    run, `polarity.assert_source_is_near_white` tests that the source sees a road at all.
+    run, `polarity.require_near_is_white` tests that the source sees a road at all.
     """
     found = source.depth(scene)
     assert_near_is_white(found.inverse_depth, road_in_view=False)

@@ -1,7 +1,8 @@
 """Depth source interface: images in, relative inverse depth out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -36,6 +37,7 @@ class RelativeDepth:
 
     inverse_depth: np.ndarray  # (H, W) float32, finite
     sky: np.ndarray | None = None  # (H, W) bool; None: the source does not detect sky
+    is_metric: bool = False  # in 1/m, rather than up to an unknown scale and shift
 
     def __post_init__(self) -> None:
         values = self.inverse_depth
@@ -60,6 +62,22 @@ class DepthSource(Protocol):
     def depth(self, scene: DepthInput) -> RelativeDepth:
         """Return inverse depth at the size of the image; raises DamagedInput, InvalidRequest."""
         ...
+
+
+@runtime_checkable
+class BatchedSource(DepthSource, Protocol):
+    """Depth source that takes several images at a time: a network."""
+
+    def depths(self, scenes: Sequence[DepthInput]) -> list[RelativeDepth]:
+        """Return the inverse depth of each image; raises DamagedInput, InvalidRequest."""
+        ...
+
+
+def depths_of(source: DepthSource, scenes: Sequence[DepthInput]) -> list[RelativeDepth]:
+    """Inverse depth of each image, in batches if the source takes them."""
+    if isinstance(source, BatchedSource):
+        return source.depths(scenes)
+    return [source.depth(scene) for scene in scenes]
 
 
 @dataclass(frozen=True, slots=True)

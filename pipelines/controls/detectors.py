@@ -8,7 +8,7 @@ resizing rounds sides to 64 pixels and its depth output is 8-bit, so neither is 
 import functools
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from nightrain.datasets.io.images import resize_image
 from nightrain.datasets.registry import one_line
 from nightrain.depthmodel.weights import Weights, resolve_file
 from nightrain.pipelines.controls.depth_source import DepthInput, RelativeDepth, at_size
+from nightrain.pipelines.controls.networks import Precision, batches_of_one_shape, on_own_stream
 
 ANNOTATORS = Weights("lllyasviel/Annotators", "982e7edaec38759d914a963c48c4726685de7d96")
 FILES = {
@@ -41,6 +42,7 @@ class MidasDepth:
 
     model: Weights = ANNOTATORS
     short_side_px: int = 512  # network input; ControlNet's default
+    dtype: Precision = "float32"  # on a GPU; a CPU computes in float32
     device: str = "auto"
     offline: bool | None = None
     detector: Any = None  # a loaded MidasDetector; None: loaded from `model`
@@ -48,25 +50,37 @@ class MidasDepth:
     @property
     def name(self) -> str:
         """Weights, by the checksum in their file name, and the network's input size."""
-        return f"midas:{Path(FILES['MidasDetector']).stem}:{self.short_side_px}"
+        return f"midas:{Path(FILES['MidasDetector']).stem}:{self.short_side_px}:{self.dtype}"
 
     def depth(self, scene: DepthInput) -> RelativeDepth:
         """Inverse depth (H, W), larger = nearer.
 
         Raises InvalidRequest if the weights are missing.
         """
+        return self.depths([scene])[0]
+
+    def depths(self, scenes: Sequence[DepthInput]) -> list[RelativeDepth]:
+        """Inverse depth (H, W) of each image; raises InvalidRequest if the weights are missing."""
         import torch
 
         detector = self.detector
         if detector is None:
             detector = load_detector("MidasDetector", self.model, self.device, self.offline)
-        height, width = scene.image.shape[:2]
-        seen = resize_image(scene.image, _midas_size(width, height, self.short_side_px))
+        sizes = [(scene.image.shape[1], scene.image.shape[0]) for scene in scenes]
+        seen = [
+            resize_image(scene.image, _midas_size(*size, self.short_side_px))
+            for scene, size in zip(scenes, sizes, strict=True)
+        ]
         device = next(iter(detector.model.parameters())).device
-        pixels = torch.from_numpy(seen).to(device).permute(2, 0, 1)[None]  # (1, 3, h, w)
-        with torch.inference_mode():
-            found = detector.model(pixels.float() / 127.5 - 1.0)  # (1, h, w)
-        return RelativeDepth(at_size(found[0].float().cpu().numpy(), (width, height)))
+        half = getattr(torch, self.dtype) if device.type == "cuda" else torch.float32
+        found: dict[int, np.ndarray] = {}
+        with on_own_stream(device), torch.inference_mode(), _precision(device, half):
+            for numbers in batches_of_one_shape([image.shape for image in seen], device):
+                pixels = torch.from_numpy(np.stack([seen[number] for number in numbers]))
+                inputs = pixels.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0  # (B, 3, h, w)
+                inverse = detector.model(inputs).float().cpu().numpy()  # (B, h, w)
+                found |= {number: inverse[place] for place, number in enumerate(numbers)}
+        return [RelativeDepth(at_size(found[i], size)) for i, size in enumerate(sizes)]
 
 
 def detector_edges(detector: Any, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -141,6 +155,13 @@ def _device(device: str) -> str:
     if device != "auto":
         return device
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _precision(device: Any, dtype: Any) -> Any:
+    """Context in which layers that can run in half precision do so."""
+    import torch
+
+    return torch.autocast(device.type, dtype, enabled=dtype is not torch.float32)
 
 
 def _midas_size(width: int, height: int, short_side_px: int) -> tuple[int, int]:

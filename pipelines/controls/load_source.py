@@ -14,11 +14,11 @@ def load_depth_source(settings: ControlDepth) -> DepthSource:
     if settings.source == "midas":
         from nightrain.pipelines.controls.detectors import MidasDepth
 
-        source = MidasDepth()
+        source = MidasDepth(dtype=settings.dtype)
     elif settings.network is not None:
         from nightrain.pipelines.controls.networks import NetworkDepth
 
-        source = NetworkDepth(settings.network, gives=settings.gives)
+        source = NetworkDepth(settings.network, settings.gives, settings.dtype)
     elif settings.teacher is not None:
         from nightrain.pipelines.controls.trained_model import TeacherDepth
 

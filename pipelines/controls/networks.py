@@ -6,8 +6,10 @@ others inverse depth: `FAMILIES` lists which, and `polarity.assert_near_is_white
 
 import functools
 import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,7 +22,12 @@ from nightrain.pipelines.controls.depth_source import (
     at_size,
 )
 
+if TYPE_CHECKING:
+    import torch
+
 Gives = Literal["inverse", "metric"]
+Precision = Literal["float32", "float16", "bfloat16"]
+BATCH_ON_GPU = 16  # images; a CPU gains nothing from batches
 FAMILIES: dict[str, Gives] = {  # raw network output; transformers inverts Depth Pro's later
     "dpt": "inverse",
     "depth_pro": "inverse",
@@ -35,7 +42,7 @@ class NetworkDepth:
 
     model: Weights
     gives: Gives | None = None  # None: by family; DPT heads trained on metres need "metric"
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    dtype: Precision = "float32"  # on a GPU; a CPU computes in float32
     device: str = "auto"  # "auto": the first GPU, else the processor
     offline: bool | None = None  # None: as HF_HUB_OFFLINE says
 
@@ -47,8 +54,19 @@ class NetworkDepth:
 
     def depth(self, scene: DepthInput) -> RelativeDepth:
         """Return inverse depth (H, W) of the image; raises InvalidRequest, DamagedInput."""
-        inverse = _load(self).run(scene.image)
-        return RelativeDepth(at_size(inverse, (scene.image.shape[1], scene.image.shape[0])))
+        return self.depths([scene])[0]
+
+    def depths(self, scenes: Sequence[DepthInput]) -> list[RelativeDepth]:
+        """Return inverse depth (H, W) of each image; raises InvalidRequest, DamagedInput."""
+        network = _load(self)
+        found = network.run([scene.image for scene in scenes])
+        return [
+            RelativeDepth(
+                at_size(inverse, (scene.image.shape[1], scene.image.shape[0])),
+                is_metric=network.gives == "metric",
+            )
+            for inverse, scene in zip(found, scenes, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -59,26 +77,92 @@ class _DepthNetwork:
     processor: Any
     gives: Gives
 
-    def run(self, image: np.ndarray) -> np.ndarray:
-        """Return inverse depth (h, w) float32, at the network's size, of an image (H, W, 3) uint8.
+    def run(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return inverse depth (h, w) float32, at the network's size, of images (H, W, 3) uint8."""
+        from PIL import Image
+
+        pixels = [
+            self.processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"]
+            for image in images
+        ]
+        found: dict[int, np.ndarray] = {}
+        with on_own_stream(self.model.device):
+            for numbers in batches_of_one_shape([p.shape for p in pixels], self.model.device):
+                batch = [pixels[number] for number in numbers]
+                sizes = [(images[n].shape[0], images[n].shape[1]) for n in numbers]
+                made = self._run_batch(batch, sizes)
+                found |= {number: made[place] for place, number in enumerate(numbers)}
+        return [found[number] for number in range(len(images))]
+
+    def _run_batch(
+        self, pixels: Sequence["torch.Tensor"], sizes: Sequence[tuple[int, int]]
+    ) -> list[np.ndarray]:
+        """Inverse depth of one batch of equal shape.
 
         Metres are inverted before resizing: cubic resizing overshoots at the edge of a near object
         to 0 m and below, and one such pixel would darken the whole control image.
         """
         import torch
-        from PIL import Image
 
-        inputs = self.processor(images=Image.fromarray(image), return_tensors="pt")
-        with torch.inference_mode():
-            outputs = self.model(inputs["pixel_values"].to(self.model.device, self.model.dtype))
-        found = outputs.predicted_depth.float()  # (1, h, w)
+        outputs = self._forward(torch.cat(list(pixels)))
+        found = outputs.predicted_depth.float()  # (B, h, w)
         if self.gives == "metric":
             found = 1.0 / found.clamp(min=LEAST_DEPTH_M)
         finish = self.processor.post_process_depth_estimation
         if "source_sizes" in inspect.signature(finish).parameters:  # ZoeDepth's padding comes off
             outputs.predicted_depth = found
-            found = finish(outputs, source_sizes=[image.shape[:2]])[0]["predicted_depth"]
-        return found.squeeze().cpu().numpy()  # (h, w)
+            parts = [one["predicted_depth"] for one in finish(outputs, source_sizes=list(sizes))]
+        else:
+            parts = list(found)
+        return [part.squeeze().cpu().numpy() for part in parts]  # each (h, w)
+
+    def _forward(self, pixels: "torch.Tensor") -> Any:
+        """Run the network; a batch that overflows in half precision is run again in float32."""
+        import torch
+
+        half = self.model.dtype
+        with torch.inference_mode():
+            outputs = self.model(pixels.to(self.model.device, half))
+            if half is torch.float32 or bool(outputs.predicted_depth.isfinite().all()):
+                return outputs
+            try:
+                return self.model.float()(pixels.to(self.model.device))
+            finally:
+                self.model.to(half)
+
+
+def batches_of_one_shape(shapes: Sequence[Any], device: Any) -> Iterator[list[int]]:
+    """Yield indices of inputs of equal shape, at most one device's batch at a time."""
+    size = BATCH_ON_GPU if getattr(device, "type", str(device)) == "cuda" else 1
+    groups: dict[Any, list[int]] = {}
+    for number, shape in enumerate(shapes):
+        groups.setdefault(tuple(shape), []).append(number)
+    for numbers in groups.values():
+        for start in range(0, len(numbers), size):
+            chosen = numbers[start : start + size]
+            # Filled up: the last bits of a network's output depend on the size of its batch.
+            yield chosen + chosen[-1:] * (size - len(chosen))
+
+
+@contextmanager
+def on_own_stream(device: Any) -> Iterator[None]:
+    """Run a block on the depth networks' own CUDA stream, and wait for that stream alone."""
+    import torch
+
+    if torch.device(device).type != "cuda":
+        yield
+        return
+    stream = _stream(str(device))
+    with torch.cuda.stream(stream):
+        yield
+    stream.synchronize()
+
+
+@functools.cache
+def _stream(device: str) -> Any:
+    import torch
+
+    return torch.cuda.Stream(device)
 
 
 @functools.lru_cache(maxsize=2)
@@ -92,14 +176,18 @@ def _load(source: NetworkDepth) -> _DepthNetwork:
     device = source.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    on_gpu = torch.device(device).type == "cuda"
     model: Any = AutoModelForDepthEstimation.from_pretrained(
         found.folder,
-        dtype=getattr(torch, source.dtype),
+        dtype=getattr(torch, source.dtype) if on_gpu else torch.float32,
         use_safetensors=True,
         local_files_only=True,
     )
     processor = AutoImageProcessor.from_pretrained(found.folder, local_files_only=True)
-    return _DepthNetwork(model.to(device).eval(), processor, gives)
+    network = _DepthNetwork(model.to(device).eval(), processor, gives)
+    if on_gpu:
+        torch.cuda.synchronize(device)  # before another stream reads the weights
+    return network
 
 
 def _gives(config: Any) -> Gives:

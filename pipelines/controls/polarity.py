@@ -4,12 +4,11 @@ In an image from a car, the lowest rows show the road just ahead or the car itse
 around the horizon show distant objects. This holds for every camera on the car.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
 from nightrain.datasets.errors import Reason, WrongPolarity
-from nightrain.pipelines.controls.depth_source import DepthInput, DepthSource
 
 ROAD_ROWS = (0.85, 1.0)  # shares of the height
 HORIZON_ROWS = (0.42, 0.58)
@@ -28,13 +27,12 @@ def assert_near_is_white(inverse_depth: np.ndarray, *, road_in_view: bool = True
     _judge(near_is_white_lead(inverse_depth), road_in_view)
 
 
-def assert_source_is_near_white(source: DepthSource, scenes: Iterable[DepthInput]) -> None:
-    """Check a source on a few frames before a run, by the median of their votes.
+def require_near_is_white(name: str, leads: Sequence[float]) -> None:
+    """Check a source on a few frames before a run, by the median of their `near_is_white_lead`.
 
-    Raises WrongPolarity, also if the maps show no road, and whatever the source raises.
+    Raises WrongPolarity, also if the maps show no road.
     """
-    leads = [near_is_white_lead(source.depth(scene).inverse_depth) for scene in scenes]
-    label = f"depth by {source.name} on {len(leads)} frames: "
+    label = f"depth by {name} on {len(leads)} frames: "
     _judge(float(np.median(leads)) if leads else 0.0, road_in_view=True, label=label)
 
 

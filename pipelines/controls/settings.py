@@ -31,6 +31,11 @@ class ControlDepth(Settings):
     tile_grid: int = Field(
         default=1, ge=1, le=8, description="Grid of overlapping tiles: 4 is 49 tiles; 1 is none"
     )
+    dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        default="float16",
+        exclude_if=lambda value: value == "float16",
+        description="Precision of the network on a GPU; a CPU computes in float32",
+    )
     scaling: Scaling = Field(
         default="min-max", description="Scaling of the depth to grey levels, by these limits"
     )

@@ -5,7 +5,8 @@ inverse depth of each tile is fitted to that of the whole image by a scale and a
 tiles are blended with smooth windows.
 """
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from nightrain.pipelines.controls.depth_source import (
     DepthSource,
     ImageWindow,
     RelativeDepth,
+    depths_of,
 )
 
 LEAST_TILE_PX = 8
@@ -37,18 +39,19 @@ class TiledDepth:
 
     def depth(self, scene: DepthInput) -> RelativeDepth:
         """Return inverse depth in the whole image's unit; raises InvalidRequest, DamagedInput."""
-        whole = self.source.depth(scene)
-        height, width = whole.inverse_depth.shape
+        height, width = scene.image.shape[:2]
         rows, row_weights = windows(height, self.grid)
         columns, column_weights = windows(width, self.grid)
+        places = list(itertools.product(range(len(rows)), range(len(columns))))
+        parts = [through_window(scene, rows[i], columns[j]) for i, j in places]
+        whole, *tiles = depths_of(self.source, [scene, *parts])
         blended = np.zeros((height, width), np.float64)
-        for row, row_weight in zip(rows, row_weights, strict=True):
-            for column, column_weight in zip(columns, column_weights, strict=True):
-                tile = self.source.depth(through_window(scene, row, column)).inverse_depth
-                fitted = fit_to(tile, whole.inverse_depth[row, column])
-                weight = row_weight[row, None] * column_weight[None, column]
-                blended[row, column] += weight * fitted
-        return RelativeDepth(blended.astype(np.float32), whole.sky)
+        for (i, j), tile in zip(places, tiles, strict=True):
+            row, column = rows[i], columns[j]
+            fitted = fit_to(tile.inverse_depth, whole.inverse_depth[row, column])
+            weight = row_weights[i][row, None] * column_weights[j][None, column]
+            blended[row, column] += weight * fitted
+        return replace(whole, inverse_depth=blended.astype(np.float32))
 
 
 def windows(length: int, grid: int) -> tuple[list[slice], np.ndarray]:

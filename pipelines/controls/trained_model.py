@@ -15,6 +15,7 @@ from nightrain.pipelines.controls.depth_source import (
     at_size,
     inverse_of_metric,
 )
+from nightrain.pipelines.controls.networks import on_own_stream
 
 if TYPE_CHECKING:
     from nightrain.depthmodel.network.model import DepthModel
@@ -47,9 +48,18 @@ class TeacherDepth:
 
     def depth(self, scene: DepthInput) -> RelativeDepth:
         """Return 1/z (H, W) of the image; raises InvalidRequest, DamagedInput."""
-        (depth_m,) = self._predictor.predict([scene.image])
-        size = (scene.image.shape[1], scene.image.shape[0])
-        return RelativeDepth(at_size(inverse_of_metric(depth_m), size))
+        return self.depths([scene])[0]
+
+    def depths(self, scenes: Sequence[DepthInput]) -> list[RelativeDepth]:
+        """Return 1/z (H, W) of each image; raises InvalidRequest, DamagedInput."""
+        found = self._predictor.predict([scene.image for scene in scenes])
+        return [
+            RelativeDepth(
+                at_size(inverse_of_metric(depth_m), (scene.image.shape[1], scene.image.shape[0])),
+                is_metric=True,
+            )
+            for depth_m, scene in zip(found, scenes, strict=True)
+        ]
 
     @property
     def _predictor(self) -> Predictor:
@@ -71,7 +81,8 @@ class SavedModel:
         """Depth in metres (h, w) float32 of each image (h, w, 3) uint8; raises InvalidRequest."""
         from nightrain.depthmodel.network.predict import predict
 
-        return predict(self.model, images)
+        with on_own_stream(next(self.model.parameters()).device):
+            return predict(self.model, images)
 
 
 @functools.lru_cache(maxsize=1)

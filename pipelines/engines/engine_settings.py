@@ -27,6 +27,7 @@ class ConditioningInputs:
     )  # for controls of the kind "depth"
     captioner: str = "metadata"  # name of the captioner of the prompt's caption
     varied_prompts: bool = False  # draw the condition's phrase with the sample's seed
+    style_pool: str | None = None  # folder of the image prompts
 
     @property
     def shows_depth(self) -> bool:
@@ -37,6 +38,11 @@ class ConditioningInputs:
     def depth_is_given(self) -> bool:
         """Whether control images show the frame's own depth, not that of a network."""
         return self.shows_depth and self.control_depth.source == "given"
+
+    @property
+    def sees_by_network(self) -> bool:
+        """Whether any control image shows the depth of a network."""
+        return self.shows_depth and not self.depth_is_given
 
 
 class EngineSettings(PluginSettings):
@@ -89,6 +95,11 @@ class EngineSettings(PluginSettings):
     @property
     def needs_depth(self) -> bool:
         """Whether frames need depth of their own to be turned into variants."""
+        return True
+
+    @property
+    def uses_severity(self) -> bool:
+        """Whether a variant depends on its severity; else its row has none."""
         return True
 
     @property

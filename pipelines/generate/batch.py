@@ -196,7 +196,7 @@ def _row(
         "width": width,
         "height": height,
         "intrinsics": [float(x) for x in intrinsics.ravel()],
-        "severity": planned.severity,
+        "severity": planned.severity if recipe.engine.uses_severity else None,
         "physical": variant.physical,
         "seed": planned.seed,
         "variant_index": planned.variant_index,

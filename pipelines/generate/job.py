@@ -15,7 +15,7 @@ from nightrain.datasets.shards.recipe_records import (
 )
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.datasets.validation import Settings
-from nightrain.pipelines.generate.depth_polarity_check import require_near_is_white
+from nightrain.pipelines.generate.control_maps import make_maps_of_recipe
 from nightrain.pipelines.generate.plan import (
     GenerationPlan,
     plan_generation,
@@ -31,6 +31,7 @@ from nightrain.pipelines.runs.one_run import IfRunning, one_run_at_a_time
 from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
+from nightrain.pipelines.styles.leakage import require_no_held_out_styles
 
 
 def recipe_choices(schema: dict[str, Any]) -> None:
@@ -134,8 +135,12 @@ def generate(
     manifest, recipe = Manifest(job.dataset), load_recipe(job.recipe)
     num_rows = plan_retry(manifest, plan.shards) if job.retry_failed else plan.num_rows
     shards = tuple(num_rows)
+    if recipe.engine.conditioning is not None and recipe.engine.conditioning.style_pool:
+        require_no_held_out_styles(manifest, Path(recipe.engine.conditioning.style_pool))
     preflight(job.dataset, recipe, shards, executor, reprobe=job.reprobe)
-    require_near_is_white(manifest, shards, recipe)
+    maps = make_maps_of_recipe(manifest, recipe, shards, executor=executor, stop=stop)
+    if maps.failed or maps.stopped:
+        return maps
     superseded = record_recipe(job.dataset, recipe.name, recipe.tables) if shards else []
     work = GenerateShard(job.dataset, recipe)
     report = run(
@@ -148,6 +153,7 @@ def generate(
         on_planned=on_planned,
         on_rows=on_rows,
     )
+    report.inputs = maps.tables
     report.skipped = plan.skipped
     report.warnings += recipe.engine.warnings
     report.warnings += [words for s in superseded if (words := _superseded_words(manifest, s))]

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -12,15 +12,20 @@ from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.frame import Frame, scaled_intrinsics
 from nightrain.datasets.geometry.completion import complete_depth
 from nightrain.datasets.geometry.projection import scatter_min_resize
-from nightrain.datasets.geometry.road_plane import flat_world_depth
+from nightrain.datasets.geometry.road_plane import flat_world_depth, plane_inverse_depth
 from nightrain.datasets.io.images import resize_image
+from nightrain.datasets.shards.control_maps import ControlMap, map_from_row
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import frame_from_row
+from nightrain.pipelines.controls.depth_source import at_size
 from nightrain.pipelines.controls.load_source import load_depth_source
+from nightrain.pipelines.controls.map_shard import make_maps
+from nightrain.pipelines.controls.metric_scale import metric_depth
 from nightrain.pipelines.controls.settings import ControlDepth
 from nightrain.pipelines.recipes.recipe import Recipe
 
 CACHE_BYTES = 256 * 1024 * 1024
+CONTROL = "control"  # key of a frame's row below which its row of control maps is kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,32 +39,51 @@ class PreparedFrame:
     depth_source: str
     intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
     T_ego_camera: np.ndarray | None  # (4, 4) float64, metres
+    # (H, W) float32, larger = nearer: the control map of the recipe's network, if it has one
+    inverse_depth: np.ndarray | None = None
     stored_size: tuple[int, int]  # (width, height) of the variant in its shard
 
 
-def prepare_frame(frame: Frame, recipe: Recipe) -> PreparedFrame:
+def prepare_frame(frame: Frame, recipe: Recipe, control: ControlMap | None = None) -> PreparedFrame:
     """Resize a frame to the engine's size and complete its depth if the engine needs it.
 
-    Raises DamagedInput.
+    `control` is the frame's control map if the recipe's network has made it; None: made here.
+    Raises DamagedInput, and InvalidRequest if the network's weights are missing.
     """
     pixels = frame.image.pixels()
     native = (pixels.shape[1], pixels.shape[0])
     size = recipe.working_size(native)
     image = resize_image(pixels, size)
     intrinsics = scaled_intrinsics(frame.intrinsics, native, size)
-    depth_m, source = _depth(frame, recipe, image, intrinsics)
+    if recipe.mapped_depth is not None:
+        control = control or _made_here(pixels, recipe.mapped_depth)
+        control = replace(control, inverse_depth=at_size(control.inverse_depth, size))
+    depth_m, source = _depth(frame, recipe, image, intrinsics, control)
     return PreparedFrame(
         image=image,
         depth_m=depth_m,
         depth_source=source,
         intrinsics=intrinsics,
         T_ego_camera=frame.T_ego_camera,
+        inverse_depth=None if control is None else control.inverse_depth,
         stored_size=recipe.size_for(native) if recipe.size else size,
     )
 
 
+def _made_here(pixels: np.ndarray, settings: ControlDepth) -> ControlMap:
+    """Control map of an image (H, W, 3) uint8, with the values that a stored one would have."""
+    (found,) = make_maps(load_depth_source(settings), [pixels])
+    if isinstance(found, DamagedInput):
+        raise found
+    return found.stored()
+
+
 def _depth(
-    frame: Frame, recipe: Recipe, image: np.ndarray, intrinsics: np.ndarray
+    frame: Frame,
+    recipe: Recipe,
+    image: np.ndarray,
+    intrinsics: np.ndarray,
+    control: ControlMap | None,
 ) -> tuple[np.ndarray | None, str]:
     """Return dense depth (H, W) at the image's size, None if not needed, and its source."""
     if not recipe.engine.needs_depth:
@@ -68,6 +92,8 @@ def _depth(
             return None, "none"
         versions = tuple(recipe.engine_versions.values())
         return None, _source_name(conditioning.control_depth, versions)
+    if recipe.depth == "network" and control is not None:
+        return _network_depth(frame, recipe, intrinsics, control)
     given = frame.lidar_depth_m if recipe.depth == "lidar" else frame.exact_depth_m
     if given is None and recipe.without_depth != "quarantine" and frame.T_ego_camera is not None:
         return flat_world_depth(image, intrinsics, frame.T_ego_camera), recipe.without_depth
@@ -78,6 +104,22 @@ def _depth(
 def _source_name(settings: ControlDepth, engine_versions: tuple[str, ...]) -> str:
     """Return a depth network's name; changed weights in its folder change the engine versions."""
     return load_depth_source(settings).name
+
+
+def _network_depth(
+    frame: Frame, recipe: Recipe, intrinsics: np.ndarray, control: ControlMap
+) -> tuple[np.ndarray, str]:
+    """Return dense depth (H, W) of a control map at the image's size, and its source."""
+    height, width = control.inverse_depth.shape
+    mounting, lidar_m = frame.T_ego_camera, frame.lidar_depth_m
+    road = mounting is not None and plane_inverse_depth((height, width), intrinsics, mounting)
+    depth_m, scale = metric_depth(
+        control.inverse_depth,
+        is_metric=control.is_metric,
+        lidar_depth_m=None if lidar_m is None else scatter_min_resize(lidar_m, (width, height)),
+        road_inverse=road if isinstance(road, np.ndarray) else None,
+    )
+    return depth_m, f"{recipe.depth_version} scaled by {scale}"
 
 
 def _dense_depth(frame: Frame, recipe: Recipe, image: np.ndarray) -> np.ndarray:
@@ -113,7 +155,7 @@ class PreparedFrames:
         if key in self._frames:
             self._frames.move_to_end(key)
             return self._frames[key]
-        prepared = prepare_frame(frame_from_row(row), recipe)
+        prepared = prepare_frame(frame_from_row(row), recipe, _control_of(row))
         self._frames[key] = prepared
         self._held_bytes += _num_bytes(prepared)
         while self._held_bytes > self._budget_bytes and len(self._frames) > 1:
@@ -121,18 +163,34 @@ class PreparedFrames:
         return prepared
 
 
+def _control_of(row: Row) -> ControlMap | None:
+    """Control map that was read with a frame's row, if any; raises DamagedInput without a map."""
+    if (control := row.get(CONTROL)) is None:
+        return None
+    if control["inverse_depth"] is None:
+        raise DamagedInput(
+            Reason.NO_DEPTH,
+            "the frame has no control map; the quarantine of the table of control maps says why",
+        )
+    return map_from_row(control)
+
+
 def _content(row: Row, recipe: Recipe) -> bytes:
     """Return a digest of everything that a prepared frame depends on."""
     geometry = (row["intrinsics"], row["T_ego_camera"])
     settings = recipe.model_dump_json(
-        include={"engine", "engine_versions", "size", "depth", "without_depth"}
+        include={
+            *("engine", "engine_versions", "size", "depth", "without_depth"),
+            *("depth_network", "depth_version"),
+        }
     )
     digest = hashlib.sha256(f"{settings} {geometry}".encode())
-    for column in ("image", f"{recipe.depth}_depth"):
+    depth = "exact_depth" if recipe.depth == "exact" else "lidar_depth"
+    for column in ("image", depth):
         digest.update(b"" if row[column] is None else row[column]["bytes"])
     return digest.digest()
 
 
 def _num_bytes(prepared: PreparedFrame) -> int:
-    depth_m = prepared.depth_m
-    return prepared.image.nbytes + (0 if depth_m is None else depth_m.nbytes)
+    maps = (prepared.image, prepared.depth_m, prepared.inverse_depth)
+    return sum(values.nbytes for values in maps if values is not None)

@@ -17,14 +17,15 @@ from nightrain.datasets.io.atomic import no_space_is_disk_full, require_writable
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
-from nightrain.pipelines.engines.base import Variant
+from nightrain.pipelines.engines.base import Request, Variant
+from nightrain.pipelines.engines.diffusion.models.styles import StylePool
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.engines.retry import run_engine
 from nightrain.pipelines.gates.apply import apply_gates
 from nightrain.pipelines.gates.registry import load_gates
 from nightrain.pipelines.generate.conditioning import read_captions_of
-from nightrain.pipelines.generate.prepare import prepare_frame
-from nightrain.pipelines.generate.requests import PlannedRequest, plan_requests, request_for
+from nightrain.pipelines.generate.prepare import PreparedFrame, prepare_frame
+from nightrain.pipelines.generate.requests import plan_requests, request_for
 from nightrain.pipelines.inspect.committed_tiles import (
     committed_lines,
     quarantine_lines,
@@ -108,7 +109,7 @@ def write_default_preview(root: Path, name: str, write: Callable[[Path], Path]) 
 def preview_lines(
     root: Path, recipe: Recipe, num_frames: int, include_evaluation_scenes: bool = False
 ) -> Iterator[list[Tile]]:
-    """Yield a row of tiles per frame: clear, depth or control image, one variant per condition.
+    """Yield a row of tiles per frame: clear, depth, controls, then style and variant by condition.
 
     Frames of val and test scenes are left out by default, as `generate` does. Raises
     InvalidRequest.
@@ -146,19 +147,44 @@ def _line(row: dict, recipe: Recipe, captions: Mapping[str, str] | None) -> list
         try:
             request = request_for(planned, prepared, condition, recipe)
         except DamagedInput as error:
-            tiles.append(_tile(planned, condition, error, prepared.image))
+            tiles.append(_tile(None, condition, error, prepared.image))
             continue
-        if len(tiles) == 1 and request.control_images:
-            tiles.append(Tile(request.control_images[0], f"control ({prepared.depth_source})"))
+        if condition == next(iter(recipe.conditions)):
+            tiles += _controls(request, recipe, prepared)
+        tiles += _style(request, recipe)
         outcome = run_engine(load_engine(recipe.engine), [request])[0]
         outcome = apply_gates(load_gates(recipe.gates), request, outcome)
-        tiles.append(_tile(planned, condition, outcome, prepared.image))
+        severity = planned.severity if recipe.engine.uses_severity else None
+        tiles.append(_tile(severity, condition, outcome, prepared.image, request.prompt))
     return tiles
 
 
+def _controls(request: Request, recipe: Recipe, prepared: PreparedFrame) -> list[Tile]:
+    """The control images of a frame, as the ControlNets see them."""
+    conditioning = recipe.engine.conditioning
+    kinds = () if conditioning is None else conditioning.controls
+    sources = (prepared.depth_source if kind == "depth" else kind for kind in kinds)
+    found = zip(request.control_images, sources, strict=True)
+    return [Tile(image, f"control ({source})") for image, source in found]
+
+
+def _style(request: Request, recipe: Recipe) -> list[Tile]:
+    """The style image of a request, if the recipe has a pool of them."""
+    conditioning = recipe.engine.conditioning
+    if conditioning is None or conditioning.style_pool is None:
+        return []
+    pool = StylePool(Path(conditioning.style_pool))
+    name = pool.draw(request.condition, request.seed)
+    return [Tile(pool.read(name), f"style ({name})")]
+
+
 def _tile(
-    planned: PlannedRequest, condition: Condition, outcome: Variant | Exception, clear: np.ndarray
+    severity: float | None,
+    condition: Condition,
+    outcome: Variant | Exception,
+    clear: np.ndarray,
+    prompt: str = "",
 ) -> Tile:
     if isinstance(outcome, Exception):
         return text_tile(f"{condition}: {outcome}", str(outcome), clear.shape)
-    return Tile(outcome.image, variant_label(condition, planned.severity, outcome.physical))
+    return Tile(outcome.image, variant_label(condition, severity, outcome.physical), prompt)

@@ -10,10 +10,9 @@ from nightrain.datasets.errors import CorruptShard, InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
-from nightrain.datasets.shards.rows import GENERATION_COLUMNS
 from nightrain.datasets.shards.transaction import Rejected
 from nightrain.pipelines.generate.batch import generate_batch, library_builds
-from nightrain.pipelines.generate.conditioning import read_captions
+from nightrain.pipelines.generate.conditioning import generation_rows, read_captions
 from nightrain.pipelines.generate.requests import plan_requests
 from nightrain.pipelines.recipes.recipe import Recipe
 
@@ -97,7 +96,7 @@ def _generate(manifest: Manifest, entry: Entry, row: Row, recipe: Recipe) -> Row
         )
     condition = Condition(row["condition"])
     captions = read_captions(manifest, frames.shard, recipe)
-    rows = manifest.reader(frames.rows).rows(GENERATION_COLUMNS)
+    rows = generation_rows(manifest, frames, recipe)
     wanted = [r for r in rows if r["frame_id"] == row["frame_id"]]
     planned = plan_requests(wanted, recipe, condition, captions)
     one = next((p for p in planned if p.sample_id == row["sample_id"]), None)

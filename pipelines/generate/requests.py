@@ -69,4 +69,4 @@ def request_for(
         severity=planned.severity,
         seed=planned.seed,
     )
-    return add_conditioning(request, planned.caption, recipe)
+    return add_conditioning(request, planned.caption, recipe, prepared.inverse_depth)

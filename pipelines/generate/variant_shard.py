@@ -12,7 +12,6 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import NightrainError, Reason
 from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
-from nightrain.datasets.shards.rows import GENERATION_COLUMNS
 from nightrain.datasets.shards.schema import VARIANTS
 from nightrain.datasets.shards.transaction import (
     OnRows,
@@ -27,7 +26,7 @@ from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.engines.retry import resting
 from nightrain.pipelines.generate.batch import Batch, BatchGenerator, prepared_frames
 from nightrain.pipelines.generate.batch_size import pin_batch_size
-from nightrain.pipelines.generate.conditioning import read_captions
+from nightrain.pipelines.generate.conditioning import generation_rows, read_captions
 from nightrain.pipelines.generate.requests import PlannedRequest, plan_requests
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.runs import stop as stopping
@@ -160,7 +159,7 @@ def _in_turn(
 def _planned_requests(
     manifest: Manifest, shard: Shard, frames: Entry, recipe: Recipe
 ) -> Iterable[PlannedRequest]:
-    rows = manifest.reader(frames.rows).rows(GENERATION_COLUMNS)
+    rows = generation_rows(manifest, frames, recipe)
     captions = read_captions(manifest, frames.shard, recipe)
     condition = Condition(shard.table.rpartition("/")[2])
     planned = plan_requests(rows, recipe, condition, captions)

@@ -88,11 +88,14 @@ def quarantined(manifest: Manifest, table: str) -> Iterator[Quarantined]:
                 yield Quarantined(number, row)
 
 
-def variant_label(condition: str, severity: float, physical: Mapping[str, float | None]) -> str:
-    """Label of a variant's tile: "fog 0.52 (83 m)", or "fog 0.52" of an engine without physics."""
+def variant_label(
+    condition: str, severity: float | None, physical: Mapping[str, float | None]
+) -> str:
+    """Label of a variant's tile: "fog 0.52 (83 m)", or "fog" of an engine without either."""
     known = [q for q in QUANTITIES if q.is_weather and physical.get(q.name) is not None]
     values = ", ".join(f"{physical[q.name]:.3g} {q.unit}" for q in known)
-    return f"{condition} {severity:.2f}" + (f" ({values})" if values else "")
+    strength = "" if severity is None else f" {severity:.2f}"
+    return f"{condition}{strength}" + (f" ({values})" if values else "")
 
 
 def _evenly_spaced(entries: Sequence[Entry], num_rows: int) -> list[tuple[Entry, int]]:

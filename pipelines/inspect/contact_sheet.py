@@ -14,6 +14,7 @@ NEAR_M, FAR_M = 2.0, 100.0
 BACKGROUND, TEXT_BACKGROUND, TEXT = (24, 24, 28), (64, 28, 28), (230, 230, 230)
 TILE_WIDTH_PX = 384
 FONT_SIZE_PX = 14
+LINE_HEIGHT_PX = FONT_SIZE_PX + 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +23,29 @@ class Tile:
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     label: str
+    text: str = ""  # written below the image, in full
 
 
 def text_tile(label: str, text: str, shape: Sequence[int], width_px: int = TILE_WIDTH_PX) -> Tile:
     """Make a tile that shows a text instead of an image (H, W) of the given shape."""
     height_px = max(1, round(shape[0] * width_px / shape[1]))
-    image = Image.new("RGB", (width_px, height_px), TEXT_BACKGROUND)
-    font = ImageFont.load_default(FONT_SIZE_PX)
-    num_columns = int((width_px - 16) / font.getlength("n"))
-    lines = textwrap.wrap(text, num_columns)[: max(1, (height_px - 12) // (FONT_SIZE_PX + 5))]
+    lines = _wrapped(text, width_px)[: max(1, (height_px - 12) // LINE_HEIGHT_PX)]
+    return Tile(_written(lines, (width_px, height_px), TEXT_BACKGROUND), label)
+
+
+def _wrapped(text: str, width_px: int) -> list[str]:
+    """Lines of a text that fit into a width."""
+    num_columns = int((width_px - 16) / ImageFont.load_default(FONT_SIZE_PX).getlength("n"))
+    return textwrap.wrap(text, max(1, num_columns))
+
+
+def _written(
+    lines: Sequence[str], size: tuple[int, int], background: tuple[int, int, int]
+) -> np.ndarray:
+    """Image (H, W, 3) uint8 of the given (width, height) with lines of text."""
+    image, font = Image.new("RGB", size, background), ImageFont.load_default(FONT_SIZE_PX)
     ImageDraw.Draw(image).multiline_text((8, 6), "\n".join(lines), fill=TEXT, font=font)
-    return Tile(np.asarray(image), label)
+    return np.asarray(image)
 
 
 def colour_depth(depth_m: np.ndarray) -> np.ndarray:
@@ -77,4 +90,8 @@ def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, widt
 def _scaled(tile: Tile, width_px: int) -> Tile:
     height = round(tile.image.shape[0] * width_px / tile.image.shape[1])
     image = cv2.resize(tile.image, (width_px, height), interpolation=cv2.INTER_AREA)
+    if tile.text:
+        lines = _wrapped(tile.text, width_px)
+        below = _written(lines, (width_px, 12 + LINE_HEIGHT_PX * len(lines)), BACKGROUND)
+        image = np.concatenate([image, below])
     return Tile(image, tile.label)

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from nightrain.datasets.io.images import decode_depth_png, decode_jpeg
-from nightrain.datasets.shards.manifest import FRAMES, LABELS, Entry, Manifest, Shard
+from nightrain.datasets.io.images import decode_depth_levels, decode_depth_png, decode_jpeg
+from nightrain.datasets.shards.manifest import CONTROLS, FRAMES, LABELS, Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.pipelines.inspect.contact_sheet import Tile, colour_depth, contact_sheet
 from nightrain.pipelines.inspect.stats import sample
@@ -13,12 +13,14 @@ from nightrain.pipelines.inspect.stats import sample
 NUM_FRAMES = 4
 TILE_WIDTH_PX = 200
 MAX_TABLES = 7
+SHOWN = {LABELS: "depth", CONTROLS: "inverse_depth"}  # column by kind of table; others: image
 
 
 def run_sheet(manifest: Manifest, latest: Mapping[str, Shard]) -> np.ndarray | None:
     """Return a sheet (H, W, 3) uint8 of the latest shards by table; None if they have no images.
 
-    A row shows one frame: clear, then its variants or labels of each table. Raises CorruptShard.
+    A row shows one frame: clear, then its variants, labels or control maps of each table. Raises
+    CorruptShard.
     """
     shown = {table: s for table, s in latest.items() if table.split("/")[0] != "captions"}
     if not shown:
@@ -45,6 +47,9 @@ def _line(frame: Row, made: Mapping[str, Mapping[str, Row]]) -> Iterator[Tile]:
 def _image(table: str, row: Row) -> np.ndarray:
     if table.split("/")[0] == LABELS:
         return colour_depth(decode_depth_png(row["depth"]["bytes"]))
+    if table.split("/")[0] == CONTROLS:
+        levels = decode_depth_levels(row["inverse_depth"]["bytes"])
+        return np.repeat((levels >> 8).astype(np.uint8)[..., None], 3, axis=2)
     return decode_jpeg(row["image"]["bytes"])
 
 
@@ -55,7 +60,7 @@ def _by_frame(manifest: Manifest, frames: Entry, latest: Shard, rows: list[Row])
         return {}
     reader = manifest.reader(entry.rows)
     wanted = {row["frame_id"] for row in rows}
-    columns = ["frame_id", "depth" if latest.table.split("/")[0] == LABELS else "image"]
+    columns = ["frame_id", SHOWN.get(latest.table.split("/")[0], "image")]
     found: dict[str, Row] = {}
     for index, frame_id in enumerate(reader.table(["frame_id"]).column(0).to_pylist()):
         if frame_id in wanted and frame_id not in found:

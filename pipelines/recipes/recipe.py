@@ -21,6 +21,7 @@ from pydantic import (
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.validation import Settings, problems
+from nightrain.pipelines.controls.settings import ControlDepth
 from nightrain.pipelines.engines.engine_settings import EngineSettings, Size, at_width
 from nightrain.pipelines.engines.registry import ENGINES
 from nightrain.pipelines.gates.base import GateSettings
@@ -28,7 +29,7 @@ from nightrain.pipelines.gates.registry import GATES
 
 Severity = Annotated[float, Field(ge=0.0, le=1.0)]
 LABELS = ("name", "description")  # not part of any hash
-SET_ON_LOAD = ("engine_versions", "gate_versions")  # by `load_recipe`
+SET_ON_LOAD = ("engine_versions", "gate_versions", "depth_version")  # by `load_recipe`
 NAME = r"^[a-z0-9][a-z0-9-]{0,40}$"
 
 
@@ -69,8 +70,15 @@ class Recipe(Settings):
         description="Size of the variants in pixels: a width, with the frame's aspect, or [width, "
         "height]; null: the frame's own size",
     )
-    depth: Literal["lidar", "exact"] = Field(
-        default="lidar", description="Depth of the frame that geometry is taken from"
+    depth: Literal["lidar", "exact", "network"] = Field(
+        default="lidar",
+        description="Depth of the frame that geometry is taken from: LiDAR, exact depth of the "
+        "built-in world, or a network's, scaled to LiDAR or to the road",
+    )
+    depth_network: ControlDepth | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Network of the depth 'network', with the settings of `control_depth`",
     )
     without_depth: Literal["quarantine", "road-plane"] = Field(
         default="quarantine",
@@ -103,9 +111,10 @@ class Recipe(Settings):
             "settings",
         )
     )
-    # Versions of the installed engine and gates
+    # Versions of the installed engine, gates and depth network
     engine_versions: dict[Condition, str] = Field(default={}, exclude_if=operator.not_)
     gate_versions: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
+    depth_version: str = Field(default="", exclude_if=operator.not_)
 
     @model_validator(mode="after")
     def _checks(self) -> "Recipe":
@@ -114,6 +123,12 @@ class Recipe(Settings):
                 f"conditions: engine {self.engine.name!r} does not generate "
                 f"{', '.join(repr(str(c)) for c in missing)}; it generates "
                 f"{', '.join(self.engine.conditions)}. Remove the others, or use another engine"
+            )
+        given = self.depth_network is None or self.depth_network.source == "given"
+        if (self.depth == "network") == given:
+            raise ValueError(
+                "depth_network: `depth: network` needs a depth_network with a source other than "
+                "'given', such as {source: midas}, and no other depth has one"
             )
         names = [gate.name for gate in self.gates]
         if len(set(names)) < len(names):
@@ -136,6 +151,14 @@ class Recipe(Settings):
                 "The dataset records settings that are not valid in this version of nightrain: "
                 f"{'; '.join(problems(cls, error))}. Use the version that generated the variants."
             ) from error
+
+    @property
+    def mapped_depth(self) -> ControlDepth | None:
+        """Network that makes the control maps that the recipe reads; None if it reads none."""
+        conditioning = self.engine.conditioning
+        if conditioning is not None and conditioning.sees_by_network:
+            return conditioning.control_depth
+        return self.depth_network if self.engine.needs_depth else None
 
     def size_for(self, frame_size: Size) -> Size:
         """Return (width, height) of the variants of a frame of the given size."""

@@ -13,6 +13,7 @@ from nightrain.datasets.io.documents import parse_yaml
 from nightrain.datasets.io.regular import read_regular
 from nightrain.datasets.registry import one_line
 from nightrain.datasets.validation import problems
+from nightrain.pipelines.controls.load_source import load_depth_source
 from nightrain.pipelines.recipes.recipe import NAME, SET_ON_LOAD, Recipe
 
 MAX_RECIPE_BYTES = 1_000_000
@@ -33,7 +34,9 @@ def load_recipe(name_or_path: str) -> Recipe:
     recipe = read_recipe(name_or_path)
     engine = recipe.engine
     engine.require_engine_class()
+    source = recipe.depth_network and load_depth_source(recipe.depth_network)
     versions = {
+        "depth_version": source.name if source else "",
         "engine_versions": {
             c: _version("engine", engine.name, partial(engine.version, c))
             for c in recipe.conditions

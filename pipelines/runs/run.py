@@ -31,6 +31,7 @@ class RunReport(BaseModel):
     """Outcome of a run: committed tables, and frames that were skipped, failed or quarantined."""
 
     tables: dict[str, TableReport] = {}
+    inputs: dict[str, TableReport] = {}  # tables that the run made first, such as control maps
     num_already: int = 0  # planned shards that were committed before
     skipped: dict[str, int] = {}  # number of frames left out on purpose, by reason
     failed: list[str] = []

@@ -15,6 +15,7 @@ TABLES = {
     "variants": schema.VARIANTS,
     "labels": schema.LABELS,
     "captions": schema.CAPTIONS,
+    "controls": schema.CONTROLS,
     "quarantine": schema.QUARANTINE,
 }
 ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \| (yes|no) \| (\S[^|]+) \|$", re.MULTILINE)

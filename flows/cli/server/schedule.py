@@ -14,7 +14,7 @@ from nightrain.datasets.validation import Settings
 from nightrain.flows.cli.console import console
 from nightrain.flows.cli.options import ModelCommand, model_command, parse
 
-SCHEDULED = ("ingest", "caption", "generate", "label", "verify")
+SCHEDULED = ("ingest", "caption", "controls", "generate", "label", "verify")
 THEN = "then"
 HELP = """Run commands on a schedule: from this process, or by the workers of a work pool.
 

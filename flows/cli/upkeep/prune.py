@@ -24,6 +24,9 @@ class PruneOptions(ChangeOptions):
     )
     labels: str = Field(default="", description="Remove labels: their name, or the teacher's")
     captions: str = Field(default="", description="Remove captions: their name, or the captioner's")
+    controls: str = Field(
+        default="", description="Remove control maps: their name, or the network's"
+    )
     superseded: bool = Field(
         default=False, description="Remove variants that no recipe uses since it was edited"
     )
@@ -36,7 +39,7 @@ class PruneOptions(ChangeOptions):
 
 @command
 def prune(job: PruneOptions, output: OutputOptions) -> None:
-    """Remove variants, labels or captions that are no longer needed, or the quarantine.
+    """Remove variants, labels, captions, control maps or the quarantine, if no longer needed.
 
     Says what would be removed; --yes removes it. Frames are never removed. While another process
     makes shards of the dataset, nothing is removed; programs that read the removed shards at the

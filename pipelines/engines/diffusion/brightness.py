@@ -1,13 +1,16 @@
-"""Brightness of night variants: a gamma that gives the mean of real night images.
+"""Brightness of night variants: matches the distribution of mean levels of real night images.
 
-SSD, eq. 2 (docs/papers/ssd.md): v -> v ** gamma on sRGB values in [0, 1] keeps black, white and the
-order of tones. Targets from md4all's statistics: nuScenes night 0.1652, RobotCar night 0.2471.
+SSD, eq. 2 (docs/papers/ssd.md). Each image has a target of its own, drawn from real nights: with
+one target for all, a student could tell a variant by its mean. v -> v ** gamma on sRGB values in
+[0, 1] keeps black, white and the order of tones.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
-NUSCENES_NIGHT, ROBOTCAR_NIGHT = 0.1652, 0.2471
-LOWEST, HIGHEST = 0.05, 20.0  # gamma
+NUM_BINS = 4096
+BRIGHTNESS_STREAM = 3  # separates this draw from the other draws of a sample's seed
 
 
 def mean_level(image: np.ndarray) -> float:
@@ -15,25 +18,30 @@ def mean_level(image: np.ndarray) -> float:
     return float(image.mean(dtype=np.float64)) / 255
 
 
-def to_mean_level(image: np.ndarray, target: float) -> tuple[np.ndarray, float]:
-    """Apply the gamma that brings the mean of (H, W, 3) uint8 to `target` in (0, 1).
+def drawn_level(quantiles: Sequence[float], seed: int) -> float:
+    """Draw a mean level from evenly spaced quantiles of a distribution, the extremes included."""
+    rank = np.random.default_rng([seed, BRIGHTNESS_STREAM]).random()
+    return float(np.interp(rank, np.linspace(0, 1, len(quantiles)), quantiles))
 
-    Returns the image and the gamma, found by bisection on the rounded result; its mean never grows
-    with gamma. If no gamma reaches the target, the nearest allowed one is used.
+
+def to_mean_level(
+    values: np.ndarray, target: float, bounds: tuple[float, float]
+) -> tuple[np.ndarray, float]:
+    """Apply the gamma within `bounds` that brings the mean of (H, W, 3) float to `target`.
+
+    `values` are in [0, 1], not rounded to 8 bits: dark tones that gamma spreads stay smooth.
+    Returns the image (H, W, 3) uint8 and the gamma, found by bisection; the mean never grows with
+    gamma. A target out of reach gets the nearest bound.
     """
-    counts = np.bincount(image.ravel(), minlength=256)
-    lowest, highest = LOWEST, HIGHEST
-    while highest - lowest > 1e-6 * lowest:
+    levels = values.astype(np.float32)
+    counts, edges = np.histogram(levels, NUM_BINS, (0.0, 1.0))
+    middles = (edges[1:] + edges[:-1]) / 2
+    lowest, highest = bounds
+    while highest - lowest > 1e-4 * lowest:
         middle = (lowest * highest) ** 0.5
-        if counts @ _curve(middle) / (255 * image.size) > target:
+        if counts @ middles**middle / counts.sum() > target:
             lowest = middle  # still too bright
         else:
             highest = middle
-    gamma = min(
-        (lowest, highest), key=lambda g: abs(counts @ _curve(g) / (255 * image.size) - target)
-    )
-    return _curve(gamma).astype(np.uint8)[image], gamma
-
-
-def _curve(gamma: float) -> np.ndarray:
-    return np.rint(255 * (np.arange(256) / 255) ** gamma)
+    gamma = (lowest * highest) ** 0.5
+    return np.rint(255 * levels**gamma).astype(np.uint8), gamma

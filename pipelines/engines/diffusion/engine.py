@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
 from nightrain.datasets.conditions import CONDITIONS, Condition
@@ -182,7 +183,8 @@ class DiffusionEngine(TorchEngine):
         module: Any = self.models.vae_decoder
         dtype = next(module.parameters()).dtype
         scale = module.config.scaling_factor
-        return decode(decoder, latents, dtype, scale, self.settings.decode_batch_size)
+        unrounded = self.settings.night_brightness is not None
+        return decode(decoder, latents, dtype, scale, self.settings.decode_batch_size, unrounded)
 
     def _outcome(self, begun: Begun) -> Variant | DamagedInput:
         request, (decoded, number) = begun.embedded.request, begun.row
@@ -199,9 +201,12 @@ class DiffusionEngine(TorchEngine):
         if self.settings.safety_checker:
             flagged = unsafe_flags(self.models.pipe, [image])[0]
             provenance["safety_checker"] = "flagged" if flagged else "passed"
-        if CONDITIONS[request.condition].is_night and self.settings.night_level is not None:
-            image, gamma = to_mean_level(image, self.settings.night_level)
-            provenance["brightness_gamma"] = f"{gamma:.6g}"
+        brightness = self.settings.night_brightness
+        if CONDITIONS[request.condition].is_night and brightness is not None:
+            level = self._maker.night_level(request, brightness)
+            values = image / np.float32(255) if picture.values is None else picture.values
+            image, gamma = to_mean_level(values, level, brightness.gamma)
+            provenance |= {"brightness_gamma": f"{gamma:.6g}", "night_level": f"{level:.4f}"}
         num_steps = begun.embedded.sample.steps.num_run
         return Variant(
             image=image,

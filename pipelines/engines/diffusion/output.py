@@ -21,6 +21,7 @@ class DecodedImage:
     image: np.ndarray  # (H, W, 3) uint8
     finite_latents: bool
     finite_pixels: bool
+    values: np.ndarray | None = None  # (H, W, 3) float16 in [0, 1], before rounding to 8 bits
 
     @property
     def problem(self) -> str:
@@ -38,30 +39,41 @@ class Decoded:
 
     images: HostCopy  # (B, H, W, 3) uint8
     finite: HostCopy  # (B, 2) bool: latents, pixels
+    values: HostCopy | None = None  # (B, H, W, 3) float16 in [0, 1]
 
     def pictures(self) -> list[DecodedImage]:
         """Wait for the images."""
+        images, finite = self.images.wait().numpy(), self.finite.wait().numpy()
+        values = [None] * len(images) if self.values is None else self.values.wait().numpy()
         return [
-            DecodedImage(image, bool(f[0]), bool(f[1]))
-            for image, f in zip(self.images.wait().numpy(), self.finite.wait().numpy(), strict=True)
+            DecodedImage(image, bool(f[0]), bool(f[1]), v)
+            for image, f, v in zip(images, finite, values, strict=True)
         ]
 
 
 @torch.no_grad()
 def decode(
-    decoder: Callable[..., Any], latents: torch.Tensor, dtype: torch.dtype, scale: float, most: int
+    decoder: Callable[..., Any],
+    latents: torch.Tensor,
+    dtype: torch.dtype,
+    scale: float,
+    most: int,
+    unrounded: bool = False,
 ) -> Decoded:
     """Decode latents (B, 4, h, w), scaled by `scale`, at most `most` rows at a time.
 
-    The rows are split into equal parts, so that every call has the same shape.
+    The rows are split into equal parts, so that every call has the same shape. With `unrounded`,
+    the values before rounding are copied to the host, too.
     """
     size = max(n for n in range(1, min(most, len(latents)) + 1) if len(latents) % n == 0)
     parts = [decoder(z.to(dtype), return_dict=False)[0] for z in (latents / scale).split(size)]
     values = torch.cat(parts).float()  # (B, 3, H, W) in [-1, 1]
     finite = torch.stack([_finite(latents), _finite(values)], dim=1)
-    levels = (values.nan_to_num() / 2 + 0.5).clamp(0, 1) * 255
-    images = levels.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-    return Decoded(HostCopy.of(images), HostCopy.of(finite))
+    levels = (values.nan_to_num() / 2 + 0.5).clamp(0, 1)
+    images = (levels * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    fine = levels.half().permute(0, 2, 3, 1).contiguous() if unrounded else None
+    kept = None if fine is None else HostCopy.of(fine)
+    return Decoded(HostCopy.of(images), HostCopy.of(finite), kept)
 
 
 def image_problem(image: np.ndarray) -> str:

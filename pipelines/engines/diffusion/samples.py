@@ -11,10 +11,14 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.registry import one_line
 from nightrain.pipelines.engines.base import Request
+from nightrain.pipelines.engines.diffusion.brightness import drawn_level, mean_level
 from nightrain.pipelines.engines.diffusion.embeddings import Conditioner, Style
 from nightrain.pipelines.engines.diffusion.models.families import require_generation_size
 from nightrain.pipelines.engines.diffusion.models.loading import Models
-from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
+from nightrain.pipelines.engines.diffusion.models.settings import (
+    DiffusionSettings,
+    NightBrightness,
+)
 from nightrain.pipelines.engines.diffusion.models.styles import StylePool
 from nightrain.pipelines.engines.diffusion.models.windows import num_kept
 from nightrain.pipelines.engines.diffusion.network_inputs import Sample
@@ -80,6 +84,15 @@ class SampleMaker:
                 "adapter was trained with: ViT-H for those of SD1.5 and *_vit-h, bigG for "
                 "ip-adapter_sdxl."
             ) from error
+
+    def night_level(self, request: Request, brightness: NightBrightness) -> float:
+        """Mean level, in [0, 1], that the night variant of a request gets."""
+        if brightness.levels != "style":
+            return drawn_level(brightness.levels, request.seed)
+        if request.style_image is not None or self._pool is None:
+            image = request.image if request.style_image is None else request.style_image
+            return mean_level(image)
+        return self._pool.mean_level(self._pool.draw(request.condition, request.seed))
 
     def steps(self, request: Request) -> Steps:
         """Return the steps of a request: all, or the last ones according to its strength."""

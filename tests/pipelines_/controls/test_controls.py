@@ -29,14 +29,21 @@ from nightrain.datasets.world.sensors.camera import View as WorldView
 from nightrain.datasets.world.sensors.camera import render
 from nightrain.datasets.world.sensors.rig import CAMERAS
 from nightrain.pipelines.controls.control_image import depth_control, depth_image
-from nightrain.pipelines.controls.depth_source import ImageWindow, RelativeDepth, inverse_of_metric
+from nightrain.pipelines.controls.depth_source import (
+    DepthInput,
+    DepthSource,
+    ImageWindow,
+    RelativeDepth,
+    depths_of,
+    inverse_of_metric,
+)
 from nightrain.pipelines.controls.edges import canny_edges, soft_edges
 from nightrain.pipelines.controls.given import GivenDepth
 from nightrain.pipelines.controls.load_source import load_depth_source
 from nightrain.pipelines.controls.polarity import (
     assert_near_is_white,
-    assert_source_is_near_white,
     near_is_white_lead,
+    require_near_is_white,
 )
 from nightrain.pipelines.controls.settings import ControlDepth, require_control_kinds
 from nightrain.pipelines.controls.trained_model import TeacherDepth
@@ -111,17 +118,22 @@ def test_a_truck_that_fills_a_side_camera_is_no_reason_to_drop_the_frame() -> No
     assert depth_control(GivenDepth(), beside, (64, 40)).shape == (40, 64, 3)
 
 
+def judge(source: DepthSource, scenes: Sequence[DepthInput]) -> None:
+    leads = [near_is_white_lead(one.inverse_depth) for one in depths_of(source, scenes)]
+    require_near_is_white(source.name, leads)
+
+
 def test_a_source_is_judged_by_most_of_its_scenes() -> None:
     streets = [world_street(seed, camera) for seed in (2, 3) for camera in CAMERAS]
-    assert_source_is_near_white(GivenDepth(), streets)
+    judge(GivenDepth(), streets)
     flipped = teacher(lambda image: 1 / _road_depth_m(40, 64))
     with pytest.raises(WrongPolarity, match=r"by teacher:5eed on 3 frames: .*inverted"):
-        assert_source_is_near_white(flipped, streets[:3])
+        judge(flipped, streets[:3])
     rng = np.random.default_rng(0)
     untrained = teacher(lambda image: rng.uniform(1, 80, image.shape[:2]))
     for nothing in ((untrained, streets), (GivenDepth(), [])):
         with pytest.raises(WrongPolarity, match="shows no road"):
-            assert_source_is_near_white(*nothing)
+            judge(*nothing)
 
 
 @pytest.mark.skipif(not KEYFRAME.exists(), reason="no real keyframe beside this checkout")

@@ -14,6 +14,7 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
+from nightrain.pipelines.engines.diffusion.models.settings import NightBrightness
 from support.tiny_diffusion import control, ip_adapter, picture, request, settings
 
 
@@ -234,9 +235,10 @@ def test_not_even_one_picture_fits() -> None:
 
 
 def test_nights_are_brought_to_the_mean_of_real_nights() -> None:
-    engine = make(night_level=0.1652)
+    engine = make(night_brightness=NightBrightness(levels=(0.1, 0.3), gamma=(0.2, 8.0)))
     night, rain = engine.generate([request(0), request(0, condition=Condition.RAIN)])
-    assert abs(night.image.mean() / 255 - 0.1652) < 0.001
+    level = float(night.provenance["night_level"])
+    assert 0.1 < level < 0.3 and abs(night.image.mean() / 255 - level) < 0.001
     assert float(night.provenance["brightness_gamma"]) > 1
     assert "brightness_gamma" not in rain.provenance
     assert digests([rain]) == digests(make().generate([request(0)]))

@@ -16,7 +16,11 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.io.images import encode_jpeg
 from nightrain.pipelines.engines.diffusion.batch_fit import largest_that_fits, run_padded
-from nightrain.pipelines.engines.diffusion.brightness import mean_level, to_mean_level
+from nightrain.pipelines.engines.diffusion.brightness import (
+    drawn_level,
+    mean_level,
+    to_mean_level,
+)
 from nightrain.pipelines.engines.diffusion.embeddings import Latest
 from nightrain.pipelines.engines.diffusion.models.styles import StylePool
 from nightrain.pipelines.engines.diffusion.output import decode, image_problem
@@ -84,10 +88,11 @@ def test_latents_are_never_clipped_like_pixels() -> None:
 @given(st.integers(0, 2**32), st.floats(0.05, 0.6), st.floats(0.02, 0.6))
 def test_gamma_brings_the_mean_to_the_target(seed: int, scale: float, target: float) -> None:
     rng = np.random.default_rng(seed)
-    image = np.clip(rng.normal(scale * 255, 40, (24, 32, 3)), 1, 254).astype(np.uint8)
-    changed, gamma = to_mean_level(image, target)
+    values = np.clip(rng.normal(scale, 0.15, (24, 32, 3)), 0.004, 0.996).astype(np.float16)
+    image = np.rint(255 * values.astype(np.float32)).astype(np.uint8)
+    changed, gamma = to_mean_level(values, target, (0.05, 20.0))
     assert abs(mean_level(changed) - target) < 0.5 / 255
-    order = np.argsort(image.ravel(), kind="stable")
+    order = np.argsort(values.ravel(), kind="stable")
     assert (np.diff(changed.ravel()[order].astype(int)) >= 0).all()  # the order of tones is kept
     assert (gamma > 1) == (mean_level(changed) < mean_level(image)) or abs(gamma - 1) < 0.02
 
@@ -95,8 +100,26 @@ def test_gamma_brings_the_mean_to_the_target(seed: int, scale: float, target: fl
 def test_gamma_keeps_black_and_white() -> None:
     image = np.zeros((4, 4, 3), np.uint8)
     image[:2] = 255
-    changed, _ = to_mean_level(image, 0.2)  # out of reach: nothing but 0 and 255 is there
+    values = image / np.float32(255)
+    changed, _ = to_mean_level(values, 0.2, (0.5, 3.0))  # out of reach: only 0 and 255 are there
     assert np.array_equal(changed, image)
+
+
+def test_gamma_has_bounds_and_leaves_dark_tones_smooth() -> None:
+    values = np.linspace(0, 0.1, 32 * 32 * 3, dtype=np.float16).reshape(32, 32, 3)
+    changed, gamma = to_mean_level(values, 0.4, (0.5, 3.0))
+    assert abs(gamma - 0.5) < 1e-3 and mean_level(changed) < 0.3
+    assert np.diff(np.unique(changed)).max() <= 2  # 8-bit values 0 to 26 would be 16 apart
+    bright, gamma = to_mean_level(1 - values, 0.1, (0.5, 3.0))
+    assert abs(gamma - 3) < 1e-3 and mean_level(bright) > 0.8
+
+
+def test_each_night_has_a_level_of_its_own() -> None:
+    quantiles = (0.07, 0.11, 0.14, 0.16, 0.18, 0.22, 0.29)
+    levels = [drawn_level(quantiles, seed) for seed in range(400)]
+    assert min(levels) < 0.09 and max(levels) > 0.25
+    assert abs(np.mean(levels) - 0.165) < 0.006 and np.std(levels) > 0.03
+    assert levels[7] == drawn_level(quantiles, 7)
 
 
 def test_batches_are_padded_and_split_where_memory_is_out() -> None:

@@ -348,7 +348,7 @@ def test_six_real_cameras_with_completed_depth_as_control(tmp_path: Path) -> Non
             },
         },
         "style_pool": str(tmp_path / "styles"),
-        "night_level": 0.1652,
+        "night_brightness": {"levels": "style", "gamma": [0.2, 8.0]},
         "steps": 2,
     }
     recipe = write_recipe(

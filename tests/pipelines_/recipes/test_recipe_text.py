@@ -17,6 +17,7 @@ from nightrain.pipelines.engines.diffusion.models.settings import (
     FeatureCache,
     IpAdapter,
     Lora,
+    NightBrightness,
 )
 from nightrain.pipelines.engines.engine_settings import EngineSettings
 from nightrain.pipelines.engines.pipeline.settings import PipelineControl, PipelineSettings
@@ -160,7 +161,7 @@ def test_every_setting_is_explained_on_its_page() -> None:
     recipes, families = (
         (ROOT / f"docs/howto/{name}.md").read_text() for name in ("recipes", "model_families")
     )
-    parts = (SeverityRange, Control, IpAdapter, Lora, FeatureCache, ControlDepth)
+    parts = (SeverityRange, Control, IpAdapter, Lora, FeatureCache, ControlDepth, NightBrightness)
     for model in (Recipe, DiffusionSettings, *parts, PipelineSettings, PipelineControl):
         page = families if model in (PipelineSettings, PipelineControl) else recipes
         for name, field in model.model_fields.items():

@@ -22,6 +22,8 @@ SchedulerName = Literal[
 WITH_ETA: tuple[SchedulerName, ...] = ("ddim", "ddim-trailing", "tcd")
 ControlKind = Literal["pose", "depth", "softedge", "canny", "normal", "segment"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Level = Annotated[float, Field(gt=0.0, lt=1.0)]
+Gamma = Annotated[float, Field(ge=0.1, le=10.0)]
 
 
 class Control(Settings):
@@ -75,4 +77,25 @@ class FeatureCache(Settings):
     def _ordered(self) -> "FeatureCache":
         if self.start > self.end:
             raise ValueError(f"start {self.start} must not be above end {self.end}")
+        return self
+
+
+class NightBrightness(Settings):
+    """Brightness step of SSD: night images get mean levels like those of real nights."""
+
+    levels: Literal["style"] | tuple[Level, ...] = Field(
+        default="style",
+        description="Mean level, 0 to 1: that of the style image, or drawn from evenly spaced "
+        "quantiles of real nights, which `nightrain styles` measures",
+    )
+    gamma: tuple[Gamma, Gamma] = Field(
+        default=(0.5, 3.0), description="Smallest and largest gamma; below 1 brightens"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "NightBrightness":
+        for name, values in (("levels", self.levels), ("gamma", self.gamma)):
+            numbers = () if isinstance(values, str) else values
+            if list(numbers) != sorted(numbers) or not values:
+                raise ValueError(f"{name}: expected numbers in ascending order, found {values}")
         return self

@@ -25,6 +25,7 @@ from nightrain.pipelines.engines.diffusion.models.parts import (
     FeatureCache,
     IpAdapter,
     Lora,
+    NightBrightness,
     SchedulerName,
     Share,
 )
@@ -107,8 +108,8 @@ class DiffusionSettings(EngineSettings):
     style_pool: str | None = Field(
         default=None, description="Folder of real images, one folder per condition: night/*.jpg"
     )
-    night_level: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
-        default=None, description="Mean level, 0 to 1, that night images are scaled to; null: none"
+    night_brightness: NightBrightness | None = Field(
+        default=None, description="Brightness of night images, after real ones; null: unchanged"
     )
     safety_checker: bool = Field(
         default=False, description="Reject images that the model's safety checker flags"
@@ -162,6 +163,9 @@ class DiffusionSettings(EngineSettings):
             raise ValueError(
                 f"eta has no effect on {self.scheduler}, only on {', '.join(WITH_ETA)}"
             )
+        by_style = self.night_brightness is not None and self.night_brightness.levels == "style"
+        if by_style and self.ip_adapter is None:
+            raise ValueError("night_brightness: levels 'style' needs an ip_adapter; give quantiles")
         if self.feature_cache is not None and self._clashes_with_cache:
             raise ValueError(f"feature_cache cannot be combined with {self._clashes_with_cache}")
         return self
@@ -202,6 +206,11 @@ class DiffusionSettings(EngineSettings):
         return tuple(num_acting(num_steps, c.start, c.end) if c.scale else 0 for c in self.controls)
 
     @property
+    def uses_severity(self) -> bool:
+        """Whether severity decides the strength: in image2image."""
+        return self.mode == "image2image"
+
+    @property
     def needs_depth(self) -> bool:
         """Whether a control image shows the frame's own depth."""
         return self.conditioning.depth_is_given
@@ -214,6 +223,7 @@ class DiffusionSettings(EngineSettings):
             control_depth=self.control_depth,
             captioner=self.captioner,
             varied_prompts=self.varied_prompts,
+            style_pool=self.style_pool,
         )
 
     def working_size(self, frame_size: Size) -> Size:

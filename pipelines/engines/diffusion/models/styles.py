@@ -21,6 +21,7 @@ class StylePool:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._names: dict[Condition, Sequence[str]] = {}
+        self._levels: dict[str, float] = {}
 
     def names(self, condition: Condition) -> Sequence[str]:
         """Return the sorted names of a condition's images; raises InvalidRequest for none."""
@@ -29,8 +30,9 @@ class StylePool:
             found = sorted(p for p in matching(folder, "*") if p.suffix.lower() in SUFFIXES)
             if not found:
                 raise InvalidRequest(
-                    f"The style pool has no JPEG in {folder}. Put real {condition} images there: "
-                    "one of them is the image prompt of each variant."
+                    f"The style pool has no JPEG in {folder}. Make the pool with `nightrain styles "
+                    f"DATASET --out {self._root}`; a real {condition} image is the image prompt of "
+                    "each variant."
                 )
             self._names[condition] = [f"{condition}/{p.name}" for p in found]
         return self._names[condition]
@@ -55,6 +57,12 @@ class StylePool:
                     f"The style image {self._root / name} cannot be used: {error}. Replace or "
                     "remove it: any variant may draw it."
                 ) from error
+
+    def mean_level(self, name: str) -> float:
+        """Mean level, in [0, 1], of a style image; raises DamagedInput."""
+        if name not in self._levels:
+            self._levels[name] = float(self.read(name).mean(dtype=np.float64)) / 255
+        return self._levels[name]
 
     def digest(self, condition: Condition) -> str:
         """Digest of a condition's images, which is part of the engine's version."""

@@ -1,0 +1,198 @@
+"""Control maps of a recipe: made once per frame, before the recipe's variants or by themselves.
+
+Before the first map is committed, a few frames tell whether the network shows near as white.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import DamagedInput, InvalidRequest
+from nightrain.datasets.io.images import decode_jpeg
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
+from nightrain.datasets.shards.transaction import OnRows, ignore_rows
+from nightrain.datasets.validation import Settings
+from nightrain.pipelines.controls.depth_source import ImageWindow, depths_of
+from nightrain.pipelines.controls.load_source import load_depth_source
+from nightrain.pipelines.controls.map_shard import (
+    ControlMapShard,
+    control_maps_table,
+    forget_held,
+    hold,
+)
+from nightrain.pipelines.controls.polarity import near_is_white_lead, require_near_is_white
+from nightrain.pipelines.controls.settings import ControlDepth
+from nightrain.pipelines.inspect.stats import sample
+from nightrain.pipelines.recipes.recipe import Recipe
+from nightrain.pipelines.recipes.recipe_file import read_recipe
+from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.one_run import IfRunning, one_run_at_a_time
+from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
+from nightrain.pipelines.runs.run import RunReport, run
+from nightrain.pipelines.runs.selection import select_frames
+from nightrain.pipelines.runs.stop import Stop
+
+NUM_FRAMES = 8  # the median decides, because a truck next to a side camera can hide the road
+
+
+class ControlJob(Settings):
+    """Options of `nightrain controls` and parameters of the flow `make-control-maps`."""
+
+    dataset: Path = Field(
+        description="Dataset folder with committed frames",
+        json_schema_extra={"cli": "argument", "must_exist": True},
+    )
+    recipe: str = Field(
+        default="gdt-nuscenes",
+        description="Recipe with the depth network: built-in, or a YAML file",
+    )
+    include_evaluation_scenes: bool = Field(
+        default=False, description="Also make maps of val and test scenes"
+    )
+    max_quarantined: MaxQuarantined = MAX_QUARANTINED
+    if_running: IfRunning = "share"
+
+    @property
+    def title(self) -> str:
+        """What the job makes, for lists of runs: "control maps of nuscenes"."""
+        return f"control maps of {self.dataset.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by: the recipe."""
+        return (self.recipe,)
+
+    def plan(self) -> dict[Shard, int]:
+        """Plan the job's shards, committed or not, and the number of maps of each.
+
+        Raises InvalidRequest for a recipe without a depth network.
+        """
+        manifest, recipe = Manifest(self.dataset), read_recipe(self.recipe)
+        if recipe.mapped_depth is None:
+            raise InvalidRequest(
+                f"Recipe {recipe.name!r} has no depth network, so it needs no control maps. Give "
+                "one with `control_depth: {source: midas}`, or with `depth: network`."
+            )
+        selection = select_frames(
+            manifest,
+            (Condition.CLEAR,),
+            product="control maps",
+            include_evaluation_scenes=self.include_evaluation_scenes,
+        )
+        return plan_maps(selection.kept, recipe.mapped_depth)
+
+
+@one_run_at_a_time
+def controls(
+    job: ControlJob,
+    *,
+    executor: Executor,
+    stop: Stop,
+    on_planned: OnRows = ignore_rows,
+    on_rows: OnRows = ignore_rows,
+) -> RunReport:
+    """Make the control maps of a job that are still missing.
+
+    Raises InvalidRequest, DiskFull, and WrongPolarity for a network of inverted polarity.
+    """
+    num_rows, settings = job.plan(), read_recipe(job.recipe).mapped_depth
+    if settings is None:
+        raise AssertionError("the plan raises for such a recipe")
+    report = _make(
+        job.dataset,
+        num_rows,
+        settings,
+        executor=executor,
+        stop=stop,
+        on_planned=on_planned,
+        on_rows=on_rows,
+    )
+    check_quarantine(report, Manifest(job.dataset), tuple(num_rows), job.max_quarantined)
+    return report
+
+
+def make_maps_of_recipe(
+    manifest: Manifest,
+    recipe: Recipe,
+    variants: Sequence[Shard],
+    *,
+    executor: Executor,
+    stop: Stop,
+) -> RunReport:
+    """Make the missing control maps of the frames of shards of variants that are not committed.
+
+    Does nothing for a recipe without a depth network. Raises like `controls`.
+    """
+    if recipe.mapped_depth is None:
+        return RunReport()
+    missing = dict.fromkeys(s.number for s in variants if manifest.entry(s) is None)
+    found = manifest.committed(Shard(table=FRAMES, number=number) for number in missing)
+    num_rows = plan_maps(found, recipe.mapped_depth)
+    if all(manifest.entry(shard) for shard in num_rows):
+        return RunReport()
+    return _make(manifest.root, num_rows, recipe.mapped_depth, executor=executor, stop=stop)
+
+
+def plan_maps(frames: Sequence[Entry], settings: ControlDepth) -> dict[Shard, int]:
+    """Plan one shard of maps per frames shard that has rows; raises InvalidRequest."""
+    table = control_maps_table(settings)
+    return {
+        entry.shard.model_copy(update={"table": table}): entry.rows.num_rows
+        for entry in frames
+        if entry.rows.num_rows
+    }
+
+
+def _make(
+    root: Path,
+    num_rows: dict[Shard, int],
+    settings: ControlDepth,
+    *,
+    executor: Executor,
+    stop: Stop,
+    on_planned: OnRows = ignore_rows,
+    on_rows: OnRows = ignore_rows,
+) -> RunReport:
+    try:
+        _require_near_is_white(Manifest(root), tuple(num_rows), settings)
+        return run(
+            root,
+            tuple(num_rows),
+            ControlMapShard(root, settings),
+            executor=executor,
+            stop=stop,
+            num_rows=num_rows,
+            on_planned=on_planned,
+            on_rows=on_rows,
+        )
+    finally:
+        forget_held()
+
+
+def _require_near_is_white(
+    manifest: Manifest, shards: Sequence[Shard], settings: ControlDepth
+) -> None:
+    """Test a network on a few frames of shards of maps that are not committed.
+
+    A network of inverted polarity would fail on every frame, one by one. Its maps are kept for
+    their shards. Raises WrongPolarity, and InvalidRequest if the network's weights are missing.
+    """
+    missing = [shard for shard in shards if manifest.entry(shard) is None]
+    frames = manifest.committed(s.model_copy(update={"table": FRAMES}) for s in missing)
+    scenes: dict[str, ImageWindow] = {}
+    for row in sample(manifest, frames, NUM_FRAMES, ("frame_id", "image")) if frames else ():
+        with suppress(DamagedInput):  # will be quarantined
+            pixels = decode_jpeg(row["image"]["bytes"])
+            scenes[row["frame_id"]] = ImageWindow(pixels, np.eye(3))
+    if not scenes:
+        return
+    source = load_depth_source(settings)
+    found = depths_of(source, list(scenes.values()))
+    leads = [near_is_white_lead(one.inverse_depth) for one in found]
+    require_near_is_white(source.name, leads)
+    for frame_id, one in zip(scenes, found, strict=True):
+        hold(settings, frame_id, one)
