@@ -167,6 +167,11 @@ class PipelineSettings(EngineSettings):
         controlled = self.controls and all(all(self.control_steps(n)) for n in self._step_numbers)
         return () if controlled else (NOT_CONTROLLED,)
 
+    @property
+    def uses_severity(self) -> bool:
+        """Whether severity decides the strength: in image2image."""
+        return self.mode == "image2image"
+
     def num_steps(self, severity: float) -> int:
         """Number of steps that run at a severity: fewer than `steps` in image2image."""
         lowest, highest = self.strength
