@@ -35,6 +35,11 @@ def require_weight_files(model: Found, parts: Sequence[str], variant: str | None
         )
 
 
+def own_variant(model: Found, variant: str | None) -> str | None:
+    """Return the variant if a model of one part has files of it, else None."""
+    return variant if variant in _variants(model, "") else None
+
+
 def weight_patterns(variant: str | None) -> list[str]:
     """File patterns of the weights of one part, and of their index."""
     suffix = f".{variant}" if variant else ""

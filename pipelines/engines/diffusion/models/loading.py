@@ -1,13 +1,13 @@
 """Model loading: the networks of diffusion settings, from safetensors files only."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
@@ -25,17 +25,18 @@ from nightrain.pipelines.engines.diffusion.models.lora import add_lora
 from nightrain.pipelines.engines.diffusion.models.parts import IpAdapter
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from nightrain.pipelines.engines.diffusion.models.union import keep_samples_apart
+from nightrain.pipelines.engines.weight_files import (
+    own_variant,
+    require_weight_files,
+    weight_patterns,
+)
 
 _PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "safety_checker")
-_BASE_PATTERNS = (
-    "model_index.json",
-    *(f"{part}/*.json" for part in (*_PARTS, "tokenizer", "tokenizer_2")),
-    *(f"{folder}/*.txt" for folder in ("tokenizer", "tokenizer_2")),
-    "scheduler/*.json",
-    "feature_extractor/*.json",
-    *(f"{part}/*model.safetensors" for part in _PARTS),  # excludes the fp16 and non-EMA copies
-    *(f"{part}/*model-?????-of-?????.safetensors" for part in _PARTS),
-)
+_NETWORK_CLASSES = {  # by the name in a checkpoint's config.json
+    "ControlNetModel": ControlNetModel,
+    "ControlNetUnionModel": ControlNetUnionModel,
+    "ControlNetModel_Union": ControlNetUnionModel,  # the authors' class, before diffusers had one
+}
 
 
 @dataclass(slots=True)
@@ -94,13 +95,13 @@ def load_models(
     found = _find(settings, offline)
     _check_base(found["base"], settings, can)
     dtype = getattr(torch, settings.dtype)
-    pipe = _load_pipeline(found["base"].folder, settings, can, dtype)
+    pipe = _load_pipeline(found, settings, can, dtype)
     _check_unet(pipe, found["base"].name)
     if settings.lora:
         add_lora(pipe.unet, found["lora"].folder / settings.lora.file, settings.lora.scale)
     controlnets = _load_controlnets(found, settings, can, pipe.unet, dtype)
     if settings.ip_adapter:
-        _load_ip_adapter(pipe, settings.ip_adapter, found, dtype)
+        _load_ip_adapter(pipe, settings.ip_adapter, found, dtype, settings.variant)
     decoder = pipe.vae
     if settings.tiny_decoder:
         decoder = AutoencoderTiny.from_pretrained(
@@ -122,23 +123,42 @@ def load_models(
 
 def _find(settings: DiffusionSettings, offline: bool | None) -> dict[str, Found]:
     """Find every part before loading any, so that a missing one fails at once."""
-    found = {"base": resolve(settings.base, offline=offline, patterns=_BASE_PATTERNS)}
+    found = {"base": resolve(settings.base, offline=offline, patterns=base_patterns(settings))}
     for number, control in enumerate(settings.controls):
-        found[f"control_{number}"] = _one_model(control.weights, offline)
+        found[f"control_{number}"] = _one_model(control.weights, offline, settings.variant)
     if settings.ip_adapter:
         adapter = settings.ip_adapter
         found["ip_adapter"] = _with_file(adapter.weights, adapter.file, offline)
-        found["image_encoder"] = _one_model(adapter.image_encoder, offline)
+        found["image_encoder"] = _one_model(adapter.image_encoder, offline, settings.variant)
     if settings.lora:
         found["lora"] = _with_file(settings.lora.weights, settings.lora.file, offline)
     if settings.tiny_decoder:
-        found["tiny_decoder"] = _one_model(settings.tiny_decoder, offline)
+        found["tiny_decoder"] = _one_model(settings.tiny_decoder, offline, settings.variant)
+    if settings.vae:
+        found["vae"] = _one_model(settings.vae, offline, settings.variant)
     return found
 
 
-def _one_model(weights: Weights, offline: bool | None) -> Found:
-    patterns = ("config.json", "*model.safetensors", "*.safetensors.index.json")
-    return resolve(weights, offline=offline, patterns=(*patterns, "*-of-?????.safetensors"))
+def base_patterns(settings: DiffusionSettings) -> list[str]:
+    """File patterns of a base model; a repository often holds copies in other formats, too."""
+    patterns = ["model_index.json"]
+    names = ["*config.json", *weight_patterns(settings.variant)]
+    for part in _PARTS:
+        patterns += [f"{part}/{name}" for name in names]
+    for part in ("tokenizer", "tokenizer_2"):
+        patterns += [f"{part}/*.json", f"{part}/*.txt"]
+    return [*patterns, "scheduler/*.json", "feature_extractor/*.json"]
+
+
+def _one_model(weights: Weights, offline: bool | None, variant: str | None) -> Found:
+    """Find one network: the files of a variant if it has some, else the plain ones."""
+    if variant is not None:
+        patterns = ("config.json", *weight_patterns(variant))
+        with suppress(InvalidRequest):
+            found = resolve(weights, offline=offline, patterns=patterns)
+            if own_variant(found, variant):
+                return found
+    return resolve(weights, offline=offline, patterns=("config.json", *weight_patterns(None)))
 
 
 def _with_file(weights: Weights, file: str, offline: bool | None) -> Found:
@@ -171,17 +191,13 @@ def _check_base(base: Found, settings: DiffusionSettings, can: Capabilities) -> 
             f"{base.name} is a {kind}, the family {settings.family!r} is a {can.pipeline}. "
             "Choose the family that fits the base model."
         )
-    wanted = [part for part in _PARTS[:4] if part in index]
-    for part in [*wanted, *(["safety_checker"] if settings.safety_checker else [])]:
-        if not matching(base.folder / part, "*.safetensors"):
-            raise InvalidRequest(
-                f"{base.name} has no .safetensors weights in {part}/; other formats can run code "
-                "and are not loaded. Use a copy of the model that has them."
-            )
+    wanted = [p for p in _PARTS[:4] if p in index and not (p == "vae" and settings.vae)]
+    wanted += ["safety_checker"] if settings.safety_checker else []
+    require_weight_files(base, wanted, settings.variant)
 
 
 def _load_pipeline(
-    folder: Path, settings: DiffusionSettings, can: Capabilities, dtype: torch.dtype
+    found: dict[str, Found], settings: DiffusionSettings, can: Capabilities, dtype: torch.dtype
 ) -> Any:
     options: dict[str, Any] = {"image_encoder": None}
     vae_dtype = dtype
@@ -191,8 +207,11 @@ def _load_pipeline(
             vae_dtype = torch.float32
     elif not settings.safety_checker:
         options |= {"safety_checker": None, "requires_safety_checker": False}
+    if "vae" in found:
+        options["vae"] = _load_vae(found["vae"], settings, dtype, vae_dtype)
     pipe = getattr(diffusers, can.pipeline).from_pretrained(
-        folder,
+        found["base"].folder,
+        variant=settings.variant,
         dtype={"default": dtype, "vae": vae_dtype},
         use_safetensors=True,
         local_files_only=True,
@@ -200,6 +219,24 @@ def _load_pipeline(
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def _load_vae(
+    what: Found, settings: DiffusionSettings, dtype: torch.dtype, safe_dtype: torch.dtype
+) -> AutoencoderKL:
+    """Load another autoencoder; in half precision if its configuration says that it can be."""
+    config = read_object(what.folder / "config.json", "the configuration of an autoencoder")
+    if config.get("_class_name") != "AutoencoderKL":
+        raise InvalidRequest(
+            f"vae: {what.name} is a {config.get('_class_name')}; expected an AutoencoderKL."
+        )
+    vae: Any = AutoencoderKL.from_pretrained(
+        what.folder,
+        dtype=safe_dtype if config.get("force_upcast", True) else dtype,
+        variant=own_variant(what, settings.variant),
+        use_safetensors=True,
+    )
+    return vae
 
 
 def _check_unet(pipe: Any, name: str) -> None:
@@ -225,7 +262,7 @@ def _load_controlnets(
     for number in range(min(1, len(settings.controls)) if can.one_net else len(settings.controls)):
         what = found[f"control_{number}"]
         config = read_object(what.folder / "config.json", "the configuration of a ControlNet")
-        if config.get("_class_name") != kind.__name__:
+        if _NETWORK_CLASSES.get(str(config.get("_class_name"))) is not kind:
             raise InvalidRequest(
                 f"{what.name} is a {config.get('_class_name')}, the family {settings.family!r} "
                 f"needs a {kind.__name__}."
@@ -244,7 +281,14 @@ def _load_controlnets(
             raise InvalidRequest(
                 f"{what.name} takes control images in BGR order; only RGB is supported."
             )
-        nets.append(kind.from_pretrained(what.folder, dtype=dtype, use_safetensors=True))
+        nets.append(
+            kind.from_pretrained(
+                what.folder,
+                dtype=dtype,
+                variant=own_variant(what, settings.variant),
+                use_safetensors=True,
+            )
+        )
         if can.one_net:
             keep_samples_apart(nets[-1])
     return tuple(nets)
@@ -258,10 +302,18 @@ def _take_embedder(controlnet: Any) -> nn.Module:
 
 
 def _load_ip_adapter(
-    pipe: Any, adapter: IpAdapter, found: dict[str, Found], dtype: torch.dtype
+    pipe: Any,
+    adapter: IpAdapter,
+    found: dict[str, Found],
+    dtype: torch.dtype,
+    variant: str | None,
 ) -> None:
     encoder = CLIPVisionModelWithProjection.from_pretrained(
-        found["image_encoder"].folder, dtype=dtype, use_safetensors=True, local_files_only=True
+        found["image_encoder"].folder,
+        dtype=dtype,
+        variant=own_variant(found["image_encoder"], variant),
+        use_safetensors=True,
+        local_files_only=True,
     )
     side: Any = encoder.config.image_size
     pipe.register_modules(

@@ -63,6 +63,16 @@ class DiffusionSettings(EngineSettings):
         ),
         description="Base model",
     )
+    variant: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,20}$")] | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Variant of the models' files, such as fp16, where they have it; null: none",
+    )
+    vae: Weights | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Autoencoder in place of the base model's",
+    )
     controls: tuple[Control, ...] = Field(
         default=(
             Control(
@@ -186,7 +196,8 @@ class DiffusionSettings(EngineSettings):
         found = [self.base, *(control.weights for control in self.controls)]
         if self.ip_adapter is not None:
             found += [self.ip_adapter.weights, self.ip_adapter.image_encoder]
-        return found + [w for w in (self.lora and self.lora.weights, self.tiny_decoder) if w]
+        further = (self.lora and self.lora.weights, self.tiny_decoder, self.vae)
+        return found + [weights for weights in further if weights]
 
     @property
     def guided(self) -> bool:
