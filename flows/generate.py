@@ -28,6 +28,7 @@ def generate_variants(job: GenerateJob) -> State:
         "variants",
         num_workers=job.num_workers,
         gpu_limit=job.held_limit,
+        devices=job.devices,
     )
 
 

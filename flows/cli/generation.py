@@ -152,6 +152,7 @@ def generate(job: GenerateJob, options: FlowOptions) -> None:
         rows="variants",
         options=options,
         num_workers=job.num_workers,
+        devices=job.devices,
     )
 
 

@@ -66,15 +66,23 @@ def run_shard_job(
     rows: str,
     options: FlowOptions,
     num_workers: int = 1,
+    devices: Callable[[], tuple[str, ...]] = tuple,
 ) -> None:
     """Run a job of shards, print what it committed, and end the command.
 
-    `rows` is the name of the rows ("variants").
+    `rows` is the name of the rows ("variants"); `devices` returns the GPUs, one worker for each.
     """
     stop = Stop()
     with progress_bar(rows, shown=not options.as_json) as bar:
         report = run_shards(
-            job, work, flow=flow, options=options, bar=bar, stop=stop, num_workers=num_workers
+            job,
+            work,
+            flow=flow,
+            options=options,
+            bar=bar,
+            stop=stop,
+            num_workers=num_workers,
+            devices=devices,
         )
     if options.as_json:
         print_json(report)
@@ -92,13 +100,15 @@ def run_shards(
     bar: Bar,
     stop: Stop,
     num_workers: int,
+    devices: Callable[[], tuple[str, ...]] = tuple,
 ) -> "RunReport":
     """Run a job of shards, locally or as a flow run, and return its report.
 
     A server is started only where a shard is missing.
     """
     if options.runner == "local":
-        return run_shards_locally(partial(work, job), num_workers, stop, bar.expect, bar.add)
+        local = partial(work, job)
+        return run_shards_locally(local, num_workers, stop, bar.expect, bar.add, devices())
     report = run_plan_only(partial(work, job), stop)
     if report is not None:
         return report

@@ -19,7 +19,7 @@ from nightrain.flows.observe.run_log import log_shard
 from nightrain.flows.runtime.gpu_limit import turn
 from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run
-from nightrain.pipelines.runs.executors import failure_report
+from nightrain.pipelines.runs.executors import ProcessExecutor, failure_report, on_devices
 from nightrain.pipelines.runs.stop import Stop
 
 RETRY_DELAYS_SECONDS: list[float] = [5, 30]
@@ -34,6 +34,8 @@ def is_transient(_task: Any, _run: Any, state: State) -> bool:
 class PrefectExecutor:
     """Runs shards as task runs of the current flow, `num_workers` at a time.
 
+    With several `devices`, each has a worker process, and as many tasks run at a time.
+
     During a pause, the shards in progress end after their batch, keep their finished rows, and are
     continued when the run is resumed.
     """
@@ -45,11 +47,25 @@ class PrefectExecutor:
     )  # called with the completed share, in the flow's thread
     gpu_limit: str | None = None  # each task holds one slot of this global concurrency limit
     on_shard: Callable[[ShardReport], None] = lambda _: None  # called in the flow's thread
+    devices: tuple[str, ...] = ()  # GPUs
 
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
     ) -> Iterator[ShardReport]:
         """Yield one report per shard as it ends; raises InvalidRequest, RunFailure, DiskFull."""
+        with on_devices(work, self.devices, self.stop) as placed:
+            yield from self._run(shards, placed, on_rows)
+
+    def check(self, check: Callable[[], None]) -> None:
+        """Run a check in this process, or in one of its own if there are several devices."""
+        if len(self.devices) < 2:
+            check()
+        else:
+            ProcessExecutor(1, self.stop, self.devices).check(check)
+
+    def _run(
+        self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows
+    ) -> Iterator[ShardReport]:
         stopping.set_current(self.stop)
         by_name = {shard.name: shard for shard in shards}
 
@@ -76,11 +92,12 @@ class PrefectExecutor:
             return _task_result(report)
 
         waiting, num_done = deque(by_name), 0
+        num_workers = len(self.devices) or self.num_workers
         running: dict[PrefectFuture[Any], str] = {}
         while running or (waiting and not self.stop.requested):
             if not running:
                 self.stop.wait_while_paused()
-            while waiting and len(running) < self.num_workers and not self.stop.interrupted:
+            while waiting and len(running) < num_workers and not self.stop.interrupted:
                 name = waiting.popleft()
                 running[make_shard.submit(name)] = name
             for future in _first_done(list(running)):

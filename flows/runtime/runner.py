@@ -19,13 +19,19 @@ RunnerName = Literal["prefect", "local"]
 
 
 def run_shards_locally(
-    work: "ShardJob", num_workers: int, stop: "Stop", on_planned: "OnRows", on_rows: "OnRows"
+    work: "ShardJob",
+    num_workers: int,
+    stop: "Stop",
+    on_planned: "OnRows",
+    on_rows: "OnRows",
+    devices: tuple[str, ...] = (),
 ) -> "RunReport":
-    """Run a job's shards one after the other, or in several processes."""
+    """Run a job's shards one after the other, or in several processes: one per device, if any."""
     from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
     from nightrain.pipelines.runs.stop import stop_on_signals
 
-    executor = SerialExecutor(stop) if num_workers == 1 else ProcessExecutor(num_workers, stop)
+    alone = (len(devices) or num_workers) == 1
+    executor = SerialExecutor(stop) if alone else ProcessExecutor(num_workers, stop, devices)
     with stop_on_signals(stop):
         return work(executor=executor, stop=stop, on_planned=on_planned, on_rows=on_rows)
 

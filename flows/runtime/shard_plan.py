@@ -50,11 +50,13 @@ def run_shards(
     *,
     num_workers: int = 1,
     gpu_limit: Callable[[], str | None] = lambda: None,
+    devices: Callable[[], tuple[str, ...]] = tuple,
 ) -> State:
     """Run a job's shards as tasks of the current flow run; return its final state.
 
     `rows` is the name of the rows ("variants"). If `gpu_limit` returns a name, every task holds a
-    slot of that global concurrency limit. Ends as Completed, Failed if shards failed, too
+    slot of that global concurrency limit; if `devices` returns GPUs, there is one worker process
+    for each. Ends as Completed, Failed if shards failed, too
     many rows are in quarantine or a NightrainError was raised, or Cancelled after a signal.
     """
 
@@ -65,7 +67,12 @@ def run_shards(
         logger.info("%s of %s%s", rows, dataset, _recipe_words(job))
         progress = Progress("shards", "Shards made by this run")
         executor = PrefectExecutor(
-            num_workers, here.stop, progress.show, limit, partial(shard_committed, dataset)
+            num_workers,
+            here.stop,
+            progress.show,
+            limit,
+            partial(shard_committed, dataset),
+            devices(),
         )
         report = work(
             executor=executor, stop=here.stop, on_planned=here.on_planned, on_rows=here.on_rows

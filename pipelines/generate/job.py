@@ -26,6 +26,7 @@ from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
+from nightrain.pipelines.runs.devices import visible_devices
 from nightrain.pipelines.runs.executors import Executor
 from nightrain.pipelines.runs.one_run import IfRunning, one_run_at_a_time
 from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
@@ -56,7 +57,12 @@ class GenerateJob(Settings):
         examples=built_in_recipes(),
         json_schema_extra=recipe_choices,
     )
-    num_workers: int = Field(default=1, ge=1, description="Number of shards generated in parallel")
+    num_workers: int = Field(
+        default=1,
+        ge=1,
+        description="Number of shards generated in parallel; an engine on GPUs has one worker per "
+        "GPU instead",
+    )
     retry_failed: bool = Field(default=False, description="Regenerate only quarantined variants")
     reprobe: bool = Field(
         default=False,
@@ -100,6 +106,13 @@ class GenerateJob(Settings):
         if self.gpu_limit is None or not load_recipe(self.recipe).engine.uses_gpu:
             return None
         return self.gpu_limit
+
+    def devices(self) -> tuple[str, ...]:
+        """Return the GPUs, one worker process for each; none for an engine on the CPU.
+
+        Raises InvalidRequest.
+        """
+        return visible_devices() if load_recipe(self.recipe).engine.uses_gpu else ()
 
     def plan(self) -> GenerationPlan:
         """Plan the job's shards, committed or not; raises InvalidRequest."""

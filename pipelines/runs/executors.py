@@ -14,9 +14,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Event as ProcessEvent
-from threading import Thread
-from typing import Any, Protocol, TypeVar
+from threading import Event, Thread
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from nightrain.datasets.errors import NightrainError
 from nightrain.datasets.io.system_errors import in_words
@@ -24,6 +25,7 @@ from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ShardWork, ignore_rows
 from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run
+from nightrain.pipelines.runs.devices import use_only
 from nightrain.pipelines.runs.stop import Stop
 from nightrain.pipelines.runs.waiting import Waiting
 
@@ -73,16 +75,21 @@ class PlanOnly:
 
 @dataclass(frozen=True)
 class ProcessExecutor:
-    """Runs shards in parallel in `num_workers` processes of this machine."""
+    """Runs shards in parallel in `num_workers` processes of this machine.
+
+    With `devices`, there is one worker process per device instead, which sees only that GPU: its
+    weights are in memory once, and it makes one shard at a time.
+    """
 
     num_workers: int
     stop: Stop = field(default_factory=Stop)
+    devices: tuple[str, ...] = ()
 
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
     ) -> Iterator[ShardReport]:
         """Yield one report per shard as it ends; rows are counted at the end of their shard."""
-        with _pool(self.num_workers) as (pool, flag):
+        with worker_pool(self.num_workers, self.devices) as (pool, flag):
             futures = [pool.submit(report_failure, shard, work, ignore_rows) for shard in shards]
             Thread(target=self._watch_stop, args=(flag, futures), daemon=True).start()
             try:
@@ -99,7 +106,7 @@ class ProcessExecutor:
 
     def check(self, check: Callable[[], None]) -> None:
         """Run a check in a worker process of its own, which frees all memory at its end."""
-        with _pool(1) as (pool, flag):
+        with worker_pool(1, self.devices[:1]) as (pool, flag):
             future = pool.submit(check)
             Thread(target=self._watch_stop, args=(flag, [future]), daemon=True).start()
             with suppress(CancelledError):  # stopped before it began
@@ -114,26 +121,75 @@ class ProcessExecutor:
             time.sleep(0.1)
 
 
+@runtime_checkable
+class ChecksElsewhere(Protocol):
+    """Executor that runs a check where it runs its shards."""
+
+    def check(self, check: Callable[[], None]) -> None:
+        """Run a check."""
+        ...
+
+
 def check_once(executor: Executor, check: Callable[[], None]) -> None:
     """Run a check before a plan, in this process unless the executor has processes of its own.
 
     The parent of worker processes does not use a device, so that it holds none of its memory.
     """
-    if isinstance(executor, ProcessExecutor):
+    if isinstance(executor, ChecksElsewhere):
         executor.check(check)
     else:
         check()
 
 
 @contextmanager
-def _pool(num_workers: int) -> Iterator[tuple[ProcessPoolExecutor, ProcessEvent]]:
-    """Worker processes, and the flag that stops them."""
+def worker_pool(
+    num_workers: int, devices: Sequence[str] = ()
+) -> Iterator[tuple[ProcessPoolExecutor, ProcessEvent]]:
+    """Worker processes, one per device if there are any, and the flag that stops them."""
     context = multiprocessing.get_context("spawn")
-    flag = context.Event()
-    with ProcessPoolExecutor(
-        num_workers, context, initializer=_begin_worker, initargs=(flag,)
-    ) as pool:
+    flag, free = context.Event(), context.SimpleQueue()
+    for device in devices:
+        free.put(device)
+    size = len(devices) or num_workers
+    given = (flag, free if devices else None)
+    with ProcessPoolExecutor(size, context, initializer=_begin_worker, initargs=given) as pool:
         yield pool, flag
+
+
+@contextmanager
+def on_devices(work: ShardWork, devices: Sequence[str], stop: Stop) -> Iterator[ShardWork]:
+    """Work that runs in one worker process per device, whatever thread calls it.
+
+    A stop or a pause ends the shards in progress after their batch. With fewer than two devices,
+    the work itself is returned.
+    """
+    if len(devices) < 2:
+        yield work
+        return
+    with worker_pool(len(devices), devices) as (pool, flag):
+        ended = Event()
+        watcher = Thread(target=_follow, args=(stop, flag, ended), daemon=True)
+        watcher.start()
+
+        def elsewhere(shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
+            report = _result(pool.submit(work, shard, ignore_rows))
+            on_rows(report.num_done)
+            return report
+
+        try:
+            yield elsewhere
+        finally:
+            ended.set()
+            watcher.join()
+
+
+def _follow(stop: Stop, flag: ProcessEvent, ended: Event) -> None:
+    """Keep the workers' flag equal to that of this process."""
+    while not ended.wait(0.1):
+        if stop.interrupted:
+            flag.set()
+        else:
+            flag.clear()
 
 
 def _result(future: Future[T]) -> T:
@@ -152,10 +208,12 @@ def _end(flag: ProcessEvent, futures: Sequence[Future[Any]]) -> None:
         future.cancel()
 
 
-def _begin_worker(flag: ProcessEvent) -> None:
-    """Prepare a worker: it ignores signals, which the parent handles, and ends with the parent."""
+def _begin_worker(flag: ProcessEvent, free: "SimpleQueue[str] | None") -> None:
+    """Prepare a worker: it takes a device, ignores signals, and ends with its parent."""
     import signal
 
+    if free is not None:
+        use_only(free.get())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     stopping.set_current(Stop(flag))

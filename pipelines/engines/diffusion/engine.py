@@ -62,7 +62,8 @@ class DiffusionEngine(TorchEngine):
 
     The bytes of a variant depend on its request, the settings, the batch size, the device and the
     library builds; not on other requests of the batch. The constructor raises InvalidRequest for
-    settings that the family does not support; the models are loaded at the first request.
+    settings that the family does not support and for devices other than cuda and cpu; the models
+    are loaded at the first request.
     """
 
     def __init__(
