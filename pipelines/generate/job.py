@@ -26,6 +26,7 @@ from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
+from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.devices import visible_devices
 from nightrain.pipelines.runs.executors import Executor
 from nightrain.pipelines.runs.one_run import IfRunning, one_run_at_a_time
@@ -150,6 +151,7 @@ def generate(
     shards = tuple(num_rows)
     if recipe.engine.conditioning is not None and recipe.engine.conditioning.style_pool:
         require_no_held_out_styles(manifest, Path(recipe.engine.conditioning.style_pool))
+    stopping.set_current(stop)  # ends a wait for the device
     preflight(job.dataset, recipe, shards, executor, reprobe=job.reprobe)
     maps = make_maps_of_recipe(manifest, recipe, shards, executor=executor, stop=stop)
     if maps.failed or maps.stopped:

@@ -5,10 +5,13 @@ sample, one by one: captions, image sizes, models and adapters, style images.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from nightrain.datasets.errors import CorruptShard, UnreadableFile
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
+from nightrain.pipelines.engines.engine_settings import EngineSettings
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.engines.retry import resting
 from nightrain.pipelines.generate.batch_size import unpin_batch_size
@@ -33,13 +36,13 @@ def preflight(
     `reprobe`, the batch sizes pinned for this device model are forgotten. Raises InvalidRequest.
     """
     manifest = Manifest(root)
-    missing = [shard for shard in shards if manifest.entry(shard) is None]
+    committed = {entry.shard.name for entry in manifest.committed(shards)}
+    missing = [shard for shard in shards if shard.name not in committed]
     if not missing:
         return
-    for size in _sizes(manifest, _frames(manifest, missing)):
-        recipe.engine.require_frame_size(size)
     for entry in _frames(manifest, missing):
-        read_captions(manifest, entry.shard, recipe)
+        with suppress(CorruptShard, UnreadableFile):  # its own shards of variants will say so
+            _check_frames(manifest, entry, recipe)
     check = partial(_check_engine, root, recipe, reprobe=reprobe)
     if recipe.engine.uses_gpu:
         check_once(executor, check)
@@ -59,13 +62,14 @@ def _check_engine(root: Path, recipe: Recipe, *, reprobe: bool) -> None:
             unpin_batch_size(Manifest(root), recipe, engine)
 
 
-def _sizes(manifest: Manifest, frames: Sequence[Entry]) -> set[tuple[int, int]]:
-    """Distinct (width, height) of frames; raises CorruptShard."""
-    found: set[tuple[int, int]] = set()
-    for entry in frames:
-        columns = manifest.reader(entry.rows).table(["width", "height"]).to_pydict()
-        found |= set(zip(columns["width"], columns["height"], strict=True))
-    return found
+def _check_frames(manifest: Manifest, frames: Entry, recipe: Recipe) -> None:
+    """Check that frames have captions, and sizes that the engine can generate."""
+    read_captions(manifest, frames.shard, recipe)
+    if type(recipe.engine).require_frame_size is EngineSettings.require_frame_size:
+        return  # takes any size
+    columns = manifest.reader(frames.rows).scan(["width", "height"]).to_pydict()
+    for size in set(zip(columns["width"], columns["height"], strict=True)):
+        recipe.engine.require_frame_size(size)
 
 
 def _frames(manifest: Manifest, shards: Sequence[Shard]) -> list[Entry]:

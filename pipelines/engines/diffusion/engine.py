@@ -1,13 +1,15 @@
 """Diffusion engine: batches of requests through embedding, denoising and decoding."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers.utils import logging as diffusers_logging
 
 from nightrain.datasets.conditions import CONDITIONS, Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
@@ -85,7 +87,8 @@ class DiffusionEngine(TorchEngine):
     def models(self) -> Models:
         """Models of the settings; raises InvalidRequest if they cannot be loaded."""
         try:
-            return load_models(self.settings, self._device, offline=self._offline)
+            with _without_log():
+                return load_models(self.settings, self._device, offline=self._offline)
         except Exception as error:
             raise_if_it_ends_the_run(error)
             raise InvalidRequest(self._loading_words(error)) from error
@@ -247,8 +250,21 @@ class DiffusionEngine(TorchEngine):
 
     @cached_property
     def _networks(self) -> Networks:
-        return make_networks(self.models, self.settings)
+        models = self.models
+        with _without_log():
+            return make_networks(models, self.settings)
 
     @cached_property
     def _decoder(self) -> Any:
         return make_decoder(self.models, self.settings)
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Switch off the log of diffusers: its words about loading are in the error that it raises."""
+    before = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity(diffusers_logging.CRITICAL)
+    try:
+        yield
+    finally:
+        diffusers_logging.set_verbosity(before)

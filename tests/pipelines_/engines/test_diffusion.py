@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.pipelines.engines.base import Request, Variant
+from nightrain.pipelines.engines.diffusion.batch_fit import margin_kept
 from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
 from nightrain.pipelines.engines.diffusion.models.settings import NightBrightness
 from support.tiny_diffusion import control, ip_adapter, picture, request, settings
@@ -93,25 +95,51 @@ def test_after_the_guidance_cut_off_half_the_rows_are_run() -> None:
     assert rows == [6, 6, 3, 3]
 
 
+def test_the_guidance_cut_off_of_image2image_is_a_share_of_the_steps_that_run() -> None:
+    engine = make(mode="image2image", strength=(0.5, 0.5), steps=8, guidance_until=0.5)
+    rows = []
+    with changed_output(engine.models.pipe.unet, lambda output, _: rows.append(len(output[0]))):
+        engine.generate([request(0)])
+    assert rows == [6, 6, 3, 3]  # of the four steps that run
+
+
+def test_image2image_rounds_its_image_once() -> None:
+    engine, seen = make(mode="image2image", strength=(0.5, 0.5), dtype="bfloat16"), []
+    vae = engine.models.pipe.vae
+    hook = vae.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    grey = np.arange(256, dtype=np.uint8).repeat(12).reshape(48, 64, 1).repeat(3, axis=2)
+    engine.generate([request(0, image=grey)])
+    hook.remove()
+    exact = torch.from_numpy(grey).permute(2, 0, 1).float() / 127.5 - 1
+    assert torch.equal(seen[0][0], exact.bfloat16())
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {},
+        {
+            "mode": "image2image",
+            "strength": (0.25, 1.0),
+            "steps": 8,
+            "guidance_until": 0.6,
+            "controls": (control("sd15", start=0.1, end=0.7),),
+        },
         {"mode": "image2image", "strength": (0.25, 1.0), "scheduler": "unipc"},
         {"scheduler": "lcm", "guidance": 1.0},
         {"family": "sdxl-union"},
     ],
-    ids=["text2image", "image2image", "lcm", "union"],
+    ids=["text2image", "windows", "image2image", "lcm", "union"],
 )
 def test_bytes_depend_on_the_request_alone(options: dict[str, Any]) -> None:
-    name = options.get("family", "sd15")
-    engine = make(**options, controls=(control(name),), batch_size=3)
+    options = {"controls": (control(options.get("family", "sd15")),)} | options
+    engine = make(**options, batch_size=3)
     requests = [request(i) for i in range(5)]
     expected = digests(engine.generate(requests))
     assert len(set(expected)) == 5
     assert digests(engine.generate(requests[::-1])) == expected[::-1]
     assert [digests(engine.generate([r]))[0] for r in requests] == expected
-    assert digests(make(**options, controls=(control(name),)).generate(requests)) == expected
+    assert digests(make(**options).generate(requests)) == expected
 
 
 def test_pictures_of_several_sizes_come_back_in_order() -> None:
@@ -220,6 +248,21 @@ def test_a_batch_that_no_longer_fits_is_split_and_marked() -> None:
     for ours, theirs in zip(made, expected, strict=True):
         assert abs(ours.image.astype(int) - theirs.image).max() <= 1
     assert digests(made[4:]) == digests(expected[4:])
+
+
+@pytest.mark.parametrize(("total", "free", "limit"), [(100, 90, 0.85), (100, 40, 0.35)])
+def test_a_probe_leaves_a_margin_of_the_memory_that_is_free(
+    monkeypatch: pytest.MonkeyPatch, total: int, free: int, limit: float
+) -> None:
+    fractions: list[float] = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, total))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 5)
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda f, _: fractions.append(f)
+    )
+    with margin_kept(torch.device("cuda")):
+        assert fractions == [pytest.approx(limit)]
+    assert fractions[1:] == [1.0]
 
 
 def test_not_even_one_picture_fits() -> None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import torch
 
 from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import RunFailure
 from nightrain.datasets.ids import sample_id
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.pinned import pin, pinned
@@ -17,6 +19,7 @@ from nightrain.datasets.shards.transaction import ShardReport
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.generate.batch import generate_batch
+from nightrain.pipelines.generate.batch_size import unpin_batch_size
 from nightrain.pipelines.generate.plan import plan_generation, plan_retry
 from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.runs import stop as stopping
@@ -38,6 +41,7 @@ class FakeDevice(TintEngine):
     overlaps: bool = True
     fits: int = 3
     device: str = ""
+    model: str = "fake"
     on: Callable[[str], None] = lambda step: None
     bad: set[str] = field(default_factory=set)  # one outcome alone is a failure
     probed: list[int] = field(default_factory=list)
@@ -48,7 +52,7 @@ class FakeDevice(TintEngine):
         return self.device
 
     def device_name(self) -> str:
-        return "fake"
+        return self.model
 
     def probe(self, request: Request, limit: int) -> int:
         self._note("probe")
@@ -130,6 +134,66 @@ def test_a_later_run_on_a_larger_device_takes_the_pinned_one(dataset: Path) -> N
     generate(dataset, larger)
     assert larger.probed == [] and {size for _, size in larger.begun} <= {2}
     assert {row["batch_size"] for row in all_rows(dataset).values()} == {2}
+
+
+def test_each_device_model_has_its_own_size(dataset: Path) -> None:
+    generate(dataset, FakeDevice(fits=2, model="NVIDIA L4"))
+    for number, model in enumerate(["NVIDIA H200", "NVIDIA L4", "NVIDIA H200"]):
+        ingest_synthetic(dataset, SyntheticSource(num_frames=3, split=f"more-{number}"))
+        engine = FakeDevice(fits=6, model=model)
+        generate(dataset, engine)
+        assert {size for _, size in engine.begun} == {2 if model == "NVIDIA L4" else 6}
+        assert engine.probed == ([8] if number == 0 else [])
+    assert (pinned(dataset, NAME) or {})["device"] == "NVIDIA L4"
+    assert (pinned(dataset, f"{NAME}.nvidia-h200") or {})["batch_size"] == "6"
+    assert verify(dataset).accepted
+
+
+def test_a_size_can_be_probed_again(dataset: Path) -> None:
+    recipe, manifest = RECIPE, Manifest(dataset)
+    for model, fits in (("a", 2), ("b", 4)):
+        generate(dataset, FakeDevice(fits=fits, model=model))
+        ingest_synthetic(dataset, SyntheticSource(num_frames=3, split=f"after-{model}"))
+    unpin_batch_size(manifest, recipe, FakeDevice(model="a"))
+    ingest_synthetic(dataset, SyntheticSource(num_frames=3, split="more"))
+    for model, expected in (("b", 4), ("a", 8)):
+        engine = FakeDevice(fits=8, model=model)
+        generate(dataset, engine)
+        ingest_synthetic(dataset, SyntheticSource(num_frames=3, split=f"again-{model}"))
+        assert {size for _, size in engine.begun} == {expected}
+
+
+def test_a_probe_that_fails_ends_the_run(dataset: Path) -> None:
+    def fail(step: str) -> None:
+        if step == "probe":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(RunFailure, match=r"while its batch size was probed.*out of memory"):
+        generate(dataset, FakeDevice(on=fail))
+    assert not Manifest(dataset).tables("variants")
+
+
+def test_a_lost_device_ends_the_run_even_if_it_cannot_release_its_memory(dataset: Path) -> None:
+    def die(step: str) -> None:
+        if step in ("finish", "rest"):
+            raise RuntimeError("CUDA error: unspecified launch failure")
+
+    engine = FakeDevice(on=die)
+    with pytest.raises(RunFailure, match=r"The GPU failed .*unspecified launch failure"):
+        generate(dataset, engine)
+    assert engine.steps.count("finish") == 1
+    assert not Manifest(dataset).tables("variants") and not Manifest(dataset).tables("quarantine")
+
+
+def test_samples_that_all_fail_alike_end_the_run_but_not_their_retry(dataset: Path) -> None:
+    everything = FakeDevice(fail_on={night(dataset, n) for n in range(10)})
+    with pytest.raises(RunFailure, match="failed alike"):
+        generate(dataset, everything)
+    assert not Manifest(dataset).tables("variants")
+    bad = {night(dataset, 0), night(dataset, 5)}
+    assert generate(dataset, FakeDevice(fail_on=bad)).num_quarantined == 2
+    again = generate(dataset, FakeDevice(fail_on=bad), retry=True)
+    assert again.num_quarantined == 2 and not again.failed
 
 
 def test_of_two_that_probe_the_first_to_record_decides(dataset: Path) -> None:

@@ -205,11 +205,14 @@ def test_a_configuration_that_cannot_work_is_one_sentence(
     root: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     before = sorted(root.rglob("*"))
     recipe = write_recipe(tmp_path, engine=engine(tmp_path) if callable(engine) else engine)
+    capfd.readouterr()
     result = run_command(root, recipe)
+    assert not capfd.readouterr().err  # the libraries' own words
     assert result.exit_code == 2, result.output
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("nightrain: ")
