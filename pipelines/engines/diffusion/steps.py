@@ -69,12 +69,12 @@ def make_scheduler(name: SchedulerName, config: Any) -> Any:
 
 
 def tabulate(
-    scheduler: Any, num_steps: int, strength: float | None = None, *, eta: float = 0.0
+    scheduler: Any, num_steps: int, strength: float | None = None, *, eta: float | None = None
 ) -> Steps:
     """Tabulate a scheduler; `strength` in (0, 1] starts from a noised image, None from noise.
 
-    `eta` is that of a scheduler's step, as diffusers' pipelines pass it. Raises InvalidRequest for
-    a scheduler that is not linear or makes several calls per step.
+    `eta` is passed to the scheduler's step, as diffusers' pipelines do; None: the scheduler's own.
+    Raises InvalidRequest for a scheduler that is not linear or makes several calls per step.
     """
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(num_steps)
@@ -102,7 +102,7 @@ def _noised(scheduler: Any, timestep: torch.Tensor) -> tuple[float, float]:
 
 
 def _dry_run(
-    scheduler: Any, timesteps: torch.Tensor, first: int, eta: float
+    scheduler: Any, timesteps: torch.Tensor, first: int, eta: float | None
 ) -> tuple[tuple[float, ...], torch.Tensor]:
     """Run the steps on unit vectors: coordinate 0 is the start, 1 + k output k, 1 + S + k noise k.
 
@@ -114,7 +114,7 @@ def _dry_run(
     generator = torch.Generator().manual_seed(0)
     accepted = inspect.signature(scheduler.step).parameters
     given: dict[str, Any] = {"generator": generator, "eta": eta}
-    options = {name: value for name, value in given.items() if name in accepted}
+    options = {n: value for n, value in given.items() if n in accepted and value is not None}
     scales = [1.0] * size
     weights = torch.zeros(size, 1 + 2 * size, dtype=torch.float64)
     for k in range(first, size):
