@@ -247,7 +247,11 @@ def test_built_in_recipes_are_whole_and_have_names_of_their_own(
     assert isinstance(recipe.engine, DiffusionSettings)
     shipped = [w.id_or_folder for w in recipe.engine.all_weights() if w.in_package]
     sizes = recipe.working_size((1600, 900)), recipe.size_for((1600, 900))
-    assert sizes == (((256, 144), (1600, 900)) if shipped else ((768, 432), (768, 432)))
+    drawn = {
+        "diffusion-world": ((256, 144), (1600, 900)),
+        "diffusion-bench": ((256, 144), (224, 128)),
+    }
+    assert sizes == drawn.get(name, ((768, 432), (768, 432)))
     loose = [w.id_or_folder for w in recipe.engine.all_weights() if not w.is_pinned]
     assert loose == [*shipped, *([unpinned] if unpinned else [])]
 
