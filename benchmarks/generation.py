@@ -149,8 +149,10 @@ class Bench:
                 self._loaded[None] = load_models(full, self._load.device, offline=True)
             if decoder is not None:
                 shared = self._loaded[None]
-                tiny = AutoencoderTiny.from_pretrained(self._root / "taesd", dtype=shared.dtype)
-                tiny = tiny.to(self._load.device).eval()
+                tiny: Any = AutoencoderTiny.from_pretrained(
+                    self._root / "taesd", dtype=shared.dtype
+                )
+                tiny.to(self._load.device).eval()
                 self._loaded[decoder] = replace(shared, vae_decoder=tiny)
         return self._loaded[decoder]
 
@@ -172,7 +174,9 @@ class Bench:
             return
         shown = (line.tflop_per_image, _percent(line.utilisation), line.peak_gib)
         shown = (*shown, _percent(line.idle_share), line.compile_s, line.psnr_db)
-        cells = [f"{value:.3g}" if isinstance(value, float) else value or "" for value in shown]
+        cells = [
+            f"{value:.3g}" if isinstance(value, float) else str(value or "") for value in shown
+        ]
         rates = f"{line.images_per_s:.3g} | {line.ratio:.2f}"
         print(f"| {line.name} | {rates} | {' | '.join(cells)} |", flush=True)
         if line.made_again:

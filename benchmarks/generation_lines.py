@@ -69,7 +69,7 @@ def _lossy(exact: dict[str, Any]) -> list[LineSettings]:
 
 def settings_of(line: LineSettings, root: Path, dtype: Any, steps: int | None) -> DiffusionSettings:
     """Settings of a line with the weights below `root`; `steps` overrides their number."""
-    changes = dict(line.changes) | ({"steps": steps} if steps else {})
+    changes: dict[str, Any] = dict(line.changes) | ({"steps": steps} if steps else {})
     net = Weights(str(root / "controlnet-depth"))
     control = Control(weights=net, end=changes.pop("control_end", 1.0))
     if changes.pop("tiny_decoder", False):

@@ -228,7 +228,7 @@ def peak_flops(device: torch.device, repeats: int = 20) -> float:
 
     def products() -> None:
         for _ in range(repeats):
-            a @ a
+            torch.matmul(a, a)
 
     products()  # warm-up
     return 2 * side**3 * repeats / min(seconds(products, device) for _ in range(3))

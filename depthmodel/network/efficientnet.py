@@ -42,13 +42,12 @@ class EfficientNetEncoder(Encoder):
             self.network.load_state_dict({k: tensors[k] for k in self.network.state_dict()})
             self.name = f"{IMAGENET_EFFICIENTNET.id_or_folder.removeprefix('pypi:')}@{SHA256[:12]}"
         self.channels = tuple(self.network.feature_info.channels())
-        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-        self.register_buffer("scale", std / STD_OF_PIXELS, persistent=False)
-        self.register_buffer("shift", (mean - MEAN_OF_PIXELS) / STD_OF_PIXELS, persistent=False)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Four feature maps of a normalised image (B, 3, H, W)."""
-        return tuple(self.network(image * self.scale + self.shift))
+        mean, std = (image.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        pixels = image * std + mean
+        return tuple(self.network((pixels - MEAN_OF_PIXELS) / STD_OF_PIXELS))
 
 
 def imagenet_tensors() -> dict[str, torch.Tensor]:

@@ -1,5 +1,6 @@
 """Diffusion engine: batches of requests through embedding, denoising and decoding."""
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -263,7 +264,7 @@ class DiffusionEngine(TorchEngine):
 def _without_log() -> Iterator[None]:
     """Switch off the log of diffusers: its words about loading are in the error that it raises."""
     before = diffusers_logging.get_verbosity()
-    diffusers_logging.set_verbosity(diffusers_logging.CRITICAL)
+    diffusers_logging.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
