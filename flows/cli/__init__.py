@@ -84,7 +84,7 @@ app = Nightrain(
         "prune": (
             "upkeep.prune",
             "Remove variants, labels, captions, control maps or the quarantine, if no longer "
-            "quarantine.",
+            "needed.",
         ),
         "upgrade": (
             "upkeep.upgrade",

@@ -32,7 +32,7 @@ def test_the_command_trains_says_what_ends_and_prints_the_tables(
     done = usefulness(made, out, "--arms", "clear", "--dose", "0.9", "--seeds", "4")
     assert done.exit_code == 0, done.output
     assert done.stdout.index("clear seed 4 finished") < done.stdout.index("dose-90 seed 4 finished")
-    assert done.stdout.count("| dose-90 | 1 | ") == 6  # once when the seed ended
+    assert done.stdout.count("| dose-90 | 1 | ") == 7  # once when the seed ended
     assert "2 of 2 runs finished" in done.stdout
     again = usefulness(made, out, "--arms", "clear", "--dose", "0.9", "--seeds", "4", "--json")
     report = json.loads(again.stdout)

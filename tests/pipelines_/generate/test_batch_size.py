@@ -289,7 +289,9 @@ def test_frames_are_prepared_once_for_all_conditions(
     prepared: list[str] = []
     real = prepare.prepare_frame
     monkeypatch.setattr(
-        prepare, "prepare_frame", lambda frame, r: prepared.append(frame.frame_id) or real(frame, r)
+        prepare,
+        "prepare_frame",
+        lambda frame, *rest: prepared.append(frame.frame_id) or real(frame, *rest),
     )
     generate(dataset, FakeDevice())
     assert sorted(prepared) == sorted(all_rows(dataset, "frames"))

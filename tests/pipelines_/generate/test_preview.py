@@ -33,10 +33,12 @@ RECIPE = recipe(Condition.NIGHT, Condition.FOG)
 
 
 class Foggy(TintEngine):
-    """Fails on every request for night."""
+    """Fails on every request for night, on each for a reason of its own."""
 
     def generate(self, requests: Sequence[Request]) -> list[Variant]:
-        self.fail_on = {r.sample_id for r in requests if r.condition is Condition.NIGHT}
+        for request in requests:
+            if request.condition is Condition.NIGHT:
+                raise RuntimeError(f"a severity of {request.severity:.3f} is too dark")
         return super().generate(requests)
 
 

@@ -180,7 +180,7 @@ CONFIGURATIONS: list[tuple[Callable[[Path], dict[str, Any]] | dict[str, Any], st
     (damaged_style, r"rain/a\.jpg cannot be used"),
     (wrong_image_encoder, "`ip_adapter`.*`image_encoder` does not fit"),
     (missing_adapter_file, r"no file 'other\.safetensors'"),
-    (only_another_precision, "safetensors"),
+    (only_another_precision, "no weights of full precision.*Set `variant: fp32-ema`"),
     (truncated_weights, "cannot be loaded|damaged|incomplete|not valid"),
     (no_captions, "nightrain caption"),
     ({"generation_width": 130}, "generation_width.*multiple of 8"),
