@@ -14,9 +14,10 @@ from nightrain.depthmodel.weights import Weights, weights_name
 from nightrain.pipelines.controls.settings import ControlDepth
 from nightrain.pipelines.engines.diffusion.models.windows import (
     NOT_CONTROLLED,
-    num_acting,
+    all_act,
     num_kept,
     require_every_control,
+    steps_of_controls,
 )
 from nightrain.pipelines.engines.engine_settings import (
     ConditioningInputs,
@@ -164,8 +165,7 @@ class PipelineSettings(EngineSettings):
     @property
     def warnings(self) -> Sequence[str]:
         """A sentence if nothing keeps the frame's geometry, although `allow_no_control`."""
-        controlled = self.controls and all(all(self.control_steps(n)) for n in self._step_numbers)
-        return () if controlled else (NOT_CONTROLLED,)
+        return () if all_act(self.controls, self._numbers_of_steps) else (NOT_CONTROLLED,)
 
     @property
     def uses_severity(self) -> bool:
@@ -181,10 +181,10 @@ class PipelineSettings(EngineSettings):
 
     def control_steps(self, num_steps: int) -> tuple[int, ...]:
         """On how many of the steps that run each control acts."""
-        return tuple(num_acting(num_steps, c.start, c.end) if c.scale else 0 for c in self.controls)
+        return steps_of_controls(self.controls, num_steps)
 
     @property
-    def _step_numbers(self) -> range:
+    def _numbers_of_steps(self) -> range:
         return range(self.num_steps(0.0), self.num_steps(1.0) + 1)
 
     def all_weights(self) -> list[Weights]:
@@ -207,8 +207,7 @@ class PipelineSettings(EngineSettings):
         from nightrain.pipelines.controls.load_source import load_depth_source
 
         if not self.allow_no_control:
-            windows = [(c.scale, c.start, c.end) for c in self.controls]
-            require_every_control(windows, self._step_numbers)
+            require_every_control(self.controls, self._numbers_of_steps)
         self.require_class()
         names = [weights_name(weights) for weights in self.all_weights()]
         names.append(load_depth_source(self.control_depth).name)

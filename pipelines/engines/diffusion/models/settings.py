@@ -31,9 +31,10 @@ from nightrain.pipelines.engines.diffusion.models.parts import (
 )
 from nightrain.pipelines.engines.diffusion.models.windows import (
     NOT_CONTROLLED,
-    num_acting,
+    all_act,
     num_kept,
     require_every_control,
+    steps_of_controls,
 )
 from nightrain.pipelines.engines.engine_settings import (
     ConditioningInputs,
@@ -214,7 +215,7 @@ class DiffusionSettings(EngineSettings):
 
     def control_steps(self, num_steps: int) -> tuple[int, ...]:
         """On how many of the steps that run each control acts."""
-        return tuple(num_acting(num_steps, c.start, c.end) if c.scale else 0 for c in self.controls)
+        return steps_of_controls(self.controls, num_steps)
 
     @property
     def uses_severity(self) -> bool:
@@ -254,9 +255,7 @@ class DiffusionSettings(EngineSettings):
     @property
     def warnings(self) -> Sequence[str]:
         """A sentence if nothing keeps the frame's geometry, although `allow_no_control`."""
-        if all(all(self.control_steps(n)) and self.controls for n in self.numbers_of_steps):
-            return ()
-        return (NOT_CONTROLLED,)
+        return () if all_act(self.controls, self.numbers_of_steps) else (NOT_CONTROLLED,)
 
     def version(self, condition: Condition) -> str:
         """Return the engine's version with a digest of weights, depth source and style images.
@@ -270,8 +269,7 @@ class DiffusionSettings(EngineSettings):
         self.require_family()
         require_control_kinds(control.kind for control in self.controls)
         if not self.allow_no_control:
-            windows = [(c.scale, c.start, c.end) for c in self.controls]
-            require_every_control(windows, self.numbers_of_steps)
+            require_every_control(self.controls, self.numbers_of_steps)
         if self.ip_adapter is not None and self.style_pool is None:
             raise InvalidRequest(
                 "`ip_adapter` needs a `style_pool`: a folder with real images in a folder per "

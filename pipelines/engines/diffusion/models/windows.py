@@ -5,8 +5,28 @@ diffusers' pipelines, so that it never falls into the steps that are left out.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from nightrain.datasets.errors import InvalidRequest
+
+
+class Windowed(Protocol):
+    """Control that acts in a window of the steps that run, unless its scale is 0."""
+
+    @property
+    def scale(self) -> float:
+        """Weight of the control."""
+        ...
+
+    @property
+    def start(self) -> float:
+        """Start, as a share of the steps that run."""
+        ...
+
+    @property
+    def end(self) -> float:
+        """End, as a share of the steps that run."""
+        ...
 
 
 def num_kept(num_steps: int, strength: float) -> int:
@@ -24,29 +44,38 @@ def num_acting(num_steps: int, start: float, end: float) -> int:
     return sum(acts(step, num_steps, start, end) for step in range(num_steps))
 
 
+def steps_of_controls(controls: Sequence[Windowed], num_steps: int) -> tuple[int, ...]:
+    """On how many of the steps that run each control acts."""
+    return tuple(num_acting(num_steps, c.start, c.end) if c.scale else 0 for c in controls)
+
+
+def all_act(controls: Sequence[Windowed], numbers_of_steps: Sequence[int]) -> bool:
+    """Whether there are controls, and each acts whatever number of steps runs."""
+    return bool(controls) and all(all(steps_of_controls(controls, n)) for n in numbers_of_steps)
+
+
 def is_guided(step: int, num_steps: int, until: float) -> bool:
     """Whether guidance is still on at a step; `step` counts those that run, from 0."""
     return step / num_steps < until
 
 
-def require_every_control(
-    controls: Sequence[tuple[float, float, float]], numbers_of_steps: Sequence[int]
-) -> None:
+def require_every_control(controls: Sequence[Windowed], numbers_of_steps: Sequence[int]) -> None:
     """Raise InvalidRequest if there is no control, or one that would not act at some strength.
 
-    `controls` are (scale, start, end), `numbers_of_steps` those that may run.
+    `numbers_of_steps` are those that may run.
     """
     if not controls:
         raise InvalidRequest(f"`controls` is empty, so nothing keeps the frame's geometry. {_WAYS}")
-    for number, (scale, start, end) in enumerate(controls):
+    for number, control in enumerate(controls):
         key = f"`controls[{number}]`"
-        if scale == 0:
+        if control.scale == 0:
             raise InvalidRequest(f"{key} has scale 0, so it does not act. {_WAYS}")
         for steps in numbers_of_steps:
-            if not num_acting(steps, start, end):
+            if not num_acting(steps, control.start, control.end):
                 raise InvalidRequest(
-                    f"{key} acts from {start:g} to {end:g} of the steps that run, which is none of "
-                    f"{steps} (see `steps` and `strength`). Widen its window, or run more steps. "
+                    f"{key} acts from {control.start:g} to {control.end:g} of the steps that run, "
+                    f"which is none of {steps} (see `steps` and `strength`). Widen its window, or "
+                    f"run more steps. "
                     f"{_WAYS}"
                 )
 
