@@ -36,6 +36,7 @@ _ORIGIN = [  # origin of a row; in every table these follow its key
     pa.field("condition", NAME),
     pa.field("timestamp_us", pa.int64()),
 ]
+ORIGIN_COLUMNS = tuple(field.name for field in _ORIGIN)
 _RIGHTS = [
     pa.field("licence", NAME),
     pa.field("attribution", NAME),

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
-from nightrain.datasets.shards.schema import CAPTIONS, SCHEMA_VERSION
+from nightrain.datasets.shards.schema import CAPTIONS, ORIGIN_COLUMNS, SCHEMA_VERSION
 from nightrain.datasets.shards.transaction import (
     OnRows,
     Rejected,
@@ -28,21 +27,17 @@ from nightrain.datasets.shards.transaction import (
 )
 from nightrain.pipelines.captions.captioner import Captioner, captions_table
 from nightrain.pipelines.runs.batches import in_batches, isolate_failures
-from nightrain.pipelines.runs.selection import frames_entries
+from nightrain.pipelines.runs.builds import builds_of
+from nightrain.pipelines.runs.selection import frames_entries, shards_behind
 from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
-ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "condition", "timestamp_us")
-COLUMNS = ("frame_id", *ORIGIN, "description", "image", "licence", "attribution")
+NETWORKS = ("torch", "transformers", "tokenizers")  # libraries of captioning networks
+COLUMNS = ("frame_id", *ORIGIN_COLUMNS, "description", "image", "licence", "attribution")
 
 
 def plan_captions(manifest: Manifest, captioner: Captioner) -> dict[Shard, int]:
     """Plan one caption shard per committed, non-empty frames shard; raises InvalidRequest."""
-    table = captions_table(captioner)
-    return {
-        entry.shard.model_copy(update={"table": table}): entry.rows.num_rows
-        for entry in frames_entries(manifest)
-        if entry.rows.num_rows
-    }
+    return shards_behind(frames_entries(manifest), captions_table(captioner))
 
 
 def captions_of(manifest: Manifest, frames: Shard, captioner: Captioner) -> dict[str, str]:
@@ -140,18 +135,12 @@ def _frame_id(row: Row) -> str:
 
 def _caption_row(row: Row, caption: str, about: dict[str, str], device: str, seconds: float) -> Row:
     return {
-        **{name: row[name] for name in ("frame_id", *ORIGIN, "licence", "attribution")},
+        **{name: row[name] for name in ("frame_id", *ORIGIN_COLUMNS, "licence", "attribution")},
         "caption": caption,
         **{name: about[name] for name in ("captioner", "captioner_version", "weights")},
-        "builds": _builds(bool(about["weights"])),
+        "builds": builds_of(("nightrain", *(NETWORKS if about["weights"] else ()))),
         "device": device,
         "created_at": datetime.now(UTC),
         "gen_seconds": seconds,
         "schema_version": SCHEMA_VERSION,
     }
-
-
-def _builds(with_networks: bool) -> str:
-    """Return the versions of the libraries that captions depend on."""
-    names = ("nightrain", *(("torch", "transformers", "tokenizers") if with_networks else ()))
-    return ", ".join(f"{name} {version(name)}" for name in names)

@@ -4,7 +4,6 @@ The next images are decoded and the last maps encoded while the network runs. A 
 is quarantined with the reason, and keeps its place as a row without one.
 """
 
-import functools
 import hashlib
 import re
 import time
@@ -12,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +21,7 @@ from nightrain.datasets.shards.control_maps import ControlMap, map_to_row
 from nightrain.datasets.shards.manifest import CONTROLS, Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.schema import CONTROLS as COLUMNS
-from nightrain.datasets.shards.schema import SCHEMA_VERSION
+from nightrain.datasets.shards.schema import ORIGIN_COLUMNS, SCHEMA_VERSION
 from nightrain.datasets.shards.transaction import (
     OnRows,
     Rejected,
@@ -44,14 +42,14 @@ from nightrain.pipelines.controls.polarity import assert_near_is_white, near_is_
 from nightrain.pipelines.controls.settings import ControlDepth
 from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.batches import in_batches, isolate_failures
+from nightrain.pipelines.runs.builds import IMAGE_LIBRARIES, builds_of
 from nightrain.pipelines.runs.device_lock import sole_use
 from nightrain.pipelines.runs.overlap import overlapped
 from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
 MAPS_VERSION = "1"  # increased when the same source and image give another map
 BATCH_SIZE = 16  # frames
-ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "condition", "timestamp_us")
-FRAME_COLUMNS = ("frame_id", *ORIGIN, "image", "width", "height", "licence", "attribution")
+FRAME_COLUMNS = ("frame_id", *ORIGIN_COLUMNS, "image", "width", "height", "licence", "attribution")
 _HELD: dict[tuple[str, str], RelativeDepth] = {}  # by source and frame id
 
 
@@ -219,7 +217,7 @@ class ControlMapShard:
 
     def _empty_row(self, row: Row) -> Row:
         """Return a row without a map, the placeholder of a frame that failed."""
-        copied = ("frame_id", *ORIGIN, "width", "height", "licence", "attribution")
+        copied = ("frame_id", *ORIGIN_COLUMNS, "width", "height", "licence", "attribution")
         return {
             **{name: row[name] for name in copied},
             "inverse_depth": None,
@@ -228,7 +226,7 @@ class ControlMapShard:
             "is_metric": None,
             "road_lead": None,
             "depth_source": load_depth_source(self.settings).name,
-            "builds": _builds(),
+            "builds": builds_of((*IMAGE_LIBRARIES, "torch", "transformers")),
             "device": "cuda" if gpu_id() else "cpu",
             "created_at": datetime.now(UTC),
             "gen_seconds": 0.0,
@@ -265,10 +263,3 @@ def _image(row: Row) -> np.ndarray | DamagedInput:
         return decode_jpeg(row["image"]["bytes"])
     except DamagedInput as error:
         return error
-
-
-@functools.cache
-def _builds() -> str:
-    """Versions of the libraries that the bytes of a map depend on."""
-    names = ("nightrain", "numpy", "opencv-python-headless", "simplejpeg", "torch", "transformers")
-    return ", ".join(f"{name} {version(name)}" for name in names)

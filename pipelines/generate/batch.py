@@ -1,6 +1,5 @@
 """Batches: planned requests become variant rows, in steps that can overlap across batches."""
 
-import functools
 import hashlib
 import json
 import threading
@@ -9,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 from nightrain.datasets.conditions import Condition
@@ -35,6 +33,7 @@ from nightrain.pipelines.gates.registry import load_gates
 from nightrain.pipelines.generate.prepare import PreparedFrame, PreparedFrames
 from nightrain.pipelines.generate.requests import PlannedRequest, request_for
 from nightrain.pipelines.recipes.recipe import Recipe
+from nightrain.pipelines.runs.builds import IMAGE_LIBRARIES, builds_of
 
 _of_this_thread = threading.local()  # prepared frames are not shared between threads
 
@@ -212,7 +211,7 @@ def _row(
         "controlled": None if variant.control_steps is None else _controlled(variant),
         "provenance": json.dumps(facts, sort_keys=True) if facts else None,
         "batch_size": int(facts.get("batch_size", batch_size)),
-        "builds": library_builds(recipe.engine.libraries),
+        "builds": builds_of((*IMAGE_LIBRARIES, *recipe.engine.libraries)),
         "device": facts.get("device", "cpu"),
         "created_at": datetime.now(UTC),
         "gen_seconds": seconds,
@@ -242,10 +241,3 @@ def _rejected(
             created_at=datetime.now(UTC),
         )
     )
-
-
-@functools.cache
-def library_builds(libraries: tuple[str, ...]) -> str:
-    """Return the versions of the libraries that the bytes of an engine's variants depend on."""
-    names = ("nightrain", "numpy", "opencv-python-headless", "simplejpeg", *libraries)
-    return ", ".join(f"{name} {version(name)}" for name in names)

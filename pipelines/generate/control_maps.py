@@ -33,7 +33,7 @@ from nightrain.pipelines.runs.executors import Executor
 from nightrain.pipelines.runs.one_run import IfRunning, one_run_at_a_time
 from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
 from nightrain.pipelines.runs.run import RunReport, run
-from nightrain.pipelines.runs.selection import select_frames
+from nightrain.pipelines.runs.selection import select_frames, shards_behind
 from nightrain.pipelines.runs.stop import Stop
 
 NUM_FRAMES = 8  # the median decides, because a truck next to a side camera can hide the road
@@ -139,12 +139,7 @@ def make_maps_of_recipe(
 
 def plan_maps(frames: Sequence[Entry], settings: ControlDepth) -> dict[Shard, int]:
     """Plan one shard of maps per frames shard that has rows; raises InvalidRequest."""
-    table = control_maps_table(settings)
-    return {
-        entry.shard.model_copy(update={"table": table}): entry.rows.num_rows
-        for entry in frames
-        if entry.rows.num_rows
-    }
+    return shards_behind(frames, control_maps_table(settings))
 
 
 def _make(

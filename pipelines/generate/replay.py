@@ -11,10 +11,11 @@ from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.transaction import Rejected
-from nightrain.pipelines.generate.batch import generate_batch, library_builds
+from nightrain.pipelines.generate.batch import generate_batch
 from nightrain.pipelines.generate.conditioning import generation_rows, read_captions
 from nightrain.pipelines.generate.requests import plan_requests
 from nightrain.pipelines.recipes.recipe import Recipe
+from nightrain.pipelines.runs.builds import IMAGE_LIBRARIES, builds_of
 
 REPLAY_COLUMNS = ("sample_id", "frame_id", "condition", "image", "builds", "device", "batch_size")
 
@@ -48,7 +49,7 @@ def replay(root: Path, sample_id: str) -> Replay:
     replayed = _generate(manifest, entry, row, recipe)
     report = Replay(sample_id=sample_id, recipe=recipe.folder_of(condition), identical=False)
     version = recipe.engine.version(condition)
-    builds = library_builds(recipe.engine.libraries)
+    builds = builds_of((*IMAGE_LIBRARIES, *recipe.engine.libraries))
     if version != before:
         report.differences.append(f"engine: was {before}, is {version}")
     if builds != row["builds"]:

@@ -22,7 +22,7 @@ from nightrain.pipelines.runs.executors import Executor
 from nightrain.pipelines.runs.one_run import IfRunning, one_run_at_a_time
 from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
 from nightrain.pipelines.runs.run import RunReport, run
-from nightrain.pipelines.runs.selection import select_frames
+from nightrain.pipelines.runs.selection import select_frames, shards_behind
 from nightrain.pipelines.runs.stop import Stop
 
 
@@ -68,10 +68,7 @@ def plan_labels(
     )
     return LabelPlan(
         table=table,
-        num_rows={
-            entry.shard.model_copy(update={"table": table}): entry.rows.num_rows
-            for entry in selection.kept
-        },
+        num_rows=shards_behind(selection.kept, table),
         skipped=selection.skipped,
     )
 

@@ -1,11 +1,9 @@
 """Labeller: turns rows of frames into rows of labels, a batch at a time."""
 
-import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 import numpy as np
 
@@ -17,15 +15,15 @@ from nightrain.datasets.io.images import (
     encode_depth_png,
 )
 from nightrain.datasets.shards.parquet import Row
-from nightrain.datasets.shards.schema import SCHEMA_VERSION
+from nightrain.datasets.shards.schema import ORIGIN_COLUMNS, SCHEMA_VERSION
 from nightrain.depthmodel.evaluation.confidence import flip_confidence, photometric_confidence
 from nightrain.pipelines.labels.label_input import LabelInput, label_input, neighbour_views
 from nightrain.pipelines.labels.labelling_model import LabellingModel
 from nightrain.pipelines.labels.predict_batch import predict_each
 from nightrain.pipelines.labels.settings import LabelSettings
+from nightrain.pipelines.runs.builds import IMAGE_LIBRARIES, builds_of
 
-ORIGIN = ("source_id", "source_dataset", "split", "scene_id", "camera", "condition", "timestamp_us")
-COPIED_COLUMNS = ("frame_id", *ORIGIN, "licence", "attribution")
+COPIED_COLUMNS = ("frame_id", *ORIGIN_COLUMNS, "licence", "attribution")
 CONFIDENT = 0.5  # least confidence of pixels that count in the column confident_share
 
 
@@ -134,7 +132,7 @@ class Labeller:
             "teacher": self.model.name,
             "teacher_sha256": self.model_sha256,
             "batch_size": self.settings.batch_size,
-            "builds": _builds(),
+            "builds": builds_of((*IMAGE_LIBRARIES, "torch", "transformers")),
             "device": self.model.runs_on,
             "created_at": datetime.now(UTC),
             "schema_version": SCHEMA_VERSION,
@@ -143,10 +141,3 @@ class Labeller:
 
 def _png(data: bytes, name: str) -> Row:
     return {"bytes": data, "path": f"{name}.png"}
-
-
-@functools.cache
-def _builds() -> str:
-    """Versions of the libraries that the bytes of a label depend on."""
-    names = ("nightrain", "numpy", "opencv-python-headless", "simplejpeg", "torch", "transformers")
-    return ", ".join(f"{name} {version(name)}" for name in names)

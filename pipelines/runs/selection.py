@@ -1,11 +1,11 @@
 """Frame selection: the committed frames shards that a run may use."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.datasets.splits import EVALUATION_SPLITS
 
 
@@ -31,6 +31,15 @@ def frames_entries(manifest: Manifest) -> list[Entry]:
             f"{manifest.root}` first."
         )
     return entries
+
+
+def shards_behind(entries: Iterable[Entry], table: str) -> dict[Shard, int]:
+    """Plan one shard of a table per frames shard that has rows, with as many rows."""
+    return {
+        entry.shard.model_copy(update={"table": table}): entry.rows.num_rows
+        for entry in entries
+        if entry.rows.num_rows
+    }
 
 
 def select_frames(
