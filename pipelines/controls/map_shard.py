@@ -44,6 +44,7 @@ from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.batches import in_batches, isolate_failures
 from nightrain.pipelines.runs.builds import IMAGE_LIBRARIES, builds_of
 from nightrain.pipelines.runs.device_lock import sole_use
+from nightrain.pipelines.runs.devices import gpu_id
 from nightrain.pipelines.runs.overlap import overlapped
 from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
@@ -247,15 +248,6 @@ def taken(settings: ControlDepth, frame_id: str) -> RelativeDepth | None:
 def forget_held() -> None:
     """Forget the held maps that no shard took."""
     _HELD.clear()
-
-
-def gpu_id() -> str:
-    """Identity of the GPU that depth networks use, as engines name it; "" on a CPU."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return ""
-    return f"cuda {torch.cuda.get_device_properties(torch.device('cuda')).uuid}"
 
 
 def _image(row: Row) -> np.ndarray | DamagedInput:

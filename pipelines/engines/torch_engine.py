@@ -5,6 +5,7 @@ import logging
 import torch
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.pipelines.runs.devices import gpu_id
 
 UNSUPPORTED = {
     "mps": "Apple's, which has no float64 arithmetic, in which denoising steps are summed",
@@ -46,9 +47,7 @@ class TorchEngine:
 
     def device_id(self) -> str:
         """Return the GPU's UUID; "" on a CPU, which processes can share."""
-        if self._device.type != "cuda":
-            return ""
-        return f"cuda {torch.cuda.get_device_properties(self._device).uuid}"
+        return gpu_id(str(self._device)) if self._device.type == "cuda" else ""
 
     def device_name(self) -> str:
         """Return the GPU's name, or "cpu"."""

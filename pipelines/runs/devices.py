@@ -1,4 +1,4 @@
-"""GPUs of this machine: those that CUDA_VISIBLE_DEVICES names, or all."""
+"""GPUs of this machine: those that CUDA_VISIBLE_DEVICES names, or all, and their identity."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -31,6 +31,15 @@ def visible_devices(
 def use_only(device: str) -> None:
     """Make a GPU the only one of this process; CUDA must not be in use yet."""
     os.environ[VISIBLE] = device
+
+
+def gpu_id(device: str = "cuda") -> str:
+    """Identity of a GPU for its lock, the same in every process; "" where torch has none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return ""
+    return f"cuda {torch.cuda.get_device_properties(torch.device(device)).uuid}"
 
 
 def _count() -> int:
