@@ -21,8 +21,8 @@ from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjec
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
-from nightrain.pipelines.small_diffusion.architecture import new_scheduler
-from nightrain.pipelines.small_diffusion.style import image_processor
+from nightrain.pipelines.small_diffusion.networks.architecture import new_scheduler
+from nightrain.pipelines.small_diffusion.stages.style import image_processor
 
 INDEX: dict[str, Any] = {
     "_class_name": "StableDiffusionPipeline",

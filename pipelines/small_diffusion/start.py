@@ -10,7 +10,7 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from nightrain.pipelines.small_diffusion import architecture as small
+from nightrain.pipelines.small_diffusion.networks import architecture as small
 
 FULL = torch.float32
 

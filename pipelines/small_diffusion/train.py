@@ -5,11 +5,12 @@
     python -m nightrain.pipelines.small_diffusion.train RUN --start FOLDER     from given weights
     ... --start FOLDER --stages controlnet style                               some stages
 
-Stages: views (rendered places), autoencoder, unet (with the text encoder), controlnet, style. A
-stage that is not trained keeps the networks of `--start`, its IP-Adapter included. With
-`--minutes`, rendering continues during the stages before the style, and every stage gets its
-share of the time. Repeat the command to resume an interrupted run. RUN/family is the result,
-RUN/sheet.jpg shows held-out places, RUN/log.jsonl holds losses and held-out figures.
+Stages: views (rendered places), autoencoder, unet (with the text encoder), controlnet, decoder
+(that of the autoencoder, against a discriminator), style. A stage that is not trained keeps the
+networks of `--start`, its IP-Adapter included. With `--minutes`, rendering continues during the
+stages before the style, and every stage gets its share of the time. Repeat the command to resume an
+interrupted run. RUN/family is the result, RUN/sheet.jpg shows held-out places, RUN/log.jsonl holds
+losses and held-out figures.
 """
 
 import argparse
@@ -29,15 +30,13 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.utils import logging as diffusers_logging
 from torch import nn
+from transformers import CLIPTokenizer
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
-from nightrain.pipelines.small_diffusion import architecture as small
-from nightrain.pipelines.small_diffusion.autoencoder import normalise_latents, train_autoencoder
 from nightrain.pipelines.small_diffusion.data.pool import Pool
 from nightrain.pipelines.small_diffusion.data.rendering import Rendering, rendering
 from nightrain.pipelines.small_diffusion.data.views import NUM_HELD_OUT
-from nightrain.pipelines.small_diffusion.denoiser import Denoiser, LatentPool, train_unet
 from nightrain.pipelines.small_diffusion.family import (
     copy_adapter,
     has_adapter,
@@ -46,14 +45,33 @@ from nightrain.pipelines.small_diffusion.family import (
     write_base,
     write_controlnet,
 )
-from nightrain.pipelines.small_diffusion.rehearsal import rehearse
+from nightrain.pipelines.small_diffusion.networks import architecture as small
 from nightrain.pipelines.small_diffusion.sheet import write_sheet
-from nightrain.pipelines.small_diffusion.stage import Budget
+from nightrain.pipelines.small_diffusion.stages.autoencoder import (
+    normalise_latents,
+    train_autoencoder,
+)
+from nightrain.pipelines.small_diffusion.stages.decoder import train_decoder
+from nightrain.pipelines.small_diffusion.stages.denoiser import Denoiser, LatentPool, train_unet
+from nightrain.pipelines.small_diffusion.stages.rehearsal import rehearse
+from nightrain.pipelines.small_diffusion.stages.stage import Budget
+from nightrain.pipelines.small_diffusion.stages.style import adapter_weights, train_style
 from nightrain.pipelines.small_diffusion.start import Start
-from nightrain.pipelines.small_diffusion.style import adapter_weights, train_style
 
-SHARES = {"autoencoder": 0.25, "unet": 0.14, "controlnet": 0.36, "style": 0.08}  # of the minutes
-STEPS = {"autoencoder": 12_000, "unet": 12_000, "controlnet": 16_000, "style": 4_000}
+SHARES = {  # of the minutes, relative to those of the other stages
+    "autoencoder": 0.2,
+    "unet": 0.15,
+    "controlnet": 0.4,
+    "decoder": 0.25,
+    "style": 0.1,
+}
+STEPS = {
+    "autoencoder": 12_000,
+    "unet": 12_000,
+    "controlnet": 16_000,
+    "decoder": 6_000,
+    "style": 4_000,
+}
 PIECE_BYTES = 15 * 2**20
 
 
@@ -84,7 +102,8 @@ class Options:
 
     def budget(self, stage: str) -> Budget:
         """Budget of a stage."""
-        minutes = None if self.minutes is None else self.minutes * SHARES[stage]
+        share = SHARES[stage] / sum(SHARES[name] for name in self.stages)
+        minutes = None if self.minutes is None else self.minutes * share
         return Budget(steps=max(1, round(STEPS[stage] * self.steps_scale)), minutes=minutes)
 
 
@@ -106,6 +125,7 @@ def train(options: Options) -> None:
                     batch=options.batch,
                     vae_batch=options.vae_batch,
                     perceptual=options.perceptual,
+                    stages=options.stages,
                 )
         _wait_for_views(workers, options)
         train_pool = Pool(views, options.device, held_out=False)
@@ -128,11 +148,12 @@ def train(options: Options) -> None:
         denoiser.controlnet = options.placed(start.controlnet(denoiser.unet))
         if "controlnet" in options.stages:
             _denoise(options, denoiser, latents, held_out)
+        _write(options, vae, denoiser, tokenizer)
+        if "decoder" in options.stages:
+            _decoder(options, vae, train_pool, held_out_pool)
         failures = workers.failures()
     print(json.dumps({"views": len(train_pool), "failed_places": failures}), flush=True)
-    write_base(family, vae, denoiser.unet, denoiser.text_encoder, tokenizer)
-    write_controlnet(family, denoiser.controlnet)
-    write_pieces(options)
+    _write(options, vae, denoiser, tokenizer)
     if "style" in options.stages:
         _style(options, denoiser, latents)
     else:
@@ -175,6 +196,21 @@ def _autoencoder(options: Options, train_pool: Pool, held_out: Pool) -> Autoenco
     return vae
 
 
+def _decoder(options: Options, vae: AutoencoderKL, train_pool: Pool, held_out: Pool) -> None:
+    with timed("decoder"):
+        train_decoder(
+            vae,
+            train_pool,
+            held_out,
+            options.run,
+            options.budget("decoder"),
+            batch=options.vae_batch,
+            perceptual=options.perceptual,
+            log_seconds=options.log_seconds,
+            rate_scale=options.rate_scale,
+        )
+
+
 def _denoise(
     options: Options, denoiser: Denoiser, latents: LatentPool, held_out: LatentPool
 ) -> None:
@@ -208,6 +244,16 @@ def _style(options: Options, denoiser: Denoiser, latents: LatentPool) -> None:
             rate_scale=options.rate_scale,
         )
         write_adapter(options.run / "family", adapter_weights(denoiser.unet), image_encoder)
+
+
+def _write(
+    options: Options, vae: AutoencoderKL, denoiser: Denoiser, tokenizer: CLIPTokenizer
+) -> None:
+    """Write the family as it is now, without the IP-Adapter."""
+    family = options.run / "family"
+    write_base(family, vae, denoiser.unet, denoiser.text_encoder, tokenizer)
+    write_controlnet(family, denoiser.controlnet)
+    write_pieces(options)
 
 
 def keep_adapter(start: Path | None, family: Path) -> None:
@@ -260,7 +306,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="run folder; an existing one is resumed")
     parser.add_argument("--places", type=int, default=420, help="places to render (default: 420)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="renderers")
-    parser.add_argument("--minutes", type=float, help="time for all stages, instead of steps")
+    parser.add_argument("--minutes", type=float, help="training time of all stages, not steps")
     parser.add_argument("--batch", type=int, default=16, help="batch of the denoiser")
     parser.add_argument("--vae-batch", type=int, default=16, help="batch of the autoencoder")
     parser.add_argument("--steps-scale", type=float, default=1.0, help="factor of all steps")

@@ -7,10 +7,14 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import nn
 
-from nightrain.pipelines.small_diffusion.autoencoder import psnr_db
 from nightrain.pipelines.small_diffusion.data.pool import Pool
-from nightrain.pipelines.small_diffusion.denoiser import Denoiser, LatentPool, held_out_losses
 from nightrain.pipelines.small_diffusion.measure.figures import Figure
+from nightrain.pipelines.small_diffusion.stages.autoencoder import psnr_db
+from nightrain.pipelines.small_diffusion.stages.denoiser import (
+    Denoiser,
+    LatentPool,
+    held_out_losses,
+)
 from nightrain.pipelines.small_diffusion.start import Start
 
 PSNR_GOAL_DB = 28.0

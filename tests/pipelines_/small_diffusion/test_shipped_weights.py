@@ -8,11 +8,11 @@ import torch
 
 from nightrain.datasets.conditions import CONDITIONS, Condition
 from nightrain.depthmodel.package_weights import package_folder
-from nightrain.pipelines.small_diffusion.autoencoder import psnr_db
 from nightrain.pipelines.small_diffusion.data import views
 from nightrain.pipelines.small_diffusion.data.pool import Pool
 from nightrain.pipelines.small_diffusion.measure.networks import velocity_losses
 from nightrain.pipelines.small_diffusion.sampling import Drawing, Sampler, Sampling
+from nightrain.pipelines.small_diffusion.stages.autoencoder import psnr_db
 from nightrain.pipelines.small_diffusion.start import Start
 
 FAMILY = package_folder("package:nightrain.pipelines.small_diffusion/weights")

@@ -1,5 +1,6 @@
 """The small diffusion family: texts, latents, training stages and the written folder."""
 
+import copy
 import hashlib
 import json
 from collections import Counter
@@ -19,17 +20,28 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nightrain.datasets.conditions import CONDITIONS, Condition
 from nightrain.datasets.world.scene.weather import draw_weather
-from nightrain.pipelines.small_diffusion import architecture as small
-from nightrain.pipelines.small_diffusion import rehearsal
-from nightrain.pipelines.small_diffusion.autoencoder import crops, losses, normalise_latents
 from nightrain.pipelines.small_diffusion.data import views
 from nightrain.pipelines.small_diffusion.data.captions import caption, intensity, phrase
-from nightrain.pipelines.small_diffusion.denoiser import Denoiser, TrainingBatch
 from nightrain.pipelines.small_diffusion.family import write_adapter, write_base, write_controlnet
-from nightrain.pipelines.small_diffusion.image_features import ImageFeatures
-from nightrain.pipelines.small_diffusion.stage import Budget, Stage
+from nightrain.pipelines.small_diffusion.networks import architecture as small
+from nightrain.pipelines.small_diffusion.networks.discriminator import (
+    PatchDiscriminator,
+    scored_by_frozen,
+)
+from nightrain.pipelines.small_diffusion.networks.image_features import ImageFeatures
+from nightrain.pipelines.small_diffusion.stages import rehearsal
+from nightrain.pipelines.small_diffusion.stages.autoencoder import (
+    crops,
+    losses,
+    normalise_latents,
+    reconstruction_losses,
+)
+from nightrain.pipelines.small_diffusion.stages.decoder import losses as decoder_losses
+from nightrain.pipelines.small_diffusion.stages.denoiser import Denoiser, TrainingBatch
+from nightrain.pipelines.small_diffusion.stages.stage import Budget, Stage
+from nightrain.pipelines.small_diffusion.stages.style import adapter_weights, add_adapter
 from nightrain.pipelines.small_diffusion.start import Start
-from nightrain.pipelines.small_diffusion.style import adapter_weights, add_adapter
+from nightrain.pipelines.small_diffusion.train import STEPS
 
 PROMPTS = ["At night, a street with 3 cars, shops", "In a rainy day, a street with 1 bus"] * 4
 
@@ -136,14 +148,23 @@ def test_a_stage_that_was_interrupted_ends_with_the_same_weights(tmp_path: Path)
     torch.testing.assert_close(_train(tmp_path / "resumed", 40), whole, rtol=0, atol=0)
 
 
-def test_a_rehearsal_runs_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("stages", [tuple(STEPS), ("style",), ("decoder", "controlnet")])
+def test_a_rehearsal_runs_the_stages(
+    stages: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rehearsal, "SIZE", (160, 64))
         rehearsal.rehearse(
-            torch.device("cpu"), lambda net: net, batch=2, vae_batch=1, perceptual=False, steps=1
+            torch.device("cpu"),
+            lambda net: net,
+            batch=2,
+            vae_batch=1,
+            perceptual=False,
+            stages=stages,
+            steps=1,
         )
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert {line["stage"] for line in lines} == {"autoencoder", "unet", "controlnet", "style"}
+    assert {line["stage"] for line in lines} == set(stages)
 
 
 def test_a_budget_in_minutes_ends_by_time() -> None:
@@ -212,7 +233,7 @@ def test_views_of_a_place_share_their_geometry_between_conditions(
 
 
 def test_the_committed_weights_are_those_of_the_card() -> None:
-    folder = Path(small.__file__).parent / "weights"
+    folder = Path(small.__file__).parents[1] / "weights"
     for line in (folder / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
@@ -264,6 +285,48 @@ def test_a_step_of_the_autoencoder_can_be_recorded_as_a_graph() -> None:
     vae, features = small.new_autoencoder(), ImageFeatures()
     with HostWork():
         losses(vae, torch.rand(2, 3, 64, 64), features)["loss"].backward()
+
+
+def test_a_step_of_the_decoder_can_be_recorded_as_a_graph() -> None:
+    torch.manual_seed(0)
+    vae, features, discriminator = small.new_autoencoder(), ImageFeatures(), PatchDiscriminator()
+    inputs = {"images": torch.rand(2, 3, 64, 64), "noise": torch.full((2, 1, 1, 1), 0.2)}
+    with HostWork():
+        decoder_losses(vae, discriminator, inputs, features, share=0.4)["loss"].backward()
+
+
+def gradient_of_the_decoder(total: torch.Tensor, vae: Any) -> torch.Tensor:
+    return torch.autograd.grad(total, vae.decoder.conv_out.bias, retain_graph=True)[0]
+
+
+def test_losses_of_the_decoder_reach_each_network_as_they_should() -> None:
+    torch.manual_seed(0)
+    vae: Any = small.new_autoencoder()
+    discriminator = PatchDiscriminator()
+    images = torch.rand(2, 3, 64, 64)
+    inputs = {"images": images, "noise": torch.zeros(2, 1, 1, 1)}
+
+    def found(share: float) -> Any:
+        torch.manual_seed(1)
+        return decoder_losses(vae, copy.deepcopy(discriminator), inputs, None, share)
+
+    pixels_alone = gradient_of_the_decoder(found(0.0)["loss"], vae)
+    torch.manual_seed(1)
+    made = vae.decode(vae.encode(images).latent_dist.sample().detach()).sample
+    expected = gradient_of_the_decoder(reconstruction_losses(made, images, None)["total"], vae)
+    torch.testing.assert_close(pixels_alone, expected)
+    both = gradient_of_the_decoder(found(0.4)["loss"], vae)
+    assert float((both - pixels_alone).norm()) > 0.01 * float(pixels_alone.norm())
+    found(0.4)["loss"].backward()
+    assert all(weight.grad is None for weight in vae.encoder.parameters())
+
+
+def test_the_discriminator_learns_only_by_its_own_loss() -> None:
+    torch.manual_seed(0)
+    discriminator, images = PatchDiscriminator(), torch.rand(2, 3, 64, 64, requires_grad=True)
+    scored_by_frozen(discriminator, images).mean().backward()
+    assert images.grad is not None and images.grad.abs().sum() > 0
+    assert all(weight.grad is None for weight in discriminator.parameters())
 
 
 def test_crops_are_columns_of_the_images_some_mirrored() -> None:

@@ -24,7 +24,7 @@ from nightrain.depthmodel.training.checkpoint import (
     optimizer_tensors,
     save_checkpoint,
 )
-from nightrain.pipelines.small_diffusion.graphs import GraphedStep, Tensors
+from nightrain.pipelines.small_diffusion.stages.graphs import GraphedStep, Tensors
 
 WARM_UP = 0.03  # share of the budget
 LAST_RATE = 0.02  # of the peak learning rate

@@ -1,6 +1,6 @@
 """Autoencoder stage: pixels, edges and ImageNet features, with a weak prior on the latents."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,16 @@ import torch
 from torch import nn
 
 from nightrain.pipelines.small_diffusion.data.pool import Pool
-from nightrain.pipelines.small_diffusion.graphs import Tensors
-from nightrain.pipelines.small_diffusion.image_features import ImageFeatures, perceptual_distance
-from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage, autocast
+from nightrain.pipelines.small_diffusion.networks.image_features import (
+    ImageFeatures,
+    perceptual_distance,
+)
+from nightrain.pipelines.small_diffusion.stages.graphs import Tensors
+from nightrain.pipelines.small_diffusion.stages.stage import Budget, Losses, Stage, autocast
 
 PRIOR_WEIGHT = 1e-4
-PERCEPTUAL_WEIGHT, PERCEPTUAL_LEVELS = 0.03, 3
+PERCEPTUAL_WEIGHT = 0.03
+LEVELS_OF_FEATURES = 3
 SQUARED_WEIGHT = 2.0  # beside L1: large errors decide the PSNR
 EDGE_WEIGHT = 0.5
 CROP = 128  # width of the training crops
@@ -32,7 +36,7 @@ def train_autoencoder(
     rate_scale: float = 1.0,
 ) -> None:
     """Train the autoencoder in place; the held-out PSNR is logged."""
-    features = ImageFeatures(PERCEPTUAL_LEVELS).to(train.device) if perceptual else None
+    features = ImageFeatures(LEVELS_OF_FEATURES).to(train.device) if perceptual else None
 
     def draw(generator: torch.Generator) -> Tensors:
         return {"images": crops(train, batch, generator)}
@@ -73,18 +77,25 @@ def losses(vae: Any, images: torch.Tensor, features: ImageFeatures | None) -> Lo
     with autocast(images.device):
         posterior = vae.encode(images).latent_dist
         made = vae.decode(posterior.sample()).sample
+    found = reconstruction_losses(made.float(), images, features)
+    prior = 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).float().mean()
+    return {"loss": found["total"] + PRIOR_WEIGHT * prior, **found, "prior": prior}
+
+
+def reconstruction_losses(
+    made: torch.Tensor, images: torch.Tensor, features: ImageFeatures | None
+) -> dict[str, torch.Tensor]:
+    """Losses of decoded images (B, 3, H, W) float32, and their weighted sum "total"."""
+    with autocast(images.device):
         far = perceptual_distance(features, made, images) if features else images.new_zeros(())
-    made = made.float()
     found = {
         "l1": nn.functional.l1_loss(made, images),
         "squared": nn.functional.mse_loss(made, images),
         "edges": _edge_loss(made, images),
         "perceptual": far.float(),
-        "prior": 0.5 * (posterior.mean**2 + posterior.var - 1 - posterior.logvar).float().mean(),
     }
     total = found["l1"] + SQUARED_WEIGHT * found["squared"] + EDGE_WEIGHT * found["edges"]
-    total = total + PERCEPTUAL_WEIGHT * found["perceptual"] + PRIOR_WEIGHT * found["prior"]
-    return {"loss": total, **found}
+    return {"total": total + PERCEPTUAL_WEIGHT * found["perceptual"], **found}
 
 
 def _edge_loss(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -92,18 +103,35 @@ def _edge_loss(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return rows + nn.functional.l1_loss(a.diff(dim=-2), b.diff(dim=-2))
 
 
-@torch.no_grad()
 def psnr_db(vae: Any, pool: Pool, limit: int = 96) -> float:
     """Mean over images of the reconstruction's peak signal-to-noise ratio, decibels."""
+    found = [
+        -10 * ((made - images) / 2).square().mean((1, 2, 3)).log10()
+        for images, made in _reconstructions(vae, pool, limit)
+    ]
+    return float(torch.cat(found).mean())
+
+
+def contrast(vae: Any, pool: Pool, limit: int = 96) -> float:
+    """Local contrast of the reconstructions, as a share of the images' own."""
+    true, found = 0.0, 0.0
+    for images, made in _reconstructions(vae, pool, limit):
+        true += float(images.diff(dim=-1).abs().sum() + images.diff(dim=-2).abs().sum())
+        found += float(made.diff(dim=-1).abs().sum() + made.diff(dim=-2).abs().sum())
+    return found / true
+
+
+@torch.no_grad()
+def _reconstructions(
+    vae: Any, pool: Pool, limit: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Images of views spread over the pool, in batches, and what the autoencoder makes of them."""
     numbers = torch.linspace(0, len(pool) - 1, min(limit, len(pool))).long().to(pool.device)
-    found = []
     for part in numbers.split(32):
         images = pool.images(part)
         with autocast(pool.device):
             made = vae.decode(vae.encode(images).latent_dist.mode()).sample
-        error = ((made.float().clamp(-1, 1) - images) / 2).square().mean((1, 2, 3))
-        found.append(-10 * error.log10())
-    return float(torch.cat(found).mean())
+        yield images, made.float().clamp(-1, 1)
 
 
 @torch.no_grad()

@@ -12,16 +12,20 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from nightrain.pipelines.small_diffusion.architecture import IP_TOKENS, STYLE_SIDE, TEXT_WIDTH
 from nightrain.pipelines.small_diffusion.data.pool import Pool
-from nightrain.pipelines.small_diffusion.denoiser import (
+from nightrain.pipelines.small_diffusion.networks.architecture import (
+    IP_TOKENS,
+    STYLE_SIDE,
+    TEXT_WIDTH,
+)
+from nightrain.pipelines.small_diffusion.stages.denoiser import (
     Denoiser,
     LatentPool,
     TrainingBatch,
     uniform,
 )
-from nightrain.pipelines.small_diffusion.graphs import Tensors
-from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage, autocast
+from nightrain.pipelines.small_diffusion.stages.graphs import Tensors
+from nightrain.pipelines.small_diffusion.stages.stage import Budget, Losses, Stage, autocast
 
 NO_STYLE, NO_TEXT = 0.1, 0.5  # shares of samples
 

@@ -11,8 +11,8 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from nightrain.pipelines.small_diffusion.data.pool import Pool
-from nightrain.pipelines.small_diffusion.graphs import Tensors
-from nightrain.pipelines.small_diffusion.stage import Budget, Losses, Stage, autocast
+from nightrain.pipelines.small_diffusion.stages.graphs import Tensors
+from nightrain.pipelines.small_diffusion.stages.stage import Budget, Losses, Stage, autocast
 
 NO_TEXT, NO_CONTROL = 0.1, 0.15  # shares of samples without prompt, and without control image
 HELD_OUT_STEPS = (100, 300, 500, 700, 900)

@@ -1,0 +1,1 @@
+"""Networks of the family, and those that its training looks through."""

@@ -1,0 +1,1 @@
+"""Training stages of the family, one file each, and the loop that they share."""
