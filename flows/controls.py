@@ -21,7 +21,7 @@ def make_control_maps(job: ControlJob) -> State:
     Ends as Completed, Failed if shards failed or too many rows are in quarantine, or Cancelled
     after a signal; run the same job again to resume.
     """
-    return run_shards(job, partial(controls, job), "control maps")
+    return run_shards(job, partial(controls, job), "control maps", devices=job.devices)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,14 @@ def controls(job: ControlJob, options: FlowOptions) -> None:
     They serve every condition and every recipe with that network; `nightrain generate` makes those
     that are missing. Run the same command again to resume.
     """
-    flow = "controls:make_control_maps"
-    run_shard_job(job, make_control_maps, flow=flow, rows="control maps", options=options)
+    run_shard_job(
+        job,
+        make_control_maps,
+        flow="controls:make_control_maps",
+        rows="control maps",
+        options=options,
+        devices=job.devices,
+    )
 
 
 @command

@@ -109,7 +109,7 @@ def run_shards(
     if options.runner == "local":
         local = partial(work, job)
         return run_shards_locally(local, num_workers, stop, bar.expect, bar.add, devices())
-    report = run_plan_only(partial(work, job), stop)
+    report = run_plan_only(partial(work, job), stop, devices())
     if report is not None:
         return report
     bar.say(server_words(flow))

@@ -36,7 +36,9 @@ def run_shards_locally(
         return work(executor=executor, stop=stop, on_planned=on_planned, on_rows=on_rows)
 
 
-def run_plan_only(work: "ShardJob", stop: "Stop") -> "RunReport | None":
+def run_plan_only(
+    work: "ShardJob", stop: "Stop", devices: tuple[str, ...] = ()
+) -> "RunReport | None":
     """Run a job up to its first missing shard; return its report if none is missing, else None.
 
     A job that cannot run raises here, before a server is started for it.
@@ -47,7 +49,8 @@ def run_plan_only(work: "ShardJob", stop: "Stop") -> "RunReport | None":
 
     try:
         with stop_on_signals(stop):
-            return work(executor=PlanOnly(), stop=stop, on_planned=ignore_rows, on_rows=ignore_rows)
+            planner = PlanOnly(devices)
+            return work(executor=planner, stop=stop, on_planned=ignore_rows, on_rows=ignore_rows)
     except WorkFound:
         return None
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from nightrain.datasets.errors import DamagedInput, Reason
+from nightrain.pipelines.runs.batches import run_padded
 
 LEAST_DEPTH_M = 0.1  # smaller depths predicted by a network are raised to this
 
@@ -74,9 +75,12 @@ class BatchedSource(DepthSource, Protocol):
 
 
 def depths_of(source: DepthSource, scenes: Sequence[DepthInput]) -> list[RelativeDepth]:
-    """Inverse depth of each image, in batches if the source takes them."""
+    """Inverse depth of each image, in batches if the source takes them.
+
+    A batch that runs out of memory is halved. Raises what the source raises.
+    """
     if isinstance(source, BatchedSource):
-        return source.depths(scenes)
+        return [depth for depth, _ in run_padded(scenes, max(1, len(scenes)), source.depths)]
     return [source.depth(scene) for scene in scenes]
 
 

@@ -23,7 +23,13 @@ from nightrain.datasets.io.images import resize_image
 from nightrain.datasets.registry import one_line
 from nightrain.depthmodel.weights import Weights, resolve_file
 from nightrain.pipelines.controls.depth_source import DepthInput, RelativeDepth, at_size
-from nightrain.pipelines.controls.networks import Precision, batches_of_one_shape, on_own_stream
+from nightrain.pipelines.controls.networks import (
+    Precision,
+    batch_size_on,
+    loading,
+    run_by_shape,
+)
+from nightrain.pipelines.runs.devices import on_side_stream
 
 ANNOTATORS = Weights("lllyasviel/Annotators", "982e7edaec38759d914a963c48c4726685de7d96")
 FILES = {
@@ -73,13 +79,14 @@ class MidasDepth:
         ]
         device = next(iter(detector.model.parameters())).device
         half = getattr(torch, self.dtype) if device.type == "cuda" else torch.float32
-        found: dict[int, np.ndarray] = {}
-        with on_own_stream(device), torch.inference_mode(), _precision(device, half):
-            for numbers in batches_of_one_shape([image.shape for image in seen], device):
-                pixels = torch.from_numpy(np.stack([seen[number] for number in numbers]))
-                inputs = pixels.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0  # (B, 3, h, w)
-                inverse = detector.model(inputs).float().cpu().numpy()  # (B, h, w)
-                found |= {number: inverse[place] for place, number in enumerate(numbers)}
+
+        def run(numbers: Sequence[int]) -> Sequence[np.ndarray]:
+            pixels = torch.from_numpy(np.stack([seen[number] for number in numbers]))
+            inputs = pixels.to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0  # (B, 3, h, w)
+            return detector.model(inputs).float().cpu().numpy()  # (B, h, w)
+
+        with on_side_stream(device), torch.inference_mode(), _precision(device, half):
+            found = run_by_shape([image.shape for image in seen], batch_size_on(device), run)
         return [RelativeDepth(at_size(found[i], size)) for i, size in enumerate(sizes)]
 
 
@@ -114,7 +121,8 @@ def load_detector(kind: str, model: Weights, device: str, offline: bool | None) 
     """Load a detector of controlnet-aux by class name, once per process; raises InvalidRequest."""
     path = resolve_file(model, FILES[kind], offline=offline)
     detector = getattr(import_controlnet_aux(), kind)
-    return _load(detector, path).to(_device(device))
+    with loading(f"{model.id_or_folder}/{FILES[kind]}"):
+        return _load(detector, path).to(_device(device))
 
 
 def import_controlnet_aux() -> Any:

@@ -41,7 +41,7 @@ from nightrain.pipelines.controls.load_source import load_depth_source
 from nightrain.pipelines.controls.polarity import assert_near_is_white, near_is_white_lead
 from nightrain.pipelines.controls.settings import ControlDepth
 from nightrain.pipelines.runs import stop as stopping
-from nightrain.pipelines.runs.batches import in_batches, isolate_failures
+from nightrain.pipelines.runs.batches import ENGINE_FAULTS, in_batches, isolate_failures
 from nightrain.pipelines.runs.builds import IMAGE_LIBRARIES, builds_of
 from nightrain.pipelines.runs.device_lock import sole_use
 from nightrain.pipelines.runs.devices import gpu_id
@@ -67,11 +67,18 @@ def control_maps_table(settings: ControlDepth) -> str:
 def make_maps(source: DepthSource, images: Sequence[np.ndarray]) -> list[ControlMap | DamagedInput]:
     """Map or failure of each image (H, W, 3) uint8, at the image's own size.
 
-    A map with the road farther than the horizon is a failure. Raises InvalidRequest.
+    A map with the road farther than the horizon is a failure. A batch that runs out of memory is
+    halved. Raises InvalidRequest, and RunFailure if the device is lost or all images fail alike.
     """
+    return [_checked(outcome) for outcome in depth_of_each(source, images)]
+
+
+def depth_of_each(
+    source: DepthSource, images: Sequence[np.ndarray]
+) -> list[RelativeDepth | Exception]:
+    """Depth or failure of each image (H, W, 3) uint8; raises like `make_maps`."""
     scenes = [ImageWindow(image, np.eye(3)) for image in images]
-    outcomes = isolate_failures(scenes, lambda some: depths_of(source, some))
-    return [_checked(outcome) for outcome in outcomes]
+    return isolate_failures(scenes, lambda some: depths_of(source, some), origin=id)
 
 
 def _checked(outcome: RelativeDepth | Exception) -> ControlMap | DamagedInput:
@@ -109,7 +116,8 @@ class ControlMapShard:
         """Make the shard, with the GPU locked.
 
         Raises PlanMismatch if the table belongs to another source, InvalidRequest without weights,
-        NightrainError if no frame gets a map, CorruptShard, DiskFull.
+        RunFailure for an error that all frames meet, NightrainError if none gets a map,
+        CorruptShard, DiskFull.
         """
         manifest = Manifest(self.root)
         frames = frames_behind(manifest, shard, retry=shard.retry)
@@ -144,9 +152,10 @@ class ControlMapShard:
     ) -> Iterator[Row | Rejected]:
         """Yield a row per frame, in order; a frame without a map is rejected and keeps its place.
 
-        Raises NightrainError if no frame gets a map: the network is at fault, not the frames.
+        Raises NightrainError if the network fails on every frame. A single frame that fails may be
+        at fault itself.
         """
-        failures: list[DamagedInput] = []
+        faults: list[DamagedInput] = []
         num_maps = 0
         parts = overlapped(
             in_batches(manifest.reader(frames.rows).rows(FRAME_COLUMNS), BATCH_SIZE),
@@ -159,17 +168,16 @@ class ControlMapShard:
             for part in parts:
                 for row, result in part:
                     if isinstance(result, DamagedInput):
-                        failures.append(result)
+                        faults += [result] if result.reason in ENGINE_FAULTS else []
                         yield rejected_frame(row, result.reason, result)
                         yield self._empty_row(row)
                     else:
                         num_maps += 1
                         yield result
-        if failures and not num_maps:
+        if len(faults) > 1 and not num_maps:
             raise NightrainError(
                 f"{load_depth_source(self.settings).name} made a map of none of the "
-                f"{len(failures)} frames, so nothing was committed. The first failure: "
-                f"{failures[0]}"
+                f"{len(faults)} frames, so nothing was committed. The first failure: {faults[0]}"
             )
 
     def _decoded(self, rows: Sequence[Row], kept: dict[str, Row]) -> _Part:

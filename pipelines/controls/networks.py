@@ -6,14 +6,15 @@ others inverse depth: `FAMILIES` lists which, and `polarity.assert_near_is_white
 
 import functools
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.registry import one_line
 from nightrain.depthmodel.weights import Weights, resolve, weights_name
 from nightrain.pipelines.controls.depth_source import (
     LEAST_DEPTH_M,
@@ -21,12 +22,16 @@ from nightrain.pipelines.controls.depth_source import (
     RelativeDepth,
     at_size,
 )
+from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run, run_padded
+from nightrain.pipelines.runs.device_errors import is_out_of_memory
+from nightrain.pipelines.runs.devices import on_side_stream
 
 if TYPE_CHECKING:
     import torch
 
 Gives = Literal["inverse", "metric"]
 Precision = Literal["float32", "float16", "bfloat16"]
+R = TypeVar("R")
 BATCH_ON_GPU = 16  # images; a CPU gains nothing from batches
 FAMILIES: dict[str, Gives] = {  # raw network output; transformers inverts Depth Pro's later
     "dpt": "inverse",
@@ -85,14 +90,13 @@ class _DepthNetwork:
             self.processor(images=Image.fromarray(image), return_tensors="pt")["pixel_values"]
             for image in images
         ]
-        found: dict[int, np.ndarray] = {}
-        with on_own_stream(self.model.device):
-            for numbers in batches_of_one_shape([p.shape for p in pixels], self.model.device):
-                batch = [pixels[number] for number in numbers]
-                sizes = [(images[n].shape[0], images[n].shape[1]) for n in numbers]
-                made = self._run_batch(batch, sizes)
-                found |= {number: made[place] for place, number in enumerate(numbers)}
-        return [found[number] for number in range(len(images))]
+
+        def run(numbers: Sequence[int]) -> list[np.ndarray]:
+            sizes = [(images[n].shape[0], images[n].shape[1]) for n in numbers]
+            return self._run_batch([pixels[n] for n in numbers], sizes)
+
+        with on_side_stream(self.model.device):
+            return run_by_shape([p.shape for p in pixels], batch_size_on(self.model.device), run)
 
     def _run_batch(
         self, pixels: Sequence["torch.Tensor"], sizes: Sequence[tuple[int, int]]
@@ -131,38 +135,53 @@ class _DepthNetwork:
                 self.model.to(half)
 
 
-def batches_of_one_shape(shapes: Sequence[Any], device: Any) -> Iterator[list[int]]:
-    """Yield indices of inputs of equal shape, at most one device's batch at a time."""
-    size = BATCH_ON_GPU if getattr(device, "type", str(device)) == "cuda" else 1
+def batch_size_on(device: Any) -> int:
+    """Return the batch size of depth networks on a device."""
+    return BATCH_ON_GPU if getattr(device, "type", str(device)) == "cuda" else 1
+
+
+def run_by_shape(
+    shapes: Sequence[Any], size: int, run: Callable[[Sequence[int]], Sequence[R]]
+) -> list[R]:
+    """Run the numbers of inputs in batches of exactly `size` and of equal shape; results in order.
+
+    Batches are filled up, because the last bits of a network's output depend on the size of its
+    batch. A batch that runs out of memory is halved.
+    """
     groups: dict[Any, list[int]] = {}
     for number, shape in enumerate(shapes):
         groups.setdefault(tuple(shape), []).append(number)
+    found: dict[int, R] = {}
     for numbers in groups.values():
-        for start in range(0, len(numbers), size):
-            chosen = numbers[start : start + size]
-            # Filled up: the last bits of a network's output depend on the size of its batch.
-            yield chosen + chosen[-1:] * (size - len(chosen))
+        for number, (result, _) in zip(numbers, run_padded(numbers, size, run), strict=True):
+            found[number] = result
+    return [found[number] for number in range(len(shapes))]
 
 
 @contextmanager
-def on_own_stream(device: Any) -> Iterator[None]:
-    """Run a block on the depth networks' own CUDA stream, and wait for that stream alone."""
+def loading(name: str) -> Iterator[None]:
+    """Load a depth network within the block, ready for other streams when it ends.
+
+    Raises InvalidRequest if it cannot be loaded or does not fit into memory, RunFailure if the GPU
+    is lost.
+    """
     import torch
 
-    if torch.device(device).type != "cuda":
+    try:
         yield
-        return
-    stream = _stream(str(device))
-    with torch.cuda.stream(stream):
-        yield
-    stream.synchronize()
-
-
-@functools.cache
-def _stream(device: str) -> Any:
-    import torch
-
-    return torch.cuda.Stream(device)
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # before another stream reads the weights
+    except Exception as error:
+        raise_if_it_ends_the_run(error)
+        if is_out_of_memory(error):
+            raise InvalidRequest(
+                f"The depth network {name} does not fit into memory. End other programs that use "
+                "it, or choose a smaller network."
+            ) from error
+        raise InvalidRequest(
+            f"The depth network {name} cannot be loaded ({one_line(error)[:300]}). Check that its "
+            "files are complete."
+        ) from error
 
 
 @functools.lru_cache(maxsize=2)
@@ -177,17 +196,15 @@ def _load(source: NetworkDepth) -> _DepthNetwork:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     on_gpu = torch.device(device).type == "cuda"
-    model: Any = AutoModelForDepthEstimation.from_pretrained(
-        found.folder,
-        dtype=getattr(torch, source.dtype) if on_gpu else torch.float32,
-        use_safetensors=True,
-        local_files_only=True,
-    )
-    processor = AutoImageProcessor.from_pretrained(found.folder, local_files_only=True)
-    network = _DepthNetwork(model.to(device).eval(), processor, gives)
-    if on_gpu:
-        torch.cuda.synchronize(device)  # before another stream reads the weights
-    return network
+    with loading(source.model.id_or_folder):
+        model: Any = AutoModelForDepthEstimation.from_pretrained(
+            found.folder,
+            dtype=getattr(torch, source.dtype) if on_gpu else torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+        )
+        processor = AutoImageProcessor.from_pretrained(found.folder, local_files_only=True)
+        return _DepthNetwork(model.to(device).eval(), processor, gives)
 
 
 def _gives(config: Any) -> Gives:

@@ -15,7 +15,8 @@ from nightrain.pipelines.controls.depth_source import (
     at_size,
     inverse_of_metric,
 )
-from nightrain.pipelines.controls.networks import on_own_stream
+from nightrain.pipelines.controls.networks import loading
+from nightrain.pipelines.runs.devices import on_side_stream
 
 if TYPE_CHECKING:
     from nightrain.depthmodel.network.model import DepthModel
@@ -43,8 +44,8 @@ class TeacherDepth:
 
     @property
     def name(self) -> str:
-        """Digest of the weights; raises InvalidRequest if the folder is missing."""
-        return f"teacher:{self._predictor.digest}"
+        """Digest of the weights, which are not read; raises InvalidRequest without a model."""
+        return f"teacher:{self.model.digest if self.model else _digest(self.folder)}"
 
     def depth(self, scene: DepthInput) -> RelativeDepth:
         """Return 1/z (H, W) of the image; raises InvalidRequest, DamagedInput."""
@@ -81,20 +82,33 @@ class SavedModel:
         """Depth in metres (h, w) float32 of each image (h, w, 3) uint8; raises InvalidRequest."""
         from nightrain.depthmodel.network.predict import predict
 
-        with on_own_stream(next(self.model.parameters()).device):
+        with on_side_stream(next(self.model.parameters()).device):
             return predict(self.model, images)
 
 
 @functools.lru_cache(maxsize=1)
+def _digest(folder: str) -> str:
+    from nightrain.depthmodel.network.model_folder import saved_digest
+
+    return saved_digest(_existing(folder))
+
+
+@functools.lru_cache(maxsize=1)
 def _load(folder: str) -> Predictor:
-    if not Path(folder).expanduser().is_dir():
-        raise InvalidRequest(
-            f"There is no folder {folder}. Give control_depth.teacher the folder of a trained "
-            "depth model as DepthModel.save_pretrained writes it."
-        )
     import torch
 
     from nightrain.depthmodel.network.model import DepthModel
 
-    model = DepthModel.from_pretrained(Path(folder).expanduser())
-    return SavedModel(model.to("cuda" if torch.cuda.is_available() else "cpu"))
+    with loading(folder):
+        model = DepthModel.from_pretrained(_existing(folder))
+        return SavedModel(model.to("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _existing(folder: str) -> Path:
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise InvalidRequest(
+            f"There is no folder {folder}. Give control_depth.teacher the folder of a trained "
+            "depth model as DepthModel.save_pretrained writes it."
+        )
+    return path

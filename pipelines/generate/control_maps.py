@@ -5,6 +5,7 @@ Before the first map is committed, a few frames tell whether the network shows n
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.datasets.validation import Settings
-from nightrain.pipelines.controls.depth_source import ImageWindow, depths_of
+from nightrain.pipelines.controls.depth_source import RelativeDepth
 from nightrain.pipelines.controls.load_source import load_depth_source
 from nightrain.pipelines.controls.map_shard import (
     ControlMapShard,
     control_maps_table,
+    depth_of_each,
     forget_held,
     hold,
 )
@@ -29,7 +31,10 @@ from nightrain.pipelines.controls.settings import ControlDepth
 from nightrain.pipelines.inspect.stats import sample
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.recipes.recipe_file import read_recipe
-from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs import stop as stopping
+from nightrain.pipelines.runs.device_lock import sole_use
+from nightrain.pipelines.runs.devices import gpu_id, visible_devices
+from nightrain.pipelines.runs.executors import Executor, check_once
 from nightrain.pipelines.runs.one_run import IfRunning, one_run_at_a_time
 from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
 from nightrain.pipelines.runs.run import RunReport, run
@@ -65,6 +70,10 @@ class ControlJob(Settings):
     def tags(self) -> tuple[str, ...]:
         """Words to find the job's runs by: the recipe."""
         return (self.recipe,)
+
+    def devices(self) -> tuple[str, ...]:
+        """Return the GPUs, one worker process for each."""
+        return visible_devices()
 
     def plan(self) -> dict[Shard, int]:
         """Plan the job's shards, committed or not, and the number of maps of each.
@@ -153,7 +162,7 @@ def _make(
     on_rows: OnRows = ignore_rows,
 ) -> RunReport:
     try:
-        _require_near_is_white(Manifest(root), tuple(num_rows), settings)
+        _check_source(root, tuple(num_rows), settings, executor)
         return run(
             root,
             tuple(num_rows),
@@ -168,26 +177,39 @@ def _make(
         forget_held()
 
 
-def _require_near_is_white(
-    manifest: Manifest, shards: Sequence[Shard], settings: ControlDepth
+def _check_source(
+    root: Path, shards: Sequence[Shard], settings: ControlDepth, executor: Executor
 ) -> None:
-    """Test a network on a few frames of shards of maps that are not committed.
+    """Check a network before its first map is committed, where its shards are made.
 
-    A network of inverted polarity would fail on every frame, one by one. Its maps are kept for
-    their shards. Raises WrongPolarity, and InvalidRequest if the network's weights are missing.
+    A network of inverted polarity would fail on every frame, one by one. Raises WrongPolarity,
+    InvalidRequest if the network cannot be loaded, RunFailure if it fails on every frame.
     """
-    missing = [shard for shard in shards if manifest.entry(shard) is None]
-    frames = manifest.committed(s.model_copy(update={"table": FRAMES}) for s in missing)
-    scenes: dict[str, ImageWindow] = {}
+    manifest = Manifest(root)
+    committed = {entry.shard.name for entry in manifest.committed(shards)}
+    if missing := tuple(shard for shard in shards if shard.name not in committed):
+        check_once(executor, partial(_require_near_is_white, root, missing, settings))
+
+
+def _require_near_is_white(root: Path, shards: Sequence[Shard], settings: ControlDepth) -> None:
+    """Test a network on a few frames of shards of maps, with the GPU locked.
+
+    The maps are held for their shards, if these are made in the same process.
+    """
+    manifest = Manifest(root)
+    frames = manifest.committed(s.model_copy(update={"table": FRAMES}) for s in shards)
+    images: dict[str, np.ndarray] = {}
     for row in sample(manifest, frames, NUM_FRAMES, ("frame_id", "image")) if frames else ():
         with suppress(DamagedInput):  # will be quarantined
-            pixels = decode_jpeg(row["image"]["bytes"])
-            scenes[row["frame_id"]] = ImageWindow(pixels, np.eye(3))
-    if not scenes:
-        return
-    source = load_depth_source(settings)
-    found = depths_of(source, list(scenes.values()))
-    leads = [near_is_white_lead(one.inverse_depth) for one in found]
-    require_near_is_white(source.name, leads)
-    for frame_id, one in zip(scenes, found, strict=True):
+            images[row["frame_id"]] = decode_jpeg(row["image"]["bytes"])
+    with sole_use(gpu_id(), lambda: stopping.current().interrupted) as is_held:
+        if not is_held or not images:
+            return  # the run will report that it was stopped
+        source = load_depth_source(settings)
+        outcomes = zip(images, depth_of_each(source, list(images.values())), strict=True)
+    found = {name: one for name, one in outcomes if isinstance(one, RelativeDepth)}
+    if found:
+        leads = [near_is_white_lead(one.inverse_depth) for one in found.values()]
+        require_near_is_white(source.name, leads)
+    for frame_id, one in found.items():
         hold(settings, frame_id, one)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.errors import NightrainError, Reason
+from nightrain.datasets.errors import NightrainError
 from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.schema import VARIANTS
@@ -30,12 +30,11 @@ from nightrain.pipelines.generate.conditioning import generation_rows, read_capt
 from nightrain.pipelines.generate.requests import PlannedRequest, plan_requests
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.runs import stop as stopping
-from nightrain.pipelines.runs.batches import in_batches
+from nightrain.pipelines.runs.batches import ENGINE_FAULTS, in_batches
 from nightrain.pipelines.runs.device_lock import sole_use
 from nightrain.pipelines.runs.overlap import overlapped
 from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
-ENGINE_FAULTS = (Reason.BAD_OUTPUT, Reason.ENGINE_ERROR)
 T = TypeVar("T")
 D = TypeVar("D")
 

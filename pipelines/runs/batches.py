@@ -1,24 +1,34 @@
-"""Batches: split items into batches, and isolate the item that makes a batch fail."""
+"""Batches: split items into batches, fit them into memory, and isolate the item at fault."""
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from nightrain.datasets.errors import DamagedInput, DiskFull, InvalidRequest, RunFailure
+from nightrain.datasets.errors import (
+    DamagedInput,
+    DiskFull,
+    InvalidRequest,
+    Reason,
+    RunFailure,
+)
 from nightrain.datasets.registry import one_line
 from nightrain.pipelines.runs.device_errors import (
     device_lost_words,
     is_device_lost,
     is_out_of_memory,
 )
+from nightrain.pipelines.runs.devices import free_cached_memory
 
 T = TypeVar("T")
 Result = TypeVar("Result")
 
 # These would fail every other item as well, so they end the whole run.
 ENDS_THE_RUN = (InvalidRequest, RunFailure, DiskFull)
-_IDENTITIES = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{16,}\b")  # addresses and sample ids
+# Reasons of rows for which the engine or model may be at fault, rather than the frame.
+ENGINE_FAULTS = (Reason.BAD_OUTPUT, Reason.ENGINE_ERROR)
+# Addresses, and ids of frames and samples (datasets/ids.py). A number without letters is no id.
+_IDENTITIES = re.compile(r"0x[0-9a-f]+|\b(?=[0-9]*[a-f])[0-9a-f]{20}\b")
 
 
 def raise_if_it_ends_the_run(error: Exception) -> None:
@@ -34,6 +44,34 @@ def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def run_padded(
+    items: Sequence[T], size: int, run: Callable[[list[T]], Sequence[Result]]
+) -> list[tuple[Result, int]]:
+    """Run items in batches of exactly `size`, padded with the last item: (result, size) each.
+
+    A batch that runs out of memory is run again at half the size; its results record that size.
+    Raises what `run` raises if not even one fits.
+    """
+    results: list[tuple[Result, int]] = []
+    for begin in range(0, len(items), size):
+        results += _run_or_halve(list(items[begin : begin + size]), size, run)
+    return results
+
+
+def _run_or_halve(
+    items: list[T], size: int, run: Callable[[list[T]], Sequence[Result]]
+) -> list[tuple[Result, int]]:
+    padded = items + [items[-1]] * (size - len(items))
+    try:
+        return [(result, size) for result in run(padded)[: len(items)]]
+    except Exception as error:
+        if size == 1 or not is_out_of_memory(error):
+            raise
+    # Outside the handler, because the exception keeps the tensors of the failed batch alive.
+    free_cached_memory()
+    return run_padded(items, (size + 1) // 2, run)
 
 
 def isolate_failures(

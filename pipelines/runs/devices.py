@@ -1,7 +1,11 @@
-"""GPUs of this machine: those that CUDA_VISIBLE_DEVICES names, or all, and their identity."""
+"""GPUs of this machine: which may be used, their identity, and their side streams."""
 
+import functools
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -40,6 +44,41 @@ def gpu_id(device: str = "cuda") -> str:
     if not torch.cuda.is_available():
         return ""
     return f"cuda {torch.cuda.get_device_properties(torch.device(device)).uuid}"
+
+
+def free_cached_memory() -> None:
+    """Return the memory that torch keeps cached to the GPU; does nothing before torch is used."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def on_side_stream(device: Any) -> Iterator[None]:
+    """Run a block on a GPU's side stream, in parallel with its other work, and wait for it.
+
+    Keep the block's results until the work that reads them is done: their memory belongs to the
+    side stream, which would otherwise reuse it at once. On a CPU, the block just runs.
+    """
+    import torch
+
+    place = torch.device(device)
+    if place.type != "cuda":
+        yield
+        return
+    number = torch.cuda.current_device() if place.index is None else place.index
+    stream = _side_stream(number)
+    with torch.cuda.stream(stream):
+        yield
+    stream.synchronize()
+
+
+@functools.cache
+def _side_stream(number: int) -> Any:
+    """Return the one side stream of a device: streams do not share freed memory."""
+    import torch
+
+    return torch.cuda.Stream(number)
 
 
 def _count() -> int:

@@ -63,14 +63,26 @@ class WorkFound(Exception):
     """Raised by `PlanOnly` where a plan has a shard to make."""
 
 
+@dataclass(frozen=True)
 class PlanOnly:
     """Plan-only executor: raises WorkFound at the first missing shard."""
+
+    devices: tuple[str, ...] = ()  # GPUs of the run that follows
 
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows
     ) -> Iterator[ShardReport]:
         """Raise WorkFound."""
         raise WorkFound
+
+    def check(self, check: Callable[[], None]) -> None:
+        """Run a check, or raise WorkFound if the run that follows has processes of its own for it.
+
+        The parent of worker processes does not use a device.
+        """
+        if len(self.devices) > 1:
+            raise WorkFound
+        check()
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,14 @@
-"""Batches that fit into memory: probe the size before a run, halve a batch that does not fit."""
+"""Batches that fit into memory: probe the size before a run."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import torch
 
 from nightrain.pipelines.runs.device_errors import is_out_of_memory
+from nightrain.pipelines.runs.devices import free_cached_memory
 
 MARGIN = 0.1  # share of a GPU's memory that a probed batch leaves free
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @contextmanager
@@ -44,34 +41,6 @@ def largest_that_fits(run: Callable[[int], object], limit: int) -> int:
     return size
 
 
-def run_padded(
-    items: Sequence[T], size: int, run: Callable[[list[T]], Sequence[R]]
-) -> list[tuple[R, int]]:
-    """Run items in batches of exactly `size`, padded with the last item: (result, size) each.
-
-    A batch that runs out of memory is run again at half the size; its results record that size.
-    Raises what `run` raises if not even one fits.
-    """
-    results: list[tuple[R, int]] = []
-    for begin in range(0, len(items), size):
-        results += _run_or_halve(list(items[begin : begin + size]), size, run)
-    return results
-
-
-def _run_or_halve(
-    items: list[T], size: int, run: Callable[[list[T]], Sequence[R]]
-) -> list[tuple[R, int]]:
-    padded = items + [items[-1]] * (size - len(items))
-    try:
-        return [(result, size) for result in run(padded)[: len(items)]]
-    except Exception as error:
-        if size == 1 or not is_out_of_memory(error):
-            raise
-    # Outside the handler, because the exception keeps the tensors of the failed batch alive.
-    _free()
-    return run_padded(items, (size + 1) // 2, run)
-
-
 def _fits(run: Callable[[int], object], size: int, *, last: bool) -> bool:
     try:
         run(size)
@@ -79,10 +48,5 @@ def _fits(run: Callable[[int], object], size: int, *, last: bool) -> bool:
     except Exception as error:
         if last or not is_out_of_memory(error):
             raise
-    _free()
+    free_cached_memory()
     return False
-
-
-def _free() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -2,8 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,11 +16,7 @@ from nightrain.datasets.conditions import CONDITIONS, Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.registry import one_line
 from nightrain.pipelines.engines.base import Request, Variant
-from nightrain.pipelines.engines.diffusion.batch_fit import (
-    largest_that_fits,
-    margin_kept,
-    run_padded,
-)
+from nightrain.pipelines.engines.diffusion.batch_fit import largest_that_fits, margin_kept
 from nightrain.pipelines.engines.diffusion.brightness import to_mean_level
 from nightrain.pipelines.engines.diffusion.denoise import denoise
 from nightrain.pipelines.engines.diffusion.models.loading import Models, load_models
@@ -29,10 +25,10 @@ from nightrain.pipelines.engines.diffusion.network_inputs import Networks, Sampl
 from nightrain.pipelines.engines.diffusion.output import Decoded, DecodedImage, decode, unsafe_flags
 from nightrain.pipelines.engines.diffusion.samples import SampleMaker, check_request, strength_of
 from nightrain.pipelines.engines.diffusion.speed import make_decoder, make_networks
-from nightrain.pipelines.engines.diffusion.transfer import beside_other_work
 from nightrain.pipelines.engines.torch_engine import TorchEngine
-from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run
+from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run, run_padded
 from nightrain.pipelines.runs.device_errors import is_out_of_memory
+from nightrain.pipelines.runs.devices import on_side_stream
 
 Row = tuple[Decoded, int]  # a decoded batch, and the index of an image in it
 
@@ -66,7 +62,8 @@ class DiffusionEngine(TorchEngine):
     The bytes of a variant depend on its request, the settings, the batch size, the device and the
     library builds; not on other requests of the batch. The constructor raises InvalidRequest for
     settings that the family does not support and for devices other than cuda and cpu; the models
-    are loaded at the first request.
+    are loaded at the first request. `side_stream` runs a block in parallel with the device's other
+    work: all networks but those of the denoising loop and the decoder.
     """
 
     def __init__(
@@ -76,12 +73,14 @@ class DiffusionEngine(TorchEngine):
         device: str | None = None,
         offline: bool | None = None,
         batch_size: int = 8,
+        side_stream: Callable[[torch.device], AbstractContextManager[None]] = on_side_stream,
     ) -> None:
         super().__init__(device)
         settings.require_family()
         self.settings = settings
         self.batch_size = batch_size  # used by `generate` and `outcomes`
         self._offline = offline
+        self._side_stream = side_stream
         self._models_in_use = threading.Lock()  # held while embedding or casting
 
     @cached_property
@@ -89,7 +88,10 @@ class DiffusionEngine(TorchEngine):
         """Models of the settings; raises InvalidRequest if they cannot be loaded."""
         try:
             with _without_log():
-                return load_models(self.settings, self._device, offline=self._offline)
+                found = load_models(self.settings, self._device, offline=self._offline)
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)  # before the side stream reads the weights
+            return found
         except Exception as error:
             raise_if_it_ends_the_run(error)
             raise InvalidRequest(self._loading_words(error)) from error
@@ -147,7 +149,7 @@ class DiffusionEngine(TorchEngine):
             _ = self._networks  # they change the models' memory format, so not while others embed
             for request in requests:
                 check_request(request, self.settings, self.models.pipe.vae_scale_factor)
-            with beside_other_work(self._device):
+            with self._side_stream(self._device):
                 return [Embedded(request, self._maker.make(request)) for request in requests]
 
     def begin(self, embedded: Sequence[Embedded], batch_size: int) -> list[Begun]:
@@ -204,7 +206,8 @@ class DiffusionEngine(TorchEngine):
                 )
         image, provenance = picture.image, self._provenance(begun, problem)
         if self.settings.safety_checker:
-            flagged = unsafe_flags(self.models.pipe, [image])[0]
+            with self._side_stream(self._device):  # not behind the next batch
+                flagged = unsafe_flags(self.models.pipe, [image])[0]
             provenance["safety_checker"] = "flagged" if flagged else "passed"
         brightness = self.settings.night_brightness
         if CONDITIONS[request.condition].is_night and brightness is not None:

@@ -1,8 +1,5 @@
 """Host-device transfers that do not make the GPU wait for the host."""
 
-import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -38,25 +35,3 @@ class HostCopy:
         if self.arrived is not None:
             self.arrived.synchronize()
         return self.values
-
-
-@contextmanager
-def beside_other_work(device: torch.device) -> Iterator[None]:
-    """Run a block on a side stream, in parallel with the GPU's other work, and wait for it.
-
-    Keep the block's results until the work that reads them is done: their memory belongs to the
-    side stream, which would otherwise reuse it at once.
-    """
-    if device.type != "cuda":
-        yield
-        return
-    stream = _side_stream(device)
-    with torch.cuda.stream(stream):
-        yield
-    stream.synchronize()
-
-
-@functools.cache
-def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """Return the device's one side stream: streams do not share freed memory."""
-    return torch.cuda.Stream(device)

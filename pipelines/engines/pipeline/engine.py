@@ -9,17 +9,14 @@ import torch
 
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.pipelines.engines.base import Request, Variant
-from nightrain.pipelines.engines.diffusion.batch_fit import (
-    largest_that_fits,
-    margin_kept,
-    run_padded,
-)
+from nightrain.pipelines.engines.diffusion.batch_fit import largest_that_fits, margin_kept
 from nightrain.pipelines.engines.diffusion.output import image_problem
 from nightrain.pipelines.engines.pipeline.call import call_arguments, images_of, strength_of
 from nightrain.pipelines.engines.pipeline.loading import LoadedPipeline, load_pipeline
 from nightrain.pipelines.engines.pipeline.settings import PipelineSettings
 from nightrain.pipelines.engines.request_check import check_prompted_request
 from nightrain.pipelines.engines.torch_engine import TorchEngine
+from nightrain.pipelines.runs.batches import run_padded
 
 
 @dataclass(frozen=True, slots=True)

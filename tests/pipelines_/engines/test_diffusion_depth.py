@@ -128,6 +128,7 @@ def test_a_control_by_a_teacher_of_ours(
 ) -> None:
     trained = Trained()
     monkeypatch.setattr(teachers, "_load", lambda folder: trained)
+    monkeypatch.setattr(teachers, "_digest", lambda folder: trained.digest)
     path = write_recipe(
         tmp_path, engine={"control_depth": {"source": "teacher", "teacher": "/models/ours"}}
     )
@@ -148,6 +149,7 @@ def test_a_network_upside_down_fails_the_run_and_not_every_sample(
 ) -> None:
     trained = Trained(far_below=True)
     monkeypatch.setattr(teachers, "_load", lambda folder: trained)
+    monkeypatch.setattr(teachers, "_digest", lambda folder: trained.digest)
     depth: dict[str, Any] = {"source": "teacher", "teacher": "/models/ours"}
     if source != "teacher":
         folder = save_road_dpt(tmp_path / "flipped", upside_down=True)

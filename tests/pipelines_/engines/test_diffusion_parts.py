@@ -15,7 +15,7 @@ from nightrain.benchmarks.architectures import SCHEDULER
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.io.images import encode_jpeg
-from nightrain.pipelines.engines.diffusion.batch_fit import largest_that_fits, run_padded
+from nightrain.pipelines.engines.diffusion.batch_fit import largest_that_fits
 from nightrain.pipelines.engines.diffusion.brightness import (
     drawn_level,
     mean_level,
@@ -25,6 +25,7 @@ from nightrain.pipelines.engines.diffusion.embeddings import Latest
 from nightrain.pipelines.engines.diffusion.models.styles import StylePool
 from nightrain.pipelines.engines.diffusion.output import decode, image_problem
 from nightrain.pipelines.engines.diffusion.steps import SCHEDULERS, Steps, make_scheduler, tabulate
+from nightrain.pipelines.runs.batches import run_padded
 from support.tiny_diffusion import picture
 
 

@@ -51,6 +51,7 @@ class Teacher:
 def teacher(monkeypatch: pytest.MonkeyPatch) -> Teacher:
     found = Teacher()
     monkeypatch.setattr(teachers, "_load", lambda folder: found)
+    monkeypatch.setattr(teachers, "_digest", lambda folder: found.digest)
     return found
 
 
