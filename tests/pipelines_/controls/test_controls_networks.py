@@ -2,7 +2,8 @@
 
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,15 +13,22 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
-from nightrain.datasets.errors import DamagedInput, InvalidRequest, WrongPolarity
+from nightrain.datasets.errors import DamagedInput, InvalidRequest, RunFailure, WrongPolarity
+from nightrain.datasets.shards.control_maps import ControlMap
 from nightrain.depthmodel.weights import Weights
 from nightrain.pipelines.controls import detectors, networks
 from nightrain.pipelines.controls.control_image import depth_control
 from nightrain.pipelines.controls.depth_source import LEAST_DEPTH_M, ImageWindow, at_size
 from nightrain.pipelines.controls.detectors import MidasDepth, detector_edges
+from nightrain.pipelines.controls.map_shard import make_maps
 from nightrain.pipelines.controls.networks import NetworkDepth
 from nightrain.pipelines.controls.tiles import TiledDepth
-from support.tiny_depth_networks import save_depth_anything, save_dpt, save_zoedepth
+from support.tiny_depth_networks import (
+    save_depth_anything,
+    save_dpt,
+    save_road_dpt,
+    save_zoedepth,
+)
 
 K = np.array([[50.0, 0.0, 44.5], [0.0, 50.0, 24.5], [0.0, 0.0, 1.0]])
 SIZE = (90, 50)  # no multiple of anything a network likes
@@ -271,3 +279,107 @@ def test_detector_edges_come_at_the_asked_size() -> None:
     edges = detector_edges(rounding, image, (120, 66))
     assert asked == [(66, 120, 3)] and edges.shape == (66, 120, 3)
     assert abs(int(edges.sum(axis=(0, 2)).argmax()) - 60) <= 1
+
+
+class Room:
+    """A device on which batches of at most `most` images fit, and a seam to watch its streams."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int, words: str = "") -> None:
+        self.most, self.words = most, words
+        self.sizes: list[int] = []
+        self.is_beside = False
+        monkeypatch.setattr(networks, "batch_size_on", lambda device: 4)
+        monkeypatch.setattr(detectors, "batch_size_on", lambda device: 4)
+        monkeypatch.setattr(networks, "on_side_stream", self.stream)
+        monkeypatch.setattr(detectors, "on_side_stream", self.stream)
+
+    @contextmanager
+    def stream(self, device: object) -> Iterator[None]:
+        self.is_beside = True
+        yield
+        self.is_beside = False
+
+    def take(self, num_images: int) -> None:
+        """Called by a network with the size of its batch."""
+        assert self.is_beside
+        self.sizes.append(num_images)
+        if num_images > self.most:
+            raise RuntimeError(self.words or "CUDA error: out of memory")
+
+
+def watched_network(folder: Path, room: Room) -> NetworkDepth:
+    source = NetworkDepth(Weights(str(save_road_dpt(folder))), device="cpu")
+    model = networks._load(source).model
+    model.register_forward_pre_hook(lambda *given: room.take(len(given[1][0])))
+    return source
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_memory_that_runs_out_halves_the_batch_of_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    room = Room(monkeypatch, most=2, words=words)
+    source = watched_network(tmp_path / words[:9], room)
+    images = [np.roll(picture(), shift, axis=1) for shift in range(5)]
+    maps = make_maps(source, images)
+    assert all(isinstance(one, ControlMap) for one in maps)
+    assert room.sizes == [4, 2, 2, 4, 2]  # the last image is the one that fills up
+    tiled = TiledDepth(source, 2).depth(SCENE)
+    assert tiled.inverse_depth.shape == picture().shape[:2] and max(room.sizes[5:]) == 4
+
+
+def test_memory_for_not_even_one_image_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = watched_network(tmp_path / "net", Room(monkeypatch, most=0))
+    with pytest.raises(RunFailure, match=r"All 2 samples of a batch failed alike.*out of memory"):
+        make_maps(source, [picture(), picture()])
+
+
+def test_midas_halves_its_batch_and_runs_on_the_side_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room = Room(monkeypatch, most=2)
+
+    class Rows(torch.nn.Module):
+        """Inverse depth that grows downwards."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            room.take(len(pixels))
+            down = torch.linspace(0, 1, pixels.shape[2])[None, :, None]
+            return self.scale * down.expand(len(pixels), -1, pixels.shape[3])
+
+    source = MidasDepth(detector=SimpleNamespace(model=Rows()), short_side_px=32)
+    assert all(isinstance(one, ControlMap) for one in make_maps(source, [picture()] * 4))
+    assert room.sizes == [4, 2, 2]
+
+
+def test_a_network_that_does_not_fit_or_is_damaged_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_dpt(tmp_path / "net")
+    source = NetworkDepth(Weights(str(folder)), device="cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("transformers.DPTForDepthEstimation.to", full)
+        with pytest.raises(InvalidRequest, match=r"depth network .*net does not fit into memory"):
+            source.depth(SCENE)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InvalidRequest, match=r"depth network .*net cannot be loaded"):
+        source.depth(SCENE)
+
+
+def full(*_: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")

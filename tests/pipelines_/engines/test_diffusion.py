@@ -299,6 +299,36 @@ def test_the_safety_checker_flags_and_never_blackens() -> None:
         assert digests(made) == plain
 
 
+def test_all_networks_but_loop_and_decoder_run_on_the_side_stream() -> None:
+    """Behind the batch in progress, each would make the host wait for that batch."""
+    active: list[bool] = []
+    places: dict[str, set[bool]] = {}
+
+    @contextmanager
+    def side_stream(_: torch.device) -> Iterator[None]:
+        active.append(True)
+        yield
+        active.pop()
+
+    wanted = settings("sd15", safety_checker=True, ip_adapter=ip_adapter("sd15"))
+    engine = DiffusionEngine(wanted, device="cpu", offline=True, side_stream=side_stream)
+    pipe, models = engine.models.pipe, engine.models
+    modules = {
+        "text": pipe.text_encoder,
+        "style": pipe.image_encoder,
+        "control": models.condition_embedders[0],
+        "checker": pipe.safety_checker,
+        "unet": pipe.unet,
+    }
+    for name, module in modules.items():
+        seen = places.setdefault(name, set())
+        module.register_forward_pre_hook(lambda *_, seen=seen: seen.add(bool(active)))
+    made = engine.outcomes([request(0, style_image=picture(3)), request(1, style_image=picture(4))])
+    assert all(isinstance(variant, Variant) for variant in made)
+    assert places.pop("unet") == {False}
+    assert places == {name: {True} for name in places}
+
+
 def test_channels_last_computes_the_same() -> None:
     expected = make().generate([request(0)])[0].image.astype(int)
     made = make(channels_last=True).generate([request(0)])[0].image.astype(int)

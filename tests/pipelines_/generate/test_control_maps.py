@@ -1,5 +1,6 @@
 """Control maps: made once per frame, whatever the recipe asks of them, and kept like any table."""
 
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from click.testing import CliRunner
 
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.frame import Frame, FrameRef
@@ -15,7 +18,10 @@ from nightrain.datasets.shards.manifest import FRAMES, Manifest, Shard
 from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.upkeep.prune import PruneSelection, plan_prune, prune
 from nightrain.datasets.upkeep.repair import find_damage, repair
+from nightrain.depthmodel.network.model import DepthModel
+from nightrain.flows.cli import app
 from nightrain.pipelines.controls import trained_model as teachers
+from nightrain.pipelines.controls.map_shard import forget_held
 from nightrain.pipelines.controls.metric_scale import metric_depth
 from nightrain.pipelines.generate.control_maps import ControlJob, controls
 from nightrain.pipelines.generate.replay import replay
@@ -24,6 +30,7 @@ from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
+from support.tiny_depth_models import save_teacher
 from support.tiny_diffusion import make, write_recipe
 
 NUM_FRAMES = 5
@@ -34,11 +41,16 @@ class Teacher:
     """A depth network that counts the images it sees, and their sizes."""
 
     digest: str = "5eed"
+    most: int = 100  # images in a batch that fit into memory
+    sizes: list[int] = field(default_factory=list)  # of the batches
     seen: list[tuple[int, int]] = field(default_factory=list)
     on_image: Callable[[int], None] = lambda number: None
 
     def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         depths = []
+        self.sizes.append(len(images))
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("injected")
         for image in images:
             self.on_image(len(self.seen))
             self.seen.append((image.shape[1], image.shape[0]))
@@ -137,6 +149,81 @@ def test_a_shard_of_maps_that_is_interrupted_resumes_to_the_same_rows(
         [row["inverse_depth"] for row in all_maps(root)] for root in (dataset, tmp_path / "twin")
     ]
     assert maps[0] == maps[1]
+
+
+def test_memory_that_runs_out_halves_the_batch(
+    dataset: Path, teacher: Teacher, tmp_path: Path
+) -> None:
+    path = write_recipe(tmp_path, engine={"control_depth": SEEN})
+    ingest_synthetic(tmp_path / "twin", SyntheticSource(NUM_FRAMES))
+    make_controls(tmp_path / "twin", path)
+    teacher.most = 2
+    teacher.sizes.clear()
+    report = make_controls(dataset, path)
+    assert report.num_rows == NUM_FRAMES and not report.num_quarantined
+    assert teacher.sizes == [5, 3, 2, 2, 3, 2]  # of the polarity check, whose maps are used
+    assert [r["inverse_depth"] for r in all_maps(dataset)] == [
+        r["inverse_depth"] for r in all_maps(tmp_path / "twin")
+    ]
+
+
+@pytest.mark.parametrize("first", [0, 8])
+def test_a_network_that_fails_at_everything_ends_the_run(
+    teacher: Teacher, tmp_path: Path, first: int
+) -> None:
+    """In the polarity check on 8 frames, or in a shard after it."""
+    root = tmp_path / "dataset"
+    ingest_synthetic(root, SyntheticSource(12), frames_per_shard=12)
+
+    def fail(number: int) -> None:
+        if number >= first:
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied (1x3 and 4x5)")
+
+    teacher.on_image = fail
+    recipe = write_recipe(tmp_path, engine={"control_depth": SEEN})
+    for command in ("controls", "generate"):
+        teacher.seen.clear()
+        words = [command, str(root), "--recipe", str(recipe), "--runner", "local"]
+        said = CliRunner().invoke(app, words)
+        assert said.exit_code == 1 and "failed alike" in said.stderr and "mat1" in said.stderr
+        assert "Traceback" not in said.stderr and len(said.stderr.strip().splitlines()) == 1
+    manifest = Manifest(root)
+    assert not [t for t in manifest.tables() if t != FRAMES] and verify(root).accepted
+
+
+def test_the_network_is_loaded_where_the_shards_are_made(
+    dataset: Path, teacher: Teacher, tmp_path: Path
+) -> None:
+    """The parent of worker processes plans, and sends them the polarity check."""
+    checks: list[Callable[[], None]] = []
+
+    class Elsewhere(SerialExecutor):
+        def check(self, check: Callable[[], None]) -> None:
+            assert not teacher.seen
+            checks.append(pickle.loads(pickle.dumps(check)))
+            raise InterruptedError
+
+    job = ControlJob(
+        dataset=dataset, recipe=str(write_recipe(tmp_path, engine={"control_depth": SEEN}))
+    )
+    with pytest.raises(InterruptedError):
+        controls(job, executor=Elsewhere(), stop=Stop())
+    assert not teacher.seen
+    (check,) = checks
+    check()
+    assert len(teacher.seen) == NUM_FRAMES
+    forget_held()
+
+
+def test_the_name_of_a_teacher_is_read_without_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_teacher(tmp_path / "teacher")
+    expected = f"teacher:{DepthModel.from_pretrained(folder).digest}"
+    monkeypatch.setattr(DepthModel, "from_pretrained", None)
+    assert teachers.TeacherDepth(str(folder)).name == expected
+    with pytest.raises(InvalidRequest, match="There is no folder"):
+        _ = teachers.TeacherDepth(str(tmp_path / "gone")).name
 
 
 def test_upkeep_knows_the_table(dataset: Path, teacher: Teacher, tmp_path: Path) -> None:

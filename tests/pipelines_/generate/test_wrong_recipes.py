@@ -20,6 +20,7 @@ from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.recipes.recipe_file import load_recipe
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
+from support.tiny_depth_networks import save_road_dpt
 from support.tiny_diffusion import family, make, picture, write_recipe
 
 NUM_FRAMES = 5
@@ -160,6 +161,12 @@ def truncated_weights(folder: Path) -> dict[str, Any]:
     return {"base": weights(folder / "base")}
 
 
+def truncated_depth_network(folder: Path) -> dict[str, Any]:
+    path = save_road_dpt(folder / "dpt") / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    return {"control_depth": {"source": "network", "network": weights(folder / "dpt")}}
+
+
 def no_captions(folder: Path) -> dict[str, Any]:
     return {"captioner": "blip2"}
 
@@ -182,6 +189,7 @@ CONFIGURATIONS: list[tuple[Callable[[Path], dict[str, Any]] | dict[str, Any], st
     (missing_adapter_file, r"no file 'other\.safetensors'"),
     (only_another_precision, "no weights of full precision.*Set `variant: fp32-ema`"),
     (truncated_weights, "cannot be loaded|damaged|incomplete|not valid"),
+    (truncated_depth_network, "depth network .*dpt cannot be loaded"),
     (no_captions, "nightrain caption"),
     ({"generation_width": 130}, "generation_width.*multiple of 8"),
     ({"generation_width": 8000}, "8000x5000 pixels.*`generation_width`"),

@@ -108,6 +108,14 @@ class TestBatchesThatFailAsAWhole:
     def test_different_errors_are_those_of_the_items(self) -> None:
         assert len(self.run(["a", "b"], "batch", "too dark", "too wide")) == 2
 
+    @pytest.mark.parametrize(
+        "numbers",
+        [("1234567890123456", "6543210987654321"), ("12345678901234567890", "9" * 20), ("7", "8")],
+    )
+    def test_numbers_do_count(self, numbers: tuple[str, str]) -> None:
+        messages = (f"found {number} pixels, expected 4" for number in numbers)
+        assert len(self.run(["a", "b"], "batch", *messages)) == 2
+
     def test_variants_of_one_frame_may_share_its_fault(self) -> None:
         assert len(self.run(["a", "b"], "batch", "odd", "odd", origins=1)) == 2
 

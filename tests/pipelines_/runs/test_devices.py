@@ -4,15 +4,24 @@ import itertools
 import os
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from nightrain.datasets.shards.manifest import Shard
 from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_rows
-from nightrain.pipelines.runs.devices import visible_devices
-from nightrain.pipelines.runs.executors import ProcessExecutor, check_once, on_devices
+from nightrain.pipelines.runs import devices
+from nightrain.pipelines.runs.devices import on_side_stream, visible_devices
+from nightrain.pipelines.runs.executors import (
+    PlanOnly,
+    ProcessExecutor,
+    WorkFound,
+    check_once,
+    on_devices,
+)
 from nightrain.pipelines.runs.stop import Stop
 from support.processes import DEADLINE_S
 
@@ -122,3 +131,39 @@ def test_checks_before_a_run_use_a_worker_of_the_first_device() -> None:
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     check_once(ProcessExecutor(1, devices=DEVICES), _require_first_device)
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == before
+
+
+def test_a_gpu_has_one_side_stream_that_is_waited_for_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps: list[str] = []
+
+    class Stream:
+        def __init__(self, number: int) -> None:
+            steps.append(f"stream of {number}")
+
+        def synchronize(self) -> None:
+            steps.append("waited")
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext(steps.append("entered")))
+    devices._side_stream.cache_clear()
+    for name in ("cuda", "cuda:0", torch.device("cuda", 1)):
+        with on_side_stream(name):
+            steps.append("work")
+    devices._side_stream.cache_clear()
+    turn = ["entered", "work", "waited"]
+    assert steps == ["stream of 0", *turn, *turn, "stream of 1", *turn]
+    with on_side_stream("cpu"):
+        steps.append("on a CPU")
+    assert steps[-1] == "on a CPU"
+
+
+def test_a_plan_does_not_check_on_devices_of_worker_processes() -> None:
+    checked: list[int] = []
+    check_once(PlanOnly(), lambda: checked.append(1))
+    check_once(PlanOnly(("0",)), lambda: checked.append(2))
+    with pytest.raises(WorkFound):
+        check_once(PlanOnly(DEVICES), lambda: checked.append(3))
+    assert checked == [1, 2]
