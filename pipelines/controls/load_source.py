@@ -28,3 +28,12 @@ def load_depth_source(settings: ControlDepth) -> DepthSource:
 
         source = TiledDepth(source, settings.tile_grid)
     return source
+
+
+def gives_metres(settings: ControlDepth) -> bool:
+    """Whether a depth source's maps are metric, without loading it; raises InvalidRequest."""
+    if settings.network is None:
+        return settings.source in ("given", "teacher")
+    from nightrain.pipelines.controls.networks import NetworkDepth
+
+    return NetworkDepth(settings.network, settings.gives, settings.dtype).is_metric

@@ -57,6 +57,16 @@ class NetworkDepth:
         weights = weights_name(self.model, offline=self.offline)
         return f"network:{weights}:{self.gives or 'auto'}:{self.dtype}"
 
+    @property
+    def is_metric(self) -> bool:
+        """Whether the network returns metres, by its configuration; raises InvalidRequest."""
+        from transformers import AutoConfig
+
+        if self.gives is not None:
+            return self.gives == "metric"
+        folder = resolve(self.model, offline=self.offline).folder
+        return _gives(AutoConfig.from_pretrained(folder, local_files_only=True)) == "metric"
+
     def depth(self, scene: DepthInput) -> RelativeDepth:
         """Return inverse depth (H, W) of the image; raises InvalidRequest, DamagedInput."""
         return self.depths([scene])[0]

@@ -152,7 +152,7 @@ def generate(
     if recipe.engine.conditioning is not None and recipe.engine.conditioning.style_pool:
         require_no_held_out_styles(manifest, Path(recipe.engine.conditioning.style_pool))
     stopping.set_current(stop)  # ends a wait for the device
-    preflight(job.dataset, recipe, shards, executor, reprobe=job.reprobe)
+    warnings = preflight(job.dataset, recipe, shards, executor, reprobe=job.reprobe)
     maps = make_maps_of_recipe(manifest, recipe, shards, executor=executor, stop=stop)
     if maps.failed or maps.stopped:
         return maps
@@ -170,7 +170,7 @@ def generate(
     )
     report.inputs = maps.tables
     report.skipped = plan.skipped
-    report.warnings += recipe.engine.warnings
+    report.warnings += [*warnings, *recipe.engine.warnings]
     report.warnings += [words for s in superseded if (words := _superseded_words(manifest, s))]
     retried = job.retry_failed
     check_quarantine(report, manifest, plan.shards, job.max_quarantined, retried=retried)

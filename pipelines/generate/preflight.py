@@ -1,16 +1,20 @@
 """Preflight of a generation run: everything that all samples need, checked once.
 
 It runs before any shard is leased. What is missing or does not fit would otherwise fail every
-sample, one by one: captions, image sizes, models and adapters, style images.
+sample, one by one: captions, image sizes, depth, models and adapters, style images.
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from nightrain.datasets.errors import CorruptShard, UnreadableFile
+import numpy as np
+
+from nightrain.datasets.errors import CorruptShard, InvalidRequest, Reason, UnreadableFile
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
+from nightrain.pipelines.controls.load_source import gives_metres
 from nightrain.pipelines.engines.engine_settings import EngineSettings
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.engines.retry import resting
@@ -21,6 +25,8 @@ from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.device_lock import sole_use
 from nightrain.pipelines.runs.executors import Executor, check_once
 
+MOUNTING = "T_ego_camera"
+
 
 def preflight(
     root: Path,
@@ -29,25 +35,105 @@ def preflight(
     executor: Executor,
     *,
     reprobe: bool = False,
-) -> None:
+) -> list[str]:
     """Check what the shards that are not committed need; loads nothing if all are.
 
     The engine is loaded in this process, or in a worker process if the executor uses some. With
-    `reprobe`, the batch sizes pinned for this device model are forgotten. Raises InvalidRequest.
+    `reprobe`, the batch sizes pinned for this device model are forgotten. Returns warnings in
+    sentences. Raises InvalidRequest.
     """
     manifest = Manifest(root)
     committed = {entry.shard.name for entry in manifest.committed(shards)}
     missing = [shard for shard in shards if shard.name not in committed]
     if not missing:
-        return
-    for entry in _frames(manifest, missing):
+        return []
+    frames = _frames(manifest, missing)
+    for entry in frames:
         with suppress(CorruptShard, UnreadableFile):  # its own shards of variants will say so
             _check_frames(manifest, entry, recipe)
+    others = _frames(manifest, [shard for shard in shards if shard.name in committed])
+    warnings = check_depth(manifest, recipe, frames, others)
     check = partial(_check_engine, root, recipe, reprobe=reprobe)
     if recipe.engine.uses_gpu:
         check_once(executor, check)
     else:
         check()
+    return warnings
+
+
+def check_depth(
+    manifest: Manifest, recipe: Recipe, frames: Sequence[Entry], others: Sequence[Entry] = ()
+) -> list[str]:
+    """Count the frames without the depth that a recipe needs; a warning if some lack it.
+
+    Raises InvalidRequest if all frames lack it, and those of `others`, too.
+    """
+    needed = _DepthNeed.of(recipe)
+    if needed is None or not frames:
+        return []
+    num_frames = sum(entry.rows.num_rows for entry in frames)
+    num_without = sum(needed.num_without(manifest, entry) for entry in frames)
+    if num_without == 0:
+        return []
+    if num_without == num_frames and all(
+        needed.num_without(manifest, entry) == entry.rows.num_rows for entry in others
+    ):
+        raise InvalidRequest(
+            f"None of the {num_frames} frames has {needed.words}, which recipe {recipe.name!r} "
+            f"needs. {needed.advice}"
+        )
+    return [
+        f"{num_without} of {num_frames} frames have no {needed.words}, which recipe "
+        f"{recipe.name!r} needs: their variants are quarantined for {Reason.NO_DEPTH}"
+    ]
+
+
+@dataclass(frozen=True)
+class _DepthNeed:
+    """Columns of frames, of which a recipe needs at least one, in words and with advice."""
+
+    columns: tuple[str, ...]
+    words: str
+    advice: str
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "_DepthNeed | None":
+        """Return the need of a recipe; None for one that takes frames without depth."""
+        if not recipe.engine.needs_depth:
+            return None
+        if recipe.depth_network is not None:
+            if gives_metres(recipe.depth_network):
+                return None
+            return cls(
+                ("lidar_depth", MOUNTING),
+                "LiDAR depth or T_ego_camera to scale a network's relative depth by",
+                "Use a network that returns metres.",
+            )
+        other = {"lidar": "exact", "exact": "lidar"}[recipe.depth]
+        network = (
+            "`depth: network` with `depth_network: {source: midas}`"
+            if recipe.engine.conditioning is None
+            else "`control_depth: {source: midas}` of the engine"
+        )
+        road, is_road = "`without_depth: road-plane`", recipe.without_depth == "road-plane"
+        return cls(
+            (f"{recipe.depth}_depth", *((MOUNTING,) if is_road else ())),
+            f"{recipe.depth} depth{' or T_ego_camera' if is_road else ''}",
+            f"Set `depth: {other}` if the frames have it, {network} to estimate depth"
+            f"{'' if is_road else f', or {road} to assume a flat road for frames with {MOUNTING}'}.",
+        )
+
+    def num_without(self, manifest: Manifest, frames: Entry) -> int:
+        """Number of rows of a frames shard without any of the columns; 0 if it cannot be read."""
+        leaves = [name if name == MOUNTING else f"{name}.path" for name in self.columns]
+        try:
+            table = manifest.reader(frames.rows).scan(leaves)
+        except (CorruptShard, UnreadableFile):  # its own shards of variants will say so
+            return 0
+        lacking = np.ones(table.num_rows, bool)
+        for name in self.columns:
+            lacking &= table.column(name).is_null().to_numpy()
+        return int(lacking.sum())
 
 
 def _check_engine(root: Path, recipe: Recipe, *, reprobe: bool) -> None:

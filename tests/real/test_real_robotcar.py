@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.errors import BrokenSource
+from nightrain.datasets.errors import BrokenSource, InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.io.untrusted import Checksums, Files
 from nightrain.datasets.protocols.published import MD4ALL_ROBOTCAR, count_protocol
@@ -80,16 +80,15 @@ def test_the_published_extrinsics_point_where_the_cameras_names_say(
 
 @pytest.mark.slow
 def test_the_still_goes_through_ingest_generate_and_verify(tmp_path: Path) -> None:
-    """Without a laser there is no depth: quarantined, or made on the guess of a flat road."""
+    """Without a laser there is no depth: refused, or made on the guess of a flat road."""
     source, stop = RobotCarSource(RobotCarConfig(root=ROOT, sdk=ROOT / "sdk")), Stop()
     executor = SerialExecutor(stop)
     ingest_frames(tmp_path, source, source.select("all"), {}, executor=executor, stop=stop)
-    report = generate(GenerateJob(dataset=tmp_path), executor=executor, stop=stop)
+    with pytest.raises(InvalidRequest, match="has lidar depth"):
+        generate(GenerateJob(dataset=tmp_path), executor=executor, stop=stop)
     (row,) = all_rows(tmp_path, FRAMES).values()
     assert decode_jpeg(row["image"]["bytes"]).shape == (768, 1280, 3)
     assert row["licence"] == "CC-BY-NC-SA-4.0" and row["lidar_depth"] is None
-    assert report.num_rows == 0 and report.tables
-    assert {reason for t in report.tables.values() for reason in t.quarantined} == {"no_depth"}
     guess = tmp_path / "guess.yaml"
     guess.write_text(
         "name: guess\nsize: 768\nwithout_depth: road-plane\nconditions: {night: {}, rain: {}}"

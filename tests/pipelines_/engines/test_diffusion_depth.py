@@ -1,23 +1,25 @@
 """Controls from depth networks in whole runs: frames without depth, and networks upside down."""
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest, WrongPolarity
 from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.shards.manifest import Manifest
+from nightrain.flows.cli import app
 from nightrain.pipelines.controls import trained_model as teachers
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.engines.weather.engine import WeatherEngine
 from nightrain.pipelines.generate.prepare import prepare_frame
 from nightrain.pipelines.generate.preview import preview_lines
 from nightrain.pipelines.recipes.recipe_file import load_recipe
-from nightrain.pipelines.runs.run import RunReport
 from support.synthetic import (
     INTRINSICS,
     SyntheticSource,
@@ -69,13 +71,6 @@ class Trained:
         return [np.repeat(r, i.shape[1], axis=1) for r, i in zip(rows, images, strict=True)]
 
 
-def only(report: RunReport) -> dict[str, int]:
-    """What was quarantined in the tables, by reason, where nothing else was done."""
-    assert report.num_rows == 0 and not report.failed
-    (table, *_) = report.tables.values()
-    return table.quarantined
-
-
 def test_a_network_finds_the_depth_of_frames_that_have_none(
     stills: Path, road: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -89,13 +84,7 @@ def test_a_network_finds_the_depth_of_frames_that_have_none(
     assert line[1].image[34:].mean() > 1.3 * line[1].image[17:23].mean()  # near is white
 
 
-def test_given_depth_and_the_weather_engine_still_ask_for_depth(
-    stills: Path, tmp_path: Path
-) -> None:
-    assert only(make(stills, write_recipe(tmp_path))) == {"no_depth": NUM_FRAMES}
-    weather = tmp_path / "weather.yaml"
-    weather.write_text("{name: wet, engine: weather, depth: exact, conditions: {rain: {}}}")
-    assert only(make(stills, weather)) == {"no_depth": NUM_FRAMES}
+def test_the_weather_engine_asks_for_depth() -> None:
     request = Request(
         sample_id="still",
         image=picture(0),
@@ -107,6 +96,64 @@ def test_given_depth_and_the_weather_engine_still_ask_for_depth(
     )
     with pytest.raises(ValueError, match="depth_m is None; the weather engine needs dense depth"):
         WeatherEngine().generate([request])
+
+
+WEATHER = "{{name: wet, engine: weather, depth: {depth}, conditions: {{rain: {{}}}}{more}}}"
+RELATIVE = ", depth_network: {{source: network, network: {{id_or_folder: {folder}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("depth", "more", "said"),
+    [
+        ("exact", "", "None of the 5 frames has exact depth, .*'wet' needs. Set `depth: lidar`"),
+        ("lidar", "", "has lidar depth, .*`depth: network` with .*`without_depth: road-plane`"),
+        ("lidar", ", without_depth: road-plane", "has lidar depth or T_ego_camera, .*estimate"),
+        ("network", RELATIVE, "has LiDAR depth or T_ego_camera to scale a network's relative"),
+        ("controls", "", "has exact depth, .*'tiny' needs. .*`control_depth: {source: midas}`"),
+    ],
+)
+@pytest.mark.parametrize("command", ["generate", "plan"])
+def test_depth_that_no_frame_has_is_one_sentence_before_anything_runs(
+    stills: Path,
+    road: dict[str, Any],
+    tmp_path: Path,
+    command: str,
+    depth: str,
+    more: str,
+    said: str,
+) -> None:
+    path = tmp_path / "weather.yaml"
+    more = more.format(folder=road["network"]["id_or_folder"])
+    path.write_text(WEATHER.format(depth=depth, more=more))
+    path = write_recipe(tmp_path) if depth == "controls" else path
+    before = sorted(stills.rglob("*"))
+    local = ["--runner", "local"] if command == "generate" else []
+    result = CliRunner().invoke(app, [command, str(stills), "--recipe", str(path), *local])
+    assert result.exit_code == 2, result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("nightrain: ") and re.search(said, line), line
+    assert sorted(stills.rglob("*")) == before
+
+
+@dataclass(frozen=True)
+class SomeDepth(SyntheticSource):
+    """Every second frame has exact depth."""
+
+    def load(self, ref: FrameRef) -> Frame:
+        frame = super().load(ref)
+        return frame if int(ref.source_id) % 2 else replace(frame, exact_depth_m=None)
+
+
+def test_frames_that_lack_depth_among_others_are_counted(tmp_path: Path) -> None:
+    root, path = tmp_path / "dataset", tmp_path / "weather.yaml"
+    ingest_synthetic(root, SomeDepth(NUM_FRAMES))
+    path.write_text(WEATHER.format(depth="exact", more=""))
+    report = make(root, path, max_quarantined=1.0)
+    assert report.num_rows == 2 and report.num_quarantined == 3 and not report.over_limit
+    assert [w for w in report.warnings if "3 of 5 frames have no exact depth" in w]
+    assert not make(root, path, max_quarantined=1.0).warnings  # nothing left to make
+    ingest_synthetic(root, WithoutDepth(2, name="later"))  # of another source, to the same dataset
+    assert make(root, path, max_quarantined=1.0).num_quarantined == 2
 
 
 def test_depth_is_made_dense_only_where_it_is_looked_at(road: dict[str, Any]) -> None:
