@@ -29,6 +29,8 @@ class TrainingSetConfig(Settings):
     # Variants, by names of recipes, folders below variants/ ("weather-1a2b3c4d") or hashes
     recipes: tuple[FolderName, ...] = ()
     variant_conditions: tuple[Condition, ...] | None = None  # None: all of the recipes
+    # Also variants on which no control acted: they may not have the geometry of the frame's labels.
+    include_uncontrolled: bool = False
     labels: FolderName | None = None  # folder below labels/: the teacher's name
     neighbours: bool = False
     stereo: bool = False  # the clear stereo partner at input_size, with its geometry

@@ -52,6 +52,7 @@ class TrainingIndex:
     conditions: tuple[Condition, ...]  # conditions that the variants have
     labels: TableRows | None  # row i belongs to frame i
     num_without_label: int  # frames left out because their label is in quarantine
+    num_uncontrolled: int  # variants left out because no control kept the frame's geometry
 
     def blocks(self) -> list[int]:
         """Lengths of runs of samples with frames in the same row group."""
@@ -84,7 +85,9 @@ def build_index(root: Path, config: TrainingSetConfig) -> TrainingIndex:
         labels, without_label = _join_labels(manifest, config.labels, frames)
         labels, frames = labels.take(~without_label), frames.take(~without_label)
     tables = _variant_tables(manifest, config)
-    variants, shown, starts = _join_variants(manifest, tables, frames)
+    variants, shown, starts, num_uncontrolled = _join_variants(
+        manifest, tables, frames, config.include_uncontrolled
+    )
     return TrainingIndex(
         frames=frames,
         frame_condition=condition[frames.file].astype(np.int8),
@@ -94,6 +97,7 @@ def build_index(root: Path, config: TrainingSetConfig) -> TrainingIndex:
         conditions=tuple(dict.fromkeys(condition for _, condition in tables)),
         labels=labels,
         num_without_label=int(without_label.sum()),
+        num_uncontrolled=num_uncontrolled,
     )
 
 
@@ -162,9 +166,16 @@ def _variant_tables(
 
 
 def _join_variants(
-    manifest: Manifest, tables: Sequence[tuple[list[Entry], Condition]], frames: TableRows
-) -> tuple[TableRows, np.ndarray, np.ndarray]:
-    """Variants of these frames, sorted by frame and condition, their conditions, and the starts."""
+    manifest: Manifest,
+    tables: Sequence[tuple[list[Entry], Condition]],
+    frames: TableRows,
+    include_uncontrolled: bool,
+) -> tuple[TableRows, np.ndarray, np.ndarray, int]:
+    """Join variants to these frames, sorted by frame and condition.
+
+    Returns the variants, their conditions, the starts, and the number of uncontrolled variants that
+    are left out.
+    """
     entries = [entry for of_table, _ in tables for entry in of_table]
     codes = np.repeat(
         np.array([CONDITIONS.index(c) for _, c in tables], np.int8), [len(t) for t, _ in tables]
@@ -173,18 +184,37 @@ def _join_variants(
     sample = _positions(frames.columns["frame_id"], rows.columns["frame_id"])
     code = codes[rows.file] if len(rows) else np.zeros(0, np.int8)
     table_of_entry = np.repeat(np.arange(len(tables)), [len(t) for t, _ in tables])
-    joined = np.bincount(table_of_entry[rows.file[sample >= 0]], minlength=len(tables))
-    for (of_table, condition), number in zip(tables, joined, strict=True):
+    table_of_row = table_of_entry[rows.file]
+    is_left_out = np.zeros(len(rows), bool)
+    if not include_uncontrolled:
+        is_left_out = (sample >= 0) & _uncontrolled(manifest, entries)
+    found = np.bincount(table_of_row[sample >= 0], minlength=len(tables))
+    left_out = np.bincount(table_of_row[is_left_out], minlength=len(tables))
+    for (of_table, condition), number, number_out in zip(tables, found, left_out, strict=True):
+        name = of_table[0].shard.table
         if number == 0:
-            name = of_table[0].shard.table
             raise InvalidRequest(
                 f"{name} holds no variant of the {len(frames)} selected frames. Generate variants "
                 f"for this split, or remove {condition} from the training set."
             )
+        if number == number_out:
+            raise InvalidRequest(
+                f"On none of the {number} variants of {name} did a control act, so the frames' "
+                "labels may not fit them. Train on them anyway with --include-uncontrolled, or use "
+                "a recipe with controls."
+            )
+    sample = np.where(is_left_out, -1, sample)
     order = np.lexsort((code, sample))
     order = order[sample[order] >= 0]
     starts = np.searchsorted(sample[order], np.arange(len(frames) + 1))
-    return rows.take(order), code[order], starts
+    return rows.take(order), code[order], starts, int(is_left_out.sum())
+
+
+def _uncontrolled(manifest: Manifest, entries: Sequence[Entry]) -> np.ndarray:
+    """Whether no control kept the frame's geometry, of each row of variants (N,) bool."""
+    columns = [manifest.reader(entry.rows).scan(["controlled"]).column(0) for entry in entries]
+    values = [value for column in columns for value in column.to_pylist()]
+    return np.array([value is False for value in values], bool)
 
 
 def _join_labels(

@@ -42,6 +42,7 @@ class VerifyReport(BaseModel):
     num_shards: int = 0
     num_rows: int = 0
     num_quarantined: int = 0
+    num_uncontrolled: int = 0  # variants read on which no control acted
     num_bytes: int = 0  # of files whose content was checked
     num_unread: int = 0  # shards left out by `since` or `share`: only name, kind and size checked
     problems: list[Problem] = []
@@ -216,6 +217,8 @@ class _Checks:
                 self._add(file.path, error)
             return
         self.report.num_bytes += file.num_bytes if read else 0
+        if read and file == entry.rows and entry.shard.table.startswith("variants/"):
+            self.report.num_uncontrolled += _num_uncontrolled(self.manifest, file)
         for key in keys:
             if key in seen:
                 self._add(file.path, CorruptShard(f"{key} is also in {seen[key]}"))
@@ -254,6 +257,12 @@ class _Checks:
 
     def _add(self, path: str, error: Exception) -> None:
         self.report.problems.append(Problem(path=path, message=str(error)))
+
+
+def _num_uncontrolled(manifest: Manifest, file: ShardFile) -> int:
+    """Number of rows of a checked file whose `controlled` is false."""
+    values = manifest.reader(file).table(["controlled"])
+    return sum(value is False for column in values.columns for value in column.to_pylist())
 
 
 def _names(entry: Entry | None, path: str) -> bool:

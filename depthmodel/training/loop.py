@@ -38,6 +38,7 @@ class TrainReport(BaseModel):
     loss: float | None = None  # of the last step
     num_frames: int = 0  # training frames per epoch
     num_without_label: int = 0  # skipped because their label is in quarantine
+    num_uncontrolled: int = 0  # variants skipped because no control kept the frame's geometry
     digest: str = ""  # of the finished model
 
     @property
@@ -52,8 +53,12 @@ class TrainReport(BaseModel):
             return f"{self.run} is already finished: model {self.digest}"
         at = f"step {self.step} of {self.num_steps} in {self.seconds:.0f} s"
         end = "; run it again to resume" if self.stopped else f": model {self.digest}"
-        out = f", {self.num_without_label} frames without label skipped"
-        rate = f"{self.samples_per_s:.1f} samples/s{out if self.num_without_label else ''}"
+        skipped = (
+            (self.num_without_label, "frames without label"),
+            (self.num_uncontrolled, "variants without control"),
+        )
+        out = "".join(f", {count} {what} skipped" for count, what in skipped if count)
+        rate = f"{self.samples_per_s:.1f} samples/s{out}"
         return f"{self.run}: {at} ({rate}){end}"
 
 
@@ -95,7 +100,8 @@ def train(
         trainer.save()
         report = _report(trainer, first, time.perf_counter() - started)
         if report.status == "finished" and trainer.accelerator.is_main_process:
-            digest = folder.finish(trainer.objective, trainer.weights(), command)
+            skipped = {"num_uncontrolled": report.num_uncontrolled}
+            digest = folder.finish(trainer.objective, trainer.weights(), command, skipped)
             report = report.model_copy(update={"digest": digest})
         trainer.accelerator.wait_for_everyone()  # a process that resumes must find what was saved
         return report
@@ -129,6 +135,7 @@ def _report(trainer: Trainer, first_step: int, seconds: float) -> TrainReport:
         loss=trainer.loss,
         num_frames=len(index.frames),
         num_without_label=index.num_without_label,
+        num_uncontrolled=index.num_uncontrolled,
     )
 
 

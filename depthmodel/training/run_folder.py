@@ -93,12 +93,21 @@ class RunFolder:
         path = self.folder / RESULT_FILE
         return str(read_stored(path, "result").get("digest", "")) if path.exists() else ""
 
-    def finish(self, objective: Objective, weights: dict[str, torch.Tensor], command: str) -> str:
-        """Write the model and its card, then result.json; return the model's digest."""
+    def finish(
+        self,
+        objective: Objective,
+        weights: dict[str, torch.Tensor],
+        command: str,
+        skipped: dict[str, int],
+    ) -> str:
+        """Write the model and its card, then result.json; return the model's digest.
+
+        `skipped` are the counts of what was not trained on, for the record.
+        """
         objective.trained.load_state_dict(weights)
         objective.save(self.folder, self._card(command))
         digest = objective.model.digest
-        result = {"digest": digest, "step": self.config.num_steps}
+        result = {"digest": digest, "step": self.config.num_steps, **skipped}
         write_whole(self.folder / RESULT_FILE, record_bytes("result", result))
         return digest
 

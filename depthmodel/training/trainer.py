@@ -1,5 +1,6 @@
 """Trainer: the state of a run between steps (networks, optimiser, average, data position)."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ from nightrain.depthmodel.training.sample_sheet import write_sample_sheet
 NUM_SAMPLES = 4
 CALIBRATION_BATCHES = 16  # for the feature statistics of a new restoration
 
+logger = logging.getLogger(__name__)
+
 
 class Trainer:
     """One optimiser step at a time; resumes from the run's last checkpoint.
@@ -53,6 +56,12 @@ class Trainer:
         self.optimizer = make_optimizer(groups, config.optimiser)
         self._parameters = [p for group in groups.values() for p in group]
         self.data = data = TrainingSet(dataset, config.data)
+        if number := data.index.num_uncontrolled:
+            logger.warning(
+                "%d variants are not trained on, because no control kept the geometry of their "
+                "frame (column `controlled`); --include-uncontrolled adds them",
+                number,
+            )
         if data.index.labels is not None and config.data.labels is not None:
             config.role.check_labels(config.data.labels, data.index.labels)
         rank, ranks = accelerator.process_index, accelerator.num_processes

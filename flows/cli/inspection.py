@@ -78,6 +78,10 @@ def _print_report(report: VerifyReport, since: datetime | None, job: VerifyJob) 
         )
     for name in report.in_progress:
         out.print(f"in progress  {escape(name)}: a live process is about to commit it")
+    if report.num_uncontrolled:
+        out.print(
+            f"without control: {report.num_uncontrolled} variants; not trained on unless included"
+        )
     if report.num_unread:
         chosen = [f"committed since {since:%Y-%m-%d %H:%M} UTC"] if since else []
         chosen += [f"a random {job.sample:.0%}"] if job.sample < 1.0 else []
@@ -180,6 +184,11 @@ def _print_tables(out: Console, report: DatasetStats) -> None:
     for name, t in report.tables.items():
         if t.quarantined:
             out.print(f"  bad rows of {_short(name)}: {_counts(t.quarantined)}")
+        if t.num_uncontrolled:
+            out.print(
+                f"  without control: {t.num_uncontrolled:,} of {t.num_rows:,} variants of "
+                f"{_short(name)}; not trained on unless included"
+            )
 
 
 def _short(table: str) -> str:

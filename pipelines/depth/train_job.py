@@ -39,6 +39,11 @@ class TrainJob(Settings):
         default=(),
         description="Recipes of the variants that a student sees, by name, folder or hash",
     )
+    include_uncontrolled: bool = Field(
+        default=False,
+        description="Also train on variants on which no control acted, whose geometry may differ "
+        "from their labels",
+    )
     labels: str | None = Field(
         default=None,
         description="Folder below labels/ to learn from (default: the only one in the dataset)",
@@ -136,6 +141,8 @@ class TrainJob(Settings):
         if self.variants:
             found = [variant_folders(self.dataset, name) for name in self.variants]
             update["recipes"] = tuple(dict.fromkeys(f for folders in found for f in folders))
+        if self.include_uncontrolled:
+            update["include_uncontrolled"] = True
         return config.data.model_copy(update=update | {"split": self._split(config.data.split)})
 
     def _split(self, of_preset: Split) -> Split:

@@ -115,12 +115,13 @@ class _DepthNeed:
             if recipe.engine.conditioning is None
             else "`control_depth: {source: midas}` of the engine"
         )
-        road, is_road = "`without_depth: road-plane`", recipe.without_depth == "road-plane"
+        is_road = recipe.without_depth == "road-plane"
+        road = f", or `without_depth: road-plane` to assume a flat road for frames with {MOUNTING}"
         return cls(
             (f"{recipe.depth}_depth", *((MOUNTING,) if is_road else ())),
             f"{recipe.depth} depth{' or T_ego_camera' if is_road else ''}",
             f"Set `depth: {other}` if the frames have it, {network} to estimate depth"
-            f"{'' if is_road else f', or {road} to assume a flat road for frames with {MOUNTING}'}.",
+            f"{'' if is_road else road}.",
         )
 
     def num_without(self, manifest: Manifest, frames: Entry) -> int:

@@ -46,6 +46,7 @@ class TableStats(BaseModel):
     physical: dict[str, Spread] = {}
     gen_seconds: Spread | None = None
     depth_share: Spread | None = None  # labels: share of a map's pixels with depth
+    num_uncontrolled: int = 0  # variants on which no control acted: not trained on by default
     confident_share: Spread | None = None  # labels: share of confidence of at least one half
 
 
@@ -112,9 +113,14 @@ def _table_stats(manifest: Manifest, entries: Sequence[Entry], sampled_rows: int
         severity_quantiles=columns.quantiles("severity", QUANTILES),
         physical={name: spread for name, spread in physical.items() if spread is not None},
         gen_seconds=columns.spread("gen_seconds"),
+        num_uncontrolled=_num_uncontrolled(columns),
         depth_share=columns.spread("depth_share"),
         confident_share=columns.spread("confident_share"),
     )
+
+
+def _num_uncontrolled(columns: ScalarColumns) -> int:
+    return columns.counts("controlled").get("false", 0) if "controlled" in columns.names else 0
 
 
 def _luminance(manifest: Manifest, entries: Sequence[Entry], sampled_rows: int) -> Spread | None:

@@ -92,15 +92,20 @@ def _neighbour(index: int, side: str, transform: np.ndarray) -> Neighbour:
     )
 
 
-def add_variants(root: Path, recipe: Recipe, numbers: tuple[int, ...] | None = None) -> None:
-    """Variants of all frame shards, or of some, by the tint engine."""
+def add_variants(
+    root: Path,
+    recipe: Recipe,
+    numbers: tuple[int, ...] | None = None,
+    engine: TintEngine | None = None,
+) -> None:
+    """Variants of all frame shards, or of some, by the tint engine or another one."""
     shards = [
         Shard(table=recipe.table(c), number=e.shard.number)
         for c in recipe.conditions
         for e in Manifest(root).entries(FRAMES)
         if numbers is None or e.shard.number in numbers
     ]
-    engine = TintEngine()
+    engine = engine or TintEngine()
     stop = Stop()
     record_recipe(root, recipe.name, recipe.tables)
     run(root, shards, GenerateShard(root, recipe, engine), executor=SerialExecutor(stop), stop=stop)

@@ -1,5 +1,6 @@
 """What a training set refuses, and the damage that it finds."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ from nightrain.datasets.errors import CorruptShard, InvalidRequest
 from nightrain.datasets.loader.corruptions import Corruptions
 from nightrain.datasets.loader.loader import TrainingSet, make_loader
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
+from nightrain.datasets.shards.verify import verify
+from nightrain.flows.cli.inspection import print_stats
+from nightrain.pipelines.engines.base import Request, Variant
+from nightrain.pipelines.inspect.stats import dataset_stats
 from support.loader import RECIPE, MixedSource, config, frame_rows, joined, make_root
-from support.synthetic import SyntheticSource, ingest_synthetic, recipe
+from support.synthetic import SyntheticSource, TintEngine, all_rows, ingest_synthetic, recipe
 from support.training import (
     add_labels,
     add_variants,
@@ -97,6 +102,48 @@ def test_frames_whose_label_is_in_quarantine_are_left_out_and_counted(tmp_path: 
     assert rejected not in {s["frame_id"] for s in samples} and all(
         s["is_variant"] for s in samples
     )
+
+
+@dataclass
+class Loose(TintEngine):
+    """Reports that a control acted on some variants only: those whose seed is a multiple."""
+
+    every: int = 2
+
+    def _variant(self, request: Request) -> Variant:
+        acted = 4 * (request.seed % self.every == 0)
+        return replace(super()._variant(request), num_steps=4, control_steps=(4, acted))
+
+
+def test_variants_without_control_are_left_out_and_counted_unless_included(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingest_synthetic(tmp_path, SyntheticSource(8))
+    add_variants(tmp_path, RECIPE, engine=Loose())
+    rows = all_rows(tmp_path)
+    loose = {name for name, row in rows.items() if row["controlled"] is False}
+    assert 0 < len(loose) < len(rows)
+    chosen = config(recipes=(RECIPE.name,), p_clear=0.0)
+    index = TrainingSet(tmp_path, chosen).index
+    shown = set(index.variants.columns["sample_id"].tolist())
+    assert shown == rows.keys() - loose and index.num_uncontrolled == len(loose)
+    included = chosen.model_copy(update={"include_uncontrolled": True})
+    index = TrainingSet(tmp_path, included).index
+    assert len(index.variants) == len(rows) and index.num_uncontrolled == 0
+    stats = dataset_stats(tmp_path)
+    assert sum(table.num_uncontrolled for table in stats.tables.values()) == len(loose)
+    assert verify(tmp_path).num_uncontrolled == len(loose)
+    print_stats(stats)
+    assert "without control: " in capsys.readouterr().out
+
+
+def test_a_training_set_of_variants_without_control_is_refused(tmp_path: Path) -> None:
+    ingest_synthetic(tmp_path, SyntheticSource(4))
+    add_variants(tmp_path, RECIPE, engine=Loose(every=2**62))
+    chosen = config(recipes=(RECIPE.name,))
+    with pytest.raises(InvalidRequest, match=r"none of the 8 variants .* --include-uncontrolled"):
+        TrainingSet(tmp_path, chosen)
+    TrainingSet(tmp_path, chosen.model_copy(update={"include_uncontrolled": True}))
 
 
 def test_a_depth_that_is_not_there_is_refused(tmp_path: Path) -> None:
