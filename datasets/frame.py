@@ -1,5 +1,6 @@
 """Frames: camera images with their geometry, the type that all packages exchange."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,8 @@ class Frame:
     previous: Neighbour | None = None
     next: Neighbour | None = None
     stereo: Neighbour | None = None  # other image of a rectified pair
+    # Objects that this camera sees, counted by plain name: {"car": 3}; None if not annotated
+    objects: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

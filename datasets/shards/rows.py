@@ -1,6 +1,7 @@
 """Frame rows: conversion between frames and rows of a frames shard."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ GENERATION_COLUMNS = (  # read for generation: no neighbours
     "split",
     "scene_id",
     "description",
+    "objects",
     "camera",
     "condition",
     "timestamp_us",
@@ -50,6 +52,7 @@ def frame_to_row(frame: Frame, licence: str, attribution: str) -> Row:
         "frame_id": frame.frame_id,
         **_origin(frame),
         "description": frame.description,
+        "objects": _objects_to_row(frame.objects),
         "image": _file(image, frame.frame_id, "jpg"),
         "image_sha256": hashlib.sha256(image).hexdigest(),
         "width": width,
@@ -75,6 +78,7 @@ def frame_from_row(row: Row) -> Frame:
         **_named(row),
         source_dataset=row["source_dataset"],
         description=row["description"],
+        objects=objects_of(row),
         image=JpegImage(row["image"]["bytes"]),
         intrinsics=np.array(row["intrinsics"], np.float64).reshape(3, 3),
         T_world_camera=np.array(row["T_world_camera"], np.float64).reshape(4, 4),
@@ -85,6 +89,12 @@ def frame_from_row(row: Row) -> Frame:
         next=_neighbour_from_row(row, "next"),
         stereo=_neighbour_from_row(row, "stereo"),
     )
+
+
+def objects_of(row: Row) -> dict[str, int] | None:
+    """Count of each kind of object that a row's camera sees; None without annotations."""
+    objects = row.get("objects")
+    return None if objects is None else {seen["name"]: seen["count"] for seen in objects}
 
 
 def ref_from_row(row: Row) -> FrameRef:
@@ -142,6 +152,12 @@ def _named(row: Row) -> dict[str, Any]:
         "condition": Condition(row["condition"]),
         "timestamp_us": row["timestamp_us"],
     }
+
+
+def _objects_to_row(objects: Mapping[str, int] | None) -> list[Row] | None:
+    if objects is None:
+        return None
+    return [{"name": name, "count": count} for name, count in objects.items()]
 
 
 def _file(data: bytes, name: str, ending: str) -> Row:

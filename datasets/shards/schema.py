@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from nightrain.datasets.conditions import QUANTITIES
 
-SCHEMA_VERSION = 4  # raise it with every change of a column; see upkeep/migrations.py
+SCHEMA_VERSION = 5  # raise it with every change of a column; see upkeep/migrations.py
 TIMING_COLUMNS = ("created_at", "gen_seconds")  # differ when a row is made again; no other does
 
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
@@ -20,6 +20,7 @@ MATRIX_3X3 = pa.list_(pa.float64(), 9)
 MATRIX_4X4 = pa.list_(pa.float64(), 16)
 # A nullable matrix is a plain list: pyarrow cannot read back a null fixed-size list.
 MATRIX_OR_NONE = pa.list_(pa.float64())
+OBJECTS = pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("count", pa.int16())]))
 PHYSICAL = pa.struct([pa.field(quantity.name, pa.float32()) for quantity in QUANTITIES])
 
 
@@ -48,6 +49,7 @@ FRAMES = pa.schema(
         _required("frame_id", pa.string()),
         *_ORIGIN,
         pa.field("description", NAME),
+        pa.field("objects", OBJECTS),  # that the camera sees; null where none are annotated
         pa.field("image", IMAGE),
         pa.field("image_sha256", pa.string()),
         pa.field("width", pa.int32()),

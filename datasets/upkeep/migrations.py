@@ -74,7 +74,7 @@ def _rename_previous(kind: str, rows: pa.Table) -> pa.Table:
 
 _STEREO = ("stereo_id", "stereo_timestamp_us", "stereo_image", "stereo_intrinsics")
 ADDED = {
-    "frames": (*_STEREO, "T_stereo_camera"),
+    "frames": (*_STEREO, "T_stereo_camera", "objects"),
     "variants": ("caption", "prompt", "provenance", "num_steps", "control_steps", "controlled"),
 }
 PREVIOUS = {
@@ -88,4 +88,5 @@ MIGRATIONS = (
     Migration(1, "adds a frame's stereo partner, and a variant's caption and prompt", _add_columns),
     Migration(2, "names the columns of the frame before previous_*", _rename_previous),
     Migration(3, "adds on how many steps a variant's controls acted", _add_columns),
+    Migration(4, "adds the objects that a frame's camera sees", _add_columns),
 )

@@ -15,6 +15,7 @@ from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
+from nightrain.datasets.shards.rows import objects_of
 from nightrain.datasets.shards.schema import CAPTIONS, ORIGIN_COLUMNS, SCHEMA_VERSION
 from nightrain.datasets.shards.transaction import (
     OnRows,
@@ -26,13 +27,14 @@ from nightrain.datasets.shards.transaction import (
     rejected_frame,
 )
 from nightrain.pipelines.captions.captioner import Captioner, captions_table
+from nightrain.pipelines.captions.metadata import about_frame
 from nightrain.pipelines.runs.batches import in_batches, isolate_failures
 from nightrain.pipelines.runs.builds import builds_of
 from nightrain.pipelines.runs.selection import frames_entries, shards_behind
 from nightrain.pipelines.runs.stop import interrupt_if_stopped
 
 NETWORKS = ("torch", "transformers", "tokenizers")  # libraries of captioning networks
-COLUMNS = ("frame_id", *ORIGIN_COLUMNS, "description", "image", "licence", "attribution")
+COLUMNS = ("frame_id", *ORIGIN_COLUMNS, "objects", "image", "licence", "attribution")
 
 
 def plan_captions(manifest: Manifest, captioner: Captioner) -> dict[Shard, int]:
@@ -123,7 +125,7 @@ class CaptionShard:
         def run(rows: Sequence[Row]) -> list[str]:
             return self.captioner.caption(
                 [images[row["frame_id"]] for row in rows],
-                [row["description"] or "" for row in rows],
+                [about_frame(objects_of(row)) for row in rows],
             )
 
         return isolate_failures(rows, run, origin=None if retried else _frame_id)

@@ -36,7 +36,7 @@ class Captioner(Protocol):
         ...
 
     def caption(self, images: Sequence[np.ndarray], about: Sequence[str]) -> list[str]:
-        """Return one caption per image (H, W, 3) uint8 sRGB and scene description.
+        """Return one caption per image (H, W, 3) uint8 sRGB and list of its objects.
 
         Raises InvalidRequest if the weights are missing.
         """

@@ -25,7 +25,8 @@ class CaptionJob(Settings):
     )
     captioner: CaptionerName = Field(
         default="blip2",
-        description="blip2 or small (networks), or metadata: the source's description",
+        description="blip2 or small (networks), or metadata: counts of the annotated objects that "
+        "the camera sees",
     )
     max_quarantined: MaxQuarantined = MAX_QUARANTINED
     if_running: IfRunning = "share"

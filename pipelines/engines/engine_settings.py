@@ -30,6 +30,11 @@ class ConditioningInputs:
     style_pool: str | None = None  # folder of the image prompts
 
     @property
+    def changed_captions(self) -> list[str]:
+        """Changes of captions without a network, which engines add to their versions."""
+        return ["captions count the objects in view"] if self.captioner == "metadata" else []
+
+    @property
     def shows_depth(self) -> bool:
         """Whether any control image shows depth."""
         return "depth" in self.controls

@@ -8,10 +8,10 @@ import numpy as np
 from nightrain.datasets.shards.control_maps import map_rows
 from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
-from nightrain.datasets.shards.rows import GENERATION_COLUMNS
+from nightrain.datasets.shards.rows import GENERATION_COLUMNS, objects_of
 from nightrain.pipelines.captions.caption_shard import captions_of
 from nightrain.pipelines.captions.captioners import load_captioner
-from nightrain.pipelines.captions.metadata import MetadataCaptioner
+from nightrain.pipelines.captions.metadata import MetadataCaptioner, about_frame
 from nightrain.pipelines.controls.control_image import depth_control, depth_image
 from nightrain.pipelines.controls.depth_source import RelativeDepth
 from nightrain.pipelines.controls.edges import canny_edges, soft_edges
@@ -68,7 +68,7 @@ def caption_of(row: Row, recipe: Recipe, captions: Mapping[str, str] | None) -> 
     if captions is not None:
         return captions.get(row["frame_id"], "")
     image = np.zeros((1, 1, 3), np.uint8)  # this captioner does not look at it
-    return MetadataCaptioner().caption([image], [row["description"] or ""])[0]
+    return MetadataCaptioner().caption([image], [about_frame(objects_of(row))])[0]
 
 
 def add_conditioning(

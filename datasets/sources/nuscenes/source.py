@@ -22,6 +22,7 @@ from nightrain.datasets.sources import scene_conditions as splits
 from nightrain.datasets.sources.base import ALL, FrameSource
 from nightrain.datasets.sources.lidar_sensors import ANY_LIDAR, NUSCENES_LIDAR, WORLD_LIDAR
 from nightrain.datasets.sources.nuscenes.config import WORLD_VERSION, NuScenesConfig
+from nightrain.datasets.sources.nuscenes.objects import objects_in_view
 from nightrain.datasets.sources.nuscenes.records import (
     Record,
     camera_intrinsics,
@@ -50,7 +51,7 @@ class NuScenesSource(FrameSource):
     The config's `frames` selects keyframes (2 Hz, with LiDAR), the sweeps between them (about 12 Hz
     in all, without LiDAR), or both. With `neighbours`, a frame includes the same camera's previous
     and next images, and its stereo partner's image; if one of them is damaged, the frame counts as
-    damaged.
+    damaged. Frames of annotated scenes have `objects`.
 
     Raises BrokenSource if the tables cannot be read.
     """
@@ -69,7 +70,8 @@ class NuScenesSource(FrameSource):
         chosen = self._cameras or ()
         channels = {*chosen, *(STEREO_OF.get(c, c) for c in chosen)}
         tables = read_tables(self._files, version, channels)
-        self._rejected = tables.rejected
+        self._rejected, self._miscounted = tables.rejected, tables.miscounted
+        self.notes = tables.notes
         self._devkit = open_devkit(self._files.root, version, tables)
         self._known = {record["token"]: record for record in self._devkit.sample_data}
         self._broken_aside = {  # broken records that belong to a frame: LiDAR, stereo partner
@@ -77,6 +79,8 @@ class NuScenesSource(FrameSource):
             for r in tables.rejected.values()
             if (channel := self._channel(r.record)) in (LIDAR, *STEREO_OF.values())
         }
+        samples = {record["sample_token"] for record in self._devkit.sample_annotation}
+        self._annotated = {self._devkit.get("sample", s)["scene_token"] for s in samples}
         own = splits.own_scene_splits(self._files, version)
         self.own_splits = own is not None  # instead of the published splits
         self._split_of_scene = splits.official_scene_splits() if own is None else own
@@ -130,6 +134,7 @@ class NuScenesSource(FrameSource):
             previous=self._neighbour(record, "prev"),
             next=self._neighbour(record, "next"),
             stereo=self._stereo(record),
+            objects=self._objects(record, image.size()),
         )
 
     @property
@@ -254,6 +259,16 @@ class NuScenesSource(FrameSource):
         stem = PurePosixPath(record["filename"]).stem
         name = f"truth/depth/{self._channel(record)}/{stem}.png"
         return read_exact_depth(self._files, name, size)
+
+    def _objects(self, record: Record, size: tuple[int, int]) -> dict[str, int] | None:
+        """Count the annotated objects in the image; None without sound annotations."""
+        sample = self._devkit.get("sample", record["sample_token"])
+        if sample["scene_token"] not in self._annotated or sample["token"] in self._miscounted:
+            return None
+        T_camera_world = invert_rigid(self._T_world_sensor(record))
+        return objects_in_view(
+            self._devkit, record["token"], T_camera_world, self._intrinsics(record), size
+        )
 
     def _neighbour(self, record: Record, side: Literal["prev", "next"]) -> Neighbour | None:
         if not self.config.neighbours or record.get(side) == "":

@@ -23,8 +23,20 @@ Record = dict[str, Any]
 
 NEEDED = ("sensor", "calibrated_sensor", "ego_pose", "scene", "sample", "sample_data")
 OPTIONAL = ("log",)  # names of drives
-# Boxes and maps are not read: depth needs neither, and blobs of the data set come without them.
-NOT_READ = ("category", "attribute", "visibility", "instance", "sample_annotation", "map")
+# For the objects that a camera sees. Blobs of the data set come without them, and depth needs none.
+BOXES = ("visibility", "category", "instance", "sample_annotation")
+BOX_FIELDS = frozenset(  # of sample_annotation, which has more than a million records
+    [
+        "token",
+        "sample_token",
+        "instance_token",
+        "visibility_token",
+        "translation",
+        "size",
+        "rotation",
+    ]
+)
+NOT_READ = ("attribute", "map")
 MAX_TABLE_BYTES = 4 << 30  # sample_data.json of v1.0-trainval is more than 1 GB
 LIDAR = "LIDAR_TOP"
 
@@ -40,6 +52,9 @@ LINKS: dict[str, dict[str, str | None]] = {
         "ego_pose_token": "ego_pose",
         "sample_token": "sample",
     },
+    "category": {"name": None},
+    "instance": {"category_token": "category"},
+    "sample_annotation": {"sample_token": "sample", "instance_token": "instance"},
 }
 REASONS = {
     "sensor": Reason.BAD_CALIBRATION,
@@ -67,6 +82,8 @@ class Tables:
 
     records: dict[str, list[Record]]
     rejected: dict[str, RejectedRecord] = field(default_factory=dict)
+    miscounted: frozenset[str] = frozenset()  # tokens of samples with a rejected box
+    notes: tuple[str, ...] = ()  # tables that cannot be read and are not needed
 
     def index(self, table: str) -> dict[str, Record]:
         """Records of a table by token."""
@@ -79,16 +96,19 @@ def read_tables(files: Files, version: str, channels: Collection[str]) -> Tables
     Of sample_data, only records of `channels` (empty: all) and LiDAR keyframes are kept.
     """
     _check_layout(files, version)
-    tables = Tables({table: [] for table in (*OPTIONAL, *NOT_READ)})
+    tables = Tables({table: [] for table in (*OPTIONAL, *BOXES, *NOT_READ)})
     for table in (*NEEDED, *OPTIONAL):
         if table in NEEDED or os.path.lexists(files.root / version / f"{table}.json"):
             tables.records[table] = _read_table(files, version, table)
+    _read_boxes(tables, files, version)
     set_aside: dict[str, dict[str, RejectedRecord]] = {}
     for table in LINKS:
         set_aside[table] = _sift(tables, table)
         if table == "calibrated_sensor":
             _keep_channels(tables, channels)
     tables.rejected = set_aside["sample_data"]
+    boxes = (rejected.record for rejected in set_aside["sample_annotation"].values())
+    tables.miscounted = frozenset(str(record.get("sample_token")) for record in boxes)
     return tables
 
 
@@ -162,6 +182,20 @@ def _read_table(files: Files, version: str, table: str) -> list[Record]:
     if not isinstance(records, list):
         raise BrokenSource(f"table {name} holds a {type(records).__name__}; expected a list")
     return list(_with_tokens(table, records))
+
+
+def _read_boxes(tables: Tables, files: Files, version: str) -> None:
+    """Read the tables of boxes where all are there; if one cannot be read, leave a note."""
+    if not all(os.path.lexists(files.root / version / f"{table}.json") for table in BOXES):
+        return
+    try:
+        read = {table: _read_table(files, version, table) for table in BOXES}
+    except BrokenSource as error:
+        tables.notes = (f"{error}; until then, no frame has `objects`",)
+        return
+    boxes = read["sample_annotation"]
+    read["sample_annotation"] = [{k: box[k] for k in BOX_FIELDS if k in box} for box in boxes]
+    tables.records |= read
 
 
 def _with_tokens(table: str, records: list[Any]) -> Iterator[Record]:

@@ -122,7 +122,8 @@ class PipelineSettings(EngineSettings):
     )
     captioner: Literal["metadata", "blip2", "small"] = Field(
         default="metadata",
-        description="Captions in the prompt: the source's words, or those of `nightrain caption`",
+        description="Captions in the prompt: counts of the annotated objects in view, or a "
+        "network's words",
     )
     varied_prompts: bool = Field(
         default=False, description="Draw the condition's phrase with the sample's seed"
@@ -211,6 +212,7 @@ class PipelineSettings(EngineSettings):
         self.require_class()
         names = [weights_name(weights) for weights in self.all_weights()]
         names.append(load_depth_source(self.control_depth).name)
+        names += self.conditioning.changed_captions
         return f"{VERSION}-{hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:12]}"
 
     def require_class(self) -> dict[InputField, str]:

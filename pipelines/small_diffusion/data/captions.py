@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nightrain.datasets.conditions import CONDITIONS, Condition
+from nightrain.datasets.sources.nuscenes.objects import count_names
 from nightrain.datasets.world.scene.scene import Scene
 from nightrain.datasets.world.scene.weather import Weather
 from nightrain.pipelines.captions.metadata import MetadataCaptioner, about_frame
@@ -37,7 +38,7 @@ def draw_prompt(scene: Scene, objects: Counter[str], rng: np.random.Generator) -
 def caption(scene: Scene, objects: Counter[str], rng: np.random.Generator) -> str:
     """Caption without weather: "a street with 3 cars, 1 bus, shops"; the counts may be left out."""
     counts = objects if rng.random() < 0.8 else Counter[str]()
-    about = about_frame(strip_weather(scene.description), counts)
+    about = about_frame(count_names(counts.elements()), strip_weather(scene.description))
     return _CAPTIONER.caption([np.zeros((1, 1, 3), np.uint8)], [about])[0]
 
 

@@ -11,6 +11,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from nightrain.datasets.errors import CorruptShard, PlanMismatch
@@ -23,7 +24,7 @@ from nightrain.datasets.shards.rows import frame_from_row
 from nightrain.datasets.shards.schema import SCHEMA_VERSION
 from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.upkeep import upgrade as upgrading
-from nightrain.datasets.upkeep.migrations import MIGRATIONS, SCHEMAS
+from nightrain.datasets.upkeep.migrations import MIGRATIONS, SCHEMAS, migrate
 from nightrain.datasets.upkeep.upgrade import upgrade
 from support.synthetic import all_rows
 
@@ -77,11 +78,24 @@ def test_no_value_is_lost(tmp_path: Path) -> None:
         renamed = {name.replace("prev_", "previous_"): value for name, value in row.items()}
         assert {name: after[frame_id][name] for name in renamed} == renamed
         new = after[frame_id].keys() - renamed.keys()
-        assert new == {"schema_version", "T_stereo_camera"} | {n for n in new if "stereo" in n}
+        later = {"schema_version", "T_stereo_camera", "objects"}
+        assert new == later | {n for n in new if "stereo" in n}
         assert all(after[frame_id][name] is None for name in new - {"schema_version"})
     frames = [frame_from_row(row) for row in after.values()]
     assert sum(frame.previous is not None for frame in frames) == 3
     assert all(frame.stereo is None for frame in frames)
+
+
+def test_frames_of_schema_4_get_objects_as_null(dataset: Path) -> None:
+    (entry, *_) = Manifest(dataset).entries(FRAMES)
+    rows = Manifest(dataset).reader(entry.rows).group(0)
+    four = pa.array([4] * rows.num_rows, pa.int16())
+    index = rows.column_names.index("schema_version")
+    old = rows.set_column(index, "schema_version", four).drop_columns(["objects"])
+    new = migrate(FRAMES, old, 4)
+    assert new.schema.names == SCHEMAS["frames"].names
+    assert new.column("objects").to_pylist() == [None] * rows.num_rows
+    assert new.drop_columns(["objects"]).equals(rows.drop_columns(["objects"]))
 
 
 def test_variants_of_an_old_recipe_are_found_by_its_name(tmp_path: Path) -> None:
@@ -182,4 +196,4 @@ def test_columns_change_only_with_a_version() -> None:
         for field in schema
     )
     digest = hashlib.sha256(columns.encode()).hexdigest()[:16]
-    assert {SCHEMA_VERSION: digest} == {4: "58698e4eb41aa2e3"}
+    assert {SCHEMA_VERSION: digest} == {5: "19b65657a423a5bc"}

@@ -145,7 +145,8 @@ class DiffusionSettings(EngineSettings):
     )
     captioner: Literal["metadata", "blip2", "small"] = Field(
         default="metadata",
-        description="Captions in the prompt: the source's words, or those of `nightrain caption`",
+        description="Captions in the prompt: counts of the annotated objects in view, or a "
+        "network's words",
     )
     varied_prompts: bool = Field(
         default=False, description="Draw the condition's phrase with the sample's seed"
@@ -279,7 +280,7 @@ class DiffusionSettings(EngineSettings):
         names.append(load_depth_source(self.control_depth).name)
         if self.style_pool is not None:
             names.append(StylePool(Path(self.style_pool)).digest(condition))
-        names += self._changed_since_version
+        names += [*self._changed_since_version, *self.conditioning.changed_captions]
         return f"{VERSION}-{hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:12]}"
 
     @property
