@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nightrain.depthmodel.weights import Weights
-from nightrain.pipelines.engines.diffusion.models.settings import Control, DiffusionSettings
+from nightrain.pipelines.engines.diffusion.models.parts import Control
+from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 
 Compile = Literal["off", "default", "max-autotune"]
 EXACT: dict[str, Any] = {"scheduler": "unipc", "steps": 30}  # as in the recipe `diffusion`

@@ -1,4 +1,4 @@
-"""Model weights: a local folder, a Python package's or a hub model, resolved before loading.
+"""Model weights: a local folder or file, a Python package's or a hub model, found before loading.
 
 Call `resolve` and pass `Found.folder` to `from_pretrained`. A missing model then gives a
 one-sentence error instead of a traceback, nothing is fetched offline, and the loaded weights have a
@@ -24,6 +24,8 @@ from nightrain.depthmodel.package_weights import (
 )
 
 PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")  # no pickles, no other frameworks
+PICKLES = (".ckpt", ".pt", ".pth", ".bin")  # can run code
+FILES = (".safetensors", *PICKLES)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 MAX_INDEX_BYTES = 64 * 1024 * 1024
@@ -31,9 +33,10 @@ MAX_INDEX_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Model weights by hub id, local folder or Python package."""
+    """Model weights by hub id, local folder, single file or Python package."""
 
-    id_or_folder: str  # "Salesforce/blip2-opt-2.7b" | "/models/blip2" | "package:a.b/folder"
+    # "Salesforce/blip2-opt-2.7b" | "/models/blip2" | "/models/a.safetensors" | "package:a.b/folder"
+    id_or_folder: str
     # A commit of 40 hex digits. None: "main" in the local cache of the hub; it is identified by its
     # commit and never fetched, as it may change from day to day.
     revision: str | None = None
@@ -45,9 +48,14 @@ class Weights:
         return self.id_or_folder.startswith(PREFIX)
 
     @property
+    def is_file(self) -> bool:
+        """Whether this is the path of a single file of weights."""
+        return not self.in_package and self.id_or_folder.lower().endswith(FILES)
+
+    @property
     def is_folder(self) -> bool:
-        """Whether this is a local path rather than a hub id or a package's name."""
-        if self.in_package:
+        """Whether this is the path of a folder rather than a file, a hub id or a package's name."""
+        if self.in_package or self.is_file:
             return False
         looks_like_a_path = HUB_ID.fullmatch(self.id_or_folder) is None
         return looks_like_a_path or Path(self.id_or_folder).is_dir()
@@ -67,14 +75,24 @@ class Found:
 
 
 def resolve(
-    weights: Weights, *, offline: bool | None = None, patterns: Sequence[str] = PATTERNS
+    weights: Weights,
+    *,
+    offline: bool | None = None,
+    patterns: Sequence[str] = PATTERNS,
+    has_weights: bool = True,
 ) -> Found:
     """Find weights on this machine, or fetch a pinned commit from the hub unless `offline`.
 
     `offline` None follows HF_HUB_OFFLINE. `patterns` select the files of a hub model, below its
-    subfolder. Raises InvalidRequest for a missing model, with the command that downloads it, and
-    for an incomplete set of safetensors files.
+    subfolder. `has_weights` False is for its configuration alone. Raises InvalidRequest for a
+    missing model, with the command that downloads it, and for an incomplete set of safetensors
+    files.
     """
+    if weights.is_file:
+        raise InvalidRequest(
+            f"{weights.id_or_folder} is a single file; expected a folder with a config.json and "
+            "safetensors files, or a hub id such as 'owner/model'."
+        )
     advice = _advice(weights, patterns)
     if weights.in_package:
         root = package_folder(weights.id_or_folder)
@@ -88,7 +106,8 @@ def resolve(
         raise InvalidRequest(
             f"{weights.id_or_folder} has no folder {weights.subfolder!r}. {advice}"
         )
-    _check_safetensors(weights, folder, advice)
+    if has_weights:
+        _check_safetensors(weights, folder, advice)
     if weights.in_package:
         return Found(folder=folder, name=_package_name(weights, root))
     revision = _fingerprint(folder) if weights.is_folder else root.name
@@ -96,10 +115,32 @@ def resolve(
     return Found(folder=folder, name=_name(model, revision, weights.subfolder))
 
 
+def resolve_single(weights: Weights) -> Found:
+    """Find a single .safetensors file: its folder, and its name with a digest of its bytes.
+
+    Raises InvalidRequest for a missing file and for formats that can run code.
+    """
+    path = Path(weights.id_or_folder).expanduser()
+    if path.suffix.lower() in PICKLES:
+        raise InvalidRequest(
+            f"{path} is a {path.suffix} file, which can run code when it is loaded. Use the "
+            ".safetensors file of the same model, or convert it on a machine without secrets."
+        )
+    if not path.is_file():
+        raise InvalidRequest(f"There is no file {path}. Give the path of a .safetensors file.")
+    if weights.revision or weights.subfolder:
+        raise InvalidRequest(
+            f"{path} is a local file, which has no revision or subfolder. Leave them out."
+        )
+    return Found(folder=path.parent, name=_name(path.name, file_digest(path), ""))
+
+
 def weights_name(weights: Weights, *, offline: bool | None = None) -> str:
     """Return `Found.name`; a hub model pinned to a commit need not be on this machine."""
     if weights.in_package:
         return _package_name(weights, package_folder(weights.id_or_folder))
+    if weights.is_file:
+        return resolve_single(weights).name
     if not weights.is_folder and weights.is_pinned:
         return _name(weights.id_or_folder, weights.revision or "", weights.subfolder)
     return resolve(weights, offline=offline).name
@@ -138,8 +179,8 @@ def _local_folder(weights: Weights) -> Path:
     folder = Path(weights.id_or_folder).expanduser()
     if not folder.is_dir():
         raise InvalidRequest(
-            f"There is no folder {weights.id_or_folder}. Give the folder of a model as "
-            "save_pretrained writes it, or a hub id such as 'owner/model'."
+            f"There is no folder {weights.id_or_folder}. Give the folder of a model in the layout "
+            "of the hub, or a hub id such as 'owner/model'."
         )
     return folder
 
@@ -238,7 +279,7 @@ def _advice(weights: Weights, patterns: Sequence[str]) -> str:
     if weights.in_package:
         return "Use a complete checkout of the repository."
     if weights.is_folder:
-        return "Save the model again with save_pretrained(folder), which writes safetensors."
+        return "Use a copy of the model with .safetensors files."
     command = ["hf", "download", weights.id_or_folder]
     command += ["--revision", weights.revision] if weights.revision else []
     if weights.subfolder or tuple(patterns) != PATTERNS:

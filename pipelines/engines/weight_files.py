@@ -50,6 +50,15 @@ def weight_patterns(variant: str | None) -> list[str]:
     ]
 
 
+def pipeline_patterns(variant: str | None) -> list[str]:
+    """File patterns of a model of several parts, each in a folder of its own.
+
+    Copies of the weights in other formats and in the model's top folder are left out.
+    """
+    weights = weight_patterns(variant)[:2]  # "*.json" covers the index
+    return ["*.json", "*.txt", *(f"*/{name}" for name in weights)]
+
+
 def _variants(model: Found, part: str) -> set[str | None]:
     """Variants of a part's weight files; None is the plain one."""
     files = matching(model.folder / part, "*.safetensors")

@@ -16,11 +16,8 @@ from nightrain.benchmarks.random_family import (
 from nightrain.datasets.conditions import Condition
 from nightrain.depthmodel.weights import Weights
 from nightrain.pipelines.engines.base import Request
-from nightrain.pipelines.engines.diffusion.models.settings import (
-    Control,
-    DiffusionSettings,
-    IpAdapter,
-)
+from nightrain.pipelines.engines.diffusion.models.parts import Control, IpAdapter
+from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.run import RunReport

@@ -140,7 +140,7 @@ def _predict(
     """Run the UNet: output (R, 4, h, w) for latents (B, 4, h, w), R = B or 2 B."""
     seen = torch.cat([latents] * rows.per_sample).contiguous(memory_format=networks.memory_format)
     down, middle = control_residuals(networks, rows, seen, timestep, controls)
-    style = {} if rows.style is None else {"image_embeds": [rows.style]}
+    style = {"image_embeds": list(rows.style)} if rows.style else {}
     return networks.unet(
         seen,
         timestep,

@@ -33,8 +33,8 @@ class Text:
 class Style:
     """Embeddings of a style image and of the empty image that guidance needs."""
 
-    positive: torch.Tensor  # (1, D)
-    negative: torch.Tensor  # (1, D)
+    positive: tuple[torch.Tensor, ...]  # each (1, D), one per IP-Adapter
+    negative: tuple[torch.Tensor, ...]  # each (1, D), one per IP-Adapter
 
 
 class Latest(Generic[T]):
@@ -113,11 +113,13 @@ class Conditioner:
 
     def _encode_style(self, image: np.ndarray) -> Style:
         pipe = self._models.pipe
-        projection = pipe.unet.encoder_hid_proj.image_projection_layers[0]
-        positive, negative = pipe.encode_image(
-            Image.fromarray(image),
-            self._models.device,
-            1,
-            output_hidden_states=not isinstance(projection, ImageProjection),
-        )
-        return Style(positive, negative)
+        pairs = [
+            pipe.encode_image(
+                Image.fromarray(image),
+                self._models.device,
+                1,
+                output_hidden_states=not isinstance(projection, ImageProjection),
+            )
+            for projection in pipe.unet.encoder_hid_proj.image_projection_layers
+        ]
+        return Style(tuple(p for p, _ in pairs), tuple(n for _, n in pairs))

@@ -45,7 +45,7 @@ class Rows:
 
     tokens: torch.Tensor  # (R, T, C)
     added: dict[str, torch.Tensor]  # SDXL: pooled text and sizes
-    style: torch.Tensor | None  # (R, 1, D)
+    style: tuple[torch.Tensor, ...]  # each (R, 1, D)
     controls: tuple[torch.Tensor, ...]  # each (R, C, h, w)
     per_sample: int  # R / B
 
@@ -62,7 +62,7 @@ def make_rows(networks: Networks, samples: Sequence[Sample], *, guided: bool) ->
     return Rows(
         tokens=torch.stack([t.tokens for t in texts]),
         added=_added(networks, texts, samples[0].start.shape) if networks.size_ids else {},
-        style=torch.stack(styles) if styles else None,
+        style=tuple(torch.stack(rows) for rows in zip(*styles, strict=True)),
         controls=tuple(
             torch.cat([images] * repeats).contiguous(memory_format=networks.memory_format)
             for images in controls

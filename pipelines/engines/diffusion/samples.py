@@ -74,7 +74,7 @@ class SampleMaker:
         try:
             style = self._conditioner.style(name, lambda: pool.read(name))
             projection = self._models.pipe.unet.encoder_hid_proj
-            projection([style.positive[None].to(self._models.dtype)])
+            projection([p[None].to(self._models.dtype) for p in style.positive])
         except RuntimeError as error:
             what = "the image encoder" if style is None else "the adapter"
             raise_if_it_ends_the_run(error)
@@ -119,7 +119,7 @@ class SampleMaker:
         return torch.randn((1, *shape), generator=generator)[0].to(self._models.device)
 
     def _style(self, request: Request) -> tuple[Style | None, str]:
-        if self._settings.ip_adapter is None:
+        if not self._settings.ip_adapters:
             return None, ""
         image = request.style_image
         if image is not None:

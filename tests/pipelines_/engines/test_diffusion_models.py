@@ -18,12 +18,8 @@ from nightrain.depthmodel.weights import Weights
 from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
 from nightrain.pipelines.engines.diffusion.models.families import FAMILIES, generation_size
 from nightrain.pipelines.engines.diffusion.models.loading import load_models
-from nightrain.pipelines.engines.diffusion.models.settings import (
-    Control,
-    DiffusionSettings,
-    IpAdapter,
-    Lora,
-)
+from nightrain.pipelines.engines.diffusion.models.parts import Control, IpAdapter, Lora
+from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from support.tiny_diffusion import control, family, ip_adapter, request, settings
 
 CPU = torch.device("cpu")
@@ -187,7 +183,7 @@ def test_a_lora_of_another_model_is_refused(tmp_path: Path) -> None:
     save_file({"lora_unet_other.lora_down.weight": torch.ones(1, 1)}, tmp_path / "l.safetensors")
     lora = Lora(weights=Weights(str(tmp_path)), file="l.safetensors")
     with pytest.raises(
-        InvalidRequest, match="is not a LoRA of this UNet: 0 layers fit, 1 keys fit none"
+        InvalidRequest, match="is not a LoRA of this base model: 0 layers fit, 1 keys fit none"
     ):
         load(settings(lora=lora))
 

@@ -22,11 +22,8 @@ from nightrain.benchmarks.random_family import (
 from nightrain.depthmodel.weights import Weights
 from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
-from nightrain.pipelines.engines.diffusion.models.settings import (
-    Control,
-    DiffusionSettings,
-    IpAdapter,
-)
+from nightrain.pipelines.engines.diffusion.models.parts import Control, IpAdapter
+from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from support.paths import REAL_DATA
 from support.tiny_diffusion import picture, request
 

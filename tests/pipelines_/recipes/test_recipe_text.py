@@ -11,12 +11,10 @@ from jsonschema import Draft202012Validator
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.controls.settings import ControlDepth
+from nightrain.pipelines.engines.diffusion.models.parts import Control, IpAdapter, Lora
 from nightrain.pipelines.engines.diffusion.models.settings import (
-    Control,
     DiffusionSettings,
     FeatureCache,
-    IpAdapter,
-    Lora,
     NightBrightness,
 )
 from nightrain.pipelines.engines.engine_settings import EngineSettings

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.depthmodel.weights import Weights
 
 Family = Literal["sd15", "sd21", "sd-turbo", "sdxl", "sdxl-turbo", "sdxl-union", "small"]
 
@@ -23,14 +24,23 @@ class Capabilities:
     negative_prompt: bool = True  # turbo models were distilled without guidance
     most_steps: int = 1000
     default_size: tuple[int, int]  # (width, height) of a 16:9 frame
+    config: Weights | None = None  # configuration and tokenizers of its single-file checkpoints
     largest_pixels: int  # width x height beyond which objects appear twice
 
 
 _SD = "StableDiffusionPipeline"
 _XL = "StableDiffusionXLPipeline"
+_SD15_CONFIG = Weights(
+    "stable-diffusion-v1-5/stable-diffusion-v1-5", "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"
+)
+_XL_CONFIG = Weights(
+    "stabilityai/stable-diffusion-xl-base-1.0", "462165984030d82259a11f4367a4eed129e94a7b"
+)
 
 FAMILIES: dict[Family, Capabilities] = {
-    "sd15": Capabilities(pipeline=_SD, default_size=(768, 432), largest_pixels=1600 * 904),
+    "sd15": Capabilities(
+        pipeline=_SD, config=_SD15_CONFIG, default_size=(768, 432), largest_pixels=1600 * 904
+    ),
     # The built-in family of pipelines/small_diffusion, trained on rendered streets
     "small": Capabilities(
         pipeline=_SD,
@@ -48,12 +58,14 @@ FAMILIES: dict[Family, Capabilities] = {
     ),
     "sdxl": Capabilities(
         pipeline=_XL,
+        config=_XL_CONFIG,
         default_size=(1344, 756),
         largest_pixels=2048 * 1152,
         safety_checker=False,
     ),
     "sdxl-turbo": Capabilities(
         pipeline=_XL,
+        config=_XL_CONFIG,
         default_size=(768, 432),
         largest_pixels=1344 * 768,
         safety_checker=False,
@@ -62,6 +74,7 @@ FAMILIES: dict[Family, Capabilities] = {
     ),
     "sdxl-union": Capabilities(
         pipeline=_XL,
+        config=_XL_CONFIG,
         default_size=(1344, 756),
         largest_pixels=2048 * 1152,
         safety_checker=False,

@@ -1,9 +1,10 @@
 """Model loading: the networks of diffusion settings, from safetensors files only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import diffusers
 import torch
@@ -19,19 +20,25 @@ from transformers.utils import logging as transformers_logging
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.documents import mapping, parse_json, read_object
 from nightrain.datasets.io.regular import matching
-from nightrain.depthmodel.weights import Found, Weights, resolve
+from nightrain.depthmodel.weights import Found, Weights, resolve, resolve_single
 from nightrain.pipelines.engines.diffusion.models.families import Capabilities
 from nightrain.pipelines.engines.diffusion.models.lora import add_lora
 from nightrain.pipelines.engines.diffusion.models.parts import IpAdapter
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
+from nightrain.pipelines.engines.diffusion.models.single_file import (
+    load_checkpoint,
+    require_checkpoint,
+)
 from nightrain.pipelines.engines.diffusion.models.union import keep_samples_apart
 from nightrain.pipelines.engines.weight_files import (
     own_variant,
+    pipeline_patterns,
     require_weight_files,
     weight_patterns,
 )
 
 _PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "safety_checker")
+T = TypeVar("T")
 _NETWORK_CLASSES = {  # by the name in a checkpoint's config.json
     "ControlNetModel": ControlNetModel,
     "ControlNetUnionModel": ControlNetUnionModel,
@@ -97,11 +104,10 @@ def load_models(
     dtype = getattr(torch, settings.dtype)
     pipe = _load_pipeline(found, settings, can, dtype)
     _check_unet(pipe, found["base"].name)
-    if settings.lora:
-        add_lora(pipe.unet, found["lora"].folder / settings.lora.file, settings.lora.scale)
+    _add_loras(pipe, found, settings)
     controlnets = _load_controlnets(found, settings, can, pipe.unet, dtype)
-    if settings.ip_adapter:
-        _load_ip_adapter(pipe, settings.ip_adapter, found, dtype, settings.variant)
+    if settings.ip_adapters:
+        _load_ip_adapters(pipe, settings.ip_adapters, found, dtype, settings.variant)
     decoder = pipe.vae
     if settings.tiny_decoder:
         decoder = AutoencoderTiny.from_pretrained(
@@ -123,15 +129,29 @@ def load_models(
 
 def _find(settings: DiffusionSettings, offline: bool | None) -> dict[str, Found]:
     """Find every part before loading any, so that a missing one fails at once."""
-    found = {"base": resolve(settings.base, offline=offline, patterns=base_patterns(settings))}
+    with about("base", settings.base):
+        patterns = pipeline_patterns(settings.variant)
+        single = settings.base.is_file
+        base = None if single else resolve(settings.base, offline=offline, patterns=patterns)
+        found = {"base": base or resolve_single(settings.base)}
+    if config := settings.config_of_base:
+        with about("base_config", config):
+            found["base_config"] = resolve(
+                config, offline=offline, patterns=("*.json", "*.txt"), has_weights=False
+            )
     for number, control in enumerate(settings.controls):
-        found[f"control_{number}"] = _one_model(control.weights, offline, settings.variant)
-    if settings.ip_adapter:
-        adapter = settings.ip_adapter
-        found["ip_adapter"] = _with_file(adapter.weights, adapter.file, offline)
-        found["image_encoder"] = _one_model(adapter.image_encoder, offline, settings.variant)
-    if settings.lora:
-        found["lora"] = _with_file(settings.lora.weights, settings.lora.file, offline)
+        with about(f"controls[{number}].weights", control.weights):
+            found[f"control_{number}"] = _one_model(control.weights, offline, settings.variant)
+    for part, key, adapter in _numbered("ip_adapter", settings.ip_adapters):
+        with about(f"{key}.weights", adapter.weights):
+            found[part] = _with_file(adapter.weights, adapter.file, offline)
+    if settings.ip_adapters:
+        encoder = settings.ip_adapters[0].image_encoder
+        with about("ip_adapter.image_encoder", encoder):
+            found["image_encoder"] = _one_model(encoder, offline, settings.variant)
+    for part, key, lora in _numbered("lora", settings.loras):
+        with about(f"{key}.weights", lora.weights):
+            found[part] = _with_file(lora.weights, lora.file, offline)
     if settings.tiny_decoder:
         found["tiny_decoder"] = _one_model(settings.tiny_decoder, offline, settings.variant)
     if settings.vae:
@@ -139,15 +159,23 @@ def _find(settings: DiffusionSettings, offline: bool | None) -> dict[str, Found]
     return found
 
 
-def base_patterns(settings: DiffusionSettings) -> list[str]:
-    """File patterns of a base model; a repository often holds copies in other formats, too."""
-    patterns = ["model_index.json"]
-    names = ["*config.json", *weight_patterns(settings.variant)]
-    for part in _PARTS:
-        patterns += [f"{part}/{name}" for name in names]
-    for part in ("tokenizer", "tokenizer_2"):
-        patterns += [f"{part}/*.json", f"{part}/*.txt"]
-    return [*patterns, "scheduler/*.json", "feature_extractor/*.json"]
+@contextmanager
+def about(key: str, weights: Weights) -> Iterator[None]:
+    """Begin the message of an InvalidRequest in the block with a recipe's key and value."""
+    try:
+        yield
+    except InvalidRequest as error:
+        value = "/".join(filter(None, (weights.id_or_folder, weights.subfolder)))
+        raise InvalidRequest(f"`{key}` ({value}): {error}") from error
+
+
+def _numbered(key: str, values: Sequence[T]) -> Iterator[tuple[str, str, T]]:
+    """Yield the part, the recipe's key and the value of each of one or several."""
+    if len(values) == 1:
+        yield key, key, values[0]
+        return
+    for number, value in enumerate(values):
+        yield f"{key}_{number}", f"{key}[{number}]", value
 
 
 def _one_model(weights: Weights, offline: bool | None, variant: str | None) -> Found:
@@ -162,6 +190,8 @@ def _one_model(weights: Weights, offline: bool | None, variant: str | None) -> F
 
 
 def _with_file(weights: Weights, file: str, offline: bool | None) -> Found:
+    if weights.is_file:
+        return resolve_single(weights)
     if not file.endswith(".safetensors") or "/" in file:
         raise InvalidRequest(
             f"{weights.id_or_folder}: {file!r} is not a .safetensors file name. Name one file "
@@ -177,14 +207,23 @@ def _with_file(weights: Weights, file: str, offline: bool | None) -> Found:
 
 
 def _check_base(base: Found, settings: DiffusionSettings, can: Capabilities) -> None:
-    """Check model_index.json, and that every part has safetensors weights."""
+    """Check the pipeline's class, and that every part has safetensors weights."""
+    with about("base", settings.base):
+        if settings.base.is_file:
+            file = Path(settings.base.id_or_folder).expanduser()
+            require_checkpoint(file, can.pipeline, with_vae=settings.vae is None)
+        else:
+            _check_folder(base, settings, can)
+
+
+def _check_folder(base: Found, settings: DiffusionSettings, can: Capabilities) -> None:
     try:
         index = mapping(parse_json((base.folder / "model_index.json").read_bytes()))
         kind = index["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidRequest(
-            f"{base.name} has no readable model_index.json ({error}); a base model is a folder as "
-            "diffusers' save_pretrained writes it."
+            f"{base.name} has no readable model_index.json ({error}); expected a folder in "
+            "diffusers' layout, or a single .safetensors file."
         ) from error
     if kind != can.pipeline:
         raise InvalidRequest(
@@ -209,6 +248,14 @@ def _load_pipeline(
         options |= {"safety_checker": None, "requires_safety_checker": False}
     if "vae" in found:
         options["vae"] = _load_vae(found["vae"], settings, dtype, vae_dtype)
+    if settings.base.is_file:
+        with about("base", settings.base):
+            file = Path(settings.base.id_or_folder).expanduser()
+            dtypes = {"default": dtype, "vae": vae_dtype}
+            config = found["base_config"].folder
+            pipe = load_checkpoint(file, config, can.pipeline, dtypes, options)
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
     pipe = getattr(diffusers, can.pipeline).from_pretrained(
         found["base"].folder,
         variant=settings.variant,
@@ -237,6 +284,18 @@ def _load_vae(
         use_safetensors=True,
     )
     return vae
+
+
+def _add_loras(pipe: Any, found: dict[str, Found], settings: DiffusionSettings) -> None:
+    parts = ("unet", "text_encoder", "text_encoder_2")
+    networks = {part: net for part in parts if (net := getattr(pipe, part, None)) is not None}
+    for part, key, lora in _numbered("lora", settings.loras):
+        with about(f"{key}.weights", lora.weights):
+            add_lora(networks, _file_of(lora.weights, lora.file, found[part]), lora.scale)
+
+
+def _file_of(weights: Weights, file: str, found: Found) -> Path:
+    return found.folder / (Path(weights.id_or_folder).name if weights.is_file else file)
 
 
 def _check_unet(pipe: Any, name: str) -> None:
@@ -301,9 +360,9 @@ def _take_embedder(controlnet: Any) -> nn.Module:
     return embedder
 
 
-def _load_ip_adapter(
+def _load_ip_adapters(
     pipe: Any,
-    adapter: IpAdapter,
+    adapters: Sequence[IpAdapter],
     found: dict[str, Found],
     dtype: torch.dtype,
     variant: str | None,
@@ -322,11 +381,15 @@ def _load_ip_adapter(
             size={"shortest_edge": side}, crop_size={"height": side, "width": side}
         ),
     )
+    files = [
+        _file_of(adapter.weights, adapter.file, found[part])
+        for part, _, adapter in _numbered("ip_adapter", adapters)
+    ]
     pipe.load_ip_adapter(
-        str(found["ip_adapter"].folder),
-        subfolder="",
-        weight_name=adapter.file,
+        [str(file.parent) for file in files],
+        subfolder=[""] * len(files),
+        weight_name=[file.name for file in files],
         image_encoder_folder=None,
         local_files_only=True,
     )
-    pipe.set_ip_adapter_scale(adapter.scale)
+    pipe.set_ip_adapter_scale([adapter.scale for adapter in adapters])

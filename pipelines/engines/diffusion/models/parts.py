@@ -1,8 +1,8 @@
 """Parts of the diffusion engine's settings: controls, adapters, feature cache."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from nightrain.datasets.validation import Settings
 from nightrain.depthmodel.weights import Weights
@@ -24,6 +24,25 @@ ControlKind = Literal["pose", "depth", "softedge", "canny", "normal", "segment"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Level = Annotated[float, Field(gt=0.0, lt=1.0)]
 Gamma = Annotated[float, Field(ge=0.1, le=10.0)]
+T = TypeVar("T")
+
+
+def _form(value: Any) -> str:
+    return "[several]" if isinstance(value, list | tuple) else "[one]"
+
+
+# One mapping or a list of them. The tags' brackets keep them out of error messages.
+OneOrSeveral = Annotated[
+    Annotated[T, Tag("[one]")] | Annotated[tuple[T, ...], Field(min_length=1), Tag("[several]")],
+    Discriminator(_form),
+]
+
+
+def as_several(value: T | tuple[T, ...] | None) -> tuple[T, ...]:
+    """Return the values of a setting that is nothing, one value or several."""
+    if isinstance(value, tuple):
+        return value
+    return () if value is None else (value,)
 
 
 class Control(Settings):
@@ -43,7 +62,10 @@ class Control(Settings):
 
 
 class IpAdapter(Settings):
-    """Image prompt: adapter weights, and the CLIP encoder of the style image."""
+    """Image prompt: adapter weights, and the CLIP encoder of the style image.
+
+    Several adapters share the style image and its encoder; each has its own scale.
+    """
 
     weights: Weights = Field(description="Model that contains the file")
     file: str = Field(default="ip-adapter_sd15.safetensors", description="File of the adapter")
@@ -52,7 +74,7 @@ class IpAdapter(Settings):
 
 
 class Lora(Settings):
-    """Low-rank change of the UNet, added to its weights when they are loaded."""
+    """Low-rank change of the UNet and its text encoders, added when the weights are loaded."""
 
     weights: Weights = Field(description="Model that contains the file")
     file: str = Field(default="pytorch_lora_weights.safetensors", description="File of the LoRA")

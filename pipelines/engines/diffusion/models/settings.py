@@ -10,21 +10,18 @@ from pydantic import Field, model_validator
 
 from nightrain.datasets.conditions import PROMPTED_CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.weights import Weights, weights_name
+from nightrain.depthmodel.weights import weights_name
 from nightrain.pipelines.controls.settings import ControlDepth, require_control_kinds
 from nightrain.pipelines.engines.diffusion.models.families import (
     FAMILIES,
     Capabilities,
-    Family,
     generation_size,
     require_generation_size,
 )
+from nightrain.pipelines.engines.diffusion.models.model_settings import ModelSettings
 from nightrain.pipelines.engines.diffusion.models.parts import (
     WITH_ETA,
-    Control,
     FeatureCache,
-    IpAdapter,
-    Lora,
     NightBrightness,
     SchedulerName,
     Share,
@@ -38,7 +35,6 @@ from nightrain.pipelines.engines.diffusion.models.windows import (
 )
 from nightrain.pipelines.engines.engine_settings import (
     ConditioningInputs,
-    EngineSettings,
     Size,
     at_width,
 )
@@ -47,7 +43,7 @@ NEGATIVE_PROMPT = "lowres, blurry, distorted, cartoon, painting, text, watermark
 VERSION = "1"  # increased when the same request and settings give other bytes
 
 
-class DiffusionSettings(EngineSettings):
+class DiffusionSettings(ModelSettings):
     """Settings of the diffusion engine: together with the request, they determine an image."""
 
     name: Literal["diffusion"] = "diffusion"  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -56,45 +52,6 @@ class DiffusionSettings(EngineSettings):
     uses_gpu: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "diffusers", "transformers")
 
-    family: Family = Field(default="sd15", description="Family of the base model")
-    base: Weights = Field(
-        default=Weights(
-            "stable-diffusion-v1-5/stable-diffusion-v1-5",
-            "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
-        ),
-        description="Base model",
-    )
-    variant: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,20}$")] | None = Field(
-        default=None,
-        exclude_if=lambda value: value is None,
-        description="Variant of the models' files, such as fp16, where they have it; null: none",
-    )
-    vae: Weights | None = Field(
-        default=None,
-        exclude_if=lambda value: value is None,
-        description="Autoencoder in place of the base model's",
-    )
-    controls: tuple[Control, ...] = Field(
-        default=(
-            Control(
-                weights=Weights(
-                    "lllyasviel/control_v11f1p_sd15_depth",
-                    "539f99181d33db39cf1af2e517cd8056785f0a87",
-                )
-            ),
-        ),
-        description="ControlNets, which keep the frame's geometry",
-    )
-    allow_no_control: bool = Field(
-        default=False,
-        exclude_if=operator.not_,
-        description="Accept that no control, or a control without effect, keeps the geometry; the "
-        "rows say so",
-    )
-    ip_adapter: IpAdapter | None = Field(
-        default=None, description="Image prompt: a real image of the condition as style"
-    )
-    lora: Lora | None = Field(default=None, description="LoRA that is added to the base model")
     mode: Literal["text2image", "image2image"] = Field(
         default="text2image", description="Start from noise, or from the noised clear image"
     )
@@ -121,9 +78,6 @@ class DiffusionSettings(EngineSettings):
     )
     night_brightness: NightBrightness | None = Field(
         default=None, description="Brightness of night images, after real ones; null: unchanged"
-    )
-    safety_checker: bool = Field(
-        default=False, description="Reject images that the model's safety checker flags"
     )
     decode_batch_size: int = Field(
         default=4, ge=1, le=256, description="Images decoded from latents together"
@@ -155,9 +109,6 @@ class DiffusionSettings(EngineSettings):
     guidance_until: Share = Field(
         default=1.0, description="Share of the steps that run after which there is no guidance"
     )
-    tiny_decoder: Weights | None = Field(
-        default=None, description="Small decoder of latents, faster and less sharp"
-    )
     feature_cache: FeatureCache | None = Field(
         default=None, description="Reuse of the UNet's inner features at some steps"
     )
@@ -176,7 +127,7 @@ class DiffusionSettings(EngineSettings):
                 f"eta has no effect on {self.scheduler}, only on {', '.join(WITH_ETA)}"
             )
         by_style = self.night_brightness is not None and self.night_brightness.levels == "style"
-        if by_style and self.ip_adapter is None:
+        if by_style and not self.ip_adapters:
             raise ValueError("night_brightness: levels 'style' needs an ip_adapter; give quantiles")
         if self.feature_cache is not None and self._clashes_with_cache:
             raise ValueError(f"feature_cache cannot be combined with {self._clashes_with_cache}")
@@ -192,14 +143,6 @@ class DiffusionSettings(EngineSettings):
         if self.guided and self.guidance_until < 1.0:
             return "guidance_until: cached features have the guided batch's number of rows"
         return ""
-
-    def all_weights(self) -> list[Weights]:
-        """Return the weights of every model that is loaded."""
-        found = [self.base, *(control.weights for control in self.controls)]
-        if self.ip_adapter is not None:
-            found += [self.ip_adapter.weights, self.ip_adapter.image_encoder]
-        further = (self.lora and self.lora.weights, self.tiny_decoder, self.vae)
-        return found + [weights for weights in further if weights]
 
     @property
     def guided(self) -> bool:
@@ -271,7 +214,7 @@ class DiffusionSettings(EngineSettings):
         require_control_kinds(control.kind for control in self.controls)
         if not self.allow_no_control:
             require_every_control(self.controls, self.numbers_of_steps)
-        if self.ip_adapter is not None and self.style_pool is None:
+        if self.ip_adapters and self.style_pool is None:
             raise InvalidRequest(
                 "`ip_adapter` needs a `style_pool`: a folder with real images in a folder per "
                 f"condition, such as {condition}/*.jpg. One of them is the style of each variant."
@@ -318,9 +261,31 @@ class DiffusionSettings(EngineSettings):
             )
         if can.one_net and len({c.kind for c in self.controls}) < len(self.controls):
             raise InvalidRequest("The family 'sdxl-union' accepts each kind of control once.")
-        if self.style_pool and self.ip_adapter is None:
+        if self.base.is_file:
+            self._require_single_file_options()
+        elif self.base_config is not None:
+            raise InvalidRequest(
+                f"`base_config` ({self.base_config.id_or_folder}) is for a `base` in a single "
+                f"file; {self.base.id_or_folder} has its own configuration. Leave it out."
+            )
+        if self.style_pool and not self.ip_adapters:
             raise InvalidRequest("style_pool needs an ip_adapter, which encodes the style images.")
         return can
+
+    def _require_single_file_options(self) -> None:
+        """Raise InvalidRequest for options that a base in a single file cannot have."""
+        file = self.base.id_or_folder
+        if self.config_of_base is None:
+            raise InvalidRequest(
+                f"`base` ({file}) is a single file, without configuration and tokenizers; the "
+                f"family {self.family!r} has no public ones. Name a folder or hub model with them "
+                "as `base_config`."
+            )
+        if self.safety_checker:
+            raise InvalidRequest(
+                f"`safety_checker`: `base` ({file}) is a single file, which has none. Leave it "
+                "out, or use a base in diffusers' layout."
+            )
 
     def _lacking(self, can: Capabilities) -> list[str]:
         """Features that the settings use but the family lacks."""
@@ -328,7 +293,7 @@ class DiffusionSettings(EngineSettings):
             "a ControlNet": (bool(self.controls), can.controlnet),
             "several controls": (len(self.controls) > 1, can.several_controls),
             "image2image with a strength": (self.mode == "image2image", can.strength),
-            "an IP-Adapter": (self.ip_adapter is not None, can.ip_adapter),
+            "an IP-Adapter": (bool(self.ip_adapters), can.ip_adapter),
             "a safety checker": (self.safety_checker, can.safety_checker),
             "guidance with a negative prompt": (self.guided, can.negative_prompt),
             f"{self.steps} steps": (self.steps > can.most_steps, False),
