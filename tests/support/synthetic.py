@@ -88,7 +88,7 @@ def picture(seed: int) -> np.ndarray:
     return np.kron(coarse, np.ones((8, 8, 1))).astype(np.uint8)
 
 
-def ingest_synthetic(root: Path, source: SyntheticSource, frames_per_shard: int = 4) -> RunReport:
+def ingest_synthetic(root: Path, source: FrameSource, frames_per_shard: int = 4) -> RunReport:
     root.mkdir(parents=True, exist_ok=True)
     refs = source.select("all")
     plan = plan_ingest(root, source, refs, {}, frames_per_shard=frames_per_shard)

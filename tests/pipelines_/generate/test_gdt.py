@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from nightrain.datasets.io.images import decode_jpeg, encode_jpeg
 from nightrain.datasets.protocols.leakage import find_overlaps, read_set
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.verify import verify
+from nightrain.datasets.sources.nuscenes.config import WorldConfig
+from nightrain.datasets.world.sensors.rig import CAMERAS
 from nightrain.pipelines.captions.job import CaptionJob, caption
 from nightrain.pipelines.generate.preview import preview_lines
 from nightrain.pipelines.recipes.recipe_file import load_recipe, read_recipe
@@ -31,6 +34,7 @@ from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
 from support.tiny_captioners import save_blip2
 from support.tiny_depth_networks import save_road_dpt
 from support.tiny_diffusion import family, make
+from support.world import six_camera_world
 
 NAMES = ("gdt-nuscenes", "gdt-robotcar")
 CLEAR, NIGHT, RAIN = Condition.CLEAR, Condition.NIGHT, Condition.RAIN
@@ -146,6 +150,34 @@ def test_the_recipe_runs_from_captions_to_variants(
         if row["condition"] == "night":
             assert abs(float(facts["night_level"]) - levels[facts["style"]]) < 1e-3
             assert 0.5 <= float(facts["brightness_gamma"]) <= 3.0
+
+
+@pytest.mark.campaign
+def test_the_recipe_runs_over_six_cameras(
+    hub: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    root, pool = tmp_path / "dataset", tmp_path / "styles"
+    world = WorldConfig(root=six_camera_world(tmp_path_factory), neighbours=False).open()
+    ingest_synthetic(root, world)
+    record = make_pool(StylesJob(dataset=root, out=pool))
+    assert {image.split for image in record.images} == {"train"}
+    assert not find_overlaps(read_set(root, ("train",)) + style_set(pool), read_set(root, ("val",)))
+    caption_frames(root)
+    path = on_a_cpu("gdt-nuscenes", tmp_path, pool)
+    report = make(root, path)
+    (maps,) = report.inputs.values()
+    assert maps.num_rows == len(CAMERAS) and report.num_rows == 2 * len(CAMERAS)
+    assert not report.num_quarantined and verify(root).accepted
+    rows = list(all_rows(root).values())
+    assert Counter(row["camera"] for row in rows) == dict.fromkeys(CAMERAS, 2)
+    assert all(row["controlled"] and row["caption"] in row["prompt"] for row in rows)
+    again = make(root, path)
+    assert not again.num_rows and not any(maps.num_rows for maps in again.inputs.values())
 
 
 def test_the_preview_shows_what_the_engine_sees(
