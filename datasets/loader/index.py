@@ -200,8 +200,8 @@ def _join_variants(
         if number == number_out:
             raise InvalidRequest(
                 f"On none of the {number} variants of {name} did a control act, so the frames' "
-                "labels may not fit them. Use a recipe with controls; only `nightrain train` can train "
-                "on them anyway, with --include-uncontrolled."
+                "labels may not fit them. Use a recipe with controls; only `nightrain train` can "
+                "train on them anyway, with --include-uncontrolled."
             )
     sample = np.where(is_left_out, -1, sample)
     order = np.lexsort((code, sample))
