@@ -23,7 +23,10 @@ from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.nuscenes.config import WorldConfig
 from nightrain.datasets.world.sensors.rig import CAMERAS
 from nightrain.pipelines.captions.job import CaptionJob, caption
+from nightrain.pipelines.generate.batch import BatchGenerator
+from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.generate.preview import preview_lines
+from nightrain.pipelines.generate.replay import replay
 from nightrain.pipelines.recipes.recipe_file import load_recipe, read_recipe
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
@@ -169,15 +172,23 @@ def test_the_recipe_runs_over_six_cameras(
     assert not find_overlaps(read_set(root, ("train",)) + style_set(pool), read_set(root, ("val",)))
     caption_frames(root)
     path = on_a_cpu("gdt-nuscenes", tmp_path, pool)
+    stop, complete = Stop(), BatchGenerator.complete
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchGenerator, "complete", lambda *a: (stop.request(), complete(*a))[1])
+        job = GenerateJob(dataset=root, recipe=str(path))
+        stopped = generate(job, executor=SerialExecutor(stop), stop=stop)
+    assert stopped.stopped and 0 < stopped.num_rows < 2 * len(CAMERAS)
+    (maps,) = stopped.inputs.values()
     report = make(root, path)
-    (maps,) = report.inputs.values()
-    assert maps.num_rows == len(CAMERAS) and report.num_rows == 2 * len(CAMERAS)
+    assert not any(again.num_rows for again in report.inputs.values())  # maps are made once
+    assert maps.num_rows == len(CAMERAS)
+    assert stopped.num_rows + report.num_rows == 2 * len(CAMERAS)
     assert not report.num_quarantined and verify(root).accepted
     rows = list(all_rows(root).values())
     assert Counter(row["camera"] for row in rows) == dict.fromkeys(CAMERAS, 2)
     assert all(row["controlled"] and row["caption"] in row["prompt"] for row in rows)
-    again = make(root, path)
-    assert not again.num_rows and not any(maps.num_rows for maps in again.inputs.values())
+    assert replay(root, next(iter(all_rows(root)))).identical
+    assert not make(root, path).num_rows
 
 
 def test_the_preview_shows_what_the_engine_sees(
