@@ -124,8 +124,11 @@ def caption_frames(root: Path) -> None:
     assert not report.failed and not report.num_quarantined
 
 
+@pytest.mark.parametrize(
+    "name", ["gdt-nuscenes", pytest.param("gdt-robotcar", marks=pytest.mark.campaign)]
+)
 def test_the_recipe_runs_from_captions_to_variants(
-    town: Path, hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, town: Path, hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -133,12 +136,13 @@ def test_the_recipe_runs_from_captions_to_variants(
     shutil.copytree(town, root)
     record = make_pool(StylesJob(dataset=root, out=pool))
     assert {image.scene_id for image in record.images} == {"train-night", "train-rain"}
-    path = on_a_cpu("gdt-nuscenes", tmp_path, pool)
+    path = on_a_cpu(name, tmp_path, pool)
     with pytest.raises(InvalidRequest, match="Run `nightrain caption"):
         list(preview_lines(root, load_recipe(str(path)), 1))
     caption_frames(root)
     report = make(root, path)
-    assert report.num_rows == 2 * EACH and not report.num_quarantined and not report.failed
+    assert report.num_rows == EACH * len(recipe_file(name)["conditions"])
+    assert not report.num_quarantined and not report.failed
     (maps,) = report.inputs.values()
     assert maps.num_rows == EACH and verify(root).accepted
     rows = list(all_rows(root).values())
