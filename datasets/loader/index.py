@@ -29,7 +29,7 @@ class TableRows:
     files: tuple[ShardFile, ...]
     file: np.ndarray  # (N,) int32, index into files
     row: np.ndarray  # (N,) int32, row in that file
-    columns: dict[str, np.ndarray]  # each (N,) str
+    columns: dict[str, np.ndarray]  # each (N,), str or object
 
     def __len__(self) -> int:
         return len(self.row)
@@ -110,7 +110,7 @@ def read_keys(root: Path, entries: Sequence[Entry], columns: Sequence[str]) -> T
         files=files,
         file=np.repeat(np.arange(len(files), dtype=np.int32), counts),
         row=np.concatenate([np.arange(n, dtype=np.int32) for n in counts] or [np.zeros(0, int)]),
-        columns={name: _strings(tables, name) for name in columns},
+        columns={name: _values(tables, name) for name in columns},
     )
 
 
@@ -124,9 +124,10 @@ def _read_columns(root: Path, file: ShardFile, columns: Sequence[str]) -> pa.Tab
     return table
 
 
-def _strings(tables: Sequence[pa.Table], name: str) -> np.ndarray:
+def _values(tables: Sequence[pa.Table], name: str) -> np.ndarray:
     values = [value for table in tables for value in table.column(name).to_pylist()]
-    return np.array(values, dtype=np.str_)
+    is_text = all(pa.types.is_string(table.schema.field(name).type) for table in tables)
+    return np.array(values, dtype=np.str_ if is_text else object)
 
 
 def default_split_of(manifest: Manifest, usual: Split) -> Split:
@@ -180,14 +181,15 @@ def _join_variants(
     codes = np.repeat(
         np.array([CONDITIONS.index(c) for _, c in tables], np.int8), [len(t) for t, _ in tables]
     )
-    rows = read_keys(manifest.root, entries, ["sample_id", "frame_id"])
+    rows = read_keys(manifest.root, entries, ["sample_id", "frame_id", "controlled"])
     sample = _positions(frames.columns["frame_id"], rows.columns["frame_id"])
     code = codes[rows.file] if len(rows) else np.zeros(0, np.int8)
     table_of_entry = np.repeat(np.arange(len(tables)), [len(t) for t, _ in tables])
     table_of_row = table_of_entry[rows.file]
     is_left_out = np.zeros(len(rows), bool)
     if not include_uncontrolled:
-        is_left_out = (sample >= 0) & _uncontrolled(manifest, entries)
+        is_uncontrolled = [value is False for value in rows.columns["controlled"]]
+        is_left_out = (sample >= 0) & np.array(is_uncontrolled, bool)
     found = np.bincount(table_of_row[sample >= 0], minlength=len(tables))
     left_out = np.bincount(table_of_row[is_left_out], minlength=len(tables))
     for (of_table, condition), number, number_out in zip(tables, found, left_out, strict=True):
@@ -208,13 +210,6 @@ def _join_variants(
     order = order[sample[order] >= 0]
     starts = np.searchsorted(sample[order], np.arange(len(frames) + 1))
     return rows.take(order), code[order], starts, int(is_left_out.sum())
-
-
-def _uncontrolled(manifest: Manifest, entries: Sequence[Entry]) -> np.ndarray:
-    """Whether no control kept the frame's geometry, of each row of variants (N,) bool."""
-    columns = [manifest.reader(entry.rows).scan(["controlled"]).column(0) for entry in entries]
-    values = [value for column in columns for value in column.to_pylist()]
-    return np.array([value is False for value in values], bool)
 
 
 def _join_labels(

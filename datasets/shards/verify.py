@@ -261,8 +261,7 @@ class _Checks:
 
 def _num_uncontrolled(manifest: Manifest, file: ShardFile) -> int:
     """Number of rows of a checked file whose `controlled` is false."""
-    values = manifest.reader(file).table(["controlled"])
-    return sum(value is False for column in values.columns for value in column.to_pylist())
+    return manifest.reader(file).scan(["controlled"]).column(0).to_pylist().count(False)
 
 
 def _names(entry: Entry | None, path: str) -> bool:

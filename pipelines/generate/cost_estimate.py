@@ -17,7 +17,7 @@ from nightrain.datasets.shards.transaction import Rejected
 from nightrain.pipelines.generate.batch import generate_batch
 from nightrain.pipelines.generate.conditioning import read_captions_of
 from nightrain.pipelines.generate.plan import TableLeft, plan_generation, variants_left
-from nightrain.pipelines.generate.preflight import check_depth
+from nightrain.pipelines.generate.preflight import require_depth
 from nightrain.pipelines.generate.requests import plan_requests
 from nightrain.pipelines.inspect.stats import sample
 from nightrain.pipelines.recipes.recipe import Recipe
@@ -77,7 +77,7 @@ def estimate(
 def _measure(manifest: Manifest, recipe: Recipe) -> tuple[float, float]:
     """Return (seconds, bytes) per variant, over a few frames and every condition."""
     frames = manifest.entries(FRAMES)
-    check_depth(manifest, recipe, frames)
+    require_depth(manifest, recipe, frames)
     rows = sample(manifest, frames, MEASURED_FRAMES, GENERATION_COLUMNS)
     captions = read_captions_of(manifest, frames, recipe)
     variants, seconds = [], 0.0

@@ -52,7 +52,8 @@ def preflight(
         with suppress(CorruptShard, UnreadableFile):  # its own shards of variants will say so
             _check_frames(manifest, entry, recipe)
     others = _frames(manifest, [shard for shard in shards if shard.name in committed])
-    warnings = check_depth(manifest, recipe, frames, others)
+    require_depth(manifest, recipe, frames, others)
+    warnings = _depth_warnings(manifest, recipe, frames)
     check = partial(_check_engine, root, recipe, reprobe=reprobe)
     if recipe.engine.uses_gpu:
         check_once(executor, check)
@@ -61,30 +62,36 @@ def preflight(
     return warnings
 
 
-def check_depth(
+def require_depth(
     manifest: Manifest, recipe: Recipe, frames: Sequence[Entry], others: Sequence[Entry] = ()
-) -> list[str]:
-    """Count the frames without the depth that a recipe needs; a warning if some lack it.
+) -> None:
+    """Raise InvalidRequest if all frames lack the depth that a recipe needs, and `others`, too.
 
-    Raises InvalidRequest if all frames lack it, and those of `others`, too.
+    Reads no further than the first shard with a frame that has it.
     """
     needed = _DepthNeed.of(recipe)
-    if needed is None or not frames:
-        return []
     num_frames = sum(entry.rows.num_rows for entry in frames)
-    num_without = sum(needed.num_without(manifest, entry) for entry in frames)
-    if num_without == 0:
-        return []
-    if num_without == num_frames and all(
-        needed.num_without(manifest, entry) == entry.rows.num_rows for entry in others
+    if needed is None or not num_frames:
+        return
+    if all(
+        needed.num_without(manifest, entry) == entry.rows.num_rows for entry in (*frames, *others)
     ):
         raise InvalidRequest(
             f"None of the {num_frames} frames has {needed.words}, which recipe {recipe.name!r} "
             f"needs. {needed.advice}"
         )
+
+
+def _depth_warnings(manifest: Manifest, recipe: Recipe, frames: Sequence[Entry]) -> list[str]:
+    """Count the frames without the depth that a recipe needs; a warning if some lack it."""
+    needed = _DepthNeed.of(recipe)
+    num_without = sum(needed.num_without(manifest, entry) for entry in frames) if needed else 0
+    if needed is None or not num_without:
+        return []
     return [
-        f"{num_without} of {num_frames} frames have no {needed.words}, which recipe "
-        f"{recipe.name!r} needs: their variants are quarantined for {Reason.NO_DEPTH}"
+        f"{num_without} of {sum(entry.rows.num_rows for entry in frames)} frames have no "
+        f"{needed.words}, which recipe {recipe.name!r} needs: their variants are quarantined for "
+        f"{Reason.NO_DEPTH}"
     ]
 
 

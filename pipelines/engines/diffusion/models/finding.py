@@ -29,10 +29,11 @@ T = TypeVar("T")
 def find_parts(settings: DiffusionSettings, offline: bool | None) -> dict[str, Found]:
     """Find every part before loading any; raises InvalidRequest for a missing one."""
     with about("base", settings.base):
-        patterns = pipeline_patterns(settings.variant)
-        single = settings.base.is_file
-        base = None if single else resolve(settings.base, offline=offline, patterns=patterns)
-        found = {"base": base or resolve_single(settings.base)}
+        if settings.base.is_file:
+            found = {"base": resolve_single(settings.base)}
+        else:
+            patterns = pipeline_patterns(settings.variant)
+            found = {"base": resolve(settings.base, offline=offline, patterns=patterns)}
     if config := settings.config_of_base:
         with about("base_config", config):
             found["base_config"] = resolve(
