@@ -13,23 +13,19 @@ interrupted run. RUN/family is the result, RUN/sheet.jpg shows held-out places, 
 losses and held-out figures.
 """
 
-import argparse
 import io
 import json
-import os
 import sys
 import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.utils import logging as diffusers_logging
-from torch import nn
 from transformers import CLIPTokenizer
 
 from nightrain.datasets.errors import InvalidRequest
@@ -46,6 +42,7 @@ from nightrain.pipelines.small_diffusion.family import (
     write_controlnet,
 )
 from nightrain.pipelines.small_diffusion.networks import architecture as small
+from nightrain.pipelines.small_diffusion.options import Options, read_options
 from nightrain.pipelines.small_diffusion.sheet import write_sheet
 from nightrain.pipelines.small_diffusion.stages.autoencoder import (
     normalise_latents,
@@ -54,57 +51,10 @@ from nightrain.pipelines.small_diffusion.stages.autoencoder import (
 from nightrain.pipelines.small_diffusion.stages.decoder import train_decoder
 from nightrain.pipelines.small_diffusion.stages.denoiser import Denoiser, LatentPool, train_unet
 from nightrain.pipelines.small_diffusion.stages.rehearsal import rehearse
-from nightrain.pipelines.small_diffusion.stages.stage import Budget
 from nightrain.pipelines.small_diffusion.stages.style import adapter_weights, train_style
 from nightrain.pipelines.small_diffusion.start import Start
 
-SHARES = {  # of the minutes, relative to those of the other stages
-    "autoencoder": 0.2,
-    "unet": 0.15,
-    "controlnet": 0.4,
-    "decoder": 0.25,
-    "style": 0.1,
-}
-STEPS = {
-    "autoencoder": 12_000,
-    "unet": 12_000,
-    "controlnet": 16_000,
-    "decoder": 6_000,
-    "style": 4_000,
-}
 PIECE_BYTES = 15 * 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Options of the command."""
-
-    run: Path
-    places: int
-    processes: int
-    device: torch.device
-    minutes: float | None
-    batch: int
-    vae_batch: int
-    steps_scale: float
-    perceptual: bool
-    pieces: Path | None
-    sheet_rows: int
-    log_seconds: float
-    start: Path | None
-    stages: tuple[str, ...]
-    rate_scale: float
-
-    def placed(self, net: Any) -> Any:
-        """Move a network to the device, on a GPU with channels last."""
-        order = torch.channels_last if self.device.type == "cuda" else torch.preserve_format
-        return nn.Module.to(net, self.device, memory_format=order)  # pyright: ignore
-
-    def budget(self, stage: str) -> Budget:
-        """Budget of a stage."""
-        share = SHARES[stage] / sum(SHARES[name] for name in self.stages)
-        minutes = None if self.minutes is None else self.minutes * share
-        return Budget(steps=max(1, round(STEPS[stage] * self.steps_scale)), minutes=minutes)
 
 
 def train(options: Options) -> None:
@@ -148,9 +98,9 @@ def train(options: Options) -> None:
         denoiser.controlnet = options.placed(start.controlnet(denoiser.unet))
         if "controlnet" in options.stages:
             _denoise(options, denoiser, latents, held_out)
-        _write(options, vae, denoiser, tokenizer)
         if "decoder" in options.stages:
-            _decoder(options, vae, train_pool, held_out_pool)
+            _write(options, vae, denoiser, tokenizer)  # what an interruption leaves
+            _train_on_pixels("decoder", options, vae, train_pool, held_out_pool)
         failures = workers.failures()
     print(json.dumps({"views": len(train_pool), "failed_places": failures}), flush=True)
     _write(options, vae, denoiser, tokenizer)
@@ -179,31 +129,27 @@ def _autoencoder(options: Options, train_pool: Pool, held_out: Pool) -> Autoenco
     vae = options.placed(Start(options.start).vae())
     if "autoencoder" not in options.stages:
         return vae.requires_grad_(False).eval()
-    with timed("autoencoder"):
-        train_autoencoder(
-            vae,
-            train_pool,
-            held_out,
-            options.run,
-            options.budget("autoencoder"),
-            batch=options.vae_batch,
-            perceptual=options.perceptual,
-            log_seconds=options.log_seconds,
-            rate_scale=options.rate_scale,
-        )
-        vae.requires_grad_(False).eval()
-        print(json.dumps(normalise_latents(vae, train_pool)), flush=True)
+    _train_on_pixels("autoencoder", options, vae, train_pool, held_out)
+    vae.requires_grad_(False).eval()
+    print(json.dumps(normalise_latents(vae, train_pool)), flush=True)
     return vae
 
 
-def _decoder(options: Options, vae: AutoencoderKL, train_pool: Pool, held_out: Pool) -> None:
-    with timed("decoder"):
-        train_decoder(
+def _train_on_pixels(
+    stage: Literal["autoencoder", "decoder"],
+    options: Options,
+    vae: AutoencoderKL,
+    train_pool: Pool,
+    held_out: Pool,
+) -> None:
+    run = {"autoencoder": train_autoencoder, "decoder": train_decoder}[stage]
+    with timed(stage):
+        run(
             vae,
             train_pool,
             held_out,
             options.run,
-            options.budget("decoder"),
+            options.budget(stage),
             batch=options.vae_batch,
             perceptual=options.perceptual,
             log_seconds=options.log_seconds,
@@ -300,53 +246,13 @@ def write_pieces(options: Options) -> None:
 
 def main() -> None:
     """Read the options and train."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", type=Path, help="run folder; an existing one is resumed")
-    parser.add_argument("--places", type=int, default=420, help="places to render (default: 420)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="renderers")
-    parser.add_argument("--minutes", type=float, help="training time of all stages, not steps")
-    parser.add_argument("--batch", type=int, default=16, help="batch of the denoiser")
-    parser.add_argument("--vae-batch", type=int, default=16, help="batch of the autoencoder")
-    parser.add_argument("--steps-scale", type=float, default=1.0, help="factor of all steps")
-    parser.add_argument("--no-perceptual", action="store_true", help="train without features")
-    parser.add_argument("--pieces", type=Path, help="folder for the result as a tar in pieces")
-    parser.add_argument("--sheet-rows", type=int, default=12, help="held-out places on the sheet")
-    parser.add_argument("--log-seconds", type=float, default=60, help="time between log lines")
-    parser.add_argument("--start", type=Path, help="family folder whose weights to start from")
-    parser.add_argument(
-        "--stages", nargs="+", choices=list(STEPS), default=list(STEPS), help="stages to train"
-    )
-    parser.add_argument("--rate-scale", type=float, default=1.0, help="factor of learning rates")
-    given = parser.parse_args()
-    if given.start is None and given.stages != list(STEPS):
-        parser.error("--stages needs --start, whose networks the other stages keep")
+    options = read_options(__doc__)
     torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     diffusers_logging.disable_progress_bar()
     try:
-        train(
-            Options(
-                run=given.run,
-                places=given.places,
-                processes=given.processes,
-                device=device,
-                minutes=given.minutes,
-                batch=given.batch,
-                vae_batch=given.vae_batch,
-                steps_scale=given.steps_scale,
-                perceptual=not given.no_perceptual,
-                pieces=given.pieces,
-                sheet_rows=given.sheet_rows,
-                log_seconds=given.log_seconds,
-                start=given.start,
-                stages=tuple(given.stages),
-                rate_scale=given.rate_scale,
-            )
-        )
+        train(options)
     except InvalidRequest as error:
         sys.exit(f"error: {error}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from nightrain.benchmarks.random_family import (
@@ -18,6 +19,7 @@ from nightrain.depthmodel.weights import Weights
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.engines.diffusion.models.parts import Control, IpAdapter
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
+from nightrain.pipelines.generate.batch import BatchGenerator
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.run import RunReport
@@ -59,6 +61,15 @@ def make(root: Path, recipe: Path, **job: object) -> RunReport:
     stop = Stop()
     wanted = GenerateJob(dataset=root, recipe=str(recipe), **job)  # type: ignore[arg-type]
     return generate(wanted, executor=SerialExecutor(stop), stop=stop)
+
+
+def make_and_stop(root: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> RunReport:
+    """Begin as `make` does, and stop in an orderly way after the first batch."""
+    stop, complete = Stop(), BatchGenerator.complete
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchGenerator, "complete", lambda *a: (stop.request(), complete(*a))[1])
+        job = GenerateJob(dataset=root, recipe=str(recipe))
+        return generate(job, executor=SerialExecutor(stop), stop=stop)
 
 
 def tiny_engine() -> dict[str, object]:

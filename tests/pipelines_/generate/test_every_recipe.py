@@ -15,14 +15,10 @@ import yaml
 from safetensors.torch import save_file
 
 from nightrain.datasets.shards.verify import verify
-from nightrain.pipelines.generate.batch import BatchGenerator
-from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.generate.replay import replay
-from nightrain.pipelines.runs.executors import SerialExecutor
-from nightrain.pipelines.runs.stop import Stop
 from support.paths import ROOT
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
-from support.tiny_diffusion import family, make
+from support.tiny_diffusion import family, make, make_and_stop
 
 NUM_FRAMES = 3
 NAMES = ["weather-demo", "weather", "weather-world"]
@@ -50,15 +46,11 @@ def test_a_stopped_run_of_a_recipe_resumes_and_replays(
         fields = on_small_networks(fields, family(FROM_HUB[name]), tmp_path)
     path = tmp_path / "recipe.yaml"
     path.write_text(json.dumps(fields | {"batch_size": 1, "size": [64, 40]}))
-    whole, root, stop = tmp_path / "whole", tmp_path / "dataset", Stop()
+    whole, root = tmp_path / "whole", tmp_path / "dataset"
     ingest_synthetic(whole, SyntheticSource(NUM_FRAMES))
     shutil.copytree(whole, root)
     make(whole, path)
-    complete = BatchGenerator.complete
-    with monkeypatch.context() as patch:
-        patch.setattr(BatchGenerator, "complete", lambda *a: (stop.request(), complete(*a))[1])
-        job = GenerateJob(dataset=root, recipe=str(path))
-        assert generate(job, executor=SerialExecutor(stop), stop=stop).stopped
+    assert make_and_stop(root, path, monkeypatch).stopped
     assert not all_rows(root) and list((root / "_partial").iterdir())
     make(root, path)
     rows = all_rows(root)

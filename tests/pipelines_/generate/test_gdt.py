@@ -23,8 +23,6 @@ from nightrain.datasets.shards.verify import verify
 from nightrain.datasets.sources.nuscenes.config import WorldConfig
 from nightrain.datasets.world.sensors.rig import CAMERAS
 from nightrain.pipelines.captions.job import CaptionJob, caption
-from nightrain.pipelines.generate.batch import BatchGenerator
-from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.generate.preview import preview_lines
 from nightrain.pipelines.generate.replay import replay
 from nightrain.pipelines.recipes.recipe_file import load_recipe, read_recipe
@@ -36,7 +34,7 @@ from support.paths import ROOT
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic
 from support.tiny_captioners import save_blip2
 from support.tiny_depth_networks import save_road_dpt
-from support.tiny_diffusion import family, make
+from support.tiny_diffusion import family, make, make_and_stop
 from support.world import six_camera_world
 
 NAMES = ("gdt-nuscenes", "gdt-robotcar")
@@ -176,11 +174,7 @@ def test_the_recipe_runs_over_six_cameras(
     assert not find_overlaps(read_set(root, ("train",)) + style_set(pool), read_set(root, ("val",)))
     caption_frames(root)
     path = on_a_cpu("gdt-nuscenes", tmp_path, pool)
-    stop, complete = Stop(), BatchGenerator.complete
-    with monkeypatch.context() as patch:
-        patch.setattr(BatchGenerator, "complete", lambda *a: (stop.request(), complete(*a))[1])
-        job = GenerateJob(dataset=root, recipe=str(path))
-        stopped = generate(job, executor=SerialExecutor(stop), stop=stop)
+    stopped = make_and_stop(root, path, monkeypatch)
     assert stopped.stopped and 0 < stopped.num_rows < 2 * len(CAMERAS)
     (maps,) = stopped.inputs.values()
     report = make(root, path)

@@ -29,6 +29,7 @@ from nightrain.pipelines.small_diffusion.networks.discriminator import (
     scored_by_frozen,
 )
 from nightrain.pipelines.small_diffusion.networks.image_features import ImageFeatures
+from nightrain.pipelines.small_diffusion.options import STEPS
 from nightrain.pipelines.small_diffusion.stages import rehearsal
 from nightrain.pipelines.small_diffusion.stages.autoencoder import (
     crops,
@@ -41,7 +42,6 @@ from nightrain.pipelines.small_diffusion.stages.denoiser import Denoiser, Traini
 from nightrain.pipelines.small_diffusion.stages.stage import Budget, Stage
 from nightrain.pipelines.small_diffusion.stages.style import adapter_weights, add_adapter
 from nightrain.pipelines.small_diffusion.start import Start
-from nightrain.pipelines.small_diffusion.train import STEPS
 
 PROMPTS = ["At night, a street with 3 cars, shops", "In a rainy day, a street with 1 bus"] * 4
 
