@@ -5,7 +5,7 @@ DINOv2 returns the final-norm patch tokens after the last block of each quarter,
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,14 @@ from transformers import (
 from transformers.utils import logging
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.registry import is_reference
+from nightrain.datasets.registry import is_reference, one_line
 from nightrain.depthmodel.config import ENCODERS, EncoderConfig, Normalisation
 from nightrain.depthmodel.weights import resolve
 
 # Settings of the published models (config.json on the hub); "mini" and "micro" are ours, for
 # training from scratch on a CPU; "test" is for tests.
 NUM_MAPS = 4
+CHECKED_SIDE = 64  # pixels, of the image that a class of one's own is tried on
 NUMBERS: dict[tuple[str, str], dict[str, Any]] = {
     ("dinov2", "small"): {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6},
     ("dinov2", "base"): {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12},
@@ -180,7 +181,37 @@ def make_encoder(config: EncoderConfig) -> Encoder:
             f"encoder {config.kind!r} has channels {tuple(channels)}, expected {NUM_MAPS} maps, "
             "fine to coarse: set its attribute channels."
         )
+    _check_maps(config.kind, encoder)
     return encoder
+
+
+@torch.no_grad()
+def _check_maps(kind: str, encoder: Encoder) -> None:
+    """Raise InvalidRequest unless an own encoder's maps have the channels and sizes it states."""
+    side = CHECKED_SIDE if encoder.patch is None else 4 * encoder.patch
+    was_training, image = encoder.training, torch.zeros(1, 3, side, side)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            shapes = [tuple(found.shape) for found in encoder.eval()(image)]
+    except Exception as error:  # whatever the class does
+        raise InvalidRequest(
+            f"encoder {kind!r} does not take an image of {side} x {side} pixels "
+            f"({one_line(error)}): return four maps of any image."
+        ) from error
+    finally:
+        encoder.train(was_training)
+    grids = (4, 4, 4, 4) if encoder.patch else tuple(side // s for s in (4, 8, 16, 32))
+    expected = [(1, c, g, g) for c, g in zip(encoder.channels, grids, strict=True)]
+    if shapes != expected:
+        raise InvalidRequest(
+            f"encoder {kind!r} returns maps of {_sizes(shapes)} for an image of {side} x {side} "
+            f"pixels, expected {_sizes(expected)}: correct its attributes channels and patch, or "
+            "its maps."
+        )
+
+
+def _sizes(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join(" x ".join(map(str, shape[1:])) for shape in shapes)
 
 
 def normalised(image: torch.Tensor, how: Normalisation) -> torch.Tensor:

@@ -36,7 +36,7 @@ class TrainConfig(Settings):
     report_every: Count = 50
     checkpoint_every: Count = 500
     pictures_every: Count | None = None
-    tensorboard: bool = False
+    tracker: Literal["tensorboard", "wandb"] | None = None  # next to metrics.jsonl
 
     @model_validator(mode="after")
     def _role_fits(self) -> "TrainConfig":

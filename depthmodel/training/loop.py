@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.run_folder import RunFolder
+from nightrain.depthmodel.training.trackers import require_tracker
 from nightrain.depthmodel.training.trainer import Trainer
 
 
@@ -35,6 +36,8 @@ class TrainReport(BaseModel):
     num_steps: int
     seconds: float = 0.0  # of this process
     samples_per_s: float = 0.0
+    batch: int = 0  # samples per step, of all processes together
+    num_processes: int = 1
     loss: float | None = None  # of the last step
     num_frames: int = 0  # training frames per epoch
     num_without_label: int = 0  # skipped because their label is in quarantine
@@ -58,7 +61,8 @@ class TrainReport(BaseModel):
             (self.num_uncontrolled, "variants without control"),
         )
         out = "".join(f", {count} {what} skipped" for count, what in skipped if count)
-        rate = f"{self.samples_per_s:.1f} samples/s{out}"
+        shared = f" in {self.num_processes} processes" if self.num_processes > 1 else ""
+        rate = f"{self.samples_per_s:.1f} samples/s, {self.batch} per step{shared}{out}"
         return f"{self.run}: {at} ({rate}){end}"
 
 
@@ -76,8 +80,10 @@ def train(
 
     `device` "cpu" never uses a GPU. Raises InvalidRequest where the folder holds another run, its
     last checkpoint is damaged or another process trains in it; NonFiniteLoss, CorruptShard,
-    DiskFull. The last checkpoint is kept.
+    DiskFull. The last checkpoint is kept. More `num_steps` than the run in the folder had continue
+    it, at the learning rates that a run of so many steps has from there on.
     """
+    require_tracker(config.tracker)
     folder = RunFolder(run, config, dataset)
     if finished := folder.finished_digest():
         return TrainReport(
@@ -89,9 +95,9 @@ def train(
         )
     with (
         folder.leased() as lease,
-        closing(Trainer(config, dataset, run, make_accelerator(config, device))) as trainer,
+        closing(Trainer(config, dataset, run, make_accelerator(config, device, run))) as trainer,
     ):
-        folder.begin()
+        folder.begin(trainer.step)
         started, first = time.perf_counter(), trainer.step
         while trainer.step < config.num_steps and not _any_process(trainer.accelerator, stopped()):
             trainer.do_step()
@@ -101,14 +107,15 @@ def train(
         report = _report(trainer, first, time.perf_counter() - started)
         if report.status == "finished" and trainer.accelerator.is_main_process:
             skipped = {"num_uncontrolled": report.num_uncontrolled}
-            digest = folder.finish(trainer.objective, trainer.weights(), command, skipped)
-            report = report.model_copy(update={"digest": digest})
+            folder.finish(trainer.objective, trainer.weights(), command, skipped)
         trainer.accelerator.wait_for_everyone()  # a process that resumes must find what was saved
-        return report
+        return report.model_copy(update={"digest": folder.finished_digest()})
 
 
-def make_accelerator(config: TrainConfig, device: str | None) -> Accelerator:
-    """Build the accelerator of a run: device, processes and precision."""
+def make_accelerator(
+    config: TrainConfig, device: str | None, run: Path | None = None
+) -> Accelerator:
+    """Build the accelerator of a run: device, processes, precision and tracker."""
     if AcceleratorState._shared_state and AcceleratorState().num_processes == 1:
         AcceleratorState._reset_state(
             reset_partial_state=True
@@ -119,6 +126,8 @@ def make_accelerator(config: TrainConfig, device: str | None) -> Accelerator:
         cpu=device == "cpu",
         mixed_precision=_precision(config, device),
         kwargs_handlers=[uneven],
+        log_with=config.tracker,
+        project_dir=None if run is None else str(run),
     )
 
 
@@ -132,6 +141,8 @@ def _report(trainer: Trainer, first_step: int, seconds: float) -> TrainReport:
         num_steps=config.num_steps,
         seconds=round(seconds, 1),
         samples_per_s=round((trainer.step - first_step) * per_step / max(seconds, 1e-9), 2),
+        batch=per_step,
+        num_processes=trainer.accelerator.num_processes,
         loss=trainer.loss,
         num_frames=len(index.frames),
         num_without_label=index.num_without_label,

@@ -1,4 +1,4 @@
-"""Metrics log of a training run: metrics.jsonl, and TensorBoard event files on request."""
+"""Metrics log of a training run: metrics.jsonl."""
 
 import json
 import math
@@ -45,29 +45,17 @@ class MetricsLog:
     Values that are not finite are written as null, since JSON has no NaN.
     """
 
-    def __init__(self, folder: Path, *, first_step: int, tensorboard: bool = False) -> None:
+    def __init__(self, folder: Path, *, first_step: int) -> None:
         self._path = folder / METRICS
         kept = [line for line in read_metrics(folder) if line["step"] <= first_step]
         # Atomically: a kill here must not lose the lines.
         write_whole(self._path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._writer: Any = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def report(self, step: int, values: dict[str, float]) -> None:
         """Append a line with the number of optimiser steps done and named values."""
         clean = {k: float(f"{v:.7g}") if math.isfinite(v) else None for k, v in values.items()}
         with open(self._path, "a") as file:
             file.write(json.dumps({"step": step, **clean}) + "\n")
-        for name, value in values.items() if self._writer else ():
-            self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Flush and close the event files."""
-        if self._writer:
-            self._writer.close()
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from nightrain.depthmodel.roles.objective import Objective
 from nightrain.depthmodel.training.config import TrainConfig
 
 IDENTITY_FILE, RESULT_FILE = "run.json", "result.json"
+EXTENDED = "extended"  # in run.json: by which steps a run was continued beyond its end
 RESTORE_OTHER = "Restore it from a copy, or name another folder."
 RESTORE = {
     "result": "Remove it, and run the same command again: the last checkpoint gives it anew.",
@@ -42,11 +43,25 @@ class RunFolder:
         self.identity = identity(config, dataset)
         self._check()
 
-    def begin(self) -> None:
-        """Write run.json, once the run is known to start; raises InvalidRequest as the class."""
-        self._check()
-        if not (self.folder / IDENTITY_FILE).exists() and not _rank():
-            write_whole(self.folder / IDENTITY_FILE, record_bytes("run", self.identity))
+    def begin(self, step: int) -> None:
+        """Write run.json, once the run is known to start at a step; raises as the class.
+
+        A run that continues to more steps than before notes in run.json at which step it did, and
+        the result of the shorter run is removed.
+        """
+        before = self._check()
+        if _rank():
+            return
+        path = self.folder / IDENTITY_FILE
+        if before is not None:
+            self.identity |= {key: before[key] for key in (EXTENDED,) if key in before}
+        if before is not None and (steps := _num_steps(before)) < self.config.num_steps:
+            at = {"num_steps": steps, "at_step": step}
+            self.identity[EXTENDED] = [*before.get(EXTENDED, []), at]
+            before = None
+        if before is None:
+            write_whole(path, record_bytes("run", self.identity))
+            (self.folder / RESULT_FILE).unlink(missing_ok=True)
 
     @contextmanager
     def leased(self) -> Iterator[Lease]:
@@ -76,22 +91,28 @@ class RunFolder:
             with suppress(OSError):  # it is not there, or not empty
                 folder.rmdir()
 
-    def _check(self) -> None:
+    def _check(self) -> dict[str, Any] | None:
+        """Return the stored run, None for a new folder; raises InvalidRequest for another run."""
         path = self.folder / IDENTITY_FILE
         if not path.exists():
-            return
-        found = list(differences(read_stored(path, "run"), self.identity))
+            return None
+        stored = read_stored(path, "run")
+        same = {key: value for key, value in stored.items() if key != EXTENDED}
+        if _num_steps(stored) < self.config.num_steps:  # it is continued
+            same["config"] = stored["config"] | {"num_steps": self.config.num_steps}
+        ours = {key: value for key, value in self.identity.items() if key != EXTENDED}
+        found = list(differences(same, ours))
         if found:
             raise InvalidRequest(
                 f"{self.folder} holds a run with other settings or data: "
                 f"{'; '.join(found[:5])}. Name another folder, or remove this one to "
                 "start again."
             )
+        return stored
 
     def finished_digest(self) -> str:
-        """Digest of the finished model, "" for an unfinished run."""
-        path = self.folder / RESULT_FILE
-        return str(read_stored(path, "result").get("digest", "")) if path.exists() else ""
+        """Digest of the model that was finished at the configured step, "" for other runs."""
+        return finished_digest(self.folder, self.config.num_steps)
 
     def finish(
         self,
@@ -111,11 +132,18 @@ class RunFolder:
         write_whole(self.folder / RESULT_FILE, record_bytes("result", result))
         return digest
 
+    def _extension_words(self) -> str:
+        """How the run was continued, for the model card; "" for a run in one piece."""
+        pieces = self.identity.get(EXTENDED, [])
+        words = (f"from step {p['at_step']} of {p['num_steps']}" for p in pieces)
+        steps = f" to {self.config.num_steps} steps, at the learning rates of the longer run."
+        return f" Continued {', then '.join(words)}{steps}" if pieces else ""
+
     def _card(self, command: str) -> ModelCard:
         role, data = self.config.role, self.config.data
         return ModelCard(
             title=f"{self.config.name}, seed {self.config.seed}",
-            description=role.card_words(data),
+            description=f"{role.card_words(data)}{self._extension_words()}",
             data_set=f"{self.dataset.resolve().name}, frames {self.identity['tables'][FRAMES]}",
             recipe=", ".join(
                 name.removeprefix(VARIANTS)
@@ -128,13 +156,20 @@ class RunFolder:
         )
 
 
+def finished_digest(folder: Path, num_steps: int) -> str:
+    """Digest of a run's model that was finished after so many steps, "" for an unfinished run."""
+    path = folder / RESULT_FILE
+    result = read_stored(path, "result") if path.exists() else {}
+    return str(result.get("digest", "")) if result.get("step") == num_steps else ""
+
+
 def identity(config: TrainConfig, dataset: Path) -> dict[str, Any]:
     """Everything that a run's result depends on, as JSON; raises CorruptShard, InvalidRequest.
 
     The number of data loading processes does not count. Model folders are identified by the digest
     of their weights, not by their path.
     """
-    settings = config.model_dump(mode="json", exclude={"num_workers": True, "tensorboard": True})
+    settings = config.model_dump(mode="json", exclude={"num_workers": True, "tracker": True})
     for name in config.role.model_folders:
         del settings["role"][name]
     return {
@@ -190,6 +225,12 @@ def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
             yield from differences(before.get(key), now.get(key), f"{where}.{key}".strip("."))
     elif before != now:
         yield f"{where} was {before}, is {now}"
+
+
+def _num_steps(stored: dict[str, Any]) -> int:
+    config = stored.get("config")
+    steps = config.get("num_steps") if isinstance(config, dict) else None
+    return steps if isinstance(steps, int) else 0
 
 
 def _rank() -> int:

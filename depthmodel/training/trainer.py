@@ -31,6 +31,7 @@ from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.metrics_log import Means, MetricsLog
 from nightrain.depthmodel.training.optimiser import make_average, make_optimizer, set_rate
 from nightrain.depthmodel.training.sample_sheet import write_sample_sheet
+from nightrain.depthmodel.training.trackers import finish_trackers, log_to_trackers, start_trackers
 
 NUM_SAMPLES = 4
 CALIBRATION_BATCHES = 16  # for the feature statistics of a new restoration
@@ -87,9 +88,8 @@ class Trainer:
         self._resume()
         self._module, self.optimizer = self._prepared()
         main = accelerator.is_main_process
-        self._log = (
-            MetricsLog(run, first_step=self.step, tensorboard=config.tensorboard) if main else None
-        )
+        self._log = MetricsLog(run, first_step=self.step) if main else None
+        start_trackers(accelerator, config, run, self.step)
         self._batches = batches(
             self._loader, self.sampler, config.batch_size * ranks, accelerator.device
         )
@@ -125,9 +125,8 @@ class Trainer:
             self.save()
 
     def close(self) -> None:
-        """Close the metrics log, also after a failure."""
-        if self._log:
-            self._log.close()
+        """Close the trackers, also after a failure."""
+        finish_trackers(self.accelerator)
 
     def save(self) -> None:
         """Write a checkpoint of this step, once and by the main process only."""
@@ -200,6 +199,7 @@ class Trainer:
         }
         if self._log:
             self._log.report(self.step, means | facts)
+        log_to_trackers(self.accelerator, means | facts, self.step)
         self._since = now, self.step
 
     def _write_sample_sheet(self, batch: Batch) -> None:

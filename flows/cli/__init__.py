@@ -74,6 +74,10 @@ app = Nightrain(
         "controls": ("annotation", "Make a depth network's control maps, one per frame."),
         "label": ("annotation", "Predict depth and confidence of clear frames with a teacher."),
         "train": ("training", "Train a depth network from a preset."),
+        "preset": (
+            "training",
+            "Print a preset's complete configuration as YAML, or the names of all presets.",
+        ),
         "evaluate": ("training", "Score a depth model by condition."),
         "usefulness": ("training", "Compare students trained with and without variants."),
         "verify": ("inspection", "Re-hash every committed file and read every page."),

@@ -1,5 +1,6 @@
 """Job commands: run a job locally or as a flow, and show its progress."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,16 @@ class LocalFirst(FlowOptions):
         default="local",
         description="local: run without a server; prefect: run the same job as a flow",
     )
+
+
+def rank() -> int:
+    """Number of this process among those that torchrun or accelerate started; 0 otherwise."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def is_launched() -> bool:
+    """Whether torchrun or accelerate started several processes of this command."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def run_shard_job(
@@ -131,7 +142,7 @@ def run_long_job(
     `unit` is the unit of its progress ("steps"). A `finished` job only reports, without a server.
     """
     stop = Stop()
-    with progress_bar(unit, total, shown=not options.as_json) as bar:
+    with progress_bar(unit, total, shown=not options.as_json and rank() == 0) as bar:
         if options.runner == "local" or finished:
             with stop_on_signals(stop):
                 return work(job, stop=stop, on_step=bar.reach), stop

@@ -68,8 +68,10 @@ def model_command(
     def run(**given: Any) -> None:
         function(**{key: parse(model, key, given) for key, model in models.items()})
 
-    # Required options come first.
-    order = sorted(fields, key=lambda key: not fields[key].info.is_required())
+    # Arguments and required options come first.
+    order = sorted(
+        fields, key=lambda key: not (fields[key].info.is_required() or fields[key].is_argument)
+    )
     made = ModelCommand(
         name,
         callback=run,
@@ -100,17 +102,23 @@ def _parameter(name: str, field: JobField) -> click.Parameter:
     kind, required = value_type(field.info.annotation), field.info.is_required()
     shared: dict[str, Any] = {"help": _help(field), "required": required, "default": None}
     if field.is_argument:
+        metavar = f"{field.label}..." if is_many(kind) else field.label
         return click.Argument(
             [name],
-            nargs=-1 if is_many(kind) else 1,
-            metavar=f"{field.label}..." if is_many(kind) else field.label,
+            # Of any number, so that click assigns the arguments after an optional one first.
+            nargs=-1 if is_many(kind) or not required else 1,
+            metavar=metavar if required else f"[{metavar}]",
             **shared,
         )
     if kind is bool:
         off = "" if field.info.default is False else f"/--no-{field.label.removeprefix('--')}"
         return click.Option([f"{field.label}{off}", name], is_flag=True, type=bool, **shared)
     return click.Option(
-        [field.label, name], multiple=is_many(kind), metavar=_placeholder(kind), type=str, **shared
+        [field.label, name],
+        multiple=is_many(kind),
+        metavar=_placeholder(kind) if field.has_commas else "NAME=VALUE",
+        type=str,
+        **shared,
     )
 
 
@@ -193,9 +201,11 @@ def parse(model: type[BaseModel], prefix: str, given: Given, *, look: bool = Tru
 def _value(field: JobField, given: Any, look: bool) -> Any:
     """A value for pydantic to convert, or None if the option was not given."""
     kind = value_type(field.info.annotation)
+    if field.is_argument and not is_many(kind) and isinstance(given, tuple):
+        given = _at_most_one(field, given)
     if given is None or (is_many(kind) and not given):
         return None
-    if is_many(kind) and _item(kind) is not Path:
+    if is_many(kind) and _item(kind) is not Path and field.has_commas:
         given = tuple(part.strip() for text in given for part in text.split(",") if part.strip())
     if is_size(kind):
         width, _, height = given.partition("x")
@@ -210,6 +220,12 @@ def _value(field: JobField, given: Any, look: bool) -> Any:
         )
     convert = _converter(_item(kind))
     return tuple(map(convert, given)) if is_many(kind) else convert(given)
+
+
+def _at_most_one(field: JobField, given: tuple[str, ...]) -> str | None:
+    if len(given) > 1:
+        raise click.UsageError(f"Got unexpected extra arguments ({' '.join(given[1:])})")
+    return given[0] if given else None
 
 
 def _converter(kind: Any) -> Callable[[Any], Any]:

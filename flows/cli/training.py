@@ -1,4 +1,4 @@
-"""Commands that train and score networks: `train`, `evaluate` and `usefulness`."""
+"""Commands that train and score networks: `train`, `preset`, `evaluate` and `usefulness`."""
 
 import logging
 from collections.abc import Iterator
@@ -6,13 +6,15 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from nightrain.datasets.splits import NO_SPLIT
 from nightrain.depthmodel.evaluation.settings import BUCKETS, SCALING_WORDS
 from nightrain.flows.cli.console import EXIT_INCOMPLETE, console, end, print_json, say
-from nightrain.flows.cli.jobs import FlowOptions, LocalFirst, run_long_job
+from nightrain.flows.cli.jobs import FlowOptions, LocalFirst, is_launched, rank, run_long_job
 from nightrain.flows.cli.options import command
 from nightrain.pipelines.depth.evaluation_job import EvaluationJob, evaluate_model
-from nightrain.pipelines.depth.train_job import TrainJob, train_network
+from nightrain.pipelines.depth.train_job import ConfigSource, TrainJob, composed, train_network
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 
 if TYPE_CHECKING:
@@ -27,13 +29,16 @@ def train(job: TrainJob, options: FlowOptions) -> None:
     """Train a depth network from a preset.
 
     Presets train teachers on clear frames, students on labels and variants, and restorers on
-    measured depth. Run the same command again to resume.
+    measured depth. Run the same command again to resume. On several GPUs, start it with torchrun
+    or accelerate launch; it then runs without a server.
     """
     from nightrain.datasets.loader.index import build_index
-    from nightrain.depthmodel.training.run_folder import RESULT_FILE
+    from nightrain.depthmodel.training.run_folder import finished_digest
 
+    if is_launched():
+        options = options.model_copy(update={"runner": "local"})
     config = job.config()  # an invalid request fails before a server is started
-    kind, finished = config.role.kind(), (job.out / RESULT_FILE).is_file()
+    kind, finished = config.role.kind(), bool(finished_digest(job.out, config.num_steps))
     if options.runner == "prefect" and not finished:
         build_index(job.dataset, config.data)  # and so do missing frames, labels and variants
     report, stop = run_long_job(
@@ -45,11 +50,28 @@ def train(job: TrainJob, options: FlowOptions) -> None:
         total=config.num_steps,
         finished=finished,
     )
-    if options.as_json:
+    if rank() == 0 and options.as_json:
         print_json(report)
-    else:
+    elif rank() == 0:
         say(report.line)
     end(stop.exit_code if report.stopped else 0)
+
+
+@command
+def preset(source: ConfigSource) -> None:
+    """Print a preset's complete configuration as YAML, or the names of all presets.
+
+    Save and edit it for `nightrain train --config`. What a preset takes from the command line
+    (labels, variants, model folders) is null or empty.
+    """
+    from nightrain.depthmodel.training.config_changes import as_yaml
+    from nightrain.depthmodel.training.preset_registry import PRESETS
+
+    if source.preset is None and source.config_file is None:
+        click.echo("\n".join(PRESETS))
+        return
+    fields = composed(source.preset, source.config_file, source.changes)
+    click.echo(as_yaml(fields), nl=False)
 
 
 @command

@@ -1,10 +1,10 @@
 """Training jobs: the options of `nightrain train`, and the run that they describe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.splits import Split
@@ -13,24 +13,42 @@ from nightrain.depthmodel.training.preset_registry import PRESETS, load_preset
 from nightrain.pipelines.runs.command_line import command_line
 
 if TYPE_CHECKING:
-    from nightrain.datasets.loader.config import TrainingSetConfig
     from nightrain.depthmodel.roles.role import Role
     from nightrain.depthmodel.training.config import TrainConfig
     from nightrain.depthmodel.training.loop import TrainReport
     from nightrain.pipelines.runs.stop import Stop
 
 
-class TrainJob(Settings):
+class ConfigSource(Settings):
+    """Origin of a run's configuration: a preset, changed by a file and by `--set`."""
+
+    preset: str | None = Field(
+        default=None,
+        description="Preset of the run, or your own function as package.module:function; omit it "
+        "with --config",
+        examples=list(PRESETS),
+        json_schema_extra={"cli": "argument"},
+    )
+    config_file: Path | None = Field(
+        default=None,
+        description="YAML file: `preset: NAME` and the fields that differ, or a whole "
+        "configuration, such as a run.json; `nightrain preset NAME` prints one to start from",
+        json_schema_extra={"cli": "--config", "must_exist": True},
+    )
+    changes: tuple[str, ...] = Field(
+        default=(),
+        description="Field of the configuration by its dotted name, such as "
+        "optimiser.lr.head=3e-4 or data.loss_size=[384,224]; repeatable",
+        json_schema_extra={"cli": "--set", "cli_commas": False},
+    )
+
+
+class TrainJob(ConfigSource):
     """Options of `nightrain train`, and parameters of the training flows.
 
     The module imports neither torch nor numpy, so that a command's help can be built from it.
     """
 
-    preset: str = Field(
-        description="Preset of the run, or your own function as package.module:function",
-        examples=list(PRESETS),
-        json_schema_extra={"cli": "argument"},
-    )
     dataset: Path = Field(
         description="Dataset folder", json_schema_extra={"cli": "argument", "must_exist": True}
     )
@@ -64,18 +82,27 @@ class TrainJob(Settings):
         "preset's, or none if the dataset's frames are in no list)",
     )
     steps: int | None = Field(
-        default=None, ge=1, description="Number of optimiser steps (default: the preset's)"
+        default=None,
+        ge=1,
+        description="Number of optimiser steps (default: the preset's); more than a finished run "
+        "has taken continue it",
     )
     batch_size: int | None = Field(
-        default=None, ge=1, description="Samples per step (default: the preset's)"
+        default=None, ge=1, description="Samples per step and process (default: the preset's)"
     )
     workers: int | None = Field(
         default=None, ge=0, description="Data loading processes (default: the preset's)"
     )
-    seed: int = Field(
-        default=0, ge=0, lt=2**31, description="Seed of weights, sampling and augmentation"
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**31,
+        description="Seed of weights, sampling and augmentation (default: the preset's, 0)",
     )
-    tensorboard: bool = Field(default=False, description="Also write TensorBoard event files")
+    tracker: Literal["tensorboard", "wandb"] | None = Field(
+        default=None,
+        description="Also log to TensorBoard (files in the run folder) or Weights & Biases",
+    )
     device: Literal["auto", "cpu"] = Field(
         default="auto", description="auto: use a GPU if available; cpu: never use one"
     )
@@ -83,67 +110,85 @@ class TrainJob(Settings):
     @property
     def title(self) -> str:
         """What the job makes, for lists of runs: "world-student on nuscenes"."""
-        return f"{self.preset} on {self.dataset.name}"
+        return f"{self.source} on {self.dataset.name}"
 
     @property
     def tags(self) -> tuple[str, ...]:
         """Words to find the job's runs by: the preset and the recipes."""
-        return (self.preset, *self.variants)
+        return (self.source, *self.variants)
+
+    @property
+    def source(self) -> str:
+        """The preset's name, or that of the configuration file."""
+        return self.preset or (self.config_file.stem if self.config_file else "")
 
     @property
     def command(self) -> str:
         """The command line of this job, without the folders of this machine."""
         return command_line("train", self)
 
+    @model_validator(mode="after")
+    def _has_a_source(self) -> "TrainJob":
+        if self.preset is None and self.config_file is None:
+            raise ValueError("found neither PRESET nor --config; name one")
+        return self
+
     def config(self) -> "TrainConfig":
         """The configuration of the run; raises InvalidRequest where options do not fit together."""
-        from nightrain.depthmodel.training.config import checked
+        from nightrain.depthmodel.training.config_changes import parsed, with_changes
 
-        changes = {
+        fields = composed(self.preset, self.config_file, self.changes)
+        role = self._role(fields.get("role"))
+        self._require_accepted(role)
+        changes: dict[str, object] = {
             "num_steps": self.steps,
             "batch_size": self.batch_size,
             "num_workers": self.workers,
             "seed": self.seed,
-            "tensorboard": self.tensorboard or None,
+            "tracker": self.tracker,
         }
         given = {name: value for name, value in changes.items() if value is not None}
-        try:
-            config = load_preset(self.preset).model_copy(update=given)
-            self._require_accepted(config.role)
-            return checked(
-                config.model_copy(
-                    update={"role": self._role(config.role), "data": self._data(config)}
-                )
-            )
-        except ValidationError as error:
-            problems = "; ".join(e["msg"].removeprefix("Value error, ") for e in error.errors())
-            raise InvalidRequest(f"The options do not fit together. {problems}") from error
+        data = self._data(fields.get("data"), role)
+        return parsed(with_changes(fields, given | {"data": data, "role": self._folders()}))
 
     def _require_accepted(self, role: "Role") -> None:
         names = ("variants", "labels", "teacher", "base")
         for name in (name for name in names if getattr(self, name) and name not in role.options):
             accepted = ", ".join(f"--{option}" for option in sorted(role.options))
             raise InvalidRequest(
-                f"The preset {self.preset!r} trains a {role.kind()}, which does not accept "
+                f"{self.source!r} trains a {role.kind()}, which does not accept "
                 f"--{name}; it accepts {accepted or 'no data or model options'}. Leave the option "
                 "out, or choose another preset."
             )
 
-    def _role(self, role: "Role") -> "Role":
-        folders = {"teacher": self.teacher, "base": self.base}
-        given = {n: f.resolve() for n, f in folders.items() if f is not None}
-        return role.model_copy(update=given)
+    def _role(self, fields: Any) -> "Role":
+        """The role, before its model folders are known; raises InvalidRequest."""
+        from nightrain.depthmodel.roles.role import parse_role
+        from nightrain.depthmodel.training.config_changes import sentences
 
-    def _data(self, config: "TrainConfig") -> "TrainingSetConfig":
-        update: dict[str, object] = {}
-        if self.labels or config.role.learns_labels:
+        try:
+            return parse_role(fields)
+        except ValidationError as error:
+            raise InvalidRequest(" ".join(sentences(error, "role"))) from error
+        except ValueError as error:
+            raise InvalidRequest(f"role: {error}.") from error
+
+    def _folders(self) -> dict[str, str]:
+        folders = {"teacher": self.teacher, "base": self.base}
+        return {name: str(f.resolve()) for name, f in folders.items() if f is not None}
+
+    def _data(self, fields: Any, role: "Role") -> dict[str, object]:
+        """Changes of the training set."""
+        found = fields if isinstance(fields, dict) else {}
+        update: dict[str, object] = {"split": self._split(found.get("split", "train"))}
+        if self.labels or (role.learns_labels and not found.get("labels")):
             update["labels"] = self.labels or only_labels(self.dataset)
         if self.variants:
-            found = [variant_folders(self.dataset, name) for name in self.variants]
-            update["recipes"] = tuple(dict.fromkeys(f for folders in found for f in folders))
+            folders = [variant_folders(self.dataset, name) for name in self.variants]
+            update["recipes"] = list(dict.fromkeys(f for found in folders for f in found))
         if self.include_uncontrolled:
             update["include_uncontrolled"] = True
-        return config.data.model_copy(update=update | {"split": self._split(config.data.split)})
+        return update
 
     def _split(self, of_preset: Split) -> Split:
         if self.split is not None:
@@ -152,6 +197,34 @@ class TrainJob(Settings):
         from nightrain.datasets.shards.manifest import Manifest
 
         return default_split_of(Manifest(self.dataset), of_preset)
+
+
+def composed(
+    preset: str | None, config_file: Path | None = None, changes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Fields of a configuration: a preset's, changed by a file and by `--set`, in this order.
+
+    They need not be valid yet: a student's labels come from the dataset. Raises InvalidRequest.
+    """
+    from nightrain.depthmodel.training.config_changes import (
+        fields_of,
+        read_config,
+        with_changes,
+        with_set,
+    )
+
+    fields: dict[str, Any] = {}
+    if config_file is not None:
+        of_file, fields = read_config(config_file)
+        if preset is not None and of_file not in (None, preset):
+            raise InvalidRequest(
+                f"found the preset {preset!r} and {config_file} of the preset {of_file!r}; "
+                "name one of them."
+            )
+        preset = preset or of_file
+    if preset is not None:
+        fields = with_changes(fields_of(load_preset(preset)), fields)
+    return with_set(fields, changes)
 
 
 def train_network(

@@ -6,6 +6,7 @@ A field is an option of its own name: `batch_size` is `--batch-size`, and `num_w
 {"cli": "argument"}   a positional argument
 {"cli": "--json"}     an option of this name
 {"cli": "none"}       not on the command line
+{"cli_commas": False} a repeatable option whose values may contain commas
 {"must_exist": True}  a path that has to exist when the command starts
 """
 
@@ -32,6 +33,11 @@ class JobField:
     def is_argument(self) -> bool:
         """Whether it is positional."""
         return extra(self.info, "cli") == "argument"
+
+    @property
+    def has_commas(self) -> bool:
+        """Whether commas separate several values of the option."""
+        return extra(self.info, "cli_commas") is not False
 
     @property
     def label(self) -> str:
@@ -88,7 +94,8 @@ def command_line(command: str, job: BaseModel) -> str:
         for name in field.path:
             value = getattr(value, name)
         if field.is_argument:
-            words += map(_word, value if isinstance(value, tuple | list) else (value,))
+            values = value if isinstance(value, tuple | list) else (value,)
+            words += [_word(v) for v in values if v is not None]
         elif value != field.info.get_default(call_default_factory=True):
             words += _option_words(field, value)
     return shlex.join(words)
@@ -98,6 +105,8 @@ def _option_words(field: JobField, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [field.label if value else f"--no-{field.label.removeprefix('--')}"]
     if isinstance(value, tuple | list):
+        if not field.has_commas:
+            return [word for v in value for word in (field.label, _word(v))]
         between = "x" if is_size(value_type(field.info.annotation)) else ","
         return [field.label, between.join(map(_word, value))]
     return [field.label, _word(value)]

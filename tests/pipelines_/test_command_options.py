@@ -53,8 +53,8 @@ def test_a_command_names_what_is_not_the_default_and_no_folder_of_this_machine()
         "nightrain usefulness data --teacher teacher --variants night --out study "
         "--arms clear,weather --seeds 3,4,5 --dose 0.9 --other-variants rain --device cpu"
     )
-    train = TrainJob(preset="p", dataset=Path("/d/data"), out=Path("/r/run"), tensorboard=True)
-    assert train.command == "nightrain train p data --out run --tensorboard"
+    train = TrainJob(preset="p", dataset=Path("/d/data"), out=Path("/r/run"), tracker="tensorboard")
+    assert train.command == "nightrain train p data --out run --tracker tensorboard"
 
 
 @pytest.mark.parametrize("changes", [{"seeds": (1, 1)}, {"seeds": (-1,)}, {"dose": (1.5,)}])

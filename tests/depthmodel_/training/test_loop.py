@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.record import read_record
 from nightrain.datasets.shards.leases import Lease
 from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import read_card
 from nightrain.depthmodel.network.pose import PoseNet
+from nightrain.depthmodel.training import trackers
 from nightrain.depthmodel.training.checkpoint import checkpoints, load_checkpoint
 from nightrain.depthmodel.training.loop import make_accelerator
 from nightrain.depthmodel.training.metrics_log import Means, read_metrics
@@ -214,13 +216,76 @@ def test_a_process_may_train_in_another_precision_after(frames: Path, tmp_path: 
     assert first == last and first != middle and middle == pytest.approx(first, rel=0.05)
 
 
+# A run that is continued beyond its end
+
+
+def test_more_steps_continue_a_finished_run_at_the_longer_runs_rates(
+    frames: Path, whole: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(whole, tmp_path / "run"))
+    longer, first = video_teacher(num_steps=18), read_metrics(run)
+    with pytest.raises(Killed):
+        train_tiny(longer, frames, run, on_step=killer(15))
+    assert not (run / "result.json").exists()  # the shorter run's
+    with pytest.raises(InvalidRequest, match=r"config\.num_steps was 18, is 12"):
+        train_tiny(video_teacher(), frames, run)
+    report = train_tiny(longer, frames, run)
+    assert report.status == "finished" and report.step == 18
+    lines = read_metrics(run)
+    assert lines[: len(first)] == first and [m["step"] for m in lines[len(first) :]] == [14, 16, 18]
+    for line in lines[len(first) :]:  # logged before the step is counted
+        assert line["lr"] == pytest.approx(1e-3 * (1 - (line["step"] - 1) / 18))
+    stored = read_record(run / "run.json", "run", "run")
+    assert stored["config"]["num_steps"] == 18
+    assert stored["extended"] == [{"num_steps": 12, "at_step": 12}]
+    assert "Continued from step 12 of 12 to 18 steps" in read_card(run / "model").description
+    assert train_tiny(longer, frames, run).status == "already"
+
+
+def test_a_continued_run_is_the_same_however_it_is_interrupted(
+    frames: Path, whole: Path, tmp_path: Path
+) -> None:
+    runs = [Path(shutil.copytree(whole, tmp_path / name)) for name in ("one", "two")]
+    train_tiny(video_teacher(num_steps=16), frames, runs[0])
+    train_tiny(video_teacher(num_steps=16), frames, runs[1], **stopped_after(13))
+    train_tiny(video_teacher(num_steps=16), frames, runs[1])
+    (found, lines), (expected, expected_lines) = outcome(runs[1]), outcome(runs[0])
+    assert lines == expected_lines
+    assert all(bool((found[n] == v).all()) for n, v in expected.items() if n != "step")
+
+
+# Trackers
+
+
+def test_tensorboard_gets_what_the_log_gets_once(frames: Path, whole: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run, config = tmp_path / "run", video_teacher(tracker="tensorboard")
+    train_tiny(config, frames, run, **stopped_after(7))
+    train_tiny(config, frames, run)
+    assert_same(run, whole)
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    found = {event.step: event.value for event in events.Scalars("loss")}
+    assert found == pytest.approx({line["step"]: line["loss"] for line in read_metrics(run)})
+
+
+def test_a_tracker_that_is_not_installed_is_one_sentence(
+    frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
+    with pytest.raises(InvalidRequest, match=r"'wandb' needs the package wandb.*pip install wandb"):
+        train_tiny(lidar_teacher(tracker="wandb"), frames, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 # What is refused
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_steps": 13}, r"config.num_steps was 12, is 13"),
+        ({"num_steps": 11}, r"config.num_steps was 12, is 11"),
         ({"seed": 4}, r"config.seed was 0, is 4"),
         ({"average_decay": None}, r"config.average_decay was 0.9, is None"),
     ],

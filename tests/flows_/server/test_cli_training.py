@@ -124,8 +124,10 @@ def test_refusals_leave_with_two_and_a_sentence(
     assert code_of("train", "moon-teacher", root, *options) == 2
     assert "There is no preset 'moon-teacher'" in capsys.readouterr().err
     assert code_of("train", "world-lidar-teacher", root, "--steps", 2, *options) == 0
-    assert code_of("train", "world-lidar-teacher", root, "--steps", 3, *options) == 2
-    assert "config.num_steps was 2, is 3" in " ".join(capsys.readouterr().err.split())
+    assert code_of("train", "world-lidar-teacher", root, "--steps", 1, *options) == 2
+    assert "config.num_steps was 2, is 1" in " ".join(capsys.readouterr().err.split())
+    assert code_of("train", "world-lidar-teacher", root, "--steps", 3, *options) == 0
+    assert "step 3 of 3" in capsys.readouterr().out
 
 
 def test_help_loads_no_network_library() -> None:
