@@ -42,7 +42,7 @@ class WorldConfig(NuScenesConfig):
     """Options for a world rendered by `nightrain world`."""
 
     summary: ClassVar[str] = "Read the built-in world."
-    split_help: ClassVar[str] = "train by md4all's rules; val, none or all, unfiltered"
+    split_help: ClassVar[str] = "train by md4all's rules; val, test, none or all, unfiltered"
 
     version: str = Field(
         default=WORLD_VERSION, description="Folder of the tables", json_schema_extra={"cli": "none"}

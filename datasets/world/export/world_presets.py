@@ -28,26 +28,30 @@ class Preset:
     sweeps: Sweeps = "neighbours"
 
 
-# Most train scenes are clear, as in md4all. The few adverse ones serve as style references and for
-# study arms that may train on recorded adverse frames.
-_TRAIN = {CLEAR: 28, NIGHT: 5, RAIN: 3, NIGHT_RAIN: 1, SNOW: 1, FOG: 1, DUSK: 1}
-# Every adverse val scene has a clear twin, so that conditions are compared on the same places.
-_VAL = (
-    (CLEAR, NIGHT, RAIN, NIGHT_RAIN),
-    (CLEAR, NIGHT, RAIN, NIGHT_RAIN),
-    (CLEAR, SNOW, FOG, DUSK),
+# Most train scenes are clear, as in md4all. The adverse ones, at other places, serve as style
+# references and for study arms that may train on recorded adverse frames.
+_CLEAR_TRAIN = 60
+_STYLE = {NIGHT: 5, RAIN: 3, NIGHT_RAIN: 1, SNOW: 1, FOG: 1, DUSK: 1}
+# The conditions of the places of val, and again of test. Every place has a clear scene, so that
+# conditions are compared on the same places.
+_HELD_OUT = (
+    *(4 * ((CLEAR, NIGHT, RAIN, NIGHT_RAIN),)),
+    *(6 * ((CLEAR, NIGHT, RAIN),)),
+    *(2 * ((CLEAR, SNOW, FOG), (CLEAR, FOG, DUSK), (CLEAR, DUSK, SNOW))),
 )
 
 
-def _bench() -> tuple[SceneSpec, ...]:
-    conditions = [condition for condition, count in _TRAIN.items() for _ in range(count)]
-    train = [SceneSpec(place=k, condition=c, split="train") for k, c in enumerate(conditions)]
-    val = [
-        SceneSpec(place=len(train) + k, condition=condition, split="val")
-        for k, twins in enumerate(_VAL)
-        for condition in twins
-    ]
-    return (*train, *val)
+def _bench(*, twins: tuple[Condition, ...] = ()) -> tuple[SceneSpec, ...]:
+    """Scenes of the bench; clear train places are also recorded under each of `twins`."""
+    train = [(CLEAR, *twins)] * _CLEAR_TRAIN
+    train += [(condition,) for condition, count in _STYLE.items() for _ in range(count)]
+    parts = {"train": train, "val": _HELD_OUT, "test": _HELD_OUT}
+    places = [(split, conditions) for split, part in parts.items() for conditions in part]
+    return tuple(
+        SceneSpec(place=place, condition=condition, split=split)
+        for place, (split, conditions) in enumerate(places)
+        for condition in conditions
+    )
 
 
 def _demo() -> tuple[SceneSpec, ...]:
@@ -80,10 +84,14 @@ PRESETS = {
         sweeps="none",
     ),
     "bench": Preset(
-        words="40 train scenes, mostly clear, and 12 val scenes of 3 places under all conditions; "
-        "20 keyframes each, with a stereo partner",
+        words="72 train places, 60 of them clear, and 16 val and 16 test places by clear day and "
+        "under adverse conditions; 10 keyframes each",
         scenes=_bench(),
-        frames=20,
-        stereo=True,
+        frames=10,
+    ),
+    "bench-twins": Preset(
+        words="bench, with the clear train places also recorded at night and in rain",
+        scenes=_bench(twins=(NIGHT, RAIN)),
+        frames=10,
     ),
 }

@@ -37,7 +37,7 @@ from nightrain.datasets.world.sensors.rig import CAMERAS, STEREO_OF
 from nightrain.datasets.world.sensors.schedule import Sweeps
 
 __all__ = ["VERSION", "FailedScene", "WorldReport", "write_world"]
-SPLITS = ("train", "val")
+SPLITS = ("train", "val", "test")
 MIN_SIDE_PX = 16
 
 

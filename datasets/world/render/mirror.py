@@ -69,4 +69,4 @@ def _filled(
     sharp = cv2.GaussianBlur(picture, (3, 3), 0.6)
     soft = cv2.GaussianBlur(picture, (7, 25), 1.2, None, 5.0)
     sharp, soft = (p[..., :3] / np.maximum(p[..., 3:], 1e-3) for p in (sharp, soft))
-    return soft + (sharp - soft) * np.clip(1.6 - 4 * rough, 0, 1)[..., None]
+    return soft + (sharp - soft) * np.clip(1.4 - 5.0 * rough, 0, 1)[..., None]

@@ -5,8 +5,9 @@ import numpy as np
 from nightrain.datasets.world.scene.scene import Moment
 
 SLOWEST_MPS = 3.0
-DENSEST_PER_M = 0.55  # maximum extinction, behind a car at 15 m/s in heavy rain
-TRAIL_S, TRAIL_RISE_M = 0.45, 1.3
+DENSEST_PER_M = 0.8  # maximum extinction, behind a car at 15 m/s in heavy rain
+TRAIL_S, TRAIL_RISE_M = 0.7, 1.3
+RISE_OF_HEIGHT = 0.7  # of buses and lorries, whose spray rises higher
 WITHIN_M = 70.0
 
 
@@ -27,7 +28,8 @@ def thickness(
         if speed < SLOWEST_MPS or gap_m > WITHIN_M or actor.size_m[0] < 3.0:
             continue
         trail_m = 1.5 + TRAIL_S * speed
-        half = np.array([trail_m, actor.size_m[1] * 0.75, TRAIL_RISE_M * 0.6])
+        rise_m = max(TRAIL_RISE_M, RISE_OF_HEIGHT * actor.size_m[2])
+        half = np.array([trail_m, actor.size_m[1] * 0.75, rise_m * 0.6])
         centre = now @ [-actor.size_m[0] / 2 - 0.55 * trail_m, 0.0, 0.35, 1.0]
         density = DENSEST_PER_M * strength * min((speed / 15.0) ** 1.5, 1.5)
         to_unit = (now[:3, :3] / half).T  # world to the unit ball

@@ -9,6 +9,7 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 
 CLEAR_AIR_M = 12_000.0  # visibility on an ordinary dry day
+RAIN_PER_M, RAIN_POWER = 3.65e-4, 0.63  # extinction by drops of R mm/h (Marshall and Palmer 1948)
 
 
 class Sky(StrEnum):
@@ -41,6 +42,7 @@ class Weather:
     puddles: float = 0.0  # share of the street under water
     snow_cover: float = 0.0  # share of level ground under snow
     lens_drops: float = 0.0  # mean number of drops on the lens
+    lens_film: float = 0.0  # mean share of the lens under a water film or fine droplets
     street_lit: bool = False  # street lamps and windows are on
     headlights: bool = False  # all moving vehicles have their headlights on
     sky_seed: int = 0
@@ -121,7 +123,7 @@ def _night(rng: np.random.Generator) -> dict:
 
 
 def _rain(rng: np.random.Generator) -> dict:
-    falling = rng.random() < 0.8
+    falling = rng.random() < 0.9
     return {
         "words": "Rain" if falling else "After rain",
         "sky": Sky.OVERCAST,
@@ -134,15 +136,26 @@ def _rain(rng: np.random.Generator) -> dict:
 
 
 def _falling_rain(rng: np.random.Generator, falling: bool = True) -> dict:
-    rate = float(np.exp(rng.uniform(np.log(1.5), np.log(25)))) if falling else 0.0
+    rate = float(np.exp(rng.uniform(np.log(2), np.log(30)))) if falling else 0.0
     return {
         "rain_mm_per_h": rate,
-        "visibility_m": float(rng.uniform(2500, 5000) / (1 + rate / 8)),
+        "visibility_m": _rainy_visibility_m(rng, rate),
         "wind_mps": _wind(rng, 3.0),
         "wetness": float(rng.uniform(0.75, 1.0)),
         "puddles": float(rng.uniform(0.08, 0.35)),
-        "lens_drops": float(rng.uniform(8, 14) + 1.6 * rate) if falling else 4.0,
+        "lens_drops": float(rng.uniform(10, 18) + 0.4 * rate) if falling else 7.0,
+        "lens_film": float(rng.uniform(0.08, 0.24) + 0.004 * rate) if falling else 0.06,
     }
+
+
+def _rainy_visibility_m(rng: np.random.Generator, rate: float) -> float:
+    """Visibility in rain: drops (Marshall and Palmer 1948), and mist between them.
+
+    Drops extinguish pi N0 / L^3 = 3.65e-4 R^0.63 per metre for R mm/h.
+    """
+    drops = RAIN_PER_M * rate**RAIN_POWER
+    mist = rng.uniform(1.0e-4, 4.0e-4) + rng.uniform(0.2, 1.2) * drops
+    return float(np.log(20.0) / (drops + mist))
 
 
 def _night_rain(rng: np.random.Generator) -> dict:

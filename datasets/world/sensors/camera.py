@@ -48,6 +48,8 @@ def render(scene: Scene, t_s: float, view: View, *, noise_seed: int = 0) -> Pict
         [scene.weather.seed, round(t_s * 1e6) % (1 << 40), camera, noise_seed]
     )
     radiance = _through_the_lens(lighting, view, seen, exposure, camera, rng)
+    if scene.weather.lens_drops > 0:
+        exposure = meter(radiance)  # at night, lamps in drops brighten the image
     return Picture(
         image=develop(radiance, exposure, rng),
         depth_m=np.where(np.isfinite(seen.hits.t), seen.hits.t, 0.0).astype(np.float32),
@@ -90,7 +92,7 @@ def _through_the_lens(
         )
     width, height = view.size
     drops = lens.on_lens(weather, camera, t_s, height / width)
-    radiance = lens.seen_through(radiance, drops)
+    radiance = lens.behind_film(lens.seen_through(radiance, drops), weather, camera)
     return glare.bloom(radiance, glare.scattered_share(weather))
 
 

@@ -9,12 +9,13 @@ from nightrain.datasets.world.scene.weather import Weather
 # cube of the angle, like the glare of lenses and eyes (Vos 1984; Talvala et al. 2007).
 _WIDTHS = (0.0028, 0.0075, 0.020, 0.055, 0.15)
 _SHARES = (0.55, 0.23, 0.11, 0.065, 0.045)
-_CLEAN, _WET = 0.035, 0.14  # scattered share of the light: a dusty lens, a lens full of drops
+_CLEAN, _WET = 0.035, 0.10  # scattered share of the light: a dusty lens, one under a wet film
+_WET_FILM = 0.3  # share of the lens under the film
 
 
 def scattered_share(weather: Weather) -> float:
     """Share of the light that the lens scatters."""
-    return _CLEAN + (_WET - _CLEAN) * min(weather.lens_drops / 30.0, 1.0)
+    return _CLEAN + (_WET - _CLEAN) * min(weather.lens_film / _WET_FILM, 1.0)
 
 
 def bloom(radiance: np.ndarray, share: float) -> np.ndarray:

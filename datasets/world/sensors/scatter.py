@@ -8,9 +8,8 @@ below 500 m). A wet road mirrors pulses away.
 
 import numpy as np
 
-from nightrain.datasets.world.scene.weather import Weather
+from nightrain.datasets.world.scene.weather import RAIN_PER_M, RAIN_POWER, Weather
 
-RAIN_PER_M, RAIN_POWER = 3.65e-4, 0.63
 SNOW_SHARE = 1.3  # extinction at 905 nm over that of visible light, in dry snow
 SENSITIVITY = 0.045 / 80.0**2  # received albedo x cosine / m^2 that is detected half of the time
 SHARPNESS = 1.6  # slope of the detection probability about SENSITIVITY

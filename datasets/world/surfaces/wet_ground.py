@@ -11,29 +11,40 @@ from nightrain.datasets.world.shapes.points import Points
 WATER_MIRROR = 0.02  # Fresnel reflectance at normal incidence for n = 1.33
 _INSIDE = 0.47  # share of light that the film reflects back to the ground (Lekner and Dorf 1988)
 _PUDDLE_OCTAVES = ((9.0, 0.55), (3.1, 0.35), (1.1, 0.2), (0.4, 0.1))
-_FILM_ROUGHNESS, _PUDDLE_ROUGHNESS = 0.42, 0.10  # GGX's, before squaring
+_PUDDLE_ROUGHNESS = 0.10  # GGX's, before squaring
+_DRAINED_ROUGHNESS, _FILLED_ROUGHNESS = 0.42, 0.20  # of a film that has drained, or is rained on
+_DRAINED_COVER, _FILLED_COVER = 0.5, 0.95
+_FILLING_MM_PER_H = 4.0  # rain that keeps the texture of the ground filled with water
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Water:
-    """Water on points (N,): coverage by film and by puddles, each in [0, 1]."""
+    """Water on points (N,): coverage by film and by puddles, each in [0, 1].
+
+    `filled` is 1 where rain keeps the texture of the ground filled, 0 where the film has drained
+    from the tips of the stones.
+    """
 
     film: np.ndarray
     puddle: np.ndarray
+    filled: float = 0.0
 
     @property
     def roughness(self) -> np.ndarray:
         """GGX roughness of the surface."""
-        return _FILM_ROUGHNESS + (_PUDDLE_ROUGHNESS - _FILM_ROUGHNESS) * self.puddle
+        film = _DRAINED_ROUGHNESS + (_FILLED_ROUGHNESS - _DRAINED_ROUGHNESS) * self.filled
+        return film + (_PUDDLE_ROUGHNESS - film) * self.puddle
 
     @property
     def cover(self) -> np.ndarray:
-        """Share (N,) of the surface that mirrors; a film leaves the tips of the stones dry."""
-        return np.maximum(0.5 * self.film, self.puddle)
+        """Share (N,) of the surface that mirrors."""
+        film = _DRAINED_COVER + (_FILLED_COVER - _DRAINED_COVER) * self.filled
+        return np.maximum(film * self.film, self.puddle)
 
     def under(self, snow: np.ndarray) -> "Water":
         """Water that remains visible under snow of a given coverage (N,)."""
-        return Water(film=self.film * (1 - snow), puddle=self.puddle * (1 - snow))
+        left = 1 - snow
+        return Water(film=self.film * left, puddle=self.puddle * left, filled=self.filled)
 
 
 def water_on(points: Points, paved: np.ndarray, tight: np.ndarray, weather: Weather) -> Water:
@@ -51,7 +62,8 @@ def water_on(points: Points, paved: np.ndarray, tight: np.ndarray, weather: Weat
     flat = level[here] > 0.9
     puddle[here] = smoothstep(edge - 0.03, edge + 0.05, pools) * (weather.puddles > 0) * flat
     film[here] = np.clip(weather.wetness * (0.6 + 0.8 * pools), 0, 1)
-    return Water(film=film, puddle=puddle)
+    filled = min(weather.rain_mm_per_h / _FILLING_MM_PER_H, 1.0)
+    return Water(film=film, puddle=puddle, filled=filled)
 
 
 def _quantile(share: float) -> float:

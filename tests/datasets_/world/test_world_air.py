@@ -123,18 +123,76 @@ def test_drops_stay_on_the_lens_and_go() -> None:
     assert not np.isin(other.x, now.x).any()
 
 
+def _one_lens_drop(radius: float) -> lens.LensDrops:
+    middle = np.array([0.5])
+    return lens.LensDrops(
+        x=middle,
+        y=middle * 128 / 224,
+        radius=np.array([radius]),
+        squeeze=np.ones(1),
+        lobe=np.zeros(1),
+    )
+
+
 def test_a_drop_shows_the_world_upside_down() -> None:
     picture = np.zeros((128, 224, 3), np.float32)
     picture[:64] = 1.0  # bright above, dark below
-    drop = lens.LensDrops(
-        x=np.array([0.5]),
-        y=np.array([0.5 * 128 / 224]),
-        radius=np.array([0.06]),
-        squeeze=np.ones(1),
+    seen = lens.seen_through(picture, _one_lens_drop(0.12))[..., 0]
+    assert seen[64 - 16, 112] < 0.5 < seen[64 + 16, 112]
+    np.testing.assert_allclose(seen[:, :20], picture[:, :20, 0], atol=0.01)
+
+
+def test_a_drop_hides_the_contrast_of_what_is_behind_it() -> None:
+    stripes = np.repeat(np.arange(224)[None] // 4 % 2, 128, 0).astype(np.float32)
+    picture = np.stack([stripes] * 3, -1)
+    seen = lens.seen_through(picture, _one_lens_drop(0.12))[..., 0]
+    behind, beside = seen[58:70, 104:120], seen[58:70, 4:20]
+    assert behind.std() < 0.1 * beside.std()
+    assert behind.mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_edge_of_a_drop_is_as_soft_as_the_aperture() -> None:
+    """A drop far smaller than the aperture never hides a pixel; light is kept, but for 4 %."""
+    white = np.zeros((128, 224, 3), np.float32)
+    white[:, 112:] = 1.0
+    tiny = lens.seen_through(white, _one_lens_drop(0.012))[..., 0]
+    assert 0.9 < tiny[64, 116] < 1.0 and 0.0 < tiny[64, 106] < 0.1
+    even = lens.seen_through(np.ones_like(white), _one_lens_drop(0.12))
+    assert even.min() == pytest.approx(0.96, abs=5e-3) and even.max() == pytest.approx(1.0)
+
+
+def test_film_on_the_lens_lowers_the_contrast_and_keeps_the_light() -> None:
+    stripes = np.repeat(np.arange(224)[None] // 4 % 2, 128, 0).astype(np.float32)
+    picture = np.stack([stripes] * 3, -1)
+    rain = draw_weather(np.random.default_rng(1), Condition.RAIN)
+    seen = [lens.behind_film(picture, replace(rain, lens_film=f), 7) for f in (0.0, 0.2, 0.4)]
+    spread = [float(s.std()) for s in seen]
+    np.testing.assert_array_equal(seen[0], picture)
+    assert spread[2] < 0.9 * spread[1] < 0.9 * spread[0]
+    assert seen[2].mean() == pytest.approx(picture.mean(), rel=0.02)
+
+
+def test_visibility_falls_with_the_rain() -> None:
+    """Never above that of Marshall and Palmer's drops alone; 0.4 to 1.2 km in heavy rain."""
+    drawn = [draw_weather(np.random.default_rng(k), Condition.RAIN) for k in range(300)]
+    rate, seen_m = (
+        np.array([getattr(w, n) for w in drawn]) for n in ("rain_mm_per_h", "visibility_m")
     )
-    seen = lens.seen_through(picture, drop)[..., 0]
-    assert seen[64 - 8, 112] < 0.35 and seen[64 + 8, 112] > 0.65
-    np.testing.assert_array_equal(seen[:, :60], picture[:, :60, 0])
+    falling = rate > 0
+    assert 0.85 < falling.mean() < 0.95 and 2 <= rate[falling].min() < rate.max() <= 30
+    assert (seen_m <= np.log(20) / (3.65e-4 * np.maximum(rate, 1e-9) ** 0.63)).all()
+    heavy, light = seen_m[rate > 20], seen_m[falling & (rate < 4)]
+    assert heavy.min() > 400 and heavy.max() < 1200 < np.median(light) < 5000
+    drops = np.array([w.lens_drops for w in drawn])
+    assert (drops > 5).all() and drops[rate > 20].mean() > drops[falling & (rate < 4)].mean()
+
+
+def test_rain_changes_nothing_in_the_depth() -> None:
+    dry, wet = (_scene(c) for c in (Condition.CLEAR, Condition.RAIN))
+    clear, rain = (render(s, 1.0, _view(s, 1.0)) for s in (dry, wet))
+    np.testing.assert_array_equal(clear.depth_m, rain.depth_m)
+    np.testing.assert_array_equal(clear.row, rain.row)
+    assert (clear.image != rain.image).mean() > 0.9
 
 
 def test_spray_hangs_behind_what_drives_fast_on_a_wet_road() -> None:

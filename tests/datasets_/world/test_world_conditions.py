@@ -15,7 +15,7 @@ from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
 from nightrain.datasets.sources.nuscenes.source import NuScenesSource
 from nightrain.datasets.world.export.plan import SceneSpec, scene_specs
 from nightrain.datasets.world.export.world_presets import PRESETS
-from nightrain.datasets.world.export.writer import VERSION, write_world
+from nightrain.datasets.world.export.writer import SPLITS, VERSION, write_world
 from nightrain.datasets.world.scene.layout import draw_scene
 
 CLEAR, NIGHT, RAIN = Condition.CLEAR, Condition.NIGHT, Condition.RAIN
@@ -93,7 +93,7 @@ def test_scenes_that_cannot_be_told_apart_or_leak_are_refused(tmp_path: Path) ->
         ([SceneSpec(place=0), SceneSpec(place=0)], "once per condition"),
         ([SceneSpec(place=-1)], "from 0 on"),
         ([SceneSpec(place=0), SceneSpec(place=0, condition=NIGHT, split="val")], "belong to one"),
-        ([SceneSpec(place=0, split="test")], "belong to one"),
+        ([SceneSpec(place=0, split="dev")], "belong to one"),
         ([], "0 scenes"),
     ):
         with pytest.raises(InvalidRequest, match=words):
@@ -132,18 +132,37 @@ def test_a_drawn_scene_names_its_weather(condition: Condition) -> None:
 # --- presets ---
 
 
-def test_bench_compares_conditions_on_the_same_places() -> None:
-    bench = PRESETS["bench"].scenes
+@pytest.mark.parametrize("name", ["bench", "bench-twins"])
+def test_bench_splits_share_no_place_and_compare_conditions_on_the_same_places(name: str) -> None:
+    bench = PRESETS[name].scenes
+    places = {split: {s.place for s in bench if s.split == split} for split in SPLITS}
+    assert sum(map(len, places.values())) == len({s.place for s in bench})
     train = Counter(s.condition for s in bench if s.split == "train")
-    val = [s for s in bench if s.split == "val"]
-    assert sum(train.values()) == 40 and len(val) == 12
-    assert train[CLEAR] >= 28 and train[NIGHT] > 1 and train[RAIN] > 1
-    count = Counter(s.condition for s in val)
-    assert set(count) == set(Condition)
-    assert min(count[c] for c in (CLEAR, NIGHT, RAIN, Condition.NIGHT_RAIN)) >= 2
-    day = {s.place for s in val if s.condition is CLEAR}
-    assert {s.place for s in val} == day
-    assert not day & {s.place for s in bench if s.split == "train"}
+    assert train[CLEAR] >= 60 and set(train) == set(Condition)
+    for split in ("val", "test"):
+        scenes = [s for s in bench if s.split == split]
+        assert len(places[split]) == 16
+        assert {s.place for s in scenes if s.condition is CLEAR} == places[split]
+        count = Counter(s.condition for s in scenes)
+        assert count[NIGHT] >= 10 and count[RAIN] >= 10
+        assert set(count) == set(Condition) and min(count.values()) >= 4
+
+
+def test_bench_twins_add_night_and_rain_to_the_clear_train_places() -> None:
+    bench, twins = (set(PRESETS[name].scenes) for name in ("bench", "bench-twins"))
+    assert bench < twins and PRESETS["bench"].frames == PRESETS["bench-twins"].frames
+    clear = {s.place for s in bench if s.split == "train" and s.condition is CLEAR}
+    added = twins - bench
+    assert {(s.place, s.condition) for s in added} == {(p, c) for p in clear for c in (NIGHT, RAIN)}
+    assert {s.split for s in added} == {"train"}
+
+
+def test_all_three_splits_reach_the_source(tmp_path: Path) -> None:
+    specs = [SceneSpec(place=k, split=split) for k, split in enumerate(SPLITS)]
+    write_world(tmp_path / "w", scenes=specs, frames=1, seed=0, size=(32, 24))
+    source = NuScenesSource(NuScenesConfig(root=tmp_path / "w", version=VERSION))
+    assert [ref.split for ref in source.select("all")] == list(SPLITS)
+    assert [ref.scene_id for ref in source.select("test")] == ["world-0002"]
 
 
 def test_every_preset_can_be_written(tmp_path: Path) -> None:

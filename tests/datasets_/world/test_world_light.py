@@ -9,6 +9,7 @@ import pytest
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.world.render import atmosphere, lamp_discs, sky
 from nightrain.datasets.world.render.lamplight import Gloss, illuminate
+from nightrain.datasets.world.render.light import fresnel
 from nightrain.datasets.world.scene.layout import draw_scene
 from nightrain.datasets.world.scene.scene import Scene
 from nightrain.datasets.world.scene.weather import Sky, draw_weather
@@ -303,3 +304,25 @@ def test_snow_whitens_the_ground() -> None:
         return float(np.median(seen.radiance[-12:][road]))
 
     assert ground(1.0) > 1.5 * ground(0.0)
+
+
+def test_rain_fills_the_ground_with_a_smoother_mirror() -> None:
+    """A film that is rained on covers the stones; it mirrors more, the flatter the view."""
+    full = {"film": np.ones(1, np.float32), "puddle": np.zeros(1, np.float32)}
+    drained, filled = (wet.Water(**full, filled=f) for f in (0.0, 1.0))
+    assert filled.cover > 1.5 * drained.cover and filled.roughness < 0.6 * drained.roughness
+    steep, flat = (fresnel(wet.WATER_MIRROR, np.array([c])) for c in (0.3, 0.05))
+    assert flat > 3 * steep
+
+
+def test_a_board_stands_mirrored_in_the_film_of_a_street_in_rain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene, view = _mirror_scene(monkeypatch)
+
+    def red(rain_mm_per_h: float) -> float:
+        film = replace(scene.weather, puddles=0.0, rain_mm_per_h=rain_mm_per_h)
+        radiance = before_the_lens(replace(scene, weather=film), 0.0, view).radiance
+        return float((radiance[30:, 45:66, 0] - radiance[30:, 45:66, 1]).mean())
+
+    assert red(8.0) > 1.5 * red(0.0) > 0
