@@ -144,7 +144,7 @@ def _falling_rain(rng: np.random.Generator, falling: bool = True) -> dict:
         "wetness": float(rng.uniform(0.75, 1.0)),
         "puddles": float(rng.uniform(0.08, 0.35)),
         "lens_drops": float(rng.uniform(10, 18) + 0.4 * rate) if falling else 7.0,
-        "lens_film": float(rng.uniform(0.08, 0.24) + 0.004 * rate) if falling else 0.06,
+        "lens_film": float(rng.uniform(0.04, 0.14) + 0.004 * rate) if falling else 0.06,
     }
 
 
@@ -154,7 +154,7 @@ def _rainy_visibility_m(rng: np.random.Generator, rate: float) -> float:
     Drops extinguish pi N0 / L^3 = 3.65e-4 R^0.63 per metre for R mm/h.
     """
     drops = RAIN_PER_M * rate**RAIN_POWER
-    mist = rng.uniform(1.0e-4, 4.0e-4) + rng.uniform(0.2, 1.2) * drops
+    mist = rng.uniform(0.5e-4, 3.0e-4) + rng.uniform(0.0, 0.8) * drops
     return float(np.log(20.0) / (drops + mist))
 
 

@@ -173,7 +173,7 @@ def test_film_on_the_lens_lowers_the_contrast_and_keeps_the_light() -> None:
 
 
 def test_visibility_falls_with_the_rain() -> None:
-    """Never above that of Marshall and Palmer's drops alone; 0.4 to 1.2 km in heavy rain."""
+    """Never above that of Marshall and Palmer's drops alone; 0.5 to 1.3 km in heavy rain."""
     drawn = [draw_weather(np.random.default_rng(k), Condition.RAIN) for k in range(300)]
     rate, seen_m = (
         np.array([getattr(w, n) for w in drawn]) for n in ("rain_mm_per_h", "visibility_m")
