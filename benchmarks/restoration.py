@@ -6,11 +6,11 @@ IID-RDepth, checks T9 and T11 (docs/papers/iid_rdepth.md); results: docs/studies
 
 The study trains on the built-in world in all weather, with a frozen encoder and 5 % of the exact
 depth. Stage 0 trains a decoder on the encoder; each arm starts from it and trains for the same
-number of further steps. Scores are against the full exact depth of val frames, which show other
-places. The arms "same head" start from a network trained on clear frames only and keep its head, so
-that only the features can change. Run the same command again to resume. The results so far are in
-DIR/restoration.md and DIR/restoration.json: RMSE and AbsRel per condition, the change against each
-arm's reference arm, and for restorations the RMSE after each step.
+number of further steps. Scores are against the full exact depth of held-out frames, which show
+other places. The arms "same head" start from a network trained on clear frames only and keep its
+head, so that only the features can change. Run the same command again to resume. The results so far
+are in DIR/restoration.md and DIR/restoration.json: RMSE and AbsRel per condition, the change
+against each arm's reference arm, and for restorations the RMSE after each step.
 """
 
 import argparse
@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from nightrain.benchmarks.restoration_arms import ARMS, VIEWS, WEATHER, Arm, View
+from nightrain.benchmarks.held_out_frames import SPLITS, HeldOut, held_out_batches, scored
+from nightrain.benchmarks.restoration_arms import ARMS, TWINS, VIEWS, WEATHER, Arm, View
 from nightrain.benchmarks.restoration_tables import write_tables
-from nightrain.benchmarks.val_frames import scored, val_batches
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.loader.config import TrainingSetConfig
-from nightrain.depthmodel.auxview.view import AuxImages, view_of
+from nightrain.depthmodel.auxview.view import view_of
 from nightrain.depthmodel.config import DepthConfig, RestorationConfig
 from nightrain.depthmodel.decoders.base import Maps
 from nightrain.depthmodel.losses.restoration import RestorerLoss
@@ -66,10 +66,13 @@ def run_of(arm: Arm, encoder: DepthConfig, base: Path, seed: int, steps: int) ->
         base=base,
         view=arm.view or "stereo",
         frozen=arm.frozen,
-        loss=RestorerLoss(deviation=arm.deviation),
-        supervised_steps=None if arm.restoration is None else SUPERVISED_STEPS,
+        loss=RestorerLoss(deviation=arm.deviation, clear=arm.clear),
+        supervised_steps=None if arm.restoration is None or arm.twins else SUPERVISED_STEPS,
     )
-    data = _data(arm, encoder, conditions=WEATHER, sparse_share=arm.sparse_share)
+    shown: dict[str, Any] = {"conditions": WEATHER}
+    if arm.twins:
+        shown = {"conditions": (Condition.CLEAR,), "twins": True, "variant_conditions": TWINS}
+    data = _data(arm, encoder, sparse_share=arm.sparse_share, **shown)
     changes = {"name": arm.name, "role": role, "data": data, "seed": seed, "num_steps": steps}
     config = preset.model_copy(update={**changes, "model": network(arm, encoder)})
     return checked(config)
@@ -99,14 +102,14 @@ def _data(arm: Arm, encoder: DepthConfig, **changes: Any) -> TrainingSetConfig:
     return world_base().data.model_copy(update=fields | changes)
 
 
-def score(folder: Path, arm: Arm, dataset: Path) -> dict[str, Any]:
-    """Return mean scores over val frames, per condition and over all, for each scored view."""
+def score(folder: Path, arm: Arm, dataset: Path, split: HeldOut) -> dict[str, Any]:
+    """Return mean scores over a split, per condition and over all, for each scored view."""
     model = DepthModel.from_pretrained(folder)
     found: dict[str, Any] = {}
     for view in arm.scored:
         rows: list[dict[str, Any]] = []
         for condition in WEATHER:
-            for batch in val_batches(dataset, model, condition, view=arm.view):
+            for batch in held_out_batches(dataset, model, condition, split=split, view=arm.view):
                 rows += [{"condition": condition, **r} for r in _rows(model, arm, batch, view)]
         groups = {c.value: [r for r in rows if r["condition"] == c] for c in WEATHER}
         found[view] = {name: _means(group) for name, group in {**groups, "all": rows}.items()}
@@ -124,7 +127,9 @@ def _rows(model: DepthModel, arm: Arm, batch: Batch, view: View) -> Iterator[dic
     image = batch["image"]
     size = image.shape[2], image.shape[3]
     aux = view_of(batch, arm.view) if arm.view and view != "none" else None
-    maps = model.enhanced(image, model.encode(image), _turned(aux) if view == "wrong" else aux)
+    if aux is not None and view == "wrong":
+        aux = aux._replace(image=batch["wrong"])
+    maps = model.enhanced(image, model.encode(image), aux)
     depths_m = 1 / model.decode(model.restored(maps, size)[-1], size)
     generator = torch.Generator().manual_seed(NOISE_SEED)
     chain = model.restored(maps, size, generator=generator)
@@ -138,11 +143,6 @@ def _rows(model: DepthModel, arm: Arm, batch: Batch, view: View) -> Iterator[dic
             "deviation": deviation,
             "rmse_of_steps": [step.rmse for step in steps],
         }
-
-
-def _turned(aux: AuxImages | None) -> AuxImages | None:
-    """Give each sample the view of another sample."""
-    return aux and aux._replace(image=aux.image.roll(1, dims=0))
 
 
 def _deviation(model: DepthModel, maps: Maps, chain: list[Maps], size: tuple[int, int]) -> float:
@@ -165,6 +165,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2", help="seeds of each arm")
     parser.add_argument("--base-steps", type=int, default=1500, help="steps of stage 0")
     parser.add_argument("--steps", type=int, default=600, help="steps of each arm after stage 0")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="frames that are scored")
     options = parser.parse_args()
     torch.set_num_threads(1)
     arms = [arm for arm in ARMS if arm.name in options.arms.split(",")]
@@ -187,11 +188,12 @@ def _do(arm: Arm, seed: int, options: argparse.Namespace) -> None:
         config = run_of(arm, encoder, start / "model", seed, options.steps)
         seconds = train(config, options.dataset, folder, device="cpu").seconds
     model = (folder if arm.trained else start) / "model"
-    found = score(model, arm, options.dataset)
+    found = score(model, arm, options.dataset, options.split)
     parameters = sum(p.numel() for p in DepthModel.from_pretrained(model).parameters())
-    facts = {"arm": arm.name, "seed": seed, "scores": found, "parameters": parameters}
+    facts = {"arm": arm.name, "seed": seed, "split": options.split, "scores": found}
+    facts |= {"parameters": parameters, "seconds": seconds}
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "score.json", json.dumps(facts | {"seconds": seconds}, indent=1))
+    write_whole(folder / "score.json", json.dumps(facts, indent=1))
     print(f"seed {seed} {arm.name}: {found}", flush=True)
 
 

@@ -16,7 +16,9 @@ class Arm:
     """Arm of the study: what it adds to the base, its losses, and the arm it is compared with.
 
     With `clear_start` it starts from a network trained on clear frames only instead of all
-    weather. With `trained` False, that network is scored without further training.
+    weather. With `trained` False, that network is scored without further training. With `twins` it
+    is shown clear frames and their recorded twins at night and in rain, and `clear` is the weight
+    of each estimate's distance to the features of the clear twin.
     """
 
     name: str
@@ -25,6 +27,8 @@ class Arm:
     lower: Lower = "fusion"
     restoration: dict[str, Any] | None = None  # fields that override the preset's; None: none
     deviation: float = 0.0
+    twins: bool = False
+    clear: float = 0.0
     view: ViewKind | None = None
     sparse_share: float | None = SPARSE_SHARE
     frozen: tuple[str, ...] = ("encoder",)
@@ -34,7 +38,10 @@ class Arm:
 
 
 WEATHER = (Condition.CLEAR, Condition.NIGHT, Condition.RAIN, Condition.NIGHT_RAIN)
+TWINS = (Condition.NIGHT, Condition.RAIN)
 ONE_STEP = {"kind": "one-step"}
+THROUGH_TIME = {"full_gradient": True}  # the chain is trained on its own estimates, end to end
+WIDE = ONE_STEP | {"base_channels": 64}  # one step with the operations of four: twice the width
 R1 = Arm(name="diffusion", words="R1: + diffusion, T = 4", restoration={})
 INVERTIBLE = replace(
     R1, name="invertible", words="R2: diffusion and invertible lower stages", lower="invertible"
@@ -49,6 +56,7 @@ CLEAR = Arm(
     trained=False,
 )
 SAME_HEAD = replace(CLEAR, trained=True, frozen=("encoder", "decoder"))  # features alone change
+TWIN = replace(SAME_HEAD, twins=True, clear=1.0)
 ARMS = (
     Arm(name="base", words="R0, trained for as many steps as the others"),
     Arm(
@@ -91,6 +99,20 @@ ARMS = (
         name="same-head-diffusion",
         words="same head; features restored by diffusion, T = 4",
         restoration={},
+    ),
+    replace(CLEAR, name="twin-head", words="twins: head trained further", trained=True, twins=True),
+    replace(TWIN, name="twin-one-step", words="twins: UNet, one step", restoration=ONE_STEP),
+    replace(
+        TWIN,
+        name="twin-diffusion",
+        words="twins: diffusion, T = 4, gradient through all steps",
+        restoration=THROUGH_TIME,
+    ),
+    replace(
+        TWIN,
+        name="twin-wide",
+        words="twins: wider UNet, one step of equal compute",
+        restoration=WIDE,
     ),
 )
 VIEWS = {

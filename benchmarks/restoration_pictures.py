@@ -3,7 +3,7 @@
     python -m nightrain.benchmarks.restoration_pictures DATASET --r0 MODEL --r3 MODEL
         --out SHEET.jpg
 
-One row per condition shows the val frame with the median AbsRel under R0: image, ground truth,
+One row per condition shows the held-out frame with the median AbsRel under R0: image, ground truth,
 depth and relative error of both networks, R3 with the stereo partner, and the spread of R3's log
 depth over noise seeds. docs/studies/restoration.md shows the sheet.
 """
@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from nightrain.benchmarks.held_out_frames import held_out_batches, scored
 from nightrain.benchmarks.restoration_uncertainty import seeded_depths
-from nightrain.benchmarks.val_frames import scored, val_batches
 from nightrain.datasets.conditions import Condition
 from nightrain.depthmodel.auxview.view import view_of
 from nightrain.depthmodel.evaluation.error_maps import Panel, colour_map, error_panels, error_sheet
@@ -72,7 +72,7 @@ def _uncertainty(spread: np.ndarray, shape: tuple[int, ...]) -> Panel:
 def median_frame(r0: DepthModel, dataset: Path, condition: Condition) -> Batch:
     """Return the frame with the median AbsRel under R0, as a batch of one."""
     ranked: list[tuple[float, Batch]] = []
-    for batch in val_batches(dataset, r0, condition, FRAMES, view="stereo"):
+    for batch in held_out_batches(dataset, r0, condition, FRAMES, view="stereo"):
         depths_m = r0(batch["image"]).depth_m
         for index, truth_m in enumerate(batch["exact_depth_m"]):
             abs_rel = scored(depths_m[index, 0], truth_m).abs_rel

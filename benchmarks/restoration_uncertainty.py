@@ -1,41 +1,57 @@
-"""Uncertainty calibration: spread of predicted depth over noise seeds against the depth error.
+"""Uncertainty calibration: the spread of predicted depth against the depth error.
 
 IID-RDepth, eq. 26 (docs/papers/iid_rdepth.md); results: docs/studies/restoration.md.
 
-    python -m nightrain.benchmarks.restoration_uncertainty DATASET MODEL
+    python -m nightrain.benchmarks.restoration_uncertainty DATASET MODEL --ensemble MODEL2 MODEL3
 
-Each val frame is predicted from several noise seeds, by the deterministic and by the stochastic
-chain. For each condition the command prints, as Markdown:
+Spreads of log depth are compared: over noise seeds of MODEL by the deterministic and by the
+stochastic chain, and over an ensemble, the networks of several training seeds without noise. One
+temperature per spread is fitted on the clear frames of the val split; everything else is measured
+on the test split. For each condition the command prints, as Markdown:
 
-- the rank correlation of the spread of log depth with its error;
+- the rank correlation of the spread with the error;
 - AUSE, the area under the sparsification error curve (0 is perfect), next to the area of a random
   ranking and of a ranking by depth, because distant pixels have larger errors;
-- RMSE without noise, of one seed, and of the mean over the seeds;
-- RMS error in five quantiles of the spread; both are equal if the spread is calibrated.
+- RMSE of one prediction and of the mean prediction;
+- the temperature, and the shares of pixels with an error within 1 and 2 calibrated spreads (of a
+  normal error: 0.683 and 0.954);
+- RMS error in five quantiles of the calibrated spread; both are equal if it is calibrated.
 """
 
 import argparse
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nightrain.benchmarks.val_frames import scored, val_batches
+from nightrain.benchmarks.held_out_frames import HeldOut, held_out_batches, scored
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.view import AuxImages
 from nightrain.depthmodel.evaluation.uncertainty import (
-    SpreadCalibration,
     calibration,
+    coverage,
     log_depth_spread,
     sparsification,
+    temperature,
 )
 from nightrain.depthmodel.network.model import DepthModel
-from nightrain.depthmodel.roles.objective import Batch
 
 QUANTILES = 5
+Predict = Callable[[Tensor], Tensor]  # images (B, 3, H, W) to depths (N, B, 1, H, W) in metres
+
+
+class Pixels(NamedTuple):
+    """Pixels (N,) with exact depth, and the RMSE of each image in metres."""
+
+    spread: np.ndarray  # standard deviation of ln depth over the predictions
+    error: np.ndarray  # |ln d - ln d*| of the geometric mean of the predictions
+    depth_m: np.ndarray
+    one_rmse_m: float  # mean over images, of the first prediction
+    mean_rmse_m: float
 
 
 @torch.no_grad()
@@ -64,59 +80,97 @@ def seeded_depths(
 
 
 @torch.no_grad()
-def measured(
-    model: DepthModel, batches: Iterable[Batch], num_seeds: int, *, stochastic: bool
-) -> tuple[SpreadCalibration, dict[str, float]]:
-    """Return the calibration of the spread, the AUSE of a ranking by depth, and RMSE in metres."""
+def ensemble_depths(models: Sequence[DepthModel], image: Tensor) -> Tensor:
+    """Predict depth (num_models, B, 1, H, W) in metres with each model, without noise."""
+    return torch.stack([model(image).depth_m for model in models])
+
+
+def measured(predict: Predict, batches: Iterable[dict[str, Tensor]], max_depth_m: float) -> Pixels:
+    """Collect the pixels with exact depth up to `max_depth_m` of all batches."""
     spreads, errors, depths_m = (list[np.ndarray]() for _ in range(3))
-    rmse: dict[str, list[float]] = {"without noise": [], "one seed": [], "mean": []}
+    rmse = list[tuple[float, float]]()
     for batch in batches:
-        seeds_m = seeded_depths(model, batch["image"], num_seeds, stochastic=stochastic)
-        plain_m = model(batch["image"]).depth_m
-        mean_m = seeds_m.log().mean(0).exp()
+        found_m = predict(batch["image"])
+        mean_m = found_m.log().mean(0).exp()
         truth_m = batch["exact_depth_m"][:, None]
-        there = (truth_m > 0) & (truth_m <= model.config.max_depth_m)
-        spreads.append(log_depth_spread(list(seeds_m))[there].numpy())
+        there = (truth_m > 0) & (truth_m <= max_depth_m)
+        spreads.append(log_depth_spread(list(found_m))[there].numpy())
         depths_m.append(mean_m[there].numpy())
         errors.append((mean_m.log() - truth_m.log()).abs()[there].numpy())
-        for words, found_m in zip(rmse, (plain_m, seeds_m[0], mean_m), strict=True):
-            rmse[words] += [scored(d[0], t[0]).rmse for d, t in zip(found_m, truth_m, strict=True)]
-    spread, error, depth_m = map(np.concatenate, (spreads, errors, depths_m))
-    found = {"AUSE of the depth": sparsification(depth_m, error).area}
-    found |= {words: float(np.mean(values)) for words, values in rmse.items()}
-    return calibration(spread, error, QUANTILES), found
+        for one, mean, truth in zip(found_m[0], mean_m, truth_m, strict=True):
+            rmse.append((scored(one[0], truth[0]).rmse, scored(mean[0], truth[0]).rmse))
+    one_rmse_m, mean_rmse_m = np.mean(rmse, axis=0).tolist()
+    arrays = map(np.concatenate, (spreads, errors, depths_m))
+    return Pixels(*arrays, one_rmse_m=one_rmse_m, mean_rmse_m=mean_rmse_m)
+
+
+def rows_of(name: str, condition: str, pixels: Pixels, factor: float) -> tuple[str, list[str]]:
+    """Return the Markdown row of a spread, and a row for each quantile of it."""
+    spread = factor * pixels.spread
+    found = calibration(spread, pixels.error, QUANTILES)
+    curve, by_depth = found.sparsification, sparsification(pixels.depth_m, pixels.error)
+    within = coverage(pixels.spread, pixels.error, factor)
+    cells = [condition, name, f"{found.rank_correlation:.2f}"]
+    cells += [f"{area:.3f}" for area in (curve.area, curve.random_area, by_depth.area)]
+    cells += [f"{pixels.one_rmse_m:.3f}", f"{pixels.mean_rmse_m:.3f}", f"{factor:.1f}"]
+    cells += [f"{share:.3f}" for share in within]
+    quantiles = [
+        f"| {condition} | {name} | {index} | {row.rms_spread:.4f} | {row.rms_error:.3f} |"
+        for index, row in enumerate(found.table, 1)
+    ]
+    return f"| {' | '.join(cells)} |", quantiles
+
+
+def predictors(model: DepthModel, others: Sequence[DepthModel], seeds: int) -> dict[str, Predict]:
+    """Return the spreads to compare, by name."""
+    found: dict[str, Predict] = {}
+    if model.restoration is not None:
+        found["noise, deterministic"] = lambda image: seeded_depths(model, image, seeds)
+        found["noise, stochastic"] = lambda image: seeded_depths(
+            model, image, seeds, stochastic=True
+        )
+    if others:
+        models = (model, *others)
+        found[f"ensemble of {len(models)}"] = lambda image: ensemble_depths(models, image)
+    if not found:
+        raise InvalidRequest(
+            "found one model without restoration, expected a model with restoration or --ensemble"
+        )
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("model", type=Path)
+    parser.add_argument("--ensemble", type=Path, nargs="*", default=[], help="further models")
     parser.add_argument("--conditions", default="clear,night,rain", help="conditions to test")
     parser.add_argument("--frames", type=int, default=64, help="maximum frames per condition")
     parser.add_argument("--seeds", type=int, default=5, help="number of noise seeds")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model = DepthModel.from_pretrained(options.model)
+    model, *others = (
+        DepthModel.from_pretrained(folder) for folder in (options.model, *options.ensemble)
+    )
+
+    def pixels(predict: Predict, condition: str, split: HeldOut) -> Pixels:
+        batches = held_out_batches(options.dataset, model, condition, options.frames, split=split)
+        return measured(predict, batches, model.config.max_depth_m)
+
     rows, tables = list[str](), list[str]()
-    for condition in options.conditions.split(","):
-        for chain in ("deterministic", "stochastic"):
-            batches = val_batches(options.dataset, model, condition, options.frames)
-            found, beside = measured(
-                model, batches, options.seeds, stochastic=chain == "stochastic"
-            )
-            curve = found.sparsification
-            cells = [condition, chain, f"{found.rank_correlation:.2f}"]
-            cells += [f"{curve.area:.3f}", f"{curve.random_area:.3f}"]
-            cells += [f"{value:.3f}" for value in beside.values()]
-            rows.append(f"| {' | '.join(cells)} |")
-            for index, row in enumerate(found.table, 1):
-                numbers = f"{row.rms_spread:.4f} | {row.rms_error:.3f}"
-                tables.append(f"| {condition} | {chain} | {index} | {numbers} |")
-    names = ("condition", "chain", "rank correlation", "AUSE", "AUSE, random", "AUSE, by depth")
-    print("| " + " | ".join((*names, "RMSE m without noise", "one seed", "mean of seeds")) + " |")
-    print("| --- | --- |" + " ---: |" * 7)
+    for name, predict in predictors(model, others, options.seeds).items():
+        val = pixels(predict, "clear", "val")
+        factor = temperature(val.spread, val.error)
+        for condition in options.conditions.split(","):
+            row, quantiles = rows_of(name, condition, pixels(predict, condition, "test"), factor)
+            rows.append(row)
+            tables += quantiles
+    names = ("condition", "spread", "rank correlation", "AUSE", "AUSE, random", "AUSE, by depth")
+    names += ("RMSE m of one", "of the mean", "temperature", "within 1", "within 2")
+    print(f"| {' | '.join(names)} |")
+    print("| --- | --- |" + " ---: |" * (len(names) - 2))
     print("\n".join(rows), "\n")
-    print("| condition | chain | quantile | RMS spread | RMS error |")
+    print("| condition | spread | quantile | RMS calibrated spread | RMS error |")
     print("| --- | --- | ---: | ---: | ---: |")
     print("\n".join(tables))
 

@@ -96,6 +96,27 @@ def quantile_table(
     return rows
 
 
+def temperature(spread: np.ndarray, error: np.ndarray) -> float:
+    """Factor that gives the spread (N,) the size of the error (N,): RMS error over RMS spread.
+
+    Fit it on frames that are not scored. Matching the second moments is robust where a few spreads
+    are nearly 0, unlike maximum likelihood, which divides by each. inf where all spreads are 0.
+    Raises InvalidRequest.
+    """
+    spread, error = _checked(spread, error)
+    return _rms(error) / _rms(spread) if spread.any() else float("inf")
+
+
+def coverage(spread: np.ndarray, error: np.ndarray, factor: float) -> tuple[float, float]:
+    """Shares of pixels with an error (N,) within 1 and 2 times `factor` * spread (N,).
+
+    A normal error with the right spread has 0.683 and 0.954. Raises InvalidRequest.
+    """
+    spread, error = _checked(spread, error)
+    one, two = (float(np.mean(error <= k * factor * spread)) for k in (1, 2))
+    return one, two
+
+
 def rank_correlation(spread: np.ndarray, error: np.ndarray) -> float:
     """Spearman's rank correlation of two (N,); NaN where one is constant. Raises InvalidRequest."""
     ranks = [rankdata(values) for values in _checked(spread, error)]

@@ -5,6 +5,8 @@
       + b |x^(t) - z|^2 / C                     z: a known target, or depth mapped back through an
                                                 invertible decoder
       + c mean_t |x^(t) - F|^2 / C              residual: keeps the restoration small
+      + d mean_t |x^(t) - E(clear)|^2 / C       clear: the same frozen encoder's features of the
+                                                clear frame, for a variant or a recorded twin
 
 x^(t): estimates in the order of the chain, T .. 1; |.|^2 / C is a mean over channels and positions
 of differences divided by the features' standard deviation. IID-RDepth, eqs. 12, 24 and 25
@@ -44,6 +46,7 @@ class RestorerLoss:
     deviation: float = 0.1  # of the steps' estimates from the last one
     projected: float = 0.0  # towards depth mapped back through a strict decoder
     residual: float = 1e-3  # size of the restoration
+    clear: float = 0.0  # of each step's estimate from the clear frame's features
     max_depth_m: float = 80.0
     extra: dict[str, float] = field(default_factory=dict)
 

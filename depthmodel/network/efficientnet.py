@@ -46,8 +46,9 @@ class EfficientNetEncoder(Encoder):
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Four feature maps of a normalised image (B, 3, H, W)."""
         mean, std = (image.new_tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-        pixels = image * std + mean
-        return tuple(self.network((pixels - MEAN_OF_PIXELS) / STD_OF_PIXELS))
+        scaled = (image * std + mean - MEAN_OF_PIXELS) / STD_OF_PIXELS
+        # Depth-wise convolutions are a quarter faster with channels last.
+        return tuple(self.network(scaled.contiguous(memory_format=torch.channels_last)))
 
 
 def imagenet_tensors() -> dict[str, torch.Tensor]:

@@ -3,10 +3,16 @@
 `paper_*` are those of SSD (arXiv 2403.05056, sections on the network and its training): DINOv2
 ViT-B/14 with a DPT head at 784 x 518, and a pose network on a ResNet-18.
 
-`world_*` are small enough to train from scratch on two CPU cores, on the built-in world.
+`world_*` are small enough to train on two CPU cores, on the built-in world. Their encoder has
+ImageNet weights that are installed with this package, so that no model hub is needed.
 """
 
-from nightrain.depthmodel.config import DepthConfig, EncoderConfig, PoseConfig
+from nightrain.depthmodel.config import (
+    IMAGENET_EFFICIENTNET,
+    DepthConfig,
+    EncoderConfig,
+    PoseConfig,
+)
 from nightrain.depthmodel.decoder_config import DptConfig
 from nightrain.depthmodel.weights import Weights
 
@@ -25,13 +31,18 @@ def paper_pose(*, pretrained: bool = True) -> PoseConfig:
     return PoseConfig(size="18", pretrained=RESNET_18 if pretrained else None)
 
 
-def world_depth() -> DepthConfig:
-    """ResNet of 3 million weights with a light DPT decoder; input 192 x 112."""
+def world_depth(
+    *, pretrained: bool = True, input_size: tuple[int, int] = (320, 192)
+) -> DepthConfig:
+    """EfficientNet-Lite0 with a light DPT decoder, 3.2 million weights; input 320 x 192."""
+    weights = IMAGENET_EFFICIENTNET if pretrained else None
     decoder = DptConfig(
         reassemble_channels=(32, 32, 32, 32), fusion_channels=32, head_channels=16, detail="half"
     )
     return DepthConfig(
-        encoder=EncoderConfig(kind="resnet", size="mini"), decoder=decoder, input_size=(192, 112)
+        encoder=EncoderConfig(kind="efficientnet", size="lite0", pretrained=weights),
+        decoder=decoder,
+        input_size=input_size,
     )
 
 

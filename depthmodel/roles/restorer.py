@@ -68,6 +68,11 @@ class RestorerRole(Role):
         require(has[self.target], f"data.{self.target}_depth", "learning from this depth needs it")
         if model.auxview is not None:
             self._check_view(data)
+        if self.loss.clear:
+            reason = "only a network with restoration can restore the clear frame's features"
+            require(model.restoration is not None, "role.loss.clear", reason)
+            reason = "features of two images can be compared if the encoder is frozen"
+            require("encoder" in self.frozen, "role.frozen", reason)
         if self.loss.projected:
             reason = "only a strict decoder can be inverted"
             require(model.inverts_depth, "role.loss.projected", reason)
@@ -136,6 +141,10 @@ class RestorerObjective(Objective):
         sums.add_terms(weights.extra, inputs)
         if restoration is not None and packed is not None:
             self._add_restoration(sums, packed, estimates, restoration.std)
+            if weights.clear:
+                clear = self._clear_features(batch["clear_image"])
+                errors = [target_loss(e, clear, restoration.std) for e in estimates]
+                sums.add("clear", weights.clear, torch.stack(errors).mean())
             if weights.projected and epoch >= self.role.num_epochs_before_projection:
                 target, mask = self._projected(estimates[-1], maps, truth_m, valid)
                 errors = [target_loss(e, target, restoration.std, mask) for e in estimates]
@@ -170,6 +179,11 @@ class RestorerObjective(Objective):
             sums.add("deviation", weights.deviation, deviation_loss(estimates, std))
         if weights.residual:
             sums.add("residual", weights.residual, residual_loss(estimates, packed, std))
+
+    @torch.no_grad()
+    def _clear_features(self, image: Tensor) -> Tensor:
+        """Features (B, C, h, w) of the clear frames (B, 3, H, W), before any restoration."""
+        return self.model.packed(self.model.encode(image), (image.shape[2], image.shape[3]))
 
     def _projected(
         self, estimate: Tensor, maps: Maps, truth_m: Tensor, valid: Tensor

@@ -15,10 +15,11 @@ from nightrain.depthmodel.roles.teacher import LIDAR_LOSS, TeacherRole
 from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.optimiser import OptimiserConfig
 from nightrain.depthmodel.training.restoration_presets import (
+    at_size,
     world_restoration_network,
 )
 
-PAPER_LOSS_SIZE = (576, 320)
+PAPER_LOSS_SIZE, SMALL_SIZE = (576, 320), (192, 112)
 PAPER_FRAMES = 15_129  # clear train frames of nuScenes, by md4all's filter
 PAPER_STEPS = 20 * PAPER_FRAMES // 4  # 20 epochs at a batch of 4
 
@@ -60,8 +61,7 @@ def paper_student() -> TrainConfig:
 def world_teacher() -> TrainConfig:
     """nightrain train world-teacher DATASET --out RUN.
 
-    Video and recorded poses, on CPU cores. On the world "bench": abs_rel 0.176 against exact depth
-    on clear val images (constant median depth: 0.263), 28 images/s on one core.
+    Video and recorded poses, on CPU cores. Results: docs/studies/usefulness.md.
     """
     model = world_depth()
     return TrainConfig(
@@ -75,7 +75,7 @@ def world_teacher() -> TrainConfig:
             lidar_depth=False,
         ),
         optimiser=OptimiserConfig(
-            lr={"encoder": 5e-4, "decoder": 5e-4, "pose": 2e-4}, num_warmup_steps=200
+            lr={"encoder": 1e-3, "decoder": 1e-3, "pose": 2e-4}, num_warmup_steps=200
         ),
         num_steps=4000,
         batch_size=8,
@@ -103,11 +103,10 @@ def real_overfit() -> TrainConfig:
     of weights. On the 6 nuScenes and 9 KITTI frames of tests/real/test_real_depth.py it reaches
     abs_rel 0.09 on its training frames, in half a minute on one core.
     """
-    teacher = world_lidar_teacher()
+    teacher = at_size(world_lidar_teacher(), "real-overfit", SMALL_SIZE)
     rates = {"encoder": 1e-3, "decoder": 1e-3, "pose": 1e-3}
     return teacher.model_copy(
         update={
-            "name": "real-overfit",
             "data": teacher.data.model_copy(update={"augmentation": None}),
             "optimiser": OptimiserConfig(lr=rates, num_warmup_steps=10),
             "num_steps": 150,
@@ -161,7 +160,7 @@ def demo_teacher() -> TrainConfig:
 
     The teacher of `nightrain demo`: LiDAR, 70 seconds of CPU time, far from converged.
     """
-    return _short(world_lidar_teacher(), "demo-teacher", 260)
+    return _short(world_lidar_teacher(), "demo-teacher", 180)
 
 
 def demo_student() -> TrainConfig:
@@ -169,16 +168,16 @@ def demo_student() -> TrainConfig:
 
     The student of `nightrain demo`, on variants of the conditions that the demo is scored under.
     """
-    short = _short(world_student(), "demo-student", 160)
+    short = _short(world_student(), "demo-student", 110)
     conditions = (Condition.NIGHT, Condition.RAIN)
     data = short.data.model_copy(update={"variant_conditions": conditions})
     return short.model_copy(update={"data": data})
 
 
 def _short(config: TrainConfig, name: str, num_steps: int) -> TrainConfig:
-    """Shorten a run to a few hundred steps, with a shorter warm-up."""
+    """Shorten a run to a few hundred steps on smaller images, with a shorter warm-up."""
     rates = OptimiserConfig(
         lr={"encoder": 1e-3, "decoder": 1e-3, "pose": 2e-4}, num_warmup_steps=30
     )
-    update = {"name": name, "optimiser": rates, "num_steps": num_steps, "pictures_every": 100}
-    return config.model_copy(update=update)
+    update = {"optimiser": rates, "num_steps": num_steps, "pictures_every": 100}
+    return at_size(config, name, SMALL_SIZE).model_copy(update=update)

@@ -27,13 +27,13 @@ WORLD_RATES = {"encoder": 5e-4, "decoder": 5e-4} | {
     "auxview": 1e-3,
 }
 # Compares images, because at this size features hardly resolve sub-cell shifts.
-WORLD_VIEW = AuxViewConfig(compare="images", max_disparity_px=40.0)
+WORLD_VIEW = AuxViewConfig(compare="images", max_disparity_px=64.0)
 UPPER_STAGES = ("encoder", "decoder.upper")
 KITTI_STEPS = 20 * 23_158 // 8  # 20 epochs of Eigen's train list in batches of 8
 
 
 def world_restoration_network() -> RestorationConfig:
-    """Small restoration network: a UNet for features of 48 channels at 24 x 14."""
+    """Small restoration network: a UNet for the features of the world's network at 40 x 24."""
     return RestorationConfig(base_channels=32, multipliers=(1, 2, 2), num_blocks=1)
 
 
@@ -152,7 +152,7 @@ def nuscenes_restoration() -> TrainConfig:
 
     Stage 1 on nuScenes' LiDAR at 768 x 448 (R2).
     """
-    return _at_size(kitti_restoration(), "nuscenes-restoration", (768, 448))
+    return at_size(kitti_restoration(), "nuscenes-restoration", (768, 448))
 
 
 def robotcar_restoration() -> TrainConfig:
@@ -160,10 +160,11 @@ def robotcar_restoration() -> TrainConfig:
 
     Stage 1 on RobotCar's LiDAR at 544 x 320, md4all's size (R2).
     """
-    return _at_size(kitti_restoration(), "robotcar-restoration", (544, 320))
+    return at_size(kitti_restoration(), "robotcar-restoration", (544, 320))
 
 
-def _at_size(config: TrainConfig, name: str, size: tuple[int, int]) -> TrainConfig:
+def at_size(config: TrainConfig, name: str, size: tuple[int, int]) -> TrainConfig:
+    """Return a run of another name whose images are of another size (width, height)."""
     model = config.model.model_copy(update={"input_size": size})
     data = config.data.model_copy(update={"input_size": size, "loss_size": size})
     return config.model_copy(update={"name": name, "model": model, "data": data})

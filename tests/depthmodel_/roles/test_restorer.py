@@ -198,6 +198,27 @@ def test_restoration_trains_with_noise_and_predicts_without(root: Path, tmp_path
 
 
 @torch.no_grad()
+def test_the_clear_loss_is_the_distance_to_the_clear_frames_features(
+    root: Path, tmp_path: Path
+) -> None:
+    """An untrained restoration returns the features themselves at each of its steps."""
+    loss = RestorerLoss(clear=2.0, deviation=0.0, residual=0.0)
+    config = restorer(root, {"restoration": SMALL}, {"loss": loss}, data=sized(augmentation=None))
+    trainer, objective = begin(config, root, tmp_path / "run")
+    model = objective.model
+    batch = dict(next(trainer._batches))
+    assert torch.equal(batch["image"], batch["clear_image"])
+    assert float(objective(batch, 0).parts["clear"]) == 0
+    batch["image"] = 0.2 * batch["clear_image"]  # as at night
+    found, size = objective(batch, 0), (SIZE[1], SIZE[0])
+    night, clear = (model.packed(model.encode(batch[k]), size) for k in ("image", "clear_image"))
+    assert model.restoration is not None
+    expected = ((night - clear) / model.restoration.std[:, None, None]).square().mean()
+    torch.testing.assert_close(found.parts["clear"], expected)
+    torch.testing.assert_close(found.total, found.parts["silog"] + 2 * expected)
+
+
+@torch.no_grad()
 def test_views_are_hidden_as_often_as_asked(root: Path, tmp_path: Path) -> None:
     for hidden in (0.0, 1.0):
         config = restorer(root, {"auxview": VIEW}, {"aux_dropout": hidden})
@@ -231,6 +252,11 @@ def test_a_batch_without_depth_has_a_finite_loss_of_zero_depth_error(
 def test_what_does_not_fit_together_is_refused(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="only a strict decoder"):
         restorer(root, {"restoration": SMALL}, {"loss": RestorerLoss(projected=0.1)})
+    clear = {"loss": RestorerLoss(clear=0.1)}
+    with pytest.raises(ValidationError, match="only a network with restoration"):
+        restorer(root, {}, clear)
+    with pytest.raises(ValidationError, match=r"role\.frozen: .* if the encoder is frozen"):
+        restorer(root, {"restoration": SMALL}, clear | {"frozen": ()})
     with pytest.raises(ValidationError, match="stereo partners"):
         restorer(root, {"auxview": VIEW}, {}, data=sized())
     with pytest.raises(ValidationError, match=r"data\.exact_depth"):

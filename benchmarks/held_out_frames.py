@@ -1,0 +1,98 @@
+"""Held-out frames of a rendered world in batches, and scores against their exact depth."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.datasets.loader.loader import TrainingSet, make_loader
+from nightrain.datasets.loader.packing import as_float
+from nightrain.datasets.protocols.leakage import scenes_of
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
+from nightrain.depthmodel.config import ViewKind
+from nightrain.depthmodel.evaluation.metrics import DepthMetrics, score_image
+from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.roles.objective import Batch
+from nightrain.depthmodel.training.trainer import to_device
+
+BATCH = 8
+HeldOut = Literal["val", "test"]  # choose on val, report on test
+SPLITS: tuple[HeldOut, ...] = ("val", "test")
+
+
+def held_out_batches(
+    dataset: Path,
+    model: DepthModel,
+    condition: str,
+    frames: int | None = None,
+    *,
+    split: HeldOut = "test",
+    view: ViewKind | None = None,
+) -> Iterator[Batch]:
+    """Yield the frames of a split and a condition at the model's input size, in batches of 8.
+
+    Without `frames`, all frames in stored order; otherwise a shuffled selection, rounded up to
+    whole batches. With `view`, batches also hold the stereo partner or the neighbouring frames, and
+    as "wrong" the views (B, 3, H, W) of frames of other places. Raises InvalidRequest where all
+    frames are of one place.
+    """
+    size = model.config.input_size
+    data = TrainingSetConfig(
+        input_size=size,
+        loss_size=size,
+        split=split,
+        conditions=(Condition(condition),),
+        augmentation=None,
+        lidar_depth=False,
+        exact_depth=True,
+        stereo=view == "stereo",
+        neighbours=view == "previous",
+    )
+    samples = TrainingSet(dataset, data)
+    sampler = samples.sampler(0, shuffle=frames is not None)
+    loader = make_loader(samples, sampler, BATCH, drop_last=False)
+    partners = elsewhere(_places(dataset, samples)) if view else []
+    for batch in islice(loader, None if frames is None else -(-frames // BATCH)):
+        found = to_device(batch, torch.device("cpu"))
+        if view:
+            others = [samples[partners[index]][view] for index in found["index"].tolist()]
+            found["wrong"] = torch.stack([as_float(o) for o in others if not isinstance(o, str)])
+        yield found
+
+
+def elsewhere(places: Sequence[str]) -> list[int]:
+    """For each item, the number of one of another place, about half of the list away.
+
+    Raises InvalidRequest where all items are of one place.
+    """
+    if len(set(places)) < 2:
+        raise InvalidRequest(
+            f"found frames of {len(set(places))} place(s), expected at least 2: a wrong view is "
+            "one of another place"
+        )
+    num = len(places)
+    turned = [[(i + num // 2 + k) % num for k in range(num)] for i in range(num)]
+    return [next(j for j in turned[i] if places[j] != places[i]) for i in range(num)]
+
+
+def _places(dataset: Path, samples: TrainingSet) -> list[str]:
+    """Place of each sample: the drive that its scene was cut from."""
+    manifest = Manifest(dataset)
+    drive_of: dict[str, str] = {}
+    for entry in manifest.entries(FRAMES):
+        drives = {scene.scene_id: scene.drive for scene in scenes_of(manifest, entry)}
+        rows = manifest.reader(entry.rows).table(["frame_id", "scene_id"]).to_pylist()
+        drive_of |= {row["frame_id"]: drives[row["scene_id"]] for row in rows}
+    return [drive_of[frame_id] for frame_id in samples.index.frames.columns["frame_id"].tolist()]
+
+
+def scored(depth_m: torch.Tensor, truth_m: torch.Tensor) -> DepthMetrics:
+    """Score a depth map (H, W) in metres against the exact one, where 0 means no depth."""
+    metrics = score_image(depth_m.numpy(), truth_m.numpy())
+    assert metrics is not None  # every rendered frame has some depth
+    return metrics
