@@ -41,16 +41,23 @@ _HELD_OUT = (
 )
 
 
-def _bench(*, twins: tuple[Condition, ...] = ()) -> tuple[SceneSpec, ...]:
-    """Scenes of the bench; clear train places are also recorded under each of `twins`."""
-    train = [(CLEAR, *twins)] * _CLEAR_TRAIN
-    train += [(condition,) for condition, count in _STYLE.items() for _ in range(count)]
-    parts = {"train": train, "val": _HELD_OUT, "test": _HELD_OUT}
+def _bench() -> tuple[SceneSpec, ...]:
+    train = [(condition,) for condition, n in _STYLE.items() for _ in range(n)]
+    parts = {"train": [(CLEAR,)] * _CLEAR_TRAIN + train, "val": _HELD_OUT, "test": _HELD_OUT}
     places = [(split, conditions) for split, part in parts.items() for conditions in part]
     return tuple(
         SceneSpec(place=place, condition=condition, split=split)
         for place, (split, conditions) in enumerate(places)
         for condition in conditions
+    )
+
+
+def _twins() -> tuple[SceneSpec, ...]:
+    """The clear train places of the bench, at night and in rain."""
+    return tuple(
+        SceneSpec(place=place, condition=condition, split="train")
+        for place in range(_CLEAR_TRAIN)
+        for condition in (NIGHT, RAIN)
     )
 
 
@@ -91,7 +98,7 @@ PRESETS = {
     ),
     "bench-twins": Preset(
         words="bench, with the clear train places also recorded at night and in rain",
-        scenes=_bench(twins=(NIGHT, RAIN)),
+        scenes=(*_bench(), *_twins()),
         frames=10,
     ),
 }
