@@ -18,16 +18,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.training.loop import make_accelerator
 from nightrain.depthmodel.training.trainer import Trainer
-from nightrain.pipelines.usefulness.arms import select_arms, student_config
+from nightrain.pipelines.usefulness.arms import ARMS as KNOWN
+from nightrain.pipelines.usefulness.student import student_config
 
 ARMS = ("weather", "restored", "frozen", "restored-frozen")
 
 
 def operations(name: str, options: argparse.Namespace) -> int:
     """Count the operations of one training step of an arm, at the study's batch size."""
-    (arm,) = select_arms((name,))
     config = student_config(
-        arm,
+        KNOWN[name],
         seed=0,
         teacher=options.teacher.resolve(),
         network=DepthModel.from_pretrained(options.teacher).config,

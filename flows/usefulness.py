@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 from nightrain.flows.runtime.failure import flow_settings
 from nightrain.flows.runtime.long_job import run_long_job
 from nightrain.pipelines.usefulness.job import UsefulnessJob
-from nightrain.pipelines.usefulness.study import run_usefulness
+from nightrain.pipelines.usefulness.study.run import run_usefulness
 
 
 @flow(name="usefulness", **flow_settings())

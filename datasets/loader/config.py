@@ -28,7 +28,8 @@ class TrainingSetConfig(Settings):
     conditions: tuple[Condition, ...] = Field(default=(Condition.CLEAR,), min_length=1)
     # Variants, by names of recipes, folders below variants/ ("weather-1a2b3c4d") or hashes
     recipes: tuple[FolderName, ...] = ()
-    variant_conditions: tuple[Condition, ...] | None = None  # None: all of the recipes
+    variant_conditions: tuple[Condition, ...] | None = None  # None: all of the recipes or twins
+    twins: bool = False  # recorded twins (datasets/loader/twins.py) instead of variants
     # Also variants on which no control acted: they may not have the geometry of the frame's labels.
     include_uncontrolled: bool = False
     labels: FolderName | None = None  # folder below labels/: the teacher's name
@@ -52,8 +53,10 @@ class TrainingSetConfig(Settings):
     def _checks(self) -> "TrainingSetConfig":
         if self.corruptions is not None and self.recipes:
             raise ValueError("corruptions replace variants: remove the recipes")
+        if self.twins and (self.recipes or self.corruptions is not None):
+            raise ValueError("twins replace variants and corruptions: remove the other")
         if self.variant_conditions is not None:
-            if not self.recipes:
+            if not self.recipes and not self.twins:
                 raise ValueError(
                     "variant_conditions: expected recipes to take variants from, found none"
                 )

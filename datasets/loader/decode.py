@@ -25,6 +25,7 @@ Arrays = dict[str, np.ndarray]
 SIDES = ("previous", "next")
 FRAME_COLUMNS = ("frame_id", "image", "intrinsics", "width", "height")
 VARIANT_COLUMNS = ("sample_id", "frame_id", "image")
+TWIN_COLUMNS = ("frame_id", "image")
 NEIGHBOUR_COLUMNS = tuple(
     name for s in SIDES for name in (f"{s}_image", f"{s}_intrinsics", f"T_{s}_camera")
 )

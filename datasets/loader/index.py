@@ -14,6 +14,7 @@ import pyarrow as pa
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import CorruptShard, InvalidRequest
 from nightrain.datasets.loader.config import TrainingSetConfig
+from nightrain.datasets.loader.twins import twins_of
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import ShardFile, ShardReader, keys_digest
 from nightrain.datasets.shards.recipe_records import condition_of, select_tables
@@ -84,17 +85,23 @@ def build_index(root: Path, config: TrainingSetConfig) -> TrainingIndex:
     if config.labels is not None:
         labels, without_label = _join_labels(manifest, config.labels, frames)
         labels, frames = labels.take(~without_label), frames.take(~without_label)
-    tables = _variant_tables(manifest, config)
-    variants, shown, starts, num_uncontrolled = _join_variants(
-        manifest, tables, frames, config.include_uncontrolled
-    )
+    conditions: tuple[Condition, ...]
+    if config.twins:
+        variants, shown, starts, conditions = _join_twins(manifest, config, frames)
+        num_uncontrolled = 0
+    else:
+        tables = _variant_tables(manifest, config)
+        conditions = tuple(dict.fromkeys(condition for _, condition in tables))
+        variants, shown, starts, num_uncontrolled = _join_variants(
+            manifest, tables, frames, config.include_uncontrolled
+        )
     return TrainingIndex(
         frames=frames,
         frame_condition=condition[frames.file].astype(np.int8),
         variants=variants,
         variant_condition=shown,
         variant_starts=starts,
-        conditions=tuple(dict.fromkeys(condition for _, condition in tables)),
+        conditions=conditions,
         labels=labels,
         num_without_label=int(without_label.sum()),
         num_uncontrolled=num_uncontrolled,
@@ -210,6 +217,29 @@ def _join_variants(
     order = order[sample[order] >= 0]
     starts = np.searchsorted(sample[order], np.arange(len(frames) + 1))
     return rows.take(order), code[order], starts, int(is_left_out.sum())
+
+
+def _join_twins(
+    manifest: Manifest, config: TrainingSetConfig, frames: TableRows
+) -> tuple[TableRows, np.ndarray, np.ndarray, tuple[Condition, ...]]:
+    """Recorded twins of these frames in place of variants, sorted by frame and condition.
+
+    Returns the twins, their conditions, the starts, and all conditions.
+    """
+    ids = frames.columns["frame_id"]
+    found = twins_of(manifest.root, config.split, ids, config.variant_conditions)
+    files = tuple({one.entry.rows.path: one.entry.rows for _, one in found}.values())
+    number_of = {file.path: number for number, file in enumerate(files)}
+    twins = TableRows(
+        files=files,
+        file=np.array([number_of[one.entry.rows.path] for _, one in found], np.int32),
+        row=np.array([one.row for _, one in found], np.int32),
+        columns={"frame_id": np.array([one.frame_id for _, one in found])},
+    )
+    codes = np.array([CONDITIONS.index(one.condition) for _, one in found], np.int8)
+    samples = np.array([sample for sample, _ in found])
+    starts = np.searchsorted(samples, np.arange(len(frames) + 1))
+    return twins, codes, starts, tuple(CONDITIONS[code] for code in np.unique(codes))
 
 
 def _join_labels(

@@ -20,6 +20,7 @@ from nightrain.datasets.loader.decode import (
     FRAME_COLUMNS,
     NEIGHBOUR_COLUMNS,
     STEREO_COLUMNS,
+    TWIN_COLUMNS,
     VARIANT_COLUMNS,
     SampleRows,
     decode_sample,
@@ -45,7 +46,7 @@ class TrainingSet(Dataset[Sample]):
 
     `dataset[Draw(seed, epoch, index)]` is a dict; `dataset[index]` uses seed 0, epoch 0:
 
-      image (3, H, W) the network's input at input_size: the frame, a variant or a corruption
+      image (3, H, W) at input_size: the frame, a variant, a twin or a corruption of it
       clear_image (3, H, W) the frame itself, not augmented
       target (3, h, w), with neighbours previous, next (3, h, w): at loss_size, not augmented
       intrinsics (3, 3) pixels of loss_size; previous_intrinsics, next_intrinsics (3, 3)
@@ -114,7 +115,9 @@ class TrainingSet(Dataset[Sample]):
         index_of, frame_id = self.index, self.index.frames.columns["frame_id"][index]
         variant = label = None
         if isinstance(chosen, int):
-            variant = self._row(index_of.variants, chosen, VARIANT_COLUMNS, frame_id)
+            columns = TWIN_COLUMNS if self.config.twins else VARIANT_COLUMNS
+            shown_id = index_of.variants.columns["frame_id"][chosen]  # a twin has its own
+            variant = self._row(index_of.variants, chosen, columns, shown_id)
         if index_of.labels is not None:
             label = self._row(index_of.labels, index, LABEL_COLUMNS, frame_id)
         frame = self._row(index_of.frames, index, self._frame_columns, frame_id)
@@ -249,6 +252,6 @@ def _begin_worker(_: int) -> None:
 
 def _sample_id(rows: SampleRows, chosen: int | Kind | None) -> str:
     if rows.variant is not None:
-        return rows.variant["sample_id"]
+        return rows.variant.get("sample_id") or rows.variant["frame_id"]
     frame_id = rows.frame["frame_id"]
     return frame_id if chosen is None else f"{frame_id}-{chosen}"

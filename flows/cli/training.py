@@ -137,7 +137,7 @@ def usefulness(job: UsefulnessJob, options: FlowOptions) -> None:
     """
     from nightrain.pipelines.usefulness.plan import plan_study
     from nightrain.pipelines.usefulness.run_arms import is_done
-    from nightrain.pipelines.usefulness.study import MARKDOWN_FILE, run_usefulness
+    from nightrain.pipelines.usefulness.study.run import REPORT_FILE, run_usefulness
 
     plan = plan_study(job)  # an invalid request fails before a server is started
     with nullcontext() if options.as_json else _printed_log():
@@ -153,7 +153,7 @@ def usefulness(job: UsefulnessJob, options: FlowOptions) -> None:
     if options.as_json:
         print_json(report)
     else:
-        say((job.out / MARKDOWN_FILE).read_text())
+        say((job.out / REPORT_FILE).read_text())
         say(report.line)
     end(stop.exit_code if report.stopped else EXIT_INCOMPLETE if report.num_failed else 0)
 

@@ -1,49 +1,64 @@
 """Arms of the usefulness study as data: the training data of each student, and ablations.
 
 All students start from the same teacher and take the same number of steps with the same batch size,
-unless an arm says otherwise. To add an arm, add an entry to ARMS.
+unless an arm says otherwise. To add an arm, add an entry to ARMS. Images and targets of the main
+arms, which part the domain of the images from the quality of the labels:
+
+images                 the teacher's labels   exact depth
+clear frames           clear                  clear-exact
+variants               weather, diffusion     weather-exact, diffusion-exact
+recorded twins         true-adverse           true-adverse-exact
+
+True adverse frames have pseudo-labels in two ways. `true-adverse` shows twins, frames of the same
+place and time under adverse weather, with the label of the clear frame: what a perfect generator
+would give, with everything else as in `weather`. `self-labelled` shows recorded adverse frames with
+the labels that the teacher gave these frames themselves, which is all that a real road offers.
 """
 
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import fields
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.loader.corruptions import Corruptions
-from nightrain.datasets.validation import Settings, in_one_line
-from nightrain.depthmodel.config import DepthConfig, RestorationConfig
+from nightrain.datasets.validation import Settings
+from nightrain.depthmodel.config import RestorationConfig
 from nightrain.depthmodel.losses.mixtures import StudentLoss
-from nightrain.depthmodel.roles.student import StudentRole
-from nightrain.depthmodel.training.config import TrainConfig, checked
-from nightrain.depthmodel.training.distillation_presets import with_restoration, world_student
 from nightrain.depthmodel.training.restoration_presets import world_restoration_network
-from nightrain.pipelines.usefulness.job import Share
+from nightrain.pipelines.usefulness.job import Share, UsefulnessJob
 
 BASELINE, MAIN, DOUBLE = "clear", "weather", "clear-double"
+TRUE, TRUE_EXACT = "true-adverse", "true-adverse-exact"
+VARIANTS, DIFFUSION = "--variants", "--diffusion"  # recipes that options of the job name
 
 
 class Arm(Settings):
-    """Arm of the study: training data, losses and frozen parts of its students.
+    """Arm of the study: training data, target, losses and trained parts of its students.
 
-    `shown` is added to the clear frames: nothing, simple corruptions, variants, or recorded adverse
-    frames with the exact depth of all frames. `synthetic_share` is the share of synthetic samples;
-    None makes clear and each of the C conditions of the variants equally likely, C / (C + 1).
-    Corruptions have the same share as variants, so that only their images differ.
+    `shown` is added to the clear frames: nothing, simple corruptions, variants, twins (recorded at
+    the same place and time under adverse weather, in the place of variants), or all recorded
+    adverse frames with targets of their own. `synthetic_share` is the share of samples that show
+    variants; None makes clear and each of the C conditions of the variants equally likely,
+    C / (C + 1). Corruptions and twins have the share of the main arm, so that only images differ.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
     words: str
     num_steps_factor: float = Field(default=1, ge=1)
-    shown: Literal["nothing", "corruptions", "variants", "true-frames"] = "nothing"
-    recipes: tuple[str, ...] = ("",)  # of the variants; "": that of the job
+    shown: Literal["nothing", "corruptions", "variants", "twins", "frames"] = "nothing"
+    # Of the variants: VARIANTS and DIFFUSION stand for those of the job
+    recipes: tuple[str, ...] = (VARIANTS,)
     synthetic_share: Share | None = None
+    target: Literal["labels", "exact"] = "labels"
     # Fields of StudentLoss that differ from the preset
     loss: dict[str, Any] = Field(default_factory=dict)
+    start: Literal["teacher", "pretrained"] = "teacher"  # pretrained: its encoder, a new head
+    # norms: the scales and shifts of normalisation layers, and a head that starts anew
+    trained: Literal["all", "norms"] = "all"
     restoration: RestorationConfig | None = None  # added to the teacher's network
     frozen: tuple[str, ...] = ()  # modules that are not trained
+    backbone: str = ""  # of the job's other teachers; "": the job's teacher
+    baseline: str = BASELINE  # arm to which changes are relative
 
     @model_validator(mode="after")
     def _checks(self) -> "Arm":
@@ -51,17 +66,37 @@ class Arm(Settings):
             raise ValueError(f"loss: StudentLoss has no {', '.join(sorted(unknown))}")
         if self.synthetic_share is not None and self.shown not in ("corruptions", "variants"):
             raise ValueError(f"synthetic_share: {self.shown!r} has no synthetic samples")
-        if self.recipes != ("",) and self.shown != "variants":
+        if self.recipes != (VARIANTS,) and self.shown != "variants":
             raise ValueError(f"recipes: {self.shown!r} shows no variants")
         return self
 
     @property
+    def needs_more(self) -> bool:
+        """Whether the arm needs data or weights that a dataset or teacher may lack."""
+        return self.shown in ("twins", "frames") or self.start == "pretrained"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the arm differs from the clear arm only in what it shows."""
+        plain = Arm(
+            name=self.name,
+            words=self.words,
+            shown=self.shown,
+            recipes=self.recipes,
+            synthetic_share=self.synthetic_share,
+        )
+        return self == plain
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether the arm stands for a generator: it differs from the main arm in recipes alone."""
+        return self.is_plain and self.shown == "variants" and self.synthetic_share is None
+
+    @property
     def on_dose_curve(self) -> bool:
         """Whether the arm differs from the main arm only in the share of synthetic samples."""
-        plain = self.num_steps_factor == 1 and not (
-            self.loss or self.recipes != ("",) or self.restoration or self.frozen
-        )
-        return plain and self.shown in ("nothing", "variants")
+        shown = self.shown in ("nothing", "variants")
+        return self.is_plain and shown and self.recipes == (VARIANTS,)
 
 
 def dose_arm(share: float) -> Arm:
@@ -96,7 +131,7 @@ def recipe_arms(recipe: str) -> tuple[Arm, Arm]:
                 name=f"with-{recipe}",
                 words=f"as {MAIN}, variants of both recipes, half each",
                 shown="variants",
-                recipes=("", recipe),
+                recipes=(VARIANTS, recipe),
             ),
         )
     except ValidationError as error:
@@ -105,17 +140,89 @@ def recipe_arms(recipe: str) -> tuple[Arm, Arm]:
         ) from error
 
 
+def backbone_arms(name: str) -> tuple[Arm, Arm]:
+    """Arms of another backbone with its own teacher: clear frames, and variants."""
+    clear = f"{BASELINE}-{name}"
+    words = f"with the network and the labels of the teacher {name}"
+    return (
+        Arm(name=clear, words=f"as {BASELINE}, {words}", backbone=name, baseline=clear),
+        Arm(
+            name=f"{MAIN}-{name}",
+            words=f"as {MAIN}, {words}",
+            shown="variants",
+            backbone=name,
+            baseline=clear,
+        ),
+    )
+
+
+# A mask of reliable labels and their confidence say nothing about exact depth.
+EXACT: dict[str, Any] = {"mask_mode": "none", "confidence": False}
+# Adverse frames have no clear frame to compare features with, and no neighbours worth comparing.
+ALONE: dict[str, Any] = {"mask_mode": "none", "semantic": 0.0}
+
+
+def _exact(name: str, **shown: Any) -> Arm:
+    """An arm that learns exact depth of the images that another arm shows."""
+    words = f"as {name}, exact depth instead of labels, without mask and confidence"
+    return Arm(name=f"{name}-exact", words=words, target="exact", loss=EXACT, **shown)
+
+
 _ARMS = (
     Arm(name=BASELINE, words="clear frames only"),
     Arm(name=DOUBLE, words="clear frames only, twice the steps", num_steps_factor=2),
     Arm(name="corruptions", words="+ darkening, blur, loss of contrast", shown="corruptions"),
-    Arm(name=MAIN, words="+ variants of the recipe", shown="variants"),
+    Arm(name=MAIN, words="+ variants of --variants", shown="variants"),
     Arm(
-        name="true-adverse",
-        words="upper bound: + recorded adverse frames; exact depth of all frames as the target, "
+        name="diffusion",
+        words="+ variants of --diffusion",
+        shown="variants",
+        recipes=(DIFFUSION,),
+    ),
+    Arm(
+        name="both",
+        words="+ variants of both recipes, half each",
+        shown="variants",
+        recipes=(VARIANTS, DIFFUSION),
+    ),
+    Arm(
+        name=TRUE,
+        words="+ recorded twins under adverse weather, with the clear frame's label",
+        shown="twins",
+    ),
+    Arm(
+        name="self-labelled",
+        words="+ recorded adverse frames, with the teacher's labels of these frames; without mask "
+        "and semantic loss",
+        shown="frames",
+        loss=ALONE,
+    ),
+    _exact(BASELINE),
+    _exact(MAIN, shown="variants"),
+    _exact("diffusion", shown="variants", recipes=(DIFFUSION,)),
+    _exact(TRUE, shown="twins"),
+    Arm(
+        name="frames-exact",
+        words="+ all recorded adverse frames, also of other places; exact depth of all frames, "
         "without mask, confidence and semantic loss",
-        shown="true-frames",
-        loss={"mask_mode": "none", "semantic": 0.0, "confidence": False},
+        shown="frames",
+        target="exact",
+        loss=EXACT | ALONE,
+    ),
+    Arm(
+        name="norms",
+        words="clear frames only; of the teacher's weights only scales and shifts of normalisation "
+        "layers are trained",
+        trained="norms",
+    ),
+    Arm(
+        name="few-parameters",
+        words="clear frames only; pretrained encoder, of which only the normalisation layers are "
+        "trained, and a new head; three times the steps, without semantic loss",
+        start="pretrained",
+        trained="norms",
+        num_steps_factor=3,
+        loss={"semantic": 0.0},
     ),
     Arm(
         name="no-mask",
@@ -176,87 +283,25 @@ _ARMS = (
 ARMS = {arm.name: arm for arm in _ARMS}
 
 
-def select_arms(
-    names: tuple[str, ...], doses: tuple[float, ...] = (), other_recipes: tuple[str, ...] = ()
-) -> tuple[Arm, ...]:
-    """Arms by name (default: all of ARMS), and those of further doses and other recipes.
+def select_arms(job: UsefulnessJob) -> tuple[Arm, ...]:
+    """Arms of a job: those it names (default: all that its options allow) and those it adds.
 
-    Raises InvalidRequest for an unknown name, and for a recipe with the name of another arm.
+    Raises InvalidRequest for an unknown name, an arm without the option that it needs, and a recipe
+    or backbone with the name of another arm.
     """
-    added = [*map(dose_arm, doses), *(arm for name in other_recipes for arm in recipe_arms(name))]
-    if taken := [arm.name for arm in added if arm.recipes != ("",) and arm.name in ARMS]:
+    recipes = [arm for name in job.other_variants for arm in recipe_arms(name)]
+    backbones = [arm for name in job.backbones for arm in backbone_arms(name)]
+    if taken := [arm.name for arm in (*recipes, *backbones) if arm.name in ARMS]:
         raise InvalidRequest(
-            f"The recipe {taken[0]!r} has the name of an arm. Name it by its folder or hash."
+            f"The recipe or backbone {taken[0]!r} has the name of an arm. Name a recipe by its "
+            "folder or hash, and a backbone otherwise."
         )
+    added = [*map(dose_arm, job.dose), *recipes, *backbones]
     known = ARMS | {arm.name: arm for arm in added}
-    if unknown := [name for name in names if name not in known]:
+    if unknown := [name for name in job.arms if name not in known]:
         raise InvalidRequest(f"There is no arm {unknown[0]!r}; choose from {', '.join(known)}.")
-    wanted = {*names, *(arm.name for arm in added)} if names else set(known)
+    lacking = [arm.name for arm in known.values() if DIFFUSION in arm.recipes and not job.diffusion]
+    if refused := [name for name in lacking if name in job.arms]:
+        raise InvalidRequest(f"The arm {refused[0]!r} needs --diffusion with the recipe's name.")
+    wanted = {*job.arms, *(arm.name for arm in added)} if job.arms else {*known} - {*lacking}
     return tuple(arm for name, arm in known.items() if name in wanted)
-
-
-def student_config(
-    arm: Arm,
-    *,
-    seed: int,
-    teacher: Path,
-    network: DepthConfig,
-    labels: str,
-    recipes: tuple[str, ...],
-    num_conditions: int,
-    num_steps: int | None = None,
-    batch_size: int | None = None,
-) -> TrainConfig:
-    """Configure the run of an arm and a seed: `world-student` with the teacher's network.
-
-    `recipes` are this arm's folders below variants/, `num_conditions` the number of conditions of
-    the main arm's variants. Raises InvalidRequest for settings that do not fit together.
-    """
-    base = world_student()
-    assert isinstance(base.role, StudentRole)
-    true_frames = arm.shown == "true-frames"
-    share = arm.synthetic_share
-    role = base.role.model_copy(
-        update={
-            "teacher": teacher,
-            "start": "teacher",
-            "target": "exact" if true_frames else "labels",
-            "loss": replace(base.role.loss, **arm.loss),
-            "frozen": arm.frozen,
-        }
-    )
-    data = base.data.model_copy(
-        update={
-            "conditions": tuple(Condition) if true_frames else (Condition.CLEAR,),
-            "recipes": recipes if arm.shown == "variants" else (),
-            "corruptions": Corruptions() if arm.shown == "corruptions" else None,
-            "labels": None if true_frames else labels,
-            "exact_depth": true_frames,
-            "p_clear": "uniform" if share is None else 1.0 - share,
-            "input_size": network.input_size,
-            "loss_size": network.input_size,
-        }
-    )
-    if arm.shown == "corruptions" and share is None:
-        data = data.model_copy(update={"p_clear": 1 / (num_conditions + 1)})
-    # The teacher's weights are loaded, so its encoder's pretrained weights are not needed.
-    encoder = network.encoder.model_copy(update={"pretrained": None})
-    config = base.model_copy(
-        update={
-            "name": arm.name,
-            "role": role,
-            "data": data,
-            "model": network.model_copy(update={"encoder": encoder}),
-            "num_steps": round((num_steps or base.num_steps) * arm.num_steps_factor),
-            "batch_size": batch_size or base.batch_size,
-            "seed": seed,
-        }
-    )
-    if arm.restoration is not None:
-        config = with_restoration(config, arm.restoration)
-    try:
-        return checked(config)
-    except ValidationError as error:
-        raise InvalidRequest(
-            f"The settings of the arm {arm.name!r} do not fit together: {in_one_line(error)}"
-        ) from error

@@ -1,5 +1,6 @@
 """Usefulness jobs: the options of `nightrain usefulness`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,12 +10,15 @@ from nightrain.datasets.validation import Settings
 from nightrain.pipelines.runs.command_line import command_line
 
 ARM_NAMES = (  # of pipelines/usefulness/arms.py, which imports torch
-    *("clear", "clear-double", "corruptions", "weather", "true-adverse", "no-mask", "no-semantic"),
-    *("no-confidence", "printed-mask", "restored", "longer", "frozen", "restored-frozen"),
+    *("clear", "clear-double", "corruptions", "weather", "diffusion", "both", "true-adverse"),
+    *("self-labelled", "clear-exact", "weather-exact", "diffusion-exact", "true-adverse-exact"),
+    *("frames-exact", "norms", "few-parameters", "no-mask", "no-semantic", "no-confidence"),
+    *("printed-mask", "restored", "longer", "frozen", "restored-frozen"),
     *("dose-25", "dose-50", "dose-67"),
 )
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
+BACKBONE = re.compile(r"([a-z0-9][a-z0-9-]{0,19})=(.+)")  # NAME=FOLDER
 
 
 class UsefulnessJob(Settings):
@@ -32,9 +36,14 @@ class UsefulnessJob(Settings):
         json_schema_extra={"must_exist": True},
     )
     variants: str = Field(description="Recipe of the variants, by name, folder or hash")
+    diffusion: str | None = Field(
+        default=None, description="Recipe of the arms diffusion and both, by name, folder or hash"
+    )
     out: Path = Field(description="Study folder; pass an existing one to resume or extend it")
     arms: tuple[str, ...] = Field(
-        default=(), description="Arms to train (default: all)", examples=list(ARM_NAMES)
+        default=(),
+        description="Arms to train (default: all that need no further option)",
+        examples=list(ARM_NAMES),
     )
     seeds: tuple[Seed, ...] = Field(
         default=(0, 1, 2),
@@ -50,9 +59,25 @@ class UsefulnessJob(Settings):
         description="Recipes to compare with that of --variants. Each adds two arms: "
         "its variants alone, and with those of --variants.",
     )
+    backbone: tuple[str, ...] = Field(
+        default=(),
+        description="Teachers with another network, as NAME=FOLDER. Each adds the arms "
+        "clear-NAME and weather-NAME, whose students have its network and its labels.",
+    )
+    foundation: tuple[Path, ...] = Field(
+        default=(),
+        description="Folder of a depth network that transformers saved. It is scored as it is, "
+        "aligned to the true depth of each image in scale and shift.",
+        json_schema_extra={"must_exist": True},
+    )
     labels: str | None = Field(
         default=None,
-        description="Folder below labels/ to learn from (default: the only one in the dataset)",
+        description="Folder below labels/ to learn from (default: the teacher's)",
+    )
+    split: Literal["val", "test"] | None = Field(
+        default=None,
+        description="Split to report (default: test if the dataset has one, else val). The arm "
+        "to judge is selected on val if test is reported.",
     )
     steps: int | None = Field(
         default=None, ge=1, description="Number of optimiser steps (default: world-student's)"
@@ -65,12 +90,28 @@ class UsefulnessJob(Settings):
         default="auto", description="auto: use a GPU if available; cpu: never use one"
     )
 
-    @field_validator("arms", "seeds", "dose", "other_variants")
+    @field_validator("arms", "seeds", "dose", "other_variants", "backbone", "foundation")
     @classmethod
     def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(values)) != len(values):
             raise ValueError(f"{', '.join(map(str, values))}: name each value only once")
         return values
+
+    @field_validator("backbone")
+    @classmethod
+    def _named(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        if odd := [value for value in values if not BACKBONE.fullmatch(value)]:
+            raise ValueError(
+                f"{odd[0]!r}: expected NAME=FOLDER, with a name of small letters, digits and "
+                "hyphens"
+            )
+        return values
+
+    @property
+    def backbones(self) -> dict[str, Path]:
+        """Teacher folders of other backbones, by name."""
+        pairs = [value.partition("=") for value in self.backbone]
+        return {name: Path(folder) for name, _, folder in pairs}
 
     @property
     def title(self) -> str:
@@ -85,4 +126,5 @@ class UsefulnessJob(Settings):
     @property
     def command(self) -> str:
         """The command line of this job, without the folders of this machine."""
-        return command_line("usefulness", self)
+        short = tuple(f"{name}={folder.name}" for name, folder in self.backbones.items())
+        return command_line("usefulness", self.model_copy(update={"backbone": short}))

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing.synchronize import Event as ProcessEvent
 from pathlib import Path
 from typing import Any, Literal
@@ -19,13 +18,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nightrain.datasets.errors import CorruptShard, DiskFull, NightrainError, UnreadableFile
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.io.record import read_record, record_bytes
-from nightrain.depthmodel.evaluation.results import Evaluation, read_evaluation
-from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.training.loop import TrainReport, train
 from nightrain.depthmodel.training.run_folder import RunFolder
-from nightrain.pipelines.depth.evaluation_folder import evaluate_into
 from nightrain.pipelines.runs.stop import Stop
 from nightrain.pipelines.usefulness.plan import Run
+from nightrain.pipelines.usefulness.scoring import (
+    evaluate_once,
+    one_thread,
+    stability_once,
+    stored_evaluation,
+    stored_stability,
+)
 
 OUTCOME_FILE = "outcome.json"
 POLL_SECONDS = 0.5
@@ -53,34 +56,6 @@ def read_outcome(folder: Path) -> Outcome | None:
         return None  # the run is evaluated again
 
 
-def stored_evaluation(
-    folder: Path, settings: EvaluationSettings, digest: str | None
-) -> Evaluation | None:
-    """The complete evaluation in a folder, if it is of this model and these settings.
-
-    `digest` None accepts any model.
-    """
-    try:
-        evaluation = read_evaluation(folder)
-    except NightrainError:
-        return None
-    same_model = digest is None or evaluation.model_digest == digest
-    return evaluation if same_model and evaluation.settings == settings else None
-
-
-def evaluate_once(
-    model: str, digest: str, dataset: Path, folder: Path, settings: EvaluationSettings
-) -> Evaluation:
-    """Return the stored evaluation of a model, or evaluate it; raises NightrainError.
-
-    Always on the CPU, so that scores do not depend on the training device.
-    """
-    kept = stored_evaluation(folder, settings, digest)
-    if kept is not None:
-        return kept
-    return evaluate_into(folder, model, dataset, settings, num_pictured=0)
-
-
 def is_done(run: Run) -> bool:
     """Whether a run is trained and evaluated.
 
@@ -89,7 +64,10 @@ def is_done(run: Run) -> bool:
     digest = RunFolder(run.folder, run.config, run.dataset).finished_digest()
     outcome = read_outcome(run.folder)
     ended = outcome is not None and outcome.status == "finished"
-    return bool(digest) and ended and bool(stored_evaluation(run.folder, run.settings, digest))
+    if not digest or not ended or stored_stability(run.folder, digest) is None:
+        return False
+    evaluations = run.evaluations.items()
+    return all(stored_evaluation(folder, settings, digest) for folder, settings in evaluations)
 
 
 def do_run(run: Run, stopped: Callable[[], bool], on_steps: OnSteps) -> Outcome:
@@ -106,8 +84,7 @@ def do_run(run: Run, stopped: Callable[[], bool], on_steps: OnSteps) -> Outcome:
             report = _trained(run, stopped, on_steps)
             step, seconds = report.step, seconds + report.seconds
             if not report.stopped:
-                model = str(run.folder / "model")
-                evaluate_once(model, report.digest, run.dataset, run.folder, run.settings)
+                _score(run, report.digest)
         status = "stopped" if report.stopped else "finished"
         outcome = Outcome(**facts, status=status, step=step, seconds=round(seconds, 1))
     except DiskFull:
@@ -135,15 +112,12 @@ def do_runs(
         yield do_run(run, lambda: stop.requested, on_steps)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread, so that results do not depend on the number of parallel runs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _score(run: Run, digest: str) -> None:
+    """Evaluate a trained run on every split of the study, and measure its stability."""
+    model = str(run.folder / "model")
+    for folder, settings in run.evaluations.items():
+        evaluate_once(model, digest, run.dataset, folder, settings)
+    stability_once(model, digest, run.dataset, run.folder, run.settings, run.variants)
 
 
 def _trained(run: Run, stopped: Callable[[], bool], on_steps: OnSteps) -> TrainReport:

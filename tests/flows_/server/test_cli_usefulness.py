@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from nightrain.datasets.conditions import Condition
 from nightrain.flows.cli import app
 from nightrain.pipelines.runs.stop import Stop
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 from support.flow_server import MARKS, artifacts
-from support.usefulness import make_study_dataset
+from support.synthetic import ingest_synthetic
+from support.usefulness import make_study_dataset, source
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,8 @@ def test_the_command_trains_says_what_ends_and_prints_the_tables(
     done = usefulness(made, out, "--arms", "clear", "--dose", "0.9", "--seeds", "4")
     assert done.exit_code == 0, done.output
     assert done.stdout.index("clear seed 4 finished") < done.stdout.index("dose-90 seed 4 finished")
-    assert done.stdout.count("| dose-90 | 1 | ") == 7  # once when the seed ended
+    assert done.stdout.count("| dose-90 | 1 | ") == 2  # in the report, and when the seed ended
+    assert "not conclusive: this study has no arm weather" in done.stdout
     assert "2 of 2 runs finished" in done.stdout
     again = usefulness(made, out, "--arms", "clear", "--dose", "0.9", "--seeds", "4", "--json")
     report = json.loads(again.stdout)
@@ -58,12 +61,24 @@ def test_wrong_options_are_named(
     assert not (tmp_path / "out").exists()
 
 
+def test_splits_that_share_a_place_are_one_sentence(
+    made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for split in ("train", "val", "test"):
+        places = "" if split == "train" else "shared"
+        ingest_synthetic(tmp_path / "data", source(1, split, Condition.CLEAR, places))
+    done = usefulness((tmp_path / "data", made[1]), tmp_path / "out")
+    said = " ".join(done.output.replace("│", "").split())
+    assert done.exit_code == 2 and "has 1 place in val and in test (shared-place-0);" in said
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.filterwarnings(*(str(m.args[0]) for m in MARKS if m.name == "filterwarnings"))
 @pytest.mark.slow
 def test_the_flow_is_the_same_job(made: tuple[Path, Path], tmp_path: Path, server: None) -> None:
     from nightrain.flows.runtime.session import Session, run_in_process
     from nightrain.flows.usefulness import usefulness as flow
-    from nightrain.pipelines.usefulness.study import UsefulnessReport
+    from nightrain.pipelines.usefulness.study.run import UsefulnessReport
 
     job = UsefulnessJob(
         dataset=made[0],

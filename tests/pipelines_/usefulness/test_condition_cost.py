@@ -6,7 +6,7 @@ from nightrain.datasets.conditions import Condition
 from nightrain.depthmodel.evaluation.metrics import DepthMetrics
 from nightrain.depthmodel.evaluation.results import Evaluation, ImageScore
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
-from nightrain.pipelines.usefulness.condition_cost import cost_of_conditions
+from nightrain.pipelines.usefulness.study.condition_cost import cost_of_conditions
 
 SETTINGS = EvaluationSettings(truth="exact", scalings=("metric", "median"))
 CAP_M = SETTINGS.caps_m[0]

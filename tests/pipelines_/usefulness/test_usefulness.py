@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
@@ -14,17 +15,20 @@ from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.shards.leases import Lease
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.recipe_records import folder_of
+from nightrain.depthmodel.config import IMAGENET_EFFICIENTNET, EncoderConfig
 from nightrain.depthmodel.evaluation.results import read_evaluation
 from nightrain.depthmodel.losses.weighted_sum import NonFiniteLoss
+from nightrain.depthmodel.network.model import DepthModel
 from nightrain.pipelines.runs.stop import Stop
-from nightrain.pipelines.usefulness import run_arms
-from nightrain.pipelines.usefulness import study as module
+from nightrain.pipelines.usefulness import run_arms, scoring
 from nightrain.pipelines.usefulness.arms import ARMS, Arm, dose_arm, recipe_arms, select_arms
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 from nightrain.pipelines.usefulness.plan import plan_study
-from nightrain.pipelines.usefulness.study import UsefulnessReport, run_usefulness
+from nightrain.pipelines.usefulness.student import student_config
+from nightrain.pipelines.usefulness.study import run as study_run
+from nightrain.pipelines.usefulness.study.run import UsefulnessReport, run_usefulness
 from support.synthetic import ingest_synthetic, recipe
-from support.tiny_depth_models import save_teacher
+from support.tiny_depth_models import save_teacher, tiny_config
 from support.training import add_variants
 from support.usefulness import SHOWN, make_labels, make_study_dataset, source
 
@@ -73,25 +77,44 @@ def arm_of(job: UsefulnessJob, name: str) -> dict[str, Any]:
 # The arms
 
 
+# Arms that this dataset and its teacher can train. Those of another recipe and of more labels have
+# a test of their own, without training.
+TRAINED = {*ARMS} - {"diffusion", "both", "diffusion-exact", "self-labelled", "few-parameters"}
+
+
 @pytest.mark.slow
 def test_every_arm_trains_and_stands_in_the_table(job: UsefulnessJob) -> None:
     job = changed(job, arms=(), steps=4)  # the mask begins with the second epoch, step 4
     report = study(job)
-    assert (report.status, report.num_finished) == ("finished", len(ARMS))
-    text = (job.out / "usefulness.md").read_text()
-    for arm in ARMS.values():
-        assert f"| {arm.name} | 1 | 0." in text and arm_of(job, arm.name)["seeds"] == [0]
+    assert (report.status, report.num_finished) == ("finished", len(TRAINED))
+    text = (job.out / "tables.md").read_text()
+    for name in TRAINED:
+        assert f"| {name} | 1 | 0." in text and arm_of(job, name)["seeds"] == [0]
+    left_out = [words.partition(":")[0] for words in result(job)["left_out"]]
+    assert left_out == ["self-labelled", "few-parameters"] and "nightrain label" in text
     kept = read_evaluation(job.out / "weather" / "seed-0").score("night")
-    assert kept.metrics is not None and kept.num_images == 4
-    mean = arm_of(job, "weather")["scores"]["night"]["abs_rel"]["mean"]
-    assert mean == kept.metrics["abs_rel"].mean
-    digests = {arm.name: digest(job, arm.name) for arm in ARMS.values()}
+    assert kept.metrics is not None and kept.num_images == 4 and kept.num_drives == 2
+    found = arm_of(job, "weather")
+    assert found["scores"]["night"]["abs_rel"]["mean"] == kept.metrics["abs_rel"].mean
+    error = kept.metrics["abs_rel"].standard_error
+    assert found["scores"]["night"]["abs_rel"]["standard_error"] == pytest.approx(error)
+    assert found["stability"]["max_piv"]["mean"] >= found["stability"]["mean_dv"]["mean"] > 0
+    digests = {name: digest(job, name) for name in TRAINED}
     assert digests.pop("dose-67") == digests["weather"]  # two conditions: 2/3 is the default
     # Every other arm learned something else; doses may draw the same few samples in so short a run.
     others = {name: value for name, value in digests.items() if not name.startswith("dose")}
     assert len(set(others.values())) == len(others)
-    assert arm_of(job, "true-adverse")["facts"]["num_images"] == 6 + 6 * 2
-    assert arm_of(job, "true-adverse")["facts"]["num_drives"] == 7
+    assert arm_of(job, "frames-exact")["facts"]["num_images"] == 6 + 6 * 2
+    assert arm_of(job, "true-adverse")["facts"]["num_images"] == 6  # each in place of a clear one
+    norms = trained_parts(job, "norms")
+    assert norms and all("norm" in name for name in norms)
+
+
+def trained_parts(job: UsefulnessJob, arm: str) -> list[str]:
+    """Parameters that differ from the teacher's after a run."""
+    ours = DepthModel.from_pretrained(job.out / arm / "seed-0" / "model").named_parameters()
+    theirs = dict(DepthModel.from_pretrained(job.teacher).named_parameters())
+    return [name for name, value in ours if not torch.equal(value, theirs[name])]
 
 
 def test_arms_differ_in_what_they_say_alone(job: UsefulnessJob) -> None:
@@ -100,18 +123,29 @@ def test_arms_differ_in_what_they_say_alone(job: UsefulnessJob) -> None:
     clear = planned["clear"]
     assert clear["data"]["recipes"] == [] and clear["data"]["corruptions"] is None
     assert (clear["num_steps"], planned["clear-double"]["num_steps"]) == (2, 4)
-    loss = {arm.name: planned[arm.name]["role"]["loss"] for arm in ARMS.values()}
+    assert set(planned) == TRAINED
+    loss = {name: config["role"]["loss"] for name, config in planned.items()}
     assert loss["no-mask"] == loss["weather"] | {"mask_mode": "none"}
     assert loss["printed-mask"] == loss["weather"] | {"mask_mode": "printed"}
     assert loss["no-semantic"] == loss["weather"] | {"semantic": 0.0}
     assert loss["no-confidence"] == loss["weather"] | {"confidence": False}
-    assert loss["clear"] == loss["weather"] == loss["corruptions"]
-    true = planned["true-adverse"]
-    assert true["role"]["target"] == "exact" and len(true["data"]["conditions"]) == 7
+    assert loss["clear"] == loss["weather"] == loss["corruptions"] == loss["true-adverse"]
+    # Twins take the place of variants, and exact depth that of labels: nothing else changes.
+    weather, true = planned["weather"], planned["true-adverse"]
+    images = {"recipes": [], "twins": True, "p_clear": pytest.approx(1 / 3)}
+    assert true["data"] == weather["data"] | images and true["role"] == weather["role"]
+    for name in ("clear", "weather", "true-adverse"):
+        exact, labels = planned[f"{name}-exact"], planned[name]
+        target = {"labels": None, "exact_depth": True}
+        assert exact["data"] == labels["data"] | target
+        judged = loss[name] | {"mask_mode": "none", "confidence": False}
+        assert exact["role"] == labels["role"] | {"target": "exact", "loss": judged}
+    frames = planned["frames-exact"]
+    assert frames["role"]["target"] == "exact" and len(frames["data"]["conditions"]) == 7
     assert planned["corruptions"]["data"]["p_clear"] == pytest.approx(1 / 3)
     assert planned["dose-25"]["data"]["p_clear"] == 0.75
     same = ("optimiser", "batch_size", "model", "seed", "average_decay", "precision")
-    for arm in ARMS.values():
+    for arm in (ARMS[name] for name in planned):
         config = planned[arm.name]
         restores = config["model"].pop("restoration", None) is not None
         assert restores == ("restoration" in config["optimiser"]["lr"])
@@ -137,16 +171,70 @@ def test_an_arm_joins_by_a_line(job: UsefulnessJob, monkeypatch: pytest.MonkeyPa
             plan_study(changed(job, arms=("gated",)))
     with pytest.raises(ValueError, match="StudentLoss has no masks"):
         Arm(name="odd", words="", shown="variants", loss={"masks": 1})
-    assert select_arms((), (0.9,)) == (*every, dose_arm(0.9))
-    assert [arm.name for arm in select_arms(("weather",), (0.9, 0.5))] == [
+    without = [arm for arm in every if "diffusion" not in arm.name and arm.name != "both"]
+    assert select_arms(changed(job, arms=(), dose=(0.9,))) == (*without, dose_arm(0.9))
+    assert select_arms(changed(job, arms=(), diffusion="x")) == every
+    assert [arm.name for arm in select_arms(changed(job, arms=("weather",), dose=(0.9, 0.5)))] == [
         "weather",
         "dose-50",
         "dose-90",
     ]
-    with pytest.raises(InvalidRequest, match="no arm 'wether'; choose from clear, "):
-        select_arms(("wether",))
-    with pytest.raises(InvalidRequest, match=r"dose 1\.5 is not a share"):
-        select_arms((), (1.5,))
+    for changes, message in (
+        ({"arms": ("wether",)}, "no arm 'wether'; choose from clear, "),
+        ({"arms": ("both",)}, "arm 'both' needs --diffusion with the recipe's name"),
+        ({"dose": (1.5,)}, r"dose 1\.5 is not a share"),
+    ):
+        with pytest.raises(InvalidRequest, match=message):
+            select_arms(changed(job, **changes))
+
+
+def test_diffusion_another_backbone_and_labels_of_adverse_frames_are_arms(
+    job: UsefulnessJob, copy: Path, tmp_path: Path
+) -> None:
+    first, other = map(folder_of, Manifest(copy).tables("variants/"))
+    wide = save_teacher(tmp_path / "wide" / "model", seed=3)
+    job = changed(job, dataset=copy, variants=first, diffusion=other, backbone=(f"wide={wide}",))
+    with pytest.raises(InvalidRequest, match=r"digest .*; the given teacher has"):
+        plan_study(job)
+    make_labels(copy, wide, name="wide")
+    make_labels(copy, job.teacher, conditions=tuple(Condition))
+    arms = ("clear", "weather", "diffusion", "both", "self-labelled")
+    plan = plan_study(changed(job, arms=arms))
+    planned = {run.arm: run.config for run in plan.runs}
+    assert list(planned) == [*arms, "clear-wide", "weather-wide"]
+    assert planned["diffusion"].data.recipes == (other,)
+    assert planned["both"].data.recipes == (first, other)
+    assert planned["self-labelled"].data.conditions == tuple(Condition)
+    assert planned["self-labelled"].data.labels == planned["clear"].data.labels
+    assert (planned["clear-wide"].data.labels or "").startswith("wide-")
+    assert vars(planned["weather-wide"].role)["teacher"] == wide.resolve()
+    assert ARMS["weather"].is_generator and planned["weather-wide"] != planned["weather"]
+    assert plan.job.command.endswith("--backbone wide=model --steps 2 --batch-size 2 --device cpu")
+    # The generators are scored on val, too, so that one of them can be selected there.
+    scored = {run.arm for run in plan.runs if run.selected_on == "val"}
+    assert scored == {"weather", "diffusion", "both"}
+
+
+def test_a_pretrained_encoder_is_tuned_only_where_there_is_one() -> None:
+    arm, resnet = ARMS["few-parameters"], tiny_config()
+    options: Any = {
+        "seed": 0, "teacher": Path("t"), "labels": "l", "recipes": (), "num_conditions": 2,
+    }  # fmt: skip
+    with pytest.raises(InvalidRequest, match="needs a pretrained encoder; the teacher's, resnet"):
+        student_config(arm, network=resnet, **options)
+    encoder = EncoderConfig(kind="efficientnet", size="lite0")
+    network = resnet.model_copy(update={"encoder": encoder})
+    config = student_config(arm, network=network, **options)
+    assert config.model.encoder.pretrained == IMAGENET_EFFICIENTNET
+    assert vars(config.role)["start"] == "configured"
+    model = DepthModel(config.model.without_pretrained())
+    model.freeze(config.role.frozen)
+    trained = {name: p.ndim for name, p in model.named_parameters() if p.requires_grad}
+    encoder_names = [name for name in trained if name.startswith("encoder.")]
+    assert encoder_names and all(trained[name] == 1 for name in encoder_names)
+    assert {n for n in trained if n.startswith("decoder.")} == {
+        f"decoder.{name}" for name, _ in model.decoder.named_parameters()
+    }
 
 
 def test_another_recipe_adds_its_variants_alone_and_with_the_others(job: UsefulnessJob) -> None:
@@ -165,7 +253,7 @@ def test_another_recipe_adds_its_variants_alone_and_with_the_others(job: Usefuln
     assert alone | {"name": ""} == weather | {"name": ""}
     assert not any(arm.on_dose_curve for arm in recipe_arms(other))
     for bad, message in (
-        ("weather", "has the name of an arm. Name it by its folder or hash"),
+        ("weather", "has the name of an arm. Name a recipe by its folder or hash"),
         ("../x", "cannot name an arm: expected at most 36 small letters, digits and hyphens"),
     ):
         with pytest.raises(InvalidRequest, match=message):
@@ -188,7 +276,7 @@ def test_a_stopped_study_goes_on_and_ends_as_one_that_was_not(
     report = run_usefulness(job, stop=stop, on_step=on_step)
     assert report.stopped and (report.num_finished, report.num_runs) == (1, 2)
     assert seen[-1] == (3, 4) and arm_of(job, "weather")["unfinished"] == [0]
-    assert "| weather | 0, 1 unfinished | - |" in (job.out / "usefulness.md").read_text()
+    assert "| weather | 0, 1 unfinished | - |" in (job.out / "tables.md").read_text()
     steps: list[int] = []
     report = run_usefulness(job, stop=Stop(), on_step=lambda done, _: steps.append(done))
     assert report.status == "finished" and (steps[0], steps[-1]) == (2, 4)
@@ -204,16 +292,16 @@ def test_what_is_done_is_not_done_again(
     study(job)
     (job.out / "weather" / "seed-0" / "evaluation.json").write_text("{")  # killed while it wrote
     before, again = result(job), []
-    evaluate = run_arms.evaluate_into
+    evaluate = scoring.evaluate_into
 
     def evaluate_and_note(folder: Path, *args: Any, **options: Any) -> Any:
         again.append(folder.parent)
         return evaluate(folder, *args, **options)
 
-    monkeypatch.setattr(run_arms, "evaluate_into", evaluate_and_note)
+    monkeypatch.setattr(scoring, "evaluate_into", evaluate_and_note)
     assert study(job).num_finished == 2
     assert again == [job.out / "weather"] and result(job)["arms"] == before["arms"]
-    monkeypatch.setattr(module, "do_runs", lambda runs, *_: iter(runs and [1 / 0]))
+    monkeypatch.setattr(study_run, "do_runs", lambda runs, *_: iter(runs and [1 / 0]))
     assert study(job).num_finished == 2
 
 
@@ -223,7 +311,7 @@ def test_seeds_and_arms_join_and_earlier_ones_stay_in_the_table(job: UsefulnessJ
     assert report.num_runs == report.num_finished == 1
     assert arm_of(job, "weather")["seeds"] == [0, 1]
     assert arm_of(job, "clear")["seeds"] == [0] and arm_of(job, "clear")["unfinished"] == [1]
-    assert list(arm_of(job, "weather")["changes"]["night"]["by_seed"]) == ["0"]
+    assert list(arm_of(job, "weather")["changes"]["night"]["rmse"]["by_seed"]) == ["0"]
 
 
 def test_a_seed_of_all_arms_comes_before_the_next(job: UsefulnessJob) -> None:
@@ -267,13 +355,13 @@ def test_a_run_that_fails_is_shown_so_and_tried_again(
     monkeypatch.setattr(run_arms, "train", fails)
     report = study(job)
     assert (report.status, report.num_failed, report.num_finished) == ("failed", 1, 1)
-    text = (job.out / "usefulness.md").read_text()
+    text = (job.out / "tables.md").read_text()
     assert "| clear | 0, 1 failed | - |" in text
     assert "- clear seed 0: distillation is not finite" in text
     assert arm_of(job, "weather")["seeds"] == [0] and not arm_of(job, "weather")["changes"]
     monkeypatch.setattr(run_arms, "train", real)
     assert study(job).status == "finished"
-    assert "failed" not in (job.out / "usefulness.md").read_text().lower()
+    assert "failed" not in (job.out / "tables.md").read_text().lower().replace("and failures", "")
 
 
 def test_an_error_that_nobody_foresaw_is_a_failure_too(
@@ -337,7 +425,9 @@ def test_a_missing_condition_names_its_arm(job: UsefulnessJob, tmp_path: Path) -
     add_variants(root, recipe(Condition.NIGHT))
     make_labels(root, teacher)
     small = changed(job, dataset=root, teacher=teacher)
-    refused(changed(small, arms=()), "arm 'true-adverse' cannot be trained: .* has no night, ")
+    for arm in ("self-labelled", "frames-exact"):
+        refused(changed(small, arms=(arm,)), f"arm '{arm}' cannot be trained: .* no adverse frames")
+    refused(changed(small, arms=("true-adverse",)), "'true-adverse' cannot be trained: .* no rec")
     refused(small, "holds no frame of val")  # nothing to score: said before training, too
 
 

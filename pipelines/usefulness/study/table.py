@@ -1,4 +1,4 @@
-"""Results of a study as numbers: means over seeds, changes paired by seed, and verdicts.
+"""Results of a study as numbers: means, changes paired by seed, selection and verdicts.
 
 Arms and seeds that failed or are unfinished are listed without numbers.
 """
@@ -9,23 +9,21 @@ import numpy as np
 
 from nightrain.datasets.conditions import Condition
 from nightrain.depthmodel.evaluation.results import Evaluation
-from nightrain.depthmodel.evaluation.settings import BUCKETS
 from nightrain.depthmodel.evaluation.tables import BucketCount, comparison_table
-from nightrain.pipelines.usefulness.arm_result import (
-    ArmResult,
-    FrozenModel,
-    SeedStatistic,
-    paired_change,
-    seed_statistic,
-)
-from nightrain.pipelines.usefulness.arms import BASELINE
-from nightrain.pipelines.usefulness.condition_cost import cost_of_conditions
-from nightrain.pipelines.usefulness.plan import ArmFacts, Study
+from nightrain.pipelines.usefulness.records import ArmFacts, Study
 from nightrain.pipelines.usefulness.run_arms import Outcome
-from nightrain.pipelines.usefulness.verdict import BOUNDS, Verdict, judge
-
-COLUMNS = tuple(b.name for b in BUCKETS if b.name not in ("night-clear", "all"))
-METRICS = ("abs_rel", "rmse", "d1")
+from nightrain.pipelines.usefulness.stability import Stability
+from nightrain.pipelines.usefulness.study.arm_result import (
+    ArmResult,
+    SeedStatistic,
+    seed_statistic,
+    with_scores,
+)
+from nightrain.pipelines.usefulness.study.arm_selection import ArmSelection, select_arm
+from nightrain.pipelines.usefulness.study.condition_cost import cost_of_conditions
+from nightrain.pipelines.usefulness.study.scores import COLUMNS, METRICS, Runs, StudyScores
+from nightrain.pipelines.usefulness.study.statistics import FrozenModel, MeanEstimate, estimate
+from nightrain.pipelines.usefulness.study.verdict import Verdict, judge_all
 
 
 class Usefulness(FrozenModel):
@@ -34,10 +32,12 @@ class Usefulness(FrozenModel):
     command: str
     study: Study
     cap_m: float
-    buckets: tuple[BucketCount, ...]  # buckets of the test frames
-    baselines: dict[str, dict[str, dict[str, float]]]  # by name, bucket and metric
+    buckets: tuple[BucketCount, ...]  # buckets of the reported frames
+    baselines: dict[str, dict[str, dict[str, MeanEstimate]]]  # by name, bucket and metric
     arms: tuple[ArmResult, ...]
+    selection: ArmSelection
     verdicts: tuple[Verdict, ...]
+    left_out: tuple[str, ...] = ()  # arms that the dataset cannot train, and why
 
     @property
     def summary(self) -> str:
@@ -45,9 +45,9 @@ class Usefulness(FrozenModel):
         met = [v for v in self.verdicts if v.met]
         if len(met) == len(self.verdicts):
             return f"All {len(met)} bounds are met."
-        missed = [v.bucket for v in self.verdicts if v.met is False]
-        unknown = [v.bucket for v in self.verdicts if v.met is None]
-        parts = [f"missed: {', '.join(missed)}"] if missed else []
+        missed = [v.bound for v in self.verdicts if v.met is False]
+        unknown = [v.bound for v in self.verdicts if v.met is None]
+        parts = [f"missed or not shown: {', '.join(missed)}"] if missed else []
         parts += [f"not conclusive: {', '.join(unknown)}"] if unknown else []
         return f"{len(met)} of {len(self.verdicts)} bounds are met; {'; '.join(parts)}."
 
@@ -57,80 +57,83 @@ def usefulness_table(
     arms: Sequence[ArmFacts],
     seeds: Sequence[int],
     outcomes: Mapping[tuple[str, int], Outcome],
-    evaluations: Mapping[tuple[str, int], Evaluation],
+    evaluations: Runs,
     baselines: Mapping[str, Evaluation],
     command: str = "",
+    *,
+    selecting: Runs | None = None,
+    stabilities: Mapping[tuple[str, int], Stability] | None = None,
+    left_out: tuple[str, ...] = (),
 ) -> Usefulness:
     """Combine the outcomes and evaluations of runs, by (arm, seed), into the results so far.
 
-    `seeds` are the job's; runs of other seeds are included. Raises InvalidRequest for evaluations
-    of different frames or settings.
+    `seeds` are the job's; runs of other seeds are included. `selecting` are the evaluations on the
+    split that selects. Raises InvalidRequest for evaluations of different frames or settings.
     """
     groups = {f"{name} seed {seed}": [e] for (name, seed), e in evaluations.items()}
     groups |= {name: [e] for name, e in baselines.items()}
     compared = comparison_table(groups, metrics=METRICS, buckets=COLUMNS)
     buckets = [count.bucket for count in compared.buckets if count.num_images]
-    values = {(c.arm, c.bucket, c.metric): c.mean for c in compared.cells}
+    scores = StudyScores(evaluations, baselines)
     found = _arm_seeds(arms, seeds, outcomes, evaluations)
-
-    def scores(name: str, bucket: str, metric: str) -> dict[int, float]:
-        return {
-            seed: values[f"{name} seed {seed}", bucket, metric]
-            for seed in found.get(name, ())
-            if (name, seed) in evaluations
-        }
-
     results = tuple(
-        _arm_result(facts, found[facts.arm.name], outcomes, evaluations).model_copy(
+        with_scores(
+            _arm_result(facts, found[facts.arm.name], outcomes, evaluations), scores, buckets
+        ).model_copy(
             update={
-                "scores": {
-                    b: {
-                        m: s for m in METRICS if (s := seed_statistic(scores(facts.arm.name, b, m)))
-                    }
-                    for b in buckets
-                },
-                "changes": {
-                    b: change
-                    for b in buckets
-                    if facts.arm.name != BASELINE
-                    and (
-                        change := paired_change(
-                            scores(facts.arm.name, b, "abs_rel"), scores(BASELINE, b, "abs_rel")
-                        )
-                    )
-                },
                 "costs": _costs(facts.arm.name, evaluations),
+                "stability": _stability(facts.arm.name, stabilities or {}),
             }
         )
         for facts in arms
     )
-    scores_of_baselines = {
-        name: {b: {m: values[name, b, m] for m in METRICS} for b in buckets} for name in baselines
+    estimates = {
+        name: {
+            b: {m: estimate(scores.baseline(name, b, m), scores.places(b)) for m in METRICS}
+            for b in buckets
+        }
+        for name in baselines
     }
+    selection = select_arm([f.arm for f in arms], study.selected_on, selecting or {})
     return Usefulness(
         command=command,
         study=study,
         cap_m=compared.cap_m,
         buckets=compared.buckets,
-        baselines=scores_of_baselines,
+        baselines=estimates,
         arms=results,
-        verdicts=tuple(judge(bound, results, scores_of_baselines) for bound in BOUNDS),
+        selection=selection,
+        verdicts=judge_all(scores, results, selection.chosen, estimates),
+        left_out=left_out,
     )
 
 
-def _costs(
-    name: str, evaluations: Mapping[tuple[str, int], Evaluation]
-) -> dict[Condition, SeedStatistic]:
+def _costs(name: str, evaluations: Runs) -> dict[Condition, SeedStatistic]:
     by_seed = {seed: cost_of_conditions(e) for (arm, seed), e in evaluations.items() if arm == name}
     found = {c: seed_statistic({s: v[c] for s, v in by_seed.items() if c in v}) for c in Condition}
     return {condition: value for condition, value in found.items() if value}
+
+
+def _stability(
+    name: str, stabilities: Mapping[tuple[str, int], Stability]
+) -> dict[str, SeedStatistic]:
+    of_arm = {seed: one for (arm, seed), one in stabilities.items() if arm == name}
+    values = {
+        "mean_dv": {seed: one.mean_dv for seed, one in of_arm.items()},
+        "max_piv": {seed: one.max_piv for seed, one in of_arm.items()},
+    }
+    found = {
+        measure: seed_statistic({s: v for s, v in by_seed.items() if v is not None})
+        for measure, by_seed in values.items()
+    }
+    return {measure: value for measure, value in found.items() if value}
 
 
 def _arm_seeds(
     arms: Sequence[ArmFacts],
     seeds: Sequence[int],
     outcomes: Mapping[tuple[str, int], Outcome],
-    evaluations: Mapping[tuple[str, int], Evaluation],
+    evaluations: Runs,
 ) -> dict[str, tuple[int, ...]]:
     ran = {*outcomes, *evaluations}
     return {
@@ -143,7 +146,7 @@ def _arm_result(
     facts: ArmFacts,
     seeds: tuple[int, ...],
     outcomes: Mapping[tuple[str, int], Outcome],
-    evaluations: Mapping[tuple[str, int], Evaluation],
+    evaluations: Runs,
 ) -> ArmResult:
     """The state of an arm's seeds, without scores."""
     name = facts.arm.name
@@ -157,6 +160,4 @@ def _arm_result(
         failed=failed,
         unfinished=tuple(seed for seed in seeds if seed not in done and seed not in failed),
         seconds=float(np.mean(seconds)) if seconds else None,
-        scores={},
-        changes={},
     )

@@ -3,33 +3,43 @@
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import write_whole
+from nightrain.datasets.io.record import record_bytes
 from nightrain.datasets.io.regular import matching
 from nightrain.datasets.shards.leases import Lease, held_by
 from nightrain.depthmodel.evaluation.results import Evaluation
 from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
 from nightrain.pipelines.runs.stop import Stop
+from nightrain.pipelines.usefulness.foundation import foundation_evaluation
 from nightrain.pipelines.usefulness.job import UsefulnessJob
-from nightrain.pipelines.usefulness.plan import Plan, plan_study, stored_arms
-from nightrain.pipelines.usefulness.report import markdown, score_table
-from nightrain.pipelines.usefulness.run_arms import (
-    Outcome,
-    do_runs,
+from nightrain.pipelines.usefulness.plan import Plan, plan_study
+from nightrain.pipelines.usefulness.records import stored_arms
+from nightrain.pipelines.usefulness.run_arms import Outcome, do_runs, is_done, read_outcome
+from nightrain.pipelines.usefulness.scoring import (
+    StoredEvaluations,
     evaluate_once,
-    is_done,
     one_thread,
-    read_outcome,
-    stored_evaluation,
+    stored_stability,
 )
-from nightrain.pipelines.usefulness.table import Usefulness, usefulness_table
+from nightrain.pipelines.usefulness.study.figures import error_figure, stability_figure
+from nightrain.pipelines.usefulness.study.markdown import score_table
+from nightrain.pipelines.usefulness.study.report import (
+    FIGURE_FILE,
+    REPORT_FILE,
+    TABLES_FILE,
+    markdown,
+)
+from nightrain.pipelines.usefulness.study.table import Usefulness, usefulness_table
+from nightrain.pipelines.usefulness.study.tables_page import STABILITY_FIGURE, tables_page
 
 TEACHER = "teacher"
-MARKDOWN_FILE, JSON_FILE = "usefulness.md", "usefulness.json"
+SELECTION_FILE, JSON_FILE = "selection.json", "usefulness.json"
 logger = logging.getLogger("nightrain.pipelines.usefulness")  # progress messages
 
 
@@ -80,7 +90,7 @@ def run_usefulness(
             "it to end."
         )
     with lease:
-        baselines = _baselines(plan)
+        writer = ResultWriter(plan, _baselines(plan))
         pending = [run for run in plan.runs if not is_done(run)]
         total = sum(run.config.num_steps for run in plan.runs)
         done = total - sum(run.config.num_steps for run in pending)
@@ -92,42 +102,79 @@ def run_usefulness(
             on_step(done, total)
 
         on_steps(0)
-        found = write_result(plan, baselines)
+        found = writer.write()
         for outcome in do_runs(pending, job.workers, stop, on_steps):
-            found = write_result(plan, baselines)
+            found = writer.write()
             _log_outcome(plan, outcome, found)
     return _report(plan, found, time.perf_counter() - started, stop)
 
 
-def write_result(plan: Plan, baselines: dict[str, Evaluation]) -> Usefulness:
-    """Write the results of all runs in the study folder as Markdown and as JSON; return them.
+class ResultWriter:
+    """Writes the results of all runs in a study folder, also those of earlier jobs.
 
-    Runs of earlier jobs are included. Raises NightrainError.
+    Evaluations are read once, so that a report costs little however many runs there are.
     """
-    out, study = plan.job.out, plan.study
-    arms = stored_arms(out)
-    outcomes: dict[tuple[str, int], Outcome] = {}
-    evaluations: dict[tuple[str, int], Evaluation] = {}
-    for facts in arms:
-        for folder in matching(out / facts.arm.name, "seed-*"):
+
+    def __init__(self, plan: Plan, baselines: dict[str, Evaluation]) -> None:
+        self.plan, self.baselines, self.stored = plan, baselines, StoredEvaluations()
+
+    def write(self) -> Usefulness:
+        """Write report, tables, figures, selection and JSON; return the results.
+
+        Raises NightrainError.
+        """
+        out, study, job = self.plan.job.out, self.plan.study, self.plan.job
+        arms = stored_arms(out)
+        outcomes, evaluations, selecting, stabilities = {}, {}, {}, {}
+        for folder in (f for facts in arms for f in matching(out / facts.arm.name, "seed-*")):
             outcome = read_outcome(folder)
             if outcome is None:
                 continue
             key = outcome.arm, outcome.seed
             outcomes[key] = outcome
-            evaluation = stored_evaluation(folder, study.settings, digest=None)
+            evaluation = self.stored.read(folder, study.settings)
             if outcome.status == "finished" and evaluation is not None:
                 evaluations[key] = evaluation
-    found = usefulness_table(
-        study, arms, plan.job.seeds, outcomes, evaluations, baselines, plan.job.command
-    )
-    write_whole(out / MARKDOWN_FILE, markdown(found))
-    write_whole(out / JSON_FILE, found.model_dump_json(indent=1) + "\n")
-    return found
+                if (stability := stored_stability(folder, evaluation.model_digest)) is not None:
+                    stabilities[key] = stability
+                if (selection := self._selecting(folder)) is not None:
+                    selecting[key] = selection
+        found = usefulness_table(
+            study,
+            arms,
+            job.seeds,
+            outcomes,
+            evaluations,
+            self.baselines,
+            job.command,
+            selecting=selecting,
+            stabilities=stabilities,
+            left_out=self.plan.left_out,
+        )
+        self._write_files(found)
+        return found
+
+    def _selecting(self, folder: Path) -> Evaluation | None:
+        split = self.plan.study.selected_on
+        if split is None:
+            return None
+        settings = self.plan.study.settings.model_copy(update={"split": split})
+        return self.stored.read(folder / split, settings)
+
+    def _write_files(self, found: Usefulness) -> None:
+        out = self.plan.job.out
+        selection = found.selection.model_dump(mode="json")
+        write_whole(out / SELECTION_FILE, record_bytes("selection", selection))
+        write_whole(out / FIGURE_FILE, error_figure(found))
+        if any(arm.stability for arm in found.arms):
+            write_whole(out / STABILITY_FIGURE, stability_figure(found))
+        write_whole(out / TABLES_FILE, tables_page(found))
+        write_whole(out / REPORT_FILE, markdown(found))
+        write_whole(out / JSON_FILE, found.model_dump_json(indent=1) + "\n")
 
 
 def _baselines(plan: Plan) -> dict[str, Evaluation]:
-    """Evaluate the teacher and the constant median-depth baseline.
+    """Evaluate the constant median-depth baseline, the teacher and foundation models.
 
     Raises InvalidRequest where the dataset has no frames to score.
     """
@@ -135,10 +182,16 @@ def _baselines(plan: Plan) -> dict[str, Evaluation]:
     named = {MEDIAN_DEPTH: (MEDIAN_DEPTH, ""), TEACHER: (str(job.teacher), study.teacher)}
     logger.info("evaluating %s unless already done", " and ".join(named))
     with one_thread():
-        return {
+        found = {
             name: evaluate_once(model, digest, job.dataset, job.out / name, study.settings)
             for name, (model, digest) in named.items()
         }
+        for folder in job.foundation:
+            name = f"{folder.resolve().name} (aligned)"
+            out = job.out / f"foundation-{folder.resolve().name}"
+            logger.info("evaluating %s unless already done", name)
+            found[name] = foundation_evaluation(folder, job.dataset, out, study.settings)
+    return found
 
 
 def _log_outcome(plan: Plan, outcome: Outcome, found: Usefulness) -> None:

@@ -1,0 +1,151 @@
+"""Zero-shot scores of a depth foundation model, aligned to the truth of each image.
+
+Such models predict inverse depth up to an unknown scale and shift. Both are fitted to the true
+inverse depth of each image by least squares (Ranftl et al., TPAMI 2022, section 5.1), so their
+scores know more than those of metric networks, and the row of the table says so.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.depthmodel.evaluation.evaluate import Predictor, resize_depth
+from nightrain.depthmodel.evaluation.frames import EvaluationFrames, TruthFrame
+from nightrain.depthmodel.evaluation.metrics import score_image, scored_pixels
+from nightrain.depthmodel.evaluation.results import (
+    Evaluation,
+    ImageScore,
+    summarise,
+    write_evaluation,
+)
+from nightrain.depthmodel.evaluation.settings import EvaluationSettings
+from nightrain.depthmodel.weights import Weights, resolve
+from nightrain.pipelines.usefulness.scoring import stored_evaluation
+
+
+def foundation_evaluation(
+    folder: Path, dataset: Path, out: Path, settings: EvaluationSettings
+) -> Evaluation:
+    """Return the stored evaluation of a foundation model, or evaluate it.
+
+    Raises InvalidRequest for a folder without weights of a depth network.
+    """
+    name = resolve(Weights(str(folder.resolve()))).name
+    kept = stored_evaluation(out, settings, name)
+    if kept is not None:
+        return kept
+    evaluation = _evaluate(load_foundation(folder), folder.name, name, dataset, settings)
+    write_evaluation(out, evaluation)
+    return evaluation
+
+
+def load_foundation(folder: Path) -> Predictor:
+    """Predictor of relative inverse depth (h, w) for images (H, W, 3) uint8, of any size.
+
+    Images are resized and normalised as the folder's preprocessor_config.json says. Raises
+    InvalidRequest.
+    """
+    from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+
+    found = resolve(Weights(str(folder.resolve())))
+    try:
+        processor: Any = AutoImageProcessor.from_pretrained(found.folder, local_files_only=True)
+        model: Any = AutoModelForDepthEstimation.from_pretrained(
+            found.folder, local_files_only=True, use_safetensors=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidRequest(
+            f"{folder} is not a depth network of transformers: {str(error).splitlines()[0]} Name a "
+            "folder with config.json, preprocessor_config.json and model.safetensors."
+        ) from error
+    model.eval()
+    is_metric = getattr(model.config, "depth_estimation_type", "relative") == "metric"
+
+    @torch.no_grad()
+    def predict(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        found = []
+        for image in images:
+            inputs = processor(images=[image], return_tensors="pt")
+            depth = model(**inputs).predicted_depth[0].float().numpy()
+            found.append(1 / np.maximum(depth, 1e-3) if is_metric else depth)
+        return found
+
+    return predict
+
+
+def align(
+    inverse_depth: np.ndarray, truth_m: np.ndarray, scored: np.ndarray, max_depth_m: float
+) -> np.ndarray:
+    """Depth (H, W) in metres of inverse depth (H, W), with scale and shift fitted to the truth.
+
+    `scored` is the mask of the pixels that are fitted. Where the aligned inverse depth is below
+    that of `max_depth_m`, the depth is `max_depth_m`.
+    """
+    x, y = inverse_depth[scored].astype(np.float64), 1.0 / truth_m[scored].astype(np.float64)
+    variance = x.var()
+    scale = float(np.mean((x - x.mean()) * (y - y.mean())) / variance) if variance > 0 else 0.0
+    aligned = y.mean() + scale * (inverse_depth - x.mean())
+    return (1.0 / np.maximum(aligned, 1.0 / max_depth_m)).astype(np.float32)
+
+
+def _evaluate(
+    predict: Predictor, model: str, digest: str, dataset: Path, settings: EvaluationSettings
+) -> Evaluation:
+    frames = EvaluationFrames(
+        dataset, split=settings.split, truth=settings.truth, cameras=settings.cameras
+    )
+    images: list[ImageScore] = []
+    seen, sources = hashlib.sha256(), Counter[str]()
+    for index in range(len(frames)):
+        frame = frames[index]
+        sources[frame.source_dataset] += 1
+        seen.update(frame.sha256.encode())
+        if frame.truth_m is not None:
+            images += _scores(frame, predict([frame.image])[0], settings)
+    return Evaluation(
+        model=f"{model} (aligned in scale and shift)",
+        model_digest=digest,
+        dataset=Path(dataset).resolve().name,
+        frames_sha256=seen.hexdigest(),
+        sources=dict(sources),
+        settings=settings,
+        scores=summarise(settings, images, ()),
+        skipped=(),
+        images=tuple(images),
+    )
+
+
+def _scores(
+    frame: TruthFrame, inverse_depth: np.ndarray, settings: EvaluationSettings
+) -> list[ImageScore]:
+    assert frame.truth_m is not None
+    height, width = frame.truth_m.shape
+    full, found = resize_depth(inverse_depth, (height, width)), []
+    for cap_m in settings.caps_m:
+        scored = scored_pixels(frame.truth_m, settings.min_depth_m, cap_m)
+        if not scored.any():
+            continue
+        depth_m = align(full, frame.truth_m, scored, cap_m)
+        metrics = score_image(
+            depth_m, frame.truth_m, min_depth_m=settings.min_depth_m, max_depth_m=cap_m
+        )
+        assert metrics is not None
+        found += [
+            ImageScore(
+                frame_id=frame.frame_id,
+                scene_id=frame.scene_id,
+                drive_id=frame.drive_id,
+                condition=frame.condition,
+                cap_m=cap_m,
+                scaling=scaling,
+                metrics=metrics,
+            )
+            for scaling in settings.scalings
+        ]
+    return found
