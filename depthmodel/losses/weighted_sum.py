@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from math import isfinite
 
 import torch
@@ -13,6 +12,8 @@ from nightrain.datasets.errors import NightrainError
 from nightrain.depthmodel.losses.base import LOSSES, Batch, LossInputs, LossTerm, Side
 
 SIZED = ("target", "label_depth_m", "lidar_depth_m", "exact_depth_m")  # all of one size
+
+_TERMS: dict[str, LossTerm] = {}  # by name
 
 
 class NonFiniteLoss(NightrainError):
@@ -112,6 +113,7 @@ def finite_outputs(inverse_depth: Tensor, poses: Mapping[Side, Tensor]) -> Tenso
     return torch.stack([torch.isfinite(o).flatten(1).all(1) for o in outputs]).all(0)  # (B,)
 
 
-@cache
 def _term(name: str) -> LossTerm:
-    return LOSSES.load(name)()
+    if name not in _TERMS:  # not functools.cache, which torch.compile warns of
+        _TERMS[name] = LOSSES.load(name)()
+    return _TERMS[name]

@@ -139,6 +139,9 @@ class RestorerObjective(Objective):
         sums.statistics["last_silog"] = silog.per_step[-1]
         inputs = LossInputs(batch=batch, inverse_depth=depths_m[-1].reciprocal())
         sums.add_terms(weights.extra, inputs)
+        if self.training and model.auxview is not None:
+            # Where no sample of the batch has a view, the loss would depend on no parameter of it.
+            sums.weighted.append(_zero_of(model.auxview))
         if restoration is not None and packed is not None:
             self._add_restoration(sums, packed, estimates, restoration.std)
             if weights.clear:
@@ -191,3 +194,8 @@ class RestorerObjective(Objective):
         """Map measured depth back to a feature z (B, 256, h, w), and return its mask."""
         decoder = self.model.decoder
         return decoder.packed_target(decoder.unpacked(estimate, maps), truth_m, valid)
+
+
+def _zero_of(module: torch.nn.Module) -> Tensor:
+    """Zero () that depends on every parameter of a module."""
+    return torch.stack([parameter.sum() * 0 for parameter in module.parameters()]).sum()

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +30,13 @@ def start(
     )
     process.start()
     return process
+
+
+def free_port() -> str:
+    """A port of this machine that nothing listens on, for processes that train together."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def nightrain(*arguments: object) -> None:

@@ -74,6 +74,16 @@ class StereoSource(SyntheticSource):
         )
 
 
+@dataclass(frozen=True)
+class RectifiedSource(StereoSource):
+    """The same with partners of the same intrinsics."""
+
+    def load(self, ref: FrameRef) -> Frame:
+        frame = super().load(ref)
+        pair = frame.stereo and dataclasses.replace(frame.stereo, intrinsics=INTRINSICS)
+        return dataclasses.replace(frame, stereo=pair)
+
+
 def _stripes(index: int, intrinsics: np.ndarray, transform: np.ndarray) -> np.ndarray:
     """What a camera moved sideways sees (H, W, 3) uint8 of the wall, lit from the left."""
     u = np.arange(SIZE[0])

@@ -1,6 +1,5 @@
 """Supervised training of parts of the family: what is frozen, each loss, resume, bad input."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import torch
 from pydantic import ValidationError
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.config import AuxViewConfig, RestorationConfig
 from nightrain.depthmodel.decoder_config import StrictConfig
@@ -22,10 +20,10 @@ from nightrain.depthmodel.training.loop import make_accelerator
 from nightrain.depthmodel.training.metrics_log import read_metrics
 from nightrain.depthmodel.training.optimiser import OptimiserConfig
 from nightrain.depthmodel.training.trainer import Trainer
-from support.synthetic import INTRINSICS, ingest_synthetic
+from support.synthetic import ingest_synthetic
 from support.tiny_depth_models import tiny_config, tiny_model
 from support.tiny_training import data, outcome, run_config, train_tiny
-from support.training import StereoSource
+from support.training import RectifiedSource
 
 CARD = ModelCard(title="tiny", description="For tests.", data_set="none")
 SMALL = RestorationConfig(base_channels=8, multipliers=(1, 2), num_blocks=1)
@@ -37,15 +35,6 @@ RATES = {"encoder": 1e-3, "restoration": 1e-3, "decoder": 1e-3, "auxview": 1e-3}
 
 
 SIZE = (64, 48)  # 16 divides both, as the strict decoder asks for
-
-
-class RectifiedSource(StereoSource):
-    """Pairs of one lens."""
-
-    def load(self, ref: FrameRef) -> Frame:
-        frame = super().load(ref)
-        pair = frame.stereo and dataclasses.replace(frame.stereo, intrinsics=INTRINSICS)
-        return dataclasses.replace(frame, stereo=pair)
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +221,19 @@ def test_views_are_hidden_as_often_as_asked(root: Path, tmp_path: Path) -> None:
         found = objective.train()(batch, 0).total
         plain = objective({k: v for k, v in batch.items() if k != "stereo"}, 0).total
         assert torch.equal(found, plain) == (hidden == 1.0)
+
+
+def test_a_batch_whose_views_are_all_hidden_has_gradients_of_zero(
+    root: Path, tmp_path: Path
+) -> None:
+    """With everything but the view frozen, the loss would otherwise depend on no parameter."""
+    frozen = {"aux_dropout": 1.0, "frozen": ("encoder", "decoder")}
+    trainer, objective = begin(restorer(root, {"auxview": VIEW}, frozen), root, tmp_path / "run")
+    trainer.do_step()
+    trainer.close()
+    assert objective.model.auxview is not None
+    for parameter in objective.model.auxview.parameters():
+        assert parameter.grad is not None and not bool(parameter.grad.any())
 
 
 def test_a_batch_without_depth_has_a_finite_loss_of_zero_depth_error(

@@ -457,3 +457,40 @@ def test_lidar_needs_no_neighbours_and_names_its_parts(frames: Path, tmp_path: P
     (line,) = read_metrics(tmp_path / "run")
     assert line["loss"] == pytest.approx(line["silog"]) and line["images_without_depth"] == 0
     assert not (tmp_path / "run/pose").exists()
+
+
+# Compiled networks
+
+
+def compiled_loss(frames: Path, run: Path) -> float:
+    train_tiny(lidar_teacher(compile=True, num_steps=2, report_every=1), frames, run)
+    return read_metrics(run)[-1]["loss"]
+
+
+def test_a_compiled_run_learns_the_same(
+    frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the traced graph run as it is, since compiling it takes minutes of one core."""
+    seen: list[int] = []
+
+    def as_traced(graph: torch.fx.GraphModule, _inputs: Any) -> Any:
+        seen.append(len(graph.graph.nodes))
+        return graph.forward
+
+    torch.compiler.reset()
+    compile_module = torch.nn.Module.compile
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda module: compile_module(module, backend=as_traced)
+    )
+    train_tiny(lidar_teacher(num_steps=2, report_every=1), frames, tmp_path / "plain")
+    plain = read_metrics(tmp_path / "plain")[-1]["loss"]
+    assert compiled_loss(frames, tmp_path / "run") == pytest.approx(plain, rel=1e-5)
+    assert seen and max(seen) > 50
+    assert DepthModel.from_pretrained(tmp_path / "run/model").config == lidar_teacher().model
+
+
+@pytest.mark.campaign
+def test_a_run_compiled_by_inductor_learns_the_same(frames: Path, tmp_path: Path) -> None:
+    train_tiny(lidar_teacher(num_steps=2, report_every=1), frames, tmp_path / "plain")
+    plain = read_metrics(tmp_path / "plain")[-1]["loss"]
+    assert compiled_loss(frames, tmp_path / "run") == pytest.approx(plain, rel=1e-3)

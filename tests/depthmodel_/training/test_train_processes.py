@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from nightrain.depthmodel.training.checkpoint import checkpoints
 from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.metrics_log import read_metrics
-from support.processes import DEADLINE_S, start, wait_until
+from support.processes import DEADLINE_S, free_port, start, wait_until
 from support.tiny_depth_models import tiny_config
 from support.tiny_training import (
     SIZE,
@@ -59,12 +58,6 @@ def test_sigkill_loses_nothing_that_a_checkpoint_held(tmp_path: Path) -> None:
     assert lines == expected_lines and found.keys() == expected.keys()
     differing = [n for n, v in expected.items() if n != "step" and not bool((found[n] == v).all())]
     assert not differing
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 def train_as_a_rank(dataset: Path, run: Path, said: Path) -> None:
