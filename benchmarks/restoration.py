@@ -4,6 +4,9 @@ IID-RDepth, checks T9 and T11 (docs/papers/iid_rdepth.md); results: docs/studies
 
     python -m nightrain.benchmarks.restoration DATASET --encoder MODEL --out DIR
 
+MODEL is a network whose encoder learned depth, or "imagenet" for one that never did, the paper's
+situation.
+
 The study trains on the built-in world in all weather, with a frozen encoder and 5 % of the exact
 depth. Stage 0 trains a decoder on the encoder; each arm starts from it and trains for the same
 number of further steps. Scores are against the full exact depth of held-out frames, which show
@@ -34,6 +37,8 @@ from nightrain.depthmodel.config import DepthConfig, RestorationConfig
 from nightrain.depthmodel.decoders.base import Maps
 from nightrain.depthmodel.losses.restoration import RestorerLoss
 from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.network.model_card import ModelCard
+from nightrain.depthmodel.network.presets import world_depth
 from nightrain.depthmodel.roles.objective import Batch
 from nightrain.depthmodel.roles.restorer import RestorerRole
 from nightrain.depthmodel.training.config import TrainConfig, checked
@@ -41,6 +46,7 @@ from nightrain.depthmodel.training.loop import train
 from nightrain.depthmodel.training.restoration_presets import world_base, world_restoration_network
 
 NOISE_SEED = 11
+IMAGENET = "imagenet"
 SUPERVISED_STEPS = 2  # of the four steps; decoding all four takes twice as long
 
 
@@ -159,7 +165,7 @@ def _deviation(model: DepthModel, maps: Maps, chain: list[Maps], size: tuple[int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--encoder", type=Path, required=True, help="model that has the encoder")
+    parser.add_argument("--encoder", required=True, help="model that has the encoder, or imagenet")
     parser.add_argument("--out", type=Path, required=True, help="pass an existing one to resume")
     parser.add_argument("--arms", default=",".join(arm.name for arm in ARMS), help="arms to train")
     parser.add_argument("--seeds", default="0,1,2", help="seeds of each arm")
@@ -176,13 +182,26 @@ def main() -> None:
     print((options.out / "restoration.md").read_text())
 
 
+def encoder_folder(encoder: str, out: Path) -> Path:
+    """Return the model folder that has the encoder; "imagenet" is written to OUT/imagenet once."""
+    if encoder != IMAGENET:
+        return Path(encoder)
+    folder = out / IMAGENET
+    if not folder.exists():
+        torch.manual_seed(0)  # of the decoder, which stage 0 trains
+        card = ModelCard(title=IMAGENET, description="Not trained for depth.", data_set="ImageNet")
+        DepthModel(world_depth()).save_pretrained(folder, card)
+    return folder
+
+
 def _do(arm: Arm, seed: int, options: argparse.Namespace) -> None:
     folder = options.out / f"seed-{seed}" / arm.name
     if (folder / "score.json").exists():
         return
-    encoder = DepthModel.from_pretrained(options.encoder).config
+    folder_of_encoder = encoder_folder(options.encoder, options.out)
+    encoder = DepthModel.from_pretrained(folder_of_encoder).config
     start = options.out / f"seed-{seed}" / _start_name(arm)
-    config = start_of(arm, encoder, options.encoder, seed, options.base_steps)
+    config = start_of(arm, encoder, folder_of_encoder, seed, options.base_steps)
     seconds = train(config, options.dataset, start, device="cpu").seconds
     if arm.trained:
         config = run_of(arm, encoder, start / "model", seed, options.steps)
