@@ -231,6 +231,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Built-in world: statistics by condition")
     parser.add_argument("--places", type=int, default=3, help="places under each condition")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--conditions", type=Condition, nargs="+", default=list(Condition), metavar="CONDITION"
+    )
     parser.add_argument("--real", type=Path, help="folder of real frames to compare with")
     parser.add_argument("--per-folder", type=int, default=6, help="maximum frames per folder")
     parser.add_argument(
@@ -241,7 +244,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     real = real_frames(arguments.real, arguments.per_folder) if arguments.real else {}
     rows, sheets, rendered = [], {}, {}
-    for condition in Condition:
+    for condition in arguments.conditions:
         row, pictures = record(condition, arguments.places, arguments.seed)
         rows.append(row)
         rendered[condition] = pictures

@@ -195,21 +195,30 @@ def test_rain_changes_nothing_in_the_depth() -> None:
     assert (clear.image != rain.image).mean() > 0.9
 
 
+def _trail(scene: Scene, height_m: float, at_m: tuple[float, float, float]) -> float:
+    """Optical thickness of the spray of one moving vehicle, across a point behind or ahead."""
+    actor = next(a for a in scene.actors if _speed(a, 1.0) > 4 and a.size_m[0] > 3)
+    actor = replace(actor, size_m=(*actor.size_m[:2], height_m))
+    T = actor.motion.pose(1.0)
+    place, side = (T @ [*at_m, 1])[:3], T[:3, 1:2]
+    moment = replace(scene, actors=(actor,)).at(1.0)
+    return float(spray.thickness(moment, place - 10 * side[:, 0], side, np.array([50.0]))[0])
+
+
 def test_spray_hangs_behind_what_drives_fast_on_a_wet_road() -> None:
     scene = _scene(Condition.RAIN, seed=3)
-    moving = [a for a in scene.actors if _speed(a, 1.0) > 4 and a.size_m[0] > 3]
-    assert moving
-    actor = moving[0]
-    T = actor.motion.pose(1.0)
-    behind = (T @ [-actor.size_m[0] / 2 - 2.0, 0, 0.4, 1])[:3]
-    ahead = (T @ [actor.size_m[0] / 2 + 6.0, 0, 0.4, 1])[:3]
-    alone = replace(scene, actors=(actor,))
-    side = T[:3, 1:2]  # rays across the trail and across the road ahead
-    thick = [
-        spray.thickness(alone.at(1.0), place - 10 * side[:, 0], side, np.array([50.0]))[0]
-        for place in (behind, ahead)
-    ]
-    assert thick[0] > 0.05 and thick[1] == 0
+    assert _trail(scene, 1.5, (-4.5, 0, 0.4)) > 0.05
+    assert _trail(scene, 1.5, (9.0, 0, 0.4)) == 0
+
+
+def test_spray_thickens_with_the_rain_and_rises_behind_lorries() -> None:
+    scene = _scene(Condition.RAIN, seed=3)
+    light, heavy = (
+        scene.under(replace(scene.weather, rain_mm_per_h=r, wetness=1.0)) for r in (2.0, 20.0)
+    )
+    behind, above = (-4.5, 0, 0.4), (-4.5, 0, 1.4)
+    assert _trail(heavy, 1.5, behind) > 1.5 * _trail(light, 1.5, behind)
+    assert _trail(heavy, 3.5, above) > 0.02 > _trail(heavy, 1.5, above)
 
 
 def _speed(actor: object, t_s: float) -> float:
