@@ -25,22 +25,34 @@ _NOISE_SEED = 0x0153
 
 
 class Augmentation(Settings):
-    """Ranges of the augmentations: factors 1 +- brightness, contrast, saturation; hue in turns."""
+    """Ranges of the augmentations: factors 1 +- brightness, contrast, saturation; hue in turns.
+
+    `gamma` and `channels` are ranges of the same kind: of an exponent, and of a gain for each
+    colour channel. All of these are applied to a share `colour_probability` of the samples. A
+    rotation about the image's centre takes depth along; it does not fit neighbours' poses.
+    """
 
     brightness: Strength = 0.2
     contrast: Strength = 0.2
     saturation: Strength = 0.2
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.05
+    gamma: Strength = 0.0
+    channels: Strength = 0.0
+    colour_probability: Probability = 1.0
     noise_probability: Probability = 0.5
     noise_mean: float = 0.005  # in units of pixel values in [0, 1]
     noise_std: Annotated[float, Field(ge=0.0, le=0.1)] = 0.045
     blur_probability: Probability = 0.0
     blur_sigma_px: tuple[float, float] = (0.3, 1.5)
     flip_probability: Probability = 0.5
+    rotation_deg: Annotated[float, Field(ge=0.0, le=45.0)] = 0.0
 
     def draw(self, values: np.ndarray) -> "DrawnAugmentation":
-        """Draw an augmentation from uniform numbers (9 or more,) in [0, 1), one per choice."""
+        """Draw an augmentation from uniform numbers (15 or more,) in [0, 1), one per choice."""
         signed = 2.0 * values - 1.0
+        rotation_deg = self.rotation_deg * signed[14]
+        if values[13] >= self.colour_probability:
+            signed = np.zeros_like(signed)
         low, high = self.blur_sigma_px
         return DrawnAugmentation(
             brightness=1.0 + self.brightness * signed[0],
@@ -54,6 +66,9 @@ class Augmentation(Settings):
             if values[6] < self.blur_probability
             else 0,
             flip=bool(values[8] < self.flip_probability),
+            gamma=1.0 + self.gamma * signed[9],
+            gains=(1.0 + self.channels * signed[10:13]) if self.channels else None,
+            rotation_deg=rotation_deg,
         )
 
 
@@ -70,17 +85,27 @@ class DrawnAugmentation:
     noise_place: float = 0.0  # in [0, 1]: its start in the noise field
     blur_sigma_px: float = 0.0
     flip: bool = False
+    gamma: float = 1.0
+    gains: np.ndarray | None = None  # (3,) of R, G and B
+    rotation_deg: float = 0.0
 
     def of_sample(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Augment the input of a sample's arrays, and flip all of them if a flip was drawn."""
+        if self.rotation_deg:
+            arrays = rotate_sample(arrays, self.rotation_deg)
         arrays = {**arrays, "image": self.of_picture(arrays["image"])}
         return flip_sample(arrays) if self.flip else arrays
 
     def of_picture(self, image: np.ndarray) -> np.ndarray:
-        """Apply jitter, noise and blur, in this order, to (H, W, 3) uint8 sRGB; does not flip."""
+        """Apply gamma, jitter, noise and blur, in this order, to (H, W, 3) uint8 sRGB."""
+        if self.gamma != 1.0:
+            levels = np.rint(255.0 * (np.arange(256) / 255.0) ** self.gamma)
+            image = cv2.LUT(image, levels.astype(np.uint8))
         colour = jitter_matrix(
             self.brightness, self.contrast, self.saturation, self.hue_turns, _mean_luma(image)
         )
+        if self.gains is not None:
+            colour = self.gains[:, None] * colour
         image = cv2.transform(image, colour)
         if self.noise_mean or self.noise_std:
             image = add_noise(image, self.noise_mean, self.noise_std, self.noise_place)
@@ -163,6 +188,24 @@ def flip_sample(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         else:
             flipped[name] = values if name.startswith("has_") else cv2.flip(values, 1)
     return flipped
+
+
+def rotate_sample(arrays: dict[str, np.ndarray], angle_deg: float) -> dict[str, np.ndarray]:
+    """Rotate a sample's images (h, w, 3) and maps (h, w) about their centres.
+
+    Images are interpolated and are black outside; depth keeps its values and is 0 outside.
+    Intrinsics (3, 3) stay, for losses that do not use them.
+    """
+    rotated = {}
+    for name, values in arrays.items():
+        if name.endswith("intrinsics") or name.startswith(("T_", "has_")):
+            rotated[name] = values
+            continue
+        height, width = values.shape[:2]
+        turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle_deg, 1.0)
+        how = cv2.INTER_LINEAR if values.ndim == 3 else cv2.INTER_NEAREST
+        rotated[name] = cv2.warpAffine(values, turn, (width, height), flags=how)
+    return rotated
 
 
 def flipped_intrinsics(intrinsics: np.ndarray, width: int) -> np.ndarray:

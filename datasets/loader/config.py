@@ -41,6 +41,8 @@ class TrainingSetConfig(Settings):
     sparse_share: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     input_size: tuple[Side, Side]
     loss_size: tuple[Side, Side]
+    # Crop input_size at a random place in the bottom centre of this size, instead of resizing.
+    crop_from: tuple[Side, Side] | None = None
     p_clear: Literal["uniform", "paper-literal"] | Annotated[float, Field(ge=0.0, le=1.0)] = (
         "uniform"
     )
@@ -55,6 +57,7 @@ class TrainingSetConfig(Settings):
             raise ValueError("corruptions replace variants: remove the recipes")
         if self.twins and (self.recipes or self.corruptions is not None):
             raise ValueError("twins replace variants and corruptions: remove the other")
+        self._check_crop()
         if self.variant_conditions is not None:
             if not self.recipes and not self.twins:
                 raise ValueError(
@@ -69,6 +72,25 @@ class TrainingSetConfig(Settings):
             if len(set(values)) != len(values):
                 raise ValueError(f"{name}: {list(values)} has duplicates")
         return self
+
+    def _check_crop(self) -> None:
+        """Raise ValueError where a crop does not fit, or a rotation breaks the geometry."""
+        if self.crop_from is not None:
+            if self.input_size != self.loss_size:
+                raise ValueError(
+                    f"crop_from: input_size {self.input_size} and loss_size {self.loss_size} are "
+                    "of one crop; make them equal"
+                )
+            if any(s > c for s, c in zip(self.input_size, self.crop_from, strict=True)):
+                raise ValueError(
+                    f"crop_from {self.crop_from} is smaller than input_size {self.input_size}"
+                )
+        rotated = self.augmentation is not None and self.augmentation.rotation_deg > 0
+        if rotated and (self.neighbours or self.stereo):
+            raise ValueError(
+                "augmentation.rotation_deg: the poses of neighbours and stereo partners are those "
+                "of images that are not rotated; set it to 0"
+            )
 
     def probability_of_clear(self, num_conditions: int) -> float:
         """Return `p_clear` as a number, given the number of conditions of the variants."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.frame import scaled_intrinsics
+from nightrain.datasets.geometry.crops import Crop
 from nightrain.datasets.geometry.projection import scatter_min_resize
 from nightrain.datasets.io.images import (
     check_png,
@@ -72,6 +73,34 @@ def decode_sample(rows: SampleRows, config: TrainingSetConfig) -> Arrays:
         arrays["label_depth_m"] = _dense(rows.label, "depth", size)
         arrays["label_confidence"] = _confidence(rows.label, size)
     return arrays
+
+
+def decode_crop(rows: SampleRows, config: TrainingSetConfig, numbers: np.ndarray) -> Arrays:
+    """Decode as `decode_sample`, but crop instead of resizing.
+
+    The window of `input_size` has a random place, by two uniform numbers, in the bottom centre of
+    size `crop_from`: PixelFormer's random crop of the KITTI benchmark crop (Agarwal and Arora, WACV
+    2023). Raises InvalidRequest for a frame smaller than that, and as `decode_sample`.
+    """
+    assert config.crop_from is not None
+    native, (outer_w, outer_h) = (rows.frame["width"], rows.frame["height"]), config.crop_from
+    if native[0] < outer_w or native[1] < outer_h:
+        raise InvalidRequest(
+            f"Frame {rows.frame['frame_id']} is {native[0]}x{native[1]}, smaller than crop_from "
+            f"{outer_w}x{outer_h}. Choose a smaller crop, or null to resize frames."
+        )
+    width, height = config.input_size
+    left = (native[0] - outer_w) // 2 + int(numbers[0] * (outer_w - width + 1))
+    top = native[1] - outer_h + int(numbers[1] * (outer_h - height + 1))
+    whole = config.model_copy(update={"input_size": native, "loss_size": native})
+    crop = Crop(top, left, height, width)
+    return {name: _cropped(name, v, crop) for name, v in decode_sample(rows, whole).items()}
+
+
+def _cropped(name: str, values: np.ndarray, crop: Crop) -> np.ndarray:
+    if name.startswith(("T_", "has_")):
+        return values
+    return crop.intrinsics(values) if name.endswith("intrinsics") else crop.apply(values)
 
 
 def most_bytes(config: TrainingSetConfig) -> int:

@@ -23,6 +23,7 @@ from nightrain.datasets.loader.decode import (
     TWIN_COLUMNS,
     VARIANT_COLUMNS,
     SampleRows,
+    decode_crop,
     decode_sample,
     most_bytes,
 )
@@ -33,7 +34,7 @@ from nightrain.datasets.loader.sampler import Draw, ResumableSampler
 from nightrain.datasets.shards.label_rows import LABEL_COLUMNS
 from nightrain.datasets.shards.parquet import Row
 
-MIXING, AUGMENTING, CORRUPTING = 1, 2, 3  # independent streams of random numbers
+MIXING, AUGMENTING, CORRUPTING, CROPPING = 1, 2, 3, 4  # independent streams of random numbers
 
 PREFETCH = 2  # batches that a worker prepares ahead
 
@@ -95,7 +96,10 @@ class TrainingSet(Dataset[Sample]):
             raise IndexError(f"found sample number {draw.index}; expected one below {len(self)}")
         chosen = self.choose(draw)
         rows = self.read(draw.index, chosen)
-        arrays = decode_sample(rows, self.config)
+        if self.config.crop_from is None:
+            arrays = decode_sample(rows, self.config)
+        else:
+            arrays = decode_crop(rows, self.config, draw.uniforms(CROPPING))
         if isinstance(chosen, str) and self.config.corruptions is not None:
             numbers = draw.uniforms(CORRUPTING)
             arrays["image"] = self.config.corruptions.apply(chosen, arrays["image"], numbers)

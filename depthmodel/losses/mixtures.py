@@ -7,14 +7,18 @@ collated.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from nightrain.depthmodel.losses.base import LOSSES, Batch, LossInputs, Poses, need
+from nightrain.depthmodel.losses.object_regions import mean_over_regions, object_regions
 from nightrain.depthmodel.losses.reliability_mask import MaskMode, reliability_mask
 from nightrain.depthmodel.losses.reprojection import min_reprojection_error, warp_sides
 from nightrain.depthmodel.losses.weighted_sum import Loss, at_loss_size, weighted_sum
+
+MaskOver = Literal["pixels", "objects"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,7 @@ class StudentLoss:
     feature: float = 0.0  # of a network with restoration: adverse features to clear ones
     confidence: bool = True  # the labels' confidence weights the distillation
     mask_mode: MaskMode = "reliable"  # for `reliable_pixels`
+    mask_over: MaskOver = "pixels"  # "objects": errors are averaged over parts of the clear depth
     max_depth_m: float = 80.0
     extra: dict[str, float] = field(default_factory=dict)
 
@@ -138,10 +143,17 @@ def student_loss(
 
 
 @torch.no_grad()
-def reliable_pixels(batch: Batch, inverse_depth: Tensor, poses: Poses, mode: MaskMode) -> Tensor:
+def reliable_pixels(
+    batch: Batch,
+    inverse_depth: Tensor,
+    poses: Poses,
+    mode: MaskMode,
+    over: MaskOver = "pixels",
+) -> Tensor:
     """Reliability mask (B, 1, h, w) bool of a batch: pixels where the labels supervise the student.
 
     `inverse_depth` (B, 1, H, W) in 1/m is the student's; `poses` are those of the clear frames.
+    With `over` "objects" both errors are first averaged over the regions of the labels' depth.
     Pixels without a label have no teacher error and stay in the mask; the loss ignores them.
     Source: SSD, eqs. 4 and 5 (docs/papers/ssd.md).
     """
@@ -153,4 +165,9 @@ def reliable_pixels(batch: Batch, inverse_depth: Tensor, poses: Poses, mode: Mas
     theirs = warp_sides(batch, torch.where(label_m > 0, label_m, 1.0).reciprocal(), poses)
     pe_teacher = min_reprojection_error(target, theirs, has)
     pe_teacher = torch.where(label_m > 0, pe_teacher, torch.inf)
-    return reliability_mask(pe_teacher, min_reprojection_error(target, ours, has), mode)
+    pe_student = min_reprojection_error(target, ours, has)
+    if over == "objects":
+        regions = object_regions(label_m)
+        pe_teacher = mean_over_regions(pe_teacher, regions)
+        pe_student = mean_over_regions(pe_student, regions)
+    return reliability_mask(pe_teacher, pe_student, mode)

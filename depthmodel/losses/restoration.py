@@ -46,6 +46,7 @@ class RestorerLoss:
     deviation: float = 0.1  # of the steps' estimates from the last one
     projected: float = 0.0  # towards depth mapped back through a strict decoder
     residual: float = 1e-3  # size of the restoration
+    min_depth_m: float = 0.0  # measured depth up to it is left out; PixelFormer on KITTI: 1
     clear: float = 0.0  # of each step's estimate from the clear frame's features
     max_depth_m: float = 80.0
     extra: dict[str, float] = field(default_factory=dict)

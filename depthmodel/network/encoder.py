@@ -29,6 +29,7 @@ from transformers.utils import logging
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.registry import is_reference, one_line
 from nightrain.depthmodel.config import ENCODERS, EncoderConfig, Normalisation
+from nightrain.depthmodel.network.timm_swin import load_timm_swin, timm_architecture
 from nightrain.depthmodel.weights import resolve
 
 # Settings of the published models (config.json on the hub); "mini" and "micro" are ours, for
@@ -241,6 +242,8 @@ def encoder_config(config: EncoderConfig, in_channels: int = 3) -> PreTrainedCon
 
 def _load(folder: Path, name: str, config: EncoderConfig, in_channels: int) -> Any:
     """Load a published encoder; its tensors must be exactly those of the configuration."""
+    if architecture := timm_architecture(folder):
+        return _load_timm(folder, name, config, architecture)
     found = AutoConfig.from_pretrained(str(folder), local_files_only=True)
     if found.model_type != config.kind:
         raise InvalidRequest(
@@ -258,15 +261,38 @@ def _load(folder: Path, name: str, config: EncoderConfig, in_channels: int) -> A
             )
     except RuntimeError as error:  # of another size
         raise InvalidRequest(_other_size(name, config, "its tensors have other shapes")) from error
-    missing = _other_than(NOT_PUBLISHED, report["missing_keys"])
-    extra = _other_than(LEFT_OUT, report["unexpected_keys"])
-    if missing or extra:
-        found_text = f"{len(missing)} tensors are missing and {len(extra)} are unknown"
-        first = (missing + extra)[0]
-        raise InvalidRequest(_other_size(name, config, f"{found_text}, the first being {first}"))
+    _check_names(name, config, report["missing_keys"], report["unexpected_keys"])
     if in_channels != 3:
         _repeat_input(encoder, in_channels)
     return encoder
+
+
+def _load_timm(folder: Path, name: str, config: EncoderConfig, architecture: str) -> Any:
+    """Load a Swin of timm as the Swin of transformers."""
+    if config.kind != "swin" or not architecture.startswith("swin_"):
+        raise InvalidRequest(
+            f"{name} is timm's {architecture!r}, expected a {config.kind} of transformers: of timm "
+            "only Swin is loaded."
+        )
+    encoder = SwinBackbone(encoder_config(config))
+    try:
+        report = encoder.load_state_dict(load_timm_swin(folder), strict=False)
+    except RuntimeError as error:  # of another size
+        raise InvalidRequest(_other_size(name, config, "its tensors have other shapes")) from error
+    _check_names(name, config, report.missing_keys, report.unexpected_keys)
+    return encoder
+
+
+def _check_names(
+    name: str, config: EncoderConfig, missing: Iterable[str], unexpected: Iterable[str]
+) -> None:
+    """Raise InvalidRequest unless weights have exactly the tensors of the configuration."""
+    lacking, extra = _other_than(NOT_PUBLISHED, missing), _other_than(LEFT_OUT, unexpected)
+    lacking = [k for k in lacking if "relative_position_index" not in k]  # computed, not stored
+    if lacking or extra:
+        found_text = f"{len(lacking)} tensors are missing and {len(extra)} are unknown"
+        first = (lacking + extra)[0]
+        raise InvalidRequest(_other_size(name, config, f"{found_text}, the first being {first}"))
 
 
 @contextmanager

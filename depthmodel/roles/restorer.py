@@ -131,7 +131,7 @@ class RestorerObjective(Objective):
             steps = [model.unpacked(estimate, maps) for estimate in estimates]
         depths_m = [at_loss_size(model.decode(s, size), batch).reciprocal() for s in steps]
         truth_m = need(batch, f"{self.role.target}_depth_m")[:, None]  # (B, 1, h, w)
-        valid = (truth_m > 0) & (truth_m <= weights.max_depth_m)
+        valid = (truth_m > weights.min_depth_m) & (truth_m <= weights.max_depth_m)
         sums = LossSums(finite_outputs(depths_m[-1].reciprocal(), {}))
         silog = steps_silog_loss(depths_m, truth_m, valid, step_weight)
         sums.add("silog", weights.silog, silog.loss)

@@ -11,13 +11,15 @@ from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.index import TableRows
 from nightrain.depthmodel.config import DepthConfig
 from nightrain.depthmodel.decoders.base import Maps
+from nightrain.depthmodel.losses.base import Poses
 from nightrain.depthmodel.losses.mixtures import StudentLoss, reliable_pixels, student_loss
 from nightrain.depthmodel.losses.restoration import target_loss
 from nightrain.depthmodel.losses.weighted_sum import Loss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_folder import saved_digest
+from nightrain.depthmodel.network.pose import PoseNet
 from nightrain.depthmodel.network.shared_weights import load_shared
-from nightrain.depthmodel.roles.objective import Batch, Objective, recorded_poses
+from nightrain.depthmodel.roles.objective import SIDES, Batch, Objective, recorded_poses
 from nightrain.depthmodel.roles.role import Option, Role, require
 from nightrain.depthmodel.roles.start import require_same_parts
 from nightrain.depthmodel.weights import Weights
@@ -32,8 +34,9 @@ class StudentRole(Role):
     loss unless `reference` names other weights for the student's own architecture (SSD: the
     pretrained DINOv2). `start` initialises the student as its model configuration says (SSD), or
     from the teacher. `target` "exact" learns a rendered world's exact depth instead of labels, an
-    upper bound. The reliability mask needs neighbours and recorded poses; the first
-    `num_unmasked_epochs` train without it.
+    upper bound. The reliability mask needs neighbours and their poses: recorded ones, or those of
+    the teacher's frozen pose network (SSD, eq. 4), which is in `pose` next to the teacher's model
+    folder; the first `num_unmasked_epochs` train without it.
     """
 
     options: ClassVar[frozenset[Option]] = frozenset({"labels", "variants", "teacher"})
@@ -42,6 +45,7 @@ class StudentRole(Role):
     start: Literal["configured", "teacher"] = "configured"
     target: Literal["labels", "exact"] = "labels"
     num_unmasked_epochs: Annotated[int, Field(ge=0)] = 1
+    mask_poses: Literal["recorded", "teacher"] = "recorded"
     loss: StudentLoss = StudentLoss()
 
     @property
@@ -66,6 +70,14 @@ class StudentRole(Role):
         if self.loss.mask_mode != "none":
             reason = "the reliability mask needs the neighbouring frames"
             require(data.neighbours, "data.neighbours", reason)
+        if self.uses_pose_network:
+            reason = "the poses are those of the teacher's pose network; name the teacher's folder"
+            require(self.teacher is not None, "role.mask_poses", reason)
+
+    @property
+    def uses_pose_network(self) -> bool:
+        """Whether the mask takes its poses from the teacher's pose network."""
+        return self.mask_poses == "teacher" and self.loss.mask_mode != "none"
 
     def check_labels(self, folder: str, labels: TableRows) -> None:
         """Raise InvalidRequest unless the labels were made by the teacher that the role names."""
@@ -83,7 +95,9 @@ class StudentRole(Role):
     def objective(self, model: DepthConfig) -> "StudentObjective":
         """Build the student, initialised from the teacher where `start` says so."""
         follows = self.loss.semantic > 0 or self.loss.feature > 0
-        student = StudentObjective(model, self, self._reference(model) if follows else None)
+        student = StudentObjective(
+            model, self, self._reference(model) if follows else None, self._pose_network()
+        )
         if self.start == "teacher" and self.teacher is not None:
             teacher = DepthModel.from_pretrained(self.teacher)
             require_same_parts(teacher.config, model, SAME_AS_TEACHER, "To start from the teacher")
@@ -94,6 +108,19 @@ class StudentRole(Role):
         """Describe the training frames and the labels."""
         shown = ", ".join(data.conditions)
         return f"A student trained on {shown} frames and their variants; labels: {data.labels}."
+
+    def _pose_network(self) -> PoseNet | None:
+        """The teacher's frozen pose network, next to its model folder."""
+        if not self.uses_pose_network or self.teacher is None:
+            return None
+        folder = self.teacher.parent / "pose"
+        if not folder.is_dir():
+            raise InvalidRequest(
+                f"role.mask_poses is 'teacher', but {folder} does not exist: the teacher was "
+                "trained with recorded poses. Name a teacher with a pose network, or set "
+                "role.mask_poses to recorded."
+            )
+        return PoseNet.from_pretrained(folder)
 
     def _reference(self, model: DepthConfig) -> DepthModel:
         """The frozen network with the encoder that the semantic and the feature loss follow."""
@@ -119,11 +146,18 @@ class StudentObjective(Objective):
     is the frozen network with the encoder that the semantic loss follows.
     """
 
-    def __init__(self, model: DepthConfig, role: StudentRole, reference: DepthModel | None) -> None:
+    def __init__(
+        self,
+        model: DepthConfig,
+        role: StudentRole,
+        reference: DepthModel | None,
+        pose_network: PoseNet | None = None,
+    ) -> None:
         super().__init__({"depth": DepthModel(model)})
         self.role = role
         # In a list, so that it is not a submodule: never trained, saved or set to training mode.
         self._frozen = [] if reference is None else [reference.eval().requires_grad_(False)]
+        self._poser = [] if pose_network is None else [pose_network.eval().requires_grad_(False)]
 
     @property
     def reference(self) -> DepthModel | None:
@@ -151,7 +185,17 @@ class StudentObjective(Objective):
         mode = self.role.loss.mask_mode
         if mode == "none" or epoch < self.role.num_unmasked_epochs:
             return None
-        return reliable_pixels(batch, inverse_depth, recorded_poses(batch), mode)
+        over = self.role.loss.mask_over
+        return reliable_pixels(batch, inverse_depth, self._poses(batch), mode, over)
+
+    @torch.no_grad()
+    def _poses(self, batch: Batch) -> Poses:
+        """Poses of the clear frames' neighbours, for the mask."""
+        if not self._poser:
+            return recorded_poses(batch)
+        target = batch["target"]
+        network = self._poser[0].to(target.device)
+        return {side: network(target, batch[side]) for side in SIDES}
 
     @torch.no_grad()
     def _clear_maps(self, batch: Batch) -> Maps | None:

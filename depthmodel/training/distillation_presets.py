@@ -9,7 +9,14 @@ from dataclasses import replace
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.config import RestorationConfig
-from nightrain.depthmodel.network.presets import paper_depth, paper_pose, world_depth, world_pose
+from nightrain.depthmodel.losses.mixtures import StudentLoss
+from nightrain.depthmodel.network.presets import (
+    DINOV2_BASE,
+    paper_depth,
+    paper_pose,
+    world_depth,
+    world_pose,
+)
 from nightrain.depthmodel.roles.student import StudentRole
 from nightrain.depthmodel.roles.teacher import LIDAR_LOSS, TeacherRole
 from nightrain.depthmodel.training.config import TrainConfig
@@ -52,10 +59,29 @@ def paper_teacher() -> TrainConfig:
 def paper_student() -> TrainConfig:
     """nightrain train paper-student DATASET --labels L --variants R --teacher T --out RUN.
 
-    SSD's student (eq. 8, docs/papers/ssd.md), for as many steps as the teacher. Needs a GPU; we
-    have no results yet.
+    SSD's student as printed (docs/papers/ssd.md), for as many steps as the teacher: the semantic
+    loss follows the frozen pretrained DINOv2 (eq. 7), the mask takes its poses from the teacher's
+    frozen pose network (eq. 4), and labels have no confidence. Needs a GPU; we have no results yet.
     """
-    return paper_teacher().model_copy(update={"name": "paper-student", "role": StudentRole()})
+    role = StudentRole(
+        reference=DINOV2_BASE, mask_poses="teacher", loss=StudentLoss(confidence=False)
+    )
+    return paper_teacher().model_copy(update={"name": "paper-student", "role": role})
+
+
+def student() -> TrainConfig:
+    """nightrain train student DATASET --labels L --variants R --teacher T --out RUN.
+
+    The same network as we would train it: it starts from the teacher, for a quarter of its steps;
+    the mask uses recorded poses, and the labels' confidence weights the distillation. Needs a GPU;
+    we have no results yet.
+    """
+    update = {
+        "name": "student",
+        "role": StudentRole(start="teacher"),
+        "num_steps": PAPER_STEPS // 4,
+    }
+    return paper_teacher().model_copy(update=update)
 
 
 def world_teacher() -> TrainConfig:

@@ -30,11 +30,16 @@ PRESETS: dict[str, "str | Callable[[], TrainConfig]"] = {
     "real-overfit": f"{_DISTILLATION}:real_overfit",
     "paper-teacher": f"{_DISTILLATION}:paper_teacher",
     "paper-student": f"{_DISTILLATION}:paper_student",
+    "student": f"{_DISTILLATION}:student",
     "kitti-base": f"{_RESTORATION}:kitti_base",
     "kitti-restoration": f"{_RESTORATION}:kitti_restoration",
     "kitti-stereo": f"{_RESTORATION}:kitti_stereo",
+    "nuscenes-base": f"{_RESTORATION}:nuscenes_base",
     "nuscenes-restoration": f"{_RESTORATION}:nuscenes_restoration",
+    "robotcar-base": f"{_RESTORATION}:robotcar_base",
     "robotcar-restoration": f"{_RESTORATION}:robotcar_restoration",
+    "dinov2-base": f"{_RESTORATION}:dinov2_base",
+    "dinov2-restoration": f"{_RESTORATION}:dinov2_restoration",
 }
 
 

@@ -10,18 +10,30 @@ from pydantic import ValidationError
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import RestorationConfig
 from nightrain.depthmodel.losses.mixtures import StudentLoss
+from nightrain.depthmodel.losses.object_regions import object_regions
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
-from nightrain.depthmodel.roles.student import StudentObjective
+from nightrain.depthmodel.network.pose import PoseNet
+from nightrain.depthmodel.network.presets import DINOV2_BASE
+from nightrain.depthmodel.roles.student import StudentObjective, StudentRole
 from nightrain.depthmodel.training.config import TrainConfig
 from nightrain.depthmodel.training.loop import make_accelerator
 from nightrain.depthmodel.training.metrics_log import read_metrics
 from nightrain.depthmodel.training.optimiser import OptimiserConfig
+from nightrain.depthmodel.training.preset_registry import load_preset
 from nightrain.depthmodel.training.trainer import Trainer
 from nightrain.depthmodel.weights import Weights
 from support.synthetic import SIZE, recipe
 from support.tiny_depth_models import published, tiny_config, tiny_model
-from support.tiny_training import data, label_as, lidar_teacher, make_dataset, student, train_tiny
+from support.tiny_training import (
+    POSE,
+    data,
+    label_as,
+    lidar_teacher,
+    make_dataset,
+    student,
+    train_tiny,
+)
 from support.training import add_labels, add_variants
 
 CARD = ModelCard(title="tiny", description="For tests.", data_set="none")
@@ -286,3 +298,59 @@ def test_the_feature_loss_needs_a_restoring_network_and_a_reference(
     role = config.role.model_copy(update={"teacher": None, "start": "configured"})
     with pytest.raises(InvalidRequest, match="need a frozen encoder"):
         begin(config.model_copy(update={"role": role}), root, tmp_path / "run")
+
+
+def test_masks_over_objects_differ_from_masks_over_pixels(root: Path, tmp_path: Path) -> None:
+    """Both errors are averaged over parts of the labels' depth, a ramp with steps at its near end.
+
+    Pixels that no part holds keep their own errors.
+    """
+    masks = {}
+    for over in ("pixels", "objects"):
+        config = student({"loss": StudentLoss(semantic=0.0, mask_over=over)})
+        trainer = begin(config, root, tmp_path / over)
+        batch = next(trainer._batches)
+        inverse_depth = trainer.objective.model(batch["image"]).inverse_depth
+        mask = student_of(trainer)._mask(batch, inverse_depth, 1)
+        assert mask is not None
+        masks[over] = mask
+    regions = object_regions(batch["label_depth_m"][:, None])
+    assert not torch.equal(masks["pixels"], masks["objects"])
+    own = regions == 0
+    assert torch.equal(masks["pixels"][own], masks["objects"][own])
+    for image, mask in zip(regions, masks["objects"], strict=True):
+        values = [mask[image == number] for number in image.unique() if number > 0]
+        # pixels that no neighbour sees cannot be compared and are kept
+        assert values and any(bool((~v).sum() > len(v) // 2) or bool(v.all()) for v in values)
+
+
+def test_the_mask_takes_the_poses_of_the_teachers_pose_network(
+    root: Path, teacher: Path, tmp_path: Path
+) -> None:
+    role = {"loss": StudentLoss(semantic=0.0), "mask_poses": "teacher", "teacher": teacher}
+    with pytest.raises(InvalidRequest, match="does not exist: the teacher was trained with rec"):
+        begin(student(role), root, tmp_path / "run")
+    network = PoseNet(POSE)
+    torch.nn.init.normal_(network.head[-1].weight, std=0.1)
+    network.save_pretrained(teacher.parent / "pose")
+    trainer = begin(student(role), root, tmp_path / "run")
+    batch = next(trainer._batches)
+    found = student_of(trainer)._poses(batch)
+    expected = PoseNet.from_pretrained(teacher.parent / "pose")
+    with torch.no_grad():
+        for side in ("previous", "next"):
+            assert torch.equal(found[side], expected(batch["target"], batch[side]))
+            assert not torch.equal(found[side], batch[f"T_{side}_camera"])
+    assert not any(p is q for p in expected.parameters() for q in trainer._parameters)
+    trainer.do_step()
+    with pytest.raises(ValidationError, match=r"role\.mask_poses: .*name the teacher's folder"):
+        student({"mask_poses": "teacher", "loss": StudentLoss(semantic=0.0)})
+
+
+def test_the_printed_students_settings() -> None:
+    role = load_preset("paper-student").role
+    assert isinstance(role, StudentRole)
+    assert role.reference == DINOV2_BASE and role.mask_poses == "teacher"
+    assert not role.loss.confidence and role.start == "configured"
+    ours = load_preset("student").role
+    assert isinstance(ours, StudentRole) and ours.loss.confidence and ours.start == "teacher"
