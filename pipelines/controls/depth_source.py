@@ -91,6 +91,18 @@ class ImageWindow:
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
     depth_m: np.ndarray | None = None  # (H, W) float32, dense, metres; sky = inf
+    lidar_depth_m: np.ndarray | None = None  # (H, W) float32, metres, 0 = no return
+
+
+def image_windows(
+    images: Sequence[np.ndarray], lidar_depths_m: Sequence[np.ndarray | None] | None = None
+) -> list[ImageWindow]:
+    """Depth inputs of images (H, W, 3) uint8 and, where given, their LiDAR depths (H, W)."""
+    depths = [None] * len(images) if lidar_depths_m is None else lidar_depths_m
+    return [
+        ImageWindow(image, np.eye(3), lidar_depth_m=depth)
+        for image, depth in zip(images, depths, strict=True)
+    ]
 
 
 def inverse_of_metric(depth_m: np.ndarray) -> np.ndarray:

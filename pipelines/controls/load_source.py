@@ -15,6 +15,10 @@ def load_depth_source(settings: ControlDepth) -> DepthSource:
         from nightrain.pipelines.controls.detectors import MidasDepth
 
         source = MidasDepth(dtype=settings.dtype)
+    elif settings.source == "completed":
+        from nightrain.pipelines.controls.completed import CompletedNetworkDepth
+
+        source = CompletedNetworkDepth()
     elif settings.network is not None:
         from nightrain.pipelines.controls.networks import NetworkDepth
 
@@ -33,7 +37,7 @@ def load_depth_source(settings: ControlDepth) -> DepthSource:
 def gives_metres(settings: ControlDepth) -> bool:
     """Whether a depth source's maps are metric, without loading it; raises InvalidRequest."""
     if settings.network is None:
-        return settings.source in ("given", "teacher")
+        return settings.source in ("given", "teacher", "completed")
     from nightrain.pipelines.controls.networks import NetworkDepth
 
     return NetworkDepth(settings.network, settings.gives, settings.dtype).is_metric

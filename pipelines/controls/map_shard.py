@@ -9,14 +9,14 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from nightrain.datasets.errors import DamagedInput, NightrainError, PlanMismatch, Reason
-from nightrain.datasets.io.images import decode_jpeg
+from nightrain.datasets.io.images import decode_depth_png, decode_jpeg
 from nightrain.datasets.shards.control_maps import ControlMap, map_to_row
 from nightrain.datasets.shards.manifest import CONTROLS, Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
@@ -33,9 +33,9 @@ from nightrain.datasets.shards.transaction import (
 )
 from nightrain.pipelines.controls.depth_source import (
     DepthSource,
-    ImageWindow,
     RelativeDepth,
     depths_of,
+    image_windows,
 )
 from nightrain.pipelines.controls.load_source import load_depth_source
 from nightrain.pipelines.controls.polarity import assert_near_is_white, near_is_white_lead
@@ -57,27 +57,36 @@ _HELD: dict[tuple[str, str], RelativeDepth] = {}  # by source and frame id
 def control_maps_table(settings: ControlDepth) -> str:
     """Table of a source's maps: "controls/dpt-large-1a2b3c4d"; raises InvalidRequest."""
     name = load_depth_source(settings).name
-    stem = settings.network.id_or_folder if settings.network else settings.teacher or "midas"
+    stem = (
+        settings.network.id_or_folder if settings.network else settings.teacher or settings.source
+    )
     slug = re.sub(r"[^a-z0-9]+", "-", Path(stem).name.lower()).strip("-") or settings.source
     tiles = f"-{(2 * settings.tile_grid - 1) ** 2}-tiles" if settings.tile_grid > 1 else ""
     digest = hashlib.sha256(f"{name}\n{MAPS_VERSION}".encode()).hexdigest()[:8]
     return f"{CONTROLS}/{slug}{tiles}-{digest}"
 
 
-def make_maps(source: DepthSource, images: Sequence[np.ndarray]) -> list[ControlMap | DamagedInput]:
+def make_maps(
+    source: DepthSource,
+    images: Sequence[np.ndarray],
+    lidar_depths_m: Sequence[np.ndarray | None] | None = None,
+) -> list[ControlMap | DamagedInput]:
     """Map or failure of each image (H, W, 3) uint8, at the image's own size.
 
+    `lidar_depths_m` (H, W) each, 0 = no return, are for the completion network.
     A map with the road farther than the horizon is a failure. A batch that runs out of memory is
     halved. Raises InvalidRequest, and RunFailure if the device is lost or all images fail alike.
     """
-    return [_checked(outcome) for outcome in depth_of_each(source, images)]
+    return [_checked(outcome) for outcome in depth_of_each(source, images, lidar_depths_m)]
 
 
 def depth_of_each(
-    source: DepthSource, images: Sequence[np.ndarray]
+    source: DepthSource,
+    images: Sequence[np.ndarray],
+    lidar_depths_m: Sequence[np.ndarray | None] | None = None,
 ) -> list[RelativeDepth | Exception]:
     """Depth or failure of each image (H, W, 3) uint8; raises like `make_maps`."""
-    scenes = [ImageWindow(image, np.eye(3)) for image in images]
+    scenes = image_windows(images, lidar_depths_m)
     return isolate_failures(scenes, lambda some: depths_of(source, some), origin=id)
 
 
@@ -101,6 +110,7 @@ class _Part:
     rows: Sequence[Row]
     kept: Sequence[Row | None]  # rows that an interrupted run finished
     images: Sequence[np.ndarray | DamagedInput | None]  # None: not needed
+    lidar_m: Sequence[np.ndarray | None]  # None: not needed, or none
     maps: Sequence[ControlMap | DamagedInput | None] = ()
     seconds: float = 0.0
 
@@ -158,7 +168,7 @@ class ControlMapShard:
         faults: list[DamagedInput] = []
         num_maps = 0
         parts = overlapped(
-            in_batches(manifest.reader(frames.rows).rows(FRAME_COLUMNS), BATCH_SIZE),
+            in_batches(manifest.reader(frames.rows).rows(frame_columns(self.settings)), BATCH_SIZE),
             prepare=lambda rows: self._decoded(rows, kept),
             begin=self._predicted,
             finish=lambda part: part,
@@ -183,8 +193,11 @@ class ControlMapShard:
     def _decoded(self, rows: Sequence[Row], kept: dict[str, Row]) -> _Part:
         before = [kept.get(row["frame_id"]) for row in rows]
         before = [row if row and row["inverse_depth"] is not None else None for row in before]
-        images = [None if b else _image(row) for row, b in zip(rows, before, strict=True)]
-        return _Part(rows, before, images)
+        decoded = [
+            (None, None) if b else _decoded(row) for row, b in zip(rows, before, strict=True)
+        ]
+        images, lidar_m = zip(*decoded, strict=True)
+        return _Part(rows, before, images, lidar_m)
 
     def _predicted(self, part: _Part) -> _Part:
         interrupt_if_stopped()
@@ -199,11 +212,12 @@ class ControlMapShard:
             for number, image in enumerate(part.images)
             if isinstance(image, np.ndarray) and maps[number] is None
         }
-        made = make_maps(load_depth_source(self.settings), list(images.values()))
+        lidar_m = [part.lidar_m[number] for number in images]
+        made = make_maps(load_depth_source(self.settings), list(images.values()), lidar_m)
         for number, new in zip(images, made, strict=True):
             maps[number] = new
         seconds = (time.perf_counter() - started) / max(1, len(images))
-        return _Part(part.rows, part.kept, part.images, maps, seconds)
+        return replace(part, maps=maps, seconds=seconds)
 
     def _completed(self, part: _Part) -> list[tuple[Row, Row | DamagedInput]]:
         results: list[tuple[Row, Row | DamagedInput]] = []
@@ -243,6 +257,16 @@ class ControlMapShard:
         }
 
 
+def frame_columns(settings: ControlDepth) -> tuple[str, ...]:
+    """Columns of frames that a source's maps are made from."""
+    return (*FRAME_COLUMNS, *(("lidar_depth",) if settings.source == "completed" else ()))
+
+
+def lidar_of(row: Row) -> np.ndarray | None:
+    """LiDAR depth (H, W) of a row of frames in metres, 0 = no return; None if it was not read."""
+    return decode_depth_png(row["lidar_depth"]["bytes"]) if row.get("lidar_depth") else None
+
+
 def hold(settings: ControlDepth, frame_id: str, found: RelativeDepth) -> None:
     """Hold a map that was made before its shard, for the polarity check."""
     _HELD[load_depth_source(settings).name, frame_id] = found
@@ -258,8 +282,9 @@ def forget_held() -> None:
     _HELD.clear()
 
 
-def _image(row: Row) -> np.ndarray | DamagedInput:
+def _decoded(row: Row) -> tuple[np.ndarray | DamagedInput, np.ndarray | None]:
+    """Image and LiDAR depth of a row; the reason in place of the image if either is damaged."""
     try:
-        return decode_jpeg(row["image"]["bytes"])
+        return decode_jpeg(row["image"]["bytes"]), lidar_of(row)
     except DamagedInput as error:
-        return error
+        return error, None

@@ -16,8 +16,10 @@ CONTROL_KINDS = ("depth", "canny", "softedge")  # kinds that can be computed
 class ControlDepth(Settings):
     """Depth of a control image: its source and its scaling to grey levels."""
 
-    source: Literal["given", "midas", "network", "teacher"] = Field(
-        default="given", description="The recipe's `depth`, or a network that sees the image"
+    source: Literal["given", "midas", "network", "teacher", "completed"] = Field(
+        default="given",
+        description="The recipe's `depth`, a network that sees the image, or `completed`: the "
+        "completion network, which sees the image and LiDAR",
     )
     network: Weights | None = Field(
         default=None, description="network: a depth-estimation model of transformers"
@@ -54,8 +56,8 @@ class ControlDepth(Settings):
             )
         if (self.source == "teacher") != (self.teacher is not None):
             raise ValueError("`teacher` names the folder of source `teacher`: give both or neither")
-        if self.source == "given" and self.tile_grid > 1:
-            raise ValueError("tile_grid has no effect on given depth: leave it out")
+        if self.source in ("given", "completed") and self.tile_grid > 1:
+            raise ValueError(f"tile_grid has no effect on {self.source} depth: leave it out")
         return self
 
 

@@ -24,7 +24,9 @@ from nightrain.pipelines.controls.map_shard import (
     control_maps_table,
     depth_of_each,
     forget_held,
+    frame_columns,
     hold,
+    lidar_of,
 )
 from nightrain.pipelines.controls.polarity import near_is_white_lead, require_near_is_white
 from nightrain.pipelines.controls.settings import ControlDepth
@@ -199,14 +201,18 @@ def _require_near_is_white(root: Path, shards: Sequence[Shard], settings: Contro
     manifest = Manifest(root)
     frames = manifest.committed(s.model_copy(update={"table": FRAMES}) for s in shards)
     images: dict[str, np.ndarray] = {}
-    for row in sample(manifest, frames, NUM_FRAMES, ("frame_id", "image")) if frames else ():
+    lidar_m: list[np.ndarray | None] = []
+    columns = frame_columns(settings)
+    for row in sample(manifest, frames, NUM_FRAMES, columns) if frames else ():
         with suppress(DamagedInput):  # will be quarantined
-            images[row["frame_id"]] = decode_jpeg(row["image"]["bytes"])
+            image, lidar = decode_jpeg(row["image"]["bytes"]), lidar_of(row)
+            images[row["frame_id"]] = image
+            lidar_m.append(lidar)
     with sole_use(gpu_id(), lambda: stopping.current().interrupted) as is_held:
         if not is_held or not images:
             return  # the run will report that it was stopped
         source = load_depth_source(settings)
-        outcomes = zip(images, depth_of_each(source, list(images.values())), strict=True)
+        outcomes = zip(images, depth_of_each(source, list(images.values()), lidar_m), strict=True)
     found = {name: one for name, one in outcomes if isinstance(one, RelativeDepth)}
     if found:
         leads = [near_is_white_lead(one.inverse_depth) for one in found.values()]

@@ -116,7 +116,8 @@ class _DepthNeed:
                 "LiDAR depth or T_ego_camera to scale a network's relative depth by",
                 "Use a network that returns metres.",
             )
-        other = {"lidar": "exact", "exact": "lidar"}[recipe.depth]
+        column = "exact_depth" if recipe.depth == "exact" else "lidar_depth"
+        other = "lidar" if recipe.depth == "exact" else "exact"
         network = (
             "`depth: network` with `depth_network: {source: midas}`"
             if recipe.engine.conditioning is None
@@ -125,8 +126,8 @@ class _DepthNeed:
         is_road = recipe.without_depth == "road-plane"
         road = f", or `without_depth: road-plane` to assume a flat road for frames with {MOUNTING}"
         return cls(
-            (f"{recipe.depth}_depth", *((MOUNTING,) if is_road else ())),
-            f"{recipe.depth} depth{' or T_ego_camera' if is_road else ''}",
+            (column, *((MOUNTING,) if is_road else ())),
+            f"{column.removesuffix('_depth')} depth{' or T_ego_camera' if is_road else ''}",
             f"Set `depth: {other}` if the frames have it, {network} to estimate depth"
             f"{'' if is_road else road}.",
         )

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from nightrain.datasets.io.images import resize_image
 from nightrain.datasets.shards.control_maps import ControlMap, map_from_row
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import frame_from_row
+from nightrain.pipelines.controls.completed import completed_depth
 from nightrain.pipelines.controls.depth_source import at_size
 from nightrain.pipelines.controls.load_source import load_depth_source
 from nightrain.pipelines.controls.map_shard import make_maps
@@ -35,7 +36,7 @@ class PreparedFrame:
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     # (H, W) float32, dense, metres; sky = inf; None if the recipe needs no depth from the frame
     depth_m: np.ndarray | None
-    # "lidar" | "exact" | "road-plane", a depth network's name, or "none"
+    # "lidar" | "exact" | "road-plane", the name of a network and its weights, or "none"
     depth_source: str
     intrinsics: np.ndarray  # (3, 3) float64, pixels of `image`
     T_ego_camera: np.ndarray | None  # (4, 4) float64, metres
@@ -55,9 +56,8 @@ def prepare_frame(frame: Frame, recipe: Recipe, control: ControlMap | None = Non
     size = recipe.working_size(native)
     image = resize_image(pixels, size)
     intrinsics = scaled_intrinsics(frame.intrinsics, native, size)
-    if recipe.mapped_depth is not None:
-        control = control or _made_here(pixels, recipe.mapped_depth)
-        control = replace(control, inverse_depth=at_size(control.inverse_depth, size))
+    if recipe.mapped_depth is not None and not _takes_the_road(frame, recipe):
+        control = control or _made_here(frame, pixels, recipe.mapped_depth)
     depth_m, source = _depth(frame, recipe, image, intrinsics, control)
     return PreparedFrame(
         image=image,
@@ -65,14 +65,22 @@ def prepare_frame(frame: Frame, recipe: Recipe, control: ControlMap | None = Non
         depth_source=source,
         intrinsics=intrinsics,
         T_ego_camera=frame.T_ego_camera,
-        inverse_depth=None if control is None else control.inverse_depth,
+        inverse_depth=None if control is None else at_size(control.inverse_depth, size),
         stored_size=recipe.size_for(native) if recipe.size else size,
     )
 
 
-def _made_here(pixels: np.ndarray, settings: ControlDepth) -> ControlMap:
-    """Control map of an image (H, W, 3) uint8, with the values that a stored one would have."""
-    (found,) = make_maps(load_depth_source(settings), [pixels])
+def _takes_the_road(frame: Frame, recipe: Recipe) -> bool:
+    """Whether the recipe takes a flat road for a frame, which lacks the recipe's depth."""
+    if recipe.without_depth == "quarantine" or frame.T_ego_camera is None:
+        return False
+    given = frame.exact_depth_m if recipe.depth == "exact" else frame.lidar_depth_m
+    return recipe.depth != "network" and recipe.engine.needs_depth and given is None
+
+
+def _made_here(frame: Frame, pixels: np.ndarray, settings: ControlDepth) -> ControlMap:
+    """Control map of a frame's image (H, W, 3), with the values that a stored one would have."""
+    (found,) = make_maps(load_depth_source(settings), [pixels], [frame.lidar_depth_m])
     if isinstance(found, DamagedInput):
         raise found
     return found.stored()
@@ -92,11 +100,13 @@ def _depth(
             return None, "none"
         versions = tuple(recipe.engine_versions.values())
         return None, _source_name(conditioning.control_depth, versions)
-    if recipe.depth == "network" and control is not None:
-        return _network_depth(frame, recipe, intrinsics, control)
-    given = frame.lidar_depth_m if recipe.depth == "lidar" else frame.exact_depth_m
-    if given is None and recipe.without_depth != "quarantine" and frame.T_ego_camera is not None:
+    if frame.T_ego_camera is not None and _takes_the_road(frame, recipe):
         return flat_world_depth(image, intrinsics, frame.T_ego_camera), recipe.without_depth
+    if recipe.depth == "network" and control is not None:
+        return _network_depth(frame, recipe, image, intrinsics, control)
+    if recipe.depth == "completed" and control is not None:
+        size = (image.shape[1], image.shape[0])
+        return completed_depth(control.inverse_depth, size), recipe.depth_version
     return _dense_depth(frame, recipe, image), recipe.depth
 
 
@@ -107,14 +117,18 @@ def _source_name(settings: ControlDepth, engine_versions: tuple[str, ...]) -> st
 
 
 def _network_depth(
-    frame: Frame, recipe: Recipe, intrinsics: np.ndarray, control: ControlMap
+    frame: Frame,
+    recipe: Recipe,
+    image: np.ndarray,
+    intrinsics: np.ndarray,
+    control: ControlMap,
 ) -> tuple[np.ndarray, str]:
     """Return dense depth (H, W) of a control map at the image's size, and its source."""
-    height, width = control.inverse_depth.shape
+    height, width = image.shape[:2]
     mounting, lidar_m = frame.T_ego_camera, frame.lidar_depth_m
     road = mounting is not None and plane_inverse_depth((height, width), intrinsics, mounting)
     depth_m, scale = metric_depth(
-        control.inverse_depth,
+        at_size(control.inverse_depth, (width, height)),
         is_metric=control.is_metric,
         lidar_depth_m=None if lidar_m is None else scatter_min_resize(lidar_m, (width, height)),
         road_inverse=road if isinstance(road, np.ndarray) else None,
@@ -155,7 +169,7 @@ class PreparedFrames:
         if key in self._frames:
             self._frames.move_to_end(key)
             return self._frames[key]
-        prepared = prepare_frame(frame_from_row(row), recipe, _control_of(row))
+        prepared = prepare_frame(frame_from_row(row), recipe, _control_of(row, recipe))
         self._frames[key] = prepared
         self._held_bytes += _num_bytes(prepared)
         while self._held_bytes > self._budget_bytes and len(self._frames) > 1:
@@ -163,9 +177,11 @@ class PreparedFrames:
         return prepared
 
 
-def _control_of(row: Row) -> ControlMap | None:
+def _control_of(row: Row, recipe: Recipe) -> ControlMap | None:
     """Control map that was read with a frame's row, if any; raises DamagedInput without a map."""
     if (control := row.get(CONTROL)) is None:
+        return None
+    if control["inverse_depth"] is None and _may_lack_map(row, recipe):
         return None
     if control["inverse_depth"] is None:
         raise DamagedInput(
@@ -173,6 +189,12 @@ def _control_of(row: Row) -> ControlMap | None:
             "the frame has no control map; the quarantine of the table of control maps says why",
         )
     return map_from_row(control)
+
+
+def _may_lack_map(row: Row, recipe: Recipe) -> bool:
+    """Whether a frame without LiDAR, which has no completed depth, is taken as a flat road."""
+    completed = recipe.depth == "completed" and recipe.without_depth != "quarantine"
+    return completed and row["lidar_depth"] is None and row["T_ego_camera"] is not None
 
 
 def _content(row: Row, recipe: Recipe) -> bytes:

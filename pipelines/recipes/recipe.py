@@ -70,10 +70,11 @@ class Recipe(Settings):
         description="Size of the variants in pixels: a width, with the frame's aspect, or [width, "
         "height]; null: the frame's own size",
     )
-    depth: Literal["lidar", "exact", "network"] = Field(
+    depth: Literal["lidar", "completed", "exact", "network"] = Field(
         default="lidar",
-        description="Depth of the frame that geometry is taken from: LiDAR, exact depth of the "
-        "built-in world, or a network's, scaled to LiDAR or to the road",
+        description="Depth of the frame that geometry is taken from: LiDAR, LiDAR completed by the "
+        "built-in network, exact depth of the built-in world, or a network's, scaled to LiDAR or "
+        "to the road",
     )
     depth_network: ControlDepth | None = Field(
         default=None,
@@ -158,7 +159,12 @@ class Recipe(Settings):
         conditioning = self.engine.conditioning
         if conditioning is not None and conditioning.sees_by_network:
             return conditioning.control_depth
-        return self.depth_network if self.engine.needs_depth else None
+        return self.network_of_depth if self.engine.needs_depth else None
+
+    @property
+    def network_of_depth(self) -> ControlDepth | None:
+        """Network that the recipe's depth is computed by; None if the frame's own is used."""
+        return ControlDepth(source="completed") if self.depth == "completed" else self.depth_network
 
     def size_for(self, frame_size: Size) -> Size:
         """Return (width, height) of the variants of a frame of the given size."""

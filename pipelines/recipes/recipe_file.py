@@ -34,7 +34,7 @@ def load_recipe(name_or_path: str) -> Recipe:
     recipe = read_recipe(name_or_path)
     engine = recipe.engine
     engine.require_engine_class()
-    source = recipe.depth_network and load_depth_source(recipe.depth_network)
+    source = recipe.network_of_depth and load_depth_source(recipe.network_of_depth)
     versions = {
         "depth_version": source.name if source else "",
         "engine_versions": {

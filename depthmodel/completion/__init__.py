@@ -1,0 +1,1 @@
+"""Depth completion network: dense depth from an image and sparse LiDAR depth."""
