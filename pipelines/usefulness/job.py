@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from nightrain.datasets.validation import Settings
 from nightrain.pipelines.runs.command_line import command_line
@@ -82,6 +82,12 @@ class UsefulnessJob(Settings):
     steps: int | None = Field(
         default=None, ge=1, description="Number of optimiser steps (default: world-student's)"
     )
+    steps_from: tuple[Path, ...] = Field(
+        default=(),
+        description="Folders of studies with other numbers of steps and --split val: the smallest "
+        "number with an error at most 1 % above the lowest is used.",
+        json_schema_extra={"must_exist": True},
+    )
     batch_size: int | None = Field(
         default=None, ge=1, description="Samples per step (default: world-student's)"
     )
@@ -90,7 +96,9 @@ class UsefulnessJob(Settings):
         default="auto", description="auto: use a GPU if available; cpu: never use one"
     )
 
-    @field_validator("arms", "seeds", "dose", "other_variants", "backbone", "foundation")
+    @field_validator(
+        "arms", "seeds", "dose", "other_variants", "backbone", "foundation", "steps_from"
+    )
     @classmethod
     def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(values)) != len(values):
@@ -106,6 +114,12 @@ class UsefulnessJob(Settings):
                 "hyphens"
             )
         return values
+
+    @model_validator(mode="after")
+    def _steps_once(self) -> "UsefulnessJob":
+        if self.steps and self.steps_from:
+            raise ValueError("steps: --steps-from selects them; give one of both")
+        return self
 
     @property
     def backbones(self) -> dict[str, Path]:

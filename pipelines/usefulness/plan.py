@@ -23,6 +23,7 @@ from nightrain.datasets.shards.recipe_records import condition_of, select_tables
 from nightrain.datasets.splits import NO_SPLIT, Split, is_in_split
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
 from nightrain.depthmodel.training.config import TrainConfig
+from nightrain.depthmodel.training.distillation_presets import world_student
 from nightrain.depthmodel.training.run_folder import (
     RunFolder,
     table_digests,
@@ -45,6 +46,7 @@ from nightrain.pipelines.usefulness.records import (
     write_settings,
 )
 from nightrain.pipelines.usefulness.splits import StudySplits, study_splits
+from nightrain.pipelines.usefulness.steps_on_val import errors_by_steps, smallest_on_plateau
 from nightrain.pipelines.usefulness.student import student_config
 from nightrain.pipelines.usefulness.teachers import Teacher, teachers_of
 
@@ -100,6 +102,10 @@ def plan_study(job: UsefulnessJob) -> Plan:
     manifest = Manifest(job.dataset)
     splits = study_splits(manifest, job.split)
     teachers = teachers_of(job, manifest)
+    frames = table_digests(job.dataset, world_student())[FRAMES]  # of the train split
+    errors = errors_by_steps(job.steps_from, frames, teachers[""].digest)
+    if errors:
+        job = job.model_copy(update={"steps": smallest_on_plateau(errors), "steps_from": ()})
     planner = _Planner(job, manifest, teachers, splits)
     planned, left_out = planner.arms(select_arms(job))
     first = planned[0]
@@ -107,7 +113,7 @@ def plan_study(job: UsefulnessJob) -> Plan:
     config = first.runs[0].config
     study = Study(
         dataset=job.dataset.resolve().name,
-        frames=table_digests(job.dataset, config)[FRAMES],
+        frames=frames,
         teacher=main.digest,
         labels=main.labels,
         variants=planner.variants,
@@ -116,6 +122,7 @@ def plan_study(job: UsefulnessJob) -> Plan:
         input_size=main.network.input_size,
         settings=planner.settings,
         selected_on=splits.selected_on,
+        errors_on_val=errors,
     )
     write_settings(job.out / STUDY_FILE, "study", study)
     runs = [run for one in planned for run in one.runs]

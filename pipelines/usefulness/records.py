@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.io.atomic import write_whole
@@ -31,6 +31,8 @@ class Study(BaseModel):
     input_size: tuple[int, int]
     settings: EvaluationSettings  # of the split that is reported
     selected_on: Split | None = None  # split that selects the arm to judge
+    # abs_rel on val by number of steps, where that number was selected
+    errors_on_val: dict[int, float] = Field(default_factory=dict)
 
 
 class ArmFacts(BaseModel):

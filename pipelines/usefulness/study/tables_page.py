@@ -182,6 +182,12 @@ def _selection(found: Usefulness) -> list[str]:
         lines.append(f"- {found.study.selected_on}: selection. {found.selection.sentence}")
     else:
         lines.append(f"- selection: none. {found.selection.sentence}")
+    if errors := found.study.errors_on_val:
+        each = ", ".join(f"{steps}: {error:.4f}" for steps, error in errors.items())
+        lines.append(
+            f"- val, in studies of their own: {found.study.num_steps} steps, the smallest number "
+            f"with an error at most 1 % above the lowest (abs_rel by steps: {each})."
+        )
     lines.append(f"- {found.study.settings.split}: all scores, changes and tests.")
     return [*lines, ""]
 

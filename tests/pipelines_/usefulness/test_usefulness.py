@@ -24,6 +24,7 @@ from nightrain.pipelines.usefulness import run_arms, scoring
 from nightrain.pipelines.usefulness.arms import ARMS, Arm, dose_arm, recipe_arms, select_arms
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 from nightrain.pipelines.usefulness.plan import plan_study
+from nightrain.pipelines.usefulness.steps_on_val import smallest_on_plateau
 from nightrain.pipelines.usefulness.student import student_config
 from nightrain.pipelines.usefulness.study import run as study_run
 from nightrain.pipelines.usefulness.study.run import UsefulnessReport, run_usefulness
@@ -82,16 +83,21 @@ def arm_of(job: UsefulnessJob, name: str) -> dict[str, Any]:
 TRAINED = {*ARMS} - {"diffusion", "both", "diffusion-exact", "self-labelled", "few-parameters"}
 
 
+# One of every kind that is trained in another way; the others differ in a number.
+KINDS = (
+    *("clear", "corruptions", "weather", "true-adverse", "clear-exact", "weather-exact"),
+    *("frames-exact", "norms", "no-mask", "no-semantic", "restored", "restored-frozen", "dose-67"),
+)
+
+
 @pytest.mark.slow
-def test_every_arm_trains_and_stands_in_the_table(job: UsefulnessJob) -> None:
-    job = changed(job, arms=(), steps=4)  # the mask begins with the second epoch, step 4
+def test_every_kind_of_arm_trains_and_stands_in_the_table(job: UsefulnessJob) -> None:
+    job = changed(job, arms=KINDS, steps=4)  # the mask begins with the second epoch, step 4
     report = study(job)
-    assert (report.status, report.num_finished) == ("finished", len(TRAINED))
+    assert (report.status, report.num_finished) == ("finished", len(KINDS))
     text = (job.out / "tables.md").read_text()
-    for name in TRAINED:
+    for name in KINDS:
         assert f"| {name} | 1 | 0." in text and arm_of(job, name)["seeds"] == [0]
-    left_out = [words.partition(":")[0] for words in result(job)["left_out"]]
-    assert left_out == ["self-labelled", "few-parameters"] and "nightrain label" in text
     kept = read_evaluation(job.out / "weather" / "seed-0").score("night")
     assert kept.metrics is not None and kept.num_images == 4 and kept.num_drives == 2
     found = arm_of(job, "weather")
@@ -99,11 +105,9 @@ def test_every_arm_trains_and_stands_in_the_table(job: UsefulnessJob) -> None:
     error = kept.metrics["abs_rel"].standard_error
     assert found["scores"]["night"]["abs_rel"]["standard_error"] == pytest.approx(error)
     assert found["stability"]["max_piv"]["mean"] >= found["stability"]["mean_dv"]["mean"] > 0
-    digests = {name: digest(job, name) for name in TRAINED}
+    digests = {name: digest(job, name) for name in KINDS}
     assert digests.pop("dose-67") == digests["weather"]  # two conditions: 2/3 is the default
-    # Every other arm learned something else; doses may draw the same few samples in so short a run.
-    others = {name: value for name, value in digests.items() if not name.startswith("dose")}
-    assert len(set(others.values())) == len(others)
+    assert len(set(digests.values())) == len(digests)  # every other arm learned something else
     assert arm_of(job, "frames-exact")["facts"]["num_images"] == 6 + 6 * 2
     assert arm_of(job, "true-adverse")["facts"]["num_images"] == 6  # each in place of a clear one
     norms = trained_parts(job, "norms")
@@ -124,6 +128,9 @@ def test_arms_differ_in_what_they_say_alone(job: UsefulnessJob) -> None:
     assert clear["data"]["recipes"] == [] and clear["data"]["corruptions"] is None
     assert (clear["num_steps"], planned["clear-double"]["num_steps"]) == (2, 4)
     assert set(planned) == TRAINED
+    left_out = [words.partition(":")[0] for words in plan.left_out]
+    assert left_out == ["self-labelled", "few-parameters"]
+    assert "nightrain label" in plan.left_out[0]
     loss = {name: config["role"]["loss"] for name, config in planned.items()}
     assert loss["no-mask"] == loss["weather"] | {"mask_mode": "none"}
     assert loss["printed-mask"] == loss["weather"] | {"mask_mode": "printed"}
@@ -337,6 +344,26 @@ def test_processes_side_by_side_give_the_same(job: UsefulnessJob, tmp_path: Path
     for arm in ("clear", "weather"):
         assert digest(job, arm) == digest(other, arm)
         assert arm_of(job, arm)["scores"] == arm_of(other, arm)["scores"]
+
+
+def test_the_number_of_steps_is_selected_in_studies_on_val(
+    job: UsefulnessJob, tmp_path: Path
+) -> None:
+    folders = tuple(tmp_path / f"steps-{steps}" for steps in (1, 3))
+    for steps, folder in zip((1, 3), folders, strict=True):
+        study(changed(job, arms=("clear",), split="val", steps=steps, out=folder))
+    job = changed(job, steps=None, steps_from=folders)
+    plan = plan_study(job)
+    errors = plan.study.errors_on_val
+    assert list(errors) == [1, 3] and plan.study.num_steps == smallest_on_plateau(errors)
+    assert {run.config.num_steps for run in plan.runs} == {plan.study.num_steps}
+    scored = read_evaluation(folders[1] / "clear" / "seed-0").score("all").metrics
+    assert scored is not None and errors[3] == scored["abs_rel"].mean
+    assert smallest_on_plateau({1: 0.2, 2: 0.1009, 3: 0.1, 4: 0.102}) == 2
+    other = changed(job, out=tmp_path / "other", steps_from=(tmp_path,))
+    refused(other, "is not the folder of a study: it has no study.json")
+    plan_study(changed(job, steps=1, steps_from=(), out=tmp_path / "test"))
+    refused(changed(other, steps_from=(tmp_path / "test",)), "reports the split test; steps are")
 
 
 # Failures
