@@ -12,8 +12,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.loader import TrainingSet, make_loader
 from nightrain.datasets.loader.packing import as_float
-from nightrain.datasets.protocols.leakage import scenes_of
-from nightrain.datasets.shards.manifest import FRAMES, Manifest
+from nightrain.datasets.loader.twins import recorded_frames
 from nightrain.depthmodel.config import ViewKind
 from nightrain.depthmodel.evaluation.metrics import DepthMetrics, score_image
 from nightrain.depthmodel.network.model import DepthModel
@@ -82,12 +81,8 @@ def elsewhere(places: Sequence[str]) -> list[int]:
 
 def _places(dataset: Path, samples: TrainingSet) -> list[str]:
     """Place of each sample: the drive that its scene was cut from."""
-    manifest = Manifest(dataset)
-    drive_of: dict[str, str] = {}
-    for entry in manifest.entries(FRAMES):
-        drives = {scene.scene_id: scene.drive for scene in scenes_of(manifest, entry)}
-        rows = manifest.reader(entry.rows).table(["frame_id", "scene_id"]).to_pylist()
-        drive_of |= {row["frame_id"]: drives[row["scene_id"]] for row in rows}
+    recorded = recorded_frames(dataset, samples.config.split)
+    drive_of = {one.frame_id: one.geometry.drive for one in recorded}
     return [drive_of[frame_id] for frame_id in samples.index.frames.columns["frame_id"].tolist()]
 
 

@@ -93,6 +93,12 @@ def start_of(arm: Arm, encoder: DepthConfig, folder: Path, seed: int, steps: int
     return config.model_copy(update={"data": data})
 
 
+def of_places(config: TrainConfig, num_places: int | None) -> TrainConfig:
+    """Limit the training frames to so many places; None: all."""
+    data = config.data.model_copy(update={"max_drives": num_places})
+    return config.model_copy(update={"data": data})
+
+
 def _start_name(arm: Arm) -> str:
     return f"start-{'clear-' if arm.clear_start else ''}{arm.lower}"
 
@@ -171,6 +177,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2", help="seeds of each arm")
     parser.add_argument("--base-steps", type=int, default=1500, help="steps of stage 0")
     parser.add_argument("--steps", type=int, default=600, help="steps of each arm after stage 0")
+    parser.add_argument("--places", type=int, help="train on so many places (default: all)")
     parser.add_argument("--split", choices=SPLITS, default="test", help="frames that are scored")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -201,10 +208,12 @@ def _do(arm: Arm, seed: int, options: argparse.Namespace) -> None:
     folder_of_encoder = encoder_folder(options.encoder, options.out)
     encoder = DepthModel.from_pretrained(folder_of_encoder).config
     start = options.out / f"seed-{seed}" / _start_name(arm)
-    config = start_of(arm, encoder, folder_of_encoder, seed, options.base_steps)
+    base_steps, places = options.base_steps, options.places
+    config = of_places(start_of(arm, encoder, folder_of_encoder, seed, base_steps), places)
     seconds = train(config, options.dataset, start, device="cpu").seconds
     if arm.trained:
         config = run_of(arm, encoder, start / "model", seed, options.steps)
+        config = of_places(config, places)
         seconds = train(config, options.dataset, folder, device="cpu").seconds
     model = (folder if arm.trained else start) / "model"
     found = score(model, arm, options.dataset, options.split)

@@ -26,6 +26,8 @@ class TrainingSetConfig(Settings):
 
     split: Split = "train"
     conditions: tuple[Condition, ...] = Field(default=(Condition.CLEAR,), min_length=1)
+    # The first so many drives alone (places of a world), by name: for learning curves; None: all
+    max_drives: Annotated[int, Field(ge=1)] | None = None
     # Variants, by names of recipes, folders below variants/ ("weather-1a2b3c4d") or hashes
     recipes: tuple[FolderName, ...] = ()
     variant_conditions: tuple[Condition, ...] | None = None  # None: all of the recipes or twins

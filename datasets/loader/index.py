@@ -14,7 +14,7 @@ import pyarrow as pa
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import CorruptShard, InvalidRequest
 from nightrain.datasets.loader.config import TrainingSetConfig
-from nightrain.datasets.loader.twins import twins_of
+from nightrain.datasets.loader.twins import recorded_frames, twins_of
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import ShardFile, ShardReader, keys_digest
 from nightrain.datasets.shards.recipe_records import condition_of, select_tables
@@ -79,7 +79,7 @@ def build_index(root: Path, config: TrainingSetConfig) -> TrainingIndex:
     """
     manifest = Manifest(root)
     entries = _frame_entries(manifest, config)
-    frames = read_keys(root, entries, ["frame_id"])
+    frames = _of_first_drives(manifest, config, read_keys(root, entries, ["frame_id"]))
     condition = np.array([CONDITIONS.index(Condition(e.about["condition"])) for e in entries])
     labels, without_label = None, np.zeros(len(frames), bool)
     if config.labels is not None:
@@ -217,6 +217,23 @@ def _join_variants(
     order = order[sample[order] >= 0]
     starts = np.searchsorted(sample[order], np.arange(len(frames) + 1))
     return rows.take(order), code[order], starts, int(is_left_out.sum())
+
+
+def _of_first_drives(manifest: Manifest, config: TrainingSetConfig, frames: TableRows) -> TableRows:
+    """Frames of the first `max_drives` drives by name; raises InvalidRequest if there are fewer."""
+    if config.max_drives is None:
+        return frames
+    recorded = recorded_frames(manifest.root, config.split)
+    drive_of = {one.frame_id: one.geometry.drive for one in recorded}
+    drives = np.array([drive_of[one] for one in frames.columns["frame_id"].tolist()])
+    names = np.unique(drives)
+    if len(names) < config.max_drives:
+        raise InvalidRequest(
+            f"{manifest.root} has {len(names)} drives in split {config.split!r} under these "
+            f"conditions, expected at least max_drives {config.max_drives}. Lower it, or leave it "
+            "out."
+        )
+    return frames.take(np.isin(drives, names[: config.max_drives]))
 
 
 def _join_twins(

@@ -1,5 +1,6 @@
 """Recorded twins in place of variants: the same place and time under another condition."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,19 @@ def test_a_sample_shows_a_twin_with_everything_else_of_the_clear_frame(root: Pat
 def only(condition: str) -> TrainingSetConfig:
     update = {"twins": False, "conditions": (Condition(condition),)}
     return CONFIG.model_copy(update=update)
+
+
+def test_the_first_drives_alone_are_nested_subsets(root: Path) -> None:
+    """Frames, and their twins, of 1 to 5 drives; five are all of them, and six are too many."""
+    found = []
+    for count in range(1, 6):
+        samples = TrainingSet(root, CONFIG.model_copy(update={"max_drives": count}))
+        ids = samples.index.frames.columns["frame_id"].tolist()
+        assert len(ids) == len(samples.index.variant_starts) - 1 == count
+        found.append(set(ids))
+    assert all(fewer < more for fewer, more in itertools.pairwise(found))
+    with pytest.raises(InvalidRequest, match=r"has 5 drives in split 'train' .* max_drives 6"):
+        TrainingSet(root, CONFIG.model_copy(update={"max_drives": 6}))
 
 
 def test_a_condition_without_twins_is_refused(root: Path) -> None:
