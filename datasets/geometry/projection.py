@@ -65,8 +65,7 @@ def project_points(
     """Project camera points (N, 3) to sparse depth (H, W) float32 of `size` = (width, height).
 
     Both in metres; 0 = no return; the nearest point wins. Points nearer than 1 m or on the 1 px
-    border are dropped. A pixel's centre is at its integer coordinate, so u and v are rounded;
-    truncating them, as md4all does, would shift the map by half a pixel.
+    border are dropped. A pixel's centre is at its integer coordinate, so u and v are rounded.
     """
     depth_m = points_m[:, 2]
     ahead = points_m[depth_m >= MIN_DEPTH_M].astype(np.float64)  # (N', 3)
@@ -75,6 +74,27 @@ def project_points(
     limit = np.array(size) - 1 - BORDER_PX
     inside = np.all((uv >= BORDER_PX) & (uv <= limit), axis=1)
     return _scatter_nearest(uv[inside].astype(np.int64), ahead[inside, 2], size)
+
+
+def project_points_md4all(
+    points_m: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Project camera points (N, 3) to sparse depth (H, W) as md4all's ground truth has it.
+
+    Differs from `project_points`: u and v are truncated, which shifts the map by half a pixel, and
+    of several points in a pixel the last one counts, whatever its depth. Kept are, as in
+    nuscenes-devkit, points beyond 1 m whose u and v before truncation are more than 1 px inside.
+    Source: md4all's code for nuScenes (docs/papers/md4all.md, eq. 14).
+    """
+    ahead = points_m[points_m[:, 2] > MIN_DEPTH_M].astype(np.float64)  # (N', 3)
+    uvw = ahead @ np.asarray(intrinsics, np.float64).T
+    uv = uvw[:, :2] / uvw[:, 2:]
+    inside = np.all((uv > BORDER_PX) & (uv < np.array(size) - BORDER_PX), axis=1)
+    place = uv[inside].astype(np.int64) @ (1, size[0])
+    depth_m = np.zeros(size[0] * size[1], np.float32)
+    last = len(place) - 1 - np.unique(place[::-1], return_index=True)[1]
+    depth_m[place[last]] = ahead[inside, 2][last]
+    return depth_m.reshape(size[1], size[0])
 
 
 def unproject_depth(depth_m: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:

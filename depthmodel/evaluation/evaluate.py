@@ -1,8 +1,8 @@
 """Evaluation of a depth model on the frames of a split (md4all, eq. 14, docs/papers/md4all.md).
 
 Prediction at the model's size -> average with the flipped image (scalings "-flip") -> bilinear
-resize to the truth's size -> mask -> median scaling (scalings "median") -> clamp -> metrics per
-image -> mean over images.
+resize to the truth's size -> mask -> median scaling (scalings "median") or fit in scale and shift
+(scalings "affine") -> clamp -> metrics per image -> mean over images.
 """
 
 import hashlib
@@ -156,6 +156,8 @@ def _score(
                 max_depth_m=cap_m,
                 crop=crop,
                 median_scaled=scaling.startswith("median"),
+                affine=scaling.startswith("affine"),
+                lower_median=settings.truth == "md4all",
             )
             if metrics is None:
                 reason = f"no {settings.truth} depth from {settings.min_depth_m:g} to {cap_m:g} m"

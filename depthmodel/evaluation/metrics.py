@@ -78,11 +78,15 @@ def score_image(
     max_depth_m: float = 80.0,
     crop: Crop | None = None,
     median_scaled: bool = False,
+    affine: bool = False,
+    lower_median: bool = False,
 ) -> DepthMetrics | None:
     """Metrics of predicted against true depth, both (H, W) in metres; None without valid truth.
 
     The order is that of md4all, eq. 14: mask the truth, scale the prediction by the ratio of
-    medians if `median_scaled` (Zhou et al., CVPR 2017), clamp the prediction to the bounds. Raises
+    medians if `median_scaled` (Zhou et al., CVPR 2017; `lower_median`: of an even number of values
+    the lower middle one, as torch and md4all have it), or fit it in scale and shift if `affine`
+    (see `aligned_depth`), clamp the prediction to the bounds. Raises
     ValueError where the shapes differ or the prediction is not finite and positive.
     """
     if prediction_m.shape != truth_m.shape or truth_m.ndim != 2:
@@ -96,5 +100,31 @@ def score_image(
     if not (np.isfinite(p) & (p > 0)).all():
         raise ValueError("the prediction is not finite and positive where it is scored")
     if median_scaled:
-        p *= np.median(g) / np.median(p)
+        p *= _median(g, lower_median) / _median(p, lower_median)
+    if affine:
+        p = aligned_depth(1.0 / p, g, max_depth_m)
     return depth_metrics(np.clip(p, min_depth_m, max_depth_m), g)
+
+
+def aligned_depth(inverse_depth: np.ndarray, truth_m: np.ndarray, max_depth_m: float) -> np.ndarray:
+    """Depth (N,) in metres of inverse depth (N,), fitted to the truth (N,) in scale and shift.
+
+    Least squares in inverse depth, for networks that predict it up to both: MiDaS (Ranftl et al.,
+    TPAMI 2022, section 5), Depth Anything and DepthAnything-AC (arXiv 2507.01634). Where the fitted
+    inverse depth is below that of `max_depth_m`, the depth is `max_depth_m`.
+    """
+    scale, shift = fitted_scale_and_shift(inverse_depth, 1.0 / truth_m.astype(np.float64))
+    return 1.0 / np.maximum(scale * inverse_depth + shift, 1.0 / max_depth_m)
+
+
+def fitted_scale_and_shift(values: np.ndarray, target: np.ndarray) -> tuple[float, float]:
+    """Scale and shift with the least squared error of scale * values + shift to a target, (N,)."""
+    x, y = values.astype(np.float64), target.astype(np.float64)
+    variance = x.var()
+    scale = float(np.mean((x - x.mean()) * (y - y.mean())) / variance) if variance > 0 else 0.0
+    return scale, float(y.mean() - scale * x.mean())
+
+
+def _median(values: np.ndarray, lower: bool) -> float:
+    middle = (len(values) - 1) // 2
+    return float(np.partition(values, middle)[middle] if lower else np.median(values))

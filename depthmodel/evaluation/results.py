@@ -85,9 +85,12 @@ class Evaluation(_Frozen):
     skipped: tuple[SkippedImage, ...]
     images: tuple[ImageScore, ...] = Field(default=(), exclude=True, repr=False)
 
-    def score(self, bucket: str, cap_m: float | None = None, scaling: Scaling = "metric") -> Score:
-        """Score of a bucket, by default metric under the first cap; raises InvalidRequest."""
+    def score(
+        self, bucket: str, cap_m: float | None = None, scaling: Scaling | None = None
+    ) -> Score:
+        """Score of a bucket, by default of the first cap and scaling; raises InvalidRequest."""
         cap_m = self.settings.caps_m[0] if cap_m is None else cap_m
+        scaling = self.settings.scalings[0] if scaling is None else scaling
         for score in self.scores:
             if (score.bucket, score.cap_m, score.scaling) == (bucket, cap_m, scaling):
                 return score

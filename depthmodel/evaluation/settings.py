@@ -14,17 +14,23 @@ from nightrain.datasets.validation import Settings
 if TYPE_CHECKING:
     from nightrain.datasets.geometry.crops import Crop, Order
 
-Truth = Literal["lidar", "exact"]
-Scaling = Literal["metric", "median", "metric-flip", "median-flip"]
+Truth = Literal["lidar", "exact", "md4all"]
+Scaling = Literal["metric", "median", "metric-flip", "median-flip", "affine", "affine-flip"]
 CropName = Literal["none", "garg", "eigen", "kb", "kb_then_garg", "garg_on_full_frame"]
 
 MEDIAN_DEPTH = "median-depth"  # name of the constant median-depth baseline
-TRUTH_COLUMN: Mapping[Truth, str] = {"lidar": "lidar_depth", "exact": "exact_depth"}
+TRUTH_COLUMN: Mapping[Truth, str] = {
+    "lidar": "lidar_depth",
+    "exact": "exact_depth",
+    "md4all": "lidar_depth",  # of a dataset that was ingested with --projection md4all
+}
 SCALING_WORDS: Mapping[Scaling, str] = {
     "metric": "metric",
     "median": "median-scaled",
     "metric-flip": "metric, averaged with the flipped image",
     "median-flip": "median-scaled, averaged with the flipped image",
+    "affine": "fitted in scale and shift of inverse depth",
+    "affine-flip": "averaged with the flipped image, fitted in scale and shift of inverse depth",
 }
 INSIDE_KB: tuple[CropName, ...] = ("kb", "kb_then_garg", "garg_on_full_frame")
 
@@ -122,7 +128,9 @@ def md4all_nuscenes() -> EvaluationSettings:
 
     `nightrain evaluate MODEL DATASET --protocol md4all-nuscenes`; the published images are 4,449
     day-clear, 602 night and 968 day-rain (`nightrain protocol nuscenes` counts those of a dataset).
-    Compare metric models in scaling "metric", median-scaled ones (M*) in "median".
+    Compare metric models in scaling "metric", median-scaled ones (M*) in "median". md4all's own
+    ground truth puts points on other pixels: for its figures to the digit, ingest with
+    `--projection md4all` and add `--truth md4all`, which also takes the lower of two medians.
     """
     return EvaluationSettings(protocol="md4all-nuscenes", cameras=("CAM_FRONT",), caps_m=(80.0,))
 
@@ -133,6 +141,18 @@ def md4all_robotcar() -> EvaluationSettings:
     `nightrain evaluate MODEL DATASET --protocol md4all-robotcar`.
     """
     return EvaluationSettings(protocol="md4all-robotcar", split="test", caps_m=(50.0,))
+
+
+def affine(name: str, of: EvaluationSettings) -> EvaluationSettings:
+    """Affine-invariant evaluation on the frames of another protocol.
+
+    For networks whose inverse depth is relative: each prediction is fitted to the truth in scale
+    and shift of inverse depth (`aligned_depth` in metrics.py), as DepthAnything-AC (arXiv
+    2507.01634) reports abs_rel and d1 on nuScenes and RobotCar at night. We have not compared the
+    bounds to which its code clamps.
+    """
+    scalings: tuple[Scaling, ...] = ("affine", "affine-flip")
+    return of.model_copy(update={"protocol": name, "scalings": scalings})
 
 
 def kitti_eigen(
@@ -162,6 +182,8 @@ PROTOCOLS: Mapping[str, Callable[[], EvaluationSettings]] = {
     "own": EvaluationSettings,
     "md4all-nuscenes": md4all_nuscenes,
     "md4all-robotcar": md4all_robotcar,
+    "affine-nuscenes": lambda: affine("affine-nuscenes", md4all_nuscenes()),
+    "affine-robotcar": lambda: affine("affine-robotcar", md4all_robotcar()),
     "kitti-eigen": kitti_eigen,
     "kitti-eigen-full": lambda: kitti_eigen("garg_on_full_frame"),
 }

@@ -49,9 +49,10 @@ class EvaluationJob(Settings):
         description="Split to score: train, val, test, none (in no list) or all (default: the "
         "protocol's; with the protocol own, none if the dataset's frames are in no list)",
     )
-    truth: Literal["lidar", "exact"] | None = Field(
+    truth: Literal["lidar", "exact", "md4all"] | None = Field(
         default=None,
-        description="Ground truth: lidar, or exact in rendered worlds (default: the protocol's)",
+        description="Ground truth: lidar, exact in rendered worlds, or md4all: LiDAR on md4all's "
+        "pixels, of a dataset ingested with --projection md4all (default: the protocol's)",
     )
     cap: tuple[float, ...] = Field(
         default=(),
@@ -131,6 +132,8 @@ class EvaluationReport(BaseModel):
 def _settings_for_dataset(job: EvaluationJob) -> EvaluationSettings:
     """Settings with the split of the dataset; a published protocol keeps its own split."""
     settings = job.settings()
+    if settings.truth == "md4all":
+        _require_md4all_projection(job.dataset)
     if job.split is not None or job.protocol != "own":
         return settings
     from nightrain.datasets.loader.index import default_split_of
@@ -138,6 +141,20 @@ def _settings_for_dataset(job: EvaluationJob) -> EvaluationSettings:
 
     split = default_split_of(Manifest(job.dataset), settings.split)
     return settings.model_copy(update={"split": split})
+
+
+def _require_md4all_projection(dataset: Path) -> None:
+    """Raise InvalidRequest unless all frames of a dataset have their LiDAR on md4all's pixels."""
+    from nightrain.datasets.errors import InvalidRequest
+    from nightrain.datasets.shards.frame_plan import read_plans
+
+    found = {(plan.options or {}).get("projection", "nearest") for plan in read_plans(dataset)}
+    if found != {"md4all"}:
+        raise InvalidRequest(
+            f"{dataset} holds LiDAR depth with projection {' and '.join(sorted(found)) or 'none'}; "
+            "--truth md4all needs md4all. Ingest the frames into another folder with "
+            "`nightrain ingest nuscenes ... --projection md4all`."
+        )
 
 
 def evaluate_model(

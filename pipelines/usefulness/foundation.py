@@ -17,7 +17,11 @@ import torch
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.evaluation.evaluate import Predictor, resize_depth
 from nightrain.depthmodel.evaluation.frames import EvaluationFrames, TruthFrame
-from nightrain.depthmodel.evaluation.metrics import score_image, scored_pixels
+from nightrain.depthmodel.evaluation.metrics import (
+    fitted_scale_and_shift,
+    score_image,
+    scored_pixels,
+)
 from nightrain.depthmodel.evaluation.results import (
     Evaluation,
     ImageScore,
@@ -87,10 +91,9 @@ def align(
     `scored` is the mask of the pixels that are fitted. Where the aligned inverse depth is below
     that of `max_depth_m`, the depth is `max_depth_m`.
     """
-    x, y = inverse_depth[scored].astype(np.float64), 1.0 / truth_m[scored].astype(np.float64)
-    variance = x.var()
-    scale = float(np.mean((x - x.mean()) * (y - y.mean())) / variance) if variance > 0 else 0.0
-    aligned = y.mean() + scale * (inverse_depth - x.mean())
+    inverse_truth = 1.0 / truth_m[scored].astype(np.float64)
+    scale, shift = fitted_scale_and_shift(inverse_depth[scored], inverse_truth)
+    aligned = scale * inverse_depth + shift
     return (1.0 / np.maximum(aligned, 1.0 / max_depth_m)).astype(np.float32)
 
 

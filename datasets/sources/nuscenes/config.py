@@ -32,6 +32,19 @@ class NuScenesConfig(SourceConfig):
         "another one in the same file layout, with bounds on ranges only",
     )
 
+    projection: Literal["nearest", "md4all"] = Field(
+        default="nearest",
+        description="LiDAR points to pixels: rounded, the nearest point counts; or as md4all's "
+        "ground truth, truncated, the last point counts (for `evaluate --truth md4all`)",
+    )
+
+    def record(self) -> dict[str, str]:
+        """Options as strings; a projection that is not the default among them."""
+        options = super().record()
+        if self.projection == "nearest":
+            del options["projection"]
+        return options
+
     @property
     def default_split(self) -> Split:
         """The train split, which md4all's rules filter."""

@@ -14,6 +14,7 @@ from nightrain.datasets.geometry.projection import (
     camera_from_lidar,
     invert_rigid,
     project_points,
+    project_points_md4all,
     transform_points,
 )
 from nightrain.datasets.ids import frame_id
@@ -236,7 +237,9 @@ class NuScenesSource(FrameSource):
             self._T_ego_sensor(camera),
         )
         camera_m = transform_points(T_camera_lidar, points_m)
-        return project_points(camera_m, self._intrinsics(camera), size)
+        is_md4all = self.config.projection == "md4all"
+        project = project_points_md4all if is_md4all else project_points
+        return project(camera_m, self._intrinsics(camera), size)
 
     def _sweep_m(self, camera: Record) -> np.ndarray | None:
         """Points (N, 3) in metres of a keyframe's sweep; None if there is no sweep."""

@@ -9,6 +9,7 @@ from nightrain.datasets.geometry.projection import (
     camera_from_lidar,
     invert_rigid,
     project_points,
+    project_points_md4all,
     rigid_transform,
     scatter_min_resize,
     transform_points,
@@ -181,3 +182,26 @@ def test_resizing_agrees_with_scaled_intrinsics() -> None:
     both = (resized_m > 0) & (direct_m > 0)
     assert np.mean(resized_m[both] == direct_m[both]) > 0.9
     assert both.sum() > 0.7 * np.count_nonzero(direct_m)  # rounding twice moves some by a pixel
+
+
+@given(seeds)
+def test_md4alls_truth_is_truncated_and_the_last_point_counts(seed: int) -> None:
+    """Slow oracle, point by point in the order of the sweep."""
+    rng = np.random.default_rng(seed)
+    points_m = rng.uniform([-6, -4, -2], [6, 4, 30], (200, 3))
+    points_m[:50] = points_m[50:100] * rng.uniform(0.3, 3.0, (50, 1))  # behind one another
+    expected = np.zeros((SIZE[1], SIZE[0]), np.float32)
+    for x, y, z in points_m:
+        if z <= 1.0:
+            continue
+        u, v = K[0, 0] * x / z + K[0, 2], K[1, 1] * y / z + K[1, 2]
+        if 1 < u < SIZE[0] - 1 and 1 < v < SIZE[1] - 1:
+            expected[int(v), int(u)] = z
+    np.testing.assert_array_equal(project_points_md4all(points_m, K, SIZE), expected)
+
+
+def test_md4alls_truth_differs_from_the_nearest_points() -> None:
+    points_m = np.array([[0.07, 0.0, 5.0], [0.0, 0.0, 2.0], [0.0, 0.0, 9.0]])
+    ours, theirs = project_points(points_m, K, SIZE), project_points_md4all(points_m, K, SIZE)
+    assert (ours[24, 32], ours[24, 33]) == (2.0, 5.0)  # 32.7: rounded
+    assert (theirs[24, 32], theirs[24, 33]) == (9.0, 0.0)  # truncated, and the last of three

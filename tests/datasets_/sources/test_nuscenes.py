@@ -12,6 +12,7 @@ from PIL import Image
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.frame import Frame, FrameRef
+from nightrain.datasets.geometry.projection import project_points_md4all
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.shards.rows import frame_to_row
 from nightrain.datasets.sources.base import FrameSource
@@ -106,6 +107,29 @@ def test_static_landmarks_land_on_their_pixels(pristine: NuScenesFolder, camera:
     found = {(r, c): frame.lidar_depth_m[r, c] for r, c in np.argwhere(frame.lidar_depth_m)}
     assert found.keys() == expected.keys()
     assert all(found[p] == pytest.approx(expected[p], abs=1e-4) for p in expected)
+
+
+def test_the_projection_of_md4all_keeps_the_last_point_of_a_truncated_pixel(
+    pristine: NuScenesFolder,
+) -> None:
+    plain = open_front(pristine)
+    settings = plain.config.model_copy(update={"projection": "md4all"})
+    found = load(NuScenesSource(settings)).lidar_depth_m
+    default = load(plain).lidar_depth_m
+    assert found is not None and default is not None and not np.array_equal(found, default)
+    assert plain.config.record().get("projection") is None
+    assert settings.record()["projection"] == "md4all"
+    record = plain._record(FRONT)
+    points_m = plain._sweep_m(record)
+    assert points_m is not None and plain._lidar_record(record) is not None
+    size = (default.shape[1], default.shape[0])
+    with pytest.MonkeyPatch.context() as patch:  # what the source projects, by the slow oracle
+        patch.setattr(
+            "nightrain.datasets.sources.nuscenes.source.project_points", project_points_md4all
+        )
+        expected = plain._lidar_depth_m(record, points_m, size)
+    assert expected is not None
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_neighbours_are_the_adjacent_sweeps_and_static_points_agree(

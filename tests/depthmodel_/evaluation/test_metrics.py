@@ -103,3 +103,40 @@ def test_shapes_that_differ_are_refused() -> None:
         score_image(np.ones((2, 2)), np.ones((2, 3)))
     with pytest.raises(ValueError, match="N > 0"):
         depth_metrics(np.ones(0), np.ones(0))
+
+
+def test_an_affine_fit_finds_scale_and_shift_of_inverse_depth(truth_m: np.ndarray) -> None:
+    known = np.where(truth_m > 0, truth_m, 7.0).astype(np.float64)
+    prediction_m = 1 / (3.0 / known + 0.2)
+    found = score_image(prediction_m, truth_m, affine=True)
+    assert found is not None and found._asdict() == pytest.approx(PERFECT, abs=1e-5)
+    plain = score_image(prediction_m, truth_m)
+    assert plain is not None and plain.abs_rel > 0.5
+
+
+def test_an_affine_fit_is_that_of_least_squares(truth_m: np.ndarray) -> None:
+    rng = np.random.default_rng(1)
+    prediction_m = np.where(truth_m > 0, truth_m, 7.0) * rng.uniform(0.5, 2.0, truth_m.shape)
+    g, p = truth_m[truth_m > 0].astype(np.float64), prediction_m[truth_m > 0]
+    system = np.stack([1 / p, np.ones_like(p)], 1)
+    (scale, shift), *_ = np.linalg.lstsq(system, 1 / g, rcond=None)
+    aligned = np.clip(1 / np.maximum(scale / p + shift, 1 / 80), 0.1, 80)
+    found = score_image(prediction_m, truth_m, affine=True)
+    assert found is not None
+    assert found.abs_rel == pytest.approx(np.mean(np.abs(aligned - g) / g))
+    flat = score_image(np.full(truth_m.shape, 5.0), truth_m, affine=True)
+    assert flat is not None and np.isfinite(flat.abs_rel)  # nothing to scale: the mean
+
+
+def test_the_lower_median_is_torchs(truth_m: np.ndarray) -> None:
+    import torch
+
+    rng = np.random.default_rng(2)
+    prediction_m = rng.uniform(2, 60, truth_m.shape)
+    for valid in (truth_m > 0, (truth_m > 0) & (np.arange(truth_m.size).reshape(12, 20) > 20)):
+        masked = np.where(valid, truth_m, 0)
+        g, p = torch.from_numpy(masked[valid]).double(), torch.from_numpy(prediction_m[valid])
+        scaled = (p * g.median() / p.median()).clamp(0.1, 80)
+        expected = float(((scaled - g).abs() / g).mean())
+        found = score_image(prediction_m, masked, median_scaled=True, lower_median=True)
+        assert found is not None and found.abs_rel == pytest.approx(expected)

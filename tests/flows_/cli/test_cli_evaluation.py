@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from nightrain.datasets.io.record import record_bytes
 from nightrain.depthmodel.evaluation.results import read_evaluation
 from nightrain.flows.cli import app
 from support.evaluation import make_dataset
@@ -126,3 +127,30 @@ def test_what_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(FakeModel, "value_m", float("nan"))
     assert "not finite and positive" in run(model, root, "--out", out, code=2)
     assert not out.exists()  # no table of half an evaluation
+
+
+def test_md4alls_truth_needs_a_dataset_with_its_projection(model: Path, tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "dataset")
+    words = ("--out", tmp_path / "out", "--device", "cpu", "--truth", "md4all")
+    output = " ".join(run(model, root, *words, code=2).split())
+    assert "holds LiDAR depth with projection nearest; --truth md4all needs md4all" in output
+    for plan in (root / "_plan").glob("*.json"):
+        record = json.loads(plan.read_text())
+        body = record[next(key for key in record if key != "sha256")]
+        body["options"] = {"projection": "md4all"}
+        plan.write_bytes(record_bytes(next(key for key in record if key != "sha256"), body))
+    run(model, root, *words)
+    evaluation = read_evaluation(tmp_path / "out")
+    assert evaluation.settings.truth == "md4all" and evaluation.score("all").num_images > 0
+
+
+def test_the_affine_protocol_fits_scale_and_shift(model: Path, tmp_path: Path) -> None:
+    root, out = make_dataset(tmp_path / "dataset"), tmp_path / "out"
+    printed = run(model, root, "--out", out, "--protocol", "affine-robotcar", "--split", "val")
+    assert "fitted in scale and shift of inverse depth" in " ".join(printed.split())
+    evaluation = read_evaluation(out)
+    assert evaluation.settings.scalings == ("affine", "affine-flip")
+    found = evaluation.score("all", 50.0, "affine").metrics
+    assert found is not None and evaluation.images
+    # A constant prediction becomes the harmonic mean of each image's truth.
+    assert 0 < found["abs_rel"].mean < 0.5
