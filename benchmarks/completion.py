@@ -7,12 +7,14 @@
 the highest return of their column, and those below it. The standard error is that of the places'
 means. `real` hides a fifth of the returns of nuScenes and KITTI frames (FOLDER/nuscenes and
 FOLDER/kitti), at random or by whole rings, completes the others and scores the hidden ones.
-`--sheet FILE` writes a picture of both completions.
+"visible" returns are those with no return in front of them next to it: the others are from behind
+objects, since a LiDAR sees past them.
 """
 
 import argparse
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -20,6 +22,7 @@ import numpy as np
 
 from nightrain.datasets.frame import Frame
 from nightrain.datasets.geometry.completion import complete_depth
+from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import frame_from_row
 from nightrain.datasets.sources.kitti.config import KittiConfig
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
@@ -67,7 +70,7 @@ def errors_of(
     return float(np.mean(np.abs(d - t) / t)), float(np.mean((d - t) ** 2))
 
 
-def world_scores(rows: Sequence[dict], methods: dict[str, Completer], scores: Scores) -> None:
+def world_scores(rows: Sequence[Row], methods: dict[str, Completer], scores: Scores) -> None:
     for row in rows:
         frame = frame_from_row(row)
         exact_m, recorded_m = frame.exact_depth_m, frame.lidar_depth_m
@@ -161,6 +164,29 @@ def _by_place(found: Sequence[tuple[str, float, float]]) -> tuple[float, float, 
     return float(means[:, 0].mean()), float(error), float(means[:, 1].mean())
 
 
+def reliability(rows: Sequence[Row], network: DepthCompleter) -> str:
+    """Markdown table: in bins of confidence, its mean and the share of errors below 10 %."""
+    stated, right = list[np.ndarray](), list[np.ndarray]()
+    for row in rows:
+        frame = frame_from_row(row)
+        exact_m, sparse_m = frame.exact_depth_m, frame.lidar_depth_m
+        assert exact_m is not None
+        assert sparse_m is not None
+        found = network.complete(frame.image.pixels(), sparse_m)
+        known = exact_m > 0
+        stated.append(found.confidence[known])
+        right.append((np.abs(found.depth_m - exact_m) < 0.1 * exact_m)[known])
+    confidence, is_right = np.concatenate(stated), np.concatenate(right)
+    lines = ["| confidence | pixels | mean | errors below 10 % |", "|---|---:|---:|---:|"]
+    for low, high in pairwise((0.0, 0.2, 0.4, 0.6, 0.8, 0.95, 1.01)):
+        part = (confidence >= low) & (confidence < high)
+        if part.any():
+            figures = (part.mean(), confidence[part].mean(), is_right[part].mean())
+            shown = " | ".join(f"{value:.2f}" for value in figures)
+            lines.append(f"| {low:.2f} to {min(high, 1):.2f} | {shown} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Depth completion against its baselines")
     parser.add_argument("what", choices=["world", "real"])
@@ -170,10 +196,12 @@ def main() -> None:
     parser.add_argument("--weights", default=WEIGHTS, help="package weights, or their folder")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    methods, scores = completers(load_completer(options.weights)), defaultdict(list)
+    network, scores = load_completer(options.weights), defaultdict(list)
+    methods = completers(network)
     if options.what == "world":
         rows = clear_rows(options.folder, options.split)[:: options.every]
         world_scores(rows, methods, scores)
+        print(reliability(rows, network), end="\n\n")
     else:
         real_scores(options.folder, methods, scores)
     print(table(scores))

@@ -34,14 +34,19 @@ from nightrain.depthmodel.completion.training_set import (
 LR, ENCODER_LR = 2e-3, 3e-4
 WARMUP_STEPS, BATCH = 60, 4
 REPORT_EVERY, CHECKPOINT_EVERY = 20, 50
+FAR_M, FAR_WEIGHT = 80.0, 0.25
 AVERAGE_DECAY = 0.99
 
 
 def loss_of(output: CompletionOutput, batch: CompletionBatch) -> dict[str, torch.Tensor]:
-    """Terms of the loss: Laplace likelihood, absolute error, steps of log depth, and sky."""
-    known = (batch.exact_m > 0).float()
+    """Terms of the loss: Laplace likelihood, relative error, steps of log depth, and sky.
+
+    Depth beyond 80 m, which no LiDAR measures, has a lower weight.
+    """
+    is_known = (batch.exact_m > 0).float()
+    known = is_known * torch.where(batch.exact_m > FAR_M, FAR_WEIGHT, 1.0)
     log_exact = batch.exact_m.clamp(0.5, MAX_COMPLETED_M).log()
-    error = (output.log_depth - log_exact) * known
+    error = (output.log_depth - log_exact) * is_known
     size = known.sum().clamp(min=1)
     nll = ((error.abs() / output.scale + output.scale.log()) * known).sum() / size
     steps = torch.zeros(())
@@ -53,9 +58,9 @@ def loss_of(output: CompletionOutput, batch: CompletionBatch) -> dict[str, torch
             steps = steps + ((a - b).abs() * both).sum() / both.sum().clamp(min=1)
     return {
         "nll": 0.1 * nll,
-        "l1": 2.0 * error.abs().sum() / size,
+        "relative": 2.0 * (torch.expm1(error.clamp(max=1.5)).abs() * known).sum() / size,
         "steps": 0.5 * steps,
-        "sky": 0.3 * F.binary_cross_entropy_with_logits(output.sky_logit, 1 - known),
+        "sky": 0.3 * F.binary_cross_entropy_with_logits(output.sky_logit, 1 - is_known),
     }
 
 

@@ -30,9 +30,9 @@ def test_everything_in_the_wheel_is_below_nightrain(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"nightrain"}
     assert not any(name.startswith("nightrain/benchmarks/") for name in names)
     assert "nightrain/py.typed" in names and "nightrain/pipelines/recipes/weather.yaml" in names
-    weights = ROOT / "pipelines/small_diffusion/weights"
-    listed = [line.split("  ")[1] for line in (weights / "SHA256SUMS").read_text().splitlines()]
-    assert {f"nightrain/pipelines/small_diffusion/weights/{name}" for name in listed} <= set(names)
+    for folder in ("pipelines/small_diffusion/weights", "depthmodel/completion/weights"):
+        sums = (ROOT / folder / "SHA256SUMS").read_text().splitlines()
+        assert {f"nightrain/{folder}/{line.split('  ')[1]}" for line in sums} <= set(names)
     sources = {
         f"nightrain/{path.relative_to(ROOT)}"
         for package in ("datasets", "depthmodel", "pipelines", "flows")
