@@ -50,6 +50,13 @@ ENCODERS = Registry(
 )
 
 
+NETWORKS = Registry(
+    what="network",
+    base="nightrain.depthmodel.network.own_network:OwnNetwork",
+    classes={"encoder-decoder": "nightrain.depthmodel.network.model:DepthModel"},
+)
+
+
 class EncoderConfig(Settings):
     """Encoder: one of `ENCODERS` with its size, or your own class "package.module:Class".
 
@@ -164,10 +171,14 @@ class AuxViewConfig(Settings):
 class DepthConfig(Settings):
     """Depth network; `input_size` is (width, height) in pixels, depths are in metres.
 
-    `restoration` and `auxview` are added where they are given.
+    `restoration` and `auxview` are added where they are given. `network` is the built-in one of
+    encoder and decoder, or your own class "package.module:Class" with its keyword arguments
+    `network_options`, which replaces all of these parts.
     """
 
     model_type: Literal["nightrain-depth"] = "nightrain-depth"
+    network: str = "encoder-decoder"
+    network_options: dict[str, JsonValue] = Field(default_factory=dict)
     encoder: EncoderConfig = EncoderConfig()
     decoder: DecoderConfig = DptConfig()
     min_depth_m: float = Field(default=0.1, gt=0)
@@ -192,6 +203,16 @@ class DepthConfig(Settings):
                 f"initial_depth_m {self.initial_depth_m} must be between min_depth_m "
                 f"{self.min_depth_m} and max_depth_m {self.max_depth_m}"
             )
+        NETWORKS.check(self.network, self.network_options)
+        if self.has_own_network:
+            if self.restoration is not None or self.auxview is not None:
+                raise ValueError(
+                    f"network {self.network}: restoration and auxview are parts of the built-in "
+                    "network; leave them out"
+                )
+            return self
+        if self.network_options:
+            raise ValueError("network_options: they belong to a network of your own")
         width, height = self.input_size
         if self.encoder.kind == "dinov2" and (width % PATCH_PIXELS or height % PATCH_PIXELS):
             raise ValueError(
@@ -211,8 +232,13 @@ class DepthConfig(Settings):
 
     @property
     def has_own_classes(self) -> bool:
-        """Whether the encoder or the decoder is a class of another package."""
-        return is_reference(self.encoder.kind) or is_reference(self.decoder.kind)
+        """Whether the network, its encoder or its decoder is a class of another package."""
+        return any(map(is_reference, (self.network, self.encoder.kind, self.decoder.kind)))
+
+    @property
+    def has_own_network(self) -> bool:
+        """Whether the whole network is a class of another package."""
+        return is_reference(self.network)
 
     @property
     def inverts_depth(self) -> bool:

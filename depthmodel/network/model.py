@@ -23,7 +23,7 @@ from torch import nn
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.enhancer import AuxView, AuxViewEnhancer
 from nightrain.depthmodel.auxview.view import AuxImages
-from nightrain.depthmodel.config import DepthConfig, parse_config
+from nightrain.depthmodel.config import NETWORKS, DepthConfig, parse_config
 from nightrain.depthmodel.decoders.base import (
     DepthRange,
     EncoderShape,
@@ -217,7 +217,7 @@ class DepthModel(nn.Module):
             if not config.has_own_classes:  # those of other packages may need real tensors
                 with torch.device("meta"):  # shapes without memory
                     model_folder.check(folder, cls(config).state_dict())
-            model = cls(config)
+            model = make_model(config) if cls is DepthModel else cls(config)
         saved = model_folder.load(folder, config.identity, model.state_dict())
         model.load_state_dict(saved.tensors)
         model.encoder_name = saved.notes.get("encoder", "unknown")
@@ -230,6 +230,16 @@ class DepthModel(nn.Module):
             return image
         height, width = (max(1, round(side / patch)) * patch for side in image.shape[2:])
         return resize(image, (height, width))
+
+
+def make_model(config: DepthConfig) -> DepthModel:
+    """Construct the network of a configuration, built in or of another package.
+
+    Raises InvalidRequest as `DepthModel`.
+    """
+    if not config.has_own_network:
+        return DepthModel(config)
+    return NETWORKS.load(config.network)(config, **config.network_options)
 
 
 def _check_image(image: torch.Tensor) -> None:

@@ -63,7 +63,7 @@ class ModelCard(BaseModel):
     def _body(self, config: DepthConfig, digest: str, encoder: str) -> str:
         width, height = config.input_size
         rows = {
-            "Network": config.encoder.label,
+            "Network": config.network if config.has_own_network else config.encoder.label,
             "Encoder started from": encoder,
             "Input": f"{width} x {height} RGB, normalisation {config.normalisation}",
             "Output": f"depth in metres, {config.min_depth_m:g} to {config.max_depth_m:g}",
@@ -102,6 +102,8 @@ def provenance(config: DepthConfig) -> dict[str, str]:
     The text and code of IID-RDepth are not public; its part is known from its abstract and figure
     (docs/papers/iid_rdepth.md, section 1.1).
     """
+    if config.has_own_network:
+        return {"network": f"custom: {config.network}"}
     rows = {"encoder": _encoder(config)}
     rows |= DECODERS.load(config.decoder.kind).provenance(config.decoder)
     if restoration := config.restoration:

@@ -30,7 +30,7 @@ from nightrain.depthmodel.losses.weighted_sum import (
     at_loss_size,
     finite_outputs,
 )
-from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.network.model import DepthModel, make_model
 from nightrain.depthmodel.network.shared_weights import load_shared
 from nightrain.depthmodel.roles.objective import Batch, Objective
 from nightrain.depthmodel.roles.role import Option, Role, require
@@ -64,6 +64,8 @@ class RestorerRole(Role):
 
     def check(self, model: DepthConfig, data: TrainingSetConfig) -> None:
         """Raise ValueError where the target's depth or the auxiliary view's data are missing."""
+        reason = "a restorer trains parts of the built-in network; choose another role"
+        require(not model.has_own_network, "model.network", reason)
         has = {"lidar": data.lidar_depth, "exact": data.exact_depth}
         require(has[self.target], f"data.{self.target}_depth", "learning from this depth needs it")
         if model.auxview is not None:
@@ -109,7 +111,7 @@ class RestorerObjective(Objective):
     """
 
     def __init__(self, model: DepthConfig, role: RestorerRole) -> None:
-        super().__init__({"depth": DepthModel(model)})
+        super().__init__({"depth": make_model(model)})
         self.role = role
 
     def forward(self, batch: Batch, epoch: int) -> Loss:

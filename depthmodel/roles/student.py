@@ -15,7 +15,7 @@ from nightrain.depthmodel.losses.base import Poses
 from nightrain.depthmodel.losses.mixtures import StudentLoss, reliable_pixels, student_loss
 from nightrain.depthmodel.losses.restoration import target_loss
 from nightrain.depthmodel.losses.weighted_sum import Loss
-from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.network.model import DepthModel, make_model
 from nightrain.depthmodel.network.model_folder import saved_digest
 from nightrain.depthmodel.network.pose import PoseNet
 from nightrain.depthmodel.network.shared_weights import load_shared
@@ -127,7 +127,7 @@ class StudentRole(Role):
         if self.reference is not None:
             encoder = model.encoder.model_copy(update={"pretrained": self.reference})
             with torch.random.fork_rng(devices=[]):  # the student's own start stays the same
-                return DepthModel(model.model_copy(update={"encoder": encoder}))
+                return make_model(model.model_copy(update={"encoder": encoder}))
         if self.teacher is None:
             raise InvalidRequest(
                 "The semantic and the feature loss need a frozen encoder: name a teacher's folder "
@@ -153,7 +153,7 @@ class StudentObjective(Objective):
         reference: DepthModel | None,
         pose_network: PoseNet | None = None,
     ) -> None:
-        super().__init__({"depth": DepthModel(model)})
+        super().__init__({"depth": make_model(model)})
         self.role = role
         # In a list, so that it is not a submodule: never trained, saved or set to training mode.
         self._frozen = [] if reference is None else [reference.eval().requires_grad_(False)]
@@ -176,7 +176,7 @@ class StudentObjective(Objective):
             batch,
             prediction.inverse_depth,
             mask=self._mask(batch, prediction.inverse_depth, epoch),
-            features=prediction.features[-1],
+            features=prediction.features[-1] if prediction.features else None,
             frozen_features=None if clear_maps is None else clear_maps[-1],
             feature_error=self._feature_error(prediction.encoded, batch, clear_maps),
         )

@@ -9,7 +9,7 @@ from nightrain.depthmodel.config import DepthConfig, PoseConfig
 from nightrain.depthmodel.losses.base import Poses
 from nightrain.depthmodel.losses.mixtures import TeacherLoss, teacher_loss
 from nightrain.depthmodel.losses.weighted_sum import Loss
-from nightrain.depthmodel.network.model import DepthModel
+from nightrain.depthmodel.network.model import make_model
 from nightrain.depthmodel.network.pose import PoseNet
 from nightrain.depthmodel.roles.objective import SIDES, Batch, Objective, recorded_poses
 from nightrain.depthmodel.roles.role import Role, require
@@ -54,7 +54,7 @@ class TeacherObjective(Objective):
     """
 
     def __init__(self, model: DepthConfig, role: TeacherRole) -> None:
-        trained: dict[str, nn.Module] = {"depth": DepthModel(model)}
+        trained: dict[str, nn.Module] = {"depth": make_model(model)}
         if role.supervision == "video" and role.poses == "network":
             trained["pose"] = PoseNet(role.pose)
         super().__init__(trained)

@@ -8,10 +8,13 @@ import pytest
 import yaml
 
 from nightrain.datasets.io.record import read_record
+from nightrain.depthmodel.config import IMAGENET_EFFICIENTNET
+from nightrain.depthmodel.network import efficientnet
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.training.metrics_log import read_metrics
 from nightrain.depthmodel.training.preset_registry import PRESETS
 from nightrain.flows.cli import main
+from support.tiny_depth_models import published
 from support.tiny_training import lidar_teacher, make_dataset, student
 from support.training import add_labels
 
@@ -22,6 +25,8 @@ from torch import nn
 from nightrain.depthmodel.decoders.base import Decoder
 from nightrain.depthmodel.losses.base import LossTerm, TermValue
 from nightrain.depthmodel.network.encoder import Encoder
+from nightrain.depthmodel.network.model import DepthPrediction
+from nightrain.depthmodel.network.own_network import OwnNetwork
 from nightrain.depthmodel.roles.teacher import TeacherRole
 
 
@@ -59,6 +64,18 @@ class Nearness(LossTerm):
 class Own(TeacherRole):
     def card_words(self, data):
         return "Of my own."
+
+
+class Whole(OwnNetwork):
+    """A network of one convolution."""
+
+    def __init__(self, config, width=4):
+        super().__init__(config)
+        self.body = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, 1, 1))
+
+    def forward(self, image, aux=None, *, generator=None):
+        depth_m = self.config.initial_depth_m * self.body(image).exp()
+        return DepthPrediction(1 / depth_m, (), ())
 
 
 class Odd(Pyramid):
@@ -163,9 +180,55 @@ def test_encoder_decoder_loss_and_role_of_ones_own_train(
     assert "Of my own." in (run / "model" / "README.md").read_text()
 
 
+def test_a_whole_network_of_ones_own_trains_labels_and_is_scored(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = ("model.network=my_parts:Whole", "model.network_options.width=6")
+    options = [x for p in (*parts, "optimiser.lr.body=1e-3") for x in ("--set", p)]
+    run = tmp_path / "run"
+    code, _, err = call(capsys, "train", "world-lidar-teacher", root, *local(run), *options)
+    assert code == 0, err
+    model = DepthModel.from_pretrained(run / "model")
+    assert type(model).__name__ == "Whole" and model.config.network_options == {"width": 6}
+    assert [len(p) for p in model.parameters()] == [6, 6, 1, 1]
+    assert "my_parts:Whole" in (run / "model" / "README.md").read_text()
+    teach = ("--set", "role.teacher=null", *options)
+    code, _, err = call(capsys, "train", "world-student", root, *local(tmp_path / "s"), *teach)
+    assert code == 0, err
+    scored = ("evaluate", run / "model", root, "--split", "all", "--out", tmp_path / "scores")
+    code, out, err = call(capsys, *scored)
+    assert code == 0 and "day-clear" in out, err
+
+
+def test_changed_and_absent_weights_of_a_package_are_one_sentence(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = '{kind: efficientnet, size: lite0, pretrained: {id_or_folder: "PACKAGE"}}'
+    encoder = encoder.replace("PACKAGE", IMAGENET_EFFICIENTNET.id_or_folder)
+    options = ("--set", f"model.encoder={encoder}")
+    where = ("train", "world-lidar-teacher", root, *local(tmp_path / "run"), *options)
+    with monkeypatch.context() as patch:
+        patch.setattr(efficientnet, "SHA256", "0" * 64)
+        code, out, err = call(capsys, *where)
+    assert code == 2 and "is changed: its sha256 is" in err and not out
+    with monkeypatch.context() as patch:
+        patch.setattr(efficientnet, "PACKAGE", "efficientnet_absent")
+        code, out, err = call(capsys, *where)
+    assert code == 2 and "The package efficientnet-absent is not installed" in err and not out
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
+        ("model.encoder.size=huge", "no resnet of size 'huge': 18, 50"),
+        ("model.encoder={kind: swin, size: test, pretrained: {id_or_folder: FOLDER}}", "of type"),
+        ("model.encoder={kind: resnet, size: '18', pretrained: {id_or_folder: FOLDER}}", "of size"),
+        ("model.encoder={kind: dinov2, size: test}", "the sides must be multiples of DINOv2's"),
+        ("model.network=my_parts:Pyramid", "is not a subclass of"),
+        ("model.network=no_module:Net", "the module no_module cannot be imported"),
+        ("model.network=my_parts:Whole", "optimiser.lr has no rate for 'body'"),
+        ("model.network_options={a: 1}", "they belong to a network of your own"),
         ("model.encoder.kind=my_parts:Linear", "is not a subclass of"),
         ("model.encoder.kind=no_module:Encoder", "the module no_module cannot be imported"),
         ("model.encoder.kind=my_parts:Odd", "returns maps of 2 x 16 x 16, 2 x 8"),
@@ -188,6 +251,8 @@ def test_what_does_not_fit_is_one_sentence_and_exit_code_two(
     message: str,
 ) -> None:
     run = tmp_path / "run"
+    if "FOLDER" in assignment:
+        assignment = assignment.replace("FOLDER", str(published(tmp_path / "encoder", "resnet")))
     where = ("train", "world-lidar-teacher", root, *local(run), "--set", assignment)
     code, out, err = call(capsys, *where)
     assert code == 2 and message in err and "Traceback" not in err and not out
