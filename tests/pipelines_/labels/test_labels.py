@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.errors import InvalidRequest, NightrainError, PlanMismatch
+from nightrain.datasets.errors import InvalidRequest, NightrainError, PlanMismatch, RunFailure
 from nightrain.datasets.frame import Frame, FrameRef, Neighbour
 from nightrain.datasets.io.images import (
     JpegImage,
@@ -191,6 +191,34 @@ def test_labels_have_the_size_and_intrinsics_that_were_asked_for(dataset: Path) 
         assert (row["width"], row["height"]) == (32, 20)
         # The middle of the picture stays the middle: 31.5 of 64 is 15.5 of 32.
         assert row["intrinsics"] == pytest.approx([25, 0, 15.5, 0, 25, 9.5, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Cannot allocate memory"),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+)
+def test_a_batch_that_does_not_fit_into_memory_ends_the_run(
+    dataset: Path, error: Exception
+) -> None:
+    """It is not halved: the last digits of a label depend on the batch size."""
+
+    class Large(RedTeacher):
+        def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+            if len(self.calls) == 1:  # the first frames are labelled
+                raise error
+            return super().predict(images)
+
+    with pytest.raises(RunFailure, match=r"batch of 2 images does not fit.*`--batch-size 1`"):
+        label(dataset, Large())
+    manifest = Manifest(dataset)
+    assert not manifest.tables("labels") and not manifest.tables("quarantine")
+    assert not [*dataset.glob("_leases/*"), *dataset.glob("_tmp/*")]
+    assert label(dataset, RedTeacher()).num_rows == 10
 
 
 # Interruptions
