@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from pydantic import ValidationError
 
 from nightrain.datasets.conditions import Condition
@@ -13,6 +14,7 @@ from nightrain.datasets.loader.corruptions import Corruptions
 from nightrain.datasets.loader.loader import TrainingSet, make_loader
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.verify import verify
+from nightrain.flows.cli import app
 from nightrain.flows.cli.inspection import print_stats
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.inspect.stats import dataset_stats
@@ -133,6 +135,9 @@ def test_variants_without_control_are_left_out_and_counted_unless_included(
     stats = dataset_stats(tmp_path)
     assert sum(table.num_uncontrolled for table in stats.tables.values()) == len(loose)
     assert verify(tmp_path).num_uncontrolled == len(loose)
+    said = CliRunner().invoke(app, ["verify", str(tmp_path)])
+    line = f"without control: {len(loose)} variants; not trained on unless included"
+    assert said.exit_code == 0 and line in said.output.splitlines()
     print_stats(stats)
     assert "without control: " in capsys.readouterr().out
 

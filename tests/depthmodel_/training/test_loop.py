@@ -45,6 +45,15 @@ def whole(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+def test_a_finished_run_records_its_model_and_what_it_left_out(whole: Path) -> None:
+    result = read_record(whole / "result.json", "result", "the result of a run")
+    assert {name: result[name] for name in ("step", "num_uncontrolled")} == {
+        "step": 12,
+        "num_uncontrolled": 0,
+    }
+    assert result["digest"] == DepthModel.from_pretrained(whole / "model").digest
+
+
 def assert_same(run: Path, whole: Path) -> None:
     (found, lines), (expected, expected_lines) = outcome(run), outcome(whole)
     assert found.keys() == expected.keys() and len(expected) > 50

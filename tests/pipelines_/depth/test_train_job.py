@@ -82,6 +82,17 @@ def test_a_job_puts_labels_variants_and_numbers_into_the_preset(root: Path) -> N
     assert job(root, "world-lidar-teacher").config().num_steps == lidar_teacher().num_steps
 
 
+def test_variants_without_control_are_trained_on_when_the_job_includes_them(root: Path) -> None:
+    given: dict[str, Any] = {"variants": ("test",), "teacher": root.parent / "t"}
+    plain, including = job(root, **given), job(root, include_uncontrolled=True, **given)
+    assert not plain.config().data.include_uncontrolled
+    assert including.config().data.include_uncontrolled
+    assert "--include-uncontrolled" in including.command.split()
+    assert "--include-uncontrolled" not in plain.command
+    with pytest.raises(InvalidRequest, match="does not accept --include-uncontrolled"):
+        job(root, "world-lidar-teacher", include_uncontrolled=True).config()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
