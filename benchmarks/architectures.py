@@ -136,11 +136,12 @@ TINY_SDXL = replace(
         "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
         "transformer_layers_per_block": (1, 2),
         "use_linear_projection": True,
-        "cross_attention_dim": 32,  # outputs of both text encoders, concatenated
+        "cross_attention_dim": 16 + 24,  # outputs of both text encoders, concatenated
         "addition_embed_type": "text_time",
         "addition_time_embed_dim": 8,
-        "projection_class_embeddings_input_dim": 16 + 6 * 8,  # pooled text, six sizes
+        "projection_class_embeddings_input_dim": 24 + 6 * 8,  # pooled text, six sizes
     },
-    text_encoder_2=_TINY_TEXT,
-    union={"num_trans_channel": 8, "num_trans_head": 2, "num_proj_channel": 8},
+    # Loaders of single files tell the text encoders apart by their widths
+    text_encoder_2={**_TINY_TEXT, "hidden_size": 24, "projection_dim": 24},
+    union={"num_trans_channel": 8, "num_proj_channel": 8},
 )

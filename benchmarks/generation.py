@@ -60,10 +60,10 @@ from nightrain.benchmarks.random_family import write_random_family, write_tiny_d
 from nightrain.pipelines.engines.diffusion.models.loading import (
     Models,
     load_models,
-    without_progress_bars,
 )
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from nightrain.pipelines.engines.diffusion.steps import make_scheduler
+from nightrain.pipelines.engines.model_loading import quiet_libraries
 from nightrain.pipelines.recipes.recipe_file import load_recipe
 
 RECIPE, FRAME_SIZE = "diffusion", (1600, 900)  # the lines have the recipe's size and batch
@@ -314,7 +314,7 @@ def main() -> None:
     if device.type == "cpu":
         torch.set_num_threads(1)  # with more threads, other load on the machine distorts timings
     wanted = lines(given.compile, given.only)
-    with tempfile.TemporaryDirectory() as folder, without_progress_bars():
+    with tempfile.TemporaryDirectory() as folder, quiet_libraries():
         root = given.models or Path(folder)
         decoder = any("tiny_decoder" in line.changes for line in wanted)
         write_models(root, device, tiny=given.tiny, tiny_decoder=decoder)

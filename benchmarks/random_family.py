@@ -36,7 +36,7 @@ from nightrain.benchmarks.architectures import (
     Architecture,
     Config,
 )
-from nightrain.pipelines.engines.diffusion.models.loading import without_progress_bars
+from nightrain.pipelines.engines.model_loading import quiet_libraries
 
 IP_ADAPTER_FILE = "ip-adapter.safetensors"
 _SIDES = ("encoder", "decoder")
@@ -53,7 +53,7 @@ def write_tiny_family(folder: Path, family: str = "sd15", seed: int = 0) -> Path
     return write_random_family(folder, architecture, seed=seed, union=family == "sdxl-union")
 
 
-@without_progress_bars()
+@quiet_libraries()
 def write_random_family(
     folder: Path,
     architecture: Architecture,

@@ -8,7 +8,8 @@ name that identifies their bytes.
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,16 @@ class Found:
 
     folder: Path  # for from_pretrained(folder, use_safetensors=True, local_files_only=True)
     name: str  # identifies their bytes: "Salesforce/blip2-opt-2.7b@59a1ef6c1e51"
+
+
+@contextmanager
+def about(key: str, weights: Weights) -> Iterator[None]:
+    """Begin the message of an InvalidRequest in the block with a recipe's key and value."""
+    try:
+        yield
+    except InvalidRequest as error:
+        value = "/".join(filter(None, (weights.id_or_folder, weights.subfolder)))
+        raise InvalidRequest(f"`{key}` ({value}): {error}") from error
 
 
 def resolve(
@@ -144,6 +155,13 @@ def weights_name(weights: Weights, *, offline: bool | None = None) -> str:
     if not weights.is_folder and weights.is_pinned:
         return _name(weights.id_or_folder, weights.revision or "", weights.subfolder)
     return resolve(weights, offline=offline).name
+
+
+def weights_names(by_key: Iterable[tuple[str, Weights]]) -> Iterator[str]:
+    """Yield `weights_name` of each; an InvalidRequest begins with its key and value."""
+    for key, weights in by_key:
+        with about(key, weights):
+            yield weights_name(weights)
 
 
 def resolve_file(weights: Weights, name: str, *, offline: bool | None = None) -> Path:

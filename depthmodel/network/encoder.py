@@ -5,8 +5,7 @@ DINOv2 returns the final-norm patch tokens after the last block of each quarter,
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,11 @@ from transformers import (
     SwinBackbone,
     SwinConfig,
 )
-from transformers.utils import logging
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.registry import is_reference, one_line
 from nightrain.depthmodel.config import ENCODERS, EncoderConfig, Normalisation
+from nightrain.depthmodel.loading_reports import quiet_transformers
 from nightrain.depthmodel.network.timm_swin import load_timm_swin, timm_architecture
 from nightrain.depthmodel.weights import resolve
 
@@ -251,7 +250,7 @@ def _load(folder: Path, name: str, config: EncoderConfig, in_channels: int) -> A
             "weights of that kind, or change the encoder's kind."
         )
     try:
-        with _without_report():
+        with quiet_transformers():
             encoder, report = CLASSES[config.kind][1].from_pretrained(
                 str(folder),
                 config=encoder_config(config),
@@ -293,20 +292,6 @@ def _check_names(
         found_text = f"{len(lacking)} tensors are missing and {len(extra)} are unknown"
         first = (lacking + extra)[0]
         raise InvalidRequest(_other_size(name, config, f"{found_text}, the first being {first}"))
-
-
-@contextmanager
-def _without_report() -> Iterator[None]:
-    """Silence transformers' progress bar and loading report, which are checked here."""
-    had_bar, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if had_bar:
-            logging.enable_progress_bar()
 
 
 def _other_than(known: tuple[str, ...], keys: Iterable[str]) -> list[str]:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.weights import Weights, resolve, weights_name
+from nightrain.depthmodel.loading_reports import quiet_transformers, require_complete
+from nightrain.depthmodel.weights import Weights, about, resolve, weights_name
 from nightrain.pipelines.captions.captioner import one_line
 
 # The first commit with the image token that transformers needs; in safetensors, MIT.
@@ -136,12 +137,17 @@ def _load(settings: _NetworkCaptioner) -> _CaptionNetwork:
             f"{found.name} is of the family {family!r}; captioner {settings.name!r} runs "
             f"{' or '.join(FAMILIES[settings.name])}. Use other weights or another captioner."
         )
-    model: Any = AutoModelForImageTextToText.from_pretrained(
-        found.folder,
-        dtype=getattr(torch, settings.dtype),
-        use_safetensors=True,
-        local_files_only=True,
-    )
+    with quiet_transformers():
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            found.folder,
+            dtype=getattr(torch, settings.dtype),
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    model, report = loaded
+    with about("captioner", settings.model):
+        require_complete("", sorted(report["missing_keys"]))
     processor = AutoProcessor.from_pretrained(found.folder, local_files_only=True)
     return _CaptionNetwork(
         settings, model.to(settings.runs_on).eval(), processor, TASKS.get(family)

@@ -15,7 +15,8 @@ import numpy as np
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.registry import one_line
-from nightrain.depthmodel.weights import Weights, resolve, weights_name
+from nightrain.depthmodel.loading_reports import quiet_transformers, require_complete
+from nightrain.depthmodel.weights import Weights, about, resolve, weights_name
 from nightrain.pipelines.controls.depth_source import (
     LEAST_DEPTH_M,
     DepthInput,
@@ -54,7 +55,8 @@ class NetworkDepth:
     @property
     def name(self) -> str:
         """Identity: weights, output convention and precision; raises InvalidRequest."""
-        weights = weights_name(self.model, offline=self.offline)
+        with about("network", self.model):
+            weights = weights_name(self.model, offline=self.offline)
         return f"network:{weights}:{self.gives or 'auto'}:{self.dtype}"
 
     @property
@@ -64,8 +66,10 @@ class NetworkDepth:
 
         if self.gives is not None:
             return self.gives == "metric"
-        folder = resolve(self.model, offline=self.offline).folder
-        return _gives(AutoConfig.from_pretrained(folder, local_files_only=True)) == "metric"
+        with about("network", self.model), loading(self.model.id_or_folder):
+            folder = resolve(self.model, offline=self.offline).folder
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            return _gives(config) == "metric"
 
     def depth(self, scene: DepthInput) -> RelativeDepth:
         """Return inverse depth (H, W) of the image; raises InvalidRequest, DamagedInput."""
@@ -178,7 +182,8 @@ def loading(name: str) -> Iterator[None]:
     import torch
 
     try:
-        yield
+        with quiet_transformers():
+            yield
         if torch.cuda.is_initialized():
             torch.cuda.synchronize()  # before another stream reads the weights
     except Exception as error:
@@ -196,23 +201,32 @@ def loading(name: str) -> Iterator[None]:
 
 @functools.lru_cache(maxsize=2)
 def _load(source: NetworkDepth) -> _DepthNetwork:
+    with about("network", source.model):
+        return _loaded(source)
+
+
+def _loaded(source: NetworkDepth) -> _DepthNetwork:
     import torch
     from transformers import AutoConfig, AutoImageProcessor, AutoModelForDepthEstimation
 
     found = resolve(source.model, offline=source.offline)
-    config = AutoConfig.from_pretrained(found.folder, local_files_only=True)
+    with loading(source.model.id_or_folder):
+        config = AutoConfig.from_pretrained(found.folder, local_files_only=True)
     gives = source.gives or _gives(config)
     device = source.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     on_gpu = torch.device(device).type == "cuda"
     with loading(source.model.id_or_folder):
-        model: Any = AutoModelForDepthEstimation.from_pretrained(
+        loaded: Any = AutoModelForDepthEstimation.from_pretrained(
             found.folder,
             dtype=getattr(torch, source.dtype) if on_gpu else torch.float32,
             use_safetensors=True,
             local_files_only=True,
+            output_loading_info=True,
         )
+        model, report = loaded
+        require_complete("", sorted(report["missing_keys"]))
         processor = AutoImageProcessor.from_pretrained(found.folder, local_files_only=True)
         return _DepthNetwork(model.to(device).eval(), processor, gives)
 

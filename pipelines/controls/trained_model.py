@@ -108,7 +108,7 @@ def _existing(folder: str) -> Path:
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise InvalidRequest(
-            f"There is no folder {folder}. Give control_depth.teacher the folder of a trained "
-            "depth model as DepthModel.save_pretrained writes it."
+            f"`teacher` ({folder}): there is no such folder. Give the folder of a trained depth "
+            "model as DepthModel.save_pretrained writes it."
         )
     return path

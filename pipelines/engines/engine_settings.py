@@ -4,7 +4,8 @@ import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Self
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
@@ -27,7 +28,7 @@ class ConditioningInputs:
     )  # for controls of the kind "depth"
     captioner: str = "metadata"  # name of the captioner of the prompt's caption
     varied_prompts: bool = False  # draw the condition's phrase with the sample's seed
-    style_pool: str | None = None  # folder of the image prompts
+    style_pool: Path | None = None  # folder of the image prompts
 
     @property
     def changed_captions(self) -> list[str]:
@@ -111,6 +112,10 @@ class EngineSettings(PluginSettings):
     def conditioning(self) -> ConditioningInputs | None:
         """Prompt and control images of each request; None if the engine takes only the frame."""
         return None
+
+    def for_dataset(self, root: Path) -> Self:
+        """Return the settings with relative paths below a dataset's folder; mostly themselves."""
+        return self
 
     def working_size(self, frame_size: Size) -> Size | None:
         """Return the size at which the engine works on a frame; None for the variant's size."""

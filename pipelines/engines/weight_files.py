@@ -7,6 +7,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.regular import matching
 from nightrain.depthmodel.weights import Found
 
+TOKENIZERS = "*.[jtm][ixo]*"  # .jinja, .txt, .model, .tiktoken
 NUMBER = re.compile(r"-\d{5}-of-\d{5}$")
 
 
@@ -53,10 +54,11 @@ def weight_patterns(variant: str | None) -> list[str]:
 def pipeline_patterns(variant: str | None) -> list[str]:
     """File patterns of a model of several parts, each in a folder of its own.
 
-    Copies of the weights in other formats and in the model's top folder are left out.
+    Copies of the weights in other formats and in the model's top folder are left out. They are few,
+    because the advice on how to download a model spells them out.
     """
     weights = weight_patterns(variant)[:2]  # "*.json" covers the index
-    return ["*.json", "*.txt", *(f"*/{name}" for name in weights)]
+    return ["*.json", TOKENIZERS, *(f"*/{name}" for name in weights)]
 
 
 def _variants(model: Found, part: str) -> set[str | None]:

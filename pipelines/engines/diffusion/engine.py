@@ -1,16 +1,14 @@
 """Diffusion engine: batches of requests through embedding, denoising and decoding."""
 
-import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers.utils import logging as diffusers_logging
 
 from nightrain.datasets.conditions import CONDITIONS, Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
@@ -25,6 +23,7 @@ from nightrain.pipelines.engines.diffusion.network_inputs import Networks, Sampl
 from nightrain.pipelines.engines.diffusion.output import Decoded, DecodedImage, decode, unsafe_flags
 from nightrain.pipelines.engines.diffusion.samples import SampleMaker, check_request, strength_of
 from nightrain.pipelines.engines.diffusion.speed import make_decoder, make_networks
+from nightrain.pipelines.engines.model_loading import quiet_libraries
 from nightrain.pipelines.engines.torch_engine import TorchEngine
 from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run, run_padded
 from nightrain.pipelines.runs.device_errors import is_out_of_memory
@@ -87,8 +86,7 @@ class DiffusionEngine(TorchEngine):
     def models(self) -> Models:
         """Models of the settings; raises InvalidRequest if they cannot be loaded."""
         try:
-            with _without_log():
-                found = load_models(self.settings, self._device, offline=self._offline)
+            found = load_models(self.settings, self._device, offline=self._offline)
             if self._device.type == "cuda":
                 torch.cuda.synchronize(self._device)  # before the side stream reads the weights
             return found
@@ -255,20 +253,9 @@ class DiffusionEngine(TorchEngine):
     @cached_property
     def _networks(self) -> Networks:
         models = self.models
-        with _without_log():
+        with quiet_libraries():
             return make_networks(models, self.settings)
 
     @cached_property
     def _decoder(self) -> Any:
         return make_decoder(self.models, self.settings)
-
-
-@contextmanager
-def _without_log() -> Iterator[None]:
-    """Switch off the log of diffusers: its words about loading are in the error that it raises."""
-    before = diffusers_logging.get_verbosity()
-    diffusers_logging.set_verbosity(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        diffusers_logging.set_verbosity(before)

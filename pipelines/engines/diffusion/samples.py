@@ -3,7 +3,6 @@
 import functools
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
@@ -34,7 +33,8 @@ class SampleMaker:
         self._models = models
         self._settings = settings
         self._conditioner = Conditioner(models)
-        self._pool = StylePool(Path(settings.style_pool)) if settings.style_pool else None
+        folder = settings.pool_folder
+        self._pool = None if folder is None else StylePool(folder)
         self._steps = functools.cache(self._tabulate)
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, model_validator
 from nightrain.datasets.conditions import PROMPTED_CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.validation import Settings
-from nightrain.depthmodel.weights import Weights, weights_name
+from nightrain.depthmodel.weights import Weights, weights_names
 from nightrain.pipelines.controls.settings import ControlDepth
 from nightrain.pipelines.engines.diffusion.models.windows import (
     NOT_CONTROLLED,
@@ -190,7 +190,14 @@ class PipelineSettings(EngineSettings):
 
     def all_weights(self) -> list[Weights]:
         """Return the weights of every model that is loaded."""
-        return [self.base, *(c.weights for c in self.controls if c.weights is not None)]
+        return [weights for _, weights in self.weights_by_key()]
+
+    def weights_by_key(self) -> Iterator[tuple[str, Weights]]:
+        """Yield the recipe's key and the weights of every model that is loaded."""
+        yield "base", self.base
+        for number, control in enumerate(self.controls):
+            if control.weights is not None:
+                yield f"controls[{number}].weights", control.weights
 
     @property
     def calls_one_by_one(self) -> bool:
@@ -210,7 +217,7 @@ class PipelineSettings(EngineSettings):
         if not self.allow_no_control:
             require_every_control(self.controls, self._numbers_of_steps)
         self.require_class()
-        names = [weights_name(weights) for weights in self.all_weights()]
+        names = list(weights_names(self.weights_by_key()))
         names.append(load_depth_source(self.control_depth).name)
         names += self.conditioning.changed_captions
         return f"{VERSION}-{hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:12]}"

@@ -56,7 +56,9 @@ def test_another_autoencoder_decodes_and_decides_its_own_precision(tmp_path: Pat
         models = load_models(given, CPU)
         assert models.pipe.vae.dtype == expected and models.pipe.unet.dtype == torch.float16
         assert models.names["vae"].startswith("vae@")
-    with pytest.raises(InvalidRequest, match=r"vae: unet@.* is a UNet2DConditionModel; expected"):
+    with pytest.raises(
+        InvalidRequest, match=r"^`vae` .*: unet@.* is a UNet2DConditionModel; expected"
+    ):
         load_models(settings("sdxl", vae=Weights(str(family("sdxl") / "base/unet"))), CPU)
 
 

@@ -130,7 +130,7 @@ def test_an_ip_adapter_file_that_is_not_there_or_not_safe(file: str) -> None:
     ("wanted", "said"),
     [
         (lambda: settings("sdxl", base=settings().base), "family 'sdxl' is a StableDiffusionXL"),
-        (lambda: settings(controls=(control("sdxl"),)), "text of width 32.*has 16"),
+        (lambda: settings(controls=(control("sdxl"),)), "text of width 40.*has 16"),
         (lambda: settings(controls=(control("sdxl-union"),)), "needs a ControlNetModel"),
         (lambda: settings(base=Weights(str(family("sd15") / "controlnet-depth"))), "model_index"),
     ],

@@ -15,6 +15,7 @@ from nightrain.pipelines.engines.diffusion.engine import DiffusionEngine
 from nightrain.pipelines.engines.diffusion.models.ldm_names import ldm_unet_name
 from nightrain.pipelines.engines.diffusion.models.loading import load_models
 from nightrain.pipelines.engines.diffusion.models.parts import IpAdapter, Lora
+from support.ldm import original_vae
 from support.tiny_diffusion import family, ip_adapter, picture, request, settings
 
 CPU = torch.device("cpu")
@@ -107,53 +108,60 @@ def test_two_ip_adapters_each_have_their_scale() -> None:
         settings(ip_adapter=(one, other))
 
 
-def original_vae(folder: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a tiny VAE (four blocks of one layer) under the names of the original code."""
+def checkpoint(folder: Path, name: str) -> Path:
+    base = family(name) / "base"
+    tensors = original_unet(loaded(family=name).unet)
+    tensors |= {f"first_stage_model.{key}": v for key, v in original_vae(base / "vae").items()}
+    text = load_file(base / "text_encoder/model.safetensors")
+    is_xl = name == "sdxl"
+    prefix = "conditioner.embedders.0" if is_xl else "cond_stage_model"
+    for key, value in text.items():
+        tensors[f"{prefix}.transformer.text_model.{key.removeprefix('text_model.')}"] = value
+    if is_xl:
+        second = load_file(base / "text_encoder_2/model.safetensors")
+        for key, value in open_clip(second).items():
+            tensors[f"conditioner.embedders.1.model.{key}"] = value
+    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / "s.safetensors")
+    return folder / "s.safetensors"
+
+
+def open_clip(text: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors of a text encoder under the names of OpenCLIP, which SDXL's second one has."""
     names = {
-        "mid_block.resnets.0": "mid.block_1",
-        "mid_block.resnets.1": "mid.block_2",
-        "mid_block.attentions.0": "mid.attn_1",
-        "downsamplers.0": "downsample",
-        "upsamplers.0": "upsample",
-        "conv_shortcut": "nin_shortcut",
-        "conv_norm_out": "norm_out",
-        "group_norm": "norm",
-        "to_q": "q",
-        "to_k": "k",
-        "to_v": "v",
-        "to_out.0": "proj_out",
-        "resnets": "block",
-        **{f"down_blocks.{n}": f"down.{n}" for n in range(4)},
-        **{f"up_blocks.{n}": f"up.{3 - n}" for n in range(4)},
+        "text_model.": "",
+        "embeddings.token_embedding": "token_embedding",
+        "embeddings.position_embedding.weight": "positional_embedding",
+        "final_layer_norm": "ln_final",
+        "encoder.layers": "transformer.resblocks",
+        "layer_norm": "ln_",
+        "fc1": "c_fc",
+        "fc2": "c_proj",
+        "self_attn": "attn",
     }
-    tensors = {}
-    for key, value in load_file(folder / "diffusion_pytorch_model.safetensors").items():
-        is_attention = "attentions" in key and value.dim() == 2
+    found = {"text_projection": text.pop("text_projection.weight").T}
+    for key in list(text):
+        if ".q_proj." in key:  # the original holds the three in one
+            place, _, kind = key.rpartition("q_proj.")
+            three = [text.pop(f"{place}{letter}_proj.{kind}") for letter in "qkv"]
+            text[f"{place}in_proj_{kind}"] = torch.cat(three)
+    for key, value in text.items():
         for ours, original in names.items():
             key = key.replace(ours, original)
-        tensors[f"first_stage_model.{key}"] = value[:, :, None, None] if is_attention else value
-    return tensors
+        found[key] = value
+    return found
 
 
-def checkpoint(folder: Path) -> Path:
-    base = family("sd15") / "base"
-    text = load_file(base / "text_encoder/model.safetensors")
-    prefix = "cond_stage_model.transformer.text_model."
-    tensors = original_unet(loaded().unet) | original_vae(base / "vae")
-    tensors |= {prefix + key.removeprefix("text_model."): value for key, value in text.items()}
-    save_file(tensors, folder / "street.safetensors")
-    return folder / "street.safetensors"
-
-
-def test_a_single_file_draws_what_its_folder_draws(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_a_single_file_draws_what_its_folder_draws(name: str, tmp_path: Path) -> None:
     wanted = settings(
-        base=Weights(str(checkpoint(tmp_path))),
-        base_config=Weights(str(family("sd15") / "base")),
+        name,
+        base=Weights(str(checkpoint(tmp_path, name))),
+        base_config=Weights(str(family(name) / "base")),
     )
     made = DiffusionEngine(wanted, offline=True).generate([request(1)])[0]
-    expected = DiffusionEngine(settings()).generate([request(1)])[0]
+    expected = DiffusionEngine(settings(name)).generate([request(1)])[0]
     assert np.array_equal(made.image, expected.image)
-    assert made.provenance["model_base"].startswith("street.safetensors@")
+    assert made.provenance["model_base"].startswith("s.safetensors@")
 
 
 def test_files_that_are_not_checkpoints_are_refused_by_key(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.verify import verify
@@ -19,6 +21,7 @@ from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.engines.pipeline.engine import PipelineEngine
 from nightrain.pipelines.engines.pipeline.settings import PipelineSettings
 from nightrain.pipelines.engines.registry import load_engine
+from nightrain.pipelines.engines.weight_files import pipeline_patterns
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.generate.replay import replay
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
@@ -280,18 +283,60 @@ def test_what_a_class_cannot_do_is_refused_before_loading(
 def test_models_that_do_not_fit_the_class_are_named(tmp_path: Path) -> None:
     z_image_net = str(pipeline_folder("ZImageControlNetPipeline") / "controlnet")
     other_net = [{"weights": {"id_or_folder": z_image_net}}]
-    with pytest.raises(InvalidRequest, match="is a ZImageControlNetModel; StableDiffusion3"):
+    with pytest.raises(
+        InvalidRequest,
+        match=r"^`controls\[0\]\.weights` .*it is a ZImageC",
+    ):
         _ = engine("StableDiffusion3ControlNetPipeline", controls=other_net).loaded
     z_image_base = {"id_or_folder": str(pipeline_folder("ZImageControlNetPipeline") / "base")}
-    with pytest.raises(InvalidRequest, match="has a ZImageTransformer2DModel as its transformer"):
+    with pytest.raises(InvalidRequest, match=r"^`base` .*it has a ZImageTransformer2DModel as"):
         _ = engine("FluxControlPipeline", base=z_image_base).loaded
     with pytest.raises(InvalidRequest, match="is distilled and ignores guidance"):
         _ = engine("Flux2KleinPipeline", guidance=4.0).loaded
     empty = tmp_path / "base"
     shutil.copytree(pipeline_folder("ZImageControlNetPipeline") / "base", empty)
     (empty / "vae/diffusion_pytorch_model.safetensors").unlink()
-    with pytest.raises(InvalidRequest, match=r"no \.safetensors weights in vae/"):
+    with pytest.raises(InvalidRequest, match=r"^`base` .*no \.safetensors weights in vae/"):
         _ = engine("ZImageControlNetPipeline", base={"id_or_folder": str(empty)}).loaded
+
+
+def test_a_model_with_damaged_parts_is_named_by_part(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    given = {"id_or_folder": str(base)}
+    for part, damage, said in (
+        ("text_encoder", without_a_weight, r"text_encoder/ lacks 1 of the network's weights"),
+        ("transformer", without_a_weight, r"transformer/ lacks 1 of the network's weights"),
+        ("vae", shortened, r"vae/diffusion_pytorch_model\.safetensors: it is not a valid"),
+    ):
+        shutil.copytree(pipeline_folder("ZImageControlNetPipeline") / "base", base)
+        (weights,) = (base / part).glob("*.safetensors")
+        damage(weights)
+        with pytest.raises(InvalidRequest, match=rf"^`base` \({base}\): {said}"):
+            _ = engine("ZImageControlNetPipeline", base=given).loaded
+        shutil.rmtree(base)
+
+
+def without_a_weight(path: Path) -> None:
+    tensors = load_file(path)
+    tensors.pop(max(tensors))
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def shortened(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def test_the_advice_on_a_download_is_short() -> None:
+    with pytest.raises(InvalidRequest, match=r"^`base` .*hf download owner/absent") as refused:
+        _ = engine("FluxControlPipeline", base=ABSENT).loaded
+    assert str(refused.value).count("--include") == 4
+    patterns = pipeline_patterns(None)
+    wanted = ("model_index.json", "tokenizer/spiece.model", "tokenizer/merges.txt")
+    wanted += ("tokenizer/chat_template.jinja", "vae/diffusion_pytorch_model.safetensors")
+    wanted += ("transformer/diffusion_pytorch_model-00001-of-00003.safetensors",)
+    left = ("flux1-depth-dev.safetensors", "vae/model.fp16.safetensors", "unet/flax_model.msgpack")
+    assert all(any(fnmatch(name, p) for p in patterns) for name in wanted)
+    assert not any(fnmatch(name, p) for name in left for p in patterns)
 
 
 def test_half_precision_variants_are_files_of_their_own(tmp_path: Path) -> None:
@@ -314,7 +359,8 @@ def test_built_in_recipes_fit_their_classes(
     """Pinned weights are not looked for on this machine; unpinned ones are asked for in words."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     if unpinned := UNPINNED.get(name):
-        with pytest.raises(InvalidRequest, match=rf"no commit is named.*`hf download {unpinned}`"):
+        words = rf"^`controls\[0\]\.weights` .*no commit is named.*`hf download {unpinned}`"
+        with pytest.raises(InvalidRequest, match=words):
             load_recipe(name)
         cached(tmp_path, unpinned)
     recipe = load_recipe(name)

@@ -3,16 +3,15 @@
 An error begins with the recipe's key and its value.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.documents import mapping, parse_json
 from nightrain.datasets.io.regular import matching
-from nightrain.depthmodel.weights import Found, Weights, resolve, resolve_single
+from nightrain.depthmodel.weights import Found, Weights, about, resolve, resolve_single
 from nightrain.pipelines.engines.diffusion.models.families import Capabilities
+from nightrain.pipelines.engines.diffusion.models.parts import numbered
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from nightrain.pipelines.engines.diffusion.models.single_file import require_checkpoint
 from nightrain.pipelines.engines.weight_files import (
@@ -23,7 +22,6 @@ from nightrain.pipelines.engines.weight_files import (
 )
 
 _PARTS = ("unet", "vae", "text_encoder", "text_encoder_2", "safety_checker")
-T = TypeVar("T")
 
 
 def find_parts(settings: DiffusionSettings, offline: bool | None) -> dict[str, Found]:
@@ -41,7 +39,7 @@ def find_parts(settings: DiffusionSettings, offline: bool | None) -> dict[str, F
             )
     for number, control in enumerate(settings.controls):
         with about(f"controls[{number}].weights", control.weights):
-            found[f"control_{number}"] = _one_model(control.weights, offline, settings.variant)
+            found[f"control_{number}"] = _file_or_model(control.weights, offline, settings.variant)
     for part, key, adapter in numbered("ip_adapter", settings.ip_adapters):
         with about(f"{key}.weights", adapter.weights):
             found[part] = _with_file(adapter.weights, adapter.file, offline)
@@ -52,30 +50,19 @@ def find_parts(settings: DiffusionSettings, offline: bool | None) -> dict[str, F
     for part, key, lora in numbered("lora", settings.loras):
         with about(f"{key}.weights", lora.weights):
             found[part] = _with_file(lora.weights, lora.file, offline)
-    for key, weights in (("tiny_decoder", settings.tiny_decoder), ("vae", settings.vae)):
-        if weights:
-            with about(key, weights):
-                found[key] = _one_model(weights, offline, settings.variant)
+    if settings.vae:
+        with about("vae", settings.vae):
+            found["vae"] = _file_or_model(settings.vae, offline, settings.variant)
+    if settings.tiny_decoder:
+        with about("tiny_decoder", settings.tiny_decoder):
+            found["tiny_decoder"] = _one_model(settings.tiny_decoder, offline, settings.variant)
     return found
 
 
-@contextmanager
-def about(key: str, weights: Weights) -> Iterator[None]:
-    """Begin the message of an InvalidRequest in the block with a recipe's key and value."""
-    try:
-        yield
-    except InvalidRequest as error:
-        value = "/".join(filter(None, (weights.id_or_folder, weights.subfolder)))
-        raise InvalidRequest(f"`{key}` ({value}): {error}") from error
-
-
-def numbered(key: str, values: Sequence[T]) -> Iterator[tuple[str, str, T]]:
-    """Yield the part, the recipe's key and the value of each of one or several."""
-    if len(values) == 1:
-        yield key, key, values[0]
-        return
-    for number, value in enumerate(values):
-        yield f"{key}_{number}", f"{key}[{number}]", value
+def _file_or_model(weights: Weights, offline: bool | None, variant: str | None) -> Found:
+    if weights.is_file:
+        return resolve_single(weights)
+    return _one_model(weights, offline, variant)
 
 
 def _one_model(weights: Weights, offline: bool | None, variant: str | None) -> Found:
@@ -136,8 +123,10 @@ def _check_folder(base: Found, settings: DiffusionSettings, can: Capabilities) -
     wanted = [p for p in _PARTS[:4] if p in index and not (p == "vae" and settings.vae)]
     wanted += ["safety_checker"] if settings.safety_checker else []
     require_weight_files(base, wanted, settings.variant)
-
-
-def file_of(weights: Weights, file: str, found: Found) -> Path:
-    """Path of a found file of weights."""
-    return found.folder / (Path(weights.id_or_folder).name if weights.is_file else file)
+    for part in ("tokenizer", "tokenizer_2"):
+        files = [base.folder / part / name for name in ("tokenizer.json", "vocab.json")]
+        if part in index and not any(path.is_file() for path in files):
+            raise InvalidRequest(
+                f"{base.name} has no tokenizer.json or vocab.json in {part}/. Use a complete copy "
+                "of the model."
+            )

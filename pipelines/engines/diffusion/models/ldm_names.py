@@ -10,6 +10,9 @@ _BLOCK = re.compile(
     r"(down_blocks|up_blocks)\.(\d+)\.(resnets|attentions|\w+samplers)\.(\d+)\.?(.*)"
 )
 _MIDDLE = re.compile(r"mid_block\.(resnets|attentions)\.(\d+)\.?(.*)")
+_ZERO_CONVOLUTION = re.compile(r"controlnet_(?:down_blocks\.(\d+)|mid_block)")
+_HINT = re.compile(r"controlnet_cond_embedding\.(?:blocks\.(\d+)|(conv_in|conv_out))")
+_HINT_ENDS = {"conv_in": 0, "conv_out": 14}  # of the original code's embedding of control images
 _RESNET = {
     "norm1": "in_layers.0",
     "conv1": "in_layers.2",
@@ -42,6 +45,15 @@ def ldm_unet_name(name: str, layers_per_block: int, has_attention: bool = True) 
         index = 1 if kind == "attentions" else 2 * int(number)
         return _joined(f"middle_block.{index}", _inner(kind, rest))
     return _TOP.get(name, name)
+
+
+def ldm_controlnet_name(name: str, layers_per_block: int) -> str:
+    """Original name of a ControlNet's module."""
+    if found := _ZERO_CONVOLUTION.fullmatch(name):
+        return f"zero_convs.{found[1]}.0" if found[1] else "middle_block_out.0"
+    if found := _HINT.fullmatch(name):
+        return f"input_hint_block.{2 * int(found[1]) + 2 if found[1] else _HINT_ENDS[found[2]]}"
+    return ldm_unet_name(name, layers_per_block)
 
 
 def _in_block(

@@ -10,40 +10,39 @@ import diffusers
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
-from diffusers.models.controlnets.controlnet import ControlNetModel
-from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
-from diffusers.utils import logging as diffusers_logging
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from torch import nn
-from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
-from transformers.utils import logging as transformers_logging
+from transformers import (
+    CLIPImageProcessor,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPVisionModelWithProjection,
+)
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.documents import read_object
 from nightrain.depthmodel.weights import Found
-from nightrain.pipelines.engines.diffusion.models.families import Capabilities
-from nightrain.pipelines.engines.diffusion.models.finding import (
-    about,
-    check_base,
-    file_of,
-    find_parts,
-    numbered,
+from nightrain.pipelines.engines.diffusion.models.control_networks import (
+    load_controlnets,
+    take_embedder,
 )
+from nightrain.pipelines.engines.diffusion.models.families import Capabilities
+from nightrain.pipelines.engines.diffusion.models.finding import check_base, find_parts
 from nightrain.pipelines.engines.diffusion.models.lora import add_lora
-from nightrain.pipelines.engines.diffusion.models.parts import IpAdapter
+from nightrain.pipelines.engines.diffusion.models.parts import IpAdapter, numbered
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from nightrain.pipelines.engines.diffusion.models.single_file import (
     load_checkpoint,
+    load_vae_file,
+    require_ip_adapter,
 )
-from nightrain.pipelines.engines.diffusion.models.union import keep_samples_apart
-from nightrain.pipelines.engines.weight_files import (
-    own_variant,
+from nightrain.pipelines.engines.model_loading import (
+    file_of,
+    load_network,
+    loading,
+    quiet_libraries,
 )
-
-_NETWORK_CLASSES = {  # by the name in a checkpoint's config.json
-    "ControlNetModel": ControlNetModel,
-    "ControlNetUnionModel": ControlNetUnionModel,
-    "ControlNetModel_Union": ControlNetUnionModel,  # the authors' class, before diffusers had one
-}
 
 
 @dataclass(slots=True)
@@ -80,20 +79,7 @@ class Models:
         return [*parts, *decoder, *self.controlnets, *self.condition_embedders]
 
 
-@contextmanager
-def without_progress_bars() -> Iterator[None]:
-    """Switch off the libraries' progress bars within the block."""
-    switched = [x for x in (diffusers_logging, transformers_logging) if x.is_progress_bar_enabled()]
-    for logging in switched:
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for logging in switched:
-            logging.enable_progress_bar()
-
-
-@without_progress_bars()
+@quiet_libraries()
 def load_models(
     settings: DiffusionSettings, device: torch.device, *, offline: bool | None = None
 ) -> Models:
@@ -103,16 +89,16 @@ def load_models(
     check_base(found["base"], settings, can)
     dtype = getattr(torch, settings.dtype)
     pipe = _load_pipeline(found, settings, can, dtype)
-    _check_unet(pipe, found["base"].name)
     _add_loras(pipe, found, settings)
-    controlnets = _load_controlnets(found, settings, can, pipe.unet, dtype)
+    controlnets = load_controlnets(found, settings, can, pipe.unet, dtype)
     if settings.ip_adapters:
-        _load_ip_adapters(pipe, settings.ip_adapters, found, dtype, settings.variant)
+        _load_image_encoder(pipe, settings, found["image_encoder"], dtype)
+        _load_ip_adapters(pipe, settings.ip_adapters, found)
     decoder = pipe.vae
     if settings.tiny_decoder:
-        decoder = AutoencoderTiny.from_pretrained(
-            found["tiny_decoder"].folder, dtype=dtype, use_safetensors=True
-        )
+        with loading("tiny_decoder", settings.tiny_decoder):
+            tiny = found["tiny_decoder"]
+            decoder = load_network(AutoencoderTiny, tiny, "", dtype=dtype, variant=settings.variant)
     pipe.to(device)
     for module in (decoder, *controlnets):
         nn.Module.to(module, device).eval()
@@ -120,7 +106,7 @@ def load_models(
         pipe=pipe,
         vae_decoder=decoder,
         controlnets=controlnets,
-        condition_embedders=tuple(_take_embedder(net) for net in controlnets),
+        condition_embedders=tuple(take_embedder(net) for net in controlnets),
         names={part: what.name for part, what in found.items()},
         device=device,
         dtype=dtype,
@@ -130,154 +116,140 @@ def load_models(
 def _load_pipeline(
     found: dict[str, Found], settings: DiffusionSettings, can: Capabilities, dtype: torch.dtype
 ) -> Any:
+    is_xl = can.pipeline == "StableDiffusionXLPipeline"
+    # SDXL's VAE overflows in half precision
+    vae_dtype = torch.float32 if is_xl and dtype == torch.float16 else dtype
     options: dict[str, Any] = {"image_encoder": None}
-    vae_dtype = dtype
-    if can.pipeline == "StableDiffusionXLPipeline":
+    if is_xl:
         options["add_watermarker"] = False
-        if dtype == torch.float16:  # SDXL's VAE overflows in half precision
-            vae_dtype = torch.float32
     elif not settings.safety_checker:
         options |= {"safety_checker": None, "requires_safety_checker": False}
-    if "vae" in found:
-        options["vae"] = _load_vae(found["vae"], settings, dtype, vae_dtype)
-    if settings.base.is_file:
-        with about("base", settings.base):
+    if settings.vae is not None:
+        with loading("vae", settings.vae):
+            options["vae"] = _load_vae(found, settings, dtype, vae_dtype)
+    with loading("base", settings.base):
+        if settings.base.is_file:
             file = Path(settings.base.id_or_folder).expanduser()
             dtypes = {"default": dtype, "vae": vae_dtype}
             config = found["base_config"].folder
             pipe = load_checkpoint(file, config, can.pipeline, dtypes, options)
-        pipe.set_progress_bar_config(disable=True)
-        return pipe
-    pipe = getattr(diffusers, can.pipeline).from_pretrained(
-        found["base"].folder,
-        variant=settings.variant,
-        dtype={"default": dtype, "vae": vae_dtype},
-        use_safetensors=True,
-        local_files_only=True,
-        **options,
-    )
+        else:
+            pipe = _load_folder(found["base"], settings, can, (dtype, vae_dtype), options)
+        _check_unet(pipe)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
+def _load_folder(
+    base: Found,
+    settings: DiffusionSettings,
+    can: Capabilities,
+    dtypes: tuple[torch.dtype, torch.dtype],
+    options: dict[str, Any],
+) -> Any:
+    """Load a base model in diffusers' layout: its networks one by one, then the rest.
+
+    `dtypes` are those of the autoencoder, last, and of all other networks.
+    """
+    dtype, vae_dtype = dtypes
+    kinds: dict[str, Any] = {"unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+    if can.pipeline == "StableDiffusionXLPipeline":
+        kinds["text_encoder_2"] = CLIPTextModelWithProjection
+    if settings.safety_checker:
+        kinds["safety_checker"] = StableDiffusionSafetyChecker
+    if "vae" not in options:
+        kinds["vae"] = AutoencoderKL
+    nets = {
+        part: load_network(
+            kind,
+            base,
+            part,
+            dtype=vae_dtype if part == "vae" else dtype,
+            variant=settings.variant,
+        )
+        for part, kind in kinds.items()
+    }
+    return getattr(diffusers, can.pipeline).from_pretrained(
+        base.folder, dtype=dtype, local_files_only=True, **options, **nets
+    )
+
+
 def _load_vae(
-    what: Found, settings: DiffusionSettings, dtype: torch.dtype, safe_dtype: torch.dtype
-) -> AutoencoderKL:
-    """Load another autoencoder; in half precision if its configuration says that it can be."""
+    found: dict[str, Found],
+    settings: DiffusionSettings,
+    dtype: torch.dtype,
+    safe_dtype: torch.dtype,
+) -> Any:
+    """Load another autoencoder; in half precision if its configuration says that it can be.
+
+    A single file has the base model's configuration.
+    """
+    what, weights = found["vae"], settings.vae
+    if weights is not None and weights.is_file:
+        folder = found.get("base_config", found["base"]).folder
+        config = read_object(folder / "vae/config.json", "the configuration of an autoencoder")
+        upcast = config.get("force_upcast", True)
+        return load_vae_file(file_of(weights, "", what), config, safe_dtype if upcast else dtype)
     config = read_object(what.folder / "config.json", "the configuration of an autoencoder")
     if config.get("_class_name") != "AutoencoderKL":
         raise InvalidRequest(
-            f"vae: {what.name} is a {config.get('_class_name')}; expected an AutoencoderKL."
+            f"{what.name} is a {config.get('_class_name')}; expected an AutoencoderKL."
         )
-    vae: Any = AutoencoderKL.from_pretrained(
-        what.folder,
+    return load_network(
+        AutoencoderKL,
+        what,
+        "",
         dtype=safe_dtype if config.get("force_upcast", True) else dtype,
-        variant=own_variant(what, settings.variant),
-        use_safetensors=True,
+        variant=settings.variant,
     )
-    return vae
 
 
 def _add_loras(pipe: Any, found: dict[str, Found], settings: DiffusionSettings) -> None:
     parts = ("unet", "text_encoder", "text_encoder_2")
     networks = {part: net for part in parts if (net := getattr(pipe, part, None)) is not None}
     for part, key, lora in numbered("lora", settings.loras):
-        with about(f"{key}.weights", lora.weights):
+        with loading(f"{key}.weights", lora.weights):
             add_lora(networks, file_of(lora.weights, lora.file, found[part]), lora.scale)
 
 
-def _check_unet(pipe: Any, name: str) -> None:
+def _check_unet(pipe: Any) -> None:
     unet, expected = pipe.unet, pipe.vae.config.latent_channels
     if unet.config.in_channels != expected or unet.config.time_cond_proj_dim is not None:
         raise InvalidRequest(
-            f"{name}: its UNet takes {unet.config.in_channels} channels, its autoencoder gives "
-            f"{expected}"
+            f"its UNet takes {unet.config.in_channels} channels, its autoencoder gives {expected}"
             f"{' and the guidance as an input' if unet.config.time_cond_proj_dim else ''}; "
             "this engine runs ordinary text-to-image UNets (use an LCM-LoRA for few steps)."
         )
 
 
-def _load_controlnets(
-    found: dict[str, Found],
-    settings: DiffusionSettings,
-    can: Capabilities,
-    unet: Any,
-    dtype: torch.dtype,
-) -> tuple[nn.Module, ...]:
-    kind = ControlNetUnionModel if can.one_net else ControlNetModel
-    nets = []
-    for number in range(min(1, len(settings.controls)) if can.one_net else len(settings.controls)):
-        what = found[f"control_{number}"]
-        config = read_object(what.folder / "config.json", "the configuration of a ControlNet")
-        if _NETWORK_CLASSES.get(str(config.get("_class_name"))) is not kind:
-            raise InvalidRequest(
-                f"{what.name} is a {config.get('_class_name')}, the family {settings.family!r} "
-                f"needs a {kind.__name__}."
-            )
-        if config.get("cross_attention_dim") != unet.config.cross_attention_dim:
-            raise InvalidRequest(
-                f"{what.name} takes text of width {config.get('cross_attention_dim')}, the "
-                f"base model has {unet.config.cross_attention_dim}. Use a ControlNet of the "
-                f"family {settings.family!r}."
-            )
-        if config.get("global_pool_conditions"):
-            raise InvalidRequest(
-                f"{what.name} pools its control image, so it loses the geometry. Use another one."
-            )
-        if config.get("controlnet_conditioning_channel_order", "rgb") != "rgb":
-            raise InvalidRequest(
-                f"{what.name} takes control images in BGR order; only RGB is supported."
-            )
-        nets.append(
-            kind.from_pretrained(
-                what.folder,
-                dtype=dtype,
-                variant=own_variant(what, settings.variant),
-                use_safetensors=True,
-            )
-        )
-        if can.one_net:
-            keep_samples_apart(nets[-1])
-    return tuple(nets)
-
-
-def _take_embedder(controlnet: Any) -> nn.Module:
-    """Remove and return the embedding of control images, which is the same at every step."""
-    embedder = controlnet.controlnet_cond_embedding
-    controlnet.controlnet_cond_embedding = nn.Identity()
-    return embedder
-
-
-def _load_ip_adapters(
-    pipe: Any,
-    adapters: Sequence[IpAdapter],
-    found: dict[str, Found],
-    dtype: torch.dtype,
-    variant: str | None,
+def _load_image_encoder(
+    pipe: Any, settings: DiffusionSettings, found: Found, dtype: torch.dtype
 ) -> None:
-    encoder = CLIPVisionModelWithProjection.from_pretrained(
-        found["image_encoder"].folder,
-        dtype=dtype,
-        variant=own_variant(found["image_encoder"], variant),
-        use_safetensors=True,
-        local_files_only=True,
-    )
-    side: Any = encoder.config.image_size
-    pipe.register_modules(
-        image_encoder=encoder,
-        feature_extractor=CLIPImageProcessor(
-            size={"shortest_edge": side}, crop_size={"height": side, "width": side}
-        ),
-    )
-    files = [
-        file_of(adapter.weights, adapter.file, found[part])
-        for part, _, adapter in numbered("ip_adapter", adapters)
-    ]
-    pipe.load_ip_adapter(
-        [str(file.parent) for file in files],
-        subfolder=[""] * len(files),
-        weight_name=[file.name for file in files],
-        image_encoder_folder=None,
-        local_files_only=True,
-    )
+    with loading("ip_adapter.image_encoder", settings.ip_adapters[0].image_encoder):
+        encoder = load_network(
+            CLIPVisionModelWithProjection, found, "", dtype=dtype, variant=settings.variant
+        )
+        side: Any = encoder.config.image_size
+        pipe.register_modules(
+            image_encoder=encoder,
+            feature_extractor=CLIPImageProcessor(
+                size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+            ),
+        )
+
+
+def _load_ip_adapters(pipe: Any, adapters: Sequence[IpAdapter], found: dict[str, Found]) -> None:
+    files = []
+    for part, key, adapter in numbered("ip_adapter", adapters):
+        files.append(file_of(adapter.weights, adapter.file, found[part]))
+        with loading(f"{key}.weights", adapter.weights):
+            require_ip_adapter(files[-1])
+    with loading("ip_adapter.weights", adapters[0].weights):
+        pipe.load_ip_adapter(
+            [str(file.parent) for file in files],
+            subfolder=[""] * len(files),
+            weight_name=[file.name for file in files],
+            image_encoder_folder=None,
+            local_files_only=True,
+        )
     pipe.set_ip_adapter_scale([adapter.scale for adapter in adapters])

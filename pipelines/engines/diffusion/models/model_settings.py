@@ -1,10 +1,12 @@
 """Settings of the diffusion engine's models: base, autoencoder, controls, adapters, LoRAs."""
 
 import operator
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.weights import Weights
 from nightrain.pipelines.engines.diffusion.models.families import FAMILIES, Family
 from nightrain.pipelines.engines.diffusion.models.parts import (
@@ -13,6 +15,7 @@ from nightrain.pipelines.engines.diffusion.models.parts import (
     Lora,
     OneOrSeveral,
     as_several,
+    numbered,
 )
 from nightrain.pipelines.engines.engine_settings import EngineSettings
 
@@ -98,13 +101,38 @@ class ModelSettings(EngineSettings):
         """Model with the configuration of a single-file base; None for a base that is a folder."""
         return (self.base_config or FAMILIES[self.family].config) if self.base.is_file else None
 
+    def require_single_file_options(self) -> None:
+        """Raise InvalidRequest for options that a base in a single file cannot have."""
+        file = self.base.id_or_folder
+        if self.config_of_base is None:
+            raise InvalidRequest(
+                f"`base` ({file}) is a single file, without configuration and tokenizers; the "
+                f"family {self.family!r} has no public ones. Name a folder or hub model with them "
+                "as `base_config`."
+            )
+        if self.safety_checker:
+            raise InvalidRequest(
+                f"`safety_checker`: `base` ({file}) is a single file, which has none. Leave it "
+                "out, or use a base in diffusers' layout."
+            )
+
     def all_weights(self) -> list[Weights]:
         """Return the weights of every model that is loaded."""
-        further = (self.tiny_decoder, self.vae, self.config_of_base)
-        return [
-            self.base,
-            *(control.weights for control in self.controls),
-            *(w for adapter in self.ip_adapters for w in (adapter.weights, adapter.image_encoder)),
-            *(lora.weights for lora in self.loras),
-            *(weights for weights in further if weights),
-        ]
+        return [weights for _, weights in self.weights_by_key()]
+
+    def weights_by_key(self) -> Iterator[tuple[str, Weights]]:
+        """Yield the recipe's key and the weights of every model that is loaded."""
+        yield "base", self.base
+        for number, control in enumerate(self.controls):
+            yield f"controls[{number}].weights", control.weights
+        for _, key, adapter in numbered("ip_adapter", self.ip_adapters):
+            yield f"{key}.weights", adapter.weights
+            yield f"{key}.image_encoder", adapter.image_encoder
+        for _, key, lora in numbered("lora", self.loras):
+            yield f"{key}.weights", lora.weights
+        further = {
+            "tiny_decoder": self.tiny_decoder,
+            "vae": self.vae,
+            "base_config": self.config_of_base,
+        }
+        yield from ((key, weights) for key, weights in further.items() if weights)

@@ -1,5 +1,6 @@
 """Parts of the diffusion engine's settings: controls, adapters, feature cache."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -43,6 +44,15 @@ def as_several(value: T | tuple[T, ...] | None) -> tuple[T, ...]:
     if isinstance(value, tuple):
         return value
     return () if value is None else (value,)
+
+
+def numbered(key: str, values: Sequence[T]) -> Iterator[tuple[str, str, T]]:
+    """Yield the part, the recipe's key and the value of each of one or several."""
+    if len(values) == 1:
+        yield key, key, values[0]
+        return
+    for number, value in enumerate(values):
+        yield f"{key}_{number}", f"{key}[{number}]", value
 
 
 class Control(Settings):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from nightrain.datasets.conditions import PROMPTED_CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.weights import weights_name
+from nightrain.depthmodel.weights import weights_names
 from nightrain.pipelines.controls.settings import ControlDepth, require_control_kinds
 from nightrain.pipelines.engines.diffusion.models.families import (
     FAMILIES,
@@ -74,7 +74,9 @@ class DiffusionSettings(ModelSettings):
         description="Prompt that guidance leads away from; null: none, which SDXL takes as zeros",
     )
     style_pool: str | None = Field(
-        default=None, description="Folder of real images, one folder per condition: night/*.jpg"
+        default=None,
+        description="Folder of real images, one folder per condition: night/*.jpg; relative to the "
+        "dataset's folder",
     )
     night_brightness: NightBrightness | None = Field(
         default=None, description="Brightness of night images, after real ones; null: unchanged"
@@ -112,6 +114,8 @@ class DiffusionSettings(ModelSettings):
     feature_cache: FeatureCache | None = Field(
         default=None, description="Reuse of the UNet's inner features at some steps"
     )
+
+    _dataset: Path | None = PrivateAttr(default=None)  # folder that `style_pool` is relative to
 
     @model_validator(mode="after")
     def _checks(self) -> "DiffusionSettings":
@@ -179,8 +183,26 @@ class DiffusionSettings(ModelSettings):
             control_depth=self.control_depth,
             captioner=self.captioner,
             varied_prompts=self.varied_prompts,
-            style_pool=self.style_pool,
+            style_pool=self.pool_folder,
         )
+
+    def for_dataset(self, root: Path) -> "DiffusionSettings":
+        """Return the settings with a relative `style_pool` below a dataset's folder.
+
+        The settings' values, and so their hash, stay the same wherever the dataset is.
+        """
+        if self.style_pool is None or Path(self.style_pool).expanduser().is_absolute():
+            return self
+        placed = self.model_copy()
+        placed._dataset = root.absolute()
+        return placed
+
+    @property
+    def pool_folder(self) -> Path | None:
+        """Folder of `style_pool`; a relative one is below the dataset, if it is known."""
+        if self.style_pool is None:
+            return None
+        return (self._dataset or Path.cwd()) / Path(self.style_pool).expanduser()
 
     def working_size(self, frame_size: Size) -> Size:
         """Return the size of generated images: `generation_width`, or the family's own size."""
@@ -219,10 +241,10 @@ class DiffusionSettings(ModelSettings):
                 "`ip_adapter` needs a `style_pool`: a folder with real images in a folder per "
                 f"condition, such as {condition}/*.jpg. One of them is the style of each variant."
             )
-        names = [weights_name(weights) for weights in self.all_weights()]
+        names = list(weights_names(self.weights_by_key()))
         names.append(load_depth_source(self.control_depth).name)
-        if self.style_pool is not None:
-            names.append(StylePool(Path(self.style_pool)).digest(condition))
+        if self.pool_folder is not None:
+            names.append(StylePool(self.pool_folder).digest(condition))
         names += [*self._changed_since_version, *self.conditioning.changed_captions]
         return f"{VERSION}-{hashlib.sha256(chr(10).join(names).encode()).hexdigest()[:12]}"
 
@@ -262,7 +284,7 @@ class DiffusionSettings(ModelSettings):
         if can.one_net and len({c.kind for c in self.controls}) < len(self.controls):
             raise InvalidRequest("The family 'sdxl-union' accepts each kind of control once.")
         if self.base.is_file:
-            self._require_single_file_options()
+            self.require_single_file_options()
         elif self.base_config is not None:
             raise InvalidRequest(
                 f"`base_config` ({self.base_config.id_or_folder}) is for a `base` in a single "
@@ -271,21 +293,6 @@ class DiffusionSettings(ModelSettings):
         if self.style_pool and not self.ip_adapters:
             raise InvalidRequest("style_pool needs an ip_adapter, which encodes the style images.")
         return can
-
-    def _require_single_file_options(self) -> None:
-        """Raise InvalidRequest for options that a base in a single file cannot have."""
-        file = self.base.id_or_folder
-        if self.config_of_base is None:
-            raise InvalidRequest(
-                f"`base` ({file}) is a single file, without configuration and tokenizers; the "
-                f"family {self.family!r} has no public ones. Name a folder or hub model with them "
-                "as `base_config`."
-            )
-        if self.safety_checker:
-            raise InvalidRequest(
-                f"`safety_checker`: `base` ({file}) is a single file, which has none. Leave it "
-                "out, or use a base in diffusers' layout."
-            )
 
     def _lacking(self, can: Capabilities) -> list[str]:
         """Features that the settings use but the family lacks."""

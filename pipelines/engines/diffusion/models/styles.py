@@ -30,9 +30,9 @@ class StylePool:
             found = sorted(p for p in matching(folder, "*") if p.suffix.lower() in SUFFIXES)
             if not found:
                 raise InvalidRequest(
-                    f"The style pool has no JPEG in {folder}. Make the pool with `nightrain styles "
-                    f"DATASET --out {self._root}`; a real {condition} image is the image prompt of "
-                    "each variant."
+                    f"`style_pool` has no JPEG in {folder.absolute()}. Make the pool with "
+                    f"`nightrain styles DATASET --out {self._root}`; a real {condition} image is "
+                    "the image prompt of each variant."
                 )
             self._names[condition] = [f"{condition}/{p.name}" for p in found]
         return self._names[condition]
