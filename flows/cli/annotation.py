@@ -53,7 +53,9 @@ def styles(job: StylesJob, output: OutputOptions) -> None:
     for condition, levels in record.mean_levels.items():
         count = sum(image.name.startswith(f"{condition}/") for image in record.images)
         shown = ", ".join(f"{level:.3f}" for level in levels)
-        console().print(f"{job.out / condition}: {count} images, quantiles of mean levels: {shown}")
+        console().print(
+            f"{job.folder / condition}: {count} images, quantiles of mean levels: {shown}"
+        )
 
 
 @command

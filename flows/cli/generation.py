@@ -76,7 +76,7 @@ def plan(job: PlanOptions, output: OutputOptions) -> None:
 
     e = estimate(
         job.dataset,
-        load_recipe(job.recipe),
+        load_recipe(job.recipe, job.dataset),
         include_evaluation_scenes=job.include_evaluation_scenes,
         num_workers=job.num_workers,
     )
@@ -115,7 +115,7 @@ def preview(job: PreviewOptions) -> None:
     from nightrain.pipelines.generate.preview import write_default_preview, write_preview
     from nightrain.pipelines.recipes.recipe_file import load_recipe
 
-    recipe = load_recipe(job.recipe)
+    recipe = load_recipe(job.recipe, job.dataset)
 
     def write(path: Path) -> Path:
         return write_preview(

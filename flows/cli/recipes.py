@@ -119,7 +119,7 @@ def show(job: ShowOptions) -> None:
 
     shown = _recorded(job.dataset, job.recipe)
     try:
-        shown = shown or load_recipe(job.recipe)
+        shown = shown or load_recipe(job.recipe, job.dataset)
     except InvalidRequest as error:
         shown = read_recipe(job.recipe)  # valid, but its weights are not here
         click.secho(f"nightrain: no hashes: {error}", err=True, fg="yellow")
@@ -138,7 +138,8 @@ def diff(job: DiffOptions, output: OutputOptions) -> None:
     from nightrain.pipelines.recipes.recipe_file import load_recipe
 
     first, second = (
-        _recorded(job.dataset, name) or load_recipe(name) for name in (job.before, job.after)
+        _recorded(job.dataset, name) or load_recipe(name, job.dataset)
+        for name in (job.before, job.after)
     )
     found = recipe_diff(first, second)
     if output.as_json:

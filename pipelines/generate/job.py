@@ -86,7 +86,7 @@ class GenerateJob(Settings):
     def title(self) -> str:
         """What the job makes, for lists of runs: "weather-1a2b3c4d on nuscenes"."""
         try:
-            recipe = _named(load_recipe(self.recipe))
+            recipe = _named(load_recipe(self.recipe, self.dataset))
         except InvalidRequest:  # the job itself will say what is wrong
             recipe = self.recipe
         return f"{recipe} on {self.dataset.name}"
@@ -94,17 +94,17 @@ class GenerateJob(Settings):
     @property
     def tags(self) -> tuple[str, ...]:
         """Words to find the job's runs by: the recipe, with and without hash, its conditions."""
-        recipe = load_recipe(self.recipe)
+        recipe = load_recipe(self.recipe, self.dataset)
         return (recipe.name, _named(recipe), *map(str, recipe.conditions))
 
     @property
     def recipe_hash(self) -> str:
         """Hash of the whole recipe: 16 hex digits. Raises InvalidRequest."""
-        return load_recipe(self.recipe).hash
+        return load_recipe(self.recipe, self.dataset).hash
 
     def held_limit(self) -> str | None:
         """Return `gpu_limit` if the recipe's engine uses a GPU; raises InvalidRequest."""
-        if self.gpu_limit is None or not load_recipe(self.recipe).engine.uses_gpu:
+        if self.gpu_limit is None or not load_recipe(self.recipe, self.dataset).engine.uses_gpu:
             return None
         return self.gpu_limit
 
@@ -113,11 +113,11 @@ class GenerateJob(Settings):
 
         Raises InvalidRequest.
         """
-        return visible_devices() if load_recipe(self.recipe).engine.uses_gpu else ()
+        return visible_devices() if load_recipe(self.recipe, self.dataset).engine.uses_gpu else ()
 
     def plan(self) -> GenerationPlan:
         """Plan the job's shards, committed or not; raises InvalidRequest."""
-        recipe = load_recipe(self.recipe)
+        recipe = load_recipe(self.recipe, self.dataset)
         recipe.engine.prepare_process()
         return plan_generation(
             Manifest(self.dataset),
@@ -146,11 +146,11 @@ def generate(
     RunFailure, DiskFull, and WrongPolarity for a depth network of inverted polarity.
     """
     plan = job.plan()
-    manifest, recipe = Manifest(job.dataset), load_recipe(job.recipe)
+    manifest, recipe = Manifest(job.dataset), load_recipe(job.recipe, job.dataset)
     num_rows = plan_retry(manifest, plan.shards) if job.retry_failed else plan.num_rows
     shards = tuple(num_rows)
     if recipe.engine.conditioning is not None and recipe.engine.conditioning.style_pool:
-        require_no_held_out_styles(manifest, Path(recipe.engine.conditioning.style_pool))
+        require_no_held_out_styles(manifest, recipe.engine.conditioning.style_pool)
     stopping.set_current(stop)  # ends a wait for the device
     warnings = preflight(job.dataset, recipe, shards, executor, reprobe=job.reprobe)
     maps = make_maps_of_recipe(manifest, recipe, shards, executor=executor, stop=stop)

@@ -173,7 +173,7 @@ def _style(request: Request, recipe: Recipe) -> list[Tile]:
     conditioning = recipe.engine.conditioning
     if conditioning is None or conditioning.style_pool is None:
         return []
-    pool = StylePool(Path(conditioning.style_pool))
+    pool = StylePool(conditioning.style_pool)
     name = pool.draw(request.condition, request.seed)
     return [Tile(pool.read(name), f"style ({name})")]
 

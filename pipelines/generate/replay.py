@@ -40,7 +40,7 @@ def replay(root: Path, sample_id: str) -> Replay:
     manifest = Manifest(root)
     entry, row = _find(manifest, sample_id)
     try:
-        recipe = Recipe.from_settings(entry.about["recipe_json"])
+        recipe = Recipe.from_settings(entry.about["recipe_json"]).for_dataset(root)
         ((condition, before),) = recipe.engine_versions.items()
     except ValueError as error:  # of a dataset that was upgraded
         raise InvalidRequest(

@@ -63,12 +63,13 @@ def recorded_recipe(root: Path, wanted: str) -> Recipe:
     """
     manifest, records = Manifest(root), recipe_records(root)
     if wanted in records:
-        return _merged(records[wanted][-1])
+        return _merged(records[wanted][-1]).for_dataset(root)
     (table, *more) = select_tables(manifest, wanted)
     if more:
         raise InvalidRequest(f"{wanted!r} stands for several conditions: give a longer hash.")
     settings = manifest.entries(table)[0].about.get("recipe_json", "{}")
-    return Recipe.from_settings(settings).model_copy(update={"name": folder_of(table)})
+    recipe = Recipe.from_settings(settings).for_dataset(root)
+    return recipe.model_copy(update={"name": folder_of(table)})
 
 
 def _merged(record: RecipeRecord) -> Recipe:

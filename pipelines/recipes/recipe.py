@@ -7,6 +7,7 @@ Another condition, and the recipe's name and description, do not change it.
 import hashlib
 import json
 import operator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -152,6 +153,10 @@ class Recipe(Settings):
                 "The dataset records settings that are not valid in this version of nightrain: "
                 f"{'; '.join(problems(cls, error))}. Use the version that generated the variants."
             ) from error
+
+    def for_dataset(self, root: Path) -> "Recipe":
+        """Return the recipe with the engine's relative folders below a dataset's folder."""
+        return self.model_copy(update={"engine": self.engine.for_dataset(root)})
 
     @property
     def mapped_depth(self) -> ControlDepth | None:

@@ -26,12 +26,15 @@ def built_in_recipes() -> list[str]:
     return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name[-5:] == ".yaml")
 
 
-def load_recipe(name_or_path: str) -> Recipe:
+def load_recipe(name_or_path: str, dataset: Path | None = None) -> Recipe:
     """Load a built-in recipe by name or a YAML file by path; raises InvalidRequest.
 
+    Relative folders of a recipe are below the folder of `dataset`, or the current one without it.
     `engine_versions` and `gate_versions` are set from the installed engine and gates.
     """
     recipe = read_recipe(name_or_path)
+    if dataset is not None:
+        recipe = recipe.for_dataset(dataset)
     engine = recipe.engine
     engine.require_engine_class()
     source = recipe.network_of_depth and load_depth_source(recipe.network_of_depth)

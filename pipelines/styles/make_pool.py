@@ -60,7 +60,11 @@ class StylesJob(Settings):
         description="Dataset folder with committed night and rain frames",
         json_schema_extra={"cli": "argument", "must_exist": True},
     )
-    out: Path = Field(description="Folder of the pool: that of the recipe's style_pool")
+    out: Path | None = Field(
+        default=None,
+        description="Folder of the pool: that of the recipe's style_pool (default: styles in the "
+        "dataset's folder)",
+    )
     conditions: tuple[Condition, ...] = Field(
         default=(Condition.NIGHT, Condition.RAIN),
         min_length=1,
@@ -71,6 +75,11 @@ class StylesJob(Settings):
         default=500, description="Most images of each condition, evenly spaced over the frames"
     )
 
+    @property
+    def folder(self) -> Path:
+        """Folder of the pool."""
+        return self.dataset / "styles" if self.out is None else self.out
+
 
 def make_pool(job: StylesJob) -> PoolRecord:
     """Write the pool of a dataset and its record, which is written last.
@@ -78,6 +87,7 @@ def make_pool(job: StylesJob) -> PoolRecord:
     Raises InvalidRequest if a condition has no train frame or the folder holds other images,
     CorruptShard, DiskFull.
     """
+    out = job.folder
     manifest, rows = Manifest(job.dataset), dict[Condition, list[Row]]()
     for condition in job.conditions:
         rows[condition] = sample(
@@ -88,12 +98,12 @@ def make_pool(job: StylesJob) -> PoolRecord:
         images=tuple(image for of in images.values() for image in of),
         mean_levels={c: _quantiles([image.mean_level for image in of]) for c, of in images.items()},
     )
-    _require_empty_or_same(job.out, record)
+    _require_empty_or_same(out, record)
     data = {f"{c}/{row['frame_id']}.jpg": row["image"]["bytes"] for c in rows for row in rows[c]}
-    with no_space_is_disk_full(job.out.parent):
+    with no_space_is_disk_full(out.parent):
         for image in record.images:
-            _write(job.out / image.name, data[image.name])
-        _write(job.out / RECORD, record.model_dump_json(indent=1).encode())
+            _write(out / image.name, data[image.name])
+        _write(out / RECORD, record.model_dump_json(indent=1).encode())
     return record
 
 

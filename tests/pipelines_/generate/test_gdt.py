@@ -105,12 +105,13 @@ def recipe_file(name: str) -> dict:
     return yaml.safe_load((ROOT / f"pipelines/recipes/{name}.yaml").read_text())
 
 
-def on_a_cpu(name: str, folder: Path, pool: Path) -> Path:
+def on_a_cpu(name: str, folder: Path, pool: Path | None = None) -> Path:
     """The recipe with the settings alone changed that a test cannot afford."""
     fields = recipe_file(name)
     fields["size"] = [64, 40]
     fields["engine"] |= {"compile": "off", "dtype": "float32", "channels_last": False}
-    fields["engine"] |= {"steps": 2, "generation_width": 64, "style_pool": str(pool)}
+    fields["engine"] |= {"steps": 2, "generation_width": 64}
+    fields["engine"] |= {} if pool is None else {"style_pool": str(pool)}
     path = folder / f"{name}.yaml"
     path.write_text(json.dumps(fields))
     return path
@@ -130,13 +131,15 @@ def test_the_recipe_runs_from_captions_to_variants(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    root, pool = tmp_path / "dataset", tmp_path / "styles"
+    root = tmp_path / "dataset"
     shutil.copytree(town, root)
-    record = make_pool(StylesJob(dataset=root, out=pool))
+    record = make_pool(StylesJob(dataset=root))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # as a worker on another machine runs
     assert {image.scene_id for image in record.images} == {"train-night", "train-rain"}
-    path = on_a_cpu(name, tmp_path, pool)
+    path = on_a_cpu(name, tmp_path)
     with pytest.raises(InvalidRequest, match="Run `nightrain caption"):
-        list(preview_lines(root, load_recipe(str(path)), 1))
+        list(preview_lines(root, load_recipe(str(path), root), 1))
     caption_frames(root)
     report = make(root, path)
     assert report.num_rows == EACH * len(recipe_file(name)["conditions"])
@@ -166,14 +169,15 @@ def test_the_recipe_runs_over_six_cameras(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    root, pool = tmp_path / "dataset", tmp_path / "styles"
+    root = tmp_path / "dataset"
     world = WorldConfig(root=six_camera_world(tmp_path_factory), neighbours=False).open()
     ingest_synthetic(root, world)
-    record = make_pool(StylesJob(dataset=root, out=pool))
+    record = make_pool(StylesJob(dataset=root))
     assert {image.split for image in record.images} == {"train"}
-    assert not find_overlaps(read_set(root, ("train",)) + style_set(pool), read_set(root, ("val",)))
+    pool = style_set(root / "styles")
+    assert not find_overlaps(read_set(root, ("train",)) + pool, read_set(root, ("val",)))
     caption_frames(root)
-    path = on_a_cpu("gdt-nuscenes", tmp_path, pool)
+    path = on_a_cpu("gdt-nuscenes", tmp_path)
     stopped = make_and_stop(root, path, monkeypatch)
     assert stopped.stopped and 0 < stopped.num_rows < 2 * len(CAMERAS)
     (maps,) = stopped.inputs.values()
@@ -251,6 +255,28 @@ def test_a_pool_with_a_held_out_image_is_refused(town: Path, hub: Path, tmp_path
     with pytest.raises(InvalidRequest, match="of the val or test scene train-night"):
         make(root, path)
     assert not Manifest(root).tables("variants")
+
+
+def test_a_relative_pool_is_below_the_dataset(
+    town: Path, hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "dataset"
+    shutil.copytree(town, root)
+    path = str(on_a_cpu("gdt-nuscenes", tmp_path))
+    tried = rf"^`style_pool` has no JPEG in {root}/styles/night\. .*nightrain styles"
+    with pytest.raises(InvalidRequest, match=tried):
+        load_recipe(path, Path("dataset"))
+    make_pool(StylesJob(dataset=root))
+    recipe = load_recipe(path, Path("dataset"))
+    moved = root.rename(tmp_path / "moved")
+    assert load_recipe(path, moved).hash == recipe.hash
+    with pytest.raises(InvalidRequest, match=rf"no JPEG in {tmp_path}/styles/night"):
+        load_recipe(path)  # without a dataset: below the current folder
+    absolute = load_recipe(str(on_a_cpu("gdt-nuscenes", tmp_path, moved / "styles")), root)
+    assert absolute.engine.conditioning is not None
+    assert absolute.engine.conditioning.style_pool == moved / "styles"
 
 
 def test_a_pool_is_made_of_train_frames_or_not_at_all(tmp_path: Path) -> None:
