@@ -43,7 +43,6 @@ from support.tiny_diffusion import family, make, picture, write_recipe
 
 REAL = REAL_DATA / "nuscenes"
 NUM_FRAMES = 7
-UNPINNED = {"diffusion-sd-turbo": "thibaud/controlnet-sd21-depth-diffusers"}
 
 
 @pytest.fixture(scope="module")
@@ -234,13 +233,8 @@ def test_a_recipe_that_needs_captions_says_how_to_make_them(prepared: Path, tmp_
 def test_built_in_recipes_are_whole_and_have_names_of_their_own(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pinned weights are not looked for on this machine; unpinned ones are asked for in words."""
+    """All weights are pinned or in the package; pinned ones are not looked for on this machine."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    unpinned = UNPINNED.get(name)
-    if unpinned:
-        with pytest.raises(InvalidRequest, match=rf"no commit is named.*`hf download {unpinned}`"):
-            load_recipe(name)
-        cached(tmp_path, unpinned)
     recipe = load_recipe(name)
     assert recipe.name == name and recipe.engine_versions.keys() == recipe.conditions.keys()
     assert all(version.startswith("1-") for version in recipe.engine_versions.values())
@@ -253,14 +247,15 @@ def test_built_in_recipes_are_whole_and_have_names_of_their_own(
     }
     assert sizes == drawn.get(name, ((768, 432), (768, 432)))
     loose = [w.id_or_folder for w in recipe.engine.all_weights() if not w.is_pinned]
-    assert loose == [*shipped, *([unpinned] if unpinned else [])]
+    assert loose == shipped
 
 
 def test_weights_without_a_commit_are_another_recipe_at_another_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    (name, unpinned), *_ = UNPINNED.items()
+    name = "pipeline-sd35-depth"
+    unpinned = "stabilityai/stable-diffusion-3.5-large-controlnet-depth"
     snapshot = cached(tmp_path, unpinned)
     first = load_recipe(name)
     later = snapshot.with_name("b" * 40)

@@ -167,3 +167,10 @@ def test_every_setting_is_explained_on_its_page() -> None:
                 continue
             row = rf"^\| `{name}` \| .* \| {re.escape(field.description or 'missing')} \|$"
             assert re.search(row, page, re.MULTILINE), name
+
+
+def test_the_page_on_families_has_every_built_in_recipe() -> None:
+    page = (ROOT / "docs/howto/model_families.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    listed = {name for row in rows for name in re.findall(r"`([a-z0-9-]+)`", row)}
+    assert set(built_in_recipes()) <= listed
