@@ -132,7 +132,7 @@ def step_of(words: list[str], *, look: bool) -> Step:
             raise click.UsageError(f"{name}: the option {option!r} has no meaning in a schedule.")
     job = absolute(models["job"].model_dump())
     if look and "recipe" in job:
-        load_recipe(job["recipe"])
+        load_recipe(job["recipe"], Path(job["dataset"]))
     return name, job
 
 

@@ -89,8 +89,6 @@ def test_variants_without_control_are_trained_on_when_the_job_includes_them(root
     assert including.config().data.include_uncontrolled
     assert "--include-uncontrolled" in including.command.split()
     assert "--include-uncontrolled" not in plain.command
-    with pytest.raises(InvalidRequest, match="does not accept --include-uncontrolled"):
-        job(root, "world-lidar-teacher", include_uncontrolled=True).config()
 
 
 @pytest.mark.parametrize(
