@@ -143,7 +143,7 @@ def _falling_rain(rng: np.random.Generator, falling: bool = True) -> dict:
         "wind_mps": _wind(rng, 3.0),
         "wetness": float(rng.uniform(0.75, 1.0)),
         "puddles": float(rng.uniform(0.08, 0.35)),
-        "lens_drops": float(rng.uniform(10, 18) + 0.4 * rate) if falling else 7.0,
+        "lens_drops": float(rng.uniform(6, 11) + 0.25 * rate) if falling else 5.0,
         "lens_film": float(rng.uniform(0.04, 0.14) + 0.004 * rate) if falling else 0.06,
     }
 
