@@ -29,22 +29,43 @@ from nightrain.depthmodel.evaluation.results import (
     write_evaluation,
 )
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
-from nightrain.depthmodel.weights import Weights, resolve
+from nightrain.depthmodel.loading_reports import quiet_transformers
+from nightrain.depthmodel.weights import Found, Weights, resolve
 from nightrain.pipelines.usefulness.scoring import stored_evaluation
+
+FILES = ("config.json", "preprocessor_config.json")
+
+
+def foundation_weights(folder: Path) -> Found:
+    """Checked folder of a depth network that transformers saved; nothing is loaded.
+
+    Raises InvalidRequest where a file is missing.
+    """
+    folder = folder.resolve()
+    if absent := [name for name in FILES if not (folder / name).is_file()]:
+        raise InvalidRequest(
+            f"{folder} holds no {' and no '.join(absent)}; expected the folder of a depth network "
+            f"of transformers, with {', '.join(FILES)} and model.safetensors."
+        )
+    return resolve(Weights(str(folder)))
 
 
 def foundation_evaluation(
     folder: Path, dataset: Path, out: Path, settings: EvaluationSettings
 ) -> Evaluation:
-    """Return the stored evaluation of a foundation model, or evaluate it.
-
-    Raises InvalidRequest for a folder without weights of a depth network.
-    """
-    name = resolve(Weights(str(folder.resolve()))).name
-    kept = stored_evaluation(out, settings, name)
+    """Return the stored evaluation of a foundation model, or evaluate it; raises InvalidRequest."""
+    digest = foundation_weights(folder).name
+    kept = stored_evaluation(out, settings, digest)
     if kept is not None:
         return kept
-    evaluation = _evaluate(load_foundation(folder), folder.name, name, dataset, settings)
+    predict, name = load_foundation(folder), folder.resolve().name
+    try:
+        evaluation = _evaluate(predict, name, digest, dataset, settings)
+    except (RuntimeError, ValueError) as error:
+        raise InvalidRequest(
+            f"{folder} cannot predict the depth of this dataset's images: "
+            f"{str(error).splitlines()[0]}. Does its preprocessor_config.json belong to it?"
+        ) from error
     write_evaluation(out, evaluation)
     return evaluation
 
@@ -57,17 +78,24 @@ def load_foundation(folder: Path) -> Predictor:
     """
     from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
-    found = resolve(Weights(str(folder.resolve())))
+    found = foundation_weights(folder)
+    options: dict[str, Any] = {"local_files_only": True}
     try:
-        processor: Any = AutoImageProcessor.from_pretrained(found.folder, local_files_only=True)
-        model: Any = AutoModelForDepthEstimation.from_pretrained(
-            found.folder, local_files_only=True, use_safetensors=True
-        )
+        with quiet_transformers():
+            processor: Any = AutoImageProcessor.from_pretrained(found.folder, **options)
+            loaded: Any = AutoModelForDepthEstimation.from_pretrained(
+                found.folder, use_safetensors=True, output_loading_info=True, **options
+            )
     except (OSError, ValueError, KeyError) as error:
         raise InvalidRequest(
-            f"{folder} is not a depth network of transformers: {str(error).splitlines()[0]} Name a "
-            "folder with config.json, preprocessor_config.json and model.safetensors."
+            f"{folder} is not a depth network of transformers: {str(error).splitlines()[0]}"
         ) from error
+    model, info = loaded
+    if missing := sorted(info["missing_keys"]):
+        raise InvalidRequest(
+            f"{folder} lacks {len(missing)} tensors of its network, the first {missing[0]}; its "
+            "weights and config.json are of different networks."
+        )
     model.eval()
     is_metric = getattr(model.config, "depth_estimation_type", "relative") == "metric"
 

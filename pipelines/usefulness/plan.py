@@ -37,6 +37,7 @@ from nightrain.pipelines.usefulness.arms import (
     Arm,
     select_arms,
 )
+from nightrain.pipelines.usefulness.foundation import foundation_weights
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 from nightrain.pipelines.usefulness.records import (
     ARM_FILE,
@@ -102,6 +103,8 @@ def plan_study(job: UsefulnessJob) -> Plan:
     manifest = Manifest(job.dataset)
     splits = study_splits(manifest, job.split)
     teachers = teachers_of(job, manifest)
+    for folder in job.foundation:
+        foundation_weights(folder)  # raises for an incomplete folder before anything runs
     frames = table_digests(job.dataset, world_student())[FRAMES]  # of the train split
     errors = errors_by_steps(job.steps_from, frames, teachers[""].digest)
     if errors:

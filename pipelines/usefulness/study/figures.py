@@ -1,6 +1,7 @@
 """Figures of a usefulness study: error of every arm at night, and stability against error."""
 
 from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
+from nightrain.pipelines.usefulness.study.arm_result import SeedStatistic
 from nightrain.pipelines.usefulness.study.svg import Panel, dot_plot, scatter_plot
 from nightrain.pipelines.usefulness.study.table import Usefulness
 from nightrain.pipelines.usefulness.study.tables_page import STABILITY_BUCKET
@@ -9,23 +10,35 @@ FIGURE_BUCKETS = ("night", "day-rain", "day-clear")
 
 
 def error_figure(found: Usefulness) -> str:
-    """Dots of abs_rel and rmse of every arm with scores, with the constant as a line (SVG)."""
+    """Dots of abs_rel, rmse and change of abs_rel of every arm with scores (SVG).
+
+    A line marks the constant, and no change.
+    """
     there = {b.bucket for b in found.buckets if b.num_images}
     bucket = next((b for b in FIGURE_BUCKETS if b in there), "")
     arms = [arm for arm in found.arms if arm.seeds and bucket]
     panels = []
     for metric, words in (("abs_rel", "AbsRel"), ("rmse", "RMSE in m")):
         constant = found.baselines.get(MEDIAN_DEPTH, {}).get(bucket, {}).get(metric)
-        scores = [arm.scores[bucket][metric] for arm in arms]
         panels.append(
             Panel(
                 title=f"{words}, {bucket}",
-                values=[(s.mean, s.standard_error or 0.0) for s in scores],
+                values=[_dot(arm.scores[bucket][metric]) for arm in arms],
                 line=None if constant is None else constant.mean,
             )
         )
-    note = "Bars: one standard error over places and seeds. Red: constant median depth."
+    changes = [arm.changes.get(bucket, {}).get("abs_rel") for arm in arms]
+    values = [None if change is None else _dot(change, 100.0) for change in changes]
+    panels.append(Panel(title="Change of AbsRel in %", values=values, line=0.0))
+    note = (
+        "Bars: one standard error over places and seeds. Red: constant median depth; no change "
+        "against clear frames only. Changes are paired by place and seed."
+    )
     return dot_plot([arm.name for arm in arms], panels, note)
+
+
+def _dot(value: SeedStatistic, scale: float = 1.0) -> tuple[float, float]:
+    return scale * value.mean, scale * (value.standard_error or 0.0)
 
 
 def stability_figure(found: Usefulness) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 FONT = 'font-family="Helvetica, Arial, sans-serif" font-size="12"'
-ROW, LEFT, PANEL, GAP, TOP, BOTTOM = 20, 150, 270, 30, 30, 36  # pixels
+ROW, LEFT, PANEL, GAP, TOP, BOTTOM = 20, 150, 220, 50, 30, 36  # pixels
 SQUARE = 420
 INK, LIGHT, LINE = "#1f4e79", "#cccccc", "#c0392b"
 

@@ -11,8 +11,12 @@ from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Manifest
-from nightrain.depthmodel.evaluation.settings import EvaluationSettings
-from nightrain.pipelines.usefulness.foundation import align, foundation_evaluation, load_foundation
+from nightrain.pipelines.usefulness.foundation import (
+    align,
+    foundation_evaluation,
+    foundation_weights,
+    load_foundation,
+)
 from nightrain.pipelines.usefulness.plan import SETTINGS
 from nightrain.pipelines.usefulness.splits import StudySplits, study_splits
 from nightrain.pipelines.usefulness.stability import measure_stability, variation
@@ -145,11 +149,22 @@ def training(root: Path) -> Path:
     return root
 
 
-def test_a_folder_without_a_depth_network_is_one_sentence(tmp_path: Path) -> None:
+def test_a_folder_without_a_depth_network_is_one_sentence(root: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InvalidRequest, match="empty"):
-        load_foundation(tmp_path / "empty")
+    with pytest.raises(InvalidRequest, match=r"empty holds no config.json and no prep"):
+        foundation_weights(tmp_path / "empty")
     folder = save_foundation(tmp_path / "other")
-    (folder / "preprocessor_config.json").unlink()
+    DPTImageProcessor(size={"height": 32, "width": 64}).save_pretrained(folder)
+    with pytest.raises(InvalidRequest, match=r"cannot predict the depth of .* belong to it\?"):
+        foundation_evaluation(folder, root, tmp_path / "out", TEST_SETTINGS)
+    text = (folder / "config.json").read_text()
+    config = text.replace('"add_projection": false', '"add_projection": true')
+    (folder / "config.json").write_text(config)
+    with pytest.raises(InvalidRequest, match=r"lacks \d tensors of its network, the first head"):
+        load_foundation(folder)
+    (folder / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(InvalidRequest, match="is not a depth network of transformers"):
-        foundation_evaluation(folder, tmp_path, tmp_path / "out", EvaluationSettings())
+        load_foundation(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InvalidRequest, match="safetensors"):
+        foundation_weights(folder)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -344,6 +345,32 @@ def test_processes_side_by_side_give_the_same(job: UsefulnessJob, tmp_path: Path
     for arm in ("clear", "weather"):
         assert digest(job, arm) == digest(other, arm)
         assert arm_of(job, arm)["scores"] == arm_of(other, arm)["scores"]
+
+
+def test_the_generator_to_judge_is_selected_on_val_and_test_is_reported(
+    job: UsefulnessJob,
+) -> None:
+    first, other = map(folder_of, Manifest(job.dataset).tables("variants/"))
+    arms = ("clear", "weather", "diffusion")
+    job = changed(job, arms=arms, variants=first, diffusion=other, steps=1)
+    assert study(job).num_finished == 3
+    runs = {arm: job.out / arm / "seed-0" for arm in arms}
+    on_val = {arm: read_evaluation(runs[arm] / "val") for arm in arms[1:]}
+    assert not (runs["clear"] / "val").exists()  # it is no candidate
+    adverse = {
+        arm: np.mean([i.metrics.abs_rel for i in found.images if i.condition != "clear"])
+        for arm, found in on_val.items()
+    }
+    selection = result(job)["selection"]
+    assert selection["chosen"] == min(adverse, key=lambda arm: adverse[arm])
+    assert selection["split"] == "val"
+    assert {arm: score["mean"] for arm, score in selection["scores"].items()} == adverse
+    assert read_record(job.out / "selection.json", "selection", "selection") == selection
+    assert {v["arm"] for v in result(job)["verdicts"][:6]} == {selection["chosen"]}
+    assert {on_val[arm].settings.split for arm in on_val} == {"val"}
+    assert read_evaluation(runs["weather"]).settings.split == "test"
+    text = (job.out / "usefulness.md").read_text()
+    assert "All numbers below are of the test split." in text and "images of val (weather" in text
 
 
 def test_the_number_of_steps_is_selected_in_studies_on_val(
