@@ -27,7 +27,7 @@ def dot_plot(rows: Sequence[str], panels: Sequence[Panel], note: str) -> str:
     for number, panel in enumerate(panels):
         parts += _panel(panel, LEFT + number * (PANEL + GAP), len(rows))
     width = LEFT + len(panels) * (PANEL + GAP)
-    parts.append(_text(LEFT, height - 6, note, "start"))
+    parts.append(_text(8, height - 6, note, "start"))
     return _document(width, height, parts)
 
 
