@@ -39,7 +39,6 @@ WEIGHTS = "package:nightrain.depthmodel.completion/weights"
 FILE, CONFIG = "model.safetensors", "config.json"
 TOLERANCE = math.log(1.1)  # confidence is the probability of an error below 10 %
 MIN_CONFIDENCE = 1e-3
-MAX_SHIFTED_SCALE = np.float32(0.6)  # the best estimate shifts without limit towards 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +94,12 @@ class DepthCompleter:
         log_depth, scale, sky = (part[0, 0].float().cpu().numpy() for part in output)
         mask, measured = planes[MASK].numpy() > 0, planes[MEASURED].numpy() + LOG_CENTRE
         scale = scale * np.float32(self.scale_factor)
-        log_depth = bounded(_least_relative(log_depth, scale), measured, mask)
+        log_depth = bounded(log_depth, measured, mask)
         log_depth, scale = propagated(log_depth, scale, measured, mask)
         # Both must agree: the network alone takes some smooth grey ceilings for sky.
         is_sky = (sky > 0) & (planes[SKY].numpy() > 0) & may_be_sky(mask)
         confidence = _confidence(scale, sky, is_sky)
         return CompletedDepth(np.exp(log_depth).astype(np.float32), is_sky, confidence)
-
-
-def _least_relative(log_depth: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Log depth (H, W) with the least expected relative error, where that of depth is Laplace.
-
-    The relative error of d for a true depth t is |d / t - 1|, so its best estimate is the median of
-    the distribution weighted by 1 / t: for a scale b below 1, it is lower by b ln(1 + b) / (1 - b).
-    """
-    b = np.minimum(scale, MAX_SHIFTED_SCALE)
-    return log_depth - b * np.log1p(b) / (1 - b)
 
 
 def _confidence(scale: np.ndarray, sky_logit: np.ndarray, is_sky: np.ndarray) -> np.ndarray:

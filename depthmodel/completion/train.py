@@ -13,13 +13,13 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import torch
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.geometry.completion import MAX_COMPLETED_M
 from nightrain.datasets.shards.parquet import Row
 from nightrain.depthmodel.completion.calibrate import calibrated_scale
@@ -30,10 +30,19 @@ from nightrain.depthmodel.completion.training_set import (
     CompletionSet,
     clear_rows,
 )
+from nightrain.depthmodel.training.checkpoint import (
+    Checkpoint,
+    checkpoints,
+    load_checkpoint,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    save_checkpoint,
+)
 
 LR, ENCODER_LR = 2e-3, 3e-4
 WARMUP_STEPS, BATCH = 60, 4
 REPORT_EVERY, CHECKPOINT_EVERY = 20, 50
+CHECKPOINTS = "checkpoints"  # folder of a run
 FAR_M, FAR_WEIGHT = 80.0, 0.25
 AVERAGE_DECAY = 0.99
 
@@ -82,8 +91,8 @@ class Run:
             [{"params": encoder, "rate": ENCODER_LR}, {"params": others, "rate": LR}],
             weight_decay=1e-3,
         )
-        if (folder / "checkpoint.pt").is_file():
-            self._load(torch.load(folder / "checkpoint.pt", weights_only=True))
+        if found := checkpoints(folder / CHECKPOINTS):
+            self._load(load_checkpoint(found[-1]))
 
     def train(self) -> None:
         """Train to the last step, with a checkpoint and a line of the log every few steps."""
@@ -116,21 +125,20 @@ class Run:
         return {name: float(value.detach()) for name, value in terms.items()}
 
     def _save(self) -> None:
-        state = {
-            "step": self.step,
+        parts = {
             "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.module.state_dict(),
+            "optimizer": optimizer_tensors(self.optimizer),
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        torch.save(state, self.folder / "checkpoint.tmp")
-        (self.folder / "checkpoint.tmp").replace(self.folder / "checkpoint.pt")
+        tensors = {name: {k: v.contiguous() for k, v in t.items()} for name, t in parts.items()}
+        save_checkpoint(self.folder / CHECKPOINTS, Checkpoint(self.step, {}, tensors))
 
-    def _load(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
+    def _load(self, state: Checkpoint) -> None:
+        self.step = state.step
+        self.network.load_state_dict(state.parts["network"])
+        self.average.module.load_state_dict(state.parts["average"])
+        self.average.n_averaged.fill_(state.step)
+        load_optimizer_tensors(self.optimizer, state.parts["optimizer"])
 
     def _log(self, line: dict[str, float]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -143,14 +151,11 @@ def export(run: Path, weights: Path, rows: Sequence[Row] = ()) -> None:
 
     `rows` are held-out frames that the confidence is calibrated on.
     """
-    state = torch.load(run / "checkpoint.pt", weights_only=True)
-    averaged = {
-        name.removeprefix("module."): value
-        for name, value in state["average"].items()
-        if name.startswith("module.")
-    }
+    found = checkpoints(run / CHECKPOINTS)
+    if not found:
+        raise InvalidRequest(f"{run} has no checkpoint. Give the folder of a run as --out.")
     network = CompletionNetwork()
-    network.load_state_dict(averaged)
+    network.load_state_dict(load_checkpoint(found[-1]).parts["average"])
     save_weights(network, weights, calibrated_scale(network, rows) if rows else 1.0)
 
 

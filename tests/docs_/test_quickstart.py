@@ -34,7 +34,7 @@ def test_quickstart_runs_in_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         resources={"metadata": {"path": str(tmp_path)}},
     ).execute()
     text = outputs(notebook)
-    assert "2 frames, 8 variants" in text and "accepted: 5 shards" in text
+    assert "2 frames, 8 variants" in text and "accepted: 6 shards" in text
 
 
 def test_its_outputs_are_committed_and_name_no_folder_of_a_machine() -> None:
