@@ -273,7 +273,7 @@ def _load_timm(folder: Path, name: str, config: EncoderConfig, architecture: str
             f"{name} is timm's {architecture!r}, expected a {config.kind} of transformers: of timm "
             "only Swin is loaded."
         )
-    encoder = SwinBackbone(encoder_config(config))
+    encoder = CLASSES["swin"][1](encoder_config(config))
     try:
         report = encoder.load_state_dict(load_timm_swin(folder), strict=False)
     except RuntimeError as error:  # of another size
