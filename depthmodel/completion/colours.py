@@ -16,12 +16,13 @@ def recoloured(image: np.ndarray, sky: np.ndarray, rng: np.random.Generator) -> 
     `sky` (H, W) bool marks the pixels that can get another sky.
     """
     values = image.astype(np.float32) / 255
+    size = (image.shape[0], image.shape[1])
     if rng.random() < NEW_SKY_SHARE:
-        values = np.where(_softened(sky)[..., None], _any_sky(sky.shape, rng), values)
+        values = np.where(_softened(sky)[..., None], _any_sky(size, rng), values)
     values = values ** rng.uniform(0.6, 1.6) * rng.uniform(0.7, 1.25)
     values = values * rng.uniform(0.85, 1.15, 3).astype(np.float32)
     if rng.random() < FIELD_SHARE:  # shade, sunlight and coloured surfaces
-        values = values * np.exp(_field(sky.shape, rng, channels=3) * rng.uniform(0.0, 0.6))
+        values = values * np.exp(_field(size, rng, channels=3) * rng.uniform(0.0, 0.6))
     if rng.random() < SHUFFLE_SHARE:
         values = values[..., rng.permutation(3)]
     grey = values.mean(axis=2, keepdims=True)

@@ -44,7 +44,8 @@ def completion_inputs(
 def image_tensor(image: np.ndarray) -> Tensor:
     """Normalise an image (H, W, 3) uint8 with the statistics of ImageNet: (3, H, W) float32."""
     pixels = image.astype(np.float32) / 255
-    normal = (pixels - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_STD)
+    mean, std = (np.array(values, np.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    normal = (pixels - mean) / std
     return torch.from_numpy(np.ascontiguousarray(normal.transpose(2, 0, 1)))
 
 

@@ -58,6 +58,7 @@ class CompletionNetwork(nn.Module):
         )
         self.last = nn.Conv2d(d[4], 4 * 3, 3, padding=1)
         nn.init.zeros_(self.last.weight)
+        assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
 
     def forward(self, image: Tensor, planes: Tensor) -> CompletionOutput:

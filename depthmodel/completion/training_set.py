@@ -96,7 +96,7 @@ def _augmented(
     exact_m, sparse_m = frame.exact_depth_m, _returns(frame, rng)
     assert exact_m is not None
     image = frame.image.pixels()
-    crop = _crop(image.shape[:2], size, rng)
+    crop = _crop((image.shape[0], image.shape[1]), size, rng)
     image, exact_m, sparse_m = (values[crop] for values in (image, exact_m, sparse_m))
     if rng.random() < 0.5:
         image, exact_m, sparse_m = (
