@@ -38,13 +38,6 @@ class NuScenesConfig(SourceConfig):
         "ground truth, truncated, the last point counts (for `evaluate --truth md4all`)",
     )
 
-    def record(self) -> dict[str, str]:
-        """Options as strings; a projection that is not the default among them."""
-        options = super().record()
-        if self.projection == "nearest":
-            del options["projection"]
-        return options
-
     @property
     def default_split(self) -> Split:
         """The train split, which md4all's rules filter."""

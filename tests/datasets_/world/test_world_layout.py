@@ -150,6 +150,7 @@ def test_splits_checksums_and_report(tmp_path: Path) -> None:
     assert json.loads((out / VERSION / "splits.json").read_text()) == {
         "train": ["world-0000"],
         "val": ["world-0007"],
+        "test": [],
     }
     assert {spec.split for spec in scene_specs(4, (Condition.CLEAR,))} == {"train"}
     assert seen == [(k + 1, 6) for k in range(6)]

@@ -253,7 +253,7 @@ def test_an_average_resumes_bit_for_bit(tmp_path: Path) -> None:
 def test_only_an_incomplete_last_line_of_a_log_is_left_out(tmp_path: Path, last: str) -> None:
     (tmp_path / METRICS).write_text('{"step": 10}\n{"step": 20}\n' + last)
     assert [line["step"] for line in read_metrics(tmp_path)] == [10, 20]
-    MetricsLog(tmp_path, first_step=20).close()
+    MetricsLog(tmp_path, first_step=20)
     assert (tmp_path / METRICS).read_text() == '{"step": 10}\n{"step": 20}\n'
 
 
@@ -275,6 +275,5 @@ def test_a_log_goes_on_behind_the_checkpoint_and_holds_no_nan(tmp_path: Path) ->
         file.write('{"step": 40, "lo')  # killed while it wrote
     log = MetricsLog(tmp_path, first_step=20)
     log.report(30, {"loss": float("nan")})
-    log.close()
     assert [line["step"] for line in read_metrics(tmp_path)] == [10, 20, 30]
     assert read_metrics(tmp_path)[-1]["loss"] is None

@@ -39,7 +39,7 @@ def test_the_built_in_recipes_are_listed_with_their_descriptions() -> None:
     text = nightrain("recipe", "list")
     for name in built_in_recipes():
         assert f"\n{name} " in f"\n{text}"
-    assert "weather    night, rain, snow, fog" in text and "needs no weights" in text
+    assert "weather    night, rain, snow, fog" in text and "needs no download" in text
     listed = json.loads(nightrain("recipe", "list", "--json"))
     assert [one["name"] for one in listed] == built_in_recipes()
 
@@ -97,7 +97,7 @@ def test_a_new_recipe_is_checked_compared_and_planned(dataset: Path, tmp_path: P
 
 
 def test_a_recipe_without_its_weights_is_shown_without_hashes() -> None:
-    said = nightrain("recipe", "show", "diffusion-sd-turbo")
+    said = nightrain("recipe", "show", "pipeline-sd35-depth")
     assert "hf download" in said and "# hash unknown" in said
 
 

@@ -21,6 +21,7 @@ from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.generate.plan import plan_retry
 from nightrain.pipelines.recipes.recipe_file import load_recipe
 from nightrain.pipelines.runs.executors import PlanOnly, SerialExecutor, WorkFound
+from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 
 NUM_FRAMES = 5 * ROWS_PER_SHARD
@@ -74,7 +75,11 @@ def test_a_command_plans_once(dataset: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert result.exit_code == 0 and plans == [dataset]
 
 
-def test_a_job_reports_the_rows_that_are_left(dataset: Path) -> None:
+def test_a_job_reports_the_rows_that_are_left(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Depth maps would come first, of frames that have no rows here."""
+    monkeypatch.setattr(job_module, "make_maps_of_recipe", lambda *_, **__: RunReport())
     tables = list(load_recipe("weather").tables)
     for table, number in ((tables[0], 0), (tables[0], 3), (tables[2], 4)):
         (dataset / "_manifest" / table / f"{number:05d}.json").unlink()
