@@ -64,6 +64,7 @@ def test_models_are_kept_and_only_those_that_are_used_are_written(
 
 
 @pytest.mark.slow
+@pytest.mark.campaign
 def test_lossy_lines_of_other_steps_compile_nothing(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

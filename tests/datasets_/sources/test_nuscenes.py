@@ -117,7 +117,7 @@ def test_the_projection_of_md4all_keeps_the_last_point_of_a_truncated_pixel(
     found = load(NuScenesSource(settings)).lidar_depth_m
     default = load(plain).lidar_depth_m
     assert found is not None and default is not None and not np.array_equal(found, default)
-    assert plain.config.record().get("projection") is None
+    assert plain.config.record()["projection"] == "nearest"
     assert settings.record()["projection"] == "md4all"
     record = plain._record(FRONT)
     points_m = plain._sweep_m(record)
