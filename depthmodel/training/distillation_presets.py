@@ -184,7 +184,7 @@ def with_restoration(config: TrainConfig, restoration: RestorationConfig) -> Tra
 def demo_teacher() -> TrainConfig:
     """nightrain train demo-teacher DATASET --out RUN.
 
-    The teacher of `nightrain demo`: LiDAR, 70 seconds of CPU time, far from converged.
+    The teacher of `nightrain demo`: LiDAR, 70 seconds of CPU time, not yet converged.
     """
     return _short(world_lidar_teacher(), "demo-teacher", 180)
 
