@@ -75,8 +75,10 @@ def elsewhere(places: Sequence[str]) -> list[int]:
             "one of another place"
         )
     num = len(places)
-    turned = [[(i + num // 2 + k) % num for k in range(num)] for i in range(num)]
-    return [next(j for j in turned[i] if places[j] != places[i]) for i in range(num)]
+    return [
+        next(j for k in range(num) if places[j := (i + num // 2 + k) % num] != places[i])
+        for i in range(num)
+    ]
 
 
 def _places(dataset: Path, samples: TrainingSet) -> list[str]:

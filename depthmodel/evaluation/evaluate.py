@@ -16,9 +16,9 @@ import torch
 from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.geometry.crops import kb_crop
 from nightrain.depthmodel.evaluation.frames import EvaluationFrames, TruthFrame
-from nightrain.depthmodel.evaluation.metrics import score_image
+from nightrain.depthmodel.evaluation.metrics import DepthMetrics, score_image
 from nightrain.depthmodel.evaluation.results import Evaluation, ImageScore, SkippedImage, summarise
-from nightrain.depthmodel.evaluation.settings import EvaluationSettings
+from nightrain.depthmodel.evaluation.settings import EvaluationSettings, Scaling
 
 # Images (h, w, 3) uint8 sRGB -> as many depth maps (h', w') float in metres, of any size.
 Predictor = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
@@ -163,18 +163,23 @@ def _score(
                 reason = f"no {settings.truth} depth from {settings.min_depth_m:g} to {cap_m:g} m"
                 skipped.append(_skipped(frame, cap_m, reason))
                 break
-            scored.append(
-                ImageScore(
-                    frame_id=frame.frame_id,
-                    scene_id=frame.scene_id,
-                    drive_id=frame.drive_id,
-                    condition=frame.condition,
-                    cap_m=cap_m,
-                    scaling=scaling,
-                    metrics=metrics,
-                )
-            )
+            scored.append(image_score(frame, cap_m, scaling, metrics))
     return scored, skipped
+
+
+def image_score(
+    frame: TruthFrame, cap_m: float, scaling: Scaling, metrics: DepthMetrics
+) -> ImageScore:
+    """Score of a frame under one cap and one scaling."""
+    return ImageScore(
+        frame_id=frame.frame_id,
+        scene_id=frame.scene_id,
+        drive_id=frame.drive_id,
+        condition=frame.condition,
+        cap_m=cap_m,
+        scaling=scaling,
+        metrics=metrics,
+    )
 
 
 def _skipped(frame: TruthFrame, cap_m: float, reason: str) -> SkippedImage:

@@ -106,14 +106,21 @@ def score_image(
     return depth_metrics(np.clip(p, min_depth_m, max_depth_m), g)
 
 
-def aligned_depth(inverse_depth: np.ndarray, truth_m: np.ndarray, max_depth_m: float) -> np.ndarray:
-    """Depth (N,) in metres of inverse depth (N,), fitted to the truth (N,) in scale and shift.
+def aligned_depth(
+    inverse_depth: np.ndarray,
+    truth_m: np.ndarray,
+    max_depth_m: float,
+    fitted: np.ndarray | slice = slice(None),
+) -> np.ndarray:
+    """Depth in metres of inverse depth, fitted to the truth in scale and shift; all of one shape.
 
+    `fitted` is the mask of the pixels that are fitted (default: all); the others are aligned, too.
     Least squares in inverse depth, for networks that predict it up to both: MiDaS (Ranftl et al.,
     TPAMI 2022, section 5), Depth Anything and DepthAnything-AC (arXiv 2507.01634). Where the fitted
     inverse depth is below that of `max_depth_m`, the depth is `max_depth_m`.
     """
-    scale, shift = fitted_scale_and_shift(inverse_depth, 1.0 / truth_m.astype(np.float64))
+    inverse_truth = 1.0 / truth_m[fitted].astype(np.float64)
+    scale, shift = fitted_scale_and_shift(inverse_depth[fitted], inverse_truth)
     return 1.0 / np.maximum(scale * inverse_depth + shift, 1.0 / max_depth_m)
 
 

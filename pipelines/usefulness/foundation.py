@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.evaluation.evaluate import Predictor, resize_depth
+from nightrain.depthmodel.evaluation.evaluate import Predictor, image_score, resize_depth
 from nightrain.depthmodel.evaluation.frames import EvaluationFrames, TruthFrame
 from nightrain.depthmodel.evaluation.metrics import (
-    fitted_scale_and_shift,
+    aligned_depth,
     score_image,
     scored_pixels,
 )
@@ -111,20 +111,6 @@ def load_foundation(folder: Path) -> Predictor:
     return predict
 
 
-def align(
-    inverse_depth: np.ndarray, truth_m: np.ndarray, scored: np.ndarray, max_depth_m: float
-) -> np.ndarray:
-    """Depth (H, W) in metres of inverse depth (H, W), with scale and shift fitted to the truth.
-
-    `scored` is the mask of the pixels that are fitted. Where the aligned inverse depth is below
-    that of `max_depth_m`, the depth is `max_depth_m`.
-    """
-    inverse_truth = 1.0 / truth_m[scored].astype(np.float64)
-    scale, shift = fitted_scale_and_shift(inverse_depth[scored], inverse_truth)
-    aligned = scale * inverse_depth + shift
-    return (1.0 / np.maximum(aligned, 1.0 / max_depth_m)).astype(np.float32)
-
-
 def _evaluate(
     predict: Predictor, model: str, digest: str, dataset: Path, settings: EvaluationSettings
 ) -> Evaluation:
@@ -162,21 +148,10 @@ def _scores(
         scored = scored_pixels(frame.truth_m, settings.min_depth_m, cap_m)
         if not scored.any():
             continue
-        depth_m = align(full, frame.truth_m, scored, cap_m)
+        depth_m = aligned_depth(full, frame.truth_m, cap_m, scored).astype(np.float32)
         metrics = score_image(
             depth_m, frame.truth_m, min_depth_m=settings.min_depth_m, max_depth_m=cap_m
         )
         assert metrics is not None
-        found += [
-            ImageScore(
-                frame_id=frame.frame_id,
-                scene_id=frame.scene_id,
-                drive_id=frame.drive_id,
-                condition=frame.condition,
-                cap_m=cap_m,
-                scaling=scaling,
-                metrics=metrics,
-            )
-            for scaling in settings.scalings
-        ]
+        found += [image_score(frame, cap_m, scaling, metrics) for scaling in settings.scalings]
     return found

@@ -11,8 +11,8 @@ from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Manifest
+from nightrain.depthmodel.evaluation.metrics import aligned_depth
 from nightrain.pipelines.usefulness.foundation import (
-    align,
     foundation_evaluation,
     foundation_weights,
     load_foundation,
@@ -119,11 +119,11 @@ def save_foundation(folder: Path) -> Path:
 def test_alignment_finds_scale_and_shift_of_inverse_depth() -> None:
     truth_m = np.linspace(2.0, 40.0, 24).reshape(4, 6)
     scored = truth_m < 30
-    found = align(7.0 / truth_m - 3.0, truth_m, scored, 80.0)
+    found = aligned_depth(7.0 / truth_m - 3.0, truth_m, 80.0, scored)
     assert found == pytest.approx(truth_m, rel=1e-5)
-    flat = align(np.zeros((4, 6)), truth_m, scored, 80.0)
+    flat = aligned_depth(np.zeros((4, 6)), truth_m, 80.0, scored)
     assert flat == pytest.approx(np.full((4, 6), 1 / np.mean(1 / truth_m[scored])))
-    assert align(-1.0 / truth_m, truth_m, scored, 80.0).max() <= 80.0
+    assert aligned_depth(-1.0 / truth_m, truth_m, 80.0, scored).max() <= 80.0
 
 
 def test_a_foundation_model_is_scored_once_on_the_frames_of_the_study(
