@@ -70,6 +70,8 @@ class DepthModel(nn.Module):
         depths = DepthRange(config.min_depth_m, config.max_depth_m, config.initial_depth_m)
         self.decoder = make_decoder(config.decoder, shape, depths)
         self.decoder.check_size((config.input_size[1], config.input_size[0]))
+        if config.encoder.kind == "efficientnet":  # its maps are channels last; 17 % faster
+            self.decoder.to(memory_format=torch.channels_last)
         self.restoration: FeatureRestoration | None = None
         if config.restoration is not None:
             width = self.decoder.packed_channels

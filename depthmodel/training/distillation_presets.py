@@ -147,12 +147,17 @@ def real_overfit() -> TrainConfig:
 def world_student() -> TrainConfig:
     """nightrain train world-student DATASET --labels L --variants R --teacher T --out RUN.
 
-    Starts from the teacher's weights, so a quarter of the teacher's steps suffices. Results:
-    docs/studies/usefulness.md.
+    Starts from the teacher's weights, so a quarter of the teacher's steps and a short warm-up
+    suffice. Results: docs/studies/usefulness.md.
     """
     video = world_teacher()
-    role = StudentRole(start="teacher", num_unmasked_epochs=1)
-    return video.model_copy(update={"name": "world-student", "role": role, "num_steps": 1000})
+    update = {
+        "name": "world-student",
+        "role": StudentRole(start="teacher", num_unmasked_epochs=1),
+        "optimiser": video.optimiser.model_copy(update={"num_warmup_steps": 50}),
+        "num_steps": 1000,
+    }
+    return video.model_copy(update=update)
 
 
 def world_restoring_student() -> TrainConfig:
