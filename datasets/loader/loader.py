@@ -27,10 +27,12 @@ from nightrain.datasets.loader.decode import (
     decode_sample,
     most_bytes,
 )
-from nightrain.datasets.loader.index import CONDITIONS, TableRows, build_index
+from nightrain.datasets.loader.index import build_index
+from nightrain.datasets.loader.joins import CONDITIONS
 from nightrain.datasets.loader.packing import Packed, Slots, Values, as_float, pack, unpack
 from nightrain.datasets.loader.row_cache import RowCache
 from nightrain.datasets.loader.sampler import Draw, ResumableSampler
+from nightrain.datasets.loader.table_rows import TableRows
 from nightrain.datasets.shards.label_rows import LABEL_COLUMNS
 from nightrain.datasets.shards.parquet import Row
 

@@ -20,7 +20,7 @@ from pydantic import (
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.config import TrainingSetConfig
-from nightrain.datasets.loader.index import TableRows
+from nightrain.datasets.loader.table_rows import TableRows
 from nightrain.datasets.registry import Registry
 from nightrain.datasets.validation import Settings
 from nightrain.depthmodel.config import DepthConfig

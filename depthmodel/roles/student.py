@@ -8,7 +8,7 @@ from pydantic import Field
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.config import TrainingSetConfig
-from nightrain.datasets.loader.index import TableRows
+from nightrain.datasets.loader.table_rows import TableRows
 from nightrain.depthmodel.config import DepthConfig
 from nightrain.depthmodel.decoders.base import Maps
 from nightrain.depthmodel.losses.base import Poses

@@ -249,6 +249,12 @@ _ARMS = (
         loss={"mask_mode": "printed"},
     ),
     Arm(
+        name="object-mask",
+        words=f"as {MAIN}, the mask's error averaged over objects of the label",
+        shown="variants",
+        loss={"mask_over": "objects"},
+    ),
+    Arm(
         name="restored",
         words=f"as {MAIN}, features restored by diffusion (R1)",
         shown="variants",

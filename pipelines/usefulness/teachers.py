@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.loader.index import read_keys
+from nightrain.datasets.loader.table_rows import read_keys
 from nightrain.datasets.shards.manifest import LABELS, Manifest
 from nightrain.depthmodel.config import DepthConfig
 from nightrain.depthmodel.network.model import DepthModel

@@ -135,6 +135,7 @@ def test_arms_differ_in_what_they_say_alone(job: UsefulnessJob) -> None:
     loss = {name: config["role"]["loss"] for name, config in planned.items()}
     assert loss["no-mask"] == loss["weather"] | {"mask_mode": "none"}
     assert loss["printed-mask"] == loss["weather"] | {"mask_mode": "printed"}
+    assert loss["object-mask"] == loss["weather"] | {"mask_over": "objects"}
     assert loss["no-semantic"] == loss["weather"] | {"semantic": 0.0}
     assert loss["no-confidence"] == loss["weather"] | {"confidence": False}
     assert loss["clear"] == loss["weather"] == loss["corruptions"] == loss["true-adverse"]
