@@ -5,7 +5,9 @@ import numpy as np
 
 from nightrain.pipelines.engines.weather.optics.filters import enlarged, reduced
 from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
+from nightrain.pipelines.engines.weather.optics.wet_glass import add_wet_glass
 
+CLOSE_GLASS_SHARE = 0.5
 FACTOR = 2
 MAX_DROPS = 26
 HALOS = ((1 / 110, 0.045), (1 / 32, 0.028), (1 / 10, 0.014))  # sigma / width, share of the light
@@ -14,7 +16,13 @@ CORNER_LOSS = 0.28
 
 
 def add_lens_drops(light: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Composite refracting drops over linear light (H, W, 3); none at severity 0."""
+    """Composite refracting drops over linear light (H, W, 3); none at severity 0.
+
+    Half of the images are seen through a wet glass close to the lens, half through a windscreen
+    whose drops are nearly in focus.
+    """
+    if rng.random() < CLOSE_GLASS_SHARE:
+        return add_wet_glass(light, severity, rng)
     count = int(rng.poisson(MAX_DROPS * severity**1.5))
     if count == 0:
         return light
