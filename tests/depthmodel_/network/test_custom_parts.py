@@ -30,29 +30,7 @@ from torch import nn
 
 from nightrain.depthmodel.decoders.base import Decoder
 from nightrain.depthmodel.losses.base import LossTerm, TermValue
-from nightrain.depthmodel.network.encoder import Encoder
-
-
-class Pyramid(Encoder):
-    """Four strided convolutions."""
-
-    name = "scratch"
-
-    def __init__(self, width=8):
-        super().__init__()
-        self.channels = (width, width, 4 * width, 16 * width)
-        strides, before = (4, 2, 2, 2), 3
-        self.stages = nn.ModuleList()
-        for channels, stride in zip(self.channels, strides):
-            self.stages.append(nn.Conv2d(before, channels, stride, stride=stride))
-            before = channels
-
-    def forward(self, image):
-        maps = []
-        for stage in self.stages:
-            image = stage(image).relu()
-            maps.append(image)
-        return tuple(maps)
+from support.own_encoder import Pyramid
 
 
 class Three(Pyramid):
@@ -156,7 +134,7 @@ def test_own_loss_is_a_term_of_the_sum() -> None:
         ({"decoder": {"kind": "user_networks:Linear", "options": {"h": 1}}}, "the options h, only"),
         ({"decoder": {"kind": "user_network:Linear"}}, "user_network cannot be imported"),
         ({"encoder": {"kind": "user_networks:Linear"}}, "not a subclass of .*encoder.Encoder"),
-        ({"encoder": {"kind": "user_networks:Swin"}}, "has no Swin, only .*Pyramid"),
+        ({"encoder": {"kind": "user_networks:Swin"}}, "has no Swin, only .*Three"),
         (
             {"encoder": {"kind": "user_networks:Pyramid", "pretrained": {"id_or_folder": "/x"}}},
             "loads its own weights; use options",

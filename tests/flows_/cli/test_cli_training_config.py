@@ -24,27 +24,10 @@ from torch import nn
 
 from nightrain.depthmodel.decoders.base import Decoder
 from nightrain.depthmodel.losses.base import LossTerm, TermValue
-from nightrain.depthmodel.network.encoder import Encoder
 from nightrain.depthmodel.network.model import DepthPrediction
 from nightrain.depthmodel.network.own_network import OwnNetwork
 from nightrain.depthmodel.roles.teacher import TeacherRole
-
-
-class Pyramid(Encoder):
-    def __init__(self, width=8):
-        super().__init__()
-        self.channels = (width,) * 4
-        self.stages = nn.ModuleList(
-            nn.Conv2d(3 if i == 0 else width, width, s, stride=s)
-            for i, s in enumerate((4, 2, 2, 2))
-        )
-
-    def forward(self, image):
-        maps = []
-        for stage in self.stages:
-            image = stage(image).relu()
-            maps.append(image)
-        return tuple(maps)
+from support.own_encoder import Pyramid
 
 
 class Linear(Decoder):
