@@ -10,7 +10,7 @@ from nightrain.depthmodel.evaluation.results import Evaluation
 from nightrain.depthmodel.evaluation.settings import BUCKETS
 
 METRICS = ("abs_rel", "rmse", "d1")
-COLUMNS = tuple(b.name for b in BUCKETS if b.name not in ("night-clear", "all"))
+COLUMNS = tuple(b.name for b in BUCKETS if b.name != "all")
 CONDITIONS_OF = {bucket.name: bucket.conditions for bucket in BUCKETS}
 Runs = Mapping[tuple[str, int], Evaluation]  # by arm and seed
 
