@@ -87,7 +87,7 @@ def student() -> TrainConfig:
 def world_teacher() -> TrainConfig:
     """nightrain train world-teacher DATASET --out RUN.
 
-    Video and recorded poses, on CPU cores. Results: docs/studies/usefulness.md.
+    Video and recorded poses, on CPU cores. Not measured in today's bench world yet.
     """
     model = world_depth()
     return TrainConfig(
@@ -113,7 +113,8 @@ def world_teacher() -> TrainConfig:
 def world_lidar_teacher() -> TrainConfig:
     """nightrain train world-lidar-teacher DATASET --out RUN.
 
-    The same network with LiDAR depth as its target, which takes half of the steps.
+    The same network with LiDAR depth as its target, which takes half of the steps. Results:
+    docs/studies/usefulness.md.
     """
     video = world_teacher()
     data = video.data.model_copy(update={"neighbours": False, "lidar_depth": True})
