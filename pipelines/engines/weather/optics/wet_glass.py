@@ -23,7 +23,7 @@ VIEW_SIGMA_WIDTHS = 0.1
 
 def add_wet_glass(light: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Composite a film and blurred drops over linear light (H, W, 3); none at severity 0."""
-    film = np.float32(FILM_SHARE * severity * rng.uniform(0.2, 1.0))
+    film = FILM_SHARE * severity * float(rng.uniform(0.2, 1.0))
     small = reduced(light, FACTOR)
     width = small.shape[1]
     smeared = cv2.GaussianBlur(small, (0, 0), max(FILM_SIGMA_WIDTHS * width, 0.5))
