@@ -56,6 +56,7 @@ from nightrain.benchmarks.generation_measure import (
     psnr_db,
     seconds,
 )
+from nightrain.benchmarks.image_size import image_size
 from nightrain.benchmarks.random_family import write_random_family, write_tiny_decoder
 from nightrain.pipelines.engines.diffusion.models.loading import (
     Models,
@@ -270,7 +271,9 @@ def parse() -> argparse.Namespace:
         default="off",
         help="mode of torch.compile of all lines (default: off)",
     )
-    parser.add_argument("--size", help="WIDTHxHEIGHT in pixels (default: the recipe's)")
+    parser.add_argument(
+        "--size", type=image_size, help="WIDTHxHEIGHT in pixels (default: the recipe's)"
+    )
     parser.add_argument("--batch", type=int, help="batch size (default: the recipe's)")
     parser.add_argument("--batches", type=int, default=10, help="batches per line (default: 10)")
     parser.add_argument("--steps", type=int, help="denoising steps of every line, for a quick look")
@@ -289,11 +292,8 @@ def workload(given: argparse.Namespace, device: torch.device) -> Workload:
     """Size and batch: the given ones, or those of the recipe for a frame of nuScenes."""
     recipe = load_recipe(RECIPE)
     size = (64, 40) if given.tiny else recipe.working_size(FRAME_SIZE)
-    if given.size:
-        width, height = map(int, given.size.split("x"))
-        size = (width, height)
     return Workload(
-        size=size,
+        size=given.size or size,
         batch=given.batch or (2 if given.tiny else recipe.batch_size),
         num_batches=given.batches,
         device=device,

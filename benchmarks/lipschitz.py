@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nightrain.benchmarks.image_size import image_size
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.decoder_config import StrictConfig
 from nightrain.depthmodel.decoders.base import DepthRange, EncoderShape
@@ -238,10 +239,10 @@ def _trained(folder: Path, size: tuple[int, int]) -> tuple[StrictDecoder, Tensor
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="model folder (default: random weights)")
-    parser.add_argument("--size", default="64x64", help="WIDTHxHEIGHT in pixels")
+    parser.add_argument("--size", type=image_size, default=(64, 64), help="WIDTHxHEIGHT in pixels")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    width, height = map(int, options.size.split("x"))
+    width, height = options.size
     torch.manual_seed(options.seed)
     if options.model is not None:
         print_tables(options.model.name, *_trained(options.model, (height, width)))

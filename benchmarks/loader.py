@@ -19,6 +19,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from nightrain.benchmarks.image_size import image_size
 from nightrain.benchmarks.report import Figure, print_figures
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.decode import decode_sample
@@ -122,8 +123,10 @@ def main() -> None:
     parser.add_argument("--recipe", action="append", default=[], help="recipe, by name or hash")
     parser.add_argument("--labels", help="folder below labels/")
     parser.add_argument("--neighbours", action="store_true", help="also load neighbouring frames")
-    parser.add_argument("--input", default="448x256", help="size of the network's input")
-    parser.add_argument("--losses", default="224x128", help="size of the losses")
+    parser.add_argument(
+        "--input", type=image_size, default="448x256", help="size of the network's input"
+    )
+    parser.add_argument("--losses", type=image_size, default="224x128", help="size of the losses")
     parser.add_argument(
         "--window-mb", type=int, default=128, help="smaller than the data: no cache"
     )
@@ -135,14 +138,15 @@ def main() -> None:
         "recipes": options.recipe,
         "labels": options.labels,
         "neighbours": options.neighbours,
-        "input_size": options.input.split("x"),
+        "input_size": options.input,
         "window_mb": options.window_mb,
-        "loss_size": options.losses.split("x"),
+        "loss_size": options.losses,
         **({"augmentation": None} if options.plain else {}),
     }
     config = TrainingSetConfig.model_validate(fields)
     figures = measure(options.dataset, config, options.repeats)
-    print_figures(f"loader, {options.input} in, losses {options.losses}", figures, options.json)
+    sizes = ("x".join(map(str, size)) for size in (options.input, options.losses))
+    print_figures("loader, {} in, losses {}".format(*sizes), figures, options.json)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from nightrain.benchmarks.held_out_frames import SPLITS, HeldOut, held_out_batches, scored
+from nightrain.benchmarks.image_size import image_size
 from nightrain.benchmarks.restoration_arms import ARMS, TWINS, VIEWS, WEATHER, Arm, View
 from nightrain.benchmarks.restoration_tables import write_tables
 from nightrain.datasets.conditions import Condition
@@ -179,7 +180,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600, help="steps of each arm after stage 0")
     parser.add_argument("--places", type=int, help="train on so many places (default: all)")
     parser.add_argument("--split", choices=SPLITS, default="test", help="frames that are scored")
-    parser.add_argument("--size", metavar="WIDTHxHEIGHT", help="of the input (default: MODEL's)")
+    parser.add_argument(
+        "--size", type=image_size, help="WIDTHxHEIGHT of the input (default: MODEL's)"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     arms = [arm for arm in ARMS if arm.name in options.arms.split(",")]
@@ -188,14 +191,6 @@ def main() -> None:
             _do(arm, seed, options)
             write_tables(options.out)
     print((options.out / "restoration.md").read_text())
-
-
-def at_input_size(encoder: DepthConfig, size: str | None) -> DepthConfig:
-    """Configuration with another input size, WIDTHxHEIGHT in pixels; None: the same."""
-    if size is None:
-        return encoder
-    width, height = map(int, size.split("x"))
-    return encoder.model_copy(update={"input_size": (width, height)})
 
 
 def encoder_folder(encoder: str, out: Path) -> Path:
@@ -215,7 +210,8 @@ def _do(arm: Arm, seed: int, options: argparse.Namespace) -> None:
     if (folder / "score.json").exists():
         return
     folder_of_encoder = encoder_folder(options.encoder, options.out)
-    encoder = at_input_size(DepthModel.from_pretrained(folder_of_encoder).config, options.size)
+    encoder = DepthModel.from_pretrained(folder_of_encoder).config
+    encoder = encoder.model_copy(update={"input_size": options.size or encoder.input_size})
     start = options.out / f"seed-{seed}" / _start_name(arm)
     base_steps, places = options.base_steps, options.places
     config = of_places(start_of(arm, encoder, folder_of_encoder, seed, base_steps), places)
