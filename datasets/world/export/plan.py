@@ -7,7 +7,7 @@ import numpy as np
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.world.export.nuscenes_tables import token
-from nightrain.datasets.world.sensors.schedule import KEYFRAME_US, Sweeps
+from nightrain.datasets.world.sensors.schedule import KEYFRAME_US, RecordedSweeps, Sweeps
 
 Truth = Literal["depth", "semantic", "instance", "flow"]
 TRUTHS: tuple[Truth, ...] = ("depth", "semantic", "instance", "flow")
@@ -33,7 +33,7 @@ class Recording:
     num_keyframes: int
     size: tuple[int, int] = (448, 256)  # width, height
     cameras: tuple[str, ...] = ("CAM_FRONT",)
-    sweeps: Sweeps = "neighbours"
+    sweeps: RecordedSweeps = "neighbours"
     stereo: bool = False  # keyframes of CAM_FRONT_STEREO with those of CAM_FRONT
     lidar_sweeps: bool = False  # also the sweeps nearest to t-1 and t+1
     truth: tuple[Truth, ...] = TRUTHS
@@ -59,6 +59,13 @@ class ScenePlan:
         name = f"world-{self.place:04d}"
         clear = self.spec.condition is Condition.CLEAR
         return name if clear else f"{name}-{self.spec.condition}"
+
+    @property
+    def sweeps(self) -> Sweeps:
+        """Images beside the keyframes of this scene."""
+        if self.recording.sweeps != "neighbours-by-day":
+            return self.recording.sweeps
+        return "neighbours" if self.spec.condition is Condition.CLEAR else "none"
 
     @property
     def duration_s(self) -> float:

@@ -50,8 +50,8 @@ def _map(folder: Folder, plan: ScenePlan, street: Street) -> Tables:
 def camera_shots(plan: ScenePlan) -> dict[str, list[Shot]]:
     """Images of every camera, by channel, in order of time."""
     recording, place = plan.recording, plan.place
-    count, sweeps = recording.num_keyframes, recording.sweeps
-    found = {c: list(schedule.shots(place, c, count, sweeps)) for c in recording.cameras}
+    count = recording.num_keyframes
+    found = {c: list(schedule.shots(place, c, count, plan.sweeps)) for c in recording.cameras}
     for camera in recording.cameras if recording.stereo else ():
         if camera in STEREO_OF:
             found[STEREO_OF[camera]] = list(schedule.shots(place, camera, count, "none"))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.world.export.plan import SceneSpec, scene_specs
-from nightrain.datasets.world.sensors.schedule import Sweeps
+from nightrain.datasets.world.sensors.schedule import RecordedSweeps
 
 CLEAR, NIGHT, RAIN = Condition.CLEAR, Condition.NIGHT, Condition.RAIN
 NIGHT_RAIN, SNOW, FOG, DUSK = (
@@ -25,7 +25,7 @@ class Preset:
     size: tuple[int, int] = (448, 256)
     cameras: tuple[str, ...] = ("CAM_FRONT",)
     stereo: bool = False
-    sweeps: Sweeps = "neighbours"
+    sweeps: RecordedSweeps = "neighbours"
 
 
 # Most train scenes are clear, as in md4all. The adverse ones, at other places, serve as style
@@ -95,10 +95,12 @@ PRESETS = {
         "under adverse conditions; 10 keyframes each",
         scenes=_bench(),
         frames=10,
+        sweeps="neighbours-by-day",
     ),
     "bench-twins": Preset(
         words="bench, with the clear train places also recorded at night and in rain",
         scenes=(*_bench(), *_twins()),
         frames=10,
+        sweeps="neighbours-by-day",
     ),
 }

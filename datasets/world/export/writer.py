@@ -34,7 +34,7 @@ from nightrain.datasets.world.export.world_folder import (
     open_world,
 )
 from nightrain.datasets.world.sensors.rig import CAMERAS, STEREO_OF
-from nightrain.datasets.world.sensors.schedule import Sweeps
+from nightrain.datasets.world.sensors.schedule import RecordedSweeps
 
 __all__ = ["VERSION", "FailedScene", "WorldReport", "write_world"]
 SPLITS = ("train", "val", "test")
@@ -65,7 +65,7 @@ def write_world(
     seed: int,
     size: tuple[int, int] = (448, 256),
     cameras: Sequence[str] = ("CAM_FRONT",),
-    sweeps: Sweeps = "neighbours",
+    sweeps: RecordedSweeps = "neighbours",
     stereo: bool = False,
     lidar_sweeps: bool = False,
     truth: Sequence[Truth] = TRUTHS,
@@ -238,8 +238,8 @@ def _check(specs: Sequence[SceneSpec], recording: Recording) -> None:
             f"size {size} is too small: each side needs at least {MIN_SIDE_PX} pixels"
         )
     _check_cameras(recording)
-    if recording.sweeps not in get_args(Sweeps):
-        raise InvalidRequest(f"sweeps {recording.sweeps!r}: expected 'none', 'neighbours' or 'all'")
+    if recording.sweeps not in (known := get_args(RecordedSweeps)):
+        raise InvalidRequest(f"sweeps {recording.sweeps!r}: expected one of {', '.join(known)}")
     if unknown := set(recording.truth) - set(TRUTHS):
         raise InvalidRequest(f"truth {sorted(unknown)}: choose among {', '.join(TRUTHS)}")
     _check_scenes(specs)

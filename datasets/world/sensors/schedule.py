@@ -14,6 +14,7 @@ TURN_US = 50_000  # one turn of the LiDAR: 20 Hz
 NEAREST_TURNS = (-2, 1)  # nearest to the front camera's t-1 and t+1: 118 ms before, 48 ms after
 
 Sweeps = Literal["none", "neighbours", "all"]  # images beside the keyframes
+RecordedSweeps = Literal[Sweeps, "neighbours-by-day"]  # by-day: of clear scenes alone
 
 
 @dataclass(frozen=True, slots=True)
