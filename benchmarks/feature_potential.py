@@ -81,7 +81,7 @@ def rows(
     model: DepthModel, dataset: Path, condition: str, frames: int, steps: int, lr: float
 ) -> list[str]:
     """Return a Markdown row per level: RMSE on both halves, its change, AbsRel and mean shift."""
-    batches = list(held_out_batches(dataset, model, condition, frames))
+    batches = list(held_out_batches(dataset, model.config.input_size, condition, frames))
     lines, before = list[str](), None
     for words, levels in LEVELS.items():
         scores, far = [], []

@@ -15,7 +15,6 @@ from nightrain.datasets.loader.packing import as_float
 from nightrain.datasets.loader.twins import recorded_frames
 from nightrain.depthmodel.config import ViewKind
 from nightrain.depthmodel.evaluation.metrics import DepthMetrics, score_image
-from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.roles.objective import Batch
 from nightrain.depthmodel.training.trainer import to_device
 
@@ -26,21 +25,21 @@ SPLITS: tuple[HeldOut, ...] = ("val", "test")
 
 def held_out_batches(
     dataset: Path,
-    model: DepthModel,
+    size: tuple[int, int],
     condition: str,
     frames: int | None = None,
     *,
     split: HeldOut = "test",
     view: ViewKind | None = None,
 ) -> Iterator[Batch]:
-    """Yield the frames of a split and a condition at the model's input size, in batches of 8.
+    """Yield the frames of a split and a condition at a (width, height), in batches of 8.
 
     Without `frames`, all frames in stored order; otherwise a shuffled selection, rounded up to
-    whole batches. With `view`, batches also hold the stereo partner or the neighbouring frames, and
-    as "wrong" the views (B, 3, H, W) of frames of other places. Raises InvalidRequest where all
-    frames are of one place.
+    whole batches. Batches also hold "place", the name of each frame's place; with `view`, the
+    stereo partner or the neighbouring frames, and as "wrong" the views (B, 3, H, W) of frames of
+    other places. Raises InvalidRequest where a wrong view is needed and all frames are of one
+    place.
     """
-    size = model.config.input_size
     data = TrainingSetConfig(
         input_size=size,
         loss_size=size,
@@ -55,9 +54,11 @@ def held_out_batches(
     samples = TrainingSet(dataset, data)
     sampler = samples.sampler(0, shuffle=frames is not None)
     loader = make_loader(samples, sampler, BATCH, drop_last=False)
-    partners = elsewhere(_places(dataset, samples)) if view else []
+    places = _places(dataset, samples)
+    partners = elsewhere(places) if view else []
     for batch in islice(loader, None if frames is None else -(-frames // BATCH)):
         found = to_device(batch, torch.device("cpu"))
+        found["place"] = [places[index] for index in found["index"].tolist()]
         if view:
             others = [samples[partners[index]][view] for index in found["index"].tolist()]
             found["wrong"] = torch.stack([as_float(o) for o in others if not isinstance(o, str)])

@@ -8,45 +8,43 @@ MODEL is a network whose encoder learned depth, or "imagenet" for one that never
 situation.
 
 The study trains on the built-in world in all weather, with a frozen encoder and 5 % of the exact
-depth. Stage 0 trains a decoder on the encoder; each arm starts from it and trains for the same
-number of further steps. Scores are against the full exact depth of held-out frames, which show
-other places. The arms "same head" start from a network trained on clear frames only and keep its
-head, so that only the features can change. Run the same command again to resume. The results so far
-are in DIR/restoration.md and DIR/restoration.json: RMSE and AbsRel per condition, the change
-against each arm's reference arm, and for restorations the RMSE after each step.
+depth. Stage 0 trains a head on the encoder; each arm starts from it and trains for the same number
+of further steps. Scores are against the full exact depth of held-out frames, which show other
+places. The twin arms start from a head that was trained on clear frames alone. They are shown clear
+frames and their recorded twins at night and in rain, and keep that head, so that only the features
+can change.
+
+Run the same command again to resume. The results so far are in DIR/restoration.md: RMSE, AbsRel and
+d1 with those of a constant depth map, the change against R0 with its standard error over places and
+seeds, and for restorations the RMSE after each step. DIR/seed-SEED/ARM/score.json has the scores of
+each frame.
 """
 
 import argparse
 import json
-import statistics
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from nightrain.benchmarks.held_out_frames import SPLITS, HeldOut, held_out_batches, scored
+from nightrain.benchmarks.held_out_frames import SPLITS
 from nightrain.benchmarks.image_size import image_size
-from nightrain.benchmarks.restoration_arms import ARMS, TWINS, VIEWS, WEATHER, Arm, View
-from nightrain.benchmarks.restoration_tables import write_tables
+from nightrain.benchmarks.restoration_arms import ARMS, TWINS, VIEWS, WEATHER, Arm
+from nightrain.benchmarks.restoration_scores import arm_rows, constant_rows
+from nightrain.benchmarks.restoration_tables import CONSTANT, write_tables
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.loader.config import TrainingSetConfig
-from nightrain.depthmodel.auxview.view import view_of
 from nightrain.depthmodel.config import DepthConfig, RestorationConfig
-from nightrain.depthmodel.decoders.base import Maps
 from nightrain.depthmodel.losses.restoration import RestorerLoss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.presets import world_depth
-from nightrain.depthmodel.roles.objective import Batch
 from nightrain.depthmodel.roles.restorer import RestorerRole
 from nightrain.depthmodel.training.config import TrainConfig, checked
 from nightrain.depthmodel.training.loop import train
 from nightrain.depthmodel.training.restoration_presets import world_base, world_restoration_network
 
-NOISE_SEED = 11
 IMAGENET = "imagenet"
 SUPERVISED_STEPS = 2  # of the four steps; decoding all four takes twice as long
 
@@ -79,7 +77,7 @@ def run_of(arm: Arm, encoder: DepthConfig, base: Path, seed: int, steps: int) ->
     shown: dict[str, Any] = {"conditions": WEATHER}
     if arm.twins:
         shown = {"conditions": (Condition.CLEAR,), "twins": True, "variant_conditions": TWINS}
-    data = _data(arm, encoder, sparse_share=arm.sparse_share, **shown)
+    data = _data(arm, encoder, **shown)
     changes = {"name": arm.name, "role": role, "data": data, "seed": seed, "num_steps": steps}
     config = preset.model_copy(update={**changes, "model": network(arm, encoder)})
     return checked(config)
@@ -115,60 +113,6 @@ def _data(arm: Arm, encoder: DepthConfig, **changes: Any) -> TrainingSetConfig:
     return world_base().data.model_copy(update=fields | changes)
 
 
-def score(folder: Path, arm: Arm, dataset: Path, split: HeldOut) -> dict[str, Any]:
-    """Return mean scores over a split, per condition and over all, for each scored view."""
-    model = DepthModel.from_pretrained(folder)
-    found: dict[str, Any] = {}
-    for view in arm.scored:
-        rows: list[dict[str, Any]] = []
-        for condition in WEATHER:
-            for batch in held_out_batches(dataset, model, condition, split=split, view=arm.view):
-                rows += [{"condition": condition, **r} for r in _rows(model, arm, batch, view)]
-        groups = {c.value: [r for r in rows if r["condition"] == c] for c in WEATHER}
-        found[view] = {name: _means(group) for name, group in {**groups, "all": rows}.items()}
-    return found
-
-
-def _means(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    names = ("rmse", "abs_rel", "deviation", "rmse_of_steps")
-    means = {name: np.mean([row[name] for row in rows], axis=0).tolist() for name in names}
-    return means | {"images": len(rows)}
-
-
-@torch.no_grad()
-def _rows(model: DepthModel, arm: Arm, batch: Batch, view: View) -> Iterator[dict[str, Any]]:
-    image = batch["image"]
-    size = image.shape[2], image.shape[3]
-    aux = view_of(batch, arm.view) if arm.view and view != "none" else None
-    if aux is not None and view == "wrong":
-        aux = aux._replace(image=batch["wrong"])
-    maps = model.enhanced(image, model.encode(image), aux)
-    depths_m = 1 / model.decode(model.restored(maps, size)[-1], size)
-    generator = torch.Generator().manual_seed(NOISE_SEED)
-    chain = model.restored(maps, size, generator=generator)
-    steps_m = [1 / model.decode(step, size) for step in chain]
-    deviation = _deviation(model, maps, chain, size)
-    for index, truth_m in enumerate(batch["exact_depth_m"]):
-        metrics, *steps = (scored(d[index, 0], truth_m) for d in (depths_m, *steps_m))
-        yield {
-            "rmse": metrics.rmse,
-            "abs_rel": metrics.abs_rel,
-            "deviation": deviation,
-            "rmse_of_steps": [step.rmse for step in steps],
-        }
-
-
-def _deviation(model: DepthModel, maps: Maps, chain: list[Maps], size: tuple[int, int]) -> float:
-    """Step deviation (T9): mean of |x^(t) - x^(1)| / |f| over the steps of a chain from noise."""
-    if model.restoration is None or len(chain) < 2:
-        return 0.0
-    std = model.restoration.std[:, None, None]
-    *earlier, last = (model.packed(step, size) for step in chain)
-    features = model.packed(maps, size)
-    scale = float(model.restoration.standardise(features).norm())
-    return statistics.fmean(float(((x - last) / std).norm()) / scale for x in earlier)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
@@ -186,6 +130,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     arms = [arm for arm in ARMS if arm.name in options.arms.split(",")]
+    _score_constant(options)
     for seed in map(int, options.seeds.split(",")):
         for arm in arms:
             _do(arm, seed, options)
@@ -221,13 +166,26 @@ def _do(arm: Arm, seed: int, options: argparse.Namespace) -> None:
         config = of_places(config, places)
         seconds = train(config, options.dataset, folder, device="cpu").seconds
     model = (folder if arm.trained else start) / "model"
-    found = score(model, arm, options.dataset, options.split)
-    parameters = sum(p.numel() for p in DepthModel.from_pretrained(model).parameters())
-    facts = {"arm": arm.name, "seed": seed, "split": options.split, "scores": found}
-    facts |= {"parameters": parameters, "seconds": seconds}
+    facts = {"arm": arm.name, "seed": seed, "split": options.split, "seconds": seconds}
+    facts["parameters"] = sum(p.numel() for p in DepthModel.from_pretrained(model).parameters())
+    facts["rows"] = arm_rows(model, arm, options.dataset, options.split)
+    _save(folder, facts)
+    print(f"seed {seed}: finished {arm.name}", flush=True)
+
+
+def _score_constant(options: argparse.Namespace) -> None:
+    folder = options.out / f"seed-0/{CONSTANT}"
+    if (folder / "score.json").exists():
+        return
+    encoder = DepthModel.from_pretrained(encoder_folder(options.encoder, options.out)).config
+    size = options.size or encoder.input_size
+    rows = constant_rows(size, options.dataset, options.split)
+    _save(folder, {"arm": CONSTANT, "seed": 0, "split": options.split, "rows": rows})
+
+
+def _save(folder: Path, facts: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "score.json", json.dumps(facts, indent=1))
-    print(f"seed {seed} {arm.name}: {found}", flush=True)
+    write_whole(folder / "score.json", json.dumps(facts) + "\n")
 
 
 if __name__ == "__main__":

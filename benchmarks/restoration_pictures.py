@@ -72,7 +72,7 @@ def _uncertainty(spread: np.ndarray, shape: tuple[int, ...]) -> Panel:
 def median_frame(r0: DepthModel, dataset: Path, condition: Condition) -> Batch:
     """Return the frame with the median AbsRel under R0, as a batch of one."""
     ranked: list[tuple[float, Batch]] = []
-    for batch in held_out_batches(dataset, r0, condition, FRAMES, view="stereo"):
+    for batch in held_out_batches(dataset, r0.config.input_size, condition, FRAMES, view="stereo"):
         depths_m = r0(batch["image"]).depth_m
         for index, truth_m in enumerate(batch["exact_depth_m"]):
             abs_rel = scored(depths_m[index, 0], truth_m).abs_rel

@@ -2,78 +2,133 @@
 
 import json
 import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nightrain.benchmarks.restoration_arms import ARMS, WEATHER, Arm, View
+from nightrain.benchmarks.restoration_arms import ARMS, BASE, WEATHER, Arm, View
+from nightrain.benchmarks.restoration_scores import Row
 from nightrain.datasets.io.atomic import write_whole
+from nightrain.pipelines.usefulness.study.statistics import MeanEstimate, change, estimate
 
+CONSTANT = "constant"
+CONDITIONS = (*(condition.value for condition in WEATHER), "all")
+CHANGES = ("clear", "night", "all")
 Scores = dict[int, dict[str, Any]]  # scores of an arm, by seed
 
 
 def write_tables(out: Path) -> None:
-    """Write OUT/restoration.md and OUT/restoration.json from all scores so far."""
+    """Write OUT/restoration.md from all scores so far."""
     scores = [json.loads(path.read_text()) for path in sorted(out.glob("seed-*/*/score.json"))]
-    by_arm = {arm.name: {s["seed"]: s for s in scores if s["arm"] == arm.name} for arm in ARMS}
-    found = [arm for arm in ARMS if by_arm[arm.name]]
-    accuracy, chain = list[str](), list[str]()
-    for arm in found:
-        against = by_arm[arm.against] if arm.name != arm.against else {}
-        accuracy += [_accuracy(arm, view, by_arm[arm.name], against) for view in arm.scored]
+    by_arm: dict[str, Scores] = {}
+    for score in scores:
+        by_arm.setdefault(score["arm"], {})[score["seed"]] = score
+    write_whole(out / "restoration.md", "\n".join(table_lines(by_arm)) + "\n")
+
+
+def table_lines(by_arm: Mapping[str, Scores]) -> list[str]:
+    """Return the tables as Markdown: accuracy, views, and the chain's steps."""
+    columns = [
+        *(f"{condition}: RMSE m" for condition in CONDITIONS),
+        *("all: AbsRel", "all: d1"),
+        *(f"{condition}: change of RMSE" for condition in CHANGES),
+    ]
+    accuracy = [_heading(["arm", "view", "seeds"], columns)]
+    views, chain = list[str](), list[str]()
+    if CONSTANT in by_arm:
+        accuracy.append(_accuracy("constant median depth", "-", by_arm[CONSTANT], "none", {}))
+    for arm in (arm for arm in ARMS if arm.name in by_arm):
+        found, base = by_arm[arm.name], by_arm.get(BASE.name, {})
+        for view in arm.scored:
+            shown = "-" if arm.view is None else view
+            accuracy.append(_accuracy(arm.words, shown, found, view, base))
+            if view != "none":
+                changes = [_change(found, view, found, "none", c) for c in CHANGES]
+                views.append(_line([arm.words, view, *changes]))
         if arm.restoration is not None:
-            chain.append(_chain(arm, by_arm[arm.name]))
-    columns = [*(f"{c.value}: RMSE m" for c in WEATHER), "all: RMSE m", "change", "against no view"]
-    lines = [
-        f"| arm | view | seeds | {' | '.join(columns)} | AbsRel |",
-        f"| --- | --- | ---: |{' ---: |' * (len(columns) + 1)}",
+            chain.append(_chain(arm, found))
+    against = [f"{condition}: change of RMSE against no view" for condition in CHANGES]
+    steps = ["step deviation", "RMSE m after steps T to 1", "weights"]
+    return [
         *accuracy,
-        "",
-        "| arm | step deviation | RMSE m after steps T to 1 | weights |",
-        "| --- | ---: | --- | ---: |",
-        *chain,
+        *(["", _heading(["arm", "view"], against), *views] if views else []),
+        *(["", _heading(["arm"], steps), *chain] if chain else []),
     ]
-    write_whole(out / "restoration.md", "\n".join(lines) + "\n")
-    write_whole(out / "restoration.json", json.dumps(scores, indent=1) + "\n")
 
 
-def _accuracy(arm: Arm, view: View, found: Scores, against: Scores) -> str:
-    """Format a row of scores: RMSE by condition, changes and AbsRel.
+def _accuracy(words: str, shown: str, found: Scores, view: View, base: Scores) -> str:
+    """Format a row of scores; the change is against R0, the base, with the same seeds."""
+    cells = [words, shown, str(len(found))]
+    cells += [f"{_values(found, view, c, 'rmse').mean():.2f}" for c in CONDITIONS[:-1]]
+    for metric, digits in (("rmse", 2), ("abs_rel", 3), ("d1", 3)):
+        values = _values(found, view, "all", metric)
+        cells.append(_plus_minus(estimate(values, _places(found, view, "all")), digits))
+    return _line(cells + [_change(found, view, base, "none", c) for c in CHANGES])
 
-    "change" is against the reference arm with the same seed, "against no view" against the same
-    arm scored without its view.
-    """
-    rows = [s["scores"][view] for s in found.values()]
-    change = [
-        100 * (_rmse(s, view) / _rmse(against[seed], "none") - 1)
-        for seed, s in found.items()
-        if seed in against
-    ]
-    beside = [100 * (_rmse(s, view) / _rmse(s, "none") - 1) for s in found.values()]
-    cells = [arm.words, "-" if arm.view is None else view, str(len(rows))]
-    cells += [_spread([r[c]["rmse"] for r in rows], 2) for c in (*WEATHER, "all")]
-    cells += [_spread(change, 1) + " %" if change else "-"]
-    cells += ["-" if view == "none" else _spread(beside, 1) + " %"]
-    cells += [_spread([r["all"]["abs_rel"] for r in rows], 4)]
-    return f"| {' | '.join(cells)} |"
+
+def _change(found: Scores, view: View, base: Scores, base_view: View, condition: str) -> str:
+    """Format the change of RMSE in percent, paired by seed and frame; ± is one standard error."""
+    seeds = sorted(set(found) & set(base))
+    if not seeds or (found is base and view == base_view):
+        return "-"
+    ours, theirs = ({seed: scores[seed] for seed in seeds} for scores in (found, base))
+    moved = change(
+        _values(ours, view, condition, "rmse"),
+        _values(theirs, base_view, condition, "rmse"),
+        _places(ours, view, condition),
+    )
+    error = moved.standard_error
+    percent = moved.model_copy(
+        update={
+            "mean": 100 * moved.mean,
+            "standard_error": None if error is None else 100 * error,
+        }
+    )
+    return _plus_minus(percent, 1, sign="+") + " %"
 
 
 def _chain(arm: Arm, found: Scores) -> str:
     """Format a row of step scores: their deviation from the last step, and RMSE after each step."""
-    rows = [s["scores"][arm.scored[0]]["all"] for s in found.values()]
-    by_step = np.mean([r["rmse_of_steps"] for r in rows], axis=0)
+    of_seeds = [_rows(score, arm.scored[0], "all") for score in found.values()]
+    by_step = np.mean([[row["rmse_of_steps"] for row in rows] for rows in of_seeds], axis=(0, 1))
+    deviations = [statistics.fmean(row["deviation"] for row in rows) for rows in of_seeds]
+    spread = f" ± {statistics.stdev(deviations):.4f}" if len(deviations) > 1 else ""
     weights = next(iter(found.values()))["parameters"]
-    cells = [arm.words, _spread([r["deviation"] for r in rows], 4)]
-    cells += [", ".join(f"{rmse:.3f}" for rmse in by_step), f"{weights / 1e6:.2f} M"]
+    return _line(
+        [
+            arm.words,
+            f"{statistics.fmean(deviations):.4f}{spread}",
+            ", ".join(f"{rmse:.3f}" for rmse in by_step),
+            f"{weights / 1e6:.2f} M",
+        ]
+    )
+
+
+def _values(found: Scores, view: View, condition: str, metric: str) -> np.ndarray:
+    """Scores (seeds, frames)."""
+    return np.array([[r[metric] for r in _rows(s, view, condition)] for s in found.values()])
+
+
+def _places(found: Scores, view: View, condition: str) -> list[str]:
+    return [row["place"] for row in _rows(next(iter(found.values())), view, condition)]
+
+
+def _rows(score: dict[str, Any], view: View, condition: str) -> list[Row]:
+    rows: list[Row] = score["rows"][view]
+    return [row for row in rows if condition in ("all", row["condition"])]
+
+
+def _plus_minus(found: MeanEstimate, digits: int, sign: str = "") -> str:
+    error = "" if found.standard_error is None else f" ± {found.standard_error:.{digits}f}"
+    return f"{found.mean:{sign}.{digits}f}{error}"
+
+
+def _heading(names: Sequence[str], columns: Sequence[str]) -> str:
+    marks = [*(["---"] * len(names)), *(["---:"] * len(columns))]
+    return f"{_line([*names, *columns])}\n{_line(marks)}"
+
+
+def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _rmse(score: dict[str, Any], view: View) -> float:
-    return score["scores"][view]["all"]["rmse"]
-
-
-def _spread(values: list[float], digits: int) -> str:
-    """Format the mean and the sample standard deviation over seeds."""
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"

@@ -154,7 +154,9 @@ def main() -> None:
     )
 
     def pixels(predict: Predict, condition: str, split: HeldOut) -> Pixels:
-        batches = held_out_batches(options.dataset, model, condition, options.frames, split=split)
+        batches = held_out_batches(
+            options.dataset, model.config.input_size, condition, options.frames, split=split
+        )
         return measured(predict, batches, model.config.max_depth_m)
 
     rows, tables = list[str](), list[str]()

@@ -150,7 +150,11 @@ def main() -> None:
     print("| --- | --- | ---: | ---: | ---: | ---: |")
     for condition in options.conditions.split(","):
         batches = held_out_batches(
-            options.dataset, model, Condition(condition), options.frames, view="stereo"
+            options.dataset,
+            model.config.input_size,
+            Condition(condition),
+            options.frames,
+            view="stereo",
         )
         for name, of_images in rows(model, batches).items():
             abs_rel, rmse, share = np.mean(of_images, axis=0)

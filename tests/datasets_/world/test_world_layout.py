@@ -14,7 +14,9 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import decode_depth_png, decode_jpeg
 from nightrain.datasets.world.export.nuscenes_tables import TABLES, quaternion
-from nightrain.datasets.world.export.plan import SceneSpec, scene_specs
+from nightrain.datasets.world.export.plan import Recording, ScenePlan, SceneSpec, scene_specs
+from nightrain.datasets.world.export.recorder import camera_shots
+from nightrain.datasets.world.export.world_presets import PRESETS
 from nightrain.datasets.world.export.writer import VERSION, WorldReport, write_world
 from nightrain.datasets.world.sensors.rig import CAMERAS
 from nightrain.datasets.world.sensors.schedule import shots
@@ -169,6 +171,16 @@ def test_all_sweeps_are_twelve_a_second() -> None:
     assert np.diff(every) == pytest.approx(1e6 / 12, abs=2)
     assert set(near) < set(every) and len(every) == 15
     assert (every[0], every[-1]) == (near[0], near[-1])
+
+
+@pytest.mark.parametrize(
+    ("condition", "images"), [(Condition.CLEAR, 6), (Condition.NIGHT, 2), (Condition.RAIN, 2)]
+)
+def test_neighbours_by_day_are_of_clear_scenes_alone(condition: Condition, images: int) -> None:
+    """Two keyframes; the benches are recorded in this way."""
+    recording = Recording(num_keyframes=2, sweeps=PRESETS["bench-twins"].sweeps)
+    plan = ScenePlan(seed=0, spec=SceneSpec(place=0, condition=condition), recording=recording)
+    assert len(camera_shots(plan)["CAM_FRONT"]) == images
 
 
 def test_six_cameras_look_six_ways(tmp_path: Path) -> None:
