@@ -14,10 +14,10 @@ places. The twin arms start from a head that was trained on clear frames alone. 
 frames and their recorded twins at night and in rain, and keep that head, so that only the features
 can change.
 
-Run the same command again to resume. The results so far are in DIR/restoration.md: RMSE, AbsRel and
-d1 with those of a constant depth map, the change against R0 with its standard error over places and
-seeds, and for restorations the RMSE after each step. DIR/seed-SEED/ARM/score.json has the scores of
-each frame.
+Run the same command again to resume. DIR/restoration.md and DIR/restoration.svg show the results so
+far: RMSE, AbsRel and d1 beside those of a constant depth map, the change against R0 with its
+standard error over places and seeds, and for restorations the RMSE after each step.
+DIR/seed-SEED/ARM/score.json has the scores of each frame.
 """
 
 import argparse
@@ -31,11 +31,12 @@ from nightrain.benchmarks.held_out_frames import SPLITS
 from nightrain.benchmarks.image_size import image_size
 from nightrain.benchmarks.restoration_arms import ARMS, TWINS, VIEWS, WEATHER, Arm
 from nightrain.benchmarks.restoration_scores import arm_rows, constant_rows
-from nightrain.benchmarks.restoration_tables import CONSTANT, write_tables
+from nightrain.benchmarks.restoration_tables import write_tables
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.depthmodel.config import DepthConfig, RestorationConfig
+from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
 from nightrain.depthmodel.losses.restoration import RestorerLoss
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.model_card import ModelCard
@@ -174,13 +175,13 @@ def _do(arm: Arm, seed: int, options: argparse.Namespace) -> None:
 
 
 def _score_constant(options: argparse.Namespace) -> None:
-    folder = options.out / f"seed-0/{CONSTANT}"
+    folder = options.out / f"seed-0/{MEDIAN_DEPTH}"
     if (folder / "score.json").exists():
         return
     encoder = DepthModel.from_pretrained(encoder_folder(options.encoder, options.out)).config
     size = options.size or encoder.input_size
     rows = constant_rows(size, options.dataset, options.split)
-    _save(folder, {"arm": CONSTANT, "seed": 0, "split": options.split, "rows": rows})
+    _save(folder, {"arm": MEDIAN_DEPTH, "seed": 0, "split": options.split, "rows": rows})
 
 
 def _save(folder: Path, facts: dict[str, Any]) -> None:

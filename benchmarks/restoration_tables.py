@@ -4,28 +4,33 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from nightrain.benchmarks.restoration_arms import ARMS, BASE, WEATHER, Arm, View
-from nightrain.benchmarks.restoration_scores import Row
+from nightrain.benchmarks.restoration_arms import ARMS, BASE, Arm, View
+from nightrain.benchmarks.restoration_figure import restoration_figure
+from nightrain.benchmarks.restoration_results import (
+    CONDITIONS,
+    Scores,
+    change_of_rmse,
+    rows_of,
+    score_of,
+)
 from nightrain.datasets.io.atomic import write_whole
-from nightrain.pipelines.usefulness.study.statistics import MeanEstimate, change, estimate
+from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
+from nightrain.pipelines.usefulness.study.statistics import MeanEstimate
 
-CONSTANT = "constant"
-CONDITIONS = (*(condition.value for condition in WEATHER), "all")
 CHANGES = ("clear", "night", "all")
-Scores = dict[int, dict[str, Any]]  # scores of an arm, by seed
 
 
 def write_tables(out: Path) -> None:
-    """Write OUT/restoration.md from all scores so far."""
+    """Write OUT/restoration.md and restoration.svg from all scores so far."""
     scores = [json.loads(path.read_text()) for path in sorted(out.glob("seed-*/*/score.json"))]
     by_arm: dict[str, Scores] = {}
     for score in scores:
         by_arm.setdefault(score["arm"], {})[score["seed"]] = score
     write_whole(out / "restoration.md", "\n".join(table_lines(by_arm)) + "\n")
+    write_whole(out / "restoration.svg", restoration_figure(by_arm))
 
 
 def table_lines(by_arm: Mapping[str, Scores]) -> list[str]:
@@ -37,8 +42,8 @@ def table_lines(by_arm: Mapping[str, Scores]) -> list[str]:
     ]
     accuracy = [_heading(["arm", "view", "seeds"], columns)]
     views, chain = list[str](), list[str]()
-    if CONSTANT in by_arm:
-        accuracy.append(_accuracy("constant median depth", "-", by_arm[CONSTANT], "none", {}))
+    if MEDIAN_DEPTH in by_arm:
+        accuracy.append(_accuracy("constant median depth", "-", by_arm[MEDIAN_DEPTH], "none", {}))
     for arm in (arm for arm in ARMS if arm.name in by_arm):
         found, base = by_arm[arm.name], by_arm.get(BASE.name, {})
         for view in arm.scored:
@@ -61,37 +66,22 @@ def table_lines(by_arm: Mapping[str, Scores]) -> list[str]:
 def _accuracy(words: str, shown: str, found: Scores, view: View, base: Scores) -> str:
     """Format a row of scores; the change is against R0, the base, with the same seeds."""
     cells = [words, shown, str(len(found))]
-    cells += [f"{_values(found, view, c, 'rmse').mean():.2f}" for c in CONDITIONS[:-1]]
+    cells += [f"{score_of(found, view, c, 'rmse').mean:.2f}" for c in CONDITIONS[:-1]]
     for metric, digits in (("rmse", 2), ("abs_rel", 3), ("d1", 3)):
-        values = _values(found, view, "all", metric)
-        cells.append(_plus_minus(estimate(values, _places(found, view, "all")), digits))
+        cells.append(_plus_minus(score_of(found, view, "all", metric), digits))
     return _line(cells + [_change(found, view, base, "none", c) for c in CHANGES])
 
 
 def _change(found: Scores, view: View, base: Scores, base_view: View, condition: str) -> str:
-    """Format the change of RMSE in percent, paired by seed and frame; ± is one standard error."""
-    seeds = sorted(set(found) & set(base))
-    if not seeds or (found is base and view == base_view):
+    moved = change_of_rmse(found, view, base, base_view, condition)
+    if moved is None or (found is base and view == base_view):
         return "-"
-    ours, theirs = ({seed: scores[seed] for seed in seeds} for scores in (found, base))
-    moved = change(
-        _values(ours, view, condition, "rmse"),
-        _values(theirs, base_view, condition, "rmse"),
-        _places(ours, view, condition),
-    )
-    error = moved.standard_error
-    percent = moved.model_copy(
-        update={
-            "mean": 100 * moved.mean,
-            "standard_error": None if error is None else 100 * error,
-        }
-    )
-    return _plus_minus(percent, 1, sign="+") + " %"
+    return _plus_minus(moved, 1, sign="+") + " %"
 
 
 def _chain(arm: Arm, found: Scores) -> str:
     """Format a row of step scores: their deviation from the last step, and RMSE after each step."""
-    of_seeds = [_rows(score, arm.scored[0], "all") for score in found.values()]
+    of_seeds = [rows_of(score, arm.scored[0], "all") for score in found.values()]
     by_step = np.mean([[row["rmse_of_steps"] for row in rows] for rows in of_seeds], axis=(0, 1))
     deviations = [statistics.fmean(row["deviation"] for row in rows) for rows in of_seeds]
     spread = f" ± {statistics.stdev(deviations):.4f}" if len(deviations) > 1 else ""
@@ -104,20 +94,6 @@ def _chain(arm: Arm, found: Scores) -> str:
             f"{weights / 1e6:.2f} M",
         ]
     )
-
-
-def _values(found: Scores, view: View, condition: str, metric: str) -> np.ndarray:
-    """Scores (seeds, frames)."""
-    return np.array([[r[metric] for r in _rows(s, view, condition)] for s in found.values()])
-
-
-def _places(found: Scores, view: View, condition: str) -> list[str]:
-    return [row["place"] for row in _rows(next(iter(found.values())), view, condition)]
-
-
-def _rows(score: dict[str, Any], view: View, condition: str) -> list[Row]:
-    rows: list[Row] = score["rows"][view]
-    return [row for row in rows if condition in ("all", row["condition"])]
 
 
 def _plus_minus(found: MeanEstimate, digits: int, sign: str = "") -> str:

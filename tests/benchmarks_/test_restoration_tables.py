@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from nightrain.benchmarks.restoration_arms import ARMS, WEATHER
+from nightrain.benchmarks.restoration_figure import restoration_figure
 from nightrain.benchmarks.restoration_tables import table_lines
+from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
 
 
 def _score(rmse_m: float, night_rmse_m: float | None = None) -> dict[str, Any]:
@@ -30,13 +32,22 @@ def test_changes_are_against_the_base_of_the_same_seed() -> None:
     base = {0: _score(4.0), 1: _score(8.0)}
     arm = {0: _score(3.6, 3.2), 1: _score(7.2, 6.4)}
     words = {arm.name: arm.words for arm in ARMS}
-    lines = table_lines({"base": base, "diffusion": arm, "constant": {0: _score(9.0)}})
+    lines = table_lines({"base": base, "diffusion": arm, MEDIAN_DEPTH: {0: _score(9.0)}})
     clear, night, _ = _row(lines, words["diffusion"])[-3:]
     assert (clear, night) == ("-10.0 ± 0.0 %", "-20.0 ± 0.0 %")
     assert _row(lines, words["base"])[-3:] == ["-", "-", "-"]
     assert _row(lines, "constant median depth")[3:7] == ["9.00"] * 4
     steps = "\n".join(lines).split("step deviation")[1]
     assert "6.250, 5.250" in steps  # mean over seeds and conditions
+
+
+def test_the_figure_has_a_dot_per_arm_and_panel_and_marks_the_constant() -> None:
+    by_arm = {"base": {0: _score(4.0)}, "diffusion": {0: _score(3.6)}}
+    plain = restoration_figure(by_arm)
+    assert plain.count("<circle") == 6 and ">base<" in plain and ">diffusion<" in plain
+    marked = restoration_figure(by_arm | {MEDIAN_DEPTH: {0: _score(9.0)}})
+    assert marked.count("<circle") == 6
+    assert marked.count('stroke-width="2"') == plain.count('stroke-width="2"') + 2
 
 
 def test_a_seed_without_base_has_no_change() -> None:
