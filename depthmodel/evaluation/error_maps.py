@@ -58,10 +58,10 @@ def error_panels(
             cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA),
             f"{frame.condition}, {frame.scene_id}, {frame.frame_id[:8]}",
         ),
-        Panel(colour_map(_nearness(truth_m), valid, size), f"truth, {NEAR_M:g} to {FAR_M:g} m"),
-        Panel(colour_map(_nearness(clamped), everywhere, size), "prediction"),
+        Panel(_colour_map(_nearness(truth_m), valid, size), f"truth, {NEAR_M:g} to {FAR_M:g} m"),
+        Panel(_colour_map(_nearness(clamped), everywhere, size), "prediction"),
         Panel(
-            colour_map(error / MAX_COLOURED_ERROR, valid, size, cv2.COLORMAP_HOT),
+            _colour_map(error / MAX_COLOURED_ERROR, valid, size, cv2.COLORMAP_HOT),
             f"error, 0 to {MAX_COLOURED_ERROR:g}: {words}",
         ),
     ]
@@ -109,7 +109,7 @@ def _nearness(depth_m: np.ndarray) -> np.ndarray:
     return 1.0 - np.log(np.maximum(depth_m, NEAR_M) / NEAR_M) / np.log(FAR_M / NEAR_M)
 
 
-def colour_map(
+def _colour_map(
     share: np.ndarray,
     valid: np.ndarray,
     size: tuple[int, int],
