@@ -6,8 +6,8 @@ IID-RDepth, eq. 26 (docs/papers/iid_rdepth.md); results: docs/studies/restoratio
 
 Spreads of log depth are compared: over noise seeds of MODEL by the deterministic and by the
 stochastic chain, and over an ensemble, the networks of several training seeds without noise. One
-temperature per spread is fitted on the clear frames of the val split; everything else is measured
-on the test split. For each condition the command prints, as Markdown:
+temperature per spread is fitted on frames of the val split under all conditions; everything else is
+measured on the test split. For each condition the command prints, as Markdown:
 
 - the rank correlation of the spread with the error;
 - AUSE, the area under the sparsification error curve (0 is perfect), next to the area of a random
@@ -21,6 +21,7 @@ on the test split. For each condition the command prints, as Markdown:
 import argparse
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,18 +154,21 @@ def main() -> None:
         DepthModel.from_pretrained(folder) for folder in (options.model, *options.ensemble)
     )
 
-    def pixels(predict: Predict, condition: str, split: HeldOut) -> Pixels:
-        batches = held_out_batches(
-            options.dataset, model.config.input_size, condition, options.frames, split=split
+    def pixels(predict: Predict, conditions: Sequence[str], split: HeldOut) -> Pixels:
+        size = model.config.input_size
+        batches = chain.from_iterable(
+            held_out_batches(options.dataset, size, condition, options.frames, split=split)
+            for condition in conditions
         )
         return measured(predict, batches, model.config.max_depth_m)
 
+    conditions = options.conditions.split(",")
     rows, tables = list[str](), list[str]()
     for name, predict in predictors(model, others, options.seeds).items():
-        val = pixels(predict, "clear", "val")
+        val = pixels(predict, conditions, "val")
         factor = temperature(val.spread, val.error)
-        for condition in options.conditions.split(","):
-            row, quantiles = rows_of(name, condition, pixels(predict, condition, "test"), factor)
+        for condition in conditions:
+            row, quantiles = rows_of(name, condition, pixels(predict, [condition], "test"), factor)
             rows.append(row)
             tables += quantiles
     names = ("condition", "spread", "rank correlation", "AUSE", "AUSE, random", "AUSE, by depth")
