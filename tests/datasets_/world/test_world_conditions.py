@@ -139,12 +139,12 @@ def test_bench_splits_share_no_place_and_compare_conditions_on_the_same_places(n
     assert sum(map(len, places.values())) == len({s.place for s in bench})
     train = Counter(s.condition for s in bench if s.split == "train")
     assert train[CLEAR] >= 60 and set(train) == set(Condition)
-    for split in ("val", "test"):
+    for split, num_places, num_adverse in (("val", 16, 10), ("test", 32, 24)):
         scenes = [s for s in bench if s.split == split]
-        assert len(places[split]) == 16
+        assert len(places[split]) == num_places
         assert {s.place for s in scenes if s.condition is CLEAR} == places[split]
         count = Counter(s.condition for s in scenes)
-        assert count[NIGHT] >= 10 and count[RAIN] >= 10
+        assert count[NIGHT] == count[RAIN] == num_adverse
         assert set(count) == set(Condition) and min(count.values()) >= 4
 
 
