@@ -62,7 +62,7 @@ class ScenePlan:
 
     @property
     def sweeps(self) -> Sweeps:
-        """Images beside the keyframes of this scene."""
+        """Images that this scene has between its keyframes."""
         if self.recording.sweeps != "neighbours-by-day":
             return self.recording.sweeps
         return "neighbours" if self.spec.condition is Condition.CLEAR else "none"

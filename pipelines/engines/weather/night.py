@@ -8,28 +8,38 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from nightrain.pipelines.engines.weather.lamps.lit_windows import add_lit_windows
+from nightrain.pipelines.engines.weather.lamps.street_lamps import (
+    StreetLamps,
+    draw_far_traffic,
+    draw_lamps,
+    lamp_lux,
+    place_lamps,
+)
+from nightrain.pipelines.engines.weather.lamps.tail_lamps import add_tail_lamps
 from nightrain.pipelines.engines.weather.optics.filters import dot, enlarged, soft
 from nightrain.pipelines.engines.weather.optics.ground import pixel_rays, surface_normals
 from nightrain.pipelines.engines.weather.optics.headlights import headlight_lux
 from nightrain.pipelines.engines.weather.optics.lens import add_glare, dim_corners
 from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 from nightrain.pipelines.engines.weather.optics.overcast import shadow_gain
-from nightrain.pipelines.engines.weather.optics.photometry import add_sensor_noise, desaturate
-from nightrain.pipelines.engines.weather.optics.street_lights import (
-    Lamp,
-    draw_far_lights,
-    draw_lamps,
-    lamp_lux,
-    place_lamps,
+from nightrain.pipelines.engines.weather.optics.photometry import (
+    add_sensor_noise,
+    desaturate,
+    expose,
 )
 
 FACTOR = 3  # light is computed at a third of the resolution, surfaces at full resolution
-FULL_SCALE_LUX = 34.0  # illuminance that makes a white surface white at the night exposure
+FULL_SCALE_LUX = 34.0  # illuminance that makes a white surface white at exposure 1
 MEAN_REFLECTANCE = 0.15
 AMBIENT_COLOUR = np.array([0.86, 1.0, 1.22], np.float32)
-METERED_LIGHT, MOST_EXPOSURE = 0.03, 5.0  # mean linear light of the road under the low beams
-SHOT_PER_GAIN = 5e-5  # shot noise variance per unit of light, per unit of gain
-READ_PER_ROOT_GAIN = 3.5e-4
+INDIRECT_SHARE = 0.12  # of the mean illuminance by lamps: light that surfaces hand on
+TOWN_GLOW_LUX = 0.3  # of the sky above the horizon, beside the ambient light
+METERED_LUMA = (62.0, 38.0)  # mean of the picture at severity 0 and 1
+EXPOSURES = (0.4, 8.0)
+SHOT_PER_GAIN = 1.2e-5  # shot noise variance per unit of light, per unit of gain
+READ_PER_ROOT_GAIN = 1.7e-4
+LUMA = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +54,21 @@ def light_up(
     scene: OpticalScene, physical: dict[str, float], severity: float, rng: np.random.Generator
 ) -> NightLight:
     """Relight the scene with lamps instead of the sun: linear light at the night exposure."""
-    lamps = place_lamps(scene, physical["street_lamp_cd"], rng)
+    street = place_lamps(scene, physical["street_lamp_cd"], rng)
     tint = rng.uniform(-0.06, 0.06)
     headlamp = np.array([1.0 - tint, 0.96, 0.9 + 2 * tint], np.float32)
-    lux = enlarged(_surface_lux(scene, lamps, headlamp), scene.shape)
+    direct = _surface_lux(scene, street, headlamp)
+    lux = enlarged(direct, scene.shape)
     lux += np.float32(physical["ambient_lux"]) * AMBIENT_COLOUR
+    lux += np.float32(INDIRECT_SHARE) * direct.mean(axis=(0, 1))
     lux *= np.float32(1 / FULL_SCALE_LUX)
     solid = cv2.multiply(_reflectance(scene), lux, dst=lux)
-    sky = _night_sky(scene, physical["ambient_lux"], lamps[0].colour)
+    sky = _night_sky(scene, physical["ambient_lux"], street.colour)
     radiance = cv2.blendLinear(sky, solid, scene.sky, 1 - scene.sky)
-    draw_lamps(radiance, scene, lamps, FULL_SCALE_LUX)
-    count = round(26 - 16 * severity)
-    draw_far_lights(radiance, scene, count, 6.0 - 3.5 * severity, rng)
+    add_lit_windows(radiance, scene, rng)
+    add_tail_lamps(radiance, scene, rng)
+    draw_lamps(radiance, scene, street, FULL_SCALE_LUX)
+    draw_far_traffic(radiance, scene, round(16 - 8 * severity), 9.0 - 4.0 * severity, rng)
     return NightLight(radiance=radiance, headlamp=headlamp)
 
 
@@ -76,7 +89,7 @@ def _reflectance(scene: OpticalScene) -> np.ndarray:
     return cv2.multiply(even, cv2.merge([gain, gain, gain]), dst=even)
 
 
-def _surface_lux(scene: OpticalScene, lamps: list[Lamp], headlamp: np.ndarray) -> np.ndarray:
+def _surface_lux(scene: OpticalScene, street: StreetLamps, headlamp: np.ndarray) -> np.ndarray:
     """Illuminance (h, w, 3) in lux from headlights and street lamps, by surface orientation."""
     normals = surface_normals(scene.depth_m, scene.intrinsics, FACTOR)
     shape = normals.shape[0], normals.shape[1]
@@ -87,16 +100,16 @@ def _surface_lux(scene: OpticalScene, lamps: list[Lamp], headlamp: np.ndarray) -
     planar = np.stack(cv2.split(cv2.blur(normals, (7, 7))))  # (3, h, w)
     points = _points_m(scene, shape)
     wrap = 0.18 - 0.165 * ground  # foliage and cloth scatter back, asphalt hardly
-    headlights, street = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    headlights, lit = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for position in scene.car.lamps_m:
         lux, towards = headlight_lux(points, position, down, scene.car)
         headlights += lux * _facing(planar, towards, wrap)
-    for lamp in lamps:
+    for lamp in street.lamps:
         lux, towards = lamp_lux(points, lamp, down)
-        street += lux * _facing(planar, towards, wrap)
-    street = cv2.blur(street, (5, 5))
-    colours = zip(headlamp, lamps[0].colour, strict=True)
-    return cv2.merge([headlights * own + street * other for own, other in colours])
+        lit += lux * _facing(planar, towards, wrap)
+    lit = cv2.blur(lit, (5, 5))
+    colours = zip(headlamp, street.colour, strict=True)
+    return cv2.merge([headlights * own + lit * other for own, other in colours])
 
 
 def _points_m(scene: OpticalScene, shape: tuple[int, int]) -> np.ndarray:
@@ -113,36 +126,41 @@ def _facing(normals: np.ndarray, towards: np.ndarray, wrap: np.ndarray) -> np.nd
 
 
 def _night_sky(scene: OpticalScene, ambient_lux: float, town: np.ndarray) -> np.ndarray:
-    """Night sky (H, W, 3): nearly black, with the town's glow above the horizon."""
+    """Night sky (H, W, 3): dark, with the town's glow, which is strongest above the horizon."""
     elevation = np.clip(-scene.rays_y, 0, 1)  # (H, 1)
-    glow = np.exp(-elevation / 0.16) * np.float32(0.55)
-    level = np.float32(0.35 * ambient_lux / FULL_SCALE_LUX)
+    glow = 0.2 + np.exp(-elevation / 0.16) * np.float32(0.4)
+    level = np.float32((0.35 * ambient_lux + TOWN_GLOW_LUX) / FULL_SCALE_LUX)
     colour = (0.25 + 0.75 * elevation) * AMBIENT_COLOUR * 0.5 + glow * town  # (H, 3)
     rows = (level * colour).astype(np.float32)[:, None]  # (H, 1, 3)
     return np.repeat(rows, scene.shape[1], axis=1)
 
 
-def auto_exposure(light: np.ndarray) -> float:
-    """Exposure factor for a camera with a view that the car's lamps do not light.
+def auto_exposure(light: np.ndarray, severity: float) -> float:
+    """Exposure factor of a camera that meters for a mean luma of the picture.
 
-    It makes up for half of the missing light on a logarithmic scale and is never below 1:
-    headlights set the exposure of the cameras that see them. Weather optics, eq. 17
-    (docs/papers/weather.md).
+    The mean of 8-bit luma after the shoulder of eq. 2 falls from 62 at severity 0 to 38 at
+    severity 1, within the camera's range. Weather optics, eq. 17 (docs/papers/weather.md).
     """
-    seen = cv2.mean(np.minimum(light[::4, ::4], 1.0))
-    missing = METERED_LIGHT / max(sum(seen[:3]) / 3, 1e-6)
-    return float(np.clip(missing**0.5, 1.0, MOST_EXPOSURE))
+    aim = METERED_LUMA[0] + severity * (METERED_LUMA[1] - METERED_LUMA[0])
+    some = light[::4, ::4]
+    low, high = np.log(EXPOSURES)
+    for _ in range(8):  # luma grows with exposure
+        middle = (low + high) / 2
+        luma = float((expose(some * np.float32(np.exp(middle))).reshape(-1, 3) @ LUMA).mean())
+        low, high = (middle, high) if luma < aim else (low, middle)
+    return float(np.exp((low + high) / 2))
 
 
 def seen_at_night(
     light: np.ndarray,
     scene: OpticalScene,
+    severity: float,
     sensor_gain: float,
     glare: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Apply lens and sensor to linear light (H, W, 3): halos, vignetting, gain-dependent noise."""
-    exposure = auto_exposure(light)
+    exposure = auto_exposure(light, severity)
     sensor_gain *= exposure
     light = dim_corners(add_glare(light * np.float32(exposure), glare), scene)
     read = READ_PER_ROOT_GAIN * sensor_gain**0.5
@@ -154,4 +172,4 @@ def night(
 ) -> np.ndarray:
     """Render a dry night: linear light (H, W, 3), unbounded."""
     lit = light_up(scene, physical, severity, rng)
-    return seen_at_night(lit.radiance, scene, physical["sensor_gain"], 1.0, rng)
+    return seen_at_night(lit.radiance, scene, severity, physical["sensor_gain"], 1.0, rng)

@@ -45,7 +45,7 @@ def night_rain(
     light = _through_wet_air(light, scene, beta)
     light = _add_lit_streaks(light, lit, scene, rate, rng)
     light = add_lens_drops(light, severity, rng)
-    return seen_at_night(light, scene, physical["sensor_gain"], 1.4 + severity, rng)
+    return seen_at_night(light, scene, severity, physical["sensor_gain"], 1.4 + severity, rng)
 
 
 def _through_wet_air(light: np.ndarray, scene: OpticalScene, beta: float) -> np.ndarray:

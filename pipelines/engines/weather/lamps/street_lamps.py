@@ -1,45 +1,52 @@
-"""Street lamps along the road and small distant lights, placed from the seed (eq. 14).
+"""Street lamps along the road, and lights of distant traffic (docs/papers/weather.md, eq. 14).
 
-Equations: docs/papers/weather.md.
+A lamp is drawn only on a post of the clear picture. Others light the street from where the seed
+places them and are not seen: a picture without posts has its lamps beside or above it.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from nightrain.pipelines.engines.weather.lamps.lamp_posts import post_tops_m
 from nightrain.pipelines.engines.weather.optics.filters import dot
 from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, OpticalScene
 
-COLOURS = {  # linear RGB at unit luminance, roughly
-    "sodium": (1.75, 0.88, 0.32),
-    "warm": (1.35, 0.96, 0.55),
-    "cool": (0.93, 1.01, 1.15),
-    "red": (3.2, 0.28, 0.2),
-    "green": (0.25, 1.2, 0.75),
-}
+COLOURS = np.array(  # linear RGB at unit luminance, roughly: sodium, warm and cool white
+    [[1.75, 0.88, 0.32], [1.35, 0.96, 0.55], [0.93, 1.01, 1.15]], np.float32
+)
+HEAD, TAIL = (1.05, 1.0, 0.9), (3.2, 0.28, 0.2)  # lamps of distant traffic
 POLE_SPACING_M = (24.0, 36.0)
 POLE_SIDE_M = (5.5, 9.0)
 POLE_HEIGHT_M = (6.5, 9.5)
 POLES_UP_TO_M = 110.0
 LAMP_RADIUS_M = 0.13
 NEAREST_M = 3.5  # depth cannot separate foliage from a lamp that is nearer than this
-FAR_LIGHTS_FROM_M = 28.0
-FAR_LIGHTS_PER_PIXEL = 1 / 700  # upper limit, for an image 768 pixels wide
-FAR_LIGHT_HEIGHTS_M = (0.5, 8.0)
+TRAFFIC_FROM_M, TRAFFIC_SIDE_M = 40.0, 9.0
+TRAFFIC_PER_PIXEL = 1 / 700  # upper limit, for an image 768 pixels wide
+TRAFFIC_HEIGHTS_M = (0.4, 1.4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lamp:
-    """Street lamp: position, intensity and colour."""
+    """Street lamp: position and intensity."""
 
     position_m: np.ndarray  # (3,) camera coordinates
     candela: float
+    is_seen: bool = False  # whether it is on a post of the picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreetLamps:
+    """Lamps of a street, which have one colour."""
+
+    lamps: list[Lamp]
     colour: np.ndarray  # (3,) linear RGB
 
 
-def place_lamps(scene: OpticalScene, candela: float, rng: np.random.Generator) -> list[Lamp]:
-    """Place street lamps left and right along the viewing direction, all of one colour."""
-    colour = np.array(COLOURS[("sodium", "warm", "cool")[rng.integers(3)]], np.float32)
+def place_lamps(scene: OpticalScene, candela: float, rng: np.random.Generator) -> StreetLamps:
+    """Place street lamps left and right along the viewing direction, and on posts."""
+    colour = COLOURS[rng.integers(len(COLOURS))]
     down, height = scene.plane.normal_down, scene.plane.height_m
     spacing, side_m = rng.uniform(*POLE_SPACING_M), rng.uniform(*POLE_SIDE_M, 2)
     pole_m = rng.uniform(*POLE_HEIGHT_M)
@@ -52,10 +59,16 @@ def place_lamps(scene: OpticalScene, candela: float, rng: np.random.Generator) -
         # On the plane at (x, z), then up the pole.
         y = (height - down[0] * x - down[2] * z) / down[1]
         position = np.array([x, y, z]) - down * pole_m
-        broken = rng.uniform() < 0.1
-        power = 0.0 if broken else candela * rng.uniform(0.8, 1.2)
-        lamps.append(Lamp(position_m=position, candela=power, colour=colour))
-    return lamps
+        lamps.append(Lamp(position_m=position, candela=_power(candela, rng)))
+    for position in post_tops_m(scene):
+        lamps.append(Lamp(position_m=position, candela=_power(candela, rng), is_seen=True))
+    return StreetLamps(lamps=lamps, colour=colour)
+
+
+def _power(candela: float, rng: np.random.Generator) -> float:
+    is_broken = rng.uniform() < 0.1
+    power = candela * rng.uniform(0.8, 1.2)
+    return 0.0 if is_broken else power
 
 
 def lamp_lux(points_m: np.ndarray, lamp: Lamp, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -74,38 +87,45 @@ def lamp_lux(points_m: np.ndarray, lamp: Lamp, down: np.ndarray) -> tuple[np.nda
 
 
 def draw_lamps(
-    light: np.ndarray, scene: OpticalScene, lamps: list[Lamp], full_scale_lux: float
+    light: np.ndarray, scene: OpticalScene, street: StreetLamps, full_scale_lux: float
 ) -> None:
-    """Add the lamps that the camera sees to linear light (H, W, 3), in place."""
+    """Add the lamps on posts to linear light (H, W, 3), in place."""
     k = scene.intrinsics
-    for lamp in lamps:
+    for lamp in street.lamps:
+        if not lamp.is_seen:
+            continue
         x, y, z = lamp.position_m
         u, v = k[0, 0] * x / z + k[0, 2], k[1, 1] * y / z + k[1, 2]
         radius = scene.focal_px * LAMP_RADIUS_M / z
         peak = np.sqrt(lamp.candela / 1500) * 1100 / full_scale_lux
-        _splat(light, scene.depth_m, (u, v), z, radius, lamp.colour * np.float32(peak))
+        _splat(light, scene.depth_m, (u, v), 0.97 * z, radius, street.colour * np.float32(peak))
 
 
-def draw_far_lights(
+def draw_far_traffic(
     light: np.ndarray, scene: OpticalScene, count: int, strength: float, rng: np.random.Generator
 ) -> None:
-    """Add small far lights (windows, signals, cars) to linear light (H, W, 3), in place."""
-    low, high = FAR_LIGHT_HEIGHTS_M
-    far = (scene.depth_m > FAR_LIGHTS_FROM_M) & (scene.depth_m < FAR_M)
+    """Add lamps of distant traffic to linear light (H, W, 3), in place.
+
+    They are at the height of a vehicle's lamps, in the road's corridor.
+    """
+    low, high = TRAFFIC_HEIGHTS_M
+    far = (scene.depth_m > TRAFFIC_FROM_M) & (scene.depth_m < FAR_M)
+    beside_m = scene.rays_x * np.minimum(scene.depth_m, np.float32(1e3))
+    far &= np.abs(beside_m) < TRAFFIC_SIDE_M
     rows, columns = np.nonzero(far & (scene.height_m > low) & (scene.height_m < high))
     choice = rng.uniform(0, 1, count)
-    names = rng.choice(list(COLOURS), count, p=(0.25, 0.3, 0.2, 0.17, 0.08))
+    is_tail = rng.uniform(size=count) < 0.5
     peaks = strength * rng.lognormal(0.0, 0.9, count)
-    radii = rng.uniform(0.45, 1.1, count) * max(scene.shape) / 768
+    radii = rng.uniform(0.6, 2.2, count) * max(scene.shape) / 768
     if len(rows) == 0:
         return
-    count = min(count, 1 + int(len(rows) * FAR_LIGHTS_PER_PIXEL * 768**2 / max(scene.shape) ** 2))
+    count = min(count, 1 + int(len(rows) * TRAFFIC_PER_PIXEL * 768**2 / max(scene.shape) ** 2))
     chosen = (choice * len(rows)).astype(int)
     for index in range(count):
-        at, name, peak, radius = chosen[index], names[index], peaks[index], radii[index]
+        at, peak, radius = chosen[index], peaks[index], radii[index]
         u, v = float(columns[at]), float(rows[at])
         depth = float(scene.depth_m[rows[at], columns[at]])
-        colour = np.array(COLOURS[name], np.float32) * np.float32(peak)
+        colour = np.array(TAIL if is_tail[index] else HEAD, np.float32) * np.float32(peak)
         _splat(light, scene.depth_m, (u, v), 0.97 * depth, radius, colour)
 
 
