@@ -32,9 +32,9 @@ class Preset:
 # references and for study arms that may train on recorded adverse frames.
 _CLEAR_TRAIN = 60
 _STYLE = {NIGHT: 5, RAIN: 3, NIGHT_RAIN: 1, SNOW: 1, FOG: 1, DUSK: 1}
-# The conditions of the places of val and test. Every place has a clear scene, so that conditions are
-# compared on the same places. Test has twice as many: gains differ between places, and a one-sided
-# test over 10 places at night cannot tell a mean gain of 26 % from 20 %.
+# The conditions of the places of val and test. Every place has a clear scene, so that conditions
+# are compared on the same places. Test has twice as many: gains differ between places, and a
+# one-sided test over 10 places at night cannot tell a mean gain of 26 % from 20 %.
 _VAL = (
     *(4 * ((CLEAR, NIGHT, RAIN, NIGHT_RAIN),)),
     *(6 * ((CLEAR, NIGHT, RAIN),)),
