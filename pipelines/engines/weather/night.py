@@ -35,6 +35,7 @@ MEAN_REFLECTANCE = 0.15
 AMBIENT_COLOUR = np.array([0.86, 1.0, 1.22], np.float32)
 INDIRECT_SHARE = 0.12  # of the mean illuminance by lamps: light that surfaces hand on
 TOWN_GLOW_LUX = 0.3  # of the sky above the horizon, beside the ambient light
+TAIL_LAMP_LIGHT = 6.0  # full scales of the night's exposure
 METERED_LUMA = (62.0, 38.0)  # mean of the picture at severity 0 and 1
 EXPOSURES = (0.4, 8.0)
 SHOT_PER_GAIN = 1.2e-5  # shot noise variance per unit of light, per unit of gain
@@ -66,7 +67,7 @@ def light_up(
     sky = _night_sky(scene, physical["ambient_lux"], street.colour)
     radiance = cv2.blendLinear(sky, solid, scene.sky, 1 - scene.sky)
     add_lit_windows(radiance, scene, rng)
-    add_tail_lamps(radiance, scene, rng)
+    add_tail_lamps(radiance, scene, TAIL_LAMP_LIGHT, rng)
     draw_lamps(radiance, scene, street, FULL_SCALE_LUX)
     draw_far_traffic(radiance, scene, round(16 - 8 * severity), 9.0 - 4.0 * severity, rng)
     return NightLight(radiance=radiance, headlamp=headlamp)

@@ -3,13 +3,14 @@
 import cv2
 import numpy as np
 
+from nightrain.pipelines.engines.weather.lamps.tail_lamps import add_tail_lamps
 from nightrain.pipelines.engines.weather.optics.filters import smooth_noise, soft
 from nightrain.pipelines.engines.weather.optics.ground_mirror import mirrored
 from nightrain.pipelines.engines.weather.optics.lens import add_lens_drops
 from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 from nightrain.pipelines.engines.weather.optics.overcast import grey_sky, under_grey_sky
 from nightrain.pipelines.engines.weather.optics.particles import Shower, layer_opacity
-from nightrain.pipelines.engines.weather.optics.photometry import add_fine_grain
+from nightrain.pipelines.engines.weather.optics.photometry import add_fine_grain, luminance
 from nightrain.pipelines.engines.weather.optics.veil import (
     extinction_per_m,
     koschmieder,
@@ -24,7 +25,9 @@ LAYERS_M = ((0.5, 1.2), (1.2, 3.0), (3.0, 7.0), (7.0, 18.0))
 DAY_EXPOSURE_S = 0.014
 CAR_M_PER_S = 7.0
 DROP_OPACITY = 3.0  # above 1: a drop gathers the brightest part of a wide sky; chosen by eye
-SPRAY_VISIBILITY_M = (4000.0, 350.0)  # mist and spray at 2 and at 100 mm/h
+BLACK_POINT = 0.65  # share of the darkest percent of the picture
+TAIL_LAMP_LIGHT = 0.7  # of a white surface under the sky
+SPRAY_VISIBILITY_M = (6000.0, 500.0)  # mist and spray at 2 and at 100 mm/h
 
 
 def size_slope_per_mm(rain_mm_per_h: float) -> float:
@@ -89,15 +92,23 @@ def _drop_light(veiled: np.ndarray, airlight: np.ndarray, scene: OpticalScene) -
     return around
 
 
+def _with_contrast(light: np.ndarray) -> np.ndarray:
+    """Linear light (H, W, 3) of a camera that sets its black point to part of the veil."""
+    darkest = float(np.percentile(luminance(light[::4, ::4]), 1))
+    black = np.float32(BLACK_POINT * darkest)
+    return np.maximum(light - black, 0) * np.float32(1 / (1 - black))
+
+
 def rain(
     scene: OpticalScene, rain_mm_per_h: float, severity: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Render rain of a rate in mm/h: linear light (H, W, 3)."""
-    sky = grey_sky(scene, 0.52 - 0.12 * severity, rng)
-    airlight = np.array([0.97, 1.0, 1.02], np.float32) * np.float32(0.42 - 0.1 * severity)
+    sky = grey_sky(scene, 0.68 - 0.14 * severity, rng)
+    airlight = np.array([0.97, 1.0, 1.02], np.float32) * np.float32(0.56 - 0.12 * severity)
     dull = under_grey_sky(
-        scene, 0.25 + 0.25 * severity, 0.25 + 0.3 * severity, 0.8 - 0.2 * severity, sky
+        scene, 0.25 + 0.15 * severity, 0.2 + 0.25 * severity, 1.0 - 0.15 * severity, sky
     )
+    add_tail_lamps(dull, scene, TAIL_LAMP_LIGHT, rng)
     dull = wet_ground(dull, mirrored(dull, scene), scene, 0.45 + 0.55 * severity, rng)
     beta = rain_extinction_per_m(rain_mm_per_h) + spray_extinction_per_m(rain_mm_per_h)
     density = np.clip(1 + 0.15 * smooth_noise(rng, scene.shape, (2, 3), octaves=2), 0.5, 1.5)
@@ -105,5 +116,5 @@ def rain(
     veiled = koschmieder(dull, airlight, t)
     shower = rain_shower(rain_mm_per_h, DAY_EXPOSURE_S, rng)
     veiled = add_streaks(veiled, scene, shower, _drop_light(veiled, airlight, scene), rng)
-    veiled = add_lens_drops(veiled, severity, rng)
+    veiled = _with_contrast(add_lens_drops(veiled, severity, rng))
     return add_fine_grain(veiled, shot=1e-4, read=1.5e-3, rng=rng)

@@ -60,7 +60,7 @@ def test_lamps_of_one_vehicle_are_lit_together() -> None:
     seen = set()
     for seed in range(30):
         dark = np.zeros((HEIGHT, WIDTH, 3), np.float32)
-        add_tail_lamps(dark, scene, rng(seed))
+        add_tail_lamps(dark, scene, 6.0, rng(seed))
         is_lit = [bool(dark[lamp.box].max() > 1) for lamp in lamps]
         assert is_lit[0] == is_lit[1] and is_lit[2] == is_lit[3]
         seen.add((is_lit[0], is_lit[2]))

@@ -534,3 +534,31 @@ IMAGE, DEPTH, K = street()
 def test_bad_requests_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         WeatherEngine().generate([request(), request(**changes)])
+
+
+@pytest.mark.parametrize("condition", [Condition.RAIN, Condition.NIGHT])
+def test_sunlit_shadows_on_the_road_fade(condition):
+    """The left half of the road lies in shadow, with 0.3 of the light of the right half."""
+    image, depth, k = street(640, 360, wall_m=80.0)
+    road = np.s_[250:350, 200:320], np.s_[250:350, 320:440]
+    shaded = image.copy()
+    shaded[190:, :320] = linear_to_srgb(srgb_to_linear(image[190:, :320]) * np.float32(0.3))
+
+    def left_over_right(scene):
+        seen = light(picture(condition=condition, severity=0.3, scene=scene))
+        return float(np.median(seen[road[0]]) / np.median(seen[road[1]]))
+
+    even = left_over_right((image, depth, k))
+    assert left_over_right((shaded, depth, k)) / even > 0.6
+
+
+def test_a_rainy_picture_has_contrast():
+    """A street with dark and bright things spans most of the range, drops and veil included."""
+    image, depth, k = street(768, 432, wall_m=30.0, wall_height_m=9.0)
+    image[150:215, 60:240], image[150:215, 500:640] = 20, 235  # a gate, and a white house
+    spans = []
+    for severity in (0.3, 0.6, 0.9):
+        luma = picture(condition=Condition.RAIN, severity=severity, scene=(image, depth, k)) @ [
+            0.299, 0.587, 0.114]  # fmt: skip
+        spans.append(np.subtract(*np.percentile(luma, [95, 5])))
+    assert spans[0] > 100 and min(spans) > 75

@@ -14,18 +14,23 @@ UP_TO_M = 70.0
 LEAST_FILL, LEAST_PX, LARGEST_SHARE = 0.45, 3, 1 / 100  # of the box; of the picture
 VEHICLE_M = (2.4, 1.5)  # lamps that are nearer to each other, across and along, are of one vehicle
 LIT_SHARE, BRAKING_SHARE = 0.75, 0.35  # of the vehicles
-LIGHT, BRAKING = 6.0, 2.5  # full scales of the night's exposure
+BRAKING = 2.5  # times the light of a lamp whose driver does not brake
 COLOUR = np.array([1.0, 0.06, 0.035], np.float32)
 
 
-def add_tail_lamps(light: np.ndarray, scene: OpticalScene, rng: np.random.Generator) -> None:
-    """Light up the tail lamps of some vehicles in linear light (H, W, 3), in place."""
+def add_tail_lamps(
+    light: np.ndarray, scene: OpticalScene, strength: float, rng: np.random.Generator
+) -> None:
+    """Light up the tail lamps of some vehicles in linear light (H, W, 3), in place.
+
+    `strength` is the light of a lamp whose driver does not brake.
+    """
     lamps = find_tail_lamps(scene)
     for vehicle in _vehicles(lamps):
         is_lit, is_braking = rng.uniform(size=2) < (LIT_SHARE, BRAKING_SHARE)
-        strength = LIGHT * (BRAKING if is_braking else 1.0) * rng.uniform(0.7, 1.3)
+        lamp_light = strength * (BRAKING if is_braking else 1.0) * rng.uniform(0.7, 1.3)
         for lamp in vehicle if is_lit else ():
-            light[lamp.box] += lamp.pixels[..., None] * (COLOUR * np.float32(strength))
+            light[lamp.box] += lamp.pixels[..., None] * (COLOUR * np.float32(lamp_light))
 
 
 def find_tail_lamps(scene: OpticalScene) -> list[Region]:

@@ -7,12 +7,15 @@ from nightrain.pipelines.engines.weather.optics.filters import guided, smooth_no
 from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
 from nightrain.pipelines.engines.weather.optics.photometry import desaturate
 
+GROUND_AMOUNT = 0.7
+
 
 def shadow_gain(scene: OpticalScene, amount: float) -> np.ndarray:
     """Gain (H, W) that raises large-scale contrast to the power 1 - amount; 1 in the sky.
 
     The base layer of an edge-aware decomposition (Durand and Dorsey 2002, with a guided filter)
-    approximates illumination, the detail layer surfaces, so sunlight is softened without halos.
+    approximates illumination, the detail layer surfaces, so sunlight is softened without halos. A
+    road has one albedo, so most of its contrast is shadow: there, `GROUND_AMOUNT` is used.
     """
     log_light = cv2.log(scene.luminance + np.float32(0.012))
     base = guided(log_light, log_light, max(scene.shape) / 24, eps=0.12)
@@ -20,7 +23,8 @@ def shadow_gain(scene: OpticalScene, amount: float) -> np.ndarray:
     middle = float(cv2.mean(base, (solid > 0.5).astype(np.uint8))[0])
     base -= np.float32(middle)
     base *= solid
-    base *= np.float32(-amount)
+    more = np.float32(max(GROUND_AMOUNT - amount, 0.0))
+    base *= np.float32(-amount) - more * scene.ground
     return cv2.exp(base, dst=base)
 
 
