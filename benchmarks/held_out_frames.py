@@ -65,6 +65,11 @@ def held_out_batches(
         yield found
 
 
+def recorded_conditions(dataset: Path, split: HeldOut) -> set[Condition]:
+    """Conditions under which a split has frames."""
+    return {one.condition for one in recorded_frames(dataset, split)}
+
+
 def elsewhere(places: Sequence[str]) -> list[int]:
     """For each item, the number of one of another place, about half of the list away.
 

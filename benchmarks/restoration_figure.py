@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 
 from nightrain.benchmarks.restoration_arms import ARMS, BASE
-from nightrain.benchmarks.restoration_results import Scores, change_of_rmse, score_of
+from nightrain.benchmarks.restoration_results import (
+    Scores,
+    change_of_rmse,
+    score_of,
+    scored_conditions,
+)
 from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
 from nightrain.pipelines.usefulness.study.statistics import MeanEstimate
 from nightrain.pipelines.usefulness.study.svg import Panel, dot_plot
@@ -15,7 +20,7 @@ def restoration_figure(by_arm: Mapping[str, Scores]) -> str:
     names = [arm.name for arm in arms]
     found = [(by_arm[arm.name], arm.scored[0]) for arm in arms]
     panels = []
-    for condition in ("night", "all"):
+    for condition in (c for c in scored_conditions(by_arm) if c in ("night", "all")):
         constant = None
         if MEDIAN_DEPTH in by_arm:
             constant = score_of(by_arm[MEDIAN_DEPTH], "none", condition, "rmse").mean

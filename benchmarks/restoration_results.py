@@ -1,5 +1,6 @@
 """Results of the restoration study: scores over places and seeds, and changes between arms."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,18 @@ from nightrain.pipelines.usefulness.study.statistics import MeanEstimate, change
 
 CONDITIONS = (*(condition.value for condition in WEATHER), "all")
 Scores = dict[int, dict[str, Any]]  # content of score.json of an arm, by seed
+
+
+def scored_conditions(by_arm: Mapping[str, Scores]) -> list[str]:
+    """Conditions of the scored frames, and all of them together."""
+    found = {
+        row["condition"]
+        for scores in by_arm.values()
+        for score in scores.values()
+        for rows in score["rows"].values()
+        for row in rows
+    }
+    return [name for name in CONDITIONS if name in found or name == "all"]
 
 
 def score_of(found: Scores, view: View, condition: str, metric: str) -> MeanEstimate:

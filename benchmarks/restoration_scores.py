@@ -8,7 +8,12 @@ from typing import TypedDict
 import cv2
 import torch
 
-from nightrain.benchmarks.held_out_frames import HeldOut, held_out_batches, scored
+from nightrain.benchmarks.held_out_frames import (
+    HeldOut,
+    held_out_batches,
+    recorded_conditions,
+    scored,
+)
 from nightrain.benchmarks.restoration_arms import WEATHER, Arm, View
 from nightrain.depthmodel.auxview.view import view_of
 from nightrain.depthmodel.decoders.base import Maps
@@ -35,9 +40,10 @@ class Row(TypedDict):
 def arm_rows(folder: Path, arm: Arm, dataset: Path, split: HeldOut) -> dict[View, list[Row]]:
     """Score an arm's network, in `folder`, on all frames of a split, for each scored view."""
     model = DepthModel.from_pretrained(folder)
+    recorded = recorded_conditions(dataset, split)
     found: dict[View, list[Row]] = {view: [] for view in arm.scored}
     for view, rows in found.items():
-        for condition in WEATHER:
+        for condition in (c for c in WEATHER if c in recorded):
             for batch in held_out_batches(
                 dataset, model.config.input_size, condition, split=split, view=arm.view
             ):
@@ -49,9 +55,11 @@ def constant_rows(size: tuple[int, int], dataset: Path, split: HeldOut) -> dict[
     """Score the median depth of the train frames at each pixel, at a (width, height)."""
     depth_m = MedianDepth.fit(dataset, truth="exact").depth_m
     constant = torch.from_numpy(cv2.resize(depth_m, size))
+    recorded = recorded_conditions(dataset, split)
     rows = [
         _row(place, condition, scored(constant, truth_m))
         for condition in WEATHER
+        if condition in recorded
         for batch in held_out_batches(dataset, size, condition, split=split)
         for place, truth_m in zip(batch["place"], batch["exact_depth_m"], strict=True)
     ]

@@ -10,11 +10,11 @@ import numpy as np
 from nightrain.benchmarks.restoration_arms import ARMS, BASE, Arm, View
 from nightrain.benchmarks.restoration_figure import restoration_figure
 from nightrain.benchmarks.restoration_results import (
-    CONDITIONS,
     Scores,
     change_of_rmse,
     rows_of,
     score_of,
+    scored_conditions,
 )
 from nightrain.datasets.io.atomic import write_whole
 from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH
@@ -35,26 +35,29 @@ def write_tables(out: Path) -> None:
 
 def table_lines(by_arm: Mapping[str, Scores]) -> list[str]:
     """Return the tables as Markdown: accuracy, views, and the chain's steps."""
+    conditions = scored_conditions(by_arm)
+    changing = [condition for condition in CHANGES if condition in conditions]
     columns = [
-        *(f"{condition}: RMSE m" for condition in CONDITIONS),
+        *(f"{condition}: RMSE m" for condition in conditions),
         *("all: AbsRel", "all: d1"),
-        *(f"{condition}: change of RMSE" for condition in CHANGES),
+        *(f"{condition}: change of RMSE" for condition in changing),
     ]
     accuracy = [_heading(["arm", "view", "seeds"], columns)]
     views, chain = list[str](), list[str]()
     if MEDIAN_DEPTH in by_arm:
-        accuracy.append(_accuracy("constant median depth", "-", by_arm[MEDIAN_DEPTH], "none", {}))
+        constant = by_arm[MEDIAN_DEPTH]
+        accuracy.append(_accuracy("constant median depth", "-", constant, "none", {}, conditions))
     for arm in (arm for arm in ARMS if arm.name in by_arm):
         found, base = by_arm[arm.name], by_arm.get(BASE.name, {})
         for view in arm.scored:
             shown = "-" if arm.view is None else view
-            accuracy.append(_accuracy(arm.words, shown, found, view, base))
+            accuracy.append(_accuracy(arm.words, shown, found, view, base, conditions))
             if view != "none":
-                changes = [_change(found, view, found, "none", c) for c in CHANGES]
+                changes = [_change(found, view, found, "none", c) for c in changing]
                 views.append(_line([arm.words, view, *changes]))
         if arm.restoration is not None:
             chain.append(_chain(arm, found))
-    against = [f"{condition}: change of RMSE against no view" for condition in CHANGES]
+    against = [f"{condition}: change of RMSE against no view" for condition in changing]
     steps = ["step deviation", "RMSE m after steps T to 1", "weights"]
     return [
         *accuracy,
@@ -63,13 +66,17 @@ def table_lines(by_arm: Mapping[str, Scores]) -> list[str]:
     ]
 
 
-def _accuracy(words: str, shown: str, found: Scores, view: View, base: Scores) -> str:
+def _accuracy(
+    words: str, shown: str, found: Scores, view: View, base: Scores, conditions: Sequence[str]
+) -> str:
     """Format a row of scores; the change is against R0, the base, with the same seeds."""
     cells = [words, shown, str(len(found))]
-    cells += [f"{score_of(found, view, c, 'rmse').mean:.2f}" for c in CONDITIONS[:-1]]
+    cells += [f"{score_of(found, view, c, 'rmse').mean:.2f}" for c in conditions[:-1]]
     for metric, digits in (("rmse", 2), ("abs_rel", 3), ("d1", 3)):
         cells.append(_plus_minus(score_of(found, view, "all", metric), digits))
-    return _line(cells + [_change(found, view, base, "none", c) for c in CHANGES])
+    return _line(
+        cells + [_change(found, view, base, "none", c) for c in CHANGES if c in conditions]
+    )
 
 
 def _change(found: Scores, view: View, base: Scores, base_view: View, condition: str) -> str:

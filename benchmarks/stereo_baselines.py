@@ -4,7 +4,7 @@ Results: docs/studies/restoration.md.
 
     python -m nightrain.benchmarks.stereo_baselines DATASET MODEL
 
-For each condition of the test split the command prints, as Markdown, AbsRel and RMSE of
+For each condition of a held-out split the command prints, as Markdown, AbsRel and RMSE of
 
 - SGBM: OpenCV's semi-global block matching (Hirschmueller, PAMI 2008) on images enlarged fourfold;
 - the network's own match of the stereo pair as it is, where its validity is at least a half;
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from nightrain.benchmarks.held_out_frames import held_out_batches
+from nightrain.benchmarks.held_out_frames import SPLITS, held_out_batches
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.auxview.enhancer import AuxView
@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="model folder of R3")
     parser.add_argument("--conditions", default="clear,night,rain", help="conditions to test")
     parser.add_argument("--frames", type=int, default=64, help="maximum frames per condition")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="frames that are scored")
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = DepthModel.from_pretrained(options.model)
@@ -154,6 +155,7 @@ def main() -> None:
             model.config.input_size,
             Condition(condition),
             options.frames,
+            split=options.split,
             view="stereo",
         )
         for name, of_images in rows(model, batches).items():

@@ -55,6 +55,17 @@ def test_a_seed_without_base_has_no_change() -> None:
     assert _row(lines, "R1: diffusion, T = 4")[-3:] == ["-", "-", "-"]
 
 
+def test_a_world_without_rainy_nights_has_no_column_of_them() -> None:
+    score = _score(4.0)
+    score["rows"] = {
+        view: [row for row in rows if row["condition"] != "night-rain"]
+        for view, rows in score["rows"].items()
+    }
+    lines = "\n".join(table_lines({"base": {0: score}, "stereo": {0: score}}))
+    assert "night-rain" not in lines and "| night: RMSE m |" in lines and "nan" not in lines
+    assert "<circle" in restoration_figure({"base": {0: score}})
+
+
 @pytest.mark.parametrize("name", [arm.name for arm in ARMS])
 def test_names_of_arms_are_unique_and_each_has_a_row(name: str) -> None:
     arm = next(arm for arm in ARMS if arm.name == name)
