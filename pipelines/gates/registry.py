@@ -1,11 +1,19 @@
-"""Gate registry: gates from the entry-point group nightrain.gates; none is built in."""
+"""Gate registry: built-in gates, and gates from the entry-point group nightrain.gates."""
 
 from collections.abc import Iterable
 
 from nightrain.pipelines.gates.base import Gate, GateSettings
 from nightrain.pipelines.plugins import SettingsGroup, build_once
 
-GATES = SettingsGroup(group="nightrain.gates", kind="gate", base=GateSettings, built_in={})
+GATES = SettingsGroup(
+    group="nightrain.gates",
+    kind="gate",
+    base=GateSettings,
+    built_in={
+        "faults": "nightrain.pipelines.gates.built_in:FaultsSettings",
+        "alignment": "nightrain.pipelines.gates.built_in:AlignmentSettings",
+    },
+)
 
 
 def load_gates(settings: Iterable[GateSettings]) -> dict[str, Gate]:

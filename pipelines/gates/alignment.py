@@ -1,0 +1,86 @@
+"""Gate of alignment: the edges of a variant lie where those of its clear frame do.
+
+Light, fog and snow change how strong an edge is, and often which side is brighter, but not its
+direction. So directions are compared with doubled angles, in which both sides of an edge are equal.
+"""
+
+import cv2
+import numpy as np
+
+from nightrain.pipelines.engines.base import Request
+from nightrain.pipelines.gates.base import GateAccepted, GateRejected
+from nightrain.pipelines.gates.built_in import AlignmentSettings
+
+SIDE_PX = 448  # of the longer side, at which edges are compared
+DARK_LEVEL = 8.0  # added to luma before its logarithm, so that noise in the dark is no edge
+EDGE_SIGMA_PX, DIRECTION_SIGMA_PX = 1.2, 1.5
+AROUND_PX = 41  # window of the local strength that edges are measured by
+LEAST_PEAK = 0.1  # of a displacement that counts
+MOST_WEIGHT = 2.0  # of an edge, in local strengths
+
+
+class AlignmentGate:
+    """Rejects a variant that is displaced, or whose edges have other directions."""
+
+    def __init__(self, settings: AlignmentSettings) -> None:
+        self.settings = settings
+
+    def __call__(self, request: Request, image: np.ndarray) -> GateAccepted | GateRejected:
+        """Judge a variant (H, W, 3) uint8 sRGB of a request; its confidence is the agreement."""
+        clear, variant = directions(request.image), directions(image)
+        if clear.shape != variant.shape:
+            return GateRejected(
+                f"size {image.shape[1]} x {image.shape[0]}, expected the clear frame's, "
+                f"{request.image.shape[1]} x {request.image.shape[0]}"
+            )
+        (moved, peak), most = displacement(clear, variant), self.settings.most_displacement
+        if peak > LEAST_PEAK and moved > most:
+            return GateRejected(
+                f"displaced by {moved:.1%} of the longer side, expected at most {most:.1%}"
+            )
+        found, least = agreement(clear, variant), self.settings.least_agreement
+        if found < least:
+            return GateRejected(
+                f"agreement of edge directions {found:.2f}, expected at least {least:.2f}"
+            )
+        return GateAccepted(confidence=max(found, 0.0))
+
+
+def directions(image: np.ndarray) -> np.ndarray:
+    """Edges (2, h, w) of an image (H, W, 3): strength as length, doubled direction as angle."""
+    height, width = image.shape[:2]
+    scale = SIDE_PX / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    luma = cv2.resize(luma, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    smooth = cv2.GaussianBlur(np.log(luma + np.float32(DARK_LEVEL)), (0, 0), EDGE_SIGMA_PX)
+    x, y = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+    strength = cv2.magnitude(x, y) + np.float32(1e-6)
+    parts = (x * x - y * y) / strength, 2 * x * y / strength
+    return np.stack([cv2.GaussianBlur(part, (0, 0), DIRECTION_SIGMA_PX) for part in parts])
+
+
+def agreement(clear: np.ndarray, variant: np.ndarray) -> float:
+    """Mean cosine of the doubled angle between edges (2, h, w), weighted by the clear ones."""
+    strength = cv2.magnitude(*clear)
+    cosine = (clear * variant).sum(axis=0) / (strength * cv2.magnitude(*variant) + 1e-9)
+    weight = np.minimum(strength / _around(strength), MOST_WEIGHT)
+    return float((cosine * weight).sum() / max(float(weight.sum()), 1e-9))
+
+
+def displacement(clear: np.ndarray, variant: np.ndarray) -> tuple[float, float]:
+    """Displacement between edges (2, h, w), as a share of the longer side, and how sure it is.
+
+    By phase correlation (Kuglin and Hines 1975), which finds a shift in one Fourier transform. The
+    second value is the height of its peak, in [0, 1]; near 0 the pictures have nothing in common.
+    """
+    height, width = clear.shape[1:]
+    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
+    strengths = (cv2.magnitude(*edges) for edges in (clear, variant))
+    even = [strength / _around(strength) for strength in strengths]
+    (x_px, y_px), peak = cv2.phaseCorrelate(*even, window)
+    return float(np.hypot(x_px, y_px)) / max(height, width), float(peak)
+
+
+def _around(strength: np.ndarray) -> np.ndarray:
+    return cv2.blur(strength, (AROUND_PX, AROUND_PX)) + np.float32(1e-4)

@@ -1,0 +1,97 @@
+"""The alignment gate: identities of directions and displacement, and seeded defects."""
+
+import cv2
+import numpy as np
+import pytest
+
+from nightrain.pipelines.gates.alignment import agreement, directions, displacement
+from nightrain.pipelines.gates.base import GateAccepted, GateRejected
+from nightrain.pipelines.gates.built_in import AlignmentSettings
+from support.weather_street import request, street
+
+HEIGHT, WIDTH = 256, 448
+
+
+def blocks(seed: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """A picture (H, W, 3) of many overlapping rectangles."""
+    rng = np.random.default_rng(seed)
+    image = np.full((height, width, 3), 120, np.uint8)
+    for _ in range(150):
+        x, y = rng.integers(0, width), rng.integers(0, height)
+        w, h = rng.integers(8, width // 6), rng.integers(8, height // 4)
+        image[y : y + h, x : x + w] = rng.integers(20, 235, 3)
+    return image
+
+
+def judged(clear: np.ndarray, variant: np.ndarray, **limits: float) -> GateAccepted | GateRejected:
+    asked = request(scene=(clear, np.ones(clear.shape[:2], np.float32), np.eye(3)))
+    return AlignmentSettings(**limits).build()(asked, variant)
+
+
+def test_a_picture_agrees_with_itself_and_with_its_negative() -> None:
+    """Both sides of an edge are equal in doubled angles, so a negative has the same edges."""
+    image = blocks(1)
+    assert agreement(directions(image), directions(image)) == pytest.approx(1, abs=1e-3)
+    # The logarithm bends intensities, but not the directions of edges.
+    assert agreement(directions(image), directions(255 - image)) > 0.9
+
+
+def test_edges_at_right_angles_disagree() -> None:
+    stripes = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    stripes[:, ::32], stripes[:, 1::32], stripes[:, 2::32] = 200, 200, 200
+    across = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    across[::32], across[1::32], across[2::32] = 200, 200, 200
+    assert agreement(directions(stripes), directions(across)) < -0.6
+
+
+@pytest.mark.parametrize(("x_px", "y_px"), [(0, 0), (9, 0), (-36, 0), (0, 14), (20, -11)])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_displacement_is_the_shift(x_px: int, y_px: int, scale: int) -> None:
+    image = blocks(2, scale * HEIGHT, scale * WIDTH)
+    moved = np.roll(image, (scale * y_px, scale * x_px), axis=(0, 1))
+    found, peak = displacement(directions(image), directions(moved))
+    assert peak > 0.3 and found == pytest.approx(np.hypot(x_px, y_px) / WIDTH, abs=0.001)
+
+
+def test_the_displacement_of_unrelated_pictures_is_not_sure() -> None:
+    _, peak = displacement(directions(blocks(4)), directions(blocks(5)))
+    assert peak < 0.1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_darkness_veil_noise_and_bright_spots_are_accepted(seed: int) -> None:
+    image, rng = blocks(seed), np.random.default_rng(seed)
+    seen = image * 0.15 + 12 + rng.normal(0, 1.5, image.shape)
+    for _ in range(25):
+        x, y = int(rng.integers(0, WIDTH)), int(rng.integers(0, HEIGHT))
+        seen[y : y + 4, x : x + 4] = 255
+    verdict = judged(image, seen.clip(0, 255).astype(np.uint8))
+    assert isinstance(verdict, GateAccepted) and 0.42 <= verdict.confidence <= 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_other_pictures_are_rejected(seed: int) -> None:
+    image = blocks(seed)
+    for other in (
+        blocks(seed + 100),
+        image[:, ::-1].copy(),
+        np.roll(image, 14, axis=1),
+        cv2.resize(image[20:-20, 35:-35], (WIDTH, HEIGHT)),
+    ):
+        assert isinstance(judged(image, other), GateRejected)
+
+
+def test_the_reason_says_what_was_found_and_expected() -> None:
+    image = blocks(3)
+    moved = judged(image, np.roll(image, 36, axis=1))
+    assert isinstance(moved, GateRejected)
+    assert moved.reason == "displaced by 8.0% of the longer side, expected at most 1.0%"
+    assert isinstance(judged(image, np.roll(image, 36, axis=1), most_displacement=0.1,
+                             least_agreement=-1), GateAccepted)  # fmt: skip
+    small = judged(image, image[:100])
+    assert isinstance(small, GateRejected) and "expected the clear frame's" in small.reason
+
+
+def test_a_picture_without_edges_is_rejected_and_does_not_fail() -> None:
+    image, _, _ = street(WIDTH, HEIGHT)
+    assert isinstance(judged(image, np.full_like(image, 90)), GateRejected)
