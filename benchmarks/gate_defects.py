@@ -22,7 +22,7 @@ from nightrain.datasets.errors import DamagedInput
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
 from nightrain.datasets.splits import NO_SPLIT
-from nightrain.pipelines.engines.base import Request
+from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.engines.retry import run_engine
 from nightrain.pipelines.gates.base import Gate, GateRejected
@@ -99,7 +99,8 @@ def rejected(gates: dict[str, Gate], made: list[Made]) -> dict[str, dict[str, fl
         for name, defect in DEFECTS.items():
             seeded = defect(image, other)
             is_rejected = any(
-                isinstance(gate(request, seeded), GateRejected) for gate in gates.values()
+                isinstance(gate(request, Variant(image=seeded)), GateRejected)
+                for gate in gates.values()
             )
             verdicts[name, str(request.condition)].append(is_rejected)
     found: dict[str, dict[str, float]] = defaultdict(dict)

@@ -2,9 +2,7 @@
 
 from typing import Literal
 
-import numpy as np
-
-from nightrain.pipelines.engines.base import Request
+from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Gate, GateAccepted, GateRejected, GateSettings
 
 
@@ -22,8 +20,8 @@ class ExposureSettings(GateSettings):
         """Return the check."""
         return self._judge
 
-    def _judge(self, request: Request, image: np.ndarray) -> GateAccepted | GateRejected:
-        mean = float(image.mean())
+    def _judge(self, request: Request, variant: Variant) -> GateAccepted | GateRejected:
+        mean = float(variant.image.mean())
         if mean < self.lowest:
             return GateRejected(f"mean level {mean:.1f}, expected at least {self.lowest:.1f}")
         return GateAccepted(confidence=min(1.0, mean / (4 * self.lowest)))

@@ -37,6 +37,9 @@ class Variant:
     """Output of an engine for one request."""
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
+    # (H, W) float32 in [0, 1]: share of the clear frame's contrast that the condition leaves; None
+    # if the engine does not know
+    visibility: np.ndarray | None = None
     physical: dict[str, float] = field(default_factory=dict)  # {"visibility_m": 80.0}
     provenance: dict[str, str] = field(default_factory=dict)  # {"device": "cpu", "dtype": ...}
     num_steps: int | None = None  # denoising steps that ran; None: the engine has none

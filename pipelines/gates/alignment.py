@@ -7,7 +7,7 @@ direction. So directions are compared with doubled angles, in which both sides o
 import cv2
 import numpy as np
 
-from nightrain.pipelines.engines.base import Request
+from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import GateAccepted, GateRejected
 from nightrain.pipelines.gates.built_in import AlignmentSettings
 
@@ -25,20 +25,21 @@ class AlignmentGate:
     def __init__(self, settings: AlignmentSettings) -> None:
         self.settings = settings
 
-    def __call__(self, request: Request, image: np.ndarray) -> GateAccepted | GateRejected:
-        """Judge a variant (H, W, 3) uint8 sRGB of a request; its confidence is the agreement."""
-        clear, variant = directions(request.image), directions(image)
-        if clear.shape != variant.shape:
+    def __call__(self, request: Request, variant: Variant) -> GateAccepted | GateRejected:
+        """Judge a variant of a request; its confidence is the agreement."""
+        clear, seen = directions(request.image), directions(variant.image)
+        if clear.shape != seen.shape:
+            height, width = variant.image.shape[:2]
             return GateRejected(
-                f"size {image.shape[1]} x {image.shape[0]}, expected the clear frame's, "
+                f"size {width} x {height}, expected the clear frame's, "
                 f"{request.image.shape[1]} x {request.image.shape[0]}"
             )
-        (moved, peak), most = displacement(clear, variant), self.settings.most_displacement
+        (moved, peak), most = displacement(clear, seen), self.settings.most_displacement
         if peak > LEAST_PEAK and moved > most:
             return GateRejected(
                 f"displaced by {moved:.1%} of the longer side, expected at most {most:.1%}"
             )
-        found, least = agreement(clear, variant), self.settings.least_agreement
+        found, least = agreement(clear, seen), self.settings.least_agreement
         if found < least:
             return GateRejected(
                 f"agreement of edge directions {found:.2f}, expected at least {least:.2f}"

@@ -24,7 +24,7 @@ def apply_gates(
     confidences: dict[str, str] = {}
     for name, gate in gates.items():
         try:
-            verdict = gate(request, outcome.image)
+            verdict = gate(request, outcome)
         except Exception as error:  # whatever else a gate raises, only this variant is affected
             raise_if_it_ends_the_run(error)
             message = f"gate {name!r}: {type(error).__name__}: {error}"

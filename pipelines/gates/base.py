@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from nightrain.pipelines.engines.base import Request
+from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.plugins import PluginSettings
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +25,10 @@ class GateRejected:
 
 
 class Gate(Protocol):
-    """Checks variants; the verdict must depend only on the request and the image."""
+    """Checks variants; the verdict must depend only on the request and the variant."""
 
-    def __call__(self, request: Request, image: np.ndarray) -> GateAccepted | GateRejected:
-        """Judge a variant (H, W, 3) uint8 sRGB of a request; raises InvalidRequest.
+    def __call__(self, request: Request, variant: Variant) -> GateAccepted | GateRejected:
+        """Judge a variant of a request; raises InvalidRequest.
 
         Any other exception quarantines the variant.
         """

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from nightrain.pipelines.engines.base import Request
+from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import GateAccepted, GateRejected
 from nightrain.pipelines.gates.built_in import FaultsSettings
 
@@ -16,9 +16,9 @@ class FaultsGate:
     def __init__(self, settings: FaultsSettings) -> None:
         self.settings = settings
 
-    def __call__(self, request: Request, image: np.ndarray) -> GateAccepted | GateRejected:
-        """Judge a variant (H, W, 3) uint8 sRGB of a request."""
-        clear, limits = request.image, self.settings
+    def __call__(self, request: Request, variant: Variant) -> GateAccepted | GateRejected:
+        """Judge a variant of a request."""
+        image, clear, limits = variant.image, request.image, self.settings
         if image.shape != clear.shape or image.dtype != np.uint8:
             found = f"{image.dtype} {image.shape}"
             return GateRejected(f"wrong size: {found}, expected uint8 {clear.shape}")

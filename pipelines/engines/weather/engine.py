@@ -39,8 +39,9 @@ class WeatherEngine(HostEngine):
 def _variant(request: Request) -> Variant:
     rng = np.random.Generator(np.random.SFC64(request.seed))
     physical = physical_values(request.condition, request.severity)
-    image = _picture(read_scene(request), request, physical, rng)
-    return Variant(image=image, physical=physical)
+    scene = read_scene(request)
+    image = _picture(scene, request, physical, rng)
+    return Variant(image=image, visibility=scene.visible, physical=physical)
 
 
 def _picture(

@@ -27,6 +27,7 @@ from nightrain.pipelines.engines.weather.optics.photometry import (
     add_sensor_noise,
     desaturate,
     expose,
+    luminance,
 )
 
 FACTOR = 3  # light is computed at a third of the resolution, surfaces at full resolution
@@ -37,6 +38,8 @@ INDIRECT_SHARE = 0.12  # of the mean illuminance by lamps: light that surfaces h
 TOWN_GLOW_LUX = 0.3  # of the sky above the horizon, beside the ambient light
 TAIL_LAMP_LIGHT = 6.0  # full scales of the night's exposure
 METERED_LUMA = (62.0, 38.0)  # mean of the picture at severity 0 and 1
+HIDDEN_LIGHT = 0.004  # exposed light of surfaces of which half is visible; luma 13
+AROUND = 80  # width of the picture over the radius of a pixel's surroundings
 EXPOSURES = (0.4, 8.0)
 SHOT_PER_GAIN = 1.2e-5  # shot noise variance per unit of light, per unit of gain
 READ_PER_ROOT_GAIN = 1.7e-4
@@ -48,6 +51,7 @@ class NightLight:
     """Light of a night scene, before the effects of air and lens."""
 
     radiance: np.ndarray  # (H, W, 3) float32, linear, exposed
+    around: np.ndarray  # (H, W) float32, mean light of the surfaces around each pixel, no lamps
     headlamp: np.ndarray  # (3,) colour of the car's own lamps
 
 
@@ -66,11 +70,12 @@ def light_up(
     solid = cv2.multiply(_reflectance(scene), lux, dst=lux)
     sky = _night_sky(scene, physical["ambient_lux"], street.colour)
     radiance = cv2.blendLinear(sky, solid, scene.sky, 1 - scene.sky)
+    around = soft(luminance(radiance), max(scene.shape) / AROUND, factor=4)
     add_lit_windows(radiance, scene, rng)
     add_tail_lamps(radiance, scene, TAIL_LAMP_LIGHT, rng)
     draw_lamps(radiance, scene, street, FULL_SCALE_LUX)
     draw_far_traffic(radiance, scene, round(16 - 8 * severity), 9.0 - 4.0 * severity, rng)
-    return NightLight(radiance=radiance, headlamp=headlamp)
+    return NightLight(radiance=radiance, around=around, headlamp=headlamp)
 
 
 def _reflectance(scene: OpticalScene) -> np.ndarray:
@@ -154,14 +159,20 @@ def auto_exposure(light: np.ndarray, severity: float) -> float:
 
 def seen_at_night(
     light: np.ndarray,
+    around: np.ndarray,
     scene: OpticalScene,
     severity: float,
     sensor_gain: float,
     glare: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Apply lens and sensor to linear light (H, W, 3): halos, vignetting, gain-dependent noise."""
+    """Apply lens and sensor to linear light (H, W, 3): halos, vignetting, gain-dependent noise.
+
+    Where the surfaces `around` (H, W) are dark, nothing of them is visible.
+    """
     exposure = auto_exposure(light, severity)
+    signal = np.float32(exposure) * around
+    np.multiply(scene.visible, signal / (signal + np.float32(HIDDEN_LIGHT)), out=scene.visible)
     sensor_gain *= exposure
     light = dim_corners(add_glare(light * np.float32(exposure), glare), scene)
     read = READ_PER_ROOT_GAIN * sensor_gain**0.5
@@ -173,4 +184,6 @@ def night(
 ) -> np.ndarray:
     """Render a dry night: linear light (H, W, 3), unbounded."""
     lit = light_up(scene, physical, severity, rng)
-    return seen_at_night(lit.radiance, scene, severity, physical["sensor_gain"], 1.0, rng)
+    return seen_at_night(
+        lit.radiance, lit.around, scene, severity, physical["sensor_gain"], 1.0, rng
+    )

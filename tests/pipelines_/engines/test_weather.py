@@ -391,7 +391,8 @@ def test_noise_grows_with_gain():
     flat = np.full((360, 640, 3), 0.05, np.float32)
 
     def variance(gain):
-        pair = [seen_at_night(flat.copy(), scene, 0.5, gain, 0.0, rng(s)) for s in (1, 2)]
+        around = flat[..., 0]
+        pair = [seen_at_night(flat.copy(), around, scene, 0.5, gain, 0.0, rng(s)) for s in (1, 2)]
         return float(np.var(pair[0] - pair[1]) / 2)
 
     # Shot noise and read noise squared are both proportional to gain.

@@ -17,6 +17,10 @@ def light() -> np.ndarray:
     return rng(9).uniform(0, 1, (120, 200, 3)).astype(np.float32)
 
 
+def seen(picture: np.ndarray) -> np.ndarray:
+    return np.ones(picture.shape[:2], np.float32)
+
+
 def overlap_of_discs(distance: float, a: float, b: float) -> float:
     """Share of a disc of diameter a that lies in a disc of diameter b, by counting points."""
     grid = (np.arange(400) + 0.5) / 400 * a - a / 2
@@ -36,27 +40,32 @@ def test_covered_aperture_is_the_overlap_of_two_discs(diameter_mm: float) -> Non
 
 
 def test_dry_glass_changes_nothing() -> None:
-    np.testing.assert_allclose(add_wet_glass(light(), 0.0, rng(1)), light(), atol=1e-6)
+    np.testing.assert_allclose(
+        add_wet_glass(light(), 0.0, seen(light()), rng(1)), light(), atol=1e-6
+    )
 
 
 def test_uniform_light_stays_uniform() -> None:
     grey = np.full((120, 200, 3), 0.4, np.float32)
     for seed in range(5):
-        np.testing.assert_allclose(add_wet_glass(grey, 0.9, rng(seed)), grey, atol=1e-4)
+        np.testing.assert_allclose(add_wet_glass(grey, 0.9, seen(grey), rng(seed)), grey, atol=1e-4)
 
 
 def test_more_rain_hides_more() -> None:
     fine = light()
 
     def contrast(severity: float) -> float:
-        return float(np.mean([add_wet_glass(fine, severity, rng(s)).std() for s in range(20)]))
+        return float(
+            np.mean([add_wet_glass(fine, severity, seen(fine), rng(s)).std() for s in range(20)])
+        )
 
     assert contrast(0.9) < contrast(0.4) < 0.97 * fine.std()
 
 
 def test_the_same_seed_gives_the_same_drops() -> None:
     np.testing.assert_array_equal(
-        add_wet_glass(light(), 0.7, rng(4)), add_wet_glass(light(), 0.7, rng(4))
+        add_wet_glass(light(), 0.7, seen(light()), rng(4)),
+        add_wet_glass(light(), 0.7, seen(light()), rng(4)),
     )
 
 

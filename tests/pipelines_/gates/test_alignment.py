@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.gates.alignment import agreement, directions, displacement
 from nightrain.pipelines.gates.base import GateAccepted, GateRejected
 from nightrain.pipelines.gates.built_in import AlignmentSettings
@@ -25,7 +26,7 @@ def blocks(seed: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
 
 def judged(clear: np.ndarray, variant: np.ndarray, **limits: float) -> GateAccepted | GateRejected:
     asked = request(scene=(clear, np.ones(clear.shape[:2], np.float32), np.eye(3)))
-    return AlignmentSettings(**limits).build()(asked, variant)
+    return AlignmentSettings(**limits).build()(asked, Variant(image=variant))
 
 
 def test_a_picture_agrees_with_itself_and_with_its_negative() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.conditions import Condition
+from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.gates.base import GateAccepted, GateRejected
 from nightrain.pipelines.gates.built_in import FaultsSettings
 from nightrain.pipelines.gates.faults import used_levels
@@ -17,7 +18,9 @@ NATURAL = picture(condition=Condition.RAIN, severity=0.3)  # smooth, with noise
 
 def judged(image: np.ndarray, **limits: float) -> GateAccepted | GateRejected:
     _, depth, k = street()
-    return FaultsSettings(**limits).build()(request(scene=(NATURAL, depth, k)), image)
+    return FaultsSettings(**limits).build()(
+        request(scene=(NATURAL, depth, k)), Variant(image=image)
+    )
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)

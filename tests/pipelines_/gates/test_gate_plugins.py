@@ -36,7 +36,8 @@ class Settings(GateSettings):
     def build(self):
         return self._judge
 
-    def _judge(self, request, image):
+    def _judge(self, request, variant):
+        image = variant.image
         assert image.shape == request.image.shape
         if self.brightest < 0:
             raise RuntimeError("no light meter")

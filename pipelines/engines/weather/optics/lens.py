@@ -15,14 +15,16 @@ MAX_LIGHT = 60.0
 CORNER_LOSS = 0.28
 
 
-def add_lens_drops(light: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
+def add_lens_drops(
+    light: np.ndarray, severity: float, visible: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Composite refracting drops over linear light (H, W, 3); none at severity 0.
 
     Half of the images are seen through a wet glass close to the lens, half through a windscreen
-    whose drops are nearly in focus.
+    whose drops are nearly in focus. What they hide is taken from `visible` (H, W), in place.
     """
     if rng.random() < CLOSE_GLASS_SHARE:
-        return add_wet_glass(light, severity, rng)
+        return add_wet_glass(light, severity, visible, rng)
     count = int(rng.poisson(MAX_DROPS * severity**1.5))
     if count == 0:
         return light
@@ -35,6 +37,7 @@ def add_lens_drops(light: np.ndarray, severity: float, rng: np.random.Generator)
     )
     refracted *= shade[..., None]
     share = enlarged(share, light.shape)
+    np.multiply(visible, 1 - share, out=visible)
     return cv2.blendLinear(enlarged(refracted, light.shape), light, share, 1 - share)
 
 

@@ -22,7 +22,7 @@ FAR_M = 1e5  # replaces the sky's infinite distance in sums and products
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpticalScene:
-    """A clear frame in linear light with its geometry."""
+    """A clear frame in linear light with its geometry, and what of it stays visible."""
 
     clear: np.ndarray  # (H, W, 3) float32, linear light in [0, 1]
     luminance: np.ndarray  # (H, W) float32
@@ -37,6 +37,7 @@ class OpticalScene:
     height_m: np.ndarray  # (H, W) float32, above the ground
     ground: np.ndarray  # (H, W) float32, in [0, 1]: ground weight
     car: OwnCar
+    visible: np.ndarray  # (H, W) float32: share of the contrast that is left; effects multiply it
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,6 +75,7 @@ def read_scene(request: Request) -> OpticalScene:
         height_m=height,
         ground=ground_weight(height, plane_inverse),
         car=own_car(request.T_ego_camera, plane.normal_down, plane.height_m),
+        visible=np.ones(depth.shape, np.float32),
     )
 
 

@@ -21,13 +21,19 @@ FILM_SIGMA_WIDTHS = 0.02
 VIEW_SIGMA_WIDTHS = 0.1
 
 
-def add_wet_glass(light: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Composite a film and blurred drops over linear light (H, W, 3); none at severity 0."""
+def add_wet_glass(
+    light: np.ndarray, severity: float, visible: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Composite a film and blurred drops over linear light (H, W, 3); none at severity 0.
+
+    What they hide is taken from `visible` (H, W), in place.
+    """
     film = FILM_SHARE * severity * float(rng.uniform(0.2, 1.0))
     small = reduced(light, FACTOR)
     width = small.shape[1]
     smeared = cv2.GaussianBlur(small, (0, 0), max(FILM_SIGMA_WIDTHS * width, 0.5))
     light = cv2.addWeighted(light, 1 - film, enlarged(smeared, light.shape), film, 0.0)
+    np.multiply(visible, np.float32(1 - film), out=visible)
     share = _drop_share(small.shape[:2], severity, rng)
     if not share.any():
         return light
@@ -35,6 +41,7 @@ def add_wet_glass(light: np.ndarray, severity: float, rng: np.random.Generator) 
     view = cv2.GaussianBlur(small[::-1, ::-1], (0, 0), VIEW_SIGMA_WIDTHS * width)
     view = 0.5 * view + 0.5 * small.mean((0, 1))
     share = enlarged(share, light.shape)
+    np.multiply(visible, 1 - share, out=visible)
     return cv2.blendLinear(enlarged(view, light.shape), light, share, 1 - share)
 
 
