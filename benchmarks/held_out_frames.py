@@ -13,6 +13,7 @@ from nightrain.datasets.loader.config import TrainingSetConfig
 from nightrain.datasets.loader.loader import TrainingSet, make_loader
 from nightrain.datasets.loader.packing import as_float
 from nightrain.datasets.loader.twins import recorded_frames
+from nightrain.datasets.splits import Split
 from nightrain.depthmodel.config import ViewKind
 from nightrain.depthmodel.evaluation.metrics import DepthMetrics, score_image
 from nightrain.depthmodel.roles.objective import Batch
@@ -65,7 +66,7 @@ def held_out_batches(
         yield found
 
 
-def recorded_conditions(dataset: Path, split: HeldOut) -> set[Condition]:
+def recorded_conditions(dataset: Path, split: Split) -> set[Condition]:
     """Conditions under which a split has frames."""
     return {one.condition for one in recorded_frames(dataset, split)}
 

@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 
-from nightrain.benchmarks.held_out_frames import SPLITS
+from nightrain.benchmarks.held_out_frames import SPLITS, recorded_conditions
 from nightrain.benchmarks.image_size import image_size
 from nightrain.benchmarks.restoration_arms import ARMS, TWINS, VIEWS, WEATHER, Arm
 from nightrain.benchmarks.restoration_scores import arm_rows, constant_rows
@@ -65,8 +65,15 @@ def network(arm: Arm, encoder: DepthConfig) -> DepthConfig:
     )
 
 
-def run_of(arm: Arm, encoder: DepthConfig, base: Path, seed: int, steps: int) -> TrainConfig:
-    """Return the training configuration of an arm."""
+def run_of(
+    arm: Arm,
+    encoder: DepthConfig,
+    base: Path,
+    seed: int,
+    steps: int,
+    weather: tuple[Condition, ...] = WEATHER,
+) -> TrainConfig:
+    """Return the training configuration of an arm, which is shown all `weather`."""
     preset = world_base()
     role = RestorerRole(
         base=base,
@@ -75,7 +82,7 @@ def run_of(arm: Arm, encoder: DepthConfig, base: Path, seed: int, steps: int) ->
         loss=RestorerLoss(deviation=arm.deviation, clear=arm.clear),
         supervised_steps=None if arm.restoration is None or arm.twins else SUPERVISED_STEPS,
     )
-    shown: dict[str, Any] = {"conditions": WEATHER}
+    shown: dict[str, Any] = {"conditions": weather}
     if arm.twins:
         shown = {"conditions": (Condition.CLEAR,), "twins": True, "variant_conditions": TWINS}
     data = _data(arm, encoder, **shown)
@@ -84,11 +91,18 @@ def run_of(arm: Arm, encoder: DepthConfig, base: Path, seed: int, steps: int) ->
     return checked(config)
 
 
-def start_of(arm: Arm, encoder: DepthConfig, folder: Path, seed: int, steps: int) -> TrainConfig:
+def start_of(
+    arm: Arm,
+    encoder: DepthConfig,
+    folder: Path,
+    seed: int,
+    steps: int,
+    weather: tuple[Condition, ...] = WEATHER,
+) -> TrainConfig:
     """Return stage 0 of an arm, which trains the decoder alone; `folder` has the encoder."""
     start = Arm(name=_start_name(arm), words="stage 0", lower=arm.lower)
     config = run_of(start, encoder, folder, seed, steps)
-    conditions = (Condition.CLEAR,) if arm.clear_start else WEATHER
+    conditions = (Condition.CLEAR,) if arm.clear_start else weather
     data = config.data.model_copy(update={"conditions": conditions})
     return config.model_copy(update={"data": data})
 
@@ -160,10 +174,13 @@ def _do(arm: Arm, seed: int, options: argparse.Namespace) -> None:
     encoder = encoder.model_copy(update={"input_size": options.size or encoder.input_size})
     start = options.out / f"seed-{seed}" / _start_name(arm)
     base_steps, places = options.base_steps, options.places
-    config = of_places(start_of(arm, encoder, folder_of_encoder, seed, base_steps), places)
+    recorded = recorded_conditions(options.dataset, "train")
+    weather = tuple(condition for condition in WEATHER if condition in recorded)
+    config = start_of(arm, encoder, folder_of_encoder, seed, base_steps, weather)
+    config = of_places(config, places)
     seconds = train(config, options.dataset, start, device="cpu").seconds
     if arm.trained:
-        config = run_of(arm, encoder, start / "model", seed, options.steps)
+        config = run_of(arm, encoder, start / "model", seed, options.steps, weather)
         config = of_places(config, places)
         seconds = train(config, options.dataset, folder, device="cpu").seconds
     model = (folder if arm.trained else start) / "model"

@@ -12,6 +12,7 @@ GATES = SettingsGroup(
     built_in={
         "faults": "nightrain.pipelines.gates.built_in:FaultsSettings",
         "alignment": "nightrain.pipelines.gates.built_in:AlignmentSettings",
+        "structure": "nightrain.pipelines.gates.built_in:StructureSettings",
     },
 )
 

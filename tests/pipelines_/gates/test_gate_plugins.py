@@ -127,7 +127,7 @@ def test_a_confidence_that_is_not_a_number_is_a_failure_of_the_gate(
 
 def test_a_gate_that_is_not_installed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        InvalidRequest, match=r"no gate 'dark-enough'. Installed: alignment, faults"
+        InvalidRequest, match=r"no gate 'dark-enough'. Installed: alignment, faults, structure"
     ):
         load_recipe(written(tmp_path, GATED))
 
@@ -144,7 +144,10 @@ def test_gates_and_their_versions_decide_the_hash(gate: None, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("dark-enough", "sharp"), "no gate 'sharp'. Installed: alignment, dark-enough, faults"),
+        (
+            ("dark-enough", "sharp"),
+            "no gate 'sharp'. Installed: alignment, dark-enough, faults, structure",
+        ),
         (
             ("brightest", "brighter"),
             r"gates\.0: brighter is not an option; expected one of name, brightest",

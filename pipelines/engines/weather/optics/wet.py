@@ -11,6 +11,7 @@ from nightrain.pipelines.engines.weather.optics.filters import (
 )
 from nightrain.pipelines.engines.weather.optics.ground_mirror import Mirror
 from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScene
+from nightrain.pipelines.engines.weather.optics.photometry import luminance
 
 FACTOR = 2  # puddles and reflectance are computed at half the resolution
 WATER_INDEX = 1.33
@@ -52,7 +53,10 @@ def wet_ground(
     rng: np.random.Generator,
     albedo: float = WET_ALBEDO,
 ) -> np.ndarray:
-    """Wet the ground of linear light (H, W, 3): darken its albedo and add reflections."""
+    """Wet the ground of linear light (H, W, 3): darken its albedo and add reflections.
+
+    Of the ground's contrast, its share of the light stays visible.
+    """
     water = puddles(scene, wetness, rng)
     cos_view = scene.plane.height_m / np.maximum(scene.range_m[::FACTOR, ::FACTOR], 0.1)
     film = fresnel_reflectance(cos_view) * (FILM_SHARE + (1 - FILM_SHARE) * water)
@@ -61,6 +65,8 @@ def wet_ground(
     kept = 1 - scene.ground * np.float32((1 - albedo) * wetness)
     kept *= 1 - reflectance
     reflection = enlarged(_reflection(mirror, water), scene.shape)
+    own, mirrored = luminance(light) * kept, luminance(reflection) * reflectance
+    np.multiply(scene.visible, own / (own + mirrored + np.float32(1e-6)), out=scene.visible)
     return weighted_sum(light, kept, reflection, reflectance)
 
 

@@ -1,0 +1,85 @@
+"""Gate of structure: no visible thing of the clear frame is lost, and nothing new is there.
+
+Edges are compared in windows as wide as a near vehicle. What the condition rightly hides, by the
+engine's map of visibility, does not count: there an edge may be lost, or a flake or a drop be new.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from nightrain.pipelines.engines.base import Request, Variant
+from nightrain.pipelines.gates.alignment import directions
+from nightrain.pipelines.gates.base import GateAccepted, GateRejected
+from nightrain.pipelines.gates.built_in import StructureSettings
+
+WINDOW_PX = 40  # of edges at 448 pixels
+STRONG_PERCENTILE, MOST_STRENGTH = 85, 1.5  # of an edge, and its largest weight in such edges
+LEAST_EDGES = 0.25  # mean visible edges of a window that is judged
+NEAR_PX = 7  # what is next to something hidden, such as a drop's rim, is hidden, too
+
+
+class Structure(NamedTuple):
+    """Scores of a variant: those of its worst windows."""
+
+    lost: float  # share of the visible edges that have gone, in [0, 1]
+    novel: float  # strength of edges that the clear frame has not
+
+
+class StructureGate:
+    """Rejects a variant that lost something visible, or shows something new."""
+
+    def __init__(self, settings: StructureSettings) -> None:
+        self.settings = settings
+
+    def __call__(self, request: Request, variant: Variant) -> GateAccepted | GateRejected:
+        """Judge a variant of a request; its confidence is the share of edges that are left."""
+        if variant.image.shape != request.image.shape:
+            return GateRejected(f"size {variant.image.shape}, expected {request.image.shape}")
+        found = structure(request.image, variant)
+        limits = self.settings.limits_of(request.condition)
+        if found.lost > limits.most_lost:
+            return GateRejected(
+                f"{found.lost:.0%} of the visible edges of a region are lost, expected at most "
+                f"{limits.most_lost:.0%}"
+            )
+        if found.novel > limits.most_novel:
+            return GateRejected(
+                f"a region has new edges of strength {found.novel:.2f}, expected at most "
+                f"{limits.most_novel:.2f}"
+            )
+        return GateAccepted(confidence=1 - found.lost)
+
+
+def structure(clear: np.ndarray, variant: Variant) -> Structure:
+    """Compare the edges of a clear frame (H, W, 3) with those of its variant."""
+    before, after = directions(clear), directions(variant.image)
+    visible = _visible(variant, before.shape[1:])
+    was, now = cv2.magnitude(*before), cv2.magnitude(*after)
+    cosine = (before * after).sum(axis=0) / (was * now + 1e-9)
+    same = np.clip(cosine, 0, 1)
+    was, now = _relative(was), _relative(now)
+    edges = was * visible
+    of_window = _mean(edges)
+    lost = np.where(of_window > LEAST_EDGES, _mean(edges * (1 - same)) / (of_window + 1e-6), 0)
+    known = same * np.minimum(1, 2 * was / np.maximum(now, 0.3))
+    novel = _mean(now * (1 - known) * visible)
+    return Structure(lost=float(lost.max()), novel=float(novel.max()))
+
+
+def _visible(variant: Variant, shape: tuple[int, ...]) -> np.ndarray:
+    """Visibility (h, w); everything is visible where the engine does not know."""
+    if variant.visibility is None:
+        return np.ones(shape, np.float32)
+    small = cv2.resize(variant.visibility, shape[::-1], interpolation=cv2.INTER_AREA)
+    return cv2.erode(small, np.ones((NEAR_PX, NEAR_PX), np.uint8))
+
+
+def _relative(strength: np.ndarray) -> np.ndarray:
+    strong = max(float(np.percentile(strength, STRONG_PERCENTILE)), 1e-6)
+    return np.minimum(strength / np.float32(strong), np.float32(MOST_STRENGTH))
+
+
+def _mean(field: np.ndarray) -> np.ndarray:
+    return cv2.blur(field.astype(np.float32), (WINDOW_PX, WINDOW_PX))
