@@ -16,6 +16,8 @@ from nightrain.pipelines.gates.built_in import StructureSettings
 
 WINDOW_PX = 40  # of edges at 448 pixels
 STRONG_PERCENTILE, MOST_STRENGTH = 85, 1.5  # of an edge, and its largest weight in such edges
+LEAST_LEFT, FAINT = 0.5, 0.05  # of a visible edge that is not lost; of one that counts at all
+NEW_OVER_OLD = 2.0  # strength above which an edge where there was a weaker one is new
 LEAST_EDGES = 0.25  # mean visible edges of a window that is judged
 NEAR_PX = 7  # what is next to something hidden, such as a drop's rim, is hidden, too
 
@@ -57,14 +59,18 @@ def structure(clear: np.ndarray, variant: Variant) -> Structure:
     before, after = directions(clear), directions(variant.image)
     visible = _visible(variant, before.shape[1:])
     was, now = cv2.magnitude(*before), cv2.magnitude(*after)
-    cosine = (before * after).sum(axis=0) / (was * now + 1e-9)
-    same = np.clip(cosine, 0, 1)
-    was, now = _relative(was), _relative(now)
+    same = np.clip((before * after).sum(axis=0) / (was * now + 1e-9), 0, 1)
+    strong = _strong(was)
+    # A new edge counts by its own picture's edges, but faint ones of a faint picture do not.
+    new = np.minimum(_relative(now, _strong(now)), np.float32(NEW_OVER_OLD) * now / strong)
+    was, now = _relative(was, strong), _relative(now, _strong(now))
     edges = was * visible
+    expected = np.maximum(np.float32(LEAST_LEFT) * edges, np.float32(FAINT))
+    left = same * np.minimum(1, now / expected)
     of_window = _mean(edges)
-    lost = np.where(of_window > LEAST_EDGES, _mean(edges * (1 - same)) / (of_window + 1e-6), 0)
-    known = same * np.minimum(1, 2 * was / np.maximum(now, 0.3))
-    novel = _mean(now * (1 - known) * visible)
+    lost = np.where(of_window > LEAST_EDGES, _mean(edges * (1 - left)) / (of_window + 1e-6), 0)
+    known = same * np.minimum(1, NEW_OVER_OLD * was / np.maximum(now, NEW_OVER_OLD * FAINT))
+    novel = _mean(new * (1 - known) * visible)
     return Structure(lost=float(lost.max()), novel=float(novel.max()))
 
 
@@ -76,9 +82,12 @@ def _visible(variant: Variant, shape: tuple[int, ...]) -> np.ndarray:
     return cv2.erode(small, np.ones((NEAR_PX, NEAR_PX), np.uint8))
 
 
-def _relative(strength: np.ndarray) -> np.ndarray:
-    strong = max(float(np.percentile(strength, STRONG_PERCENTILE)), 1e-6)
-    return np.minimum(strength / np.float32(strong), np.float32(MOST_STRENGTH))
+def _strong(strength: np.ndarray) -> np.float32:
+    return np.float32(max(float(np.percentile(strength, STRONG_PERCENTILE)), 1e-6))
+
+
+def _relative(strength: np.ndarray, strong: np.float32) -> np.ndarray:
+    return np.minimum(strength / strong, np.float32(MOST_STRENGTH))
 
 
 def _mean(field: np.ndarray) -> np.ndarray:

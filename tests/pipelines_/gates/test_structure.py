@@ -1,0 +1,102 @@
+"""The gate of structure: things that are lost or new count where they should be visible."""
+
+import numpy as np
+import pytest
+
+from nightrain.datasets.conditions import Condition
+from nightrain.pipelines.engines.base import Variant
+from nightrain.pipelines.gates.base import GateAccepted, GateRejected
+from nightrain.pipelines.gates.built_in import StructureLimits, StructureSettings
+from nightrain.pipelines.gates.structure import structure
+from support.pictures import HEIGHT, WIDTH, blocks
+from support.weather_street import request
+
+THING = np.s_[120:180, 180:260]  # 4 % of the picture
+CONDITIONS = (Condition.NIGHT, Condition.RAIN, Condition.SNOW, Condition.FOG, Condition.NIGHT_RAIN)
+
+
+def veiled(image: np.ndarray, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 1.5, image.shape)
+    return (0.4 * image + 60 + noise).clip(0, 255).astype(np.uint8)
+
+
+def without(image: np.ndarray) -> np.ndarray:
+    found = image.copy()
+    found[THING] = found[THING].mean(axis=(0, 1))
+    return found
+
+
+def visible(share_of_thing: float) -> np.ndarray:
+    found = np.ones((HEIGHT, WIDTH), np.float32)
+    found[110:190, 170:270] = share_of_thing
+    return found
+
+
+def judged(
+    clear: np.ndarray, variant: np.ndarray, condition: Condition, visibility: np.ndarray | None
+) -> GateAccepted | GateRejected:
+    asked = request(condition, scene=(clear, np.ones((HEIGHT, WIDTH), np.float32), np.eye(3)))
+    gate = StructureSettings().build()
+    return gate(asked, Variant(image=variant, visibility=visibility))
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("seed", range(3))
+def test_lost_things_are_rejected_where_they_are_visible(condition: Condition, seed: int) -> None:
+    image = blocks(seed)
+    assert isinstance(judged(image, veiled(image), condition, visible(1)), GateAccepted)
+    lost = judged(image, veiled(without(image)), condition, visible(1))
+    assert isinstance(lost, GateRejected) and "visible edges of a region are lost" in lost.reason
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_new_things_are_rejected_where_they_are_visible(seed: int) -> None:
+    """Nights and rain have lamps and mirrors of their own, so their limits are wider."""
+    image = blocks(seed)
+    bare, full = veiled(without(image)), veiled(image)
+    same = structure(without(image), Variant(image=bare, visibility=visible(1)))
+    new = structure(without(image), Variant(image=full, visibility=visible(1)))
+    assert new.novel > 5 * same.novel
+    assert isinstance(judged(without(image), full, Condition.FOG, visible(1)), GateRejected)
+    strict = StructureLimits(most_lost=1.0, most_novel=0.3)
+    settings = StructureSettings(limits={Condition.RAIN: strict})
+    asked = request(Condition.RAIN, scene=(without(image), visible(1), np.eye(3)))
+    verdict = settings.build()(asked, Variant(image=full, visibility=visible(1)))
+    assert isinstance(verdict, GateRejected) and "new edges of strength" in verdict.reason
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_what_is_rightly_hidden_may_be_lost_or_new(condition: Condition) -> None:
+    image = blocks(1)
+    for clear, variant in ((image, without(image)), (without(image), image)):
+        assert isinstance(judged(clear, veiled(variant), condition, visible(0)), GateAccepted)
+
+
+def test_an_engine_that_does_not_know_what_it_hides_hides_nothing() -> None:
+    image = blocks(2)
+    unknown = structure(image, Variant(image=veiled(without(image))))
+    known = structure(image, Variant(image=veiled(without(image)), visibility=visible(1)))
+    assert unknown == known
+    assert isinstance(judged(image, veiled(without(image)), Condition.FOG, None), GateRejected)
+
+
+def test_scores_grow_with_what_is_lost() -> None:
+    image = blocks(3)
+    scores = [
+        structure(image, Variant(image=veiled((1 - share) * image + share * without(image))))
+        for share in (0.0, 0.9, 1.0)
+    ]
+    assert scores[0].lost < scores[1].lost <= scores[2].lost <= 1
+
+
+def test_limits_of_a_recipe_replace_those_of_their_condition_alone() -> None:
+    strict = StructureLimits(most_lost=0.1, most_novel=0.1)
+    settings = StructureSettings(limits={Condition.FOG: strict})
+    assert settings.limits_of(Condition.FOG) == strict
+    assert settings.limits_of(Condition.SNOW) == StructureSettings().limits_of(Condition.SNOW)
+    assert settings.limits_of(Condition.DUSK) == settings.limits_of(Condition.NIGHT)
+
+
+def test_another_size_is_rejected() -> None:
+    image = blocks(4)
+    assert isinstance(judged(image, image[:100], Condition.FOG, None), GateRejected)
