@@ -15,7 +15,7 @@ from nightrain.datasets.loader.joins import (
     join_variants,
     variant_tables,
 )
-from nightrain.datasets.loader.table_rows import TableRows, read_keys
+from nightrain.datasets.loader.table_rows import TableRows, read_columns, read_keys
 from nightrain.datasets.loader.twins import recorded_frames
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import ShardFile
@@ -60,6 +60,8 @@ def build_index(root: Path, config: TrainingSetConfig) -> TrainingIndex:
     """
     manifest = Manifest(root)
     entries = _frame_entries(manifest, config)
+    if config.stereo:
+        _require_stereo(root, entries, config)
     frames = _of_first_drives(manifest, config, read_keys(root, entries, ["frame_id"]))
     condition = np.array([CONDITIONS.index(Condition(e.about["condition"])) for e in entries])
     labels, without_label = None, np.zeros(len(frames), bool)
@@ -107,6 +109,21 @@ def _frame_entries(manifest: Manifest, config: TrainingSetConfig) -> list[Entry]
             f"{', '.join(there) or 'no frames at all'}. Ingest them, or choose from these: --split."
         )
     return [e for e in of_split if e.about["condition"] in config.conditions and e.rows.num_rows]
+
+
+def _require_stereo(root: Path, entries: list[Entry], config: TrainingSetConfig) -> None:
+    """Raise InvalidRequest where no frame has a stereo partner: nothing would learn from any."""
+    columns = ["frame_id", "stereo_id"]
+    if not any(
+        table["stereo_id"].null_count < len(table)
+        for table in (read_columns(root, entry.rows, columns) for entry in entries)
+    ):
+        num_frames = sum(entry.rows.num_rows for entry in entries)
+        raise InvalidRequest(
+            f"found no stereo partner of {num_frames} frames in split {config.split!r} of {root}, "
+            "expected some, as data.stereo is set. Ingest without --no-neighbours, and render a "
+            "world with --stereo."
+        )
 
 
 def _of_first_drives(manifest: Manifest, config: TrainingSetConfig, frames: TableRows) -> TableRows:

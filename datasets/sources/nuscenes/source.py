@@ -285,7 +285,7 @@ class NuScenesSource(FrameSource):
     def _stereo(self, record: Record) -> Neighbour | None:
         """Stereo partner of a keyframe; None if its camera has none."""
         partner = STEREO_OF.get(self._channel(record))
-        if not self.config.neighbours or partner is None or not record["is_key_frame"]:
+        if partner is None or not record["is_key_frame"]:
             return None
         try:
             other = self._beside(record, partner)
