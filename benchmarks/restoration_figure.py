@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from nightrain.benchmarks.restoration_arms import ARMS, BASE
+from nightrain.benchmarks.restoration_arms import ARMS, BASE, View
 from nightrain.benchmarks.restoration_results import (
     Scores,
     change_of_rmse,
@@ -18,7 +18,7 @@ def restoration_figure(by_arm: Mapping[str, Scores]) -> str:
     """Dots of RMSE at night and over all weather, and of its change against R0 (SVG)."""
     arms = [arm for arm in ARMS if arm.name in by_arm]
     names = [arm.name for arm in arms]
-    found = [(by_arm[arm.name], arm.scored[0]) for arm in arms]
+    found: list[tuple[Scores, View]] = [(by_arm[arm.name], arm.scored[0]) for arm in arms]
     panels = []
     for condition in (c for c in scored_conditions(by_arm) if c in ("night", "all")):
         constant = None

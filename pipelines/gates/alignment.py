@@ -9,7 +9,7 @@ import numpy as np
 
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import GateAccepted, GateRejected
-from nightrain.pipelines.gates.built_in import AlignmentSettings
+from nightrain.pipelines.gates.limits import AlignmentLimits
 
 SIDE_PX = 448  # of the longer side, at which edges are compared
 DARK_LEVEL = 8.0  # added to luma before its logarithm, so that noise in the dark is no edge
@@ -22,8 +22,8 @@ MOST_WEIGHT = 2.0  # of an edge, in local strengths
 class AlignmentGate:
     """Rejects a variant that is displaced, or whose edges have other directions."""
 
-    def __init__(self, settings: AlignmentSettings) -> None:
-        self.settings = settings
+    def __init__(self, limits: AlignmentLimits) -> None:
+        self.limits = limits
 
     def __call__(self, request: Request, variant: Variant) -> GateAccepted | GateRejected:
         """Judge a variant of a request; its confidence is the agreement."""
@@ -34,12 +34,12 @@ class AlignmentGate:
                 f"size {width} x {height}, expected the clear frame's, "
                 f"{request.image.shape[1]} x {request.image.shape[0]}"
             )
-        (moved, peak), most = displacement(clear, seen), self.settings.most_displacement
+        (moved, peak), most = displacement(clear, seen), self.limits.most_displacement
         if peak > LEAST_PEAK and moved > most:
             return GateRejected(
                 f"displaced by {moved:.1%} of the longer side, expected at most {most:.1%}"
             )
-        found, least = agreement(clear, seen), self.settings.least_agreement
+        found, least = agreement(clear, seen), self.limits.least_agreement
         if found < least:
             return GateRejected(
                 f"agreement of edge directions {found:.2f}, expected at least {least:.2f}"
@@ -77,9 +77,8 @@ def displacement(clear: np.ndarray, variant: np.ndarray) -> tuple[float, float]:
     """
     height, width = clear.shape[1:]
     window = cv2.createHanningWindow((width, height), cv2.CV_32F)
-    strengths = (cv2.magnitude(*edges) for edges in (clear, variant))
-    even = [strength / _around(strength) for strength in strengths]
-    (x_px, y_px), peak = cv2.phaseCorrelate(*even, window)
+    before, after = (s / _around(s) for s in (cv2.magnitude(*clear), cv2.magnitude(*variant)))
+    (x_px, y_px), peak = cv2.phaseCorrelate(before, after, window)
     return float(np.hypot(x_px, y_px)) / max(height, width), float(peak)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import GateAccepted, GateRejected
-from nightrain.pipelines.gates.built_in import FaultsSettings
+from nightrain.pipelines.gates.limits import FaultsLimits
 
 WHITE = 254
 
@@ -13,12 +13,12 @@ WHITE = 254
 class FaultsGate:
     """Rejects a variant by the first fault that it finds."""
 
-    def __init__(self, settings: FaultsSettings) -> None:
-        self.settings = settings
+    def __init__(self, limits: FaultsLimits) -> None:
+        self.limits = limits
 
     def __call__(self, request: Request, variant: Variant) -> GateAccepted | GateRejected:
         """Judge a variant of a request."""
-        image, clear, limits = variant.image, request.image, self.settings
+        image, clear, limits = variant.image, request.image, self.limits
         if image.shape != clear.shape or image.dtype != np.uint8:
             found = f"{image.dtype} {image.shape}"
             return GateRejected(f"wrong size: {found}, expected uint8 {clear.shape}")

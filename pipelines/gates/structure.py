@@ -12,7 +12,7 @@ import numpy as np
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.alignment import directions
 from nightrain.pipelines.gates.base import GateAccepted, GateRejected
-from nightrain.pipelines.gates.built_in import StructureSettings
+from nightrain.pipelines.gates.limits import StructureByCondition
 
 WINDOW_PX = 40  # of edges at 448 pixels
 STRONG_PERCENTILE, MOST_STRENGTH = 85, 1.5  # of an edge, and its largest weight in such edges
@@ -32,15 +32,15 @@ class Structure(NamedTuple):
 class StructureGate:
     """Rejects a variant that lost something visible, or shows something new."""
 
-    def __init__(self, settings: StructureSettings) -> None:
-        self.settings = settings
+    def __init__(self, limits: StructureByCondition) -> None:
+        self.limits = limits
 
     def __call__(self, request: Request, variant: Variant) -> GateAccepted | GateRejected:
         """Judge a variant of a request; its confidence is the share of edges that are left."""
         if variant.image.shape != request.image.shape:
             return GateRejected(f"size {variant.image.shape}, expected {request.image.shape}")
         found = structure(request.image, variant)
-        limits = self.settings.limits_of(request.condition)
+        limits = self.limits.limits_of(request.condition)
         if found.lost > limits.most_lost:
             return GateRejected(
                 f"{found.lost:.0%} of the visible edges of a region are lost, expected at most "

@@ -6,7 +6,8 @@ import pytest
 from nightrain.datasets.conditions import Condition
 from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.gates.base import GateAccepted, GateRejected
-from nightrain.pipelines.gates.built_in import StructureLimits, StructureSettings
+from nightrain.pipelines.gates.built_in import StructureSettings
+from nightrain.pipelines.gates.limits import StructureLimits
 from nightrain.pipelines.gates.structure import structure
 from support.pictures import HEIGHT, WIDTH, blocks
 from support.weather_street import request
