@@ -121,8 +121,7 @@ def _require_stereo(root: Path, entries: list[Entry], config: TrainingSetConfig)
         num_frames = sum(entry.rows.num_rows for entry in entries)
         raise InvalidRequest(
             f"found no stereo partner of {num_frames} frames in split {config.split!r} of {root}, "
-            "expected some, as data.stereo is set. Ingest without --no-neighbours, and render a "
-            "world with --stereo."
+            "expected some, as data.stereo is set. Render a world, or ingest KITTI, with --stereo."
         )
 
 

@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.frame import scaled_intrinsics
 from nightrain.datasets.loader.augment import Augmentation
 from nightrain.datasets.loader.config import TrainingSetConfig
@@ -174,3 +175,11 @@ def test_intrinsics_of_the_input_are_those_of_its_size(root: Path) -> None:
     expected = scaled_intrinsics(INTRINSICS, SIZE, (48, 30))
     np.testing.assert_allclose(sample["shown_intrinsics"], expected, atol=1e-5)
     assert tuple(sample["stereo"].shape) == (3, 30, 48)
+
+
+def test_partners_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    """A network with a stereo view would learn nothing from any."""
+    ingest_synthetic(tmp_path / "dataset", SyntheticSource(num_frames=3))
+    with pytest.raises(InvalidRequest, match=r"found no stereo partner of 3 frames in split"):
+        samples(tmp_path / "dataset", stereo=True)
+    assert len(samples(tmp_path / "dataset")) == 3
