@@ -164,7 +164,7 @@ def rejected(gates: dict[str, Gate], made: list[Made]) -> dict[str, dict[str, li
             m
             for m in made
             if m.request.condition == one.request.condition
-            and not np.array_equal(m.request.image, one.request.image)
+            and m.request.image is not one.request.image
         ]
         other = others[index % len(others)]
         for name, defect in DEFECTS.items():

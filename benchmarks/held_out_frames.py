@@ -14,7 +14,6 @@ from nightrain.datasets.loader.loader import TrainingSet, make_loader
 from nightrain.datasets.loader.packing import as_float
 from nightrain.datasets.loader.twins import recorded_frames
 from nightrain.datasets.splits import Split
-from nightrain.depthmodel.config import ViewKind
 from nightrain.depthmodel.evaluation.metrics import DepthMetrics, score_image
 from nightrain.depthmodel.roles.objective import Batch
 from nightrain.depthmodel.training.trainer import to_device
@@ -31,13 +30,13 @@ def held_out_batches(
     frames: int | None = None,
     *,
     split: HeldOut = "test",
-    view: ViewKind | None = None,
+    view: Literal["stereo"] | None = None,
 ) -> Iterator[Batch]:
     """Yield the frames of a split and a condition at a (width, height), in batches of 8.
 
     Without `frames`, all frames in stored order; otherwise a shuffled selection, rounded up to
     whole batches. Batches also hold "place", the name of each frame's place; with `view`, the
-    stereo partner or the neighbouring frames, and as "wrong" the views (B, 3, H, W) of frames of
+    stereo partner, and as "wrong" the views (B, 3, H, W) of frames of
     other places. Raises InvalidRequest where a wrong view is needed and all frames are of one
     place.
     """
@@ -50,7 +49,6 @@ def held_out_batches(
         lidar_depth=False,
         exact_depth=True,
         stereo=view == "stereo",
-        neighbours=view == "previous",
     )
     samples = TrainingSet(dataset, data)
     sampler = samples.sampler(0, shuffle=frames is not None)

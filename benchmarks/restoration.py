@@ -29,7 +29,7 @@ import torch
 
 from nightrain.benchmarks.held_out_frames import SPLITS, recorded_conditions
 from nightrain.benchmarks.image_size import image_size
-from nightrain.benchmarks.restoration_arms import ARMS, TWINS, VIEWS, WEATHER, Arm
+from nightrain.benchmarks.restoration_arms import ARMS, TWINS, WEATHER, Arm
 from nightrain.benchmarks.restoration_scores import arm_rows, constant_rows
 from nightrain.benchmarks.restoration_tables import write_tables
 from nightrain.datasets.conditions import Condition
@@ -44,7 +44,11 @@ from nightrain.depthmodel.network.presets import world_depth
 from nightrain.depthmodel.roles.restorer import RestorerRole
 from nightrain.depthmodel.training.config import TrainConfig, checked
 from nightrain.depthmodel.training.loop import train
-from nightrain.depthmodel.training.restoration_presets import world_base, world_restoration_network
+from nightrain.depthmodel.training.restoration_presets import (
+    WORLD_VIEW,
+    world_base,
+    world_restoration_network,
+)
 
 IMAGENET = "imagenet"
 SUPERVISED_STEPS = 2  # of the four steps; decoding all four takes twice as long
@@ -60,7 +64,7 @@ def network(arm: Arm, encoder: DepthConfig) -> DepthConfig:
         update={
             "decoder": encoder.decoder.model_copy(update={"lower": arm.lower}),
             "restoration": restoration,
-            "auxview": VIEWS[arm.view] if arm.view else None,
+            "auxview": WORLD_VIEW if arm.view else None,
         }
     )
 
@@ -123,7 +127,6 @@ def _data(arm: Arm, encoder: DepthConfig, **changes: Any) -> TrainingSetConfig:
         "input_size": encoder.input_size,
         "loss_size": encoder.input_size,
         "stereo": arm.view == "stereo",
-        "neighbours": arm.view == "previous",
     }
     return world_base().data.model_copy(update=fields | changes)
 

@@ -4,8 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from nightrain.datasets.conditions import Condition
-from nightrain.depthmodel.config import ViewKind
-from nightrain.depthmodel.training.restoration_presets import WORLD_VIEW
 
 Lower = Literal["fusion", "invertible"]
 View = Literal["none", "right", "wrong"]
@@ -28,7 +26,7 @@ class Arm:
     deviation: float = 0.0
     twins: bool = False
     clear: float = 0.0
-    view: ViewKind | None = None
+    view: Literal["stereo"] | None = None
     frozen: tuple[str, ...] = ("encoder",)
     clear_start: bool = False
     trained: bool = True
@@ -76,15 +74,4 @@ ARMS = (
     replace(
         R2, name="stereo", words="R3: R2 and the stereo partner", view="stereo", scored=ALL_VIEWS
     ),
-    replace(
-        R2,
-        name="previous",
-        words="R3: R2 and the previous frame, at its recorded pose",
-        view="previous",
-        scored=ALL_VIEWS,
-    ),
 )
-VIEWS = {
-    "stereo": WORLD_VIEW,
-    "previous": WORLD_VIEW.model_copy(update={"alignment": "pose"}),
-}

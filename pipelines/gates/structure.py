@@ -60,10 +60,11 @@ def structure(clear: np.ndarray, variant: Variant) -> Structure:
     visible = _visible(variant, before.shape[1:])
     was, now = cv2.magnitude(*before), cv2.magnitude(*after)
     same = np.clip((before * after).sum(axis=0) / (was * now + 1e-9), 0, 1)
-    strong = _strong(was)
     # A new edge counts by its own picture's edges, but faint ones of a faint picture do not.
-    new = np.minimum(_relative(now, _strong(now)), np.float32(NEW_OVER_OLD) * now / strong)
-    was, now = _relative(was, strong), _relative(now, _strong(now))
+    strong_was, strong_now = _strong(was), _strong(now)
+    faint = np.float32(NEW_OVER_OLD) * now / strong_was
+    was, now = _relative(was, strong_was), _relative(now, strong_now)
+    new = np.minimum(now, faint)
     edges = was * visible
     expected = np.maximum(np.float32(LEAST_LEFT) * edges, np.float32(FAINT))
     left = same * np.minimum(1, now / expected)

@@ -172,7 +172,7 @@ def seen_at_night(
     """
     exposure = auto_exposure(light, severity)
     signal = np.float32(exposure) * around
-    np.multiply(scene.visible, signal / (signal + np.float32(HIDDEN_LIGHT)), out=scene.visible)
+    scene.leave_visible(signal / (signal + np.float32(HIDDEN_LIGHT)))
     sensor_gain *= exposure
     light = dim_corners(add_glare(light * np.float32(exposure), glare), scene)
     read = READ_PER_ROOT_GAIN * sensor_gain**0.5

@@ -57,7 +57,7 @@ def _through_wet_air(light: np.ndarray, scene: OpticalScene, beta: float) -> np.
     t = transmission(np.minimum(scene.range_m, 400), beta)
     glow = soft(light, max(scene.shape) / 9, factor=8)
     glow = desaturate(np.minimum(glow, 3), 0.4) * np.float32(SCATTERED_SHARE)
-    np.multiply(scene.visible, t, out=scene.visible)
+    scene.leave_visible(t)
     return koschmieder(light, glow, t)
 
 
@@ -76,7 +76,7 @@ def _add_lit_streaks(
         beam = _beam_at(scene, layers[0][1], half) * np.float32(DROP_SHARE / FULL_SCALE_LUX)
         drops = cv2.add(glow, cv2.merge([beam * colour for colour in lit.headlamp]))
         light = cv2.blendLinear(enlarged(drops, scene.shape), light, opacity, 1 - opacity)
-        np.multiply(scene.visible, 1 - opacity, out=scene.visible)
+        scene.leave_visible(1 - opacity)
     return light
 
 

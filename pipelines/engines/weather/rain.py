@@ -82,7 +82,7 @@ def add_streaks(
     clear_share = np.ones(scene.shape, np.float32)
     for near_m, far_m in reversed(LAYERS_M):
         clear_share *= 1 - layer_opacity(shower, scene, near_m, far_m, rng)
-    np.multiply(scene.visible, clear_share, out=scene.visible)
+    scene.leave_visible(clear_share)
     return cv2.blendLinear(light, drop_light, clear_share, 1 - clear_share)
 
 
@@ -115,7 +115,7 @@ def rain(
     density = np.clip(1 + 0.15 * smooth_noise(rng, scene.shape, (2, 3), octaves=2), 0.5, 1.5)
     t = refined(transmission(np.minimum(scene.range_m, 1500.0), beta, density), scene)
     veiled = koschmieder(dull, airlight, t)
-    np.multiply(scene.visible, t, out=scene.visible)
+    scene.leave_visible(t)
     shower = rain_shower(rain_mm_per_h, DAY_EXPOSURE_S, rng)
     veiled = add_streaks(veiled, scene, shower, _drop_light(veiled, airlight, scene), rng)
     veiled = _with_contrast(add_lens_drops(veiled, severity, scene.visible, rng))

@@ -53,13 +53,13 @@ def find_windows(scene: OpticalScene) -> list[Region]:
             for region in regions(
                 mask & is_wall,
                 scene,
+                width_m=WIDTH_M,
+                height_m=HEIGHT_M,
                 least_px=LEAST_PX,
-                most_px=LARGEST_SHARE * mask.size,
+                largest_share=LARGEST_SHARE,
                 least_fill=LEAST_FILL,
             )
-            if WIDTH_M[0] < region.width_m < WIDTH_M[1]
-            and HEIGHT_M[0] < region.height_m < HEIGHT_M[1]
-            and region.above_ground_m > ABOVE_GROUND_M
+            if region.above_ground_m > ABOVE_GROUND_M
         ]
     return _in_rows(found)
 

@@ -22,19 +22,28 @@ class Region:
 
 
 def regions(
-    mask: np.ndarray, scene: OpticalScene, *, least_px: int, most_px: float, least_fill: float
+    mask: np.ndarray,
+    scene: OpticalScene,
+    *,
+    width_m: tuple[float, float],
+    height_m: tuple[float, float],
+    least_px: int,
+    largest_share: float,
+    least_fill: float,
 ) -> Iterator[Region]:
     """Yield the connected regions of a mask (H, W) bool that have a size and a compact shape.
 
-    `least_px` and `most_px` bound the pixels of a region and of its box; `least_fill` is the share
-    of the box that it covers. Regions whose depth is the sky's are left out.
+    A region has at least `least_px` pixels, its box at most `largest_share` of the picture, of
+    which the region covers at least `least_fill`. Regions whose depth is the sky's are left out.
     """
     _, labels, stats, centres = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=8
     )
     of_box = stats[:, 2] * stats[:, 3]
     area = stats[:, 4]
-    fits = (area >= least_px) & (of_box <= most_px) & (area >= least_fill * of_box)
+    fits = (
+        (area >= least_px) & (of_box <= largest_share * mask.size) & (area >= least_fill * of_box)
+    )
     fits[0] = False  # the pixels outside of the mask
     k = scene.intrinsics
     for label in np.nonzero(fits)[0]:
@@ -42,14 +51,16 @@ def regions(
         box = slice(top, top + height), slice(left, left + width)
         pixels = labels[box] == label
         z = float(np.median(scene.depth_m[box][pixels]))
-        if z >= FAR_M:
+        wide_m, high_m = width * z / float(k[0, 0]), height * z / float(k[1, 1])
+        has_size = width_m[0] < wide_m < width_m[1] and height_m[0] < high_m < height_m[1]
+        if z >= FAR_M or not has_size:
             continue
         u, v = centres[label]
         yield Region(
             box=box,
             pixels=pixels,
             position_m=np.array([(u - k[0, 2]) * z / k[0, 0], (v - k[1, 2]) * z / k[1, 1], z]),
-            width_m=width * z / float(k[0, 0]),
-            height_m=height * z / float(k[1, 1]),
+            width_m=wide_m,
+            height_m=high_m,
             above_ground_m=float(np.median(scene.height_m[box][pixels])),
         )

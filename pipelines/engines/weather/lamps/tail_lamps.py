@@ -46,13 +46,13 @@ def find_tail_lamps(scene: OpticalScene) -> list[Region]:
         for region in regions(
             is_red,
             scene,
+            width_m=WIDTH_M,
+            height_m=HEIGHT_M,
             least_px=LEAST_PX,
-            most_px=LARGEST_SHARE * is_red.size,
+            largest_share=LARGEST_SHARE,
             least_fill=LEAST_FILL,
         )
-        if WIDTH_M[0] < region.width_m < WIDTH_M[1]
-        and HEIGHT_M[0] < region.height_m < HEIGHT_M[1]
-        and ABOVE_GROUND_M[0] < region.above_ground_m < ABOVE_GROUND_M[1]
+        if ABOVE_GROUND_M[0] < region.above_ground_m < ABOVE_GROUND_M[1]
         and _reddish_around(region, is_reddish) < MOST_REDDISH
     ]
 

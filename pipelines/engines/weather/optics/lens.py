@@ -37,7 +37,7 @@ def add_lens_drops(
     )
     refracted *= shade[..., None]
     share = enlarged(share, light.shape)
-    np.multiply(visible, 1 - share, out=visible)
+    visible *= 1 - share
     return cv2.blendLinear(enlarged(refracted, light.shape), light, share, 1 - share)
 
 

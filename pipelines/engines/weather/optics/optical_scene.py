@@ -44,6 +44,10 @@ class OpticalScene:
         """(height, width) in pixels."""
         return self.depth_m.shape[0], self.depth_m.shape[1]
 
+    def leave_visible(self, share: np.ndarray) -> None:
+        """Multiply the visible share of the contrast (H, W) by what an effect leaves of it."""
+        np.multiply(self.visible, share, out=self.visible)
+
     @property
     def focal_px(self) -> float:
         """Mean focal length in pixels."""

@@ -77,6 +77,6 @@ def fog(scene: OpticalScene, visibility_m: float, rng: np.random.Generator) -> n
     airlight = np.multiply(glow[..., None], airlight_of(scene))
     gain = shadow_gain(scene, SUN_BEHIND_FOG)
     surfaces = cv2.multiply(desaturate(scene.clear, grey), cv2.merge([gain, gain, gain]))
-    np.multiply(scene.visible, t, out=scene.visible)
+    scene.leave_visible(t)
     veiled = koschmieder(surfaces, airlight, t)
     return add_fine_grain(veiled, shot=4e-5, read=1e-3, rng=rng)

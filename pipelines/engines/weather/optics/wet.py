@@ -66,7 +66,7 @@ def wet_ground(
     kept *= 1 - reflectance
     reflection = enlarged(_reflection(mirror, water), scene.shape)
     own, mirrored = luminance(light) * kept, luminance(reflection) * reflectance
-    np.multiply(scene.visible, own / (own + mirrored + np.float32(1e-6)), out=scene.visible)
+    scene.leave_visible(own / (own + mirrored + np.float32(1e-6)))
     return weighted_sum(light, kept, reflection, reflectance)
 
 

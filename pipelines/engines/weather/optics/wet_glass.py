@@ -33,7 +33,7 @@ def add_wet_glass(
     width = small.shape[1]
     smeared = cv2.GaussianBlur(small, (0, 0), max(FILM_SIGMA_WIDTHS * width, 0.5))
     light = cv2.addWeighted(light, 1 - film, enlarged(smeared, light.shape), film, 0.0)
-    np.multiply(visible, np.float32(1 - film), out=visible)
+    visible *= np.float32(1 - film)
     share = _drop_share(small.shape[:2], severity, rng)
     if not share.any():
         return light
@@ -41,7 +41,7 @@ def add_wet_glass(
     view = cv2.GaussianBlur(small[::-1, ::-1], (0, 0), VIEW_SIGMA_WIDTHS * width)
     view = 0.5 * view + 0.5 * small.mean((0, 1))
     share = enlarged(share, light.shape)
-    np.multiply(visible, 1 - share, out=visible)
+    visible *= 1 - share
     return cv2.blendLinear(enlarged(view, light.shape), light, share, 1 - share)
 
 
