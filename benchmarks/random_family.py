@@ -80,10 +80,12 @@ def write_random_family(
     return folder
 
 
-def write_tiny_decoder(folder: Path, *, width: int = 64, dtype: torch.dtype) -> None:
-    """Write an autoencoder of TAESD's architecture with random weights."""
+def write_tiny_decoder(folder: Path, *, width: int = 64, seed: int = 0, dtype: torch.dtype) -> None:
+    """Write an autoencoder of TAESD's architecture with random weights from `seed`."""
     widths: dict[str, Any] = {f"{side}_block_out_channels": (width,) * 4 for side in _SIDES}
-    model = lively(AutoencoderTiny(**widths))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = lively(AutoencoderTiny(**widths))
     # Ends between 0 and 1, as of trained weights: the engine rejects black images.
     nn.init.constant_(model.decoder.layers[-1].bias, 0.5)
     model.decoder.layers[-1].weight.data *= 0.1
