@@ -16,13 +16,16 @@ def sample_id(frame: str, condition: str, settings_hash: str, variant_index: int
     return _digest("variant", frame, condition, settings_hash, str(variant_index)).hex()[:20]
 
 
-def sample_seed(frame: str, condition: str, recipe_seed: int, variant_index: int) -> int:
+def sample_seed(
+    frame: str, condition: str, recipe_seed: int, variant_index: int, seed_number: int = 0
+) -> int:
     """Seed of a variant: a non-negative 63-bit integer (it fits an int64 column).
 
     It does not depend on the other settings of the recipe, so that a changed setting keeps each
-    variant's severity and noise.
+    variant's severity and noise. Numbers above 0 are further seeds of the same variant.
     """
-    digest = _digest("seed", frame, condition, str(recipe_seed), str(variant_index))
+    names = ("seed", frame, condition, str(recipe_seed), str(variant_index))
+    digest = _digest(*names, *((str(seed_number),) if seed_number else ()))
     return int.from_bytes(digest[:8], "big") >> 1
 
 

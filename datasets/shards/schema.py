@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from nightrain.datasets.conditions import QUANTITIES
 
-SCHEMA_VERSION = 5  # raise it with every change of a column; see upkeep/migrations.py
+SCHEMA_VERSION = 6  # raise it with every change of a column; see upkeep/migrations.py
 TIMING_COLUMNS = ("created_at", "gen_seconds")  # differ when a row is made again; no other does
 
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
@@ -88,6 +88,7 @@ VARIANTS = pa.schema(
         pa.field("severity", pa.float32()),
         pa.field("physical", PHYSICAL),
         pa.field("seed", pa.int64()),
+        pa.field("seed_number", pa.int16()),  # 0 is the first; gates rejected those before
         pa.field("variant_index", pa.int16()),
         pa.field("recipe", NAME),
         pa.field("recipe_hash", NAME),
@@ -99,6 +100,12 @@ VARIANTS = pa.schema(
         pa.field("num_steps", pa.int16()),  # denoising steps that ran
         pa.field("control_steps", pa.list_(pa.int16())),  # of them, with each control
         pa.field("controlled", pa.bool_()),  # whether every control acted, and there is one
+        pa.field("gates", NAME),  # "faults 1, structure 1"; null if no gate judged it
+        pa.field("gate_scores", pa.string()),  # JSON: scores by gate
+        pa.field("rejected_seeds", pa.string()),  # JSON: seed, codes and scores of those before
+        # 8-bit grey PNG, value / 255, of any size: how far a pixel still shows the clear frame's;
+        # null if no gate says so
+        pa.field("confidence", IMAGE),
         pa.field("provenance", pa.string()),  # JSON: models, precision, style image, retries
         pa.field("batch_size", pa.int16()),
         pa.field("builds", NAME),
@@ -180,6 +187,11 @@ QUARANTINE = pa.schema(
         pa.field("error_type", NAME),
         pa.field("attempts", pa.int16()),
         pa.field("variant_index", pa.int16()),
+        pa.field("codes", pa.list_(pa.string())),  # why gates rejected it: "faults.black"
+        # What gates rejected: the picture, and its row without pictures as JSON
+        pa.field("image", IMAGE),
+        pa.field("confidence", IMAGE),
+        pa.field("variant", pa.string()),
         pa.field("created_at", pa.timestamp("us", tz="UTC")),
         pa.field("schema_version", pa.int16()),
     ]

@@ -75,7 +75,11 @@ def _rename_previous(kind: str, rows: pa.Table) -> pa.Table:
 _STEREO = ("stereo_id", "stereo_timestamp_us", "stereo_image", "stereo_intrinsics")
 ADDED = {
     "frames": (*_STEREO, "T_stereo_camera", "objects"),
-    "variants": ("caption", "prompt", "provenance", "num_steps", "control_steps", "controlled"),
+    "variants": (
+        *("caption", "prompt", "provenance", "num_steps", "control_steps", "controlled"),
+        *("seed_number", "gates", "gate_scores", "rejected_seeds", "confidence"),
+    ),
+    "quarantine": ("codes", "image", "confidence", "variant"),
 }
 PREVIOUS = {
     "prev_id": "previous_id",
@@ -89,4 +93,5 @@ MIGRATIONS = (
     Migration(2, "names the columns of the frame before previous_*", _rename_previous),
     Migration(3, "adds on how many steps a variant's controls acted", _add_columns),
     Migration(4, "adds the objects that a frame's camera sees", _add_columns),
+    Migration(5, "adds scores of gates, and the pictures that gates rejected", _add_columns),
 )

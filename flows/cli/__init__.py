@@ -62,6 +62,10 @@ app = Nightrain(
             "Write a contact sheet: clear image, depth and each condition of a recipe.",
         ),
         "generate": ("generation", "Generate the variants of a recipe."),
+        "regate": (
+            "generation",
+            "Apply other limits of gates to the variants that exist.",
+        ),
         "replay": ("generation", "Generate a committed variant again and compare the bytes."),
         "caption": (
             "annotation",

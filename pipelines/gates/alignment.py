@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 
 from nightrain.pipelines.engines.base import Request, Variant
-from nightrain.pipelines.gates.base import GateAccepted, GateRejected
-from nightrain.pipelines.gates.limits import AlignmentLimits
+from nightrain.pipelines.gates.base import Measured
 
 SIDE_PX = 448  # of the longer side, at which edges are compared
 DARK_LEVEL = 8.0  # added to luma before its logarithm, so that noise in the dark is no edge
@@ -19,32 +18,13 @@ LEAST_PEAK = 0.1  # of a displacement that counts
 MOST_WEIGHT = 2.0  # of an edge, in local strengths
 
 
-class AlignmentGate:
-    """Rejects a variant that is displaced, or whose edges have other directions."""
-
-    def __init__(self, limits: AlignmentLimits) -> None:
-        self.limits = limits
-
-    def __call__(self, request: Request, variant: Variant) -> GateAccepted | GateRejected:
-        """Judge a variant of a request; its confidence is the agreement."""
-        clear, seen = directions(request.image), directions(variant.image)
-        if clear.shape != seen.shape:
-            height, width = variant.image.shape[:2]
-            return GateRejected(
-                f"size {width} x {height}, expected the clear frame's, "
-                f"{request.image.shape[1]} x {request.image.shape[0]}"
-            )
-        (moved, peak), most = displacement(clear, seen), self.limits.most_displacement
-        if peak > LEAST_PEAK and moved > most:
-            return GateRejected(
-                f"displaced by {moved:.1%} of the longer side, expected at most {most:.1%}"
-            )
-        found, least = agreement(clear, seen), self.limits.least_agreement
-        if found < least:
-            return GateRejected(
-                f"agreement of edge directions {found:.2f}, expected at least {least:.2f}"
-            )
-        return GateAccepted(confidence=max(found, 0.0))
+def measure_alignment(request: Request, variant: Variant) -> Measured:
+    """Measure how far the edges of a variant agree with those of its clear frame."""
+    clear, seen = directions(request.image), directions(variant.image)
+    moved, peak = displacement(clear, seen)
+    # A low peak says that the pictures have nothing in common, not by how much one is displaced.
+    shares = {"agreement": agreement(clear, seen), "displacement": moved * (peak > LEAST_PEAK)}
+    return Measured(shares)
 
 
 def directions(image: np.ndarray) -> np.ndarray:

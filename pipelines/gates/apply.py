@@ -1,38 +1,105 @@
-"""Gating: apply the gates of a recipe to the outcome of a request."""
+"""Gating: measure a variant by the gates of a recipe, and judge its scores."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.pipelines.engines.base import Request, Variant
-from nightrain.pipelines.gates.base import Gate, GateAccepted, GateRejected
+from nightrain.pipelines.gates.base import Gate, GateSettings, Measured, Rejection
 from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run
 
+if TYPE_CHECKING:
+    import numpy as np
+
 GATE_REASONS = (Reason.GATE_REJECTED, Reason.GATE_ERROR)
+Scores = dict[str, dict[str, float]]  # by gate and score
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Scores of a variant and why it is rejected; codes are `<gate>.<code>`."""
+
+    scores: Scores
+    rejections: tuple[Rejection, ...]
+    confidence: np.ndarray | None = None  # (h, w) float32 in [0, 1]; the least of all gates
+
+    @property
+    def words(self) -> str:
+        """The reasons of the rejections, in one line."""
+        return "; ".join(reason for _, reason in self.rejections)
+
+    @property
+    def codes(self) -> list[str]:
+        """Reason codes of the rejections."""
+        return [rejection.code for rejection in self.rejections]
 
 
 def apply_gates(
-    gates: Mapping[str, Gate], request: Request, outcome: Variant | Exception
-) -> Variant | Exception:
-    """Return the variant with each gate's confidence in its provenance ("gate_<name>").
+    settings: Iterable[GateSettings], gates: Mapping[str, Gate], request: Request, variant: Variant
+) -> Verdict:
+    """Measure and judge a variant.
 
-    Returns DamagedInput instead for the first gate that rejects it (GATE_REJECTED) or fails
-    (GATE_ERROR), and failures unchanged. Raises InvalidRequest, RunFailure.
+    Raises DamagedInput for a gate that fails, and for a variant of a wrong size or type, which is
+    not measured; InvalidRequest.
     """
-    if isinstance(outcome, Exception):
-        return outcome
-    confidences: dict[str, str] = {}
+    settings, image, expected = tuple(settings), variant.image, request.image
+    if not settings:
+        return Verdict({}, ())
+    if image.shape != expected.shape or image.dtype != expected.dtype:
+        found = f"found {image.dtype} {image.shape}, expected {expected.dtype} {expected.shape}"
+        raise DamagedInput(Reason.GATE_REJECTED, f"the variant has a wrong size: {found}")
+    scores, maps = Scores(), []
     for name, gate in gates.items():
-        try:
-            verdict = gate(request, outcome)
-        except Exception as error:  # whatever else a gate raises, only this variant is affected
-            raise_if_it_ends_the_run(error)
-            message = f"gate {name!r}: {type(error).__name__}: {error}"
-            return DamagedInput(Reason.GATE_ERROR, message)
-        if isinstance(verdict, GateRejected):
-            return DamagedInput(Reason.GATE_REJECTED, f"gate {name!r}: {verdict.reason}")
-        if not (isinstance(verdict, GateAccepted) and isinstance(verdict.confidence, int | float)):
-            message = f"gate {name!r} returned {verdict!r:.80}, expected a verdict of gates.base"
-            return DamagedInput(Reason.GATE_ERROR, message)
-        confidences[f"gate_{name}"] = f"{verdict.confidence:.6g}"
-    return replace(outcome, provenance={**outcome.provenance, **confidences})
+        measured = _measured(name, gate, request, variant)
+        # As they are stored, so that limits that are applied later find the same.
+        scores[name] = {key: float(f"{value:.6g}") for key, value in measured.scores.items()}
+        if measured.confidence is not None:
+            maps.append(measured.confidence)
+    rejections = judge(settings, scores, request.condition, request.severity)
+    return Verdict(scores, rejections, _least(maps))
+
+
+def judge(
+    settings: Iterable[GateSettings], scores: Scores, condition: Condition, severity: float
+) -> tuple[Rejection, ...]:
+    """Judge stored scores by the limits of gates; KeyError if a gate's scores are missing."""
+    return tuple(
+        Rejection(f"{gate.name}.{code}", f"gate {gate.name!r}: {reason}")
+        for gate in settings
+        for code, reason in gate.judge(scores[gate.name], condition, severity)
+    )
+
+
+def _measured(name: str, gate: Gate, request: Request, variant: Variant) -> Measured:
+    try:
+        measured = gate(request, variant)
+    except Exception as error:  # whatever else a gate raises, only this variant is affected
+        raise_if_it_ends_the_run(error)
+        message = f"gate {name!r}: {type(error).__name__}: {error}"
+        raise DamagedInput(Reason.GATE_ERROR, message) from error
+    if not isinstance(measured, Measured) or not all(map(_is_finite, measured.scores.values())):
+        message = f"gate {name!r} returned {measured!r:.120}, expected Measured with finite scores"
+        raise DamagedInput(Reason.GATE_ERROR, message)
+    return measured
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _least(maps: list[np.ndarray]) -> np.ndarray | None:
+    """The least confidence of each pixel, at the size of the first map."""
+    if not maps:
+        return None
+    import cv2
+
+    first = maps[0]
+    for other in maps[1:]:
+        same = cv2.resize(other, first.shape[::-1], interpolation=cv2.INTER_AREA)
+        first = cv2.min(first, same)
+    return first

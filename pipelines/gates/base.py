@@ -1,34 +1,48 @@
-"""Gate interface: a check of one variant, accepted with a confidence or rejected with a reason."""
+"""Gate interface: a gate measures a variant; its settings judge the scores by their limits.
+
+Scores are stored with the variant, so that other limits can be applied later without the variant's
+engine and without the gate's networks.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from pydantic import Field
+
+from nightrain.datasets.conditions import Condition
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.plugins import PluginSettings
 
-
-@dataclass(frozen=True, slots=True)
-class GateAccepted:
-    """Verdict: the variant is kept; its row's provenance contains the confidence."""
-
-    confidence: float = 1.0  # [0, 1]
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
-class GateRejected:
-    """Verdict: the variant is quarantined."""
+class Measured:
+    """Scores of one variant by name, and the confidence of its pixels."""
 
+    scores: Mapping[str, float]  # all finite
+    # (h, w) float32 in [0, 1], of any size: how far a pixel shows what that of the clear frame
+    # shows; None if the gate does not know
+    confidence: np.ndarray | None = None
+
+
+class Rejection(NamedTuple):
+    """Why the settings of a gate reject a variant."""
+
+    code: str  # one word: "black"
     reason: str  # a sentence: what was found, what was expected
 
 
 class Gate(Protocol):
-    """Checks variants; the verdict must depend only on the request and the variant."""
+    """Measures variants; the scores must depend only on the request and the variant."""
 
-    def __call__(self, request: Request, variant: Variant) -> GateAccepted | GateRejected:
-        """Judge a variant of a request; raises InvalidRequest.
+    def __call__(self, request: Request, variant: Variant) -> Measured:
+        """Measure a variant, which has the size of the request's image; raises InvalidRequest.
 
         Any other exception quarantines the variant.
         """
@@ -38,13 +52,26 @@ class Gate(Protocol):
 class GateSettings(PluginSettings):
     """Base class of gate settings: an entry of the recipe's list `gates`."""
 
+    for_version: str | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Version of the gate that its limits were chosen for; another one is refused",
+    )
+
     @abstractmethod
     def version(self) -> str:
         """Return the version of the gate and its weights; part of recipe hashes.
 
-        It changes whenever an equal variant would get another verdict. Raises InvalidRequest.
+        It changes whenever an equal variant would get other scores or another verdict. Raises
+        InvalidRequest.
         """
 
     @abstractmethod
     def build(self) -> Gate:
-        """Build the gate; raises InvalidRequest."""
+        """Build what measures; raises InvalidRequest."""
+
+    @abstractmethod
+    def judge(
+        self, scores: Mapping[str, float], condition: Condition, severity: float
+    ) -> Iterable[Rejection]:
+        """Return why a variant with these scores is rejected; nothing if it is accepted."""

@@ -1,41 +1,27 @@
-"""Gate against broken pictures: wrong size, black, flat, saturated, posterised, unchanged."""
+"""Gate against broken pictures: black, flat, saturated, posterised, or unchanged."""
 
 import cv2
 import numpy as np
 
 from nightrain.pipelines.engines.base import Request, Variant
-from nightrain.pipelines.gates.base import GateAccepted, GateRejected
-from nightrain.pipelines.gates.limits import FaultsLimits
+from nightrain.pipelines.gates.base import Measured
 
 WHITE = 254
 
 
-class FaultsGate:
-    """Rejects a variant by the first fault that it finds."""
-
-    def __init__(self, limits: FaultsLimits) -> None:
-        self.limits = limits
-
-    def __call__(self, request: Request, variant: Variant) -> GateAccepted | GateRejected:
-        """Judge a variant of a request."""
-        image, clear, limits = variant.image, request.image, self.limits
-        if image.shape != clear.shape or image.dtype != np.uint8:
-            found = f"{image.dtype} {image.shape}"
-            return GateRejected(f"wrong size: {found}, expected uint8 {clear.shape}")
-        luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        white = float((image.min(axis=2) >= WHITE).mean())
-        if white > limits.most_white:
-            expected = f"expected at most {limits.most_white:g}"
-            return GateRejected(f"saturated: share of white pixels {white:.3g}, {expected}")
-        for fault, value, limit in (
-            ("black: 99th percentile of luma", np.percentile(luma, 99), limits.least_highlight),
-            ("flat: standard deviation of luma", luma.std(), limits.least_spread),
-            ("posterised: share of used levels", used_levels(image), limits.least_levels),
-            ("unchanged: mean difference", cv2.absdiff(image, clear).mean(), limits.least_change),
-        ):
-            if value < limit:
-                return GateRejected(f"{fault} {value:.3g}, expected at least {limit:g}")
-        return GateAccepted()
+def measure_faults(request: Request, variant: Variant) -> Measured:
+    """Measure a variant: luma, levels in use, and the difference from its clear frame."""
+    image = variant.image
+    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return Measured(
+        {
+            "highlight": float(np.percentile(luma, 99)),
+            "spread": float(luma.std()),
+            "white": float((image.min(axis=2) >= WHITE).mean()),
+            "levels": used_levels(image),
+            "change": float(cv2.absdiff(image, request.image).mean()),
+        }
+    )
 
 
 def used_levels(image: np.ndarray) -> float:

@@ -1,34 +1,48 @@
-"""Limits of the built-in gates, as fields of their settings."""
+"""Limits of the built-in gates, as fields of their settings.
+
+A limit is a number, or a pair of numbers: at severity 0 and at severity 1, and linear between.
+"""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 from pydantic import Field
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.validation import Settings
 
+Level = Annotated[float, Field(ge=0, le=255)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Strength = Annotated[float, Field(ge=0)]
+Agreement = Annotated[float, Field(ge=-1, le=1)]
+
+
+def at_severity(limit: float | tuple[float, float], severity: float) -> float:
+    """Return the limit at a severity in [0, 1]."""
+    if isinstance(limit, tuple):
+        mild, severe = limit
+        return mild + (severe - mild) * severity
+    return limit
+
 
 class FaultsLimits(Settings):
     """Limits beyond which a picture is broken."""
 
-    least_highlight: float = Field(
-        default=30.0, ge=0, le=255, description="Least 99th percentile of luma; below: black"
+    least_highlight: Level | tuple[Level, Level] = Field(
+        default=30.0, description="Least 99th percentile of luma; below: black"
     )
-    least_spread: float = Field(
-        default=6.0, ge=0, description="Least standard deviation of luma; below: flat"
+    least_spread: Level | tuple[Level, Level] = Field(
+        default=6.0, description="Least standard deviation of luma; below: flat"
     )
-    most_white: float = Field(
-        default=0.3, ge=0, le=1, description="Largest share of white pixels; above: saturated"
+    most_white: Share | tuple[Share, Share] = Field(
+        default=0.3, description="Largest share of white pixels; above: saturated"
     )
-    least_levels: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="Least share of a channel's range that is used; below: posterised",
+    least_levels: Share | tuple[Share, Share] = Field(
+        default=0.5, description="Least share of a channel's range that is used; below: posterised"
     )
-    least_change: float = Field(
+    least_change: Level | tuple[Level, Level] = Field(
         default=3.0,
-        ge=0,
         description="Least mean difference from the clear frame in levels; below: unchanged",
     )
 
@@ -36,28 +50,23 @@ class FaultsLimits(Settings):
 class AlignmentLimits(Settings):
     """Limits of agreement and displacement between a variant and its clear frame."""
 
-    least_agreement: float = Field(
+    least_agreement: Agreement | tuple[Agreement, Agreement] = Field(
         default=0.42,
-        ge=-1,
-        le=1,
         description="Least agreement of edge directions; 1 is the same picture, 0 is chance",
     )
-    most_displacement: float = Field(
-        default=0.01,
-        gt=0,
-        le=1,
-        description="Largest displacement, as a share of the longer side",
+    most_displacement: Share | tuple[Share, Share] = Field(
+        default=0.01, description="Largest displacement, as a share of the longer side"
     )
 
 
 class StructureLimits(Settings):
     """Limits of the gate of structure under one condition."""
 
-    most_lost: float = Field(
-        ge=0, le=1, description="Largest share of a region's visible edges that may be lost"
+    most_lost: Share | tuple[Share, Share] = Field(
+        description="Largest share of a region's visible edges that may be lost"
     )
-    most_novel: float = Field(
-        ge=0, description="Largest strength of a region's edges that the clear frame has not"
+    most_novel: Strength | tuple[Strength, Strength] = Field(
+        description="Largest strength of a region's edges that the clear frame has not"
     )
 
 
@@ -69,16 +78,3 @@ STRUCTURE_LIMITS = {
     Condition.FOG: StructureLimits(most_lost=0.55, most_novel=0.24),
     Condition.NIGHT_RAIN: StructureLimits(most_lost=0.77, most_novel=0.66),
 }
-
-
-class StructureByCondition(Settings):
-    """Limits of the gate of structure under each condition."""
-
-    limits: dict[Condition, StructureLimits] = Field(
-        default={}, description="Limits of conditions that differ from the built-in ones"
-    )
-
-    def limits_of(self, condition: Condition) -> StructureLimits:
-        """Return the limits of a condition; dusk has those of the night."""
-        known = STRUCTURE_LIMITS | self.limits
-        return known.get(condition, known[Condition.NIGHT])

@@ -4,15 +4,12 @@ Edges are compared in windows as wide as a near vehicle. What the condition righ
 engine's map of visibility, does not count: there an edge may be lost, or a flake or a drop be new.
 """
 
-from typing import NamedTuple
-
 import cv2
 import numpy as np
 
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.alignment import directions
-from nightrain.pipelines.gates.base import GateAccepted, GateRejected
-from nightrain.pipelines.gates.limits import StructureByCondition
+from nightrain.pipelines.gates.base import Measured
 
 WINDOW_PX = 40  # of edges at 448 pixels
 STRONG_PERCENTILE, MOST_STRENGTH = 85, 1.5  # of an edge, and its largest weight in such edges
@@ -22,41 +19,14 @@ LEAST_EDGES = 0.25  # mean visible edges of a window that is judged
 NEAR_PX = 7  # what is next to something hidden, such as a drop's rim, is hidden, too
 
 
-class Structure(NamedTuple):
-    """Scores of a variant: those of its worst windows."""
+def measure_structure(request: Request, variant: Variant) -> Measured:
+    """Compare the edges of a variant with those of its clear frame; the worst windows decide.
 
-    lost: float  # share of the visible edges that have gone, in [0, 1]
-    novel: float  # strength of edges that the clear frame has not
-
-
-class StructureGate:
-    """Rejects a variant that lost something visible, or shows something new."""
-
-    def __init__(self, limits: StructureByCondition) -> None:
-        self.limits = limits
-
-    def __call__(self, request: Request, variant: Variant) -> GateAccepted | GateRejected:
-        """Judge a variant of a request; its confidence is the share of edges that are left."""
-        if variant.image.shape != request.image.shape:
-            return GateRejected(f"size {variant.image.shape}, expected {request.image.shape}")
-        found = structure(request.image, variant)
-        limits = self.limits.limits_of(request.condition)
-        if found.lost > limits.most_lost:
-            return GateRejected(
-                f"{found.lost:.0%} of the visible edges of a region are lost, expected at most "
-                f"{limits.most_lost:.0%}"
-            )
-        if found.novel > limits.most_novel:
-            return GateRejected(
-                f"a region has new edges of strength {found.novel:.2f}, expected at most "
-                f"{limits.most_novel:.2f}"
-            )
-        return GateAccepted(confidence=1 - found.lost)
-
-
-def structure(clear: np.ndarray, variant: Variant) -> Structure:
-    """Compare the edges of a clear frame (H, W, 3) with those of its variant."""
-    before, after = directions(clear), directions(variant.image)
+    `lost` is the share of a window's visible edges that have gone, `novel` the strength of edges
+    that the clear frame has not. A pixel's confidence is what the condition leaves visible of it,
+    times the share of the edges around it that are left.
+    """
+    before, after = directions(request.image), directions(variant.image)
     visible = _visible(variant, before.shape[1:])
     was, now = cv2.magnitude(*before), cv2.magnitude(*after)
     same = np.clip((before * after).sum(axis=0) / (was * now + 1e-9), 0, 1)
@@ -68,11 +38,15 @@ def structure(clear: np.ndarray, variant: Variant) -> Structure:
     edges = was * visible
     expected = np.maximum(np.float32(LEAST_LEFT) * edges, np.float32(FAINT))
     left = same * np.minimum(1, now / expected)
-    of_window = _mean(edges)
-    lost = np.where(of_window > LEAST_EDGES, _mean(edges * (1 - left)) / (of_window + 1e-6), 0)
+    of_window, lost_of_window = _mean(edges), _mean(edges * (1 - left))
+    lost = np.where(of_window > LEAST_EDGES, lost_of_window / (of_window + 1e-6), 0)
     known = same * np.minimum(1, NEW_OVER_OLD * was / np.maximum(now, NEW_OVER_OLD * FAINT))
     novel = _mean(new * (1 - known) * visible)
-    return Structure(lost=float(lost.max()), novel=float(novel.max()))
+    left_of_window = 1 - lost_of_window / np.maximum(of_window, LEAST_EDGES)
+    return Measured(
+        {"lost": float(lost.max()), "novel": float(novel.max())},
+        confidence=visible * left_of_window,
+    )
 
 
 def _visible(variant: Variant, shape: tuple[int, ...]) -> np.ndarray:

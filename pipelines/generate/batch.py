@@ -29,7 +29,9 @@ from nightrain.pipelines.engines.retry import (
     run_engine,
 )
 from nightrain.pipelines.gates.apply import GATE_REASONS, apply_gates
+from nightrain.pipelines.gates.columns import gate_columns
 from nightrain.pipelines.gates.registry import load_gates
+from nightrain.pipelines.gates.rejected import reject
 from nightrain.pipelines.generate.prepare import PreparedFrame, PreparedFrames
 from nightrain.pipelines.generate.requests import PlannedRequest, request_for
 from nightrain.pipelines.recipes.recipe import Recipe
@@ -129,15 +131,32 @@ class BatchGenerator:
     def complete(self, batch: Batch) -> list[Row | Rejected]:
         """Apply the gates, resize and encode the images; one row per planned request, in order."""
         seconds = batch.seconds / max(1, len(batch.outcomes))
-        gates = load_gates(self.recipe.gates)
         for (one, prepared, request), outcome in zip(batch.requested, batch.outcomes, strict=True):
-            outcome = apply_gates(gates, request, outcome)
             batch.results[one.sample_id] = (
                 _failed(one, self.condition, outcome)
                 if isinstance(outcome, Exception)
-                else _row(one, prepared, request, outcome, self.recipe, self.batch_size, seconds)
+                else self._judged(one, prepared, request, outcome, seconds)
             )
         return [batch.results[one.sample_id] for one in batch.planned]
+
+    def _judged(
+        self,
+        planned: PlannedRequest,
+        prepared: PreparedFrame,
+        request: Request,
+        variant: Variant,
+        seconds: float,
+    ) -> Row | Rejected:
+        """Row of a variant that the gates accept, or the rejected variant."""
+        recipe = self.recipe
+        try:
+            verdict = apply_gates(recipe.gates, load_gates(recipe.gates), request, variant)
+        except DamagedInput as error:
+            return _failed(planned, self.condition, error)
+        row = _row(planned, prepared, request, variant, recipe, self.batch_size, seconds)
+        size, name = prepared.stored_size, planned.sample_id
+        row |= gate_columns(recipe.names_of_gates, verdict, planned.rejected_seeds, size, name)
+        return reject(row, planned.ref, verdict) if verdict.rejections else row
 
 
 def generate_batch(
@@ -198,6 +217,7 @@ def _row(
         "severity": planned.severity if recipe.engine.uses_severity else None,
         "physical": variant.physical,
         "seed": planned.seed,
+        "seed_number": planned.seed_number,
         "variant_index": planned.variant_index,
         "recipe": recipe.engine.folder(planned.settings_hash),
         "recipe_hash": planned.settings_hash,

@@ -12,6 +12,7 @@ from nightrain.datasets.shards.rows import GENERATION_COLUMNS, objects_of
 from nightrain.pipelines.captions.caption_shard import captions_of
 from nightrain.pipelines.captions.captioners import load_captioner
 from nightrain.pipelines.captions.metadata import MetadataCaptioner, about_frame
+from nightrain.pipelines.captions.prompts import prompt
 from nightrain.pipelines.controls.control_image import depth_control, depth_image
 from nightrain.pipelines.controls.depth_source import RelativeDepth
 from nightrain.pipelines.controls.edges import canny_edges, soft_edges
@@ -20,7 +21,6 @@ from nightrain.pipelines.controls.map_shard import control_maps_table
 from nightrain.pipelines.controls.settings import Scaling, require_control_kinds
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.generate.prepare import CONTROL
-from nightrain.pipelines.generate.prompts import prompt
 from nightrain.pipelines.recipes.recipe import Recipe
 
 

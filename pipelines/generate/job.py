@@ -30,7 +30,13 @@ from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.devices import visible_devices
 from nightrain.pipelines.runs.executors import Executor
 from nightrain.pipelines.runs.one_run import IfRunning, one_run_at_a_time
-from nightrain.pipelines.runs.quarantine import MAX_QUARANTINED, MaxQuarantined, check_quarantine
+from nightrain.pipelines.runs.quarantine import (
+    MAX_QUARANTINED,
+    MAX_REJECTED,
+    MaxQuarantined,
+    MaxRejected,
+    check_quarantine,
+)
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
 from nightrain.pipelines.styles.leakage import require_no_held_out_styles
@@ -79,14 +85,25 @@ class GenerateJob(Settings):
         description="Prefect global concurrency limit; each shard on a GPU holds one slot, so "
         "that machines and flows take turns",
     )
+    no_gates: bool = Field(
+        default=False,
+        description="Leave out the recipe's gates; the variants go to tables of their own, and "
+        "their column `gates` is null",
+    )
     max_quarantined: MaxQuarantined = MAX_QUARANTINED
+    max_rejected: MaxRejected = MAX_REJECTED
     if_running: IfRunning = "share"
+
+    def load_recipe(self) -> Recipe:
+        """Load the recipe, without its gates if the job leaves them out; raises InvalidRequest."""
+        recipe = load_recipe(self.recipe, self.dataset)
+        return recipe.without_gates() if self.no_gates else recipe
 
     @property
     def title(self) -> str:
         """What the job makes, for lists of runs: "weather-1a2b3c4d on nuscenes"."""
         try:
-            recipe = _named(load_recipe(self.recipe, self.dataset))
+            recipe = _named(self.load_recipe())
         except InvalidRequest:  # the job itself will say what is wrong
             recipe = self.recipe
         return f"{recipe} on {self.dataset.name}"
@@ -94,17 +111,17 @@ class GenerateJob(Settings):
     @property
     def tags(self) -> tuple[str, ...]:
         """Words to find the job's runs by: the recipe, with and without hash, its conditions."""
-        recipe = load_recipe(self.recipe, self.dataset)
+        recipe = self.load_recipe()
         return (recipe.name, _named(recipe), *map(str, recipe.conditions))
 
     @property
     def recipe_hash(self) -> str:
         """Hash of the whole recipe: 16 hex digits. Raises InvalidRequest."""
-        return load_recipe(self.recipe, self.dataset).hash
+        return self.load_recipe().hash
 
     def held_limit(self) -> str | None:
         """Return `gpu_limit` if the recipe's engine uses a GPU; raises InvalidRequest."""
-        if self.gpu_limit is None or not load_recipe(self.recipe, self.dataset).engine.uses_gpu:
+        if self.gpu_limit is None or not self.load_recipe().engine.uses_gpu:
             return None
         return self.gpu_limit
 
@@ -113,11 +130,11 @@ class GenerateJob(Settings):
 
         Raises InvalidRequest.
         """
-        return visible_devices() if load_recipe(self.recipe, self.dataset).engine.uses_gpu else ()
+        return visible_devices() if self.load_recipe().engine.uses_gpu else ()
 
     def plan(self) -> GenerationPlan:
         """Plan the job's shards, committed or not; raises InvalidRequest."""
-        recipe = load_recipe(self.recipe, self.dataset)
+        recipe = self.load_recipe()
         recipe.engine.prepare_process()
         return plan_generation(
             Manifest(self.dataset),
@@ -146,7 +163,7 @@ def generate(
     RunFailure, DiskFull, and WrongPolarity for a depth network of inverted polarity.
     """
     plan = job.plan()
-    manifest, recipe = Manifest(job.dataset), load_recipe(job.recipe, job.dataset)
+    manifest, recipe = Manifest(job.dataset), job.load_recipe()
     num_rows = plan_retry(manifest, plan.shards) if job.retry_failed else plan.num_rows
     shards = tuple(num_rows)
     if recipe.engine.conditioning is not None and recipe.engine.conditioning.style_pool:
@@ -172,8 +189,14 @@ def generate(
     report.skipped = plan.skipped
     report.warnings += [*warnings, *recipe.engine.warnings]
     report.warnings += [words for s in superseded if (words := _superseded_words(manifest, s))]
-    retried = job.retry_failed
-    check_quarantine(report, manifest, plan.shards, job.max_quarantined, retried=retried)
+    check_quarantine(
+        report,
+        manifest,
+        plan.shards,
+        job.max_quarantined,
+        max_rejected=job.max_rejected,
+        retried=job.retry_failed,
+    )
     write_card(job.dataset)
     return report
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.errors import DamagedInput, InvalidRequest
+from nightrain.datasets.errors import DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.io.atomic import no_space_is_disk_full, require_writable, write_whole
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
@@ -153,10 +153,23 @@ def _line(row: dict, recipe: Recipe, captions: Mapping[str, str] | None) -> list
             tiles += _controls(request, recipe, prepared)
         tiles += _style(request, recipe)
         outcome = run_engine(load_engine(recipe.engine), [request])[0]
-        outcome = apply_gates(load_gates(recipe.gates), request, outcome)
+        outcome = _judged(recipe, request, outcome)
         severity = planned.severity if recipe.engine.uses_severity else None
         tiles.append(_tile(severity, condition, outcome, prepared.image, request.prompt))
     return tiles
+
+
+def _judged(recipe: Recipe, request: Request, outcome: Variant | Exception) -> Variant | Exception:
+    """The variant, or the sentences of the gates that reject it."""
+    if isinstance(outcome, Exception):
+        return outcome
+    try:
+        verdict = apply_gates(recipe.gates, load_gates(recipe.gates), request, outcome)
+    except DamagedInput as error:
+        return error
+    if verdict.rejections:
+        return DamagedInput(Reason.GATE_REJECTED, verdict.words)
+    return outcome
 
 
 def _controls(request: Request, recipe: Recipe, prepared: PreparedFrame) -> list[Tile]:

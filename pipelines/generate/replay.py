@@ -14,10 +14,14 @@ from nightrain.datasets.shards.transaction import Rejected
 from nightrain.pipelines.generate.batch import generate_batch
 from nightrain.pipelines.generate.conditioning import generation_rows, read_captions
 from nightrain.pipelines.generate.requests import plan_requests
+from nightrain.pipelines.generate.seeds import with_seed
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.runs.builds import IMAGE_LIBRARIES, builds_of
 
-REPLAY_COLUMNS = ("sample_id", "frame_id", "condition", "image", "builds", "device", "batch_size")
+REPLAY_COLUMNS = (
+    *("sample_id", "frame_id", "condition", "seed_number", "image"),
+    *("builds", "device", "batch_size"),
+)
 
 
 class Replay(BaseModel):
@@ -106,5 +110,6 @@ def _generate(manifest: Manifest, entry: Entry, row: Row, recipe: Recipe) -> Row
             f"{entry.shard.name} holds {row['sample_id']}, which its recipe and "
             "frames do not produce. Run `nightrain verify`."
         )
+    one = with_seed(one, row["seed_number"] or 0, recipe, condition)
     # Uses the stored batch size, not the one that a run would pin on this machine.
     return generate_batch([one], {}, recipe, condition, batch_size=row["batch_size"])[0]

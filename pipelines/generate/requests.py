@@ -28,6 +28,8 @@ class PlannedRequest:
     seed: int
     severity: float
     caption: str = ""  # the clear frame's caption, by the recipe's captioner
+    seed_number: int = 0  # more than 0 where gates rejected the variants of earlier seeds
+    rejected_seeds: tuple[Mapping[str, object], ...] = ()  # seed, codes and scores of those
 
 
 def plan_requests(

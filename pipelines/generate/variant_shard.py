@@ -24,11 +24,14 @@ from nightrain.datasets.shards.transaction import (
 from nightrain.pipelines.engines.base import Engine
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.engines.retry import resting
+from nightrain.pipelines.gates.rejected import seed_number_to_retry
 from nightrain.pipelines.generate.batch import Batch, BatchGenerator, prepared_frames
 from nightrain.pipelines.generate.batch_size import pin_batch_size
 from nightrain.pipelines.generate.conditioning import generation_rows, read_captions
 from nightrain.pipelines.generate.requests import PlannedRequest, plan_requests
+from nightrain.pipelines.generate.seeds import rows_of_seeds, with_seed
 from nightrain.pipelines.recipes.recipe import Recipe
+from nightrain.pipelines.recipes.shard_facts import shard_facts
 from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.batches import ENGINE_FAULTS, in_batches
 from nightrain.pipelines.runs.device_lock import sole_use
@@ -67,14 +70,7 @@ class GenerateShard:
         manifest = Manifest(self.root)
         condition = Condition(shard.table.rpartition("/")[2])
         frames = frames_behind(manifest, shard, retry=0)
-        about = {
-            "recipe": self.recipe.folder_of(condition),
-            "recipe_hash": self.recipe.hash_of(condition),
-            "recipe_json": self.recipe.settings_of(condition),
-            "condition": str(condition),
-            "split": frames.about.get("split", "none"),
-            "frames_sha256": frames.rows.keys_sha256,
-        }
+        about = shard_facts(self.recipe, condition, frames)
 
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
             interrupt_if_stopped()
@@ -122,6 +118,18 @@ def _unless_the_engine_made_none(
 def _rows(planned: Iterable[PlannedRequest], generator: BatchGenerator) -> Iterator[Row | Rejected]:
     """Yield the rows of planned requests in order; raises ShardInterrupted between batches.
 
+    Those that gates reject follow with further seeds.
+    """
+    kept, recipe, condition = generator.kept, generator.recipe, generator.condition
+    run = partial(_once, generator=generator)
+    return rows_of_seeds(planned, kept, recipe, condition, run)
+
+
+def _once(
+    planned: Iterable[PlannedRequest], generator: BatchGenerator
+) -> Iterator[tuple[PlannedRequest, Row | Rejected]]:
+    """Yield requests with their rows, one seed each; raises ShardInterrupted between batches.
+
     Batches in progress are finished first.
     """
 
@@ -135,7 +143,7 @@ def _rows(planned: Iterable[PlannedRequest], generator: BatchGenerator) -> Itera
         prepare=generator.embed,
         begin=begin,
         finish=generator.finish,
-        complete=generator.complete,
+        complete=lambda batch: zip(batch.planned, generator.complete(batch), strict=True),
     )
     with closing(batches):
         for rows in batches:
@@ -163,8 +171,12 @@ def _planned_requests(
     condition = Condition(shard.table.rpartition("/")[2])
     planned = plan_requests(rows, recipe, condition, captions)
     if shard.retry:
-        failed = failed_samples(manifest, shard)
-        planned = (one for one in planned if one.sample_id in failed)
+        seeds = failed_samples(manifest, shard)
+        planned = (
+            with_seed(one, seeds[one.sample_id], recipe, condition)
+            for one in planned
+            if one.sample_id in seeds
+        )
     # Of a shard that is made again after a repair, later retries may have some rows.
     done = retried_samples(manifest, shard)
     return (one for one in planned if one.sample_id not in done) if done else planned
@@ -181,9 +193,14 @@ def retried_samples(manifest: Manifest, shard: Shard) -> set[str]:
     return done
 
 
-def failed_samples(manifest: Manifest, shard: Shard) -> set[str]:
-    """Return the sample ids that the previous attempt at a shard left in quarantine."""
+def failed_samples(manifest: Manifest, shard: Shard) -> dict[str, int]:
+    """Return the samples that the previous attempt at a shard left in quarantine.
+
+    Each has the number of the seed to try: that of the failure, or the next one where gates
+    rejected the variant.
+    """
     before = manifest.entry(shard.model_copy(update={"retry": shard.retry - 1}))
     if before is None or before.quarantine is None:
-        return set()
-    return set(manifest.reader(before.quarantine).table(["sample_id"]).column(0).to_pylist())
+        return {}
+    rows = manifest.reader(before.quarantine).rows(("sample_id", "reason", "variant"))
+    return {row["sample_id"]: seed_number_to_retry(row) for row in rows}

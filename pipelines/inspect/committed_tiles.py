@@ -24,6 +24,8 @@ class Quarantined:
 
     number: int  # of the frames shard that a variant was made from
     row: Row  # REASON_COLUMNS
+    entry: Entry | None = None  # whose quarantine has it; None for a frame
+    index: int = 0  # of its row there
 
 
 def committed_lines(
@@ -70,7 +72,8 @@ def quarantine_lines(
         line = [] if frame is None else [_clear_tile(frame)]
         shape = line[0].image.shape if line else NO_FRAME_SHAPE
         label = f"{bad.row['condition'] if line else bad.row['scene_id']} {bad.row['camera']}"
-        yield [*line, text_tile(label, f"{bad.row['reason']}: {bad.row['message']}", shape)]
+        words = text_tile(label, f"{bad.row['reason']}: {bad.row['message']}", shape)
+        yield [*line, *_rejected_tile(manifest, bad), words]
 
 
 def quarantined(manifest: Manifest, table: str) -> Iterator[Quarantined]:
@@ -84,8 +87,18 @@ def quarantined(manifest: Manifest, table: str) -> Iterator[Quarantined]:
     latest = {entry.shard.number: entry for entry in entries}  # ordered by attempt
     for number, entry in latest.items():
         if entry.quarantine is not None:
-            for row in manifest.reader(entry.quarantine).rows(REASON_COLUMNS):
-                yield Quarantined(number, row)
+            rows = manifest.reader(entry.quarantine).rows(REASON_COLUMNS)
+            for index, row in enumerate(rows):
+                yield Quarantined(number, row, entry, index)
+
+
+def _rejected_tile(manifest: Manifest, bad: Quarantined) -> Iterator[Tile]:
+    """Yield the picture that gates rejected, if there is one."""
+    if bad.entry is None or bad.entry.quarantine is None:
+        return
+    row = manifest.reader(bad.entry.quarantine).row(bad.index, ("image", "codes"))
+    if row["image"] is not None:
+        yield Tile(decode_jpeg(row["image"]["bytes"]), ", ".join(row["codes"] or []))
 
 
 def variant_label(

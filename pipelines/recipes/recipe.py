@@ -113,6 +113,14 @@ class Recipe(Settings):
             "settings",
         )
     )
+    gate_seeds: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        exclude_if=lambda value: value == 3,
+        description="Largest number of seeds tried for a variant until the gates accept one; the "
+        "last is quarantined",
+    )
     # Versions of the installed engine, gates and depth network
     engine_versions: dict[Condition, str] = Field(default={}, exclude_if=operator.not_)
     gate_versions: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
@@ -180,6 +188,19 @@ class Recipe(Settings):
     def working_size(self, frame_size: Size) -> Size:
         """Return (width, height) at which the engine works on a frame."""
         return self.engine.working_size(frame_size) or self.size_for(frame_size)
+
+    @property
+    def names_of_gates(self) -> str | None:
+        """Gates with their versions: "faults 1, structure 1"; None without gates."""
+        versions = zip(self.gates, self.gate_versions, strict=True)
+        return ", ".join(f"{gate.name} {version}" for gate, version in versions) or None
+
+    def without_gates(self) -> "Recipe":
+        """Return the recipe without its gates, under a name and in tables of its own."""
+        if not self.gates:
+            return self
+        changes = {"name": f"{self.name}-no-gates", "gates": (), "gate_versions": ()}
+        return self.model_copy(update=changes)
 
     def settings_of(self, condition: Condition) -> str:
         """Canonical JSON of all settings that decide the bytes of one condition's variants."""

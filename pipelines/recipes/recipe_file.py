@@ -46,6 +46,13 @@ def load_recipe(name_or_path: str, dataset: Path | None = None) -> Recipe:
         },
         "gate_versions": tuple(_version("gate", g.name, g.version) for g in recipe.gates),
     }
+    for gate, version in zip(recipe.gates, versions["gate_versions"], strict=True):
+        if gate.for_version not in (None, version):
+            raise InvalidRequest(
+                f"recipe {recipe.name!r}: the limits of gate {gate.name!r} were chosen for version "
+                f"{gate.for_version}; version {version} is installed, whose scores differ. Choose "
+                "them again with `nightrain audit-gates`, or install the other version."
+            )
     return recipe.model_copy(update=versions)
 
 

@@ -23,7 +23,17 @@ def _without_percent(value: Any) -> Any:
     return value
 
 
-MAX_QUARANTINED = 0.05
+MAX_QUARANTINED, MAX_REJECTED = 0.05, 0.5
+MaxRejected = Annotated[
+    float,
+    BeforeValidator(_without_percent),
+    Field(
+        ge=0,
+        le=1,
+        description="Largest accepted share of variants that gates reject, such as 0.3 or 30%; "
+        "they do not count for --max-quarantined",
+    ),
+]
 MaxQuarantined = Annotated[
     float,
     BeforeValidator(_without_percent),
@@ -34,6 +44,9 @@ MaxQuarantined = Annotated[
         "the exit code is 3 and the flow run fails",
     ),
 ]
+
+
+GATE_REJECTED = str(Reason.GATE_REJECTED)
 
 
 @dataclass
@@ -48,6 +61,12 @@ class Tally:
         self.num_rows += num_done(table, num_stored, quarantined)
         self.reasons.update(quarantined)
 
+    def parts(self) -> tuple["Tally", "Tally"]:
+        """Split the rows in quarantine: those that failed, and those that gates rejected."""
+        rejected = {reason: n for reason, n in self.reasons.items() if reason == GATE_REJECTED}
+        failed = {reason: n for reason, n in self.reasons.items() if reason not in rejected}
+        return Tally(self.num_rows, Counter(failed)), Tally(self.num_rows, Counter(rejected))
+
     @property
     def share(self) -> float:
         """Quarantined share of the rows, in [0, 1]."""
@@ -60,9 +79,12 @@ def check_quarantine(
     shards: Sequence[Shard],
     limit: float,
     *,
+    max_rejected: float = MAX_REJECTED,
     retried: bool = False,
 ) -> None:
     """Set the report's `over_limit` if too large a share of rows is in quarantine.
+
+    Variants that gates reject have a limit of their own, since nothing has failed.
 
     Counts the rows that this run made. If it made none, or only retried rows, counts all planned
     rows after their latest attempt, so that a run with nothing to do does not hide the failures of
@@ -73,8 +95,14 @@ def check_quarantine(
         tally.add(name, table.num_rows, table.quarantined)
     if retried or not tally.num_rows:
         tally = _planned(manifest, shards)
-    if not report.stopped and tally.share > limit:
-        report.over_limit = sentence(tally, limit, _examples(manifest, shards, tally))
+    if report.stopped:
+        return
+    failed, rejected = tally.parts()
+    if failed.share > limit:
+        report.over_limit = sentence(failed, limit, _examples(manifest, shards, failed))
+    elif rejected.share > max_rejected:
+        examples = _examples(manifest, shards, rejected)
+        report.over_limit = sentence(rejected, max_rejected, examples, "--max-rejected")
 
 
 def check_frames(
@@ -97,7 +125,9 @@ def check_frames(
         report.over_limit = sentence(tally, limit, examples)
 
 
-def sentence(tally: Tally, limit: float, examples: dict[str, str]) -> str:
+def sentence(
+    tally: Tally, limit: float, examples: dict[str, str], option: str = "--max-quarantined"
+) -> str:
     """Describe a quarantine above the limit: how much, why by reason, and what to do."""
     reasons = "; ".join(
         f"{count} {reason} ({_words(reason, examples)})"
@@ -106,7 +136,7 @@ def sentence(tally: Tally, limit: float, examples: dict[str, str]) -> str:
     return (
         f"{tally.reasons.total()} of {tally.num_rows} rows are in quarantine "
         f"({100 * tally.share:.3g} %; at most {100 * limit:.3g} % are accepted): {reasons}. Fix "
-        f"the cause and retry them, or accept them with --max-quarantined {_above(tally.share)}."
+        f"the cause and retry them, or accept them with {option} {_above(tally.share)}."
     )
 
 
@@ -145,7 +175,7 @@ def _examples(manifest: Manifest, shards: Sequence[Shard], tally: Tally) -> dict
     """The message of one quarantined row per reason, the latest shards first."""
     found: dict[str, str] = {}
     for shard in reversed(shards):
-        if len(found) == len(tally.reasons):
+        if found.keys() >= tally.reasons.keys():
             break
         for entry in _attempts(manifest, shard):
             if entry.quarantine is not None and set(entry.counts) - set(found):

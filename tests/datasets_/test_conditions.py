@@ -52,7 +52,7 @@ from nightrain.datasets.sources.scene_conditions import condition_by_words
 from nightrain.datasets.sources.robotcar.splits import condition_of
 from nightrain.depthmodel.evaluation.settings import BUCKETS
 from nightrain.pipelines.generate.job import GenerateJob, generate
-from nightrain.pipelines.generate.prompts import prompt
+from nightrain.pipelines.captions.prompts import prompt
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import SyntheticSource, all_rows, ingest_synthetic

@@ -168,7 +168,7 @@ def test_importing_captions_and_prompts_loads_no_network_library() -> None:
     code = (
         "import sys, nightrain.pipelines.captions.caption_shard\n"
         "import nightrain.pipelines.captions.vision\n"
-        "import nightrain.pipelines.generate.prompts\n"
+        "import nightrain.pipelines.captions.prompts\n"
         "print(*(m.split('.')[0] for m in sys.modules))"
     )
     done = subprocess.run(

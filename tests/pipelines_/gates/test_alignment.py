@@ -4,17 +4,20 @@ import cv2
 import numpy as np
 import pytest
 
+from nightrain.datasets.conditions import Condition
 from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.gates.alignment import agreement, directions, displacement
-from nightrain.pipelines.gates.base import GateAccepted, GateRejected
+from nightrain.pipelines.gates.apply import Verdict
 from nightrain.pipelines.gates.built_in import AlignmentSettings
+from nightrain.pipelines.gates.limits import AlignmentLimits
+from support.gating import verdict_of
 from support.pictures import HEIGHT, WIDTH, blocks
 from support.weather_street import request, street
 
 
-def judged(clear: np.ndarray, variant: np.ndarray, **limits: float) -> GateAccepted | GateRejected:
+def judged(clear: np.ndarray, variant: np.ndarray, **limits: float) -> Verdict:
     asked = request(scene=(clear, np.ones(clear.shape[:2], np.float32), np.eye(3)))
-    return AlignmentSettings(**limits).build()(asked, Variant(image=variant))
+    return verdict_of(AlignmentSettings(**limits), asked, Variant(image=variant))
 
 
 def test_a_picture_agrees_with_itself_and_with_its_negative() -> None:
@@ -55,7 +58,7 @@ def test_darkness_veil_noise_and_bright_spots_are_accepted(seed: int) -> None:
         x, y = int(rng.integers(0, WIDTH)), int(rng.integers(0, HEIGHT))
         seen[y : y + 4, x : x + 4] = 255
     verdict = judged(image, seen.clip(0, 255).astype(np.uint8))
-    assert isinstance(verdict, GateAccepted) and 0.42 <= verdict.confidence <= 1
+    assert not verdict.rejections and 0.42 <= verdict.scores["alignment"]["agreement"] <= 1
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -67,20 +70,27 @@ def test_other_pictures_are_rejected(seed: int) -> None:
         np.roll(image, 14, axis=1),
         cv2.resize(image[20:-20, 35:-35], (WIDTH, HEIGHT)),
     ):
-        assert isinstance(judged(image, other), GateRejected)
+        assert judged(image, other).rejections
 
 
 def test_the_reason_says_what_was_found_and_expected() -> None:
     image = blocks(3)
     moved = judged(image, np.roll(image, 36, axis=1))
-    assert isinstance(moved, GateRejected)
-    assert moved.reason == "displaced by 8.0% of the longer side, expected at most 1.0%"
-    assert isinstance(judged(image, np.roll(image, 36, axis=1), most_displacement=0.1,
-                             least_agreement=-1), GateAccepted)  # fmt: skip
-    small = judged(image, image[:100])
-    assert isinstance(small, GateRejected) and "expected the clear frame's" in small.reason
+    assert "alignment.displaced" in moved.codes
+    assert "displaced by 8.0% of the longer side, expected at most 1.0%" in moved.words
+    loose = {"most_displacement": 0.1, "least_agreement": -1}
+    assert not judged(image, np.roll(image, 36, axis=1), **loose).rejections
+
+
+@pytest.mark.parametrize(("severity", "rejected"), [(0.1, True), (0.9, False)])
+def test_a_pair_is_a_limit_by_severity(severity: float, rejected: bool) -> None:
+    limits = AlignmentLimits(least_agreement=(0.8, 0.0), most_displacement=1.0)
+    settings = AlignmentSettings(by_condition={Condition.FOG: limits})
+    scores = {"agreement": 0.5, "displacement": 0.0}
+    assert bool(list(settings.judge(scores, Condition.FOG, severity))) == rejected
+    assert not list(settings.judge(scores, Condition.NIGHT, severity))
 
 
 def test_a_picture_without_edges_is_rejected_and_does_not_fail() -> None:
     image, _, _ = street(WIDTH, HEIGHT)
-    assert isinstance(judged(image, np.full_like(image, 90)), GateRejected)
+    assert judged(image, np.full_like(image, 90)).codes == ["alignment.disagrees"]

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.pipelines.engines.base import Variant
-from nightrain.pipelines.gates.base import GateAccepted, GateRejected
+from nightrain.pipelines.gates.apply import Verdict
 from nightrain.pipelines.gates.built_in import FaultsSettings
 from nightrain.pipelines.gates.faults import used_levels
+from support.gating import verdict_of
 from support.weather_street import picture, request, street
 
 CONDITIONS = (Condition.NIGHT, Condition.RAIN, Condition.SNOW, Condition.FOG, Condition.NIGHT_RAIN)
@@ -16,24 +18,21 @@ CONDITIONS = (Condition.NIGHT, Condition.RAIN, Condition.SNOW, Condition.FOG, Co
 NATURAL = picture(condition=Condition.RAIN, severity=0.3)  # smooth, with noise
 
 
-def judged(image: np.ndarray, **limits: float) -> GateAccepted | GateRejected:
+def judged(image: np.ndarray, **limits: float) -> Verdict:
     _, depth, k = street()
-    return FaultsSettings(**limits).build()(
-        request(scene=(NATURAL, depth, k)), Variant(image=image)
-    )
+    asked = request(scene=(NATURAL, depth, k))
+    return verdict_of(FaultsSettings(**limits), asked, Variant(image=image))
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 @pytest.mark.parametrize("severity", [0.1, 0.5, 1.0])
 def test_weather_is_no_fault(condition: Condition, severity: float) -> None:
-    assert judged(picture(condition=condition, severity=severity)) == GateAccepted()
+    assert not judged(picture(condition=condition, severity=severity)).rejections
 
 
 @pytest.mark.parametrize(
     ("broken", "fault"),
     [
-        (lambda image: image[:-1], "wrong size"),
-        (lambda image: image.astype(np.float32), "wrong size"),
         (np.zeros_like, "black"),
         (lambda image: image // 12, "black"),
         (lambda image: np.full_like(image, 90), "flat"),
@@ -44,8 +43,18 @@ def test_weather_is_no_fault(condition: Condition, severity: float) -> None:
 )
 def test_faults_are_named(broken, fault: str) -> None:
     verdict = judged(broken(picture(condition=Condition.FOG, severity=0.3)))
-    assert isinstance(verdict, GateRejected)
-    assert verdict.reason.startswith(fault) and "expected" in verdict.reason
+    assert f"faults.{fault}" in verdict.codes
+    reason = dict(verdict.rejections)[f"faults.{fault}"]
+    assert reason.startswith(f"gate 'faults': {fault}: ") and "expected" in reason
+
+
+@pytest.mark.parametrize(
+    "broken", [lambda i: i[:-1], lambda i: i.astype(np.float32) * np.nan, lambda i: i[..., :1]]
+)
+def test_a_variant_of_a_wrong_size_or_type_is_rejected_unmeasured(broken) -> None:
+    with pytest.raises(DamagedInput, match=r"wrong size: found .* expected uint8") as raised:
+        judged(broken(picture(condition=Condition.FOG, severity=0.3)))
+    assert raised.value.reason == Reason.GATE_REJECTED
 
 
 def test_used_levels_is_the_share_of_distinct_levels() -> None:
@@ -60,6 +69,6 @@ def test_used_levels_is_the_share_of_distinct_levels() -> None:
 
 def test_limits_are_settings() -> None:
     dark = picture(condition=Condition.NIGHT, severity=0.5)
-    assert isinstance(judged(dark, least_highlight=250.0), GateRejected)
-    assert isinstance(judged(np.zeros_like(dark), least_highlight=0, least_spread=0,
-                             least_levels=0), GateAccepted)  # fmt: skip
+    assert judged(dark, least_highlight=250.0).codes == ["faults.black"]
+    loose = {"least_highlight": 0, "least_spread": 0, "least_levels": 0}
+    assert not judged(np.zeros_like(dark), **loose).rejections

@@ -1,4 +1,4 @@
-"""Gates of other packages: accepted variants keep the confidence, rejected ones the reason."""
+"""Gates of other packages: variants keep their scores, rejected ones the reason and the picture."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import Manifest
+from nightrain.datasets.shards.recipe_records import recipe_records
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.generate.preview import preview_lines
@@ -23,7 +24,7 @@ GROUP = "nightrain.gates"
 GATE = """
 from typing import Literal
 
-from nightrain.pipelines.gates.base import GateAccepted, GateRejected, GateSettings
+from nightrain.pipelines.gates.base import GateSettings, Measured, Rejection
 
 
 class Settings(GateSettings):
@@ -34,17 +35,20 @@ class Settings(GateSettings):
         return "2"
 
     def build(self):
-        return self._judge
+        return self._measure
 
-    def _judge(self, request, variant):
+    def _measure(self, request, variant):
         image = variant.image
         assert image.shape == request.image.shape
         if self.brightest < 0:
             raise RuntimeError("no light meter")
-        mean = float(image.mean())
+        return Measured({"mean": float(image.mean())})
+
+    def judge(self, scores, condition, severity):
+        mean = scores["mean"]
         if mean > self.brightest:
-            return GateRejected(f"mean level {mean:.0f}, expected at most {self.brightest:.0f}")
-        return GateAccepted(confidence=1 - mean / 255)
+            reason = f"mean level {mean:.0f}, expected at most {self.brightest:.0f}"
+            yield Rejection("bright", reason)
 """
 PLAIN = "name: gated\ndepth: exact\nconditions: {night: {lowest: 0.2, highest: 0.8}, fog: {}}\n"
 GATED = PLAIN + "gates: [{name: dark-enough, brightest: 60}]\n"
@@ -82,12 +86,16 @@ def test_accepted_variants_are_rows_and_rejected_ones_are_quarantined(
     assert rows and rejected and len(rows) + len(rejected) == 20 and not report.failed
     assert verify(dataset).accepted
     for row in rows:
-        confidence = float(json.loads(row["provenance"])["gate_dark-enough"])
         mean = decode_jpeg(row["image"]["bytes"]).mean()
-        assert confidence == pytest.approx(1 - mean / 255, abs=0.01) and mean < 62
-    assert {(r["reason"], r["attempts"]) for r in rejected} == {("gate_rejected", 1)}
+        stored = json.loads(row["gate_scores"])["dark-enough"]["mean"]
+        assert stored == pytest.approx(mean, abs=2) and stored <= 60
+        assert row["gates"] == "dark-enough 2" and row["seed_number"] == 0
+        assert row["confidence"] is None and row["rejected_seeds"] is None
+    assert {(r["reason"], r["attempts"]) for r in rejected} == {("gate_rejected", 3)}
     assert all("gate 'dark-enough': mean level" in r["message"] for r in rejected)
     assert {r["condition"] for r in rejected} == {"fog"}
+    assert all(r["codes"] == ["dark-enough.bright"] for r in rejected)
+    assert all(decode_jpeg(r["image"]["bytes"]).mean() > 60 for r in rejected)
     tiles = next(preview_lines(dataset, load_recipe(str(tmp_path / "recipe.yaml")), 1))
     assert [t.label.startswith("fog: gate 'dark-enough': mean level") for t in tiles][-1]
     assert run(dataset, str(tmp_path / "recipe.yaml"), retry_failed=True).num_rows == 0
@@ -103,10 +111,10 @@ def test_a_gate_that_fails_quarantines_what_it_could_not_judge(
     }
 
 
-def test_a_verdict_that_is_none_is_a_failure_of_the_gate(
+def test_a_measurement_that_is_none_is_a_failure_of_the_gate(
     gate: None, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = GATE.replace("return GateAccepted(confidence=1 - mean / 255)", "return None")
+    broken = GATE.replace('return Measured({"mean": float(image.mean())})', "return None")
     where = {"group": GROUP, "name": "dark-enough", "module": "dark_gate"}
     install(tmp_path / "broken", monkeypatch, **where, code=broken)
     run(dataset, written(tmp_path, GATED))
@@ -114,15 +122,49 @@ def test_a_verdict_that_is_none_is_a_failure_of_the_gate(
     assert {r["reason"] for r in night} == {"gate_error"} and "returned None" in night[0]["message"]
 
 
-def test_a_confidence_that_is_not_a_number_is_a_failure_of_the_gate(
-    gate: None, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("score", ["'high'", "float('nan')", "float('inf')"])
+def test_a_score_that_is_not_a_finite_number_is_a_failure_of_the_gate(
+    gate: None, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score: str
 ) -> None:
-    broken = GATE.replace("confidence=1 - mean / 255", "confidence='high'")
+    broken = GATE.replace("float(image.mean())", score)
     where = {"group": GROUP, "name": "dark-enough", "module": "dark_gate"}
     install(tmp_path / "broken", monkeypatch, **where, code=broken)
     assert not run(dataset, written(tmp_path, GATED)).failed
     night = [r for r in quarantined(dataset) if r["condition"] == "night"]
-    assert {r["reason"] for r in night} == {"gate_error"} and "'high'" in night[0]["message"]
+    assert {r["reason"] for r in night} == {"gate_error"}
+    assert "expected Measured with finite scores" in night[0]["message"]
+
+
+def test_limits_for_another_version_are_refused(gate: None, tmp_path: Path) -> None:
+    ours, other = (GATED.replace("60}", f"60, for_version: '{n}'}}") for n in (2, 1))
+    assert load_recipe(written(tmp_path, ours)).gates[0].for_version == "2"
+    with pytest.raises(InvalidRequest, match="chosen for version 1; version 2 is installed"):
+        load_recipe(written(tmp_path, other))
+
+
+def test_without_gates_variants_go_to_tables_of_their_own(
+    gate: None, dataset: Path, tmp_path: Path
+) -> None:
+    recipe = written(tmp_path, GATED)
+    run(dataset, recipe)
+    report = run(dataset, recipe, no_gates=True)
+    assert report.num_rows == 20 and not report.warnings and not report.over_limit
+    rows = [row for table in report.tables for row in all_rows(dataset, table).values()]
+    assert len(rows) == 20 and {row["gates"] for row in rows} == {None}
+    assert {r.name for records in recipe_records(dataset).values() for r in records} == {
+        "gated",
+        "gated-no-gates",
+    }
+    assert run(dataset, recipe).num_rows == 0
+
+
+def test_a_run_whose_gates_reject_too_much_has_not_succeeded(
+    gate: None, dataset: Path, tmp_path: Path
+) -> None:
+    strict = written(tmp_path, GATED.replace("60}", "1}"))
+    report = run(dataset, strict)
+    assert "20 gate_rejected" in report.over_limit and "--max-rejected 100%" in report.over_limit
+    assert not run(dataset, strict, max_rejected=1.0).over_limit
 
 
 def test_a_gate_that_is_not_installed_is_refused(tmp_path: Path) -> None:
@@ -150,7 +192,7 @@ def test_gates_and_their_versions_decide_the_hash(gate: None, tmp_path: Path) ->
         ),
         (
             ("brightest", "brighter"),
-            r"gates\.0: brighter is not an option; expected one of name, brightest",
+            r"gates\.0: brighter is not an option; expected one of name, for_version, brightest",
         ),
         (("[{name: dark-enough, brightest: 60}]", "[dark-enough, dark-enough]"), "each gate once"),
         (("[{name: dark-enough, brightest: 60}]", "[3]"), "expected a name or a mapping"),

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.conditions import Condition
-from nightrain.pipelines.engines.base import Variant
-from nightrain.pipelines.gates.base import GateAccepted, GateRejected
+from nightrain.pipelines.engines.base import Request, Variant
+from nightrain.pipelines.gates.apply import Verdict
+from nightrain.pipelines.gates.base import Measured
 from nightrain.pipelines.gates.built_in import StructureSettings
 from nightrain.pipelines.gates.limits import StructureLimits
-from nightrain.pipelines.gates.structure import structure
+from nightrain.pipelines.gates.structure import measure_structure
+from support.gating import verdict_of
 from support.pictures import HEIGHT, WIDTH, blocks
 from support.weather_street import request
 
@@ -33,21 +35,29 @@ def visible(share_of_thing: float) -> np.ndarray:
     return found
 
 
+def asked(clear: np.ndarray, condition: Condition = Condition.FOG) -> Request:
+    return request(condition, scene=(clear, np.ones((HEIGHT, WIDTH), np.float32), np.eye(3)))
+
+
 def judged(
     clear: np.ndarray, variant: np.ndarray, condition: Condition, visibility: np.ndarray | None
-) -> GateAccepted | GateRejected:
-    asked = request(condition, scene=(clear, np.ones((HEIGHT, WIDTH), np.float32), np.eye(3)))
-    gate = StructureSettings().build()
-    return gate(asked, Variant(image=variant, visibility=visibility))
+) -> Verdict:
+    seen = Variant(image=variant, visibility=visibility)
+    return verdict_of(StructureSettings(), asked(clear, condition), seen)
+
+
+def structure(clear: np.ndarray, variant: Variant) -> Measured:
+    return measure_structure(asked(clear), variant)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 @pytest.mark.parametrize("seed", range(3))
 def test_lost_things_are_rejected_where_they_are_visible(condition: Condition, seed: int) -> None:
     image = blocks(seed)
-    assert isinstance(judged(image, veiled(image), condition, visible(1)), GateAccepted)
+    assert not judged(image, veiled(image), condition, visible(1)).rejections
     lost = judged(image, veiled(without(image)), condition, visible(1))
-    assert isinstance(lost, GateRejected) and "visible edges of a region are lost" in lost.reason
+    assert "structure.lost" in lost.codes
+    assert "visible edges of a region are lost" in lost.words
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -57,47 +67,53 @@ def test_new_things_are_rejected_where_they_are_visible(seed: int) -> None:
     bare, full = veiled(without(image)), veiled(image)
     same = structure(without(image), Variant(image=bare, visibility=visible(1)))
     new = structure(without(image), Variant(image=full, visibility=visible(1)))
-    assert new.novel > 5 * same.novel
-    assert isinstance(judged(without(image), full, Condition.FOG, visible(1)), GateRejected)
+    assert new.scores["novel"] > 5 * same.scores["novel"]
+    assert judged(without(image), full, Condition.FOG, visible(1)).rejections
     strict = StructureLimits(most_lost=1.0, most_novel=0.3)
-    settings = StructureSettings(limits={Condition.RAIN: strict})
-    asked = request(Condition.RAIN, scene=(without(image), visible(1), np.eye(3)))
-    verdict = settings.build()(asked, Variant(image=full, visibility=visible(1)))
-    assert isinstance(verdict, GateRejected) and "new edges of strength" in verdict.reason
+    settings = StructureSettings(by_condition={Condition.RAIN: strict})
+    seen = Variant(image=full, visibility=visible(1))
+    verdict = verdict_of(settings, asked(without(image), Condition.RAIN), seen)
+    assert verdict.codes == ["structure.novel"] and "new edges of strength" in verdict.words
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_what_is_rightly_hidden_may_be_lost_or_new(condition: Condition) -> None:
     image = blocks(1)
     for clear, variant in ((image, without(image)), (without(image), image)):
-        assert isinstance(judged(clear, veiled(variant), condition, visible(0)), GateAccepted)
+        assert not judged(clear, veiled(variant), condition, visible(0)).rejections
 
 
 def test_an_engine_that_does_not_know_what_it_hides_hides_nothing() -> None:
     image = blocks(2)
     unknown = structure(image, Variant(image=veiled(without(image))))
     known = structure(image, Variant(image=veiled(without(image)), visibility=visible(1)))
-    assert unknown == known
-    assert isinstance(judged(image, veiled(without(image)), Condition.FOG, None), GateRejected)
+    assert unknown.scores == known.scores
+    assert judged(image, veiled(without(image)), Condition.FOG, None).rejections
 
 
 def test_scores_grow_with_what_is_lost() -> None:
     image = blocks(3)
     scores = [
-        structure(image, Variant(image=veiled((1 - share) * image + share * without(image))))
+        structure(image, Variant(image=veiled((1 - share) * image + share * without(image)))).scores
         for share in (0.0, 0.9, 1.0)
     ]
-    assert scores[0].lost < scores[1].lost <= scores[2].lost <= 1
+    assert scores[0]["lost"] < scores[1]["lost"] <= scores[2]["lost"] <= 1
+
+
+def test_confidence_is_low_where_something_is_hidden_or_lost_and_only_there() -> None:
+    image = blocks(1)
+    lost = structure(image, Variant(image=veiled(without(image)), visibility=visible(1))).confidence
+    hidden = structure(image, Variant(image=veiled(image), visibility=visible(0))).confidence
+    assert lost is not None and hidden is not None
+    middle, far = np.s_[140:160, 210:230], np.s_[:80]
+    assert lost[middle].max() < 0.3 < 0.8 < lost[far].mean()
+    assert hidden[middle].max() == 0 and hidden[far].mean() > 0.8
+    assert lost.min() >= 0 and lost.max() <= 1
 
 
 def test_limits_of_a_recipe_replace_those_of_their_condition_alone() -> None:
     strict = StructureLimits(most_lost=0.1, most_novel=0.1)
-    settings = StructureSettings(limits={Condition.FOG: strict})
+    settings = StructureSettings(by_condition={Condition.FOG: strict})
     assert settings.limits_of(Condition.FOG) == strict
     assert settings.limits_of(Condition.SNOW) == StructureSettings().limits_of(Condition.SNOW)
     assert settings.limits_of(Condition.DUSK) == settings.limits_of(Condition.NIGHT)
-
-
-def test_another_size_is_rejected() -> None:
-    image = blocks(4)
-    assert isinstance(judged(image, image[:100], Condition.FOG, None), GateRejected)

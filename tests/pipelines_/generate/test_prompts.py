@@ -14,6 +14,7 @@ from nightrain.datasets.conditions import (
     Condition,
 )
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.pipelines.captions.prompts import prompt
 from nightrain.pipelines.captions.weather_words import (
     DANGLING,
     DAY,
@@ -26,7 +27,6 @@ from nightrain.pipelines.captions.weather_words import (
     strip_weather,
 )
 from nightrain.pipelines.engines.diffusion.models.settings import NEGATIVE_PROMPT
-from nightrain.pipelines.generate.prompts import prompt
 
 FORBIDDEN = re.compile(
     r"\b(sunny|cloudy|overcast|night|rain|rainy|raining|snow|snowy|snowing|daytime|morning|evening|"

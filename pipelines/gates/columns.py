@@ -1,0 +1,42 @@
+"""Columns of a variant's row that gates fill: their scores, earlier seeds and the confidence."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from nightrain.datasets.io.images import encode_confidence_png
+from nightrain.pipelines.gates.apply import Verdict
+
+CONFIDENCE_PART = 4  # a confidence picture has a quarter of the variant's width and height
+
+
+def gate_columns(
+    gates: str | None,
+    verdict: Verdict,
+    rejected_seeds: Sequence[Mapping[str, Any]],
+    size: tuple[int, int],
+    sample_id: str,
+) -> dict[str, Any]:
+    """Return the columns of a variant of (width, height) pixels; all null without gates."""
+    if gates is None:
+        return dict.fromkeys(("gates", "gate_scores", "rejected_seeds", "confidence"))
+    confidence = None
+    if verdict.confidence is not None:
+        data = confidence_png(verdict.confidence, size)
+        confidence = {"bytes": data, "path": f"{sample_id}.confidence.png"}
+    return {
+        "gates": gates,
+        "gate_scores": json.dumps(verdict.scores, sort_keys=True),
+        "rejected_seeds": json.dumps(rejected_seeds, sort_keys=True) if rejected_seeds else None,
+        "confidence": confidence,
+    }
+
+
+def confidence_png(confidence: np.ndarray, size: tuple[int, int]) -> bytes:
+    """8-bit grey PNG of a confidence (h, w) in [0, 1], at a quarter of (width, height)."""
+    small = tuple(max(1, side // CONFIDENCE_PART) for side in size)
+    resized = cv2.resize(confidence.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    return encode_confidence_png(resized.clip(0, 1))

@@ -1,0 +1,1 @@
+"""Regating: other limits of gates are applied to variants that exist."""

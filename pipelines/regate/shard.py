@@ -1,0 +1,101 @@
+"""Regated shards: the variants of a shard, judged by the limits of another recipe."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import Reason
+from nightrain.datasets.ids import sample_id
+from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
+from nightrain.datasets.shards.parquet import Row
+from nightrain.datasets.shards.rows import ref_from_row
+from nightrain.datasets.shards.schema import VARIANTS
+from nightrain.datasets.shards.transaction import (
+    OnRows,
+    Rejected,
+    ShardReport,
+    frames_behind,
+    ignore_rows,
+    make_shard,
+)
+from nightrain.pipelines.gates.apply import Verdict, judge
+from nightrain.pipelines.gates.rejected import PICTURES, accepted_row, reject
+from nightrain.pipelines.recipes.recipe import Recipe
+from nightrain.pipelines.recipes.shard_facts import shard_facts
+from nightrain.pipelines.runs.stop import interrupt_if_stopped
+
+
+@dataclass(frozen=True)
+class RegateShard:
+    """Regates one shard from the shards of the same number of another table; picklable."""
+
+    root: Path
+    recipe: Recipe
+    source: str  # table
+
+    def __call__(self, shard: Shard, on_rows: OnRows = ignore_rows) -> ShardReport:
+        """Judge the stored scores, and commit the accepted rows; raises CorruptShard, DiskFull."""
+        manifest = Manifest(self.root)
+        condition = Condition(shard.table.rpartition("/")[2])
+        frames = frames_behind(manifest, shard, retry=0)
+        about = shard_facts(self.recipe, condition, frames)
+
+        def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
+            entries = attempts(manifest, self.source, shard.number)
+            found = {row["sample_id"]: row for row in _rows(manifest, entries)}
+            ids = manifest.reader(frames.rows).table(["frame_id"]).column(0).to_pylist()
+            before, now = entries[0].about["recipe_hash"], about["recipe_hash"]
+            for frame in ids:
+                interrupt_if_stopped()
+                for index in range(self.recipe.variants_per_frame):
+                    names = frame, str(condition)
+                    row = found.get(sample_id(*names, before, index))
+                    name = sample_id(*names, now, index)
+                    if row is not None:
+                        yield kept.get(name) or self._judged(row, name, condition)
+
+        return make_shard(manifest, shard, VARIANTS, about, produce, on_rows)
+
+    def _judged(self, row: Row, name: str, condition: Condition) -> Row | Rejected:
+        """A row of the source, accepted or quarantined, as a row of the recipe."""
+        if row.get("reason") not in (None, Reason.GATE_REJECTED) or (
+            "reason" in row and row["variant"] is None
+        ):
+            return Rejected({**row, "sample_id": name})  # there is no picture to judge
+        variant = accepted_row(row) if "reason" in row else row
+        scores, recipe = json.loads(variant["gate_scores"]), self.recipe
+        ours = {gate.name: scores[gate.name] for gate in recipe.gates}
+        severity = variant["severity"] or 0.0
+        verdict = Verdict(ours, judge(recipe.gates, ours, condition, severity))
+        variant |= {
+            "sample_id": name,
+            "recipe": recipe.folder_of(condition),
+            "recipe_hash": recipe.hash_of(condition),
+            "gates": recipe.names_of_gates,
+            "gate_scores": json.dumps(ours, sort_keys=True),
+            **{picture: _renamed(variant[picture], name) for picture in PICTURES},
+        }
+        return reject(variant, ref_from_row(variant), verdict) if verdict.rejections else variant
+
+
+def attempts(manifest: Manifest, table: str, number: int) -> list[Entry]:
+    """Entries of all attempts at a shard, in order."""
+    return [entry for entry in manifest.entries(table) if entry.shard.number == number]
+
+
+def _rows(manifest: Manifest, entries: list[Entry]) -> Iterator[Row]:
+    """Yield the rows of all attempts at a shard, and the last attempt's quarantine."""
+    for entry in entries:
+        yield from manifest.reader(entry.rows).rows()
+    if entries[-1].quarantine is not None:
+        yield from manifest.reader(entries[-1].quarantine).rows()
+
+
+def _renamed(picture: dict[str, Any] | None, name: str) -> dict[str, Any] | None:
+    if picture is None:
+        return None
+    _, _, ending = picture["path"].partition(".")
+    return {**picture, "path": f"{name}.{ending}"}
