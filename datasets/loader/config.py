@@ -34,6 +34,7 @@ class TrainingSetConfig(Settings):
     twins: bool = False  # recorded twins (datasets/loader/twins.py) instead of variants
     # Also variants on which no control acted: they may not have the geometry of the frame's labels.
     include_uncontrolled: bool = False
+    variant_confidence: bool = False  # gates' confidence in the pixels of variants
     labels: FolderName | None = None  # folder below labels/: the teacher's name
     neighbours: bool = False
     stereo: bool = False  # the clear stereo partner at input_size, with its geometry
@@ -55,6 +56,8 @@ class TrainingSetConfig(Settings):
 
     @model_validator(mode="after")
     def _checks(self) -> "TrainingSetConfig":
+        if self.variant_confidence and not self.recipes:
+            raise ValueError("variant_confidence: expected recipes to take variants from")
         if self.corruptions is not None and self.recipes:
             raise ValueError("corruptions replace variants: remove the recipes")
         if self.twins and (self.recipes or self.corruptions is not None):

@@ -69,6 +69,8 @@ def decode_sample(rows: SampleRows, config: TrainingSetConfig) -> Arrays:
         arrays |= _neighbour(rows.frame, "stereo", shown, config.input_size)
         arrays["shown_intrinsics"] = shown
     arrays |= _measured(rows.frame, config)
+    if config.variant_confidence:
+        arrays["variant_confidence"] = _confidence(rows.variant or {"confidence": None}, size)
     if rows.label is not None:
         arrays["label_depth_m"] = _dense(rows.label, "depth", size)
         arrays["label_confidence"] = _confidence(rows.label, size)
@@ -108,7 +110,8 @@ def most_bytes(config: TrainingSetConfig) -> int:
     input_px, loss_px = (w * h for w, h in (config.input_size, config.loss_size))
     num_pictures = 1 + (len(SIDES) if config.neighbours else 0)  # at loss_size
     num_inputs = 2 + config.stereo  # at input_size
-    num_maps = config.lidar_depth + config.exact_depth + (2 if config.labels else 0)
+    num_maps = config.lidar_depth + config.exact_depth + config.variant_confidence
+    num_maps += 2 if config.labels else 0
     return 3 * (num_inputs * input_px + num_pictures * loss_px) + 4 * num_maps * loss_px + 4096
 
 
@@ -174,7 +177,7 @@ def _dense(row: Row, column: str, size: Size) -> np.ndarray:
 
 
 def _confidence(row: Row, size: Size) -> np.ndarray:
-    """Confidence (h, w) float32 in [0, 1] of an 8-bit PNG; ones if the label has none."""
+    """Confidence (h, w) float32 in [0, 1] of an 8-bit PNG; ones if the row has none."""
     if row["confidence"] is None:
         return np.ones((size[1], size[0]), np.float32)
     data = row["confidence"]["bytes"]

@@ -59,6 +59,7 @@ class TrainingSet(Dataset[Sample]):
       metres; has_stereo bool
       lidar_depth_m, exact_depth_m, label_depth_m (h, w) metres, 0 = none
       label_confidence (h, w) in [0, 1]
+      variant_confidence (h, w) in [0, 1], how far gates trust the variant's pixels; 1 otherwise
       condition int64, index into list(Condition); is_variant bool; index int64
       frame_id, sample_id str
 
@@ -122,6 +123,7 @@ class TrainingSet(Dataset[Sample]):
         variant = label = None
         if isinstance(chosen, int):
             columns = TWIN_COLUMNS if self.config.twins else VARIANT_COLUMNS
+            columns += ("confidence",) if self.config.variant_confidence else ()
             shown_id = index_of.variants.columns["frame_id"][chosen]  # a twin has its own
             variant = self._row(index_of.variants, chosen, columns, shown_id)
         if index_of.labels is not None:

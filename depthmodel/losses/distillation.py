@@ -2,6 +2,9 @@
 
     L = sum w |d_S - d_T| / d_S  /  max(sum w, 1)       d: inverse depth, w: mask times confidence
 
+The confidence is that of the labels, times that of gates in the variant's pixels where the training
+set has it (`variant_confidence`).
+
 SSD, eq. 6 (docs/papers/ssd.md), in the form of md4all, eq. 10 (docs/papers/md4all.md). With
 D = 1 / d the term is |D_S - D_T| / D_T, the absolute relative error with the teacher as truth. It
 is not symmetric: a depth that is too near costs at most 1, one that is too far has no limit, and
@@ -27,6 +30,8 @@ class DistillationTerm(LossTerm):
         statistics["supervised"] = weight.mean()
         if inputs.use_confidence:
             weight = weight * need(inputs.batch, "label_confidence")[:, None]
+        if "variant_confidence" in inputs.batch:
+            weight = weight * inputs.batch["variant_confidence"][:, None]
         loss = distillation_loss(inputs.inverse_depth, label_m.reciprocal(), weight)
         return TermValue(loss, statistics)
 
