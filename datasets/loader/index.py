@@ -19,6 +19,7 @@ from nightrain.datasets.loader.table_rows import TableRows, read_columns, read_k
 from nightrain.datasets.loader.twins import recorded_frames
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import ShardFile
+from nightrain.datasets.shards.reviews import read_reviews, rejected_ids
 from nightrain.datasets.splits import NO_SPLIT, Split, default_split, is_in_split
 
 
@@ -35,6 +36,7 @@ class TrainingIndex:
     labels: TableRows | None  # row i belongs to frame i
     num_without_label: int  # frames left out because their label is in quarantine
     num_uncontrolled: int  # variants left out because no control kept the frame's geometry
+    num_reviewed_out: int  # variants left out because people rejected them
 
     def blocks(self) -> list[int]:
         """Lengths of runs of samples with frames in the same row group."""
@@ -71,12 +73,16 @@ def build_index(root: Path, config: TrainingSetConfig) -> TrainingIndex:
     conditions: tuple[Condition, ...]
     if config.twins:
         variants, shown, starts, conditions = join_twins(manifest, config, frames)
-        num_uncontrolled = 0
+        num_uncontrolled = num_reviewed_out = 0
     else:
         tables = variant_tables(manifest, config)
         conditions = tuple(dict.fromkeys(condition for _, condition in tables))
-        variants, shown, starts, num_uncontrolled = join_variants(
-            manifest, tables, frames, config.include_uncontrolled
+        variants, shown, starts, num_uncontrolled, num_reviewed_out = join_variants(
+            manifest,
+            tables,
+            frames,
+            config.include_uncontrolled,
+            rejected_ids(read_reviews(root)) if tables else (),
         )
     return TrainingIndex(
         frames=frames,
@@ -88,6 +94,7 @@ def build_index(root: Path, config: TrainingSetConfig) -> TrainingIndex:
         labels=labels,
         num_without_label=int(without_label.sum()),
         num_uncontrolled=num_uncontrolled,
+        num_reviewed_out=num_reviewed_out,
     )
 
 

@@ -1,6 +1,7 @@
 """Joins of a training set: variants, recorded twins and labels of its frames."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,16 +32,26 @@ def variant_tables(
     return [(manifest.entries(table), CONDITIONS[code]) for code, table in chosen]
 
 
+class JoinedVariants(NamedTuple):
+    """Variants of frames, sorted by frame and condition, and numbers of those left out."""
+
+    rows: TableRows
+    condition: np.ndarray  # (V,) int8, index into CONDITIONS
+    starts: np.ndarray  # (N + 1,) int64, of the variants of each frame
+    num_uncontrolled: int  # no control kept the frame's geometry
+    num_reviewed_out: int  # people rejected them
+
+
 def join_variants(
     manifest: Manifest,
     tables: Sequence[tuple[list[Entry], Condition]],
     frames: TableRows,
     include_uncontrolled: bool,
-) -> tuple[TableRows, np.ndarray, np.ndarray, int]:
+    reviewed_out: Collection[str] = (),
+) -> JoinedVariants:
     """Join variants to these frames, sorted by frame and condition.
 
-    Returns the variants, their conditions, the starts, and the number of uncontrolled variants that
-    are left out.
+    Uncontrolled variants are left out unless they are included, and those that people reject.
     """
     entries = [entry for of_table, _ in tables for entry in of_table]
     codes = np.repeat(
@@ -51,13 +62,15 @@ def join_variants(
     code = codes[rows.file] if len(rows) else np.zeros(0, np.int8)
     table_of_entry = np.repeat(np.arange(len(tables)), [len(t) for t, _ in tables])
     table_of_row = table_of_entry[rows.file]
-    is_left_out = np.zeros(len(rows), bool)
+    is_uncontrolled = np.zeros(len(rows), bool)
     if not include_uncontrolled:
-        is_uncontrolled = [value is False for value in rows.columns["controlled"]]
-        is_left_out = (sample >= 0) & np.array(is_uncontrolled, bool)
+        is_uncontrolled = np.array([value is False for value in rows.columns["controlled"]], bool)
+        is_uncontrolled &= sample >= 0
+    is_reviewed_out = (sample >= 0) & np.isin(rows.columns["sample_id"], list(reviewed_out))
+    is_left_out = is_uncontrolled | is_reviewed_out
     found = np.bincount(table_of_row[sample >= 0], minlength=len(tables))
-    left_out = np.bincount(table_of_row[is_left_out], minlength=len(tables))
-    for (of_table, condition), number, number_out in zip(tables, found, left_out, strict=True):
+    uncontrolled = np.bincount(table_of_row[is_uncontrolled], minlength=len(tables))
+    for (of_table, condition), number, number_out in zip(tables, found, uncontrolled, strict=True):
         name = of_table[0].shard.table
         if number == 0:
             raise InvalidRequest(
@@ -74,7 +87,13 @@ def join_variants(
     order = np.lexsort((code, sample))
     order = order[sample[order] >= 0]
     starts = np.searchsorted(sample[order], np.arange(len(frames) + 1))
-    return rows.take(order), code[order], starts, int(is_left_out.sum())
+    return JoinedVariants(
+        rows=rows.take(order),
+        condition=code[order],
+        starts=starts,
+        num_uncontrolled=int(is_uncontrolled.sum()),
+        num_reviewed_out=int((is_reviewed_out & ~is_uncontrolled).sum()),
+    )
 
 
 def join_twins(

@@ -42,6 +42,7 @@ class TrainReport(BaseModel):
     num_frames: int = 0  # training frames per epoch
     num_without_label: int = 0  # skipped because their label is in quarantine
     num_uncontrolled: int = 0  # variants skipped because no control kept the frame's geometry
+    num_reviewed_out: int = 0  # variants skipped because people rejected them
     digest: str = ""  # of the finished model
 
     @property
@@ -59,6 +60,7 @@ class TrainReport(BaseModel):
         skipped = (
             (self.num_without_label, "frames without label"),
             (self.num_uncontrolled, "variants without control"),
+            (self.num_reviewed_out, "variants that people rejected"),
         )
         out = "".join(f", {count} {what} skipped" for count, what in skipped if count)
         shared = f" in {self.num_processes} processes" if self.num_processes > 1 else ""
@@ -147,6 +149,7 @@ def _report(trainer: Trainer, first_step: int, seconds: float) -> TrainReport:
         num_frames=len(index.frames),
         num_without_label=index.num_without_label,
         num_uncontrolled=index.num_uncontrolled,
+        num_reviewed_out=index.num_reviewed_out,
     )
 
 

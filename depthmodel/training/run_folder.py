@@ -17,6 +17,8 @@ from nightrain.datasets.io.record import read_record, record_bytes
 from nightrain.datasets.shards.leases import Lease, held_by
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.recipe_records import VARIANTS, select_tables
+from nightrain.datasets.shards.reviews import FOLDER as REVIEWS
+from nightrain.datasets.shards.reviews import read_reviews, rejected_ids
 from nightrain.datasets.splits import is_in_split
 from nightrain.depthmodel.network.model_card import ModelCard
 from nightrain.depthmodel.network.model_folder import saved_digest
@@ -181,12 +183,18 @@ def identity(config: TrainConfig, dataset: Path) -> dict[str, Any]:
 
 
 def table_digests(dataset: Path, config: TrainConfig) -> dict[str, str]:
-    """Digest of every table that a run reads, of its split; raises CorruptShard."""
+    """Digest of every table that a run reads, of its split, and of what people reject.
+
+    Raises CorruptShard.
+    """
     manifest, data = Manifest(dataset), config.data
     names = [FRAMES]
     names += [table for name in data.recipes for table in select_tables(manifest, name)]
     names += [f"labels/{data.labels}"] if data.labels else []
-    return {name: _digest(manifest, name, data.split) for name in names}
+    digests = {name: _digest(manifest, name, data.split) for name in names}
+    if data.recipes and (rejected := rejected_ids(read_reviews(dataset))):
+        digests[REVIEWS] = hashlib.sha256("\n".join(sorted(rejected)).encode()).hexdigest()[:16]
+    return digests
 
 
 def code_commit() -> str:

@@ -63,6 +63,8 @@ class Trainer:
                 "frame (column `controlled`); --include-uncontrolled adds them",
                 number,
             )
+        if number := data.index.num_reviewed_out:
+            logger.warning("%d variants are not trained on, because people rejected them", number)
         if data.index.labels is not None and config.data.labels is not None:
             config.role.check_labels(config.data.labels, data.index.labels)
         rank, ranks = accelerator.process_index, accelerator.num_processes

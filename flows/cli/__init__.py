@@ -66,6 +66,7 @@ app = Nightrain(
             "generation",
             "Apply other limits of gates to the variants that exist.",
         ),
+        "review": ("upkeep.review", "Record a person's verdict on a variant."),
         "replay": ("generation", "Generate a committed variant again and compare the bytes."),
         "caption": (
             "annotation",

@@ -11,6 +11,7 @@ from nightrain.datasets.errors import Reason
 from nightrain.datasets.ids import sample_id
 from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
+from nightrain.datasets.shards.reviews import Review, read_reviews
 from nightrain.datasets.shards.rows import ref_from_row
 from nightrain.datasets.shards.schema import VARIANTS
 from nightrain.datasets.shards.transaction import (
@@ -22,6 +23,7 @@ from nightrain.datasets.shards.transaction import (
     make_shard,
 )
 from nightrain.pipelines.gates.apply import Verdict, judge
+from nightrain.pipelines.gates.base import Rejection
 from nightrain.pipelines.gates.rejected import PICTURES, accepted_row, reject
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.recipes.shard_facts import shard_facts
@@ -45,6 +47,7 @@ class RegateShard:
 
         def produce(kept: dict[str, Row]) -> Iterator[Row | Rejected]:
             entries = attempts(manifest, self.source, shard.number)
+            reviews = read_reviews(self.root)
             found = {row["sample_id"]: row for row in _rows(manifest, entries)}
             ids = manifest.reader(frames.rows).table(["frame_id"]).column(0).to_pylist()
             before, now = entries[0].about["recipe_hash"], about["recipe_hash"]
@@ -52,15 +55,21 @@ class RegateShard:
                 interrupt_if_stopped()
                 for index in range(self.recipe.variants_per_frame):
                     names = frame, str(condition)
-                    row = found.get(sample_id(*names, before, index))
+                    old = sample_id(*names, before, index)
+                    row, review = found.get(old), reviews.get(old)
                     name = sample_id(*names, now, index)
                     if row is not None:
-                        yield kept.get(name) or self._judged(row, name, condition)
+                        yield kept.get(name) or self._judged(row, name, condition, review)
 
         return make_shard(manifest, shard, VARIANTS, about, produce, on_rows)
 
-    def _judged(self, row: Row, name: str, condition: Condition) -> Row | Rejected:
-        """A row of the source, accepted or quarantined, as a row of the recipe."""
+    def _judged(
+        self, row: Row, name: str, condition: Condition, review: Review | None
+    ) -> Row | Rejected:
+        """A row of the source, accepted or quarantined, as a row of the recipe.
+
+        A person's verdict counts more than the limits.
+        """
         if row.get("reason") not in (None, Reason.GATE_REJECTED) or (
             "reason" in row and row["variant"] is None
         ):
@@ -69,7 +78,11 @@ class RegateShard:
         scores, recipe = json.loads(variant["gate_scores"]), self.recipe
         ours = {gate.name: scores[gate.name] for gate in recipe.gates}
         severity = variant["severity"] or 0.0
-        verdict = Verdict(ours, judge(recipe.gates, ours, condition, severity))
+        rejections = judge(recipe.gates, ours, condition, severity)
+        if review is not None:
+            words = f"a person rejected it: {review.reason or 'no reason given'}"
+            rejections = (Rejection("review", words),) if review.verdict == "reject" else ()
+        verdict = Verdict(ours, rejections)
         variant |= {
             "sample_id": name,
             "recipe": recipe.folder_of(condition),

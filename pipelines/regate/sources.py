@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Entry, Manifest
+from nightrain.datasets.shards.recipe_records import recipe_records
 from nightrain.pipelines.recipes.recipe import Recipe
 
 OF_GATES = ("gates", "gate_versions", "gate_seeds")  # settings that may differ
@@ -21,7 +22,8 @@ class Source(NamedTuple):
 def find_sources(manifest: Manifest, recipe: Recipe) -> dict[Condition, Source]:
     """Return the table to regate of each condition; none for one whose gates are the same.
 
-    Of several tables with the scores of the recipe's gates, the one committed last is used. Raises
+    Of several tables with the scores of the recipe's gates, the one that the recipe's name stands
+    for is used, or else the one committed last. Raises
     InvalidRequest where no table of a condition has the scores; it says what is missing.
     """
     if not recipe.gates:
@@ -30,6 +32,8 @@ def find_sources(manifest: Manifest, recipe: Recipe) -> dict[Condition, Source]:
             "to it, or generate it."
         )
     found: dict[Condition, Source] = {}
+    records = recipe_records(manifest.root).get(recipe.name)
+    current = records[-1].settings if records else {}
     for condition in recipe.conditions:
         target, alike = recipe.table(condition), _alike(manifest, recipe, condition)
         if target in alike and len(alike) == 1:
@@ -38,8 +42,9 @@ def find_sources(manifest: Manifest, recipe: Recipe) -> dict[Condition, Source]:
         usable = {t: entries for t, entries in alike.items() if not _missing(recipe, entries[0])}
         if not usable:
             raise InvalidRequest(_why_none(manifest, recipe, condition, alike))
-        latest = max(usable, key=lambda table: max(e.created_at for e in usable[table]))
-        found[condition] = Source(latest, target)
+        own = [table for table in usable if table in current]
+        chosen = max(own or usable, key=lambda table: max(e.created_at for e in usable[table]))
+        found[condition] = Source(chosen, target)
     return found
 
 

@@ -196,4 +196,4 @@ def test_columns_change_only_with_a_version() -> None:
         for field in schema
     )
     digest = hashlib.sha256(columns.encode()).hexdigest()[:16]
-    assert {SCHEMA_VERSION: digest} == {5: "19b65657a423a5bc"}
+    assert {SCHEMA_VERSION: digest} == {6: "459f7e3753838393"}

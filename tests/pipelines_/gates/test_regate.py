@@ -1,5 +1,6 @@
 """Regating equals generating with the other limits, without an engine."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.recipe_records import recipe_records
+from nightrain.datasets.shards.reviews import Review, write_review
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.engines.weather import engine as weather_engine
 from nightrain.pipelines.generate.job import GenerateJob, generate
@@ -17,6 +19,7 @@ from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import all_rows
 
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PLAIN = "name: limits\ndepth: exact\nconditions: {night: {}, fog: {}}\ngate_seeds: 1\n"
 
 
@@ -104,6 +107,26 @@ def test_nothing_is_generated(
 ) -> None:
     monkeypatch.setattr(weather_engine.WeatherEngine, "generate", None)
     assert regated(dataset, written(tmp_path, bright(levels[0]))).run.num_rows > 0
+
+
+def test_verdicts_of_people_count_more_than_limits(
+    dataset: Path, tmp_path: Path, levels: tuple[float, float]
+) -> None:
+    recipe = written(tmp_path, bright(levels[0]))
+    generated(dataset, recipe)
+    rows, rejected = stored(dataset, recipe)
+    out, back = sorted(rows)[0], sorted(rejected)[0]
+    for name, verdict in ((out, "reject"), (back, "accept")):
+        fields = {"sample_id": name, "verdict": verdict, "reason": "blurred", "created_at": NOW}
+        write_review(dataset, Review.model_validate(fields))
+    other = written(tmp_path, bright(levels[0] + 0.001))
+    report = regated(dataset, other)
+    now, rejected_now = stored(dataset, other)
+    changes = report.conditions.values()
+    assert sum(c.newly_accepted for c in changes) == sum(c.newly_rejected for c in changes) == 1
+    assert len(now) == len(rows)
+    words = {r["message"] for r in rejected_now.values() if r["codes"] == ["review"]}
+    assert words == {"a person rejected it: blurred"}
 
 
 def test_regating_twice_changes_nothing(
