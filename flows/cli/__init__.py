@@ -66,6 +66,10 @@ app = Nightrain(
             "generation",
             "Apply other limits of gates to the variants that exist.",
         ),
+        "audit-gates": (
+            "audit",
+            "Count good variants, and those with a seeded defect, that gates reject.",
+        ),
         "review": ("upkeep.review", "Record a person's verdict on a variant."),
         "replay": ("generation", "Generate a committed variant again and compare the bytes."),
         "caption": (

@@ -47,9 +47,18 @@ def apply_gates(
     Raises DamagedInput for a gate that fails, and for a variant of a wrong size or type, which is
     not measured; InvalidRequest.
     """
-    settings, image, expected = tuple(settings), variant.image, request.image
+    settings = tuple(settings)
     if not settings:
         return Verdict({}, ())
+    scores, confidence = measure(gates, request, variant)
+    return Verdict(scores, judge(settings, scores, request.condition, request.severity), confidence)
+
+
+def measure(
+    gates: Mapping[str, Gate], request: Request, variant: Variant
+) -> tuple[Scores, np.ndarray | None]:
+    """Return scores by gate, and the least confidence of each pixel; raises as `apply_gates`."""
+    image, expected = variant.image, request.image
     if image.shape != expected.shape or image.dtype != expected.dtype:
         found = f"found {image.dtype} {image.shape}, expected {expected.dtype} {expected.shape}"
         raise DamagedInput(Reason.GATE_REJECTED, f"the variant has a wrong size: {found}")
@@ -60,8 +69,7 @@ def apply_gates(
         scores[name] = {key: float(f"{value:.6g}") for key, value in measured.scores.items()}
         if measured.confidence is not None:
             maps.append(measured.confidence)
-    rejections = judge(settings, scores, request.condition, request.severity)
-    return Verdict(scores, rejections, _least(maps))
+    return scores, _least(maps)
 
 
 def judge(

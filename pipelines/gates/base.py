@@ -7,7 +7,7 @@ engine and without the gate's networks.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -65,6 +65,20 @@ class GateSettings(PluginSettings):
         It changes whenever an equal variant would get other scores or another verdict. Raises
         InvalidRequest.
         """
+
+    @property
+    def num_limits(self) -> int:
+        """Number of limits that `fitted` chooses."""
+        return 0
+
+    def fitted(
+        self, good: Mapping[Condition, Sequence[Mapping[str, float]]], share: float
+    ) -> GateSettings:
+        """Return settings whose limits each reject this share of good variants with such scores.
+
+        A gate whose limits follow from something else returns itself.
+        """
+        return self
 
     @abstractmethod
     def build(self) -> Gate:

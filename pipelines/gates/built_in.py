@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.gates.base import Gate, GateSettings, Rejection
 from nightrain.pipelines.gates.limits import (
     STRUCTURE_LIMITS,
     AlignmentLimits,
+    DepthLimits,
     FaultsLimits,
     StructureLimits,
     at_severity,
+    quantile,
 )
+
+ScoresOf = Mapping[Condition, Sequence[Mapping[str, float]]]
 
 
 class FaultsSettings(FaultsLimits, GateSettings):
@@ -81,6 +87,22 @@ class AlignmentSettings(AlignmentLimits, GateSettings):
 
         return measure_alignment
 
+    @property
+    def num_limits(self) -> int:
+        """One: the displacement of good variants is that of the method."""
+        return 1
+
+    def fitted(self, good: ScoresOf, share: float) -> AlignmentSettings:
+        """Choose the agreement by condition."""
+        found = {
+            condition: AlignmentLimits(
+                least_agreement=quantile(scores, "agreement", share),
+                most_displacement=self.by_condition.get(condition, self).most_displacement,
+            )
+            for condition, scores in good.items()
+        }
+        return self.model_copy(update={"by_condition": found, "for_version": self.version()})
+
     def judge(
         self, scores: Mapping[str, float], condition: Condition, severity: float
     ) -> Iterator[Rejection]:
@@ -119,6 +141,22 @@ class StructureSettings(GateSettings):
         known = STRUCTURE_LIMITS | self.by_condition
         return known.get(condition, known[Condition.NIGHT])
 
+    @property
+    def num_limits(self) -> int:
+        """Two: what is lost, and what is new."""
+        return 2
+
+    def fitted(self, good: ScoresOf, share: float) -> StructureSettings:
+        """Choose both limits by condition."""
+        found = {
+            condition: StructureLimits(
+                most_lost=quantile(scores, "lost", 1 - share),
+                most_novel=quantile(scores, "novel", 1 - share),
+            )
+            for condition, scores in good.items()
+        }
+        return self.model_copy(update={"by_condition": found, "for_version": self.version()})
+
     def judge(
         self, scores: Mapping[str, float], condition: Condition, severity: float
     ) -> Iterator[Rejection]:
@@ -138,3 +176,71 @@ class StructureSettings(GateSettings):
                 f"a region has new edges of strength {novel:.2f}, expected at most "
                 f"{most_novel:.2f}",
             )
+
+
+class DepthSettings(DepthLimits, GateSettings):
+    """Gate against variants whose geometry depth models see differently than the clear frame's."""
+
+    name: Literal["depth"] = "depth"  # pyright: ignore[reportIncompatibleVariableOverride]
+    models: tuple[Path, ...] = Field(
+        min_length=1,
+        description="Folders of depth models that know the weather; of several, the smaller "
+        "difference counts",
+    )
+    by_condition: dict[Condition, DepthLimits] = Field(
+        default={}, description="Limits of conditions that have others"
+    )
+
+    def version(self) -> str:
+        """Return the gate's version with the digests of the models; raises InvalidRequest."""
+        from nightrain.depthmodel.network.model_folder import saved_digest
+
+        return "-".join(["1", *(self._read(folder, saved_digest) for folder in self.models)])
+
+    def build(self) -> Gate:
+        """Build the gate; raises InvalidRequest for models that are not there."""
+        from nightrain.pipelines.gates.depth import DepthGate
+
+        return DepthGate(self.models)
+
+    @property
+    def num_limits(self) -> int:
+        """Three: nearer, farther, and the whole picture."""
+        return 3
+
+    def fitted(self, good: ScoresOf, share: float) -> DepthSettings:
+        """Choose all limits by condition."""
+        found = {
+            condition: DepthLimits(
+                most_nearer=quantile(scores, "nearer", 1 - share),
+                most_farther=quantile(scores, "farther", 1 - share),
+                most_error=quantile(scores, "error", 1 - share),
+            )
+            for condition, scores in good.items()
+        }
+        return self.model_copy(update={"by_condition": found, "for_version": self.version()})
+
+    def judge(
+        self, scores: Mapping[str, float], condition: Condition, severity: float
+    ) -> Iterator[Rejection]:
+        """Yield where the geometry differs."""
+        limits = self.by_condition.get(condition, self)
+        for code, name, limit, words in (
+            ("nearer", "nearer", limits.most_nearer, "a window looks nearer than"),
+            ("farther", "farther", limits.most_farther, "a window looks farther than"),
+            ("geometry", "error", limits.most_error, "the depth of the picture differs from that"),
+        ):
+            found, most = scores[name], at_severity(limit, severity)
+            if found > most:
+                reason = f"{words} in the clear frame by {found:.2f} (log), expected at most"
+                yield Rejection(code, f"{reason} {most:.2f}")
+
+    @staticmethod
+    def _read(folder: Path, read: Callable[[Path], str]) -> str:
+        try:
+            return read(folder)[:8]
+        except InvalidRequest as error:
+            raise InvalidRequest(
+                f"{error} The gate 'depth' needs a depth model that was trained on all weather; "
+                "without one, use the gate 'structure', which needs no network."
+            ) from error

@@ -5,6 +5,8 @@ A limit is a number, or a pair of numbers: at severity 0 and at severity 1, and 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -24,6 +26,14 @@ def at_severity(limit: float | tuple[float, float], severity: float) -> float:
         mild, severe = limit
         return mild + (severe - mild) * severity
     return limit
+
+
+def quantile(scores: Sequence[Mapping[str, float]], name: str, share: float) -> float:
+    """Return the value that this share of the scores is below, with three digits."""
+    values = sorted(score[name] for score in scores)
+    place = share * (len(values) - 1)
+    low, high = values[math.floor(place)], values[math.ceil(place)]
+    return float(f"{low + (high - low) * (place - math.floor(place)):.3g}")
 
 
 class FaultsLimits(Settings):
@@ -67,6 +77,22 @@ class StructureLimits(Settings):
     )
     most_novel: Strength | tuple[Strength, Strength] = Field(
         description="Largest strength of a region's edges that the clear frame has not"
+    )
+
+
+class DepthLimits(Settings):
+    """Limits of the gate of depth under one condition, in differences of log depth."""
+
+    most_nearer: Strength | tuple[Strength, Strength] = Field(
+        default=0.6,
+        description="Largest mean of a window that looks nearer than in the clear frame",
+    )
+    most_farther: Strength | tuple[Strength, Strength] = Field(
+        default=0.9,
+        description="Largest mean of a window that looks farther than in the clear frame",
+    )
+    most_error: Strength | tuple[Strength, Strength] = Field(
+        default=0.15, description="Largest mean over the whole picture"
     )
 
 

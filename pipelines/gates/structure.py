@@ -10,13 +10,13 @@ import numpy as np
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.alignment import directions
 from nightrain.pipelines.gates.base import Measured
+from nightrain.pipelines.gates.visible import visible_part
 
 WINDOW_PX = 40  # of edges at 448 pixels
 STRONG_PERCENTILE, MOST_STRENGTH = 85, 1.5  # of an edge, and its largest weight in such edges
 LEAST_LEFT, FAINT = 0.5, 0.05  # of a visible edge that is not lost; of one that counts at all
 NEW_OVER_OLD = 2.0  # strength above which an edge where there was a weaker one is new
 LEAST_EDGES = 0.25  # mean visible edges of a window that is judged
-NEAR_PX = 7  # what is next to something hidden, such as a drop's rim, is hidden, too
 
 
 def measure_structure(request: Request, variant: Variant) -> Measured:
@@ -27,7 +27,7 @@ def measure_structure(request: Request, variant: Variant) -> Measured:
     times the share of the edges around it that are left.
     """
     before, after = directions(request.image), directions(variant.image)
-    visible = _visible(variant, before.shape[1:])
+    visible = visible_part(variant, before.shape[1:])
     was, now = cv2.magnitude(*before), cv2.magnitude(*after)
     same = np.clip((before * after).sum(axis=0) / (was * now + 1e-9), 0, 1)
     # A new edge counts by its own picture's edges, but faint ones of a faint picture do not.
@@ -47,14 +47,6 @@ def measure_structure(request: Request, variant: Variant) -> Measured:
         {"lost": float(lost.max()), "novel": float(novel.max())},
         confidence=visible * left_of_window,
     )
-
-
-def _visible(variant: Variant, shape: tuple[int, ...]) -> np.ndarray:
-    """Visibility (h, w); everything is visible where the engine does not know."""
-    if variant.visibility is None:
-        return np.ones(shape, np.float32)
-    small = cv2.resize(variant.visibility, shape[::-1], interpolation=cv2.INTER_AREA)
-    return cv2.erode(small, np.ones((NEAR_PX, NEAR_PX), np.uint8))
 
 
 def _strong(strength: np.ndarray) -> np.float32:

@@ -1,0 +1,95 @@
+"""Audit of gates: limits fitted on one half of the scenes, rejections counted on the other."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import DamagedInput
+from nightrain.pipelines.audit.defects import DEFECTS, Good
+from nightrain.pipelines.gates.apply import Scores, judge, measure
+from nightrain.pipelines.gates.base import Gate, GateSettings, Rejection
+
+NO_DEFECT = "none"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Scores of one variant, with or without a defect."""
+
+    defect: str
+    condition: Condition
+    severity: float
+    is_fitted: bool  # whether limits are fitted to variants of its scene; the others are reported
+    scores: Scores
+    unmeasured: bool = False  # rejected before anything was measured
+
+    def rejections(self, gates: Sequence[GateSettings]) -> tuple[Rejection, ...]:
+        """Why gates reject the variant; nothing if they accept it."""
+        if self.unmeasured:
+            return (Rejection("size", "a wrong size or type"),)
+        return judge(gates, self.scores, self.condition, self.severity)
+
+
+def measured(goods: Sequence[Good], gates: Mapping[str, Gate]) -> Iterator[Sample]:
+    """Measure variants without and with every defect that can be seeded into them."""
+    scenes: dict[str, int] = {}
+    for index, good in enumerate(goods):
+        is_fitted = scenes.setdefault(good.scene_id, len(scenes)) % 2 == 0
+        other = _other(goods, good, index)
+        yield _sample(NO_DEFECT, good, is_fitted, good.image, gates)
+        for name, defect in DEFECTS.items():
+            image = None if other is None else defect.seed(good, other)
+            if image is not None:
+                yield _sample(name, good, is_fitted, image, gates)
+
+
+def _other(goods: Sequence[Good], good: Good, index: int) -> Good | None:
+    """A variant of the same condition of another scene; None if there is none."""
+    others = [
+        one
+        for one in goods
+        if one.request.condition == good.request.condition and one.scene_id != good.scene_id
+    ]
+    return others[index % len(others)] if others else None
+
+
+def _sample(
+    defect: str, good: Good, is_fitted: bool, image: np.ndarray, gates: Mapping[str, Gate]
+) -> Sample:
+    request = good.request
+    facts = defect, request.condition, request.severity, is_fitted
+    try:
+        found = measure(gates, request, replace(good.variant, image=image))[0]
+    except DamagedInput:
+        return Sample(*facts, {}, unmeasured=True)
+    return Sample(*facts, found)
+
+
+def fitted(
+    gates: Sequence[GateSettings], samples: Sequence[Sample], most_rejected: float
+) -> list[GateSettings]:
+    """Fit limits to the variants without defect, so that about `most_rejected` are rejected.
+
+    The share is that of all gates together.
+    """
+    good = [sample for sample in samples if sample.defect == NO_DEFECT]
+    conditions = dict.fromkeys(sample.condition for sample in good)
+    num_limits = sum(gate.num_limits for gate in gates)
+    share = most_rejected / max(num_limits, 1)
+    return [
+        gate.fitted(
+            {c: [s.scores[gate.name] for s in good if s.condition == c] for c in conditions}, share
+        )
+        for gate in gates
+    ]
+
+
+def area_under_curve(good: Sequence[float], bad: Sequence[float]) -> float:
+    """Area under the ROC of a score that is larger for bad variants; 0.5 is chance.
+
+    The probability that a bad variant's score is above a good one's (Mann and Whitney 1947).
+    """
+    above = np.subtract.outer(np.asarray(bad, float), np.asarray(good, float))
+    return float(((above > 0) + 0.5 * (above == 0)).mean())

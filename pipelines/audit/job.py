@@ -1,0 +1,70 @@
+"""Audit jobs: seed defects into good variants, and count what gates reject."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.validation import Settings
+from nightrain.pipelines.audit.audit import fitted, measured
+from nightrain.pipelines.audit.good_variants import good_variants
+from nightrain.pipelines.audit.report import AuditReport, make_report
+from nightrain.pipelines.gates.registry import GATES, load_gates
+from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
+
+WITHOUT_NETWORK = ("faults", "alignment", "structure")
+
+
+class AuditJob(Settings):
+    """Options of `nightrain audit-gates`."""
+
+    dataset: Path = Field(
+        description="Dataset folder", json_schema_extra={"cli": "argument", "must_exist": True}
+    )
+    recipe: str = Field(
+        default="weather",
+        description="Recipe that makes the variants: built-in, or path of a YAML file",
+        examples=built_in_recipes(),
+    )
+    gates: tuple[str, ...] = Field(
+        default=(),
+        description="Gates to audit, by name (default: the recipe's, or else those that need no "
+        "network)",
+    )
+    split: str = Field(default="val", description="Split of the clear frames, or none")
+    frames: int = Field(default=40, ge=4, description="Largest number of clear frames")
+    world: Path | None = Field(
+        default=None,
+        description="Rendered folder that the dataset was read from, for defects of vehicles",
+    )
+    limits: Literal["fitted", "recipe"] = Field(
+        default="fitted",
+        description="fitted: choose limits on every second scene and report the others; recipe: "
+        "use those of the recipe",
+    )
+    most_rejected: float = Field(
+        default=0.04,
+        gt=0,
+        lt=1,
+        description="Share of good variants that fitted limits may reject, by all gates together",
+    )
+
+
+def audit_gates(job: AuditJob) -> AuditReport:
+    """Audit gates on the variants of a recipe; nothing is written.
+
+    Raises InvalidRequest for a gate that is not installed or needs settings, and for a split
+    without clear frames.
+    """
+    recipe = load_recipe(job.recipe, job.dataset)
+    names = job.gates or (() if recipe.gates else WITHOUT_NETWORK)
+    try:
+        gates = [GATES.parse(name) for name in names] or list(recipe.gates)
+    except ValueError as error:
+        raise InvalidRequest(f"--gates: {error}. List the gate in a recipe.") from error
+    goods = list(good_variants(job.dataset, recipe, job.split, job.frames, job.world))
+    samples = list(measured(goods, load_gates(gates)))
+    if job.limits == "fitted":
+        gates = fitted(gates, [s for s in samples if s.is_fitted], job.most_rejected)
+    return make_report(samples, gates)
