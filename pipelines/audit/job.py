@@ -62,7 +62,8 @@ def audit_gates(job: AuditJob) -> AuditReport:
     try:
         gates = [GATES.parse(name) for name in names] or list(recipe.gates)
     except ValueError as error:
-        raise InvalidRequest(f"--gates: {error}. List the gate in a recipe.") from error
+        words = "Settings of gates are those of a recipe that lists them: --recipe"
+        raise InvalidRequest(f"--gates: {error}. {words}.") from error
     goods = list(good_variants(job.dataset, recipe, job.split, job.frames, job.world))
     samples = list(measured(goods, load_gates(gates)))
     if job.limits == "fitted":

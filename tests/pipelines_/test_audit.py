@@ -1,0 +1,132 @@
+"""The audit of gates: fitted limits, areas under the ROC, and defects that are found."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nightrain.datasets.conditions import Condition
+from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.sources.nuscenes.config import WorldConfig
+from nightrain.datasets.world.export.plan import SceneSpec
+from nightrain.datasets.world.export.writer import write_world
+from nightrain.pipelines.audit.audit import NO_DEFECT, Sample, area_under_curve, fitted
+from nightrain.pipelines.audit.defects import DEFECTS, Good, erased, pasted
+from nightrain.pipelines.audit.job import AuditJob, audit_gates
+from nightrain.pipelines.audit.report import make_report, report_lines
+from nightrain.pipelines.engines.base import Variant
+from nightrain.pipelines.gates.built_in import AlignmentSettings
+from nightrain.pipelines.ingest.job import IngestJob, ingest
+from nightrain.pipelines.runs.executors import SerialExecutor
+from nightrain.pipelines.runs.stop import Stop
+from support.pictures import HEIGHT, WIDTH, blocks
+from support.weather_street import request
+
+FOG = Condition.FOG
+
+
+def sample(agreement: float, defect: str = NO_DEFECT, is_fitted: bool = True) -> Sample:
+    scores = {"alignment": {"agreement": agreement, "displacement": 0.0}}
+    return Sample(defect, FOG, 0.5, is_fitted, scores)
+
+
+def good(seed: int, vehicle: np.ndarray | None = None) -> Good:
+    image = blocks(seed)
+    asked = request(FOG, scene=(image, np.ones((HEIGHT, WIDTH), np.float32), np.eye(3)))
+    return Good(f"scene-{seed}", asked, Variant(image=image // 2 + 60), vehicle)
+
+
+def test_the_area_is_the_probability_that_a_bad_score_is_above_a_good_one() -> None:
+    assert area_under_curve([1, 2, 3], [4, 5]) == 1
+    assert area_under_curve([4, 5], [1, 2, 3]) == 0
+    assert area_under_curve([1, 1], [1, 1]) == 0.5
+    assert area_under_curve([1, 2], [1.5, 3]) == 0.75
+
+
+def test_fitted_limits_reject_the_share_of_good_variants() -> None:
+    samples = [sample(agreement) for agreement in np.linspace(0, 1, 101)]
+    samples += [sample(-1.0, "mirrored")] * 50  # defects do not move the limits
+    (gate,) = fitted([AlignmentSettings()], samples, 0.10)
+    assert isinstance(gate, AlignmentSettings) and gate.for_version == "1"
+    assert gate.by_condition[FOG].least_agreement == pytest.approx(0.1, abs=1e-3)
+    rejected = [s for s in samples[:101] if s.rejections([gate])]
+    assert len(rejected) == 10
+
+
+def test_shares_are_those_of_scenes_that_limits_were_not_fitted_to() -> None:
+    samples = [sample(0.9), sample(0.1), sample(0.9, is_fitted=False)]
+    samples += [sample(0.0, "mirrored", is_fitted=False), sample(0.9, "mirrored", is_fitted=False)]
+    samples += [Sample("not a number", FOG, 0.9, False, {}, unmeasured=True)]
+    report = make_report(samples, [AlignmentSettings(least_agreement=0.5)])
+    assert report.good.num_rejected == 0 and report.good.num_variants == 1
+    mirrored = report.shares["mirrored"]["fog"]
+    assert (mirrored.num_rejected, mirrored.num_variants) == (1, 2)
+    assert report.recall(True).num_rejected == 1 and report.recall(False).num_rejected == 1
+    assert report.by_severity["not a number"]["severe"].num_rejected == 1
+    assert report.areas["alignment.agreement"]["mirrored"] == 0.25
+    assert report.precision == 1
+    text = "\n".join(report_lines(report))
+    assert "| mirrored | 50 % of 2 |" in text and "| none | 0 % of 1 |" in text
+
+
+def test_a_vehicle_is_erased_and_pasted_where_it_is_known() -> None:
+    box = np.zeros((HEIGHT, WIDTH), bool)
+    box[150:200, 40:120] = True
+    one, other = good(1, box), good(2, box)
+    without = erased(one)
+    assert without is not None and (without != one.image).any(axis=2)[box].mean() > 0.9
+    assert np.array_equal(without[:140], one.image[:140])
+    new = pasted(one, other)
+    assert new is not None
+    moved = np.roll(box, round(0.3 * WIDTH), axis=1)
+    assert np.array_equal(new[~moved], one.image[~moved])
+    assert np.array_equal(new[moved], other.image[box])
+    assert erased(good(3)) is None and pasted(one, good(3)) is None
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_every_defect_changes_the_picture(name: str) -> None:
+    box = np.zeros((HEIGHT, WIDTH), bool)
+    box[150:200, 40:120] = True
+    one = good(1, box)
+    broken = DEFECTS[name].seed(one, good(2, box))
+    assert broken is not None and broken.shape == one.image.shape
+    assert np.abs(broken.astype(float) - one.image).mean() != 0  # also where it is not a number
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Four clear val scenes of the built-in world, as a dataset and as rendered."""
+    folder, stop = tmp_path_factory.mktemp("audit"), Stop()
+    scenes = [SceneSpec(place=n, condition=Condition.CLEAR, split="val") for n in range(4)]
+    write_world(folder / "world", scenes=scenes, frames=2, seed=5, size=(224, 128), sweeps="none")
+    config = WorldConfig(root=folder / "world", neighbours=False)
+    job = IngestJob(source="world", config=config, dataset=folder / "dataset", split="all")
+    assert not ingest(job, executor=SerialExecutor(stop), stop=stop).failed
+    return folder / "dataset", folder / "world"
+
+
+def test_an_audit_finds_gross_defects_in_rendered_streets(street: tuple[Path, Path]) -> None:
+    dataset, world = street
+    job = AuditJob(dataset=dataset, recipe="weather-demo", frames=8, world=world)
+    report = audit_gates(job)
+    assert report.num_good == 8 * len(report.conditions) and len(report.gates) == 3
+    for name in ("other frame", "shifted by 8 %", "mirrored", "black", "flat", "not a number"):
+        for share in report.shares[name].values():
+            assert share.num_rejected == share.num_variants > 0, name
+    assert report.areas["alignment.agreement"]["other frame"] == 1
+    json.loads(report.model_dump_json())
+
+
+def test_an_audit_of_nothing_is_refused(street: tuple[Path, Path]) -> None:
+    dataset, world = street
+    for changes, words in (
+        ({"split": "test"}, "has no clear frames in split 'test'"),
+        ({"gates": ("sharp",)}, "no gate 'sharp'"),
+        ({"gates": ("depth",)}, "--gates: models is missing. Settings of gates are those of a recipe"),
+        ({"world": dataset}, "has no classes of"),
+    ):
+        with pytest.raises(InvalidRequest, match=words):
+            audit_gates(AuditJob(dataset=dataset, recipe="weather-demo", frames=4, **changes))
+    assert world.is_dir()
