@@ -1,4 +1,4 @@
-"""Audit of gates: limits fitted on one half of the scenes, rejections counted on the other."""
+"""Audit of gates: limits fitted to one half of the scenes, rejections counted in the other."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ class Sample:
     defect: str
     condition: Condition
     severity: float
-    is_fitted: bool  # whether limits are fitted to variants of its scene; the others are reported
+    half: int  # of the scenes, 0 or 1: limits that are fitted to one are applied to the other
     scores: Scores
     unmeasured: bool = False  # rejected before anything was measured
 
@@ -36,13 +36,13 @@ def measured(goods: Sequence[Good], gates: Mapping[str, Gate]) -> Iterator[Sampl
     """Measure variants without and with every defect that can be seeded into them."""
     scenes: dict[str, int] = {}
     for index, good in enumerate(goods):
-        is_fitted = scenes.setdefault(good.scene_id, len(scenes)) % 2 == 0
+        half = scenes.setdefault(good.scene_id, len(scenes)) % 2
         other = _other(goods, good, index)
-        yield _sample(NO_DEFECT, good, is_fitted, good.image, gates)
+        yield _sample(NO_DEFECT, good, half, good.image, gates)
         for name, defect in DEFECTS.items():
             image = None if other is None else defect.seed(good, other)
             if image is not None:
-                yield _sample(name, good, is_fitted, image, gates)
+                yield _sample(name, good, half, image, gates)
 
 
 def _other(goods: Sequence[Good], good: Good, index: int) -> Good | None:
@@ -56,10 +56,10 @@ def _other(goods: Sequence[Good], good: Good, index: int) -> Good | None:
 
 
 def _sample(
-    defect: str, good: Good, is_fitted: bool, image: np.ndarray, gates: Mapping[str, Gate]
+    defect: str, good: Good, half: int, image: np.ndarray, gates: Mapping[str, Gate]
 ) -> Sample:
     request = good.request
-    facts = defect, request.condition, request.severity, is_fitted
+    facts = defect, request.condition, request.severity, half
     try:
         found = measure(gates, request, replace(good.variant, image=image))[0]
     except DamagedInput:

@@ -1,5 +1,6 @@
 """Audit jobs: seed defects into good variants, and count what gates reject."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -40,8 +41,8 @@ class AuditJob(Settings):
     )
     limits: Literal["fitted", "recipe"] = Field(
         default="fitted",
-        description="fitted: choose limits on every second scene and report the others; recipe: "
-        "use those of the recipe",
+        description="fitted: fit limits to every second scene and apply them to the others; "
+        "recipe: use those of the recipe",
     )
     most_rejected: float = Field(
         default=0.04,
@@ -66,6 +67,8 @@ def audit_gates(job: AuditJob) -> AuditReport:
         raise InvalidRequest(f"--gates: {error}. {words}.") from error
     goods = list(good_variants(job.dataset, recipe, job.split, job.frames, job.world))
     samples = list(measured(goods, load_gates(gates)))
-    if job.limits == "fitted":
-        gates = fitted(gates, [s for s in samples if s.is_fitted], job.most_rejected)
-    return make_report(samples, gates)
+    if job.limits == "recipe":
+        return make_report(samples, (gates, gates), gates)
+    fit = partial(fitted, gates, most_rejected=job.most_rejected)
+    of_half = [fit([s for s in samples if s.half != half]) for half in (0, 1)]
+    return make_report(samples, of_half, fit(samples))

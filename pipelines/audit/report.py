@@ -24,15 +24,15 @@ class Share(BaseModel):
 
 
 class AuditReport(BaseModel):
-    """Results on the scenes that the limits were not fitted to."""
+    """Results of an audit; each scene is judged by limits that were fitted to others."""
 
-    num_good: int  # variants without defect, both halves
+    num_good: int  # variants without defect
     conditions: tuple[str, ...]
     shares: dict[str, dict[str, Share]]  # by defect and condition
     by_severity: dict[str, dict[str, Share]]  # mild and severe, by defect
     by_gate: dict[str, dict[str, Share]]  # by defect and gate
     areas: dict[str, dict[str, float]]  # area under the ROC, by score and defect
-    gates: list[dict | str]  # settings with the limits that were used
+    gates: list[dict | str]  # entries of a recipe, with limits for all scenes
 
     def recall(self, is_geometry: bool) -> Share:
         """Share of gross geometry defects, or of faults, that are rejected."""
@@ -53,16 +53,22 @@ class AuditReport(BaseModel):
         return recall / max(recall + false, 1e-9)
 
 
-def make_report(samples: Sequence[Sample], gates: Sequence[GateSettings]) -> AuditReport:
-    """Count the rejections in reported scenes; directions of scores are those of the others."""
-    fit, test = ([s for s in samples if s.is_fitted == half] for half in (True, False))
+def make_report(
+    samples: Sequence[Sample],
+    gates_of_half: Sequence[Sequence[GateSettings]],
+    gates: Sequence[GateSettings],
+) -> AuditReport:
+    """Count the rejections by the gates for each half of the scenes.
+
+    `gates` are those of the report, with limits for all scenes.
+    """
     conditions = tuple(dict.fromkeys(str(s.condition) for s in samples))
-    names = [n for n in (NO_DEFECT, *DEFECTS) if any(s.defect == n for s in test)]
+    names = [n for n in (NO_DEFECT, *DEFECTS) if any(s.defect == n for s in samples)]
     shares = {n: {c: Share() for c in conditions} for n in names}
     severity = {n: {"mild": Share(), "severe": Share()} for n in names}
     by_gate = {n: {gate.name: Share() for gate in gates} for n in names}
-    for sample in test:
-        found = sample.rejections(gates)
+    for sample in samples:
+        found = sample.rejections(gates_of_half[sample.half])
         level = "mild" if sample.severity < MILD else "severe"
         for share in (shares[sample.defect][str(sample.condition)], severity[sample.defect][level]):
             share.num_variants += 1
@@ -76,42 +82,37 @@ def make_report(samples: Sequence[Sample], gates: Sequence[GateSettings]) -> Aud
         shares=shares,
         by_severity=severity,
         by_gate=by_gate,
-        areas=_areas(fit, test, names),
-        gates=[gate.model_dump(mode="json", exclude_defaults=True) for gate in gates],
+        areas=_areas(samples, names),
+        gates=[_settings(gate) for gate in gates],
     )
 
 
 def report_lines(report: AuditReport) -> Iterator[str]:
     """Yield the report as Markdown."""
     yield (
-        f"{report.num_good} variants without defect; limits fitted on every second scene, shares "
-        f"of the others. Gross geometry defects rejected: {report.recall(True)}; faults: "
-        f"{report.recall(False)}; good variants: {report.good}. Precision {report.precision:.3f}."
+        f"{report.num_good} variants without defect. Gross geometry defects rejected: "
+        f"{report.recall(True)}; faults: {report.recall(False)}; good variants: {report.good}. "
+        f"Precision {report.precision:.3f}."
     )
     yield from _table("defect", report.conditions, report.shares)
     yield from _table("defect", ("mild", "severe"), report.by_severity)
     gates = tuple(next(iter(report.by_gate.values()), {}))
     yield from _table("defect, by gate alone", gates, report.by_gate)
     defects = tuple(name for name in report.shares if name != NO_DEFECT)
-    yield from _table("area under the ROC", defects, report.areas)
+    yield from _table("area under the ROC (below 0.5: lower is worse)", defects, report.areas)
 
 
-def _areas(
-    fit: Sequence[Sample], test: Sequence[Sample], names: Sequence[str]
-) -> dict[str, dict[str, float]]:
+def _areas(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Area under the ROC of each score, over all conditions, by defect."""
     found: dict[str, dict[str, float]] = {}
-    good_scores = next((s.scores for s in test if s.defect == NO_DEFECT), {})
+    good_scores = next((s.scores for s in samples if s.defect == NO_DEFECT), {})
     for gate, scores in good_scores.items():
         for score in scores:
             of = found.setdefault(f"{gate}.{score}", {})
             for name in names:
-                if name == NO_DEFECT:
-                    continue
-                areas = [_area(half, gate, score, name) for half in (fit, test)]
-                if areas[1] is not None:
-                    falls = areas[0] is not None and areas[0] < 0.5
-                    of[name] = 1 - areas[1] if falls else areas[1]
+                area = _area(samples, gate, score, name)
+                if name != NO_DEFECT and area is not None:
+                    of[name] = area
     return found
 
 
@@ -123,6 +124,13 @@ def _area(samples: Sequence[Sample], gate: str, score: str, defect: str) -> floa
     if not values[NO_DEFECT] or not values[defect]:
         return None
     return area_under_curve(values[NO_DEFECT], values[defect])
+
+
+def _settings(gate: GateSettings) -> dict | str:
+    """Entry of a recipe's list of gates."""
+    fields = gate.model_dump(mode="json", exclude_defaults=True)
+    fields = {} if isinstance(fields, str) else fields
+    return {"name": gate.name, **fields} if fields else gate.name
 
 
 def _table(

@@ -18,7 +18,8 @@ from nightrain.pipelines.gates.limits import (
     FaultsLimits,
     StructureLimits,
     at_severity,
-    quantile,
+    least_allowed,
+    most_allowed,
 )
 
 ScoresOf = Mapping[Condition, Sequence[Mapping[str, float]]]
@@ -96,7 +97,7 @@ class AlignmentSettings(AlignmentLimits, GateSettings):
         """Choose the agreement by condition."""
         found = {
             condition: AlignmentLimits(
-                least_agreement=quantile(scores, "agreement", share),
+                least_agreement=max(-1.0, least_allowed(scores, "agreement", share)),
                 most_displacement=self.by_condition.get(condition, self).most_displacement,
             )
             for condition, scores in good.items()
@@ -150,8 +151,8 @@ class StructureSettings(GateSettings):
         """Choose both limits by condition."""
         found = {
             condition: StructureLimits(
-                most_lost=quantile(scores, "lost", 1 - share),
-                most_novel=quantile(scores, "novel", 1 - share),
+                most_lost=min(1.0, most_allowed(scores, "lost", share)),
+                most_novel=most_allowed(scores, "novel", share),
             )
             for condition, scores in good.items()
         }
@@ -212,9 +213,9 @@ class DepthSettings(DepthLimits, GateSettings):
         """Choose all limits by condition."""
         found = {
             condition: DepthLimits(
-                most_nearer=quantile(scores, "nearer", 1 - share),
-                most_farther=quantile(scores, "farther", 1 - share),
-                most_error=quantile(scores, "error", 1 - share),
+                most_nearer=most_allowed(scores, "nearer", share),
+                most_farther=most_allowed(scores, "farther", share),
+                most_error=most_allowed(scores, "error", share),
             )
             for condition, scores in good.items()
         }

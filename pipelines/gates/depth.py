@@ -38,7 +38,7 @@ class DepthGate:
         """Measure a variant; of several models, the smaller difference counts."""
         before, after = self._clear_depths(request.image), self._depths(variant.image)
         found = [
-            compare_depth(clear_m, seen_m, visible_part(variant, clear_m.shape))
+            compare_depth(clear_m, seen_m, visible_part(request, variant, clear_m.shape))
             for clear_m, seen_m in zip(before, after, strict=True)
         ]
         scores = {name: min(one.scores[name] for one in found) for name in found[0].scores}

@@ -14,6 +14,7 @@ from pydantic import Field
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.validation import Settings
 
+FITTED_MARGIN = 0.5
 Level = Annotated[float, Field(ge=0, le=255)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Strength = Annotated[float, Field(ge=0)]
@@ -28,12 +29,26 @@ def at_severity(limit: float | tuple[float, float], severity: float) -> float:
     return limit
 
 
-def quantile(scores: Sequence[Mapping[str, float]], name: str, share: float) -> float:
-    """Return the value that this share of the scores is below, with three digits."""
+def most_allowed(scores: Sequence[Mapping[str, float]], name: str, share: float) -> float:
+    """Return a limit that about this share of such scores is above, with three digits.
+
+    It lies beyond their quantile by half of its distance from their median, because a few scenes do
+    not show the tail of all scenes.
+    """
     values = sorted(score[name] for score in scores)
+    edge, median = _quantile(values, 1 - share), _quantile(values, 0.5)
+    return float(f"{edge + FITTED_MARGIN * (edge - median):.3g}")
+
+
+def least_allowed(scores: Sequence[Mapping[str, float]], name: str, share: float) -> float:
+    """Return a limit that about this share of such scores is below; see `most_allowed`."""
+    return -most_allowed([{name: -score[name]} for score in scores], name, share)
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
     place = share * (len(values) - 1)
     low, high = values[math.floor(place)], values[math.ceil(place)]
-    return float(f"{low + (high - low) * (place - math.floor(place)):.3g}")
+    return low + (high - low) * (place - math.floor(place))
 
 
 class FaultsLimits(Settings):

@@ -27,7 +27,7 @@ def measure_structure(request: Request, variant: Variant) -> Measured:
     times the share of the edges around it that are left.
     """
     before, after = directions(request.image), directions(variant.image)
-    visible = visible_part(variant, before.shape[1:])
+    visible = visible_part(request, variant, before.shape[1:])
     was, now = cv2.magnitude(*before), cv2.magnitude(*after)
     same = np.clip((before * after).sum(axis=0) / (was * now + 1e-9), 0, 1)
     # A new edge counts by its own picture's edges, but faint ones of a faint picture do not.

@@ -26,9 +26,9 @@ from support.weather_street import request
 FOG = Condition.FOG
 
 
-def sample(agreement: float, defect: str = NO_DEFECT, is_fitted: bool = True) -> Sample:
+def sample(agreement: float, defect: str = NO_DEFECT, half: int = 0) -> Sample:
     scores = {"alignment": {"agreement": agreement, "displacement": 0.0}}
-    return Sample(defect, FOG, 0.5, is_fitted, scores)
+    return Sample(defect, FOG, 0.5, half, scores)
 
 
 def good(seed: int, vehicle: np.ndarray | None = None) -> Good:
@@ -44,30 +44,34 @@ def test_the_area_is_the_probability_that_a_bad_score_is_above_a_good_one() -> N
     assert area_under_curve([1, 2], [1.5, 3]) == 0.75
 
 
-def test_fitted_limits_reject_the_share_of_good_variants() -> None:
+def test_fitted_limits_are_beyond_the_quantile_of_good_variants() -> None:
     samples = [sample(agreement) for agreement in np.linspace(0, 1, 101)]
     samples += [sample(-1.0, "mirrored")] * 50  # defects do not move the limits
     (gate,) = fitted([AlignmentSettings()], samples, 0.10)
     assert isinstance(gate, AlignmentSettings) and gate.for_version == "1"
-    assert gate.by_condition[FOG].least_agreement == pytest.approx(0.1, abs=1e-3)
-    rejected = [s for s in samples[:101] if s.rejections([gate])]
-    assert len(rejected) == 10
+    # 10 % are below 0.1; half of its distance from the median 0.5 is 0.2
+    assert gate.by_condition[FOG].least_agreement == pytest.approx(0.1 - 0.2, abs=1e-3)
+    assert all(s.rejections([gate]) for s in samples[101:])
+    assert not any(s.rejections([gate]) for s in samples[:101])
 
 
-def test_shares_are_those_of_scenes_that_limits_were_not_fitted_to() -> None:
-    samples = [sample(0.9), sample(0.1), sample(0.9, is_fitted=False)]
-    samples += [sample(0.0, "mirrored", is_fitted=False), sample(0.9, "mirrored", is_fitted=False)]
-    samples += [Sample("not a number", FOG, 0.9, False, {}, unmeasured=True)]
-    report = make_report(samples, [AlignmentSettings(least_agreement=0.5)])
-    assert report.good.num_rejected == 0 and report.good.num_variants == 1
+def test_each_half_is_judged_by_its_own_gates() -> None:
+    samples = [sample(0.9), sample(0.3), sample(0.9, half=1)]
+    samples += [sample(0.0, "mirrored", half=1), sample(0.9, "mirrored", half=1)]
+    samples += [Sample("not a number", FOG, 0.9, 1, {}, unmeasured=True)]
+    loose, strict = (AlignmentSettings(least_agreement=limit) for limit in (0.1, 0.5))
+    report = make_report(samples, ([loose], [strict]), [strict])
+    assert report.good.num_rejected == 0 and report.good.num_variants == 3
+    assert make_report(samples, ([strict], [strict]), [strict]).good.num_rejected == 1
+    assert report.gates == [{"name": "alignment", "least_agreement": 0.5}]
     mirrored = report.shares["mirrored"]["fog"]
     assert (mirrored.num_rejected, mirrored.num_variants) == (1, 2)
     assert report.recall(True).num_rejected == 1 and report.recall(False).num_rejected == 1
     assert report.by_severity["not a number"]["severe"].num_rejected == 1
-    assert report.areas["alignment.agreement"]["mirrored"] == 0.25
+    assert report.areas["alignment.agreement"]["mirrored"] == pytest.approx(2 / 6)
     assert report.precision == 1
     text = "\n".join(report_lines(report))
-    assert "| mirrored | 50 % of 2 |" in text and "| none | 0 % of 1 |" in text
+    assert "| mirrored | 50 % of 2 |" in text and "| none | 0 % of 3 |" in text
 
 
 def test_a_vehicle_is_erased_and_pasted_where_it_is_known() -> None:
@@ -115,7 +119,7 @@ def test_an_audit_finds_gross_defects_in_rendered_streets(street: tuple[Path, Pa
     for name in ("other frame", "shifted by 8 %", "mirrored", "black", "flat", "not a number"):
         for share in report.shares[name].values():
             assert share.num_rejected == share.num_variants > 0, name
-    assert report.areas["alignment.agreement"]["other frame"] == 1
+    assert report.areas["alignment.agreement"]["other frame"] == 0
     json.loads(report.model_dump_json())
 
 
@@ -124,7 +128,7 @@ def test_an_audit_of_nothing_is_refused(street: tuple[Path, Path]) -> None:
     for changes, words in (
         ({"split": "test"}, "has no clear frames in split 'test'"),
         ({"gates": ("sharp",)}, "no gate 'sharp'"),
-        ({"gates": ("depth",)}, "--gates: models is missing. Settings of gates are those of a recipe"),
+        ({"gates": ("depth",)}, "--gates: models is missing. Settings of gates are those"),
         ({"world": dataset}, "has no classes of"),
     ):
         with pytest.raises(InvalidRequest, match=words):
