@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
 from nightrain.datasets.splits import NO_SPLIT
 from nightrain.datasets.world.export.truth import image_file, truth_file
 from nightrain.pipelines.audit.defects import Good
+from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.engines.retry import run_engine
 from nightrain.pipelines.generate.conditioning import read_captions_of
@@ -27,13 +29,37 @@ LEAST_VEHICLE = 0.02  # of the picture
 VEHICLES = (13, 14, 15)  # Cityscapes' train ids: car, truck, bus
 
 
+class FrameRequests(NamedTuple):
+    """A clear frame, and the requests for its first variant of each condition."""
+
+    frame: Frame
+    requests: tuple[Request, ...]
+
+
 def good_variants(
     dataset: Path, recipe: Recipe, split: str, num_frames: int, world: Path | None
 ) -> Iterator[Good]:
-    """Yield a variant per frame and condition; frames without the recipe's depth are left out.
+    """Yield a variant per frame and condition; what the engine cannot make is left out.
 
     With `world`, the rendered folder that the dataset was read from, each has the mask of its
     largest vehicle. Raises InvalidRequest where the split has no clear frames.
+    """
+    engine = load_engine(recipe.engine)
+    for frame, requests in requests_of(dataset, recipe, split, num_frames):
+        vehicle = vehicle_of(world, frame, requests[0].image.shape) if world else None
+        for request in requests:
+            (outcome,) = run_engine(engine, [request], 1)
+            if not isinstance(outcome, Exception):
+                yield Good(frame.scene_id, request, outcome, vehicle)
+
+
+def requests_of(
+    dataset: Path, recipe: Recipe, split: str, num_frames: int
+) -> Iterator[FrameRequests]:
+    """Yield evenly spaced clear frames of a split with a recipe's requests.
+
+    Frames without the recipe's depth are left out. Raises InvalidRequest where the split has no
+    clear frames.
     """
     manifest = Manifest(dataset)
     selected = select_frames(
@@ -42,20 +68,16 @@ def good_variants(
     entries = [entry for entry in selected.kept if entry.about.get("split", NO_SPLIT) == split]
     if not entries:
         raise InvalidRequest(f"{dataset} has no clear frames in split {split!r}; name another")
-    engine, captions = load_engine(recipe.engine), read_captions_of(manifest, entries, recipe)
+    captions = read_captions_of(manifest, entries, recipe)
     for row in sample(manifest, entries, num_frames, GENERATION_COLUMNS):
         frame = frame_from_row(row)
         try:
             prepared = prepare_frame(frame, recipe)
         except DamagedInput:
             continue
-        vehicle = vehicle_of(world, frame, prepared.image.shape) if world else None
-        for condition in recipe.conditions:
-            planned = next(plan_requests([row], recipe, condition, captions))
-            request = request_for(planned, prepared, condition, recipe)
-            (outcome,) = run_engine(engine, [request], 1)
-            if not isinstance(outcome, Exception):
-                yield Good(frame.scene_id, request, outcome, vehicle)
+        planned = {c: next(plan_requests([row], recipe, c, captions)) for c in recipe.conditions}
+        requests = (request_for(one, prepared, c, recipe) for c, one in planned.items())
+        yield FrameRequests(frame, tuple(requests))
 
 
 def vehicle_of(world: Path, frame: Frame, shape: tuple[int, ...]) -> np.ndarray | None:

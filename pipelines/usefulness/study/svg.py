@@ -1,13 +1,14 @@
 """Figures as SVG: dots with error bars in rows, and labelled points in a plane."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 FONT = 'font-family="Helvetica, Arial, sans-serif" font-size="12"'
 ROW, LEFT, PANEL, GAP, TOP, BOTTOM = 20, 150, 220, 50, 30, 36  # pixels
 SQUARE = 420
+COLOURS = ("#1f4e79", "#c0392b", "#2e8b57", "#8e44ad", "#b8860b")
 INK, LIGHT, LINE = "#1f4e79", "#cccccc", "#c0392b"
 
 
@@ -29,6 +30,43 @@ def dot_plot(rows: Sequence[str], panels: Sequence[Panel], note: str) -> str:
     width = LEFT + len(panels) * (PANEL + GAP)
     parts.append(_text(8, height - 6, note, "start"))
     return _document(width, height, parts)
+
+
+def line_plot(
+    xs: Sequence[float],
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    x_title: str,
+    y_title: str,
+) -> str:
+    """Draw lines from 0 to 1 over `xs`: a panel per title, a named line per series of it."""
+    left, top, side, parts = 60, TOP, PANEL, list[str]()
+    low, high = min(xs), max(xs)
+    for number, (title, series) in enumerate(panels.items()):
+        x0 = left + number * (side + GAP)
+        parts.append(_text(x0 + side / 2, top - 10, title))
+        parts.append(f'<rect x="{x0}" y="{top}" width="{side}" height="{side}" fill="none" '
+                     f'stroke="{LIGHT}"/>')  # fmt: skip
+        for colour, values in zip(COLOURS, series.values(), strict=False):
+            at = [
+                (x0 + side * (x - low) / (high - low), top + side * (1 - min(max(y, 0), 1)))
+                for x, y in zip(xs, values, strict=True)
+            ]
+            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
+            parts.append(
+                f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
+            )
+        parts += [_text(x0, top + side + 16, _number(low)), _text(x0 + side, top + side + 16,
+                                                                  _number(high))]  # fmt: skip
+        parts.append(_text(x0 + side / 2, top + side + 16, x_title))
+    names = list(dict.fromkeys(name for series in panels.values() for name in series))
+    for place, (colour, name) in enumerate(zip(COLOURS, names, strict=False)):
+        at = left + 130 * place, top + side + 40
+        parts.append(f'<rect x="{at[0]}" y="{at[1] - 9}" width="16" height="4" fill="{colour}"/>')
+        parts.append(_text(at[0] + 22, at[1], name, "start"))
+    parts.append(
+        f'<g transform="translate(14 {top + side / 2}) rotate(-90)">{_text(0, 0, y_title)}</g>'
+    )
+    return _document(left + len(panels) * (side + GAP), top + side + 54, parts)
 
 
 def scatter_plot(
