@@ -63,14 +63,14 @@ app = Nightrain(
         ),
         "generate": ("generation", "Generate the variants of a recipe."),
         "regate": (
-            "generation",
+            "gates.regate",
             "Apply other limits of gates to the variants that exist.",
         ),
         "audit-gates": (
-            "audit",
+            "gates.audit",
             "Count good variants, and those with a seeded defect, that gates reject.",
         ),
-        "review": ("upkeep.review", "Record a person's verdict on a variant."),
+        "review": ("gates.review", "Record a person's verdict on a variant."),
         "replay": ("generation", "Generate a committed variant again and compare the bytes."),
         "caption": (
             "annotation",

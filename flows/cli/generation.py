@@ -12,18 +12,13 @@ from nightrain.flows.cli.console import (
     console,
     counted,
     end,
-    exit_code,
     print_json,
-    print_run,
-    progress_bar,
 )
 from nightrain.flows.cli.jobs import FlowOptions, OutputOptions, run_shard_job
 from nightrain.flows.cli.options import command
 from nightrain.pipelines.generate.job import GenerateJob
 from nightrain.pipelines.generate.job import generate as generate_variants
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes
-from nightrain.pipelines.regate.job import RegateJob
-from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
 ARGUMENT = {"cli": "argument", "must_exist": True}
 
@@ -165,42 +160,6 @@ def generate(job: GenerateJob, options: FlowOptions) -> None:
         num_workers=job.num_workers,
         devices=job.devices,
     )
-
-
-@command
-def regate(job: RegateJob, output: OutputOptions) -> None:
-    """Apply other limits of gates to the variants that exist.
-
-    Takes the stored scores and pictures of variants whose recipe differs in its gates alone, and
-    commits them as those of RECIPE: nothing is generated. What the limits reject goes to
-    quarantine; `nightrain generate --retry-failed` tries other seeds for it.
-    """
-    from nightrain.pipelines.regate.job import regate as regate_variants
-    from nightrain.pipelines.runs.executors import SerialExecutor
-
-    stop = Stop()
-    with progress_bar("variants", shown=not output.as_json) as bar, stop_on_signals(stop):
-        report = regate_variants(
-            job,
-            executor=SerialExecutor(stop),
-            stop=stop,
-            on_planned=bar.expect,
-            on_rows=bar.add,
-        )
-    if output.as_json:
-        print_json(report)
-    else:
-        out = console()
-        for condition, changed in report.conditions.items():
-            out.print(
-                f"{condition}: {changed.accepted} stay accepted, {changed.newly_accepted} are "
-                f"accepted now, {changed.newly_rejected} are rejected now, {changed.rejected} stay "
-                f"rejected ({changed.source} -> {changed.target})"
-            )
-        if not report.conditions:
-            out.print("The recipe's own tables are there; no other limits were found to replace.")
-        print_run(report.run, "variants")
-    end(exit_code(report.run, stop.exit_code))
 
 
 def _duration(seconds: float) -> str:

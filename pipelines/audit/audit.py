@@ -15,7 +15,7 @@ NO_DEFECT = "none"
 
 
 @dataclass(frozen=True)
-class Sample:
+class AuditSample:
     """Scores of one variant, with or without a defect."""
 
     defect: str
@@ -32,7 +32,7 @@ class Sample:
         return judge(gates, self.scores, self.condition, self.severity)
 
 
-def measured(goods: Sequence[Good], gates: Mapping[str, Gate]) -> Iterator[Sample]:
+def measured(goods: Sequence[Good], gates: Mapping[str, Gate]) -> Iterator[AuditSample]:
     """Measure variants without and with every defect that can be seeded into them."""
     scenes: dict[str, int] = {}
     for index, good in enumerate(goods):
@@ -57,18 +57,18 @@ def _other(goods: Sequence[Good], good: Good, index: int) -> Good | None:
 
 def _sample(
     defect: str, good: Good, half: int, image: np.ndarray, gates: Mapping[str, Gate]
-) -> Sample:
+) -> AuditSample:
     request = good.request
     facts = defect, request.condition, request.severity, half
     try:
         found = measure(gates, request, replace(good.variant, image=image))[0]
     except DamagedInput:
-        return Sample(*facts, {}, unmeasured=True)
-    return Sample(*facts, found)
+        return AuditSample(*facts, {}, unmeasured=True)
+    return AuditSample(*facts, found)
 
 
 def fitted(
-    gates: Sequence[GateSettings], samples: Sequence[Sample], most_rejected: float
+    gates: Sequence[GateSettings], samples: Sequence[AuditSample], most_rejected: float
 ) -> list[GateSettings]:
     """Fit limits to the variants without defect, so that about `most_rejected` are rejected.
 

@@ -12,7 +12,7 @@ from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.frame import Frame
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
-from nightrain.datasets.splits import NO_SPLIT
+from nightrain.datasets.splits import NO_SPLIT, Split, is_in_split
 from nightrain.datasets.world.export.truth import image_file, truth_file
 from nightrain.pipelines.audit.defects import Good
 from nightrain.pipelines.engines.base import Request
@@ -37,7 +37,7 @@ class FrameRequests(NamedTuple):
 
 
 def good_variants(
-    dataset: Path, recipe: Recipe, split: str, num_frames: int, world: Path | None
+    dataset: Path, recipe: Recipe, split: Split, num_frames: int, world: Path | None
 ) -> Iterator[Good]:
     """Yield a variant per frame and condition; what the engine cannot make is left out.
 
@@ -54,7 +54,7 @@ def good_variants(
 
 
 def requests_of(
-    dataset: Path, recipe: Recipe, split: str, num_frames: int
+    dataset: Path, recipe: Recipe, split: Split, num_frames: int
 ) -> Iterator[FrameRequests]:
     """Yield evenly spaced clear frames of a split with a recipe's requests.
 
@@ -65,7 +65,7 @@ def requests_of(
     selected = select_frames(
         manifest, (Condition.CLEAR,), product="variants", include_evaluation_scenes=True
     )
-    entries = [entry for entry in selected.kept if entry.about.get("split", NO_SPLIT) == split]
+    entries = [e for e in selected.kept if is_in_split(e.about.get("split", NO_SPLIT), split)]
     if not entries:
         raise InvalidRequest(f"{dataset} has no clear frames in split {split!r}; name another")
     captions = read_captions_of(manifest, entries, recipe)

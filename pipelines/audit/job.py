@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.splits import Split
 from nightrain.datasets.validation import Settings
 from nightrain.pipelines.audit.audit import fitted, measured
 from nightrain.pipelines.audit.good_variants import good_variants
@@ -33,7 +34,9 @@ class AuditJob(Settings):
         description="Gates to audit, by name (default: the recipe's, or else those that need no "
         "network)",
     )
-    split: str = Field(default="val", description="Split of the clear frames, or none")
+    split: Split = Field(
+        default="val", description="Split of the clear frames: train, val, test, none or all"
+    )
     frames: int = Field(default=40, ge=4, description="Largest number of clear frames")
     world: Path | None = Field(
         default=None,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import BaseModel
 
-from nightrain.pipelines.audit.audit import NO_DEFECT, Sample, area_under_curve
+from nightrain.pipelines.audit.audit import NO_DEFECT, AuditSample, area_under_curve
 from nightrain.pipelines.audit.defects import DEFECTS
 from nightrain.pipelines.gates.base import GateSettings
 
@@ -54,7 +54,7 @@ class AuditReport(BaseModel):
 
 
 def make_report(
-    samples: Sequence[Sample],
+    samples: Sequence[AuditSample],
     gates_of_half: Sequence[Sequence[GateSettings]],
     gates: Sequence[GateSettings],
 ) -> AuditReport:
@@ -102,7 +102,7 @@ def report_lines(report: AuditReport) -> Iterator[str]:
     yield from _table("area under the ROC (below 0.5: lower is worse)", defects, report.areas)
 
 
-def _areas(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, dict[str, float]]:
+def _areas(samples: Sequence[AuditSample], names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Area under the ROC of each score, over all conditions, by defect."""
     found: dict[str, dict[str, float]] = {}
     good_scores = next((s.scores for s in samples if s.defect == NO_DEFECT), {})
@@ -116,7 +116,7 @@ def _areas(samples: Sequence[Sample], names: Sequence[str]) -> dict[str, dict[st
     return found
 
 
-def _area(samples: Sequence[Sample], gate: str, score: str, defect: str) -> float | None:
+def _area(samples: Sequence[AuditSample], gate: str, score: str, defect: str) -> float | None:
     values = {
         name: [s.scores[gate][score] for s in samples if s.defect == name and not s.unmeasured]
         for name in (NO_DEFECT, defect)

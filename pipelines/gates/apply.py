@@ -21,7 +21,7 @@ Scores = dict[str, dict[str, float]]  # by gate and score
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateVerdict:
     """Scores of a variant and why it is rejected; codes are `<gate>.<code>`."""
 
     scores: Scores
@@ -41,7 +41,7 @@ class Verdict:
 
 def apply_gates(
     settings: Iterable[GateSettings], gates: Mapping[str, Gate], request: Request, variant: Variant
-) -> Verdict:
+) -> GateVerdict:
     """Measure and judge a variant.
 
     Raises DamagedInput for a gate that fails, and for a variant of a wrong size or type, which is
@@ -49,9 +49,11 @@ def apply_gates(
     """
     settings = tuple(settings)
     if not settings:
-        return Verdict({}, ())
+        return GateVerdict({}, ())
     scores, confidence = measure(gates, request, variant)
-    return Verdict(scores, judge(settings, scores, request.condition, request.severity), confidence)
+    return GateVerdict(
+        scores, judge(settings, scores, request.condition, request.severity), confidence
+    )
 
 
 def measure(

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 
 from nightrain.datasets.io.images import encode_confidence_png
-from nightrain.pipelines.gates.apply import Verdict
+from nightrain.pipelines.gates.apply import GateVerdict
 
 CONFIDENCE_PART = 4  # a confidence picture has a quarter of the variant's width and height
 
 
 def gate_columns(
     gates: str | None,
-    verdict: Verdict,
+    verdict: GateVerdict,
     rejected_seeds: Sequence[Mapping[str, Any]],
     size: tuple[int, int],
     sample_id: str,

@@ -13,12 +13,12 @@ from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import quarantine_row
 from nightrain.datasets.shards.transaction import Rejected
-from nightrain.pipelines.gates.apply import Verdict
+from nightrain.pipelines.gates.apply import GateVerdict
 
 PICTURES = ("image", "confidence")  # columns of their own in quarantine
 
 
-def reject(row: Row, ref: FrameRef, verdict: Verdict) -> Rejected:
+def reject(row: Row, ref: FrameRef, verdict: GateVerdict) -> Rejected:
     """Quarantine a variant, given its row, with the reasons of the gates."""
     rest = {name: value for name, value in row.items() if name not in PICTURES}
     return Rejected(

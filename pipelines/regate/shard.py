@@ -22,7 +22,7 @@ from nightrain.datasets.shards.transaction import (
     ignore_rows,
     make_shard,
 )
-from nightrain.pipelines.gates.apply import Verdict, judge
+from nightrain.pipelines.gates.apply import GateVerdict, judge
 from nightrain.pipelines.gates.base import Rejection
 from nightrain.pipelines.gates.rejected import PICTURES, accepted_row, reject
 from nightrain.pipelines.recipes.recipe import Recipe
@@ -82,7 +82,7 @@ class RegateShard:
         if review is not None:
             words = f"a person rejected it: {review.reason or 'no reason given'}"
             rejections = (Rejection("review", words),) if review.verdict == "reject" else ()
-        verdict = Verdict(ours, rejections)
+        verdict = GateVerdict(ours, rejections)
         variant |= {
             "sample_id": name,
             "recipe": recipe.folder_of(condition),

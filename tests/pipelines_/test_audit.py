@@ -11,7 +11,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.sources.nuscenes.config import WorldConfig
 from nightrain.datasets.world.export.plan import SceneSpec
 from nightrain.datasets.world.export.writer import write_world
-from nightrain.pipelines.audit.audit import NO_DEFECT, Sample, area_under_curve, fitted
+from nightrain.pipelines.audit.audit import NO_DEFECT, AuditSample, area_under_curve, fitted
 from nightrain.pipelines.audit.defects import DEFECTS, Good, erased, pasted
 from nightrain.pipelines.audit.job import AuditJob, audit_gates
 from nightrain.pipelines.audit.report import make_report, report_lines
@@ -26,9 +26,9 @@ from support.weather_street import request
 FOG = Condition.FOG
 
 
-def sample(agreement: float, defect: str = NO_DEFECT, half: int = 0) -> Sample:
+def sample(agreement: float, defect: str = NO_DEFECT, half: int = 0) -> AuditSample:
     scores = {"alignment": {"agreement": agreement, "displacement": 0.0}}
-    return Sample(defect, FOG, 0.5, half, scores)
+    return AuditSample(defect, FOG, 0.5, half, scores)
 
 
 def good(seed: int, vehicle: np.ndarray | None = None) -> Good:
@@ -58,7 +58,7 @@ def test_fitted_limits_are_beyond_the_quantile_of_good_variants() -> None:
 def test_each_half_is_judged_by_its_own_gates() -> None:
     samples = [sample(0.9), sample(0.3), sample(0.9, half=1)]
     samples += [sample(0.0, "mirrored", half=1), sample(0.9, "mirrored", half=1)]
-    samples += [Sample("not a number", FOG, 0.9, 1, {}, unmeasured=True)]
+    samples += [AuditSample("not a number", FOG, 0.9, 1, {}, unmeasured=True)]
     loose, strict = (AlignmentSettings(least_agreement=limit) for limit in (0.1, 0.5))
     report = make_report(samples, ([loose], [strict]), [strict])
     assert report.good.num_rejected == 0 and report.good.num_variants == 3

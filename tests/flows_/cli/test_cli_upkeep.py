@@ -1,9 +1,7 @@
 """`verify`, `repair`, `prune` and `upgrade` as a user meets them: output and exit codes."""
 
 import json
-import sys
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Manifest
-from nightrain.flows.cli import main
+from support.command import Command
 from support.synthetic import SyntheticSource, ingest_synthetic
 
 RECIPE = """
@@ -20,25 +18,7 @@ depth: exact
 conditions:
   fog: {lowest: 0.2, highest: 0.8}
 """
-Command = Callable[..., tuple[Any, str]]
 OLD = Path(__file__).parents[2] / "support" / "old_datasets" / "schema1.tar.gz"
-
-
-@pytest.fixture
-def nightrain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Run a command; return its exit code and all that it printed."""
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> tuple[Any, str]:
-        monkeypatch.setattr(sys, "argv", ["nightrain", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.err
-        return ended.value.code or 0, printed.out + printed.err
-
-    return run
 
 
 @pytest.fixture

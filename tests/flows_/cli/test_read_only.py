@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from nightrain.datasets.io import atomic
-from nightrain.flows.cli import main
+from support.command import Command
 from support.sources import nuscenes as fixture
 from support.tiny_depth_models import save_teacher
 
 OLD = Path(__file__).parents[2] / "support" / "old_datasets"
-Nightrain = Callable[..., tuple[int, str]]
 RECIPE = """
 name: still
 depth: lidar
@@ -25,30 +24,13 @@ LOCAL = ("--runner", "local")
 
 
 @pytest.fixture
-def nightrain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Nightrain:
-    """Run a command in this process; return its exit code and what it printed."""
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("NO_COLOR", "1")
-
-    def run(*arguments: str | Path) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["nightrain", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out + printed.err
-
-    return run
-
-
-@pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Two train scenes in nuScenes' layout."""
     return fixture.build(tmp_path / "in", scenes=fixture.SCENES[:2]).root
 
 
 @pytest.fixture
-def complete(tmp_path: Path, source: Path, nightrain: Nightrain) -> Path:
+def complete(tmp_path: Path, source: Path, nightrain: Command) -> Path:
     """A dataset with frames and variants of still.yaml."""
     root = tmp_path / "complete"
     (tmp_path / "still.yaml").write_text(RECIPE)
@@ -95,7 +77,7 @@ def tree(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
-def test_reading_succeeds(sealed: Path, source: Path, nightrain: Nightrain, tmp_path: Path) -> None:
+def test_reading_succeeds(sealed: Path, source: Path, nightrain: Command, tmp_path: Path) -> None:
     before = tree(sealed)
     recipe = ("--recipe", tmp_path / "still.yaml")
     again = ("ingest", "nuscenes", source, "--split", "all", "--out", sealed)
@@ -121,7 +103,7 @@ def test_reading_succeeds(sealed: Path, source: Path, nightrain: Nightrain, tmp_
 
 
 def test_repairs_and_upgrades_are_refused(
-    tmp_path: Path, nightrain: Nightrain, complete: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, nightrain: Command, complete: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with tarfile.open(OLD / "schema1.tar.gz") as archive:
         archive.extractall(tmp_path / "old", filter="data")
@@ -137,7 +119,7 @@ def test_repairs_and_upgrades_are_refused(
 
 
 def test_writing_is_refused_in_one_sentence(
-    sealed: Path, source: Path, nightrain: Nightrain, tmp_path: Path
+    sealed: Path, source: Path, nightrain: Command, tmp_path: Path
 ) -> None:
     before = tree(sealed)
     teacher = save_teacher(tmp_path / "teacher", seed=0)

@@ -7,7 +7,7 @@ import pytest
 from nightrain.datasets.conditions import Condition
 from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.gates.alignment import agreement, directions, displacement
-from nightrain.pipelines.gates.apply import Verdict
+from nightrain.pipelines.gates.apply import GateVerdict
 from nightrain.pipelines.gates.built_in import AlignmentSettings
 from nightrain.pipelines.gates.limits import AlignmentLimits
 from support.gating import verdict_of
@@ -15,7 +15,7 @@ from support.pictures import HEIGHT, WIDTH, blocks
 from support.weather_street import request, street
 
 
-def judged(clear: np.ndarray, variant: np.ndarray, **limits: float) -> Verdict:
+def judged(clear: np.ndarray, variant: np.ndarray, **limits: float) -> GateVerdict:
     asked = request(scene=(clear, np.ones(clear.shape[:2], np.float32), np.eye(3)))
     return verdict_of(AlignmentSettings(**limits), asked, Variant(image=variant))
 

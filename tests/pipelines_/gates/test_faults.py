@@ -6,7 +6,7 @@ import pytest
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.pipelines.engines.base import Variant
-from nightrain.pipelines.gates.apply import Verdict
+from nightrain.pipelines.gates.apply import GateVerdict
 from nightrain.pipelines.gates.built_in import FaultsSettings
 from nightrain.pipelines.gates.faults import used_levels
 from support.gating import verdict_of
@@ -18,7 +18,7 @@ CONDITIONS = (Condition.NIGHT, Condition.RAIN, Condition.SNOW, Condition.FOG, Co
 NATURAL = picture(condition=Condition.RAIN, severity=0.3)  # smooth, with noise
 
 
-def judged(image: np.ndarray, **limits: float) -> Verdict:
+def judged(image: np.ndarray, **limits: float) -> GateVerdict:
     _, depth, k = street()
     asked = request(scene=(NATURAL, depth, k))
     return verdict_of(FaultsSettings(**limits), asked, Variant(image=image))

@@ -5,7 +5,7 @@ import pytest
 
 from nightrain.datasets.conditions import Condition
 from nightrain.pipelines.engines.base import Request, Variant
-from nightrain.pipelines.gates.apply import Verdict
+from nightrain.pipelines.gates.apply import GateVerdict
 from nightrain.pipelines.gates.base import Measured
 from nightrain.pipelines.gates.built_in import StructureSettings
 from nightrain.pipelines.gates.limits import StructureLimits
@@ -41,7 +41,7 @@ def asked(clear: np.ndarray, condition: Condition = Condition.FOG) -> Request:
 
 def judged(
     clear: np.ndarray, variant: np.ndarray, condition: Condition, visibility: np.ndarray | None
-) -> Verdict:
+) -> GateVerdict:
     seen = Variant(image=variant, visibility=visibility)
     return verdict_of(StructureSettings(), asked(clear, condition), seen)
 

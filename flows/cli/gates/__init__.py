@@ -1,0 +1,1 @@
+"""Commands about gates: audit, other limits, and verdicts of people."""
