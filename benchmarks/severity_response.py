@@ -16,13 +16,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import cv2
 import numpy as np
 from scipy.stats import spearmanr
 
 from nightrain.benchmarks.picture_statistics import LUMA, noise_sigma
+from nightrain.datasets.splits import Split
 from nightrain.pipelines.audit.good_variants import requests_of
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.engines.registry import load_engine
@@ -87,7 +88,7 @@ def _contrast(luma: np.ndarray) -> np.ndarray:
 
 
 def responses(
-    dataset: Path, recipe_name: str, split: str, num_frames: int
+    dataset: Path, recipe_name: str, split: Split, num_frames: int
 ) -> Iterator[tuple[str, int, float, Measures]]:
     """Yield (condition, frame, severity, measures)."""
     recipe = load_recipe(recipe_name, dataset)
@@ -104,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--recipe", default="weather")
-    parser.add_argument("--split", default="val")
+    parser.add_argument("--split", default="val", choices=get_args(Split))
     parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--out", type=Path, help="figure")
     options = parser.parse_args()
