@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.errors import Reason
 from nightrain.datasets.ids import sample_id
 from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
@@ -70,11 +69,10 @@ class RegateShard:
 
         A person's verdict counts more than the limits.
         """
-        if row.get("reason") not in (None, Reason.GATE_REJECTED) or (
-            "reason" in row and row["variant"] is None
-        ):
-            return Rejected({**row, "sample_id": name})  # there is no picture to judge
-        variant = accepted_row(row) if "reason" in row else row
+        is_quarantined = "reason" in row
+        if is_quarantined and row["variant"] is None:  # it failed, so there is no picture to judge
+            return Rejected({**row, "sample_id": name})
+        variant = accepted_row(row) if is_quarantined else row
         scores, recipe = json.loads(variant["gate_scores"]), self.recipe
         ours = {gate.name: scores[gate.name] for gate in recipe.gates}
         severity = variant["severity"] or 0.0
