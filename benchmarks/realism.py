@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from scipy.linalg import sqrtm
 
 from nightrain.datasets.conditions import Condition
@@ -32,8 +31,8 @@ from nightrain.datasets.io.regular import matching
 from nightrain.datasets.loader.twins import recorded_frames
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.recipe_records import condition_of, select_tables
+from nightrain.depthmodel.network.image_features import ImageFeatures, pooled
 from nightrain.pipelines.small_diffusion.measure.kernel_distance import kid
-from nightrain.pipelines.small_diffusion.networks.image_features import ImageFeatures
 
 SIZE = (224, 128)  # width, height
 SPLITS, COMPONENTS = 20, 32
@@ -90,15 +89,12 @@ def of_halves(a: Pictures, b: Pictures, distance: Distance) -> tuple[float, floa
     return float(np.mean(found)), float(np.std(found))
 
 
-@torch.no_grad()
 def features_of(images: Sequence[np.ndarray], network: ImageFeatures) -> np.ndarray:
-    """Pooled features (N, D) of images (H, W, 3) uint8, without those at half size."""
+    """Pooled features (N, D) of images (H, W, 3) uint8, reduced to one size."""
     found = []
     for start in range(0, len(images), 16):
         small = np.stack([resize_image(image, SIZE) for image in images[start : start + 16]])
-        batch = torch.from_numpy(small).permute(0, 3, 1, 2).float() / 127.5 - 1
-        maps = network(batch)[1:]
-        found.append(torch.cat([one.mean((2, 3)) for one in maps], dim=1).numpy())
+        found.append(pooled(network, small).numpy())
     return np.concatenate(found)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput
-from nightrain.pipelines.audit.defects import DEFECTS, Good
+from nightrain.pipelines.audit.defects import DEFECTS, Good, Others
 from nightrain.pipelines.gates.apply import Scores, judge, measure
 from nightrain.pipelines.gates.base import Gate, GateSettings, Rejection
 
@@ -37,22 +37,31 @@ def measured(goods: Sequence[Good], gates: Mapping[str, Gate]) -> Iterator[Audit
     scenes: dict[str, int] = {}
     for index, good in enumerate(goods):
         half = scenes.setdefault(good.scene_id, len(scenes)) % 2
-        other = _other(goods, good, index)
+        others = _others(goods, good, index)
         yield _sample(NO_DEFECT, good, half, good.image, gates)
         for name, defect in DEFECTS.items():
-            image = None if other is None else defect.seed(good, other)
+            image = defect.seed(good, others)
             if image is not None:
                 yield _sample(name, good, half, image, gates)
 
 
-def _other(goods: Sequence[Good], good: Good, index: int) -> Good | None:
-    """A variant of the same condition of another scene; None if there is none."""
-    others = [
+def _others(goods: Sequence[Good], good: Good, index: int) -> Others:
+    """Variants of another scene and of another condition; each good variant has its own."""
+    request = good.request
+    frames = [
         one
         for one in goods
-        if one.request.condition == good.request.condition and one.scene_id != good.scene_id
+        if one.request.condition == request.condition and one.scene_id != good.scene_id
     ]
-    return others[index % len(others)] if others else None
+    weathers = [
+        one
+        for one in goods
+        if one.request.image is request.image and one.request.condition != request.condition
+    ]
+    return Others(
+        frame=frames[index % len(frames)] if frames else None,
+        weather=weathers[index % len(weathers)] if weathers else None,
+    )
 
 
 def _sample(

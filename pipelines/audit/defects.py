@@ -27,11 +27,18 @@ class Good(NamedTuple):
         return self.variant.image
 
 
+class Others(NamedTuple):
+    """Other variants that a defect is taken from; None where there is none."""
+
+    frame: Good | None  # of the same condition, of another scene
+    weather: Good | None  # of the same frame, of another condition
+
+
 class Defect(NamedTuple):
-    """A defect by name, and what it does to the geometry."""
+    """A defect, and what it does to the geometry."""
 
     is_geometry: bool  # a gross defect of geometry; otherwise a fault of the picture
-    seed: Callable[[Good, Good], np.ndarray | None]  # of a variant, given another frame's
+    seed: Callable[[Good, Others], np.ndarray | None]  # None where it cannot be seeded
 
 
 def shifted(image: np.ndarray, share: float) -> np.ndarray:
@@ -63,9 +70,9 @@ def erased(good: Good) -> np.ndarray | None:
     return np.where(hole[..., None] > 0, filled.clip(0, 255), good.image).astype(np.uint8)
 
 
-def pasted(good: Good, other: Good) -> np.ndarray | None:
+def pasted(good: Good, other: Good | None) -> np.ndarray | None:
     """Paste another frame's vehicle, moved aside, into a variant; None without a vehicle."""
-    if other.vehicle is None:
+    if other is None or other.vehicle is None:
         return None
     half = other.vehicle.shape[1] // 2
     is_left = other.vehicle[:, :half].sum() > other.vehicle[:, half:].sum()
@@ -102,13 +109,13 @@ def flat(image: np.ndarray) -> np.ndarray:
 
 
 DEFECTS: dict[str, Defect] = {
-    "other frame": Defect(True, lambda good, other: _of_size(other.image, good.image)),
+    "other frame": Defect(True, lambda good, others: _picture(others.frame, good)),
     "shifted by 8 %": Defect(True, lambda good, _: shifted(good.image, 0.08)),
     "shifted by 3 %": Defect(True, lambda good, _: shifted(good.image, 0.03)),
     "mirrored": Defect(True, lambda good, _: np.ascontiguousarray(good.image[:, ::-1])),
     "scaled by 1.2": Defect(True, lambda good, _: scaled(good.image, 1.2)),
     "vehicle erased": Defect(True, lambda good, _: erased(good)),
-    "vehicle pasted": Defect(True, pasted),
+    "vehicle pasted": Defect(True, lambda good, others: pasted(good, others.frame)),
     "black": Defect(False, lambda good, _: good.image // 16),
     "flat": Defect(False, lambda good, _: flat(good.image)),
     "half white": Defect(False, lambda good, _: half_white(good.image)),
@@ -116,8 +123,9 @@ DEFECTS: dict[str, Defect] = {
     "blurred": Defect(False, lambda good, _: blurred(good.image)),
     "not a number": Defect(False, lambda good, _: not_a_number(good.image)),
     "clear frame": Defect(False, lambda good, _: good.request.image),
+    "other condition": Defect(False, lambda good, others: _picture(others.weather, good)),
 }
 
 
-def _of_size(image: np.ndarray, like: np.ndarray) -> np.ndarray:
-    return cv2.resize(image, like.shape[1::-1])
+def _picture(other: Good | None, good: Good) -> np.ndarray | None:
+    return None if other is None else cv2.resize(other.image, good.image.shape[1::-1])

@@ -16,6 +16,7 @@ from nightrain.pipelines.gates.limits import (
     AlignmentLimits,
     DepthLimits,
     FaultsLimits,
+    Margin,
     StructureLimits,
     at_severity,
     least_allowed,
@@ -245,3 +246,50 @@ class DepthSettings(DepthLimits, GateSettings):
                 f"{error} The gate 'depth' needs a depth model that was trained on all weather; "
                 "without one, use the gate 'structure', which needs no network."
             ) from error
+
+
+class ConditionSettings(GateSettings):
+    """Gate against variants that do not look like the weather that was asked for."""
+
+    name: Literal["condition"] = "condition"  # pyright: ignore[reportIncompatibleVariableOverride]
+    least_margin: Margin | tuple[Margin, Margin] = Field(
+        default=-3.0,
+        description="Least log probability of the condition above that of the likeliest other one",
+    )
+    by_condition: dict[Condition, Margin] = Field(
+        default={}, description="Limits of conditions that have others"
+    )
+
+    def version(self) -> str:
+        """Return the gate's version with the digest of its weights."""
+        from nightrain.pipelines.gates.condition import weights_digest
+
+        return f"1-{weights_digest()}"
+
+    def build(self) -> Gate:
+        """Build the gate; raises InvalidRequest where the ImageNet weights are missing."""
+        from nightrain.pipelines.gates.condition import ConditionGate
+
+        return ConditionGate()
+
+    @property
+    def num_limits(self) -> int:
+        """One: the margin."""
+        return 1
+
+    def fitted(self, good: ScoresOf, share: float) -> ConditionSettings:
+        """Choose the margin by condition."""
+        found = {c: least_allowed(scores, "margin", share) for c, scores in good.items()}
+        return self.model_copy(update={"by_condition": found, "for_version": self.version()})
+
+    def judge(
+        self, scores: Mapping[str, float], condition: Condition, severity: float
+    ) -> Iterator[Rejection]:
+        """Yield why a variant does not look like its condition."""
+        limit = at_severity(self.by_condition.get(condition, self.least_margin), severity)
+        if scores["margin"] < limit:
+            yield Rejection(
+                "another",
+                f"it looks like another condition than {condition}: margin "
+                f"{scores['margin']:.2f}, expected at least {limit:.2f}",
+            )

@@ -18,6 +18,7 @@ FITTED_MARGIN = 0.5
 Level = Annotated[float, Field(ge=0, le=255)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Strength = Annotated[float, Field(ge=0)]
+Margin = Annotated[float, Field(ge=-100, le=100)]
 Agreement = Annotated[float, Field(ge=-1, le=1)]
 
 

@@ -13,6 +13,7 @@ GATES = SettingsGroup(
         "faults": "nightrain.pipelines.gates.built_in:FaultsSettings",
         "alignment": "nightrain.pipelines.gates.built_in:AlignmentSettings",
         "structure": "nightrain.pipelines.gates.built_in:StructureSettings",
+        "condition": "nightrain.pipelines.gates.built_in:ConditionSettings",
         "depth": "nightrain.pipelines.gates.built_in:DepthSettings",
     },
 )

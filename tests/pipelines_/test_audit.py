@@ -12,7 +12,7 @@ from nightrain.datasets.sources.nuscenes.config import WorldConfig
 from nightrain.datasets.world.export.plan import SceneSpec
 from nightrain.datasets.world.export.writer import write_world
 from nightrain.pipelines.audit.audit import NO_DEFECT, AuditSample, area_under_curve, fitted
-from nightrain.pipelines.audit.defects import DEFECTS, Good, erased, pasted
+from nightrain.pipelines.audit.defects import DEFECTS, Good, Others, erased, pasted
 from nightrain.pipelines.audit.job import AuditJob, audit_gates
 from nightrain.pipelines.audit.report import make_report, report_lines
 from nightrain.pipelines.engines.base import Variant
@@ -94,7 +94,7 @@ def test_every_defect_changes_the_picture(name: str) -> None:
     box = np.zeros((HEIGHT, WIDTH), bool)
     box[150:200, 40:120] = True
     one = good(1, box)
-    broken = DEFECTS[name].seed(one, good(2, box))
+    broken = DEFECTS[name].seed(one, Others(frame=good(2, box), weather=good(3)))
     assert broken is not None and broken.shape == one.image.shape
     assert np.abs(broken.astype(float) - one.image).mean() != 0  # also where it is not a number
 

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file, save
 
 from nightrain.datasets.io.atomic import write_whole
+from nightrain.depthmodel.network.image_features import ImageFeatures
+from nightrain.depthmodel.network.linear_classifier import Classifier, fit_classifier
 from nightrain.pipelines.small_diffusion.data.views import CONDITIONS
-from nightrain.pipelines.small_diffusion.measure.classifier import Classifier, fit_classifier
 from nightrain.pipelines.small_diffusion.measure.depth_network import (
     STEPS,
     FeatureDecoder,
@@ -28,7 +29,6 @@ from nightrain.pipelines.small_diffusion.measure.frames import (
     read_fitted,
 )
 from nightrain.pipelines.small_diffusion.measure.parts import Parts, digest_of_files, reported, say
-from nightrain.pipelines.small_diffusion.networks.image_features import ImageFeatures
 
 FILE = "judges.safetensors"
 SEED = 0

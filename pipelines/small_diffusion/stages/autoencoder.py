@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from nightrain.pipelines.small_diffusion.data.pool import Pool
-from nightrain.pipelines.small_diffusion.networks.image_features import (
+from nightrain.depthmodel.network.image_features import (
     ImageFeatures,
     perceptual_distance,
 )
+from nightrain.pipelines.small_diffusion.data.pool import Pool
 from nightrain.pipelines.small_diffusion.stages.graphs import Tensors
 from nightrain.pipelines.small_diffusion.stages.stage import Budget, Losses, Stage, autocast
 

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from nightrain.depthmodel.network.image_features import ImageFeatures
 from nightrain.pipelines.small_diffusion.data.pool import Pool
 from nightrain.pipelines.small_diffusion.networks.discriminator import (
     PatchDiscriminator,
     scored_by_frozen,
 )
-from nightrain.pipelines.small_diffusion.networks.image_features import ImageFeatures
 from nightrain.pipelines.small_diffusion.stages.autoencoder import (
     LEVELS_OF_FEATURES,
     contrast,

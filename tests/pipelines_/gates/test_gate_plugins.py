@@ -170,7 +170,7 @@ def test_a_run_whose_gates_reject_too_much_has_not_succeeded(
 def test_a_gate_that_is_not_installed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InvalidRequest,
-        match=r"no gate 'dark-enough'. Installed: alignment, depth, faults, structure",
+        match=r"no gate 'dark-enough'. Installed: alignment, condition, depth, faults, structure",
     ):
         load_recipe(written(tmp_path, GATED))
 
@@ -189,7 +189,7 @@ def test_gates_and_their_versions_decide_the_hash(gate: None, tmp_path: Path) ->
     [
         (
             ("dark-enough", "sharp"),
-            "no gate 'sharp'. Installed: alignment, dark-enough, depth, faults, structure",
+            "no gate 'sharp'. Installed: alignment, condition, dark-enough, depth, faults",
         ),
         (
             ("brightest", "brighter"),

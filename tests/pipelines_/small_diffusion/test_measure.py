@@ -14,11 +14,11 @@ import torch
 from nightrain.datasets.conditions import CONDITIONS as PROPERTIES
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.depthmodel.network.linear_classifier import fit_classifier
 from nightrain.pipelines.small_diffusion.data.captions import without_phrase
 from nightrain.pipelines.small_diffusion.data.views import CONDITIONS, Views
 from nightrain.pipelines.small_diffusion.measure.__main__ import MeasureOptions, measure
 from nightrain.pipelines.small_diffusion.measure.agreement import condition_figures, depth_figures
-from nightrain.pipelines.small_diffusion.measure.classifier import fit_classifier
 from nightrain.pipelines.small_diffusion.measure.colour import colour_distance, style_figures
 from nightrain.pipelines.small_diffusion.measure.depth_network import (
     WIDTHS,

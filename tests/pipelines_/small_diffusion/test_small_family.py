@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nightrain.datasets.conditions import CONDITIONS, Condition
 from nightrain.datasets.world.scene.weather import draw_weather
+from nightrain.depthmodel.network.image_features import ImageFeatures
 from nightrain.pipelines.small_diffusion.data import views
 from nightrain.pipelines.small_diffusion.data.captions import caption, intensity, phrase
 from nightrain.pipelines.small_diffusion.family import write_adapter, write_base, write_controlnet
@@ -28,7 +29,6 @@ from nightrain.pipelines.small_diffusion.networks.discriminator import (
     PatchDiscriminator,
     scored_by_frozen,
 )
-from nightrain.pipelines.small_diffusion.networks.image_features import ImageFeatures
 from nightrain.pipelines.small_diffusion.options import STEPS
 from nightrain.pipelines.small_diffusion.stages import rehearsal
 from nightrain.pipelines.small_diffusion.stages.autoencoder import (

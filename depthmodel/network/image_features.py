@@ -1,10 +1,11 @@
-"""ImageNet features of EfficientNet-Lite0, for the autoencoder's perceptual loss and for KID.
+"""ImageNet features of EfficientNet-Lite0, with the weights of `efficientnet.py`.
 
-The weights are those of `depthmodel/network/efficientnet.py`.
+A perceptual loss, distances between sets of pictures, and the classifier of conditions read them.
 """
 
 from typing import cast
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -43,6 +44,13 @@ class ImageFeatures(nn.Module):
         """Return the feature maps, finest first."""
         pixels = (images + 1) / 2
         return self.features((pixels - MEAN_OF_PIXELS) / STD_OF_PIXELS)
+
+
+def pooled(features: ImageFeatures, images: np.ndarray) -> torch.Tensor:
+    """Means (N, 496) of the feature maps from 1/4 to 1/32 of images (N, H, W, 3) uint8."""
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        return torch.cat([level.mean((2, 3)) for level in features(pixels)[1:]], dim=1)
 
 
 def perceptual_distance(features: ImageFeatures, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Condition classifier: logistic regression on pooled ImageNet features."""
+"""Linear classifier: multinomial logistic regression on standardised features."""
 
 from dataclasses import dataclass
 
