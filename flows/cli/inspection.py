@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nightrain.datasets.shards.verify import VerifyReport
+    from nightrain.pipelines.inspect.gate_stats import GateStats
     from nightrain.pipelines.inspect.source_counts import SourceStats
     from nightrain.pipelines.inspect.stats import DatasetStats, Spread, TableStats
 
+BLOCKS = " ▁▂▃▄▅▆▇█"
 HEADINGS = (
     *("table", "rows", "bad rows", "size (MB)", "mean luma (0-255)"),
     *("severity (0-1)", "time (ms per variant)"),
@@ -162,6 +165,9 @@ def print_stats(report: DatasetStats) -> None:
     _print_physical(out, report)
     for name, t in report.tables.items():
         _print_labels(out, name, t)
+    for name, t in report.tables.items():
+        if t.gates is not None:
+            _print_gates(out, name, t.gates)
     for name, source in report.sources.items():
         _print_source(out, name, source)
     _print_depth(out, report)
@@ -189,6 +195,28 @@ def _print_tables(out: Console, report: DatasetStats) -> None:
                 f"  without control: {t.num_uncontrolled:,} of {t.num_rows:,} variants of "
                 f"{_short(name)}; not trained on unless included"
             )
+
+
+def _print_gates(out: Console, name: str, gates: GateStats) -> None:
+    """Print how many variants gates accepted, why not the others, and where the scores lie."""
+    total, first = gates.num_accepted + gates.num_rejected, gates.by_seed_number.get(0, 0)
+    out.print(f"\ngates of {_short(name)}: {'; '.join(gates.gates)}")
+    out.print(
+        f"  {gates.num_accepted:,} of {total:,} variants accepted ({gates.accepted_share:.1%}), "
+        f"{first:,} with their first seed"
+    )
+    if gates.codes:
+        out.print(f"  rejected, with earlier seeds: {_counts(gates.codes)}")
+    for score, found in gates.scores.items():
+        bars = " | ".join(f"{_bars(counts)}" for counts in (found.accepted, found.rejected))
+        out.print(f"  {score:24s} {found.lowest:8.3g} to {found.highest:<8.3g} {bars}")
+    out.print("  left of |: accepted variants, right of it: rejected ones")
+
+
+def _bars(counts: Sequence[int]) -> str:
+    """A histogram in one line: a block per bin, as high as its share of the largest."""
+    most = max(counts, default=0)
+    return "".join(BLOCKS[-(-(len(BLOCKS) - 1) * n // most)] if most else BLOCKS[0] for n in counts)
 
 
 def _short(table: str) -> str:

@@ -16,7 +16,7 @@ from nightrain.datasets.shards.manifest import Entry, Manifest
 
 SCALARS = (
     *("condition", "split", "camera", "severity", "physical", "gen_seconds"),
-    *("controlled", "depth_share", "confident_share", "scene_id", "width", "height"),
+    *("controlled", "gates", "depth_share", "confident_share", "scene_id", "width", "height"),
     *("previous_id", "next_id", "stereo_id", "lidar_depth", "exact_depth"),
 )
 

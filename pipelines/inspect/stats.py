@@ -20,6 +20,7 @@ from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.verify import lost_files
 from nightrain.pipelines.inspect.columns import ScalarColumns, Spread
+from nightrain.pipelines.inspect.gate_stats import GateStats, gate_stats
 from nightrain.pipelines.inspect.source_counts import SourceStats, source_stats
 
 DEPTH_EDGES_M = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 60.0, 80.0, 256.0)
@@ -48,6 +49,7 @@ class TableStats(BaseModel):
     depth_share: Spread | None = None  # labels: share of a map's pixels with depth
     num_uncontrolled: int = 0  # variants on which no control acted: not trained on by default
     confident_share: Spread | None = None  # labels: share of confidence of at least one half
+    gates: GateStats | None = None  # None: no gate judged these rows
 
 
 class DatasetStats(BaseModel):
@@ -116,6 +118,7 @@ def _table_stats(manifest: Manifest, entries: Sequence[Entry], sampled_rows: int
         num_uncontrolled=_num_uncontrolled(columns),
         depth_share=columns.spread("depth_share"),
         confident_share=columns.spread("confident_share"),
+        gates=gate_stats(manifest, entries) if "gates" in columns.names else None,
     )
 
 
