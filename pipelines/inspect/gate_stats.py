@@ -77,7 +77,7 @@ def gate_stats(manifest: Manifest, entries: Sequence[Entry]) -> GateStats | None
 def _accepted(manifest: Manifest, entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
     columns = ("gates", "seed_number", "gate_scores", "rejected_seeds")
     for entry in entries:
-        rows = manifest.reader(entry.rows).table(columns).to_pylist()
+        rows = manifest.reader(entry.rows).scan(columns).to_pylist()
         yield from (row for row in rows if row.get("gates") is not None)
 
 
@@ -86,7 +86,7 @@ def _rejected(manifest: Manifest, entries: Sequence[Entry]) -> Iterator[dict[str
     latest = {entry.shard.number: entry for entry in entries}  # ordered by attempt
     for entry in latest.values():
         if entry.quarantine is not None:
-            rows = manifest.reader(entry.quarantine).table(("codes", "variant")).to_pylist()
+            rows = manifest.reader(entry.quarantine).scan(("codes", "variant")).to_pylist()
             yield from (row for row in rows if row["codes"])
 
 
