@@ -76,6 +76,8 @@ def build_index(root: Path, config: TrainingSetConfig) -> TrainingIndex:
         num_uncontrolled = num_reviewed_out = 0
     else:
         tables = variant_tables(manifest, config)
+        if config.variant_confidence:
+            _require_confidence(manifest, [entries for entries, _ in tables])
         conditions = tuple(dict.fromkeys(condition for _, condition in tables))
         variants, shown, starts, num_uncontrolled, num_reviewed_out = join_variants(
             manifest,
@@ -116,6 +118,19 @@ def _frame_entries(manifest: Manifest, config: TrainingSetConfig) -> list[Entry]
             f"{', '.join(there) or 'no frames at all'}. Ingest them, or choose from these: --split."
         )
     return [e for e in of_split if e.about["condition"] in config.conditions and e.rows.num_rows]
+
+
+def _require_confidence(manifest: Manifest, tables: list[list[Entry]]) -> None:
+    """Raise InvalidRequest for a table whose first variant has no confidence picture."""
+    for entries in tables:
+        first = next((entry for entry in entries if entry.rows.num_rows), None)
+        if first is None:
+            continue
+        if manifest.reader(first.rows).row(0, ("confidence",))["confidence"] is None:
+            raise InvalidRequest(
+                f"{first.shard.table} has no confidence pictures, which variant_confidence needs. "
+                "Generate its variants by a recipe with the gate 'structure' or 'depth'."
+            )
 
 
 def _require_stereo(root: Path, entries: list[Entry], config: TrainingSetConfig) -> None:

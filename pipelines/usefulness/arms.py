@@ -50,6 +50,7 @@ class Arm(Settings):
     recipes: tuple[str, ...] = (VARIANTS,)
     synthetic_share: Share | None = None
     target: Literal["labels", "exact"] = "labels"
+    variant_confidence: bool = False  # pixels of variants are weighted as gates trust them
     # Fields of StudentLoss that differ from the preset
     loss: dict[str, Any] = Field(default_factory=dict)
     start: Literal["teacher", "pretrained"] = "teacher"  # pretrained: its encoder, a new head
@@ -73,7 +74,8 @@ class Arm(Settings):
     @property
     def needs_more(self) -> bool:
         """Whether the arm needs data or weights that a dataset or teacher may lack."""
-        return self.shown in ("twins", "frames") or self.start == "pretrained"
+        is_recorded = self.shown in ("twins", "frames")
+        return is_recorded or self.start == "pretrained" or self.variant_confidence
 
     @property
     def is_plain(self) -> bool:
@@ -223,6 +225,12 @@ _ARMS = (
         trained="norms",
         num_steps_factor=3,
         loss={"semantic": 0.0},
+    ),
+    Arm(
+        name="weighted",
+        words=f"as {MAIN}, pixels weighted by the gates' confidence",
+        shown="variants",
+        variant_confidence=True,
     ),
     Arm(
         name="no-mask",

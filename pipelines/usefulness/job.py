@@ -12,8 +12,16 @@ from nightrain.pipelines.runs.command_line import command_line
 ARM_NAMES = (  # of pipelines/usefulness/arms.py, which imports torch
     *("clear", "clear-double", "corruptions", "weather", "diffusion", "both", "true-adverse"),
     *("self-labelled", "clear-exact", "weather-exact", "diffusion-exact", "true-adverse-exact"),
-    *("frames-exact", "norms", "few-parameters", "no-mask", "no-semantic", "no-confidence"),
-    *("printed-mask", "object-mask", "restored", "longer", "frozen", "restored-frozen"),
+    *("frames-exact", "norms", "few-parameters", "weighted", "no-mask", "no-semantic"),
+    *(
+        "no-confidence",
+        "printed-mask",
+        "object-mask",
+        "restored",
+        "longer",
+        "frozen",
+        "restored-frozen",
+    ),
     *("dose-25", "dose-50", "dose-67"),
 )
 Seed = Annotated[int, Field(ge=0, lt=2**31)]

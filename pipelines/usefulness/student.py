@@ -63,6 +63,7 @@ def student_config(
                 | {
                     "labels": labels if arm.target == "labels" else None,
                     "exact_depth": arm.target == "exact",
+                    "variant_confidence": arm.variant_confidence,
                     "input_size": network.input_size,
                     "loss_size": network.input_size,
                 }

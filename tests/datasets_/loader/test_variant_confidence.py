@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.loader import TrainingSet
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.depthmodel.losses.base import LossInputs
@@ -87,3 +88,13 @@ def test_pixels_without_confidence_cost_nothing() -> None:
     spoilt = batch | {"label_depth_m": torch.where(trusted > 0, label_m, 1.0)}
     changed = LossInputs(batch=spoilt, inverse_depth=inverse_depth, use_confidence=False)
     assert DistillationTerm()(changed).loss == expected
+
+
+def test_variants_without_confidence_pictures_are_refused(dataset: Path, tmp_path: Path) -> None:
+    path, stop = tmp_path / "recipe.yaml", Stop()
+    path.write_text("name: trusted\ndepth: exact\nconditions: {night: {}}\n")
+    generate(
+        GenerateJob(dataset=dataset, recipe=str(path)), executor=SerialExecutor(stop), stop=stop
+    )
+    with pytest.raises(InvalidRequest, match="no confidence pictures.*the gate 'structure'"):
+        training_set(dataset)
