@@ -13,16 +13,8 @@ ARM_NAMES = (  # of pipelines/usefulness/arms.py, which imports torch
     *("clear", "clear-double", "corruptions", "weather", "diffusion", "both", "true-adverse"),
     *("self-labelled", "clear-exact", "weather-exact", "diffusion-exact", "true-adverse-exact"),
     *("frames-exact", "norms", "few-parameters", "weighted", "no-mask", "no-semantic"),
-    *(
-        "no-confidence",
-        "printed-mask",
-        "object-mask",
-        "restored",
-        "longer",
-        "frozen",
-        "restored-frozen",
-    ),
-    *("dose-25", "dose-50", "dose-67"),
+    *("no-confidence", "printed-mask", "object-mask", "restored", "longer", "frozen"),
+    *("restored-frozen", "dose-25", "dose-50", "dose-67"),
 )
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]

@@ -96,5 +96,5 @@ def test_variants_without_confidence_pictures_are_refused(dataset: Path, tmp_pat
     generate(
         GenerateJob(dataset=dataset, recipe=str(path)), executor=SerialExecutor(stop), stop=stop
     )
-    with pytest.raises(InvalidRequest, match="no confidence pictures.*the gate 'structure'"):
+    with pytest.raises(InvalidRequest, match=r"no confidence pictures.*the gate 'structure'"):
         training_set(dataset)
