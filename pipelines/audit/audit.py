@@ -11,7 +11,7 @@ from nightrain.pipelines.audit.defects import DEFECTS, Good, Others
 from nightrain.pipelines.gates.apply import Scores, judge, measure
 from nightrain.pipelines.gates.base import Gate, GateSettings, Rejection
 
-NO_DEFECT = "none"
+NO_DEFECT, RECORDED = "none", "recorded twin"
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,17 @@ class AuditSample:
         return judge(gates, self.scores, self.condition, self.severity)
 
 
-def measured(goods: Sequence[Good], gates: Mapping[str, Gate]) -> Iterator[AuditSample]:
-    """Measure variants without and with every defect that can be seeded into them."""
+def measured(
+    goods: Sequence[Good], twins: Sequence[Good], gates: Mapping[str, Gate]
+) -> Iterator[AuditSample]:
+    """Measure variants without and with every defect that can be seeded, and recorded twins."""
     scenes: dict[str, int] = {}
+    for good in (*goods, *twins):
+        scenes.setdefault(good.scene_id, len(scenes))
+    for twin in twins:
+        yield _sample(RECORDED, twin, scenes[twin.scene_id] % 2, twin.image, gates)
     for index, good in enumerate(goods):
-        half = scenes.setdefault(good.scene_id, len(scenes)) % 2
+        half = scenes[good.scene_id] % 2
         others = _others(goods, good, index)
         yield _sample(NO_DEFECT, good, half, good.image, gates)
         for name, defect in DEFECTS.items():

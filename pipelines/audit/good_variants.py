@@ -10,12 +10,14 @@ import numpy as np
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.frame import Frame
+from nightrain.datasets.io.images import decode_jpeg, resize_image
+from nightrain.datasets.loader.twins import recorded_frames
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.rows import GENERATION_COLUMNS, frame_from_row
 from nightrain.datasets.splits import NO_SPLIT, Split, is_in_split
 from nightrain.datasets.world.export.truth import image_file, truth_file
 from nightrain.pipelines.audit.defects import Good
-from nightrain.pipelines.engines.base import Request
+from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.engines.retry import run_engine
 from nightrain.pipelines.generate.conditioning import read_captions_of
@@ -51,6 +53,25 @@ def good_variants(
             (outcome,) = run_engine(engine, [request], 1)
             if not isinstance(outcome, Exception):
                 yield Good(frame.scene_id, request, outcome, vehicle)
+
+
+def recorded_twins(dataset: Path, recipe: Recipe, split: Split, num_frames: int) -> Iterator[Good]:
+    """Yield the recorded twins of the same frames in the place of variants, where there are any.
+
+    They have the geometry of the clear frame and the weather of the world: what gates reject of
+    them, they reject of perfect variants.
+    """
+    manifest, recorded = Manifest(dataset), recorded_frames(dataset, split)
+    geometry_of = {one.frame_id: one.geometry for one in recorded}
+    twins = {(one.geometry, one.condition): one for one in recorded}
+    for frame, requests in requests_of(dataset, recipe, split, num_frames):
+        for request in requests:
+            twin = twins.get((geometry_of[frame.frame_id], request.condition))
+            if twin is not None:
+                row = manifest.reader(twin.entry.rows).row(twin.row, ("image",))
+                height, width = request.image.shape[:2]
+                image = resize_image(decode_jpeg(row["image"]["bytes"]), (width, height))
+                yield Good(frame.scene_id, request, Variant(image=image))
 
 
 def requests_of(

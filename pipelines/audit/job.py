@@ -10,7 +10,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.splits import Split
 from nightrain.datasets.validation import Settings
 from nightrain.pipelines.audit.audit import fitted, measured
-from nightrain.pipelines.audit.good_variants import good_variants
+from nightrain.pipelines.audit.good_variants import good_variants, recorded_twins
 from nightrain.pipelines.audit.report import AuditReport, make_report
 from nightrain.pipelines.gates.registry import GATES, load_gates
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
@@ -69,7 +69,8 @@ def audit_gates(job: AuditJob) -> AuditReport:
         words = "Settings of gates are those of a recipe that lists them: --recipe"
         raise InvalidRequest(f"--gates: {error}. {words}.") from error
     goods = list(good_variants(job.dataset, recipe, job.split, job.frames, job.world))
-    samples = list(measured(goods, load_gates(gates)))
+    twins = list(recorded_twins(job.dataset, recipe, job.split, job.frames))
+    samples = list(measured(goods, twins, load_gates(gates)))
     if job.limits == "recipe":
         return make_report(samples, (gates, gates), gates)
     fit = partial(fitted, gates, most_rejected=job.most_rejected)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import BaseModel
 
-from nightrain.pipelines.audit.audit import NO_DEFECT, AuditSample, area_under_curve
+from nightrain.pipelines.audit.audit import NO_DEFECT, RECORDED, AuditSample, area_under_curve
 from nightrain.pipelines.audit.defects import DEFECTS
 from nightrain.pipelines.gates.base import GateSettings
 
@@ -63,7 +63,7 @@ def make_report(
     `gates` are those of the report, with limits for all scenes.
     """
     conditions = tuple(dict.fromkeys(str(s.condition) for s in samples))
-    names = [n for n in (NO_DEFECT, *DEFECTS) if any(s.defect == n for s in samples)]
+    names = [n for n in (NO_DEFECT, RECORDED, *DEFECTS) if any(s.defect == n for s in samples)]
     shares = {n: {c: Share() for c in conditions} for n in names}
     severity = {n: {"mild": Share(), "severe": Share()} for n in names}
     by_gate = {n: {gate.name: Share() for gate in gates} for n in names}

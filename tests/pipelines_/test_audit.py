@@ -101,9 +101,10 @@ def test_every_defect_changes_the_picture(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Four clear val scenes of the built-in world, as a dataset and as rendered."""
+    """Four val places of the built-in world by day and at night, as a dataset and as rendered."""
     folder, stop = tmp_path_factory.mktemp("audit"), Stop()
-    scenes = [SceneSpec(place=n, condition=Condition.CLEAR, split="val") for n in range(4)]
+    conditions = (Condition.CLEAR, Condition.NIGHT)
+    scenes = [SceneSpec(place=n, condition=c, split="val") for n in range(4) for c in conditions]
     write_world(folder / "world", scenes=scenes, frames=2, seed=5, size=(224, 128), sweeps="none")
     config = WorldConfig(root=folder / "world", neighbours=False)
     job = IngestJob(source="world", config=config, dataset=folder / "dataset", split="all")
@@ -120,6 +121,10 @@ def test_an_audit_finds_gross_defects_in_rendered_streets(street: tuple[Path, Pa
         for share in report.shares[name].values():
             assert share.num_rejected == share.num_variants > 0, name
     assert report.areas["alignment.agreement"]["other frame"] == 0
+    twins = report.shares["recorded twin"]
+    assert {condition: share.num_variants for condition, share in twins.items()} == {
+        condition: 8 if condition == "night" else 0 for condition in report.conditions
+    }
     json.loads(report.model_dump_json())
 
 
