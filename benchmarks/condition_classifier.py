@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from nightrain.datasets.io.images import decode_jpeg, resize_image
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.sources.nuscenes.config import WorldConfig
-from nightrain.depthmodel.network.image_features import ImageFeatures, pooled
+from nightrain.depthmodel.network.image_features import ImageFeatures, feature_maps, pooled
 from nightrain.depthmodel.network.linear_classifier import Classifier, fit_classifier
 from nightrain.pipelines.gates.condition import CLASSES, SIZE
 
@@ -50,7 +50,7 @@ def fitted_on(world: Path, network: ImageFeatures) -> tuple[Classifier, dict[str
 
 def features_of(network: ImageFeatures, jpeg: bytes) -> torch.Tensor:
     """Pooled features (D,) of a picture."""
-    return pooled(network, resize_image(decode_jpeg(jpeg), SIZE)[None])[0]
+    return pooled(feature_maps(network, resize_image(decode_jpeg(jpeg), SIZE)[None]))[0]
 
 
 def test_sets(root: Path, network: ImageFeatures) -> dict[tuple[str, str], np.ndarray]:

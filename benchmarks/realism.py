@@ -17,7 +17,7 @@ condition, its distance from every set is added.
 
 import argparse
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,12 +31,11 @@ from nightrain.datasets.io.regular import matching
 from nightrain.datasets.loader.twins import recorded_frames
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.recipe_records import condition_of, select_tables
-from nightrain.depthmodel.network.image_features import ImageFeatures, pooled
-from nightrain.pipelines.small_diffusion.measure.kernel_distance import kid
+from nightrain.depthmodel.network.image_features import ImageFeatures, feature_maps, pooled
+from nightrain.pipelines.small_diffusion.measure.kernel_distance import Distance, kid, of_halves
 
 SIZE = (224, 128)  # width, height
-SPLITS, COMPONENTS = 20, 32
-Distance = Callable[[np.ndarray, np.ndarray], float]
+COMPONENTS = 32
 
 
 class Pictures(NamedTuple):
@@ -78,24 +77,10 @@ def vendi(features: np.ndarray) -> float:
     return float(np.exp(-(values * np.log(values)).sum()))
 
 
-def of_halves(a: Pictures, b: Pictures, distance: Distance) -> tuple[float, float]:
-    """Mean and deviation over splits: `a` of one half of the places, `b` of the other."""
-    rng = np.random.default_rng(0)
-    names, found = np.unique(np.concatenate([a.places, b.places])), []
-    for _ in range(SPLITS):
-        first = rng.permutation(names)[: len(names) // 2]
-        of_a, of_b = np.isin(a.places, first), ~np.isin(b.places, first)
-        found.append(distance(a.features[of_a], b.features[of_b]))
-    return float(np.mean(found)), float(np.std(found))
-
-
 def features_of(images: Sequence[np.ndarray], network: ImageFeatures) -> np.ndarray:
     """Pooled features (N, D) of images (H, W, 3) uint8, reduced to one size."""
-    found = []
-    for start in range(0, len(images), 16):
-        small = np.stack([resize_image(image, SIZE) for image in images[start : start + 16]])
-        found.append(pooled(network, small).numpy())
-    return np.concatenate(found)
+    small = np.stack([resize_image(image, SIZE) for image in images])
+    return pooled(feature_maps(network, small)).numpy()
 
 
 def sets_of(
@@ -183,7 +168,7 @@ def _projected(pictures: Pictures, axes: np.ndarray) -> Pictures:
 
 
 def _cell(a: Pictures, b: Pictures, distance: Distance) -> str:
-    mean, deviation = of_halves(a, b, distance)
+    mean, deviation = of_halves(a.features, b.features, (a.places, b.places), distance)
     return f"{mean:.3g} ± {deviation:.2g}"
 
 

@@ -3,6 +3,7 @@
 A perceptual loss, distances between sets of pictures, and the classifier of conditions read them.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from nightrain.depthmodel.network.efficientnet import (
     imagenet_tensors,
 )
 
+FROM_A_QUARTER = slice(1, None)  # of the feature maps: without those at half size
 BLOCKS_OF_LEVELS = (1, 2, 3, 5, 7)  # needed for the finest 1, 2, ... 5 feature maps
 
 
@@ -46,11 +48,21 @@ class ImageFeatures(nn.Module):
         return self.features((pixels - MEAN_OF_PIXELS) / STD_OF_PIXELS)
 
 
-def pooled(features: ImageFeatures, images: np.ndarray) -> torch.Tensor:
-    """Means (N, 496) of the feature maps from 1/4 to 1/32 of images (N, H, W, 3) uint8."""
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-    with torch.no_grad():
-        return torch.cat([level.mean((2, 3)) for level in features(pixels)[1:]], dim=1)
+@torch.no_grad()
+def feature_maps(
+    features: ImageFeatures, images: np.ndarray, batch: int = 32
+) -> list[torch.Tensor]:
+    """Feature maps of images (N, H, W, 3) uint8 at 1/4, 1/8, ... 1/32 of their size."""
+    parts = []
+    for start in range(0, len(images), batch):
+        pixels = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2)
+        parts.append(features(pixels.float() / 127.5 - 1)[FROM_A_QUARTER])
+    return [torch.cat(level) for level in zip(*parts, strict=True)]
+
+
+def pooled(maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Means (N, D) of feature maps over positions, all levels side by side; 496 of them all."""
+    return torch.cat([level.mean((2, 3)) for level in maps], 1)
 
 
 def perceptual_distance(features: ImageFeatures, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
@@ -24,6 +24,12 @@ from nightrain.pipelines.gates.limits import (
 )
 
 ScoresOf = Mapping[Condition, Sequence[Mapping[str, float]]]
+AnyGate = TypeVar("AnyGate", bound=GateSettings)
+
+
+def with_limits(gate: AnyGate, by_condition: Mapping[Condition, object]) -> AnyGate:
+    """Return settings with fitted limits, for the version that they were fitted for."""
+    return gate.model_copy(update={"by_condition": by_condition, "for_version": gate.version()})
 
 
 class FaultsSettings(FaultsLimits, GateSettings):
@@ -103,7 +109,7 @@ class AlignmentSettings(AlignmentLimits, GateSettings):
             )
             for condition, scores in good.items()
         }
-        return self.model_copy(update={"by_condition": found, "for_version": self.version()})
+        return with_limits(self, found)
 
     def judge(
         self, scores: Mapping[str, float], condition: Condition, severity: float
@@ -157,7 +163,7 @@ class StructureSettings(GateSettings):
             )
             for condition, scores in good.items()
         }
-        return self.model_copy(update={"by_condition": found, "for_version": self.version()})
+        return with_limits(self, found)
 
     def judge(
         self, scores: Mapping[str, float], condition: Condition, severity: float
@@ -220,7 +226,7 @@ class DepthSettings(DepthLimits, GateSettings):
             )
             for condition, scores in good.items()
         }
-        return self.model_copy(update={"by_condition": found, "for_version": self.version()})
+        return with_limits(self, found)
 
     def judge(
         self, scores: Mapping[str, float], condition: Condition, severity: float
@@ -256,7 +262,7 @@ class ConditionSettings(GateSettings):
         default=-3.0,
         description="Least log probability of the condition above that of the likeliest other one",
     )
-    by_condition: dict[Condition, Margin] = Field(
+    by_condition: dict[Condition, Margin | tuple[Margin, Margin]] = Field(
         default={}, description="Limits of conditions that have others"
     )
 
@@ -280,7 +286,7 @@ class ConditionSettings(GateSettings):
     def fitted(self, good: ScoresOf, share: float) -> ConditionSettings:
         """Choose the margin by condition."""
         found = {c: least_allowed(scores, "margin", share) for c, scores in good.items()}
-        return self.model_copy(update={"by_condition": found, "for_version": self.version()})
+        return with_limits(self, found)
 
     def judge(
         self, scores: Mapping[str, float], condition: Condition, severity: float

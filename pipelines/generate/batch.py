@@ -29,6 +29,7 @@ from nightrain.pipelines.engines.retry import (
     run_engine,
 )
 from nightrain.pipelines.gates.apply import GATE_REASONS, apply_gates
+from nightrain.pipelines.gates.base import Gate
 from nightrain.pipelines.gates.columns import gate_columns
 from nightrain.pipelines.gates.registry import load_gates
 from nightrain.pipelines.gates.rejected import reject
@@ -131,11 +132,12 @@ class BatchGenerator:
     def complete(self, batch: Batch) -> list[Row | Rejected]:
         """Apply the gates, resize and encode the images; one row per planned request, in order."""
         seconds = batch.seconds / max(1, len(batch.outcomes))
+        gates = load_gates(self.recipe.gates)
         for (one, prepared, request), outcome in zip(batch.requested, batch.outcomes, strict=True):
             batch.results[one.sample_id] = (
                 _failed(one, self.condition, outcome)
                 if isinstance(outcome, Exception)
-                else self._judged(one, prepared, request, outcome, seconds)
+                else self._judged(one, prepared, request, outcome, gates, seconds)
             )
         return [batch.results[one.sample_id] for one in batch.planned]
 
@@ -145,12 +147,13 @@ class BatchGenerator:
         prepared: PreparedFrame,
         request: Request,
         variant: Variant,
+        gates: Mapping[str, Gate],
         seconds: float,
     ) -> Row | Rejected:
         """Row of a variant that the gates accept, or the rejected variant."""
         recipe = self.recipe
         try:
-            verdict = apply_gates(recipe.gates, load_gates(recipe.gates), request, variant)
+            verdict = apply_gates(recipe.gates, gates, request, variant)
         except DamagedInput as error:
             return _failed(planned, self.condition, error)
         row = _row(planned, prepared, request, variant, recipe, self.batch_size, seconds)
@@ -185,7 +188,7 @@ def prepared_frames() -> PreparedFrames:
 
 def _failed(planned: PlannedRequest, condition: Condition, error: Exception) -> Rejected:
     reason = error.reason if isinstance(error, DamagedInput) else Reason.ENGINE_ERROR
-    attempts = 1 if reason in GATE_REASONS else MAX_ATTEMPTS
+    attempts = planned.seed_number + 1 if reason in GATE_REASONS else MAX_ATTEMPTS
     return _rejected(planned, condition, reason, error, attempts)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,37 +41,36 @@ class GateStats(BaseModel):
 def gate_stats(manifest: Manifest, entries: Sequence[Entry]) -> GateStats | None:
     """Statistics of the gates that judged a table; None if none did. Raises CorruptShard."""
     gates, seeds, codes = dict[str, None](), Counter[int](), Counter[str]()
-    values: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}
-    for row in _accepted(manifest, entries):
+    accepted, rejected = dict[str, list[float]](), dict[str, list[float]]()
+
+    def add(row: Mapping[str, Any], scores: dict[str, list[float]]) -> None:
         gates.setdefault(row["gates"])
-        seeds[row["seed_number"]] += 1
-        _add(values[True], json.loads(row["gate_scores"]))
+        _add(scores, json.loads(row["gate_scores"]))
         for earlier in json.loads(row["rejected_seeds"] or "[]"):
             codes.update(earlier["codes"])
-            _add(values[False], earlier["scores"])
+            _add(rejected, earlier["scores"])
+
+    for row in _accepted(manifest, entries):
+        seeds[row["seed_number"]] += 1
+        add(row, accepted)
     num_rejected = 0
     for row in _rejected(manifest, entries):
         num_rejected += 1
         codes.update(row["codes"])
         if row["variant"] is not None:
-            variant = json.loads(row["variant"])
-            gates.setdefault(variant["gates"])
-            _add(values[False], json.loads(variant["gate_scores"]))
-            for earlier in json.loads(variant["rejected_seeds"] or "[]"):
-                codes.update(earlier["codes"])
-                _add(values[False], earlier["scores"])
+            add(json.loads(row["variant"]), rejected)
     if not gates:
         return None
-    names = sorted({*values[True], *values[False]})
+    names = sorted({*accepted, *rejected})
+    scores = {name: _histogram(accepted.get(name, []), rejected.get(name, [])) for name in names}
     return GateStats(
         gates=tuple(gates),
         num_accepted=seeds.total(),
         num_rejected=num_rejected,
         by_seed_number=dict(sorted(seeds.items())),
         codes=dict(codes.most_common()),
-        scores={name: _histogram(*(values[ok].get(name, []) for ok in (True, False)))
-                for name in names},
-    )  # fmt: skip
+        scores=scores,
+    )
 
 
 def _accepted(manifest: Manifest, entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:

@@ -23,8 +23,8 @@ def find_sources(manifest: Manifest, recipe: Recipe) -> dict[Condition, Source]:
     """Return the table to regate of each condition; none for one whose gates are the same.
 
     Of several tables with the scores of the recipe's gates, the one that the recipe's name stands
-    for is used, or else the one committed last. Raises
-    InvalidRequest where no table of a condition has the scores; it says what is missing.
+    for is used, or else the one committed last. Raises InvalidRequest where no table of a condition
+    has the scores; it says what is missing.
     """
     if not recipe.gates:
         raise InvalidRequest(

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from nightrain.benchmarks.realism import Pictures, frechet, gaussian_mmd, of_halves, vendi
+from nightrain.benchmarks.realism import frechet, gaussian_mmd, vendi
 from nightrain.benchmarks.severity_response import measure, rank_correlation, visibility_m
 from nightrain.datasets.conditions import Condition
-from nightrain.pipelines.small_diffusion.measure.kernel_distance import kid
+from nightrain.pipelines.small_diffusion.measure.kernel_distance import kid, of_halves
 from support.pictures import HEIGHT, WIDTH, blocks
 from support.weather_street import request
 
@@ -35,13 +35,13 @@ def test_the_vendi_score_counts_different_pictures() -> None:
 def test_halves_share_no_place() -> None:
     """Each place has a picture of its own, so sharing one would give the distance 0."""
     places = np.array([f"place {n}" for n in range(10) for _ in range(2)])
-    pictures = Pictures(np.repeat(np.arange(10.0), 2)[:, None], places)
+    pictures = np.repeat(np.arange(10.0), 2)[:, None]
 
     def nearest(a: np.ndarray, b: np.ndarray) -> float:
         assert len(a) == len(b) == 10
         return float(np.abs(a - b.T).min())
 
-    mean, deviation = of_halves(pictures, pictures, nearest)
+    mean, deviation = of_halves(pictures, pictures, (places, places), nearest)
     assert mean == 1 and deviation == 0
 
 

@@ -14,13 +14,12 @@ import torch
 from safetensors.torch import load_file, save
 
 from nightrain.datasets.io.atomic import write_whole
-from nightrain.depthmodel.network.image_features import ImageFeatures
+from nightrain.depthmodel.network.image_features import ImageFeatures, feature_maps, pooled
 from nightrain.depthmodel.network.linear_classifier import Classifier, fit_classifier
 from nightrain.pipelines.small_diffusion.data.views import CONDITIONS
 from nightrain.pipelines.small_diffusion.measure.depth_network import (
     STEPS,
     FeatureDecoder,
-    Maps,
     train_decoder,
 )
 from nightrain.pipelines.small_diffusion.measure.frames import (
@@ -34,7 +33,6 @@ FILE = "judges.safetensors"
 SEED = 0
 SOFTNESS_PX = (0.7, 2.5)  # deviation of the blur
 MEDIAN_SIDES_PX = (3, 5, 7)
-LEVELS = slice(1, None)  # of the ImageNet features: 1/4 to 1/32
 VERSION = 3  # increased when the judges of the same views change
 
 
@@ -63,23 +61,6 @@ class Judges:
             for start in range(0, len(images), 64)
         ]
         return torch.cat(parts).numpy()
-
-
-@torch.no_grad()
-def feature_maps(
-    features: ImageFeatures, images: np.ndarray, batch: int = 32
-) -> list[torch.Tensor]:
-    """Feature maps of images (N, H, W, 3) uint8, finest (1/4) first."""
-    parts = []
-    for start in range(0, len(images), batch):
-        pixels = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2)
-        parts.append(features(pixels.float() / 127.5 - 1)[LEVELS])
-    return [torch.cat(level) for level in zip(*parts, strict=True)]
-
-
-def pooled(maps: Maps) -> torch.Tensor:
-    """Means (N, D) of feature maps over positions, all levels side by side."""
-    return torch.cat([level.mean((2, 3)) for level in maps], 1)
 
 
 def load_judges(views: Path, out: Path) -> Judges:

@@ -5,7 +5,7 @@ compared with the other half of the true pictures. The floor is the true picture
 FID: its covariance has as many rows as features (496), and needs several times as many pictures.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from nightrain.pipelines.small_diffusion.measure.samples import SEED, Samples
 
 CONDITIONS = (Condition.NIGHT, Condition.RAIN)
 SPLITS = 20
+Distance = Callable[[np.ndarray, np.ndarray], float]
 
 
 def kid(a: np.ndarray, b: np.ndarray) -> float:
@@ -44,12 +45,28 @@ def kid_of_halves(
     a: np.ndarray, b: np.ndarray, places: np.ndarray, *, splits: int = SPLITS, seed: int = 0
 ) -> tuple[float, float]:
     """Mean and deviation of KID over splits: half of the places of `a`, other half of `b`."""
+    return of_halves(a, b, (places, places), kid, splits=splits, seed=seed)
+
+
+def of_halves(
+    a: np.ndarray,
+    b: np.ndarray,
+    places: tuple[np.ndarray, np.ndarray],
+    distance: Distance,
+    *,
+    splits: int = SPLITS,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Mean and deviation of a distance over splits: half of the places of `a`, the other of `b`.
+
+    `places` are those of the rows of `a` and of `b`.
+    """
     rng = np.random.default_rng(seed)
-    names, found = np.unique(places), []
+    names, found = np.unique(np.concatenate(places)), []
     for _ in range(splits):
         chosen = rng.permutation(names)[: len(names) // 2]
-        first = np.isin(places, chosen)
-        found.append(kid(a[first], b[~first]))
+        of_a, of_b = np.isin(places[0], chosen), ~np.isin(places[1], chosen)
+        found.append(distance(a[of_a], b[of_b]))
     return float(np.mean(found)), float(np.std(found))
 
 

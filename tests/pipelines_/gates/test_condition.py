@@ -11,7 +11,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.world.export.plan import SceneSpec
 from nightrain.datasets.world.export.writer import write_world
-from nightrain.depthmodel.network.image_features import ImageFeatures, pooled
+from nightrain.depthmodel.network.image_features import ImageFeatures, feature_maps, pooled
 from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.gates.built_in import ConditionSettings
 from nightrain.pipelines.gates.condition import CLASSES, ConditionGate
@@ -88,7 +88,7 @@ def test_the_version_names_the_weights(tmp_path: Path) -> None:
 def test_pooled_features_are_the_means_of_the_maps() -> None:
     network = ImageFeatures()
     images = np.random.default_rng(0).integers(0, 255, (2, 64, 96, 3), dtype=np.uint8)
-    found = pooled(network, images)
+    found = pooled(feature_maps(network, images))
     maps = network(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1)
     assert found.shape == (2, 496)
     start = 0
