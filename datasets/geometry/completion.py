@@ -15,6 +15,7 @@ from nightrain.datasets.geometry.ground_plane import fit_ground, on_plane, plane
 from nightrain.datasets.geometry.projection import scatter_min_resize
 from nightrain.datasets.geometry.sky_mask import enlarged, sky_mask
 
+VERSION = "2"  # increased when equal frames get another depth
 WORK_WIDTH = 384  # nuScenes' rings are 7 px apart at this width, points of a ring 2 px
 MIN_RETURNS = 16
 FAR_M = 100.0  # depth of pixels with neither a LiDAR return nor sky

@@ -7,6 +7,7 @@ MIN_BRIGHTNESS = 110  # of 255; a clear or overcast day's sky
 MIN_BLUE_BRIGHTNESS = 70
 MIN_BLUE_EXCESS = 8  # blue over red
 MAX_WARM_EXCESS = 25  # red over blue
+RIM_COLUMNS = 7  # to each side, over which a rim is judged
 RIM_PX = 4
 MIN_RIM_CONTRAST = 40  # of 255, in the channel that differs most
 MAX_TEXTURE = 14  # difference between the brightest and the darkest pixel in 3 x 3
@@ -44,7 +45,8 @@ def _looks_like_sky(image: np.ndarray) -> np.ndarray:
 def _ends_at_an_edge(sky: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Keep the regions of `sky` (H, W) with an image edge along their lower rim.
 
-    Glass and grey concrete look like sky, but continue unchanged below the highest LiDAR ring.
+    Glass and grey concrete look like sky, but continue unchanged below the highest LiDAR ring. Of a
+    region that holds both, the columns with an edge are kept.
     """
     _, labels = cv2.connectedComponents(sky.astype(np.uint8), connectivity=4)
     row, column = np.nonzero(sky[:-1] & ~sky[1:])
@@ -54,10 +56,21 @@ def _ends_at_an_edge(sky: np.ndarray, image: np.ndarray) -> np.ndarray:
     outer = smooth[np.minimum(row + RIM_PX + 1, last), column]
     is_edge = np.abs(inner - outer).max(axis=1) > MIN_RIM_CONTRAST
     rim = labels[row, column]
-    total = np.bincount(rim, minlength=labels.max() + 1)
-    edges = np.bincount(rim, weights=is_edge, minlength=len(total))
-    kept = np.flatnonzero(edges > 0.5 * total)
-    return _labelled(labels, kept[kept > 0])
+    kept = np.zeros_like(sky)
+    for label in np.unique(rim).tolist():
+        of_region = rim == label
+        if is_edge[of_region].mean() > 0.5:
+            kept |= labels == label
+            continue
+        width = sky.shape[1]
+        edges = np.bincount(column[of_region], weights=is_edge[of_region], minlength=width)
+        total = np.bincount(column[of_region], minlength=width)
+        shares = [
+            cv2.blur(count.astype(np.float32)[None], (2 * RIM_COLUMNS + 1, 1))
+            for count in (edges, total)
+        ]
+        kept |= (labels == label) & (shares[0] > 0.5 * shares[1])
+    return kept
 
 
 def _joined_to_top(candidate: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nightrain.depthmodel.completion.complete import DepthCompleter
 
 COMPLETION_WEIGHTS = "package:nightrain.depthmodel.completion/weights"
-VERSION = "1"  # increased when equal weights and inputs give another depth
+VERSION = "2"  # increased when equal weights and inputs give another depth
 LEAST_INVERSE = 1 / 240  # 1/m; less is sky
 SKY_REACH_PX = 5
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from nightrain.datasets.errors import InvalidRequest, NightrainError, UnreadableFile
+from nightrain.datasets.geometry.completion import VERSION as LIDAR_DEPTH
 from nightrain.datasets.io.documents import parse_yaml
 from nightrain.datasets.io.regular import read_regular
 from nightrain.datasets.registry import one_line
@@ -39,7 +40,7 @@ def load_recipe(name_or_path: str, dataset: Path | None = None) -> Recipe:
     engine.require_engine_class()
     source = recipe.network_of_depth and load_depth_source(recipe.network_of_depth)
     versions = {
-        "depth_version": source.name if source else "",
+        "depth_version": source.name if source else _version_of_depth(recipe),
         "engine_versions": {
             c: _version("engine", engine.name, partial(engine.version, c))
             for c in recipe.conditions
@@ -85,6 +86,11 @@ def _find(name_or_path: str) -> Path:
         f"There is {found}. Built in: {', '.join(names)}. Give one of these or the path of a .yaml "
         "file."
     )
+
+
+def _version_of_depth(recipe: Recipe) -> str:
+    """Version of depth that needs no network; empty where nothing is computed."""
+    return f"lidar:{LIDAR_DEPTH}" if recipe.depth == "lidar" else ""
 
 
 def _version(kind: str, name: str, version: Callable[[], str]) -> str:

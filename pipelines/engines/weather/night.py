@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from nightrain.pipelines.engines.weather.lamps.head_lamps import add_head_lamps
 from nightrain.pipelines.engines.weather.lamps.lit_windows import add_lit_windows
 from nightrain.pipelines.engines.weather.lamps.street_lamps import (
     StreetLamps,
@@ -25,7 +26,6 @@ from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScen
 from nightrain.pipelines.engines.weather.optics.overcast import shadow_gain
 from nightrain.pipelines.engines.weather.optics.photometry import (
     add_sensor_noise,
-    desaturate,
     expose,
     luminance,
 )
@@ -34,15 +34,18 @@ FACTOR = 3  # light is computed at a third of the resolution, surfaces at full r
 FULL_SCALE_LUX = 34.0  # illuminance that makes a white surface white at exposure 1
 MEAN_REFLECTANCE = 0.15
 AMBIENT_COLOUR = np.array([0.86, 1.0, 1.22], np.float32)
-INDIRECT_SHARE = 0.12  # of the mean illuminance by lamps: light that surfaces hand on
-TOWN_GLOW_LUX = 0.3  # of the sky above the horizon, beside the ambient light
-TAIL_LAMP_LIGHT = 6.0  # full scales of the night's exposure
+INDIRECT_SHARE = 0.15  # of the illuminance around a surface: light that surfaces hand on
+SKY_SHARE = 0.1  # of the ambient light: the rest comes from lit fronts and clouds out of view
+TOWN_GLOW_LUX = 0.08  # of the sky above the horizon, beside the ambient light
+TAIL_LAMP_LIGHT = 9.0  # full scales of the night's exposure
+HEAD_LAMP_LIGHT = 60.0
 METERED_LUMA = (62.0, 38.0)  # mean of the picture at severity 0 and 1
 HIDDEN_LIGHT = 0.02  # exposed light around a pixel of which half is visible; luma 38
 AROUND = 80  # width of the picture over the radius of a pixel's surroundings
 EXPOSURES = (0.4, 8.0)
 SHOT_PER_GAIN = 1.2e-5  # shot noise variance per unit of light, per unit of gain
 READ_PER_ROOT_GAIN = 1.7e-4
+GRAIN = (1.0, 3.0)  # times the noise's amplitude: cameras smooth it away, or do not
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -63,9 +66,9 @@ def light_up(
     tint = rng.uniform(-0.06, 0.06)
     headlamp = np.array([1.0 - tint, 0.96, 0.9 + 2 * tint], np.float32)
     direct = _surface_lux(scene, street, headlamp)
+    direct += np.float32(INDIRECT_SHARE) * soft(direct, max(direct.shape) / 8, factor=8)
     lux = enlarged(direct, scene.shape)
     lux += np.float32(physical["ambient_lux"]) * AMBIENT_COLOUR
-    lux += np.float32(INDIRECT_SHARE) * direct.mean(axis=(0, 1))
     lux *= np.float32(1 / FULL_SCALE_LUX)
     solid = cv2.multiply(_reflectance(scene), lux, dst=lux)
     sky = _night_sky(scene, physical["ambient_lux"], street.colour)
@@ -73,6 +76,7 @@ def light_up(
     around = soft(luminance(radiance), max(scene.shape) / AROUND, factor=4)
     add_lit_windows(radiance, scene, rng)
     add_tail_lamps(radiance, scene, TAIL_LAMP_LIGHT, rng)
+    add_head_lamps(radiance, scene, HEAD_LAMP_LIGHT, rng)
     draw_lamps(radiance, scene, street, FULL_SCALE_LUX)
     draw_far_traffic(radiance, scene, round(16 - 8 * severity), 9.0 - 4.0 * severity, rng)
     return NightLight(radiance=radiance, around=around, headlamp=headlamp)
@@ -91,8 +95,7 @@ def _reflectance(scene: OpticalScene) -> np.ndarray:
     nearby *= nearby
     cap = nearby * np.float32(0.75) + np.float32(0.05)
     np.minimum(gain, cap / np.maximum(scene.luminance, np.float32(1e-3)), out=gain)
-    even = desaturate(scene.clear, 0.12)
-    return cv2.multiply(even, cv2.merge([gain, gain, gain]), dst=even)
+    return cv2.multiply(scene.clear, cv2.merge([gain, gain, gain]))
 
 
 def _surface_lux(scene: OpticalScene, street: StreetLamps, headlamp: np.ndarray) -> np.ndarray:
@@ -135,7 +138,7 @@ def _night_sky(scene: OpticalScene, ambient_lux: float, town: np.ndarray) -> np.
     """Night sky (H, W, 3): dark, with the town's glow, which is strongest above the horizon."""
     elevation = np.clip(-scene.rays_y, 0, 1)  # (H, 1)
     glow = 0.2 + np.exp(-elevation / 0.16) * np.float32(0.4)
-    level = np.float32((0.35 * ambient_lux + TOWN_GLOW_LUX) / FULL_SCALE_LUX)
+    level = np.float32((SKY_SHARE * ambient_lux + TOWN_GLOW_LUX) / FULL_SCALE_LUX)
     colour = (0.25 + 0.75 * elevation) * AMBIENT_COLOUR * 0.5 + glow * town  # (H, 3)
     rows = (level * colour).astype(np.float32)[:, None]  # (H, 1, 3)
     return np.repeat(rows, scene.shape[1], axis=1)
@@ -175,8 +178,9 @@ def seen_at_night(
     scene.leave_visible(signal / (signal + np.float32(HIDDEN_LIGHT)))
     sensor_gain *= exposure
     light = dim_corners(add_glare(light * np.float32(exposure), glare), scene)
-    read = READ_PER_ROOT_GAIN * sensor_gain**0.5
-    return add_sensor_noise(light, SHOT_PER_GAIN * sensor_gain, read, rng)
+    grain = np.exp(rng.uniform(*np.log(GRAIN)))
+    read = READ_PER_ROOT_GAIN * grain * sensor_gain**0.5
+    return add_sensor_noise(light, SHOT_PER_GAIN * grain**2 * sensor_gain, read, rng)
 
 
 def night(

@@ -14,7 +14,8 @@ DEPTH_M = (5.0, 160.0)
 LEAST_FILL, LEAST_PX = 0.7, 8
 MOST_CHROMA = 0.4  # (max - min) / max of linear light: glass is grey, bricks and leaves are not
 LARGEST_SHARE = 1 / 60  # of the picture; a larger region is no window at its depth
-NEIGHBOURS, NEIGHBOUR_M, SIZE_RATIO = 3, 9.0, 1.6  # windows come in rows of one size
+NEIGHBOUR_M, SIZE_RATIO = 12.0, 2.0  # windows come in rows of one size
+FEW_ABOVE_M, FEW, MANY = 3.2, 1, 3  # neighbours; low panes may be those of vehicles
 LIT_SHARE = (0.25, 0.6)  # of the windows of one picture
 LIGHT = (1.5, 8.0)  # full scales of the night's exposure
 COLOURS = np.array([[1.35, 0.96, 0.55], [1.15, 1.0, 0.78], [0.93, 1.01, 1.15]], np.float32)
@@ -47,7 +48,7 @@ def find_windows(scene: OpticalScene) -> list[Region]:
     darkest = cv2.min(cv2.min(red, green), blue)
     is_wall &= darkest > np.float32(1 - MOST_CHROMA) * brightest
     found = list[Region]()
-    for mask in (_is_dark(scene.luminance), _is_flat(scene.luminance)):
+    for mask in (_is_dark(scene.luminance, scene.sky), _is_flat(scene.luminance)):
         found += [
             region
             for region in regions(
@@ -64,10 +65,13 @@ def find_windows(scene: OpticalScene) -> list[Region]:
     return _in_rows(found)
 
 
-def _is_dark(luminance: np.ndarray) -> np.ndarray:
+def _is_dark(luminance: np.ndarray, sky: np.ndarray) -> np.ndarray:
+    """Whether a pixel is darker than what is around it, without the sky."""
     side = max(3, round(max(luminance.shape) * WALL_SHARE))
-    wall = cv2.blur(luminance, (side, side), borderType=cv2.BORDER_REFLECT)
-    return luminance < np.float32(DARKER_THAN_WALL) * wall
+    solid = 1 - sky
+    around = cv2.blur(luminance * solid, (side, side), borderType=cv2.BORDER_REFLECT)
+    share = cv2.blur(solid, (side, side), borderType=cv2.BORDER_REFLECT)
+    return luminance * share < np.float32(DARKER_THAN_WALL) * around
 
 
 def _is_flat(luminance: np.ndarray) -> np.ndarray:
@@ -81,10 +85,16 @@ def _in_rows(found: list[Region]) -> list[Region]:
         return []
     positions_m = np.array([region.position_m for region in found])
     sizes = np.log([[region.width_m, region.height_m] for region in found])
-    near = np.linalg.norm(positions_m[:, None] - positions_m[None], axis=2) < NEIGHBOUR_M
+    apart_m = np.linalg.norm(positions_m[:, None] - positions_m[None], axis=2)
+    # Both masks may have found a window: it is no neighbour of itself.
+    near = (apart_m < NEIGHBOUR_M) & (apart_m > 0.5 * np.exp(sizes[:, 0]))
     alike = np.abs(sizes[:, None] - sizes[None]).max(axis=2) < np.log(SIZE_RATIO)
-    neighbours = (near & alike).sum(axis=1) - 1
-    return [region for region, n in zip(found, neighbours, strict=True) if n >= NEIGHBOURS]
+    neighbours = (near & alike).sum(axis=1)
+    return [
+        region
+        for region, n in zip(found, neighbours, strict=True)
+        if n >= (FEW if region.above_ground_m > FEW_ABOVE_M else MANY)
+    ]
 
 
 def _grown(pixels: np.ndarray) -> np.ndarray:

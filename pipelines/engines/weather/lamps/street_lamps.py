@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nightrain.pipelines.engines.weather.lamps.lamp_posts import post_tops_m
+from nightrain.pipelines.engines.weather.lamps.round_light import add_round_light
 from nightrain.pipelines.engines.weather.optics.filters import dot
 from nightrain.pipelines.engines.weather.optics.optical_scene import FAR_M, OpticalScene
 
@@ -21,6 +22,7 @@ POLE_SIDE_M = (5.5, 9.0)
 POLE_HEIGHT_M = (6.5, 9.5)
 POLES_UP_TO_M = 110.0
 LAMP_RADIUS_M = 0.13
+THIN_POST_FROM_M = 40.0
 NEAREST_M = 3.5  # depth cannot separate foliage from a lamp that is nearer than this
 TRAFFIC_FROM_M, TRAFFIC_SIDE_M = 40.0, 9.0
 TRAFFIC_PER_PIXEL = 1 / 700  # upper limit, for an image 768 pixels wide
@@ -59,10 +61,21 @@ def place_lamps(scene: OpticalScene, candela: float, rng: np.random.Generator) -
         # On the plane at (x, z), then up the pole.
         y = (height - down[0] * x - down[2] * z) / down[1]
         position = np.array([x, y, z]) - down * pole_m
-        lamps.append(Lamp(position_m=position, candela=_power(candela, rng)))
+        power = _power(candela, rng)
+        if not _is_within_something(scene, position):
+            lamps.append(Lamp(position_m=position, candela=power))
     for position in post_tops_m(scene):
         lamps.append(Lamp(position_m=position, candela=_power(candela, rng), is_seen=True))
     return StreetLamps(lamps=lamps, colour=colour)
+
+
+def _is_within_something(scene: OpticalScene, position_m: np.ndarray) -> bool:
+    """Whether a surface of the picture hides a position: it is in a house or behind a tree."""
+    u, v, z = scene.intrinsics @ position_m
+    row, column = int(v / z), int(u / z)
+    height, width = scene.shape
+    is_in_view = 0 <= row < height and 0 <= column < width
+    return is_in_view and float(scene.depth_m[row, column]) < z
 
 
 def _power(candela: float, rng: np.random.Generator) -> float:
@@ -89,16 +102,19 @@ def lamp_lux(points_m: np.ndarray, lamp: Lamp, down: np.ndarray) -> tuple[np.nda
 def draw_lamps(
     light: np.ndarray, scene: OpticalScene, street: StreetLamps, full_scale_lux: float
 ) -> None:
-    """Add the lamps on posts to linear light (H, W, 3), in place."""
+    """Add the lamps on posts and those whose posts are too thin to see to linear light, in place.
+
+    `light` is (H, W, 3).
+    """
     k = scene.intrinsics
     for lamp in street.lamps:
-        if not lamp.is_seen:
-            continue
         x, y, z = lamp.position_m
+        if not lamp.is_seen and z < THIN_POST_FROM_M:
+            continue
         u, v = k[0, 0] * x / z + k[0, 2], k[1, 1] * y / z + k[1, 2]
         radius = scene.focal_px * LAMP_RADIUS_M / z
         peak = np.sqrt(lamp.candela / 1500) * 1100 / full_scale_lux
-        _splat(light, scene.depth_m, (u, v), 0.97 * z, radius, street.colour * np.float32(peak))
+        add_round_light(light, scene.depth_m, (u, v), 0.97 * z, radius, street.colour * np.float32(peak))
 
 
 def draw_far_traffic(
@@ -126,31 +142,4 @@ def draw_far_traffic(
         u, v = float(columns[at]), float(rows[at])
         depth = float(scene.depth_m[rows[at], columns[at]])
         colour = np.array(TAIL if is_tail[index] else HEAD, np.float32) * np.float32(peak)
-        _splat(light, scene.depth_m, (u, v), 0.97 * depth, radius, colour)
-
-
-def _splat(
-    light: np.ndarray,
-    depth_m: np.ndarray,
-    at: tuple[float, float],
-    z_m: float,
-    radius_px: float,
-    colour: np.ndarray,
-) -> None:
-    """Add a round light with a radius in pixels, unless something nearer hides it."""
-    height, width = depth_m.shape
-    sigma = max(radius_px, 0.5)
-    reach = int(3.5 * sigma) + 2
-    if not (-reach < at[0] < width + reach and -reach < at[1] < height + reach):
-        return
-    top, bottom = max(0, int(at[1]) - reach), min(height, int(at[1]) + reach + 1)
-    left, right = max(0, int(at[0]) - reach), min(width, int(at[0]) + reach + 1)
-    if top >= bottom or left >= right:
-        return
-    rows = np.arange(top, bottom, dtype=np.float32)[:, None] - np.float32(at[1])
-    columns = np.arange(left, right, dtype=np.float32)[None] - np.float32(at[0])
-    squared = (rows * rows + columns * columns) / np.float32(sigma * sigma)
-    # A disc with a soft rim; a light thinner than a pixel is fainter by its area.
-    spot = np.exp(-0.5 * squared * np.sqrt(squared)) * np.float32(min(1.0, radius_px / 0.5) ** 2)
-    spot *= depth_m[top:bottom, left:right] > z_m
-    light[top:bottom, left:right] += spot[..., None] * colour
+        add_round_light(light, scene.depth_m, (u, v), 0.97 * depth, radius, colour)

@@ -37,7 +37,7 @@ def find_tail_lamps(scene: OpticalScene) -> list[Region]:
     """Find regions with the colour, size and height of tail lamps."""
     red, green, blue = cv2.split(scene.clear)
     others = cv2.max(green, blue)
-    is_reddish = red > np.float32(REDDISH_OVER_OTHERS) * others
+    is_reddish = reddish(scene.clear)
     is_red = red > np.float32(RED_OVER_OTHERS) * others
     is_red &= red > np.float32(LEAST_RED)
     is_red &= scene.depth_m < UP_TO_M
@@ -55,6 +55,12 @@ def find_tail_lamps(scene: OpticalScene) -> list[Region]:
         if ABOVE_GROUND_M[0] < region.above_ground_m < ABOVE_GROUND_M[1]
         and _reddish_around(region, is_reddish) < MOST_REDDISH
     ]
+
+
+def reddish(linear: np.ndarray) -> np.ndarray:
+    """Whether a pixel of linear light (H, W, 3) may be of a tail lamp or of a red body: (H, W)."""
+    red, green, blue = cv2.split(linear)
+    return red > np.float32(REDDISH_OVER_OTHERS) * cv2.max(green, blue)
 
 
 def _reddish_around(region: Region, is_reddish: np.ndarray) -> float:

@@ -10,7 +10,7 @@ from nightrain.pipelines.engines.weather.optics.wet_glass import add_wet_glass
 CLOSE_GLASS_SHARE = 0.5
 FACTOR = 2
 MAX_DROPS = 26
-HALOS = ((1 / 110, 0.045), (1 / 32, 0.028), (1 / 10, 0.014))  # sigma / width, share of the light
+HALOS = ((1 / 110, 0.045), (1 / 32, 0.02), (1 / 10, 0.008))  # sigma / width, share of the light
 MAX_LIGHT = 60.0
 CORNER_LOSS = 0.28
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from nightrain.pipelines.engines.base import Request
-from nightrain.pipelines.engines.weather.optics.filters import guided
+from nightrain.pipelines.engines.weather.optics.filters import enlarged, guided, reduced
 from nightrain.pipelines.engines.weather.optics.ground import (
     GroundPlane,
     fit_ground,
@@ -17,6 +17,8 @@ from nightrain.pipelines.engines.weather.optics.ground import (
 from nightrain.pipelines.engines.weather.optics.headlights import OwnCar, own_car
 from nightrain.pipelines.engines.weather.optics.photometry import luminance, srgb_to_linear
 
+RIM_FACTOR, RIM_SHARE = 4, 1 / 24  # of the longer side: how far sky is looked for around sky
+RIM_NEAR, RIM_DIFFERENCE = 0.03, 0.09  # least share of sky around; of the root of linear light
 FAR_M = 1e5  # replaces the sky's infinite distance in sums and products
 
 
@@ -60,7 +62,8 @@ def read_scene(request: Request) -> OpticalScene:
     grey = luminance(clear)
     depth_m = request.depth_m
     assert depth_m is not None  # checked
-    depth = np.minimum(depth_m, np.float32(FAR_M))
+    is_sky = _with_rim(np.isinf(depth_m), clear)
+    depth = np.where(is_sky, np.float32(FAR_M), np.minimum(depth_m, np.float32(FAR_M)))
     rays_x, rays_y = pixel_rays(depth.shape, request.intrinsics)
     plane = fit_ground(depth_m, request.intrinsics)
     plane_inverse = plane.inverse_depth(rays_x, rays_y)
@@ -73,7 +76,7 @@ def read_scene(request: Request) -> OpticalScene:
         rays_x=rays_x,
         rays_y=rays_y,
         intrinsics=np.asarray(request.intrinsics, np.float64),
-        sky=_sky_share(depth_m, grey),
+        sky=_sky_share(is_sky, grey),
         plane=plane,
         plane_inverse=plane_inverse,
         height_m=height,
@@ -83,10 +86,31 @@ def read_scene(request: Request) -> OpticalScene:
     )
 
 
-def _sky_share(depth_m: np.ndarray, grey: np.ndarray) -> np.ndarray:
+def _with_rim(is_sky: np.ndarray, clear: np.ndarray) -> np.ndarray:
+    """Extend a mask of the sky (H, W) over pixels next to it that have its colour in `clear`.
+
+    Completed depth is rounder than leaves and roofs: sky would be left between and around them.
+    """
+    if not is_sky.any() or is_sky.all():
+        return is_sky
+    small = reduced(clear, RIM_FACTOR)  # (h, w, 3)
+    share = reduced(is_sky.astype(np.float32), RIM_FACTOR)
+    side = 2 * round(max(small.shape) * RIM_SHARE) + 1
+    near = cv2.blur(share, (side, side), borderType=cv2.BORDER_REFLECT)
+    whole = np.maximum((share == 1).astype(np.float32), np.float32(1e-6))
+    total = cv2.blur(whole, (side, side), borderType=cv2.BORDER_REFLECT)
+    colour = cv2.blur(small * whole[..., None], (side, side), borderType=cv2.BORDER_REFLECT)
+    mean = np.float32(np.average(small, axis=(0, 1), weights=whole[..., None].repeat(3, 2)))
+    colour = np.where(total[..., None] > 1e-3, colour / total[..., None], mean)
+    apart = cv2.absdiff(cv2.sqrt(clear), cv2.sqrt(enlarged(colour, is_sky.shape)))
+    is_like = cv2.transform(apart, np.ones((1, 3), np.float32)) < 3 * RIM_DIFFERENCE
+    return is_sky | (is_like & (enlarged(near, is_sky.shape) > RIM_NEAR))
+
+
+def _sky_share(is_sky: np.ndarray, grey: np.ndarray) -> np.ndarray:
     """Sky share of each pixel, refined along image edges such as leaves and wires."""
-    mask = np.isinf(depth_m).astype(np.float32)
-    if not mask.any() or mask.all():
+    mask = is_sky.astype(np.float32)
+    if not is_sky.any() or is_sky.all():
         return mask
-    refined = guided(cv2.sqrt(grey), mask, radius_px=max(depth_m.shape) / 100, eps=2e-3, factor=2)
+    refined = guided(cv2.sqrt(grey), mask, radius_px=max(mask.shape) / 100, eps=2e-3, factor=2)
     return np.clip(refined * 1.2 - 0.1, 0, 1)

@@ -8,6 +8,7 @@ from nightrain.pipelines.engines.weather.optics.optical_scene import OpticalScen
 from nightrain.pipelines.engines.weather.optics.photometry import desaturate
 
 GROUND_AMOUNT = 0.7
+SUNNY_PERCENTILE = 75  # of the ground's light: more than a quarter of a road is rarely paint
 
 
 def shadow_gain(scene: OpticalScene, amount: float) -> np.ndarray:
@@ -15,7 +16,8 @@ def shadow_gain(scene: OpticalScene, amount: float) -> np.ndarray:
 
     The base layer of an edge-aware decomposition (Durand and Dorsey 2002, with a guided filter)
     approximates illumination, the detail layer surfaces, so sunlight is softened without halos. A
-    road has one albedo, so most of its contrast is shadow: there, `GROUND_AMOUNT` is used.
+    road has one albedo: what is darker than its sunny part is shadow, to which `GROUND_AMOUNT`
+    applies, and what is brighter is paint, which keeps its contrast.
     """
     log_light = cv2.log(scene.luminance + np.float32(0.012))
     base = guided(log_light, log_light, max(scene.shape) / 24, eps=0.12)
@@ -23,8 +25,13 @@ def shadow_gain(scene: OpticalScene, amount: float) -> np.ndarray:
     middle = float(cv2.mean(base, (solid > 0.5).astype(np.uint8))[0])
     base -= np.float32(middle)
     base *= solid
+    road = scene.ground > 0.5
+    sunny = np.float32(np.percentile(base[road][::16], SUNNY_PERCENTILE)) if road.any() else 0
+    paint = np.maximum(base - sunny, 0)
     more = np.float32(max(GROUND_AMOUNT - amount, 0.0))
     base *= np.float32(-amount) - more * scene.ground
+    paint *= np.float32(max(GROUND_AMOUNT, amount)) * scene.ground
+    base += paint
     return cv2.exp(base, dst=base)
 
 
