@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from nightrain.datasets.conditions import SIMULATED_CONDITIONS, Condition
 from nightrain.pipelines.engines.engine_settings import EngineSettings
 
-VERSION = "4"  # increased when equal requests give other bytes
+VERSION = "5"  # increased when equal requests give other bytes
 
 
 class WeatherSettings(EngineSettings):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.conditions import Condition
+from nightrain.pipelines.engines.weather.lamps.head_lamps import add_head_lamps, find_fronts
 from nightrain.pipelines.engines.weather.lamps.lamp_posts import post_tops_m
 from nightrain.pipelines.engines.weather.lamps.lit_windows import find_windows
 from nightrain.pipelines.engines.weather.lamps.street_lamps import place_lamps
@@ -124,4 +125,61 @@ def test_the_camera_meters_for_a_luma_that_falls_with_severity(
     assert luma.mean() == pytest.approx(62 - 24 * severity, abs=5)
     is_sky = np.isinf(depth)
     assert (luma[~is_sky] < 10).mean() < 0.15
-    assert np.median(luma[is_sky]) < 12
+    assert np.median(luma[is_sky]) < 0.3 * luma.mean()
+
+
+def vehicle_at(z_m: float, wide_m: float, high_m: float) -> tuple:
+    """A grey box that faces the camera on the road of a street; its left edge is 1 m left."""
+    image, depth, k = street(WIDTH, HEIGHT, wall_m=60.0)
+    top, bottom = (round(k[1, 1] * (1.6 - up) / z_m + k[1, 2]) for up in (high_m, 0.0))
+    left, right = (round(k[0, 0] * x / z_m + k[0, 2]) for x in (-1.0, wide_m - 1.0))
+    image[top:bottom, left:right] = (140, 142, 145)
+    depth[top:bottom, left:right] = z_m
+    return image, depth, k
+
+
+@pytest.mark.parametrize("z_m", [9.0, 16.0, 30.0])
+def test_a_vehicle_that_faces_the_camera_has_two_headlamps(z_m: float) -> None:
+    scene = scene_of(vehicle_at(z_m, wide_m=1.8, high_m=1.5))
+    (front,) = find_fronts(scene)
+    assert front.depth_m == pytest.approx(z_m, rel=0.02)
+    spread_m = (front.last - front.first) * z_m / scene.focal_px
+    assert spread_m == pytest.approx(1.8, abs=0.15)
+    for seed in range(20):  # some vehicles are parked
+        dark = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+        add_head_lamps(dark, scene, 60.0, rng(seed))
+        if dark.any():
+            break
+    row, column = np.unravel_index(dark.sum(axis=2).argmax(), (HEIGHT, WIDTH))
+    assert float(scene.height_m[row, column]) == pytest.approx(0.68, abs=0.15)
+    middle = (front.first + front.last) / 2
+    left, right = dark[:, : round(middle)].sum(), dark[:, round(middle) :].sum()
+    assert left == pytest.approx(right, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("wide_m", "high_m", "what"),
+    [(0.7, 1.7, "a person"), (3.4, 1.5, "a low wall"), (1.8, 5.0, "a pillar"), (1.8, 0.3, "a kerb")],
+)
+def test_things_of_another_size_have_no_headlamps(wide_m: float, high_m: float, what: str) -> None:
+    assert list(find_fronts(scene_of(vehicle_at(16.0, wide_m, high_m)))) == [], what
+
+
+def test_a_vehicle_with_tail_lamps_has_no_headlamps() -> None:
+    image, depth, k = vehicle_at(16.0, wide_m=1.8, high_m=1.5)
+    v = round(k[1, 1] * (1.6 - 0.9) / 16.0 + k[1, 2])
+    for x in (-0.8, 0.55):
+        u = round(k[0, 0] * x / 16.0 + k[0, 2])
+        image[v - 3 : v + 3, u : u + 9] = RED
+    assert list(find_fronts(scene_of((image, depth, k)))) == []
+
+
+def test_no_lamp_is_within_a_house() -> None:
+    """A wall 12 m ahead hides all behind it: only lamps before it light the street."""
+    image, depth, k = street(WIDTH, HEIGHT, wall_m=12.0, wall_height_m=30.0)
+    for seed in range(10):
+        lamps = place_lamps(scene_of((image, depth, k)), 1500.0, rng(seed)).lamps
+        for lamp in lamps:
+            x, y, z = lamp.position_m
+            u, v = k[0, 0] * x / z + k[0, 2], k[1, 1] * y / z + k[1, 2]
+            assert z <= 12.0 or not (0 <= u < WIDTH and 0 <= v < HEIGHT)

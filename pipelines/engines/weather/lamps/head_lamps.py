@@ -57,6 +57,7 @@ def find_fronts(scene: OpticalScene) -> Iterator[VehicleFront]:
     beside_m = scene.rays_x[0] * depth_m
     usable = (count > 0) & (np.abs(beside_m) < SIDE_M)
     lamp_band = (scene.height_m > low) & (scene.height_m < TAIL_UP_TO_M)
+    lamp_band &= np.abs(scene.depth_m - depth_m) < MOST_LENGTH_M
     is_red = (reddish(scene.clear) & lamp_band).sum(axis=0)
     is_over = _reach_above(scene, depth_m)
     for first, last in _runs(depth_m, beside_m, usable):

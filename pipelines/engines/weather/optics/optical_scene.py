@@ -18,7 +18,7 @@ from nightrain.pipelines.engines.weather.optics.headlights import OwnCar, own_ca
 from nightrain.pipelines.engines.weather.optics.photometry import luminance, srgb_to_linear
 
 RIM_FACTOR, RIM_SHARE = 4, 1 / 24  # of the longer side: how far sky is looked for around sky
-RIM_NEAR, RIM_DIFFERENCE = 0.03, 0.09  # least share of sky around; of the root of linear light
+RIM_NEAR, RIM_DIFFERENCE = 0.03, 0.06  # least share of sky around; of the root of linear light
 FAR_M = 1e5  # replaces the sky's infinite distance in sums and products
 
 
