@@ -157,6 +157,18 @@ def test_a_wall_that_looks_like_sky_is_none() -> None:
     assert not sky_mask(image, returns, np.full(160, 70)).any()
 
 
+def test_a_wall_that_looks_like_sky_does_not_take_the_sky_with_it() -> None:
+    """A pale wall fills the right half up to the top edge: sky and wall are one region."""
+    image = np.full((100, 160, 3), (150, 160, 170), np.uint8)
+    image[60:, :50] = 60  # a street below the sky
+    returns = np.zeros((100, 160), bool)
+    returns[30::7, 50::2] = True
+    returns[60::7, :50:2] = True
+    sky = sky_mask(image, returns, np.full(160, 90))
+    assert sky[:50, :40].mean() > 0.95
+    assert not sky[:, 60:].any()
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real keyframe is not here")
 def test_real_frames_keep_their_returns_and_their_sky() -> None:
     sky_share = {}
