@@ -87,7 +87,7 @@ def student() -> TrainConfig:
 def world_teacher() -> TrainConfig:
     """nightrain train world-teacher DATASET --out RUN.
 
-    Video and recorded poses, on CPU cores. Not measured in today's bench world yet.
+    Video and recorded poses, on CPU cores. Results: docs/studies/usefulness.md.
     """
     model = world_depth()
     return TrainConfig(
