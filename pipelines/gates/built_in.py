@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -192,8 +192,9 @@ class DepthSettings(DepthLimits, GateSettings):
     name: Literal["depth"] = "depth"  # pyright: ignore[reportIncompatibleVariableOverride]
     models: tuple[Path, ...] = Field(
         min_length=1,
-        description="Folders of depth models that know the weather; of several, the smaller "
-        "difference counts",
+        description="Folders of depth models that know the weather, or of depth networks of "
+        "transformers, which are aligned in scale and shift; of several, the smaller difference "
+        "counts",
     )
     by_condition: dict[Condition, DepthLimits] = Field(
         default={}, description="Limits of conditions that have others"
@@ -201,9 +202,7 @@ class DepthSettings(DepthLimits, GateSettings):
 
     def version(self) -> str:
         """Return the gate's version with the digests of the models; raises InvalidRequest."""
-        from nightrain.depthmodel.network.model_folder import saved_digest
-
-        return "-".join(["1", *(self._read(folder, saved_digest) for folder in self.models)])
+        return "-".join(["1", *(self._read(folder) for folder in self.models)])
 
     def build(self) -> Gate:
         """Build the gate; raises InvalidRequest for models that are not there."""
@@ -244,9 +243,14 @@ class DepthSettings(DepthLimits, GateSettings):
                 yield Rejection(code, f"{reason} {most:.2f}")
 
     @staticmethod
-    def _read(folder: Path, read: Callable[[Path], str]) -> str:
+    def _read(folder: Path) -> str:
+        from nightrain.depthmodel.network.model_folder import saved_digest
+        from nightrain.depthmodel.transformers_depth import foundation_weights, is_of_transformers
+
         try:
-            return read(folder)[:8]
+            if is_of_transformers(folder):
+                return foundation_weights(folder).name
+            return saved_digest(folder)[:8]
         except InvalidRequest as error:
             raise InvalidRequest(
                 f"{error} The gate 'depth' needs a depth model that was trained on all weather; "

@@ -8,13 +8,16 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from nightrain.datasets.io.images import resize_image
+from nightrain.depthmodel.evaluation.metrics import fitted_scale_and_shift
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.predict import predict
+from nightrain.depthmodel.transformers_depth import is_of_transformers, load_foundation
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Measured
 from nightrain.pipelines.gates.visible import visible_part
@@ -23,24 +26,101 @@ WINDOW_SHARE = 0.09  # of the width
 FARTHEST_M = 60.0  # beyond it, depth is not judged
 LEAST_VISIBLE = 0.3  # share of a window, or of a pixel's contrast, that is judged
 LEAST_PIXELS = 500  # visible ones that the scale is taken from
+ASSUMED_M, MOST_M = (80.0, 4.0), 200.0  # of relative depth where the request has none
 TRUSTED_LOG = 0.2  # difference of log depth whose confidence is 1/e
 MOST_KEPT = 32  # clear frames whose depth is kept, for their other variants
 
 
+class Estimator(Protocol):
+    """Network that estimates something of depth, and how it is compared."""
+
+    def estimate(self, image: np.ndarray) -> np.ndarray:
+        """Estimate (h, w) float32 of an image (H, W, 3) uint8, at the network's own size."""
+        ...
+
+    def in_metres(
+        self, request: Request, clear: np.ndarray, seen: np.ndarray, visible: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Depths (h, w) in metres of a clear frame and a variant, from their estimates (h, w)."""
+        ...
+
+
+class MetricNetwork:
+    """Depth model of nightrain, which estimates metres."""
+
+    def __init__(self, folder: Path) -> None:
+        self._model = DepthModel.from_pretrained(folder)
+
+    def estimate(self, image: np.ndarray) -> np.ndarray:
+        """Depth (h, w) in metres."""
+        return predict(self._model, [resize_image(image, self._model.config.input_size)])[0]
+
+    def in_metres(
+        self, request: Request, clear: np.ndarray, seen: np.ndarray, visible: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the estimates as they are."""
+        return clear, seen
+
+
+class RelativeNetwork:
+    """Depth network of transformers, whose inverse depth has an unknown scale and shift."""
+
+    def __init__(self, folder: Path) -> None:
+        self._predict = load_foundation(folder)
+
+    def estimate(self, image: np.ndarray) -> np.ndarray:
+        """Inverse depth (h, w), relative."""
+        return self._predict([image])[0].astype(np.float32)
+
+    def in_metres(
+        self, request: Request, clear: np.ndarray, seen: np.ndarray, visible: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fit the clear frame to the request's depth, and the variant to the clear frame.
+
+        Without depth, the nearest 2 % of the clear frame are taken for 4 m, the farthest for 80 m.
+        """
+        inverse = clear * np.float32(0)
+        if request.depth_m is not None:
+            depth_m = cv2.resize(
+                request.depth_m, clear.shape[::-1], interpolation=cv2.INTER_NEAREST
+            )
+            solid = np.isfinite(depth_m)
+            given = 1 / depth_m[solid]
+            inverse = _fitted(clear, clear[solid], given) if solid.any() else inverse
+        if np.ptp(inverse) == 0:
+            ends = np.percentile(clear, (2, 98))
+            inverse = _fitted(clear, ends, 1 / np.array(ASSUMED_M))
+        known = visible > LEAST_VISIBLE
+        known = known if known.sum() >= LEAST_PIXELS else np.ones_like(known)
+        aligned = _fitted(seen, seen[known], inverse[known])
+        least = np.float32(1 / MOST_M)
+        return 1 / np.maximum(inverse, least), 1 / np.maximum(aligned, least)
+
+
+def _fitted(values: np.ndarray, at: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Values (h, w) with the scale and shift that fit those `at` some pixels to a target (N,)."""
+    scale, shift = fitted_scale_and_shift(at, target)
+    return (scale * values + shift).astype(np.float32)
+
+
 class DepthGate:
-    """Measures how far depth models disagree about a variant and its clear frame."""
+    """Measures how far depth networks disagree about a variant and its clear frame."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self._models = [DepthModel.from_pretrained(folder) for folder in folders]
+        self._networks: list[Estimator] = [
+            RelativeNetwork(folder) if is_of_transformers(folder) else MetricNetwork(folder)
+            for folder in folders
+        ]
         self._clear: OrderedDict[bytes, list[np.ndarray]] = OrderedDict()
 
     def __call__(self, request: Request, variant: Variant) -> Measured:
-        """Measure a variant; of several models, the smaller difference counts."""
-        before, after = self._clear_depths(request.image), self._depths(variant.image)
-        found = [
-            compare_depth(clear_m, seen_m, visible_part(request, variant, clear_m.shape))
-            for clear_m, seen_m in zip(before, after, strict=True)
-        ]
+        """Measure a variant; of several networks, the smaller difference counts."""
+        found = []
+        before, after = self._of_clear_frame(request.image), self._estimates(variant.image)
+        for network, clear, seen in zip(self._networks, before, after, strict=True):
+            visible = visible_part(request, variant, clear.shape)
+            clear_m, seen_m = network.in_metres(request, clear, seen, visible)
+            found.append(compare_depth(clear_m, seen_m, visible))
         scores = {name: min(one.scores[name] for one in found) for name in found[0].scores}
         maps = [one.confidence for one in found if one.confidence is not None]
         first = maps[0]
@@ -48,15 +128,13 @@ class DepthGate:
             first = np.maximum(first, cv2.resize(other, first.shape[::-1]))
         return Measured(scores, confidence=first)
 
-    def _depths(self, image: np.ndarray) -> list[np.ndarray]:
-        """Depth (h, w) in metres by each model, at its own size."""
-        sized = ((model, resize_image(image, model.config.input_size)) for model in self._models)
-        return [predict(model, [small])[0] for model, small in sized]
+    def _estimates(self, image: np.ndarray) -> list[np.ndarray]:
+        return [network.estimate(image) for network in self._networks]
 
-    def _clear_depths(self, image: np.ndarray) -> list[np.ndarray]:
+    def _of_clear_frame(self, image: np.ndarray) -> list[np.ndarray]:
         key = hashlib.sha256(image.tobytes()).digest()
         if key not in self._clear:
-            self._clear[key] = self._depths(image)
+            self._clear[key] = self._estimates(image)
             while len(self._clear) > MOST_KEPT:
                 self._clear.popitem(last=False)
         return self._clear[key]

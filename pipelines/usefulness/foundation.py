@@ -7,12 +7,9 @@ scores know more than those of metric networks, and the row of the table says so
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.evaluation.evaluate import Predictor, image_score, resize_depth
@@ -29,25 +26,8 @@ from nightrain.depthmodel.evaluation.results import (
     write_evaluation,
 )
 from nightrain.depthmodel.evaluation.settings import EvaluationSettings
-from nightrain.depthmodel.loading_reports import quiet_transformers
-from nightrain.depthmodel.weights import Found, Weights, resolve
+from nightrain.depthmodel.transformers_depth import foundation_weights, load_foundation
 from nightrain.pipelines.usefulness.scoring import stored_evaluation
-
-FILES = ("config.json", "preprocessor_config.json")
-
-
-def foundation_weights(folder: Path) -> Found:
-    """Checked folder of a depth network that transformers saved; nothing is loaded.
-
-    Raises InvalidRequest where a file is missing.
-    """
-    folder = folder.resolve()
-    if absent := [name for name in FILES if not (folder / name).is_file()]:
-        raise InvalidRequest(
-            f"{folder} holds no {' and no '.join(absent)}; expected the folder of a depth network "
-            f"of transformers, with {', '.join(FILES)} and model.safetensors."
-        )
-    return resolve(Weights(str(folder)))
 
 
 def foundation_evaluation(
@@ -68,47 +48,6 @@ def foundation_evaluation(
         ) from error
     write_evaluation(out, evaluation)
     return evaluation
-
-
-def load_foundation(folder: Path) -> Predictor:
-    """Predictor of relative inverse depth (h, w) for images (H, W, 3) uint8, of any size.
-
-    Images are resized and normalised as the folder's preprocessor_config.json says. Raises
-    InvalidRequest.
-    """
-    from transformers import AutoImageProcessor, AutoModelForDepthEstimation
-
-    found = foundation_weights(folder)
-    options: dict[str, Any] = {"local_files_only": True}
-    try:
-        with quiet_transformers():
-            processor: Any = AutoImageProcessor.from_pretrained(found.folder, **options)
-            loaded: Any = AutoModelForDepthEstimation.from_pretrained(
-                found.folder, use_safetensors=True, output_loading_info=True, **options
-            )
-    except (OSError, ValueError, KeyError) as error:
-        raise InvalidRequest(
-            f"{folder} is not a depth network of transformers: {str(error).splitlines()[0]}"
-        ) from error
-    model, info = loaded
-    if missing := sorted(info["missing_keys"]):
-        raise InvalidRequest(
-            f"{folder} lacks {len(missing)} tensors of its network, the first {missing[0]}; its "
-            "weights and config.json are of different networks."
-        )
-    model.eval()
-    is_metric = getattr(model.config, "depth_estimation_type", "relative") == "metric"
-
-    @torch.no_grad()
-    def predict(images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        found = []
-        for image in images:
-            inputs = processor(images=[image], return_tensors="pt")
-            depth = model(**inputs).predicted_depth[0].float().numpy()
-            found.append(1 / np.maximum(depth, 1e-3) if is_metric else depth)
-        return found
-
-    return predict
 
 
 def _evaluate(

@@ -28,6 +28,7 @@ from nightrain.depthmodel.training.run_folder import (
     RunFolder,
     table_digests,
 )
+from nightrain.depthmodel.transformers_depth import foundation_weights
 from nightrain.pipelines.depth.train_job import variant_folders
 from nightrain.pipelines.usefulness.arms import (
     BASELINE,
@@ -37,7 +38,6 @@ from nightrain.pipelines.usefulness.arms import (
     Arm,
     select_arms,
 )
-from nightrain.pipelines.usefulness.foundation import foundation_weights
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 from nightrain.pipelines.usefulness.records import (
     ARM_FILE,

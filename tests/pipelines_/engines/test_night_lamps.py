@@ -159,7 +159,12 @@ def test_a_vehicle_that_faces_the_camera_has_two_headlamps(z_m: float) -> None:
 
 @pytest.mark.parametrize(
     ("wide_m", "high_m", "what"),
-    [(0.7, 1.7, "a person"), (3.4, 1.5, "a low wall"), (1.8, 5.0, "a pillar"), (1.8, 0.3, "a kerb")],
+    [
+        (0.7, 1.7, "a person"),
+        (3.4, 1.5, "a low wall"),
+        (1.8, 5.0, "a pillar"),
+        (1.8, 0.3, "a kerb"),
+    ],
 )
 def test_things_of_another_size_have_no_headlamps(wide_m: float, high_m: float, what: str) -> None:
     assert list(find_fronts(scene_of(vehicle_at(16.0, wide_m, high_m)))) == [], what

@@ -1,6 +1,7 @@
 """The gate of depth: identities of the comparison, and real networks through a recipe."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,14 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.gates.built_in import DepthSettings
-from nightrain.pipelines.gates.depth import DepthGate, compare_depth
+from nightrain.pipelines.gates.depth import DepthGate, RelativeNetwork, compare_depth
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.recipes.recipe_file import load_recipe
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.gating import verdict_of
 from support.synthetic import all_rows
-from support.tiny_depth_models import save_teacher
+from support.tiny_depth_models import save_foundation, save_teacher
 from support.weather_street import picture, request
 
 HEIGHT, WIDTH = 96, 160
@@ -99,6 +100,38 @@ def test_a_recipe_measures_by_a_model_whose_digest_is_its_version(
     before = load_recipe(str(path)).hash
     save_teacher(folder, 1)
     assert load_recipe(str(path)).hash != before
+
+
+def test_a_relative_network_is_aligned_in_scale_and_shift(tmp_path: Path) -> None:
+    """The variant's inverse depth is 3 d + 5 of the clear frame's, but for a box twice as near."""
+    network = RelativeNetwork(save_foundation(tmp_path))
+    true_m, asked = ramp(), request(Condition.NIGHT)
+    asked = replace(asked, depth_m=true_m)
+    visible = np.ones_like(true_m)
+    clear = 0.7 / true_m - 0.2
+    for given in (asked, replace(asked, depth_m=None)):
+        clear_m, seen_m = network.in_metres(given, clear, 3 * clear + 5, visible)
+        assert seen_m == pytest.approx(clear_m, rel=1e-3)
+        if given.depth_m is not None:
+            assert clear_m == pytest.approx(true_m, rel=1e-3)
+        moved_m = true_m.copy()
+        moved_m[BOX] /= 2
+        clear_m, seen_m = network.in_metres(given, clear, 3 * (0.7 / moved_m - 0.2) + 5, visible)
+        found = compare_depth(clear_m, seen_m, visible).scores
+        assert found["nearer"] > 0.4 > 0.2 > found["farther"]
+
+
+def test_networks_of_transformers_and_of_nightrain_measure_side_by_side(tmp_path: Path) -> None:
+    folders = [save_foundation(tmp_path / "dpt"), save_teacher(tmp_path / "own", 0)]
+    settings = DepthSettings(models=tuple(folders))
+    assert len(settings.version().split("-")) >= 3
+    asked = request(Condition.NIGHT)
+    gate = DepthGate(folders)
+    same = gate(asked, Variant(image=asked.image)).scores
+    assert same == pytest.approx({"nearer": 0, "farther": 0, "error": 0}, abs=1e-3)
+    seen = gate(asked, Variant(image=picture(condition=Condition.NIGHT, severity=0.5)))
+    assert all(np.isfinite(value) for value in seen.scores.values())
+    assert seen.confidence is not None and 0 <= seen.confidence.min() <= seen.confidence.max() <= 1
 
 
 def test_without_its_model_the_gate_says_what_to_use_instead(tmp_path: Path) -> None:

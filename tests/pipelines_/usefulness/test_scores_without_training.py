@@ -5,22 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
+from transformers import DPTImageProcessor
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.depthmodel.evaluation.metrics import aligned_depth
-from nightrain.pipelines.usefulness.foundation import (
-    foundation_evaluation,
-    foundation_weights,
-    load_foundation,
-)
+from nightrain.depthmodel.transformers_depth import foundation_weights, load_foundation
+from nightrain.pipelines.usefulness.foundation import foundation_evaluation
 from nightrain.pipelines.usefulness.plan import SETTINGS
 from nightrain.pipelines.usefulness.splits import StudySplits, study_splits
 from nightrain.pipelines.usefulness.stability import measure_stability, variation
 from support.synthetic import ingest_synthetic, recipe
+from support.tiny_depth_models import save_foundation
 from support.training import add_variants
 from support.usefulness import SHOWN, source
 
@@ -95,25 +92,6 @@ def test_stability_is_over_a_clear_frame_its_twins_and_its_variants(root: Path) 
 
 
 # Foundation models
-
-
-def save_foundation(folder: Path) -> Path:
-    """A random DPT of a few thousand weights, in the layout of transformers."""
-    torch.manual_seed(0)
-    config = DPTConfig(
-        hidden_size=16,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        intermediate_size=16,
-        image_size=32,
-        patch_size=16,
-        backbone_out_indices=[0, 1, 2, 3],
-        neck_hidden_sizes=[8, 8, 8, 8],
-        fusion_hidden_size=8,
-    )
-    DPTForDepthEstimation(config).save_pretrained(folder)
-    DPTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
-    return folder
 
 
 def test_alignment_finds_scale_and_shift_of_inverse_depth() -> None:

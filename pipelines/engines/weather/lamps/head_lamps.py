@@ -79,8 +79,7 @@ def _runs(
     aside_m = np.maximum(np.abs(np.diff(beside_m)), 1e-3)
     goes_on = usable[1:] & usable[:-1] & (np.abs(np.diff(depth_m)) < MOST_SLOPE * aside_m)
     edges = np.flatnonzero(np.diff(np.concatenate(([0], goes_on.astype(np.int8), [0]))))
-    for first, last in edges.reshape(-1, 2).tolist():
-        yield first, last
+    yield from edges.reshape(-1, 2).tolist()
 
 
 def _reach_above(scene: OpticalScene, depth_m: np.ndarray) -> np.ndarray:

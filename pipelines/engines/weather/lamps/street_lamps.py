@@ -114,7 +114,9 @@ def draw_lamps(
         u, v = k[0, 0] * x / z + k[0, 2], k[1, 1] * y / z + k[1, 2]
         radius = scene.focal_px * LAMP_RADIUS_M / z
         peak = np.sqrt(lamp.candela / 1500) * 1100 / full_scale_lux
-        add_round_light(light, scene.depth_m, (u, v), 0.97 * z, radius, street.colour * np.float32(peak))
+        add_round_light(
+            light, scene.depth_m, (u, v), 0.97 * z, radius, street.colour * np.float32(peak)
+        )
 
 
 def draw_far_traffic(
