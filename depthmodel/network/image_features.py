@@ -13,8 +13,8 @@ from torch import nn
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.network.efficientnet import (
     MEAN_OF_PIXELS,
+    PACKAGED,
     STD_OF_PIXELS,
-    TIMM_NAME,
     imagenet_tensors,
 )
 
@@ -32,10 +32,11 @@ class ImageFeatures(nn.Module):
         import timm
 
         super().__init__()
+        packaged = PACKAGED["lite0"]
         self.features = timm.create_model(
-            TIMM_NAME, features_only=True, out_indices=tuple(range(num_levels))
+            packaged.timm_name, features_only=True, out_indices=tuple(range(num_levels))
         )
-        missing, _ = self.features.load_state_dict(imagenet_tensors(), strict=False)
+        missing, _ = self.features.load_state_dict(imagenet_tensors(packaged), strict=False)
         if missing:
             raise InvalidRequest(f"timm's EfficientNet-Lite0 has other parts: {missing[:3]}.")
         blocks = cast(nn.Sequential, self.features.blocks)
