@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from nightrain.pipelines.usefulness.study.label_places import label_places
+
 FONT = 'font-family="Helvetica, Arial, sans-serif" font-size="12"'
 ROW, LEFT, PANEL, GAP, TOP, BOTTOM = 20, 150, 220, 50, 30, 36  # pixels
 SQUARE = 420
@@ -81,13 +83,11 @@ def scatter_plot(
         parts.append(_text(left + SQUARE * xs.share(tick), top + SQUARE + 16, _number(tick)))
     for tick in ys.ticks:
         parts.append(_text(left - 6, top + SQUARE * (1 - ys.share(tick)) + 4, _number(tick), "end"))
-    for name, (x, y) in zip(names, points, strict=True):
-        at = left + SQUARE * xs.share(x), top + SQUARE * (1 - ys.share(y))
+    ats = [(left + SQUARE * xs.share(x), top + SQUARE * (1 - ys.share(y))) for x, y in points]
+    frame = left, top, left + SQUARE, top + SQUARE
+    for name, at, place in zip(names, ats, label_places(names, ats, frame), strict=True):
         parts.append(f'<circle cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="4" fill="{INK}"/>')
-        is_right = xs.share(x) > 0.7
-        parts.append(
-            _text(at[0] + (-7 if is_right else 7), at[1] + 4, name, "end" if is_right else "start")
-        )
+        parts.append(_text(place.x, place.y, name, place.anchor))
     parts.append(_text(left + SQUARE / 2, top + SQUARE + 34, x_title))
     parts.append(
         f'<g transform="translate(14 {top + SQUARE / 2}) rotate(-90)">{_text(0, 0, y_title)}</g>'
