@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from nightrain.pipelines.usefulness.study.label_places import label_places
+from nightrain.pipelines.usefulness.label_places import label_places
 
 FONT = 'font-family="Helvetica, Arial, sans-serif" font-size="12"'
 ROW, LEFT, PANEL, GAP, TOP, BOTTOM = 20, 150, 220, 50, 30, 36  # pixels

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -190,12 +191,13 @@ def test_changed_and_absent_weights_of_a_package_are_one_sentence(
     encoder = encoder.replace("PACKAGE", IMAGENET_EFFICIENTNET.id_or_folder)
     options = ("--set", f"model.encoder={encoder}")
     where = ("train", "world-lidar-teacher", root, *local(tmp_path / "run"), *options)
+    own = efficientnet.PACKAGED["lite0"]
     with monkeypatch.context() as patch:
-        patch.setattr(efficientnet, "SHA256", "0" * 64)
+        patch.setitem(efficientnet.PACKAGED, "lite0", replace(own, sha256="0" * 64))
         code, out, err = call(capsys, *where)
     assert code == 2 and "is changed: its sha256 is" in err and not out
     with monkeypatch.context() as patch:
-        patch.setattr(efficientnet, "PACKAGE", "efficientnet_absent")
+        patch.setitem(efficientnet.PACKAGED, "lite0", replace(own, package="efficientnet_absent"))
         code, out, err = call(capsys, *where)
     assert code == 2 and "The package efficientnet-absent is not installed" in err and not out
     assert not (tmp_path / "run").exists()

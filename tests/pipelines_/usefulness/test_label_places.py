@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from nightrain.pipelines.usefulness.study.label_places import (
+from nightrain.pipelines.usefulness.label_places import (
     LabelPlace,
     _box,
     _overlap,

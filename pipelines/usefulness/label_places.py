@@ -1,4 +1,4 @@
-"""Places of labels beside points, so that none hides another."""
+"""Places of the labels of points in a figure: no label covers another one or a point."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
