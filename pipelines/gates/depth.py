@@ -79,22 +79,23 @@ class RelativeNetwork:
 
         Without depth, the nearest 2 % of the clear frame are taken for 4 m, the farthest for 80 m.
         """
-        inverse = clear * np.float32(0)
-        if request.depth_m is not None:
-            depth_m = cv2.resize(
-                request.depth_m, clear.shape[::-1], interpolation=cv2.INTER_NEAREST
-            )
-            solid = np.isfinite(depth_m)
-            given = 1 / depth_m[solid]
-            inverse = _fitted(clear, clear[solid], given) if solid.any() else inverse
-        if np.ptp(inverse) == 0:
-            ends = np.percentile(clear, (2, 98))
-            inverse = _fitted(clear, ends, 1 / np.array(ASSUMED_M))
+        inverse = _clear_inverse(request, clear)
         known = visible > LEAST_VISIBLE
         known = known if known.sum() >= LEAST_PIXELS else np.ones_like(known)
         aligned = _fitted(seen, seen[known], inverse[known])
         least = np.float32(1 / MOST_M)
         return 1 / np.maximum(inverse, least), 1 / np.maximum(aligned, least)
+
+
+def _clear_inverse(request: Request, clear: np.ndarray) -> np.ndarray:
+    """Inverse depth (h, w) in 1/m of a clear frame, from a relative one (h, w)."""
+    if request.depth_m is not None:
+        size = clear.shape[::-1]
+        depth_m = cv2.resize(request.depth_m, size, interpolation=cv2.INTER_NEAREST)
+        solid = np.isfinite(depth_m)
+        if solid.any():
+            return _fitted(clear, clear[solid], 1 / depth_m[solid])
+    return _fitted(clear, np.percentile(clear, (2, 98)), 1 / np.array(ASSUMED_M))
 
 
 def _fitted(values: np.ndarray, at: np.ndarray, target: np.ndarray) -> np.ndarray:

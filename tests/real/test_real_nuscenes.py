@@ -40,15 +40,18 @@ def test_six_cameras_give_24_variants(tmp_path: Path) -> None:
         image, frame = decode_jpeg(row["image"]["bytes"]), frames[row["frame_id"]]
         assert image.shape == (432, 768, 3) and row["licence"] == "CC-BY-NC-SA-4.0"
         clear = decode_jpeg(frame["image"]["bytes"])
-        looks_right(Condition(row["condition"]), image, clear)
+        looks_right(Condition(row["condition"]), row["severity"], image, clear)
         scale = 768 / frame["width"]
         assert row["intrinsics"][0] == pytest.approx(scale * frame["intrinsics"][0])
 
 
-def looks_right(condition: Condition, image: np.ndarray, clear: np.ndarray) -> None:
+def looks_right(
+    condition: Condition, severity: float, image: np.ndarray, clear: np.ndarray
+) -> None:
     """The plainest thing that each condition does to a picture."""
     if condition is Condition.NIGHT:
-        assert mean_luminance(image) < 0.6 * mean_luminance(clear)  # metered
+        assert mean_luminance(image) < 0.6 * mean_luminance(clear)
+        assert mean_luminance(image) == pytest.approx(62 - 24 * severity, abs=5)  # metered
     elif condition is Condition.FOG:
         assert image.std() < 0.8 * clear.std()
     else:

@@ -8,9 +8,6 @@ from transformers import (
     ConvNextForImageClassification,
     Dinov2Config,
     Dinov2Model,
-    DPTConfig,
-    DPTForDepthEstimation,
-    DPTImageProcessor,
     PreTrainedModel,
     ResNetForImageClassification,
     SwinForImageClassification,
@@ -69,23 +66,4 @@ def published(folder: Path, kind: Kind, size: str = "test") -> Path:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.02)
     model.save_pretrained(folder)
-    return folder
-
-
-def save_foundation(folder: Path) -> Path:
-    """A random DPT of a few thousand weights, in the layout of transformers."""
-    torch.manual_seed(0)
-    config = DPTConfig(
-        hidden_size=16,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        intermediate_size=16,
-        image_size=32,
-        patch_size=16,
-        backbone_out_indices=[0, 1, 2, 3],
-        neck_hidden_sizes=[8, 8, 8, 8],
-        fusion_hidden_size=8,
-    )
-    DPTForDepthEstimation(config).save_pretrained(folder)
-    DPTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder

@@ -18,7 +18,8 @@ from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.gating import verdict_of
 from support.synthetic import all_rows
-from support.tiny_depth_models import save_foundation, save_teacher
+from support.tiny_depth_models import save_teacher
+from support.tiny_depth_networks import save_dpt
 from support.weather_street import picture, request
 
 HEIGHT, WIDTH = 96, 160
@@ -104,7 +105,7 @@ def test_a_recipe_measures_by_a_model_whose_digest_is_its_version(
 
 def test_a_relative_network_is_aligned_in_scale_and_shift(tmp_path: Path) -> None:
     """The variant's inverse depth is 3 d + 5 of the clear frame's, but for a box twice as near."""
-    network = RelativeNetwork(save_foundation(tmp_path))
+    network = RelativeNetwork(save_dpt(tmp_path))
     true_m, asked = ramp(), request(Condition.NIGHT)
     asked = replace(asked, depth_m=true_m)
     visible = np.ones_like(true_m)
@@ -122,7 +123,7 @@ def test_a_relative_network_is_aligned_in_scale_and_shift(tmp_path: Path) -> Non
 
 
 def test_networks_of_transformers_and_of_nightrain_measure_side_by_side(tmp_path: Path) -> None:
-    folders = [save_foundation(tmp_path / "dpt"), save_teacher(tmp_path / "own", 0)]
+    folders = [save_dpt(tmp_path / "dpt"), save_teacher(tmp_path / "own", 0)]
     settings = DepthSettings(models=tuple(folders))
     assert len(settings.version().split("-")) >= 3
     asked = request(Condition.NIGHT)

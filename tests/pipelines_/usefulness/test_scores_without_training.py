@@ -17,7 +17,7 @@ from nightrain.pipelines.usefulness.plan import SETTINGS
 from nightrain.pipelines.usefulness.splits import StudySplits, study_splits
 from nightrain.pipelines.usefulness.stability import measure_stability, variation
 from support.synthetic import ingest_synthetic, recipe
-from support.tiny_depth_models import save_foundation
+from support.tiny_depth_networks import save_dpt
 from support.training import add_variants
 from support.usefulness import SHOWN, source
 
@@ -107,7 +107,7 @@ def test_alignment_finds_scale_and_shift_of_inverse_depth() -> None:
 def test_a_foundation_model_is_scored_once_on_the_frames_of_the_study(
     root: Path, tmp_path: Path
 ) -> None:
-    folder = save_foundation(tmp_path / "tiny-dpt")
+    folder = save_dpt(tmp_path / "tiny-dpt")
     found = foundation_evaluation(folder, root, tmp_path / "out", TEST_SETTINGS)
     assert found.model == "tiny-dpt (aligned in scale and shift)"
     assert len(found.images) == 5 and found.score("night").num_images == 2
@@ -131,7 +131,7 @@ def test_a_folder_without_a_depth_network_is_one_sentence(root: Path, tmp_path: 
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidRequest, match=r"empty holds no config.json and no prep"):
         foundation_weights(tmp_path / "empty")
-    folder = save_foundation(tmp_path / "other")
+    folder = save_dpt(tmp_path / "other")
     DPTImageProcessor(size={"height": 32, "width": 64}).save_pretrained(folder)
     with pytest.raises(InvalidRequest, match=r"cannot predict the depth of .* belong to it\?"):
         foundation_evaluation(folder, root, tmp_path / "out", TEST_SETTINGS)

@@ -68,7 +68,8 @@ def find_fronts(scene: OpticalScene) -> Iterator[VehicleFront]:
         has_red = is_red[columns].sum() > MOST_RED * count[columns].sum()
         if is_front and not has_red and is_over[columns].mean() < MOST_OVER:
             z = float(np.median(depth_m[columns]))
-            row = _row_of_lamps(scene, float(beside_m[columns].mean()), z)
+            y_m = scene.plane.y_m(float(beside_m[columns].mean()), z, LAMP_ABOVE_GROUND_M)
+            row = float(scene.intrinsics[1, 1] * y_m / z + scene.intrinsics[1, 2])
             yield VehicleFront(first=first, last=last, row=row, depth_m=z)
 
 
@@ -88,10 +89,3 @@ def _reach_above(scene: OpticalScene, depth_m: np.ndarray) -> np.ndarray:
     above = (scene.height_m > low) & (scene.height_m < high)
     above &= np.abs(scene.depth_m - depth_m) < MOST_LENGTH_M
     return above.any(axis=0)
-
-
-def _row_of_lamps(scene: OpticalScene, x_m: float, z_m: float) -> float:
-    k, plane = scene.intrinsics, scene.plane
-    down = plane.normal_down
-    y_m = (plane.height_m - LAMP_ABOVE_GROUND_M - down[0] * x_m - down[2] * z_m) / down[1]
-    return float(k[1, 1] * y_m / z_m + k[1, 2])

@@ -49,7 +49,7 @@ class StreetLamps:
 def place_lamps(scene: OpticalScene, candela: float, rng: np.random.Generator) -> StreetLamps:
     """Place street lamps left and right along the viewing direction, and on posts."""
     colour = COLOURS[rng.integers(len(COLOURS))]
-    down, height = scene.plane.normal_down, scene.plane.height_m
+    down = scene.plane.normal_down
     spacing, side_m = rng.uniform(*POLE_SPACING_M), rng.uniform(*POLE_SIDE_M, 2)
     pole_m = rng.uniform(*POLE_HEIGHT_M)
     ahead = np.arange(rng.uniform(7, spacing), POLES_UP_TO_M, spacing / 2)
@@ -58,9 +58,7 @@ def place_lamps(scene: OpticalScene, candela: float, rng: np.random.Generator) -
     for index, z in enumerate(ahead):
         side = (index + first) % 2
         x = (-1, 1)[side] * side_m[side] * rng.uniform(0.9, 1.1)
-        # On the plane at (x, z), then up the pole.
-        y = (height - down[0] * x - down[2] * z) / down[1]
-        position = np.array([x, y, z]) - down * pole_m
+        position = np.array([x, scene.plane.y_m(x, z), z]) - down * pole_m
         power = _power(candela, rng)
         if not _is_within_something(scene, position):
             lamps.append(Lamp(position_m=position, candela=power))

@@ -31,6 +31,11 @@ class GroundPlane:
         a, b, c = (self.normal_down / self.height_m).astype(np.float32)
         return a * rays_x + (b * rays_y + c)
 
+    def y_m(self, x_m: float, z_m: float, above_m: float = 0.0) -> float:
+        """Return y of the point at (x, z) that is `above_m` above the plane."""
+        down = self.normal_down
+        return (self.height_m - above_m - down[0] * x_m - down[2] * z_m) / down[1]
+
 
 def pixel_rays(shape: tuple[int, ...], intrinsics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rays (x, y, 1) of pixel centres as x (1, W) and y (H, 1), float32."""
