@@ -70,6 +70,10 @@ app = Nightrain(
             "gates.audit",
             "Count good variants, and those with a seeded defect, that gates reject.",
         ),
+        "compare-variants": (
+            "gates.compare",
+            "Compare the variants of a recipe with each other.",
+        ),
         "review": ("gates.review", "Record a person's verdict on a variant."),
         "replay": ("generation", "Generate a committed variant again and compare the bytes."),
         "caption": (

@@ -1,4 +1,4 @@
-"""`regate`, `review` and `audit-gates` as a user meets them: output and exit codes."""
+"""Commands of gates as a user meets them: output and exit codes."""
 
 import json
 from pathlib import Path
@@ -62,3 +62,22 @@ def test_an_audit_prints_tables_and_limits_for_a_recipe(
     assert code == 0 and json.loads(said)["gates"] == ["faults"]
     code, said = nightrain("audit-gates", dataset, "--recipe", recipe, "--split", "test")
     assert code == 2 and "has no clear frames in split 'test'" in said
+
+
+def test_a_comparison_counts_what_it_found_and_changes_nothing_unasked(
+    dataset: Path, tmp_path: Path, nightrain: Command
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE)
+    assert nightrain("generate", dataset, "--recipe", recipe, "--runner", "local")[0] == 0
+    code, said = nightrain("compare-variants", dataset, "--recipe", "limits")
+    assert code == 0 and "10 variants of 10 frames" in said and "across frames: 0" in said
+    # Every two variants of unlike frames are alike where 255 levels are allowed.
+    fields = ("--recipe", "limits", "--most-alike", "255", "--reject", "--json")
+    code, said = nightrain("compare-variants", dataset, *fields)
+    found = json.loads(said)
+    assert code == 0 and found["num_rejected"] > 0
+    code, said = nightrain("compare-variants", dataset, "--recipe", "limits", "--json")
+    assert json.loads(said)["num_variants"] == 10 - found["num_rejected"]
+    code, said = nightrain("compare-variants", dataset, "--recipe", "no-such")
+    assert code == 2 and "no variants called 'no-such'" in said
