@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 GATE_REASONS = (Reason.GATE_REJECTED, Reason.GATE_ERROR)
 Scores = dict[str, dict[str, float]]  # by gate and score
+# Of a recipe that keeps what its gates reject
+ACCEPTED = Rejection("inverted.accepted", "the gates accept it, and the recipe inverts them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,13 @@ class GateVerdict:
 
 
 def apply_gates(
-    settings: Iterable[GateSettings], gates: Mapping[str, Gate], request: Request, variant: Variant
+    settings: Iterable[GateSettings],
+    gates: Mapping[str, Gate],
+    request: Request,
+    variant: Variant,
+    inverted: bool = False,
 ) -> GateVerdict:
-    """Measure and judge a variant.
+    """Measure and judge a variant; `inverted` accepts what the gates reject, and nothing else.
 
     Raises DamagedInput for a gate that fails, and for a variant of a wrong size or type, which is
     not measured; InvalidRequest.
@@ -51,9 +57,8 @@ def apply_gates(
     if not settings:
         return GateVerdict({}, ())
     scores, confidence = measure(gates, request, variant)
-    return GateVerdict(
-        scores, judge(settings, scores, request.condition, request.severity), confidence
-    )
+    rejections = judge(settings, scores, request.condition, request.severity, inverted)
+    return GateVerdict(scores, rejections, confidence)
 
 
 def measure(
@@ -75,14 +80,19 @@ def measure(
 
 
 def judge(
-    settings: Iterable[GateSettings], scores: Scores, condition: Condition, severity: float
+    settings: Iterable[GateSettings],
+    scores: Scores,
+    condition: Condition,
+    severity: float,
+    inverted: bool = False,
 ) -> tuple[Rejection, ...]:
     """Judge stored scores by the limits of gates; KeyError if a gate's scores are missing."""
-    return tuple(
+    found = tuple(
         Rejection(f"{gate.name}.{code}", f"gate {gate.name!r}: {reason}")
         for gate in settings
         for code, reason in gate.judge(scores[gate.name], condition, severity)
     )
+    return found if not inverted else () if found else (ACCEPTED,)
 
 
 def _measured(name: str, gate: Gate, request: Request, variant: Variant) -> Measured:

@@ -153,7 +153,7 @@ class BatchGenerator:
         """Row of a variant that the gates accept, or the rejected variant."""
         recipe = self.recipe
         try:
-            verdict = apply_gates(recipe.gates, gates, request, variant)
+            verdict = apply_gates(recipe.gates, gates, request, variant, recipe.gates_inverted)
         except DamagedInput as error:
             return _failed(planned, self.condition, error)
         row = _row(planned, prepared, request, variant, recipe, self.batch_size, seconds)

@@ -164,7 +164,9 @@ def _judged(recipe: Recipe, request: Request, outcome: Variant | Exception) -> V
     if isinstance(outcome, Exception):
         return outcome
     try:
-        verdict = apply_gates(recipe.gates, load_gates(recipe.gates), request, outcome)
+        verdict = apply_gates(
+            recipe.gates, load_gates(recipe.gates), request, outcome, recipe.gates_inverted
+        )
     except DamagedInput as error:
         return error
     if verdict.rejections:

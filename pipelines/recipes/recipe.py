@@ -113,6 +113,11 @@ class Recipe(Settings):
             "settings",
         )
     )
+    gates_inverted: bool = Field(
+        default=False,
+        exclude_if=operator.not_,
+        description="Keep what the gates reject, and nothing else: to study whether gates help",
+    )
     gate_seeds: int = Field(
         default=3,
         ge=1,
@@ -143,6 +148,8 @@ class Recipe(Settings):
         names = [gate.name for gate in self.gates]
         if len(set(names)) < len(names):
             raise ValueError(f"gates: found {', '.join(names)}; name each gate once")
+        if self.gates_inverted and not names:
+            raise ValueError("gates_inverted: the recipe has no gates that could reject anything")
         sides = () if self.size is None else np.atleast_1d(self.size).tolist()
         if not all(16 <= side <= 8192 for side in sides):
             raise ValueError(f"size {self.size}: width and height must be 16 to 8192 pixels")
@@ -200,6 +207,7 @@ class Recipe(Settings):
         if not self.gates:
             return self
         changes = {"name": f"{self.name}-no-gates", "gates": (), "gate_versions": ()}
+        changes |= {"gates_inverted": False}
         return self.model_copy(update=changes)
 
     def settings_of(self, condition: Condition) -> str:

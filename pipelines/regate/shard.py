@@ -76,7 +76,7 @@ class RegateShard:
         scores, recipe = json.loads(variant["gate_scores"]), self.recipe
         ours = {gate.name: scores[gate.name] for gate in recipe.gates}
         severity = variant["severity"] or 0.0
-        rejections = judge(recipe.gates, ours, condition, severity)
+        rejections = judge(recipe.gates, ours, condition, severity, recipe.gates_inverted)
         if review is not None:
             words = f"a person rejected it: {review.reason or 'no reason given'}"
             rejections = (Rejection("review", words),) if review.verdict == "reject" else ()

@@ -9,7 +9,7 @@ from nightrain.datasets.shards.manifest import Entry, Manifest
 from nightrain.datasets.shards.recipe_records import recipe_records
 from nightrain.pipelines.recipes.recipe import Recipe
 
-OF_GATES = ("gates", "gate_versions", "gate_seeds")  # settings that may differ
+OF_GATES = ("gates", "gate_versions", "gate_seeds", "gates_inverted")  # settings that may differ
 
 
 class Source(NamedTuple):

@@ -317,5 +317,7 @@ def select_arms(job: UsefulnessJob) -> tuple[Arm, ...]:
     lacking = [arm.name for arm in known.values() if DIFFUSION in arm.recipes and not job.diffusion]
     if refused := [name for name in lacking if name in job.arms]:
         raise InvalidRequest(f"The arm {refused[0]!r} needs --diffusion with the recipe's name.")
-    wanted = {*job.arms, *(arm.name for arm in added)} if job.arms else {*known} - {*lacking}
+    names = {arm.name for arm in added}
+    implied = names if names.isdisjoint(job.arms) else set()  # all, unless some are named
+    wanted = {*job.arms} | implied if job.arms else {*known} - {*lacking}
     return tuple(arm for name, arm in known.items() if name in wanted)

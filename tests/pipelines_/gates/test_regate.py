@@ -63,6 +63,10 @@ def stored(dataset: Path, recipe: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return rows, rejected
 
 
+def pictures(rows: dict[str, Any]) -> set[bytes]:
+    return {row["image"]["bytes"] for row in rows.values()}
+
+
 @pytest.fixture
 def levels(dataset: Path, tmp_path: Path) -> tuple[float, float]:
     """Limits of the 99th percentile that reject a few and most of the variants."""
@@ -107,6 +111,29 @@ def test_nothing_is_generated(
 ) -> None:
     monkeypatch.setattr(weather_engine.WeatherEngine, "generate", None)
     assert regated(dataset, written(tmp_path, bright(levels[0]))).run.num_rows > 0
+
+
+def test_inverted_gates_keep_what_they_reject_and_nothing_else(
+    dataset: Path, tmp_path: Path, levels: tuple[float, float]
+) -> None:
+    import shutil
+
+    limits = bright(levels[0])
+    recipe = written(tmp_path, limits)
+    generated(dataset, recipe)
+    rows, rejected = stored(dataset, recipe)
+    fresh = tmp_path / "fresh"
+    shutil.copytree(dataset, fresh)
+    inverted = written(tmp_path, limits + "gates_inverted: true\n", "worse")
+    regated(dataset, inverted)
+    now, rejected_now = stored(dataset, inverted)
+    assert pictures(now) == pictures(rejected) and pictures(rejected_now) == pictures(rows)
+    assert {tuple(row["codes"]) for row in rejected_now.values()} == {("inverted.accepted",)}
+    assert pictures(now) and pictures(rejected_now)
+    generated(fresh, inverted)
+    assert stored(fresh, inverted) == (now, rejected_now)
+    with pytest.raises(InvalidRequest, match="no gates that could reject anything"):
+        load_recipe(written(tmp_path, "gates_inverted: true\n"))
 
 
 def test_verdicts_of_people_count_more_than_limits(

@@ -263,6 +263,8 @@ def test_another_recipe_adds_its_variants_alone_and_with_the_others(job: Usefuln
     assert alone.pop("data") | {"recipes": []} == weather.pop("data") | {"recipes": []}
     assert alone | {"name": ""} == weather | {"name": ""}
     assert not any(arm.on_dose_curve for arm in recipe_arms(other))
+    named = changed(job, arms=("clear", other), variants=first, other_variants=(other,))
+    assert [run.arm for run in plan_study(named).runs] == ["clear", other]
     for bad, message in (
         ("weather", "has the name of an arm. Name a recipe by its folder or hash"),
         ("../x", "cannot name an arm: expected at most 36 small letters, digits and hyphens"),
