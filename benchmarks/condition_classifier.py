@@ -24,7 +24,7 @@ from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.sources.nuscenes.config import WorldConfig
 from nightrain.depthmodel.network.image_features import ImageFeatures, feature_maps, pooled
 from nightrain.depthmodel.network.linear_classifier import Classifier, fit_classifier
-from nightrain.pipelines.gates.condition import CLASSES, SIZE
+from nightrain.pipelines.gates.built_in.condition import CLASSES, SIZE
 
 HELD_OUT = 4  # every fourth place
 MOST = 40  # pictures of a set

@@ -3,7 +3,7 @@
     python -m nightrain.benchmarks.gate_cost --model STUDENT/model    a Markdown table
 
 The picture is a variant of the physics engine of 448 x 256 pixels; the median of twenty is printed.
-The gate of depth estimates its clear frame once, which is left out, and the variant each time.
+Gates with networks look at the clear frame once, which is left out, and at the variant each time.
 """
 
 import argparse
@@ -21,10 +21,13 @@ from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.engines.retry import run_engine
 from nightrain.pipelines.gates.base import GateSettings
-from nightrain.pipelines.gates.built_in import (
-    AlignmentSettings,
+from nightrain.pipelines.gates.built_in.network_settings import (
     ConditionSettings,
     DepthSettings,
+    SelfSimilaritySettings,
+)
+from nightrain.pipelines.gates.built_in.picture_settings import (
+    AlignmentSettings,
     FaultsSettings,
     StructureSettings,
 )
@@ -64,6 +67,7 @@ def main() -> None:
         AlignmentSettings(),
         StructureSettings(),
         ConditionSettings(),
+        SelfSimilaritySettings(),
     ]
     settings += [] if options.model is None else [DepthSettings(models=(options.model,))]
     print("| gate | CPU time (ms) |\n| --- | ---: |")

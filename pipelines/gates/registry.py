@@ -10,11 +10,14 @@ GATES = SettingsGroup(
     kind="gate",
     base=GateSettings,
     built_in={
-        "faults": "nightrain.pipelines.gates.built_in:FaultsSettings",
-        "alignment": "nightrain.pipelines.gates.built_in:AlignmentSettings",
-        "structure": "nightrain.pipelines.gates.built_in:StructureSettings",
-        "condition": "nightrain.pipelines.gates.built_in:ConditionSettings",
-        "depth": "nightrain.pipelines.gates.built_in:DepthSettings",
+        "faults": "nightrain.pipelines.gates.built_in.picture_settings:FaultsSettings",
+        "alignment": "nightrain.pipelines.gates.built_in.picture_settings:AlignmentSettings",
+        "structure": "nightrain.pipelines.gates.built_in.picture_settings:StructureSettings",
+        "condition": "nightrain.pipelines.gates.built_in.network_settings:ConditionSettings",
+        "clip": "nightrain.pipelines.gates.built_in.network_settings:ClipSettings",
+        "self-similarity": "nightrain.pipelines.gates.built_in.network_settings"
+        ":SelfSimilaritySettings",
+        "depth": "nightrain.pipelines.gates.built_in.network_settings:DepthSettings",
     },
 )
 

@@ -16,7 +16,7 @@ from nightrain.pipelines.audit.defects import DEFECTS, Good, Others, erased, pas
 from nightrain.pipelines.audit.job import AuditJob, audit_gates
 from nightrain.pipelines.audit.report import make_report, report_lines
 from nightrain.pipelines.engines.base import Variant
-from nightrain.pipelines.gates.built_in import AlignmentSettings
+from nightrain.pipelines.gates.built_in.picture_settings import AlignmentSettings
 from nightrain.pipelines.ingest.job import IngestJob, ingest
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop

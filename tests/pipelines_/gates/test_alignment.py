@@ -6,10 +6,10 @@ import pytest
 
 from nightrain.datasets.conditions import Condition
 from nightrain.pipelines.engines.base import Variant
-from nightrain.pipelines.gates.alignment import agreement, directions, displacement
 from nightrain.pipelines.gates.apply import GateVerdict
-from nightrain.pipelines.gates.built_in import AlignmentSettings
-from nightrain.pipelines.gates.limits import AlignmentLimits
+from nightrain.pipelines.gates.built_in.alignment import agreement, directions, displacement
+from nightrain.pipelines.gates.built_in.limits import AlignmentLimits
+from nightrain.pipelines.gates.built_in.picture_settings import AlignmentSettings
 from support.gating import verdict_of
 from support.pictures import HEIGHT, WIDTH, blocks
 from support.weather_street import request, street

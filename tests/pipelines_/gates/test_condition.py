@@ -13,8 +13,8 @@ from nightrain.datasets.world.export.plan import SceneSpec
 from nightrain.datasets.world.export.writer import write_world
 from nightrain.depthmodel.network.image_features import ImageFeatures, feature_maps, pooled
 from nightrain.pipelines.engines.base import Variant
-from nightrain.pipelines.gates.built_in import ConditionSettings
-from nightrain.pipelines.gates.condition import CLASSES, ConditionGate
+from nightrain.pipelines.gates.built_in.condition import CLASSES, ConditionGate
+from nightrain.pipelines.gates.built_in.network_settings import ConditionSettings
 from nightrain.pipelines.recipes.recipe_file import load_recipe
 from support.gating import verdict_of
 from support.weather_street import request

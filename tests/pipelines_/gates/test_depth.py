@@ -10,8 +10,8 @@ import pytest
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.engines.base import Variant
-from nightrain.pipelines.gates.built_in import DepthSettings
-from nightrain.pipelines.gates.depth import DepthGate, RelativeNetwork, compare_depth
+from nightrain.pipelines.gates.built_in.depth import DepthGate, RelativeNetwork, compare_depth
+from nightrain.pipelines.gates.built_in.network_settings import DepthSettings
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.recipes.recipe_file import load_recipe
 from nightrain.pipelines.runs.executors import SerialExecutor

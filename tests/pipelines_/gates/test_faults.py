@@ -7,8 +7,8 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.gates.apply import GateVerdict
-from nightrain.pipelines.gates.built_in import FaultsSettings
-from nightrain.pipelines.gates.faults import used_levels
+from nightrain.pipelines.gates.built_in.faults import used_levels
+from nightrain.pipelines.gates.built_in.picture_settings import FaultsSettings
 from support.gating import verdict_of
 from support.weather_street import picture, request, street
 

@@ -170,7 +170,8 @@ def test_a_run_whose_gates_reject_too_much_has_not_succeeded(
 def test_a_gate_that_is_not_installed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InvalidRequest,
-        match=r"no gate 'dark-enough'. Installed: alignment, condition, depth, faults, structure",
+        match=r"no gate 'dark-enough'. Installed: alignment, clip, condition, depth, faults, "
+        r"self-similarity, structure",
     ):
         load_recipe(written(tmp_path, GATED))
 

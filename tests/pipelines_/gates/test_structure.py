@@ -7,9 +7,9 @@ from nightrain.datasets.conditions import Condition
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.apply import GateVerdict
 from nightrain.pipelines.gates.base import Measured
-from nightrain.pipelines.gates.built_in import StructureSettings
-from nightrain.pipelines.gates.limits import StructureLimits
-from nightrain.pipelines.gates.structure import measure_structure
+from nightrain.pipelines.gates.built_in.limits import StructureLimits
+from nightrain.pipelines.gates.built_in.picture_settings import StructureSettings
+from nightrain.pipelines.gates.built_in.structure import measure_structure
 from support.gating import verdict_of
 from support.pictures import HEIGHT, WIDTH, blocks
 from support.weather_street import request

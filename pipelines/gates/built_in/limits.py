@@ -112,6 +112,17 @@ class DepthLimits(Settings):
     )
 
 
+class SimilarityLimits(Settings):
+    """Limits of the gate of self-similarity under one condition; a distance is 0 to 2."""
+
+    most_distance: Strength | tuple[Strength, Strength] = Field(
+        default=0.35, description="Largest mean distance of all positions"
+    )
+    most_worst: Strength | tuple[Strength, Strength] = Field(
+        default=1.1, description="Largest distance of a position"
+    )
+
+
 # About the 98th percentiles of good variants of 60 train frames of the built-in world.
 STRUCTURE_LIMITS = {
     Condition.NIGHT: StructureLimits(most_lost=0.77, most_novel=0.66),

@@ -1,35 +1,24 @@
-"""Settings of the built-in gates, as entries of a recipe's list `gates`."""
+"""Settings of the built-in gates without networks, as entries of a recipe's list `gates`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Literal, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from pydantic import Field
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.gates.base import Gate, GateSettings, Rejection
-from nightrain.pipelines.gates.limits import (
+from nightrain.pipelines.gates.built_in.fitting import ScoresOf, with_limits
+from nightrain.pipelines.gates.built_in.limits import (
     STRUCTURE_LIMITS,
     AlignmentLimits,
-    DepthLimits,
     FaultsLimits,
-    Margin,
     StructureLimits,
     at_severity,
     least_allowed,
     most_allowed,
 )
-
-ScoresOf = Mapping[Condition, Sequence[Mapping[str, float]]]
-AnyGate = TypeVar("AnyGate", bound=GateSettings)
-
-
-def with_limits(gate: AnyGate, by_condition: Mapping[Condition, object]) -> AnyGate:
-    """Return settings with fitted limits, for the version that they were fitted for."""
-    return gate.model_copy(update={"by_condition": by_condition, "for_version": gate.version()})
 
 
 class FaultsSettings(FaultsLimits, GateSettings):
@@ -46,7 +35,7 @@ class FaultsSettings(FaultsLimits, GateSettings):
 
     def build(self) -> Gate:
         """Build the gate."""
-        from nightrain.pipelines.gates.faults import measure_faults
+        from nightrain.pipelines.gates.built_in.faults import measure_faults
 
         return measure_faults
 
@@ -91,7 +80,7 @@ class AlignmentSettings(AlignmentLimits, GateSettings):
 
     def build(self) -> Gate:
         """Build the gate."""
-        from nightrain.pipelines.gates.alignment import measure_alignment
+        from nightrain.pipelines.gates.built_in.alignment import measure_alignment
 
         return measure_alignment
 
@@ -140,7 +129,7 @@ class StructureSettings(GateSettings):
 
     def build(self) -> Gate:
         """Build the gate."""
-        from nightrain.pipelines.gates.structure import measure_structure
+        from nightrain.pipelines.gates.built_in.structure import measure_structure
 
         return measure_structure
 
@@ -183,123 +172,4 @@ class StructureSettings(GateSettings):
                 "novel",
                 f"a region has new edges of strength {novel:.2f}, expected at most "
                 f"{most_novel:.2f}",
-            )
-
-
-class DepthSettings(DepthLimits, GateSettings):
-    """Gate against variants whose geometry depth models see differently than the clear frame's."""
-
-    name: Literal["depth"] = "depth"  # pyright: ignore[reportIncompatibleVariableOverride]
-    models: tuple[Path, ...] = Field(
-        min_length=1,
-        description="Folders of depth models that know the weather, or of depth networks of "
-        "transformers, which are aligned in scale and shift; of several, the smaller difference "
-        "counts",
-    )
-    by_condition: dict[Condition, DepthLimits] = Field(
-        default={}, description="Limits of conditions that have others"
-    )
-
-    def version(self) -> str:
-        """Return the gate's version with the digests of the models; raises InvalidRequest."""
-        return "-".join(["1", *(self._read(folder) for folder in self.models)])
-
-    def build(self) -> Gate:
-        """Build the gate; raises InvalidRequest for models that are not there."""
-        from nightrain.pipelines.gates.depth import DepthGate
-
-        return DepthGate(self.models)
-
-    @property
-    def num_limits(self) -> int:
-        """Three: nearer, farther, and the whole picture."""
-        return 3
-
-    def fitted(self, good: ScoresOf, share: float) -> DepthSettings:
-        """Choose all limits by condition."""
-        found = {
-            condition: DepthLimits(
-                most_nearer=most_allowed(scores, "nearer", share),
-                most_farther=most_allowed(scores, "farther", share),
-                most_error=most_allowed(scores, "error", share),
-            )
-            for condition, scores in good.items()
-        }
-        return with_limits(self, found)
-
-    def judge(
-        self, scores: Mapping[str, float], condition: Condition, severity: float
-    ) -> Iterator[Rejection]:
-        """Yield where the geometry differs."""
-        limits = self.by_condition.get(condition, self)
-        for code, name, limit, words in (
-            ("nearer", "nearer", limits.most_nearer, "a window looks nearer than"),
-            ("farther", "farther", limits.most_farther, "a window looks farther than"),
-            ("geometry", "error", limits.most_error, "the depth of the picture differs from that"),
-        ):
-            found, most = scores[name], at_severity(limit, severity)
-            if found > most:
-                reason = f"{words} in the clear frame by {found:.2f} (log), expected at most"
-                yield Rejection(code, f"{reason} {most:.2f}")
-
-    @staticmethod
-    def _read(folder: Path) -> str:
-        from nightrain.depthmodel.network.model_folder import saved_digest
-        from nightrain.depthmodel.transformers_depth import foundation_weights, is_of_transformers
-
-        try:
-            if is_of_transformers(folder):
-                return foundation_weights(folder).name
-            return saved_digest(folder)[:8]
-        except InvalidRequest as error:
-            raise InvalidRequest(
-                f"{error} The gate 'depth' needs a depth model that was trained on all weather; "
-                "without one, use the gate 'structure', which needs no network."
-            ) from error
-
-
-class ConditionSettings(GateSettings):
-    """Gate against variants that do not look like the weather that was asked for."""
-
-    name: Literal["condition"] = "condition"  # pyright: ignore[reportIncompatibleVariableOverride]
-    least_margin: Margin | tuple[Margin, Margin] = Field(
-        default=-3.0,
-        description="Least log probability of the condition above that of the likeliest other one",
-    )
-    by_condition: dict[Condition, Margin | tuple[Margin, Margin]] = Field(
-        default={}, description="Limits of conditions that have others"
-    )
-
-    def version(self) -> str:
-        """Return the gate's version with the digest of its weights."""
-        from nightrain.pipelines.gates.condition import weights_digest
-
-        return f"1-{weights_digest()}"
-
-    def build(self) -> Gate:
-        """Build the gate; raises InvalidRequest where the ImageNet weights are missing."""
-        from nightrain.pipelines.gates.condition import ConditionGate
-
-        return ConditionGate()
-
-    @property
-    def num_limits(self) -> int:
-        """One: the margin."""
-        return 1
-
-    def fitted(self, good: ScoresOf, share: float) -> ConditionSettings:
-        """Choose the margin by condition."""
-        found = {c: least_allowed(scores, "margin", share) for c, scores in good.items()}
-        return with_limits(self, found)
-
-    def judge(
-        self, scores: Mapping[str, float], condition: Condition, severity: float
-    ) -> Iterator[Rejection]:
-        """Yield why a variant does not look like its condition."""
-        limit = at_severity(self.by_condition.get(condition, self.least_margin), severity)
-        if scores["margin"] < limit:
-            yield Rejection(
-                "another",
-                f"it looks like another condition than {condition}: margin "
-                f"{scores['margin']:.2f}, expected at least {limit:.2f}",
             )
