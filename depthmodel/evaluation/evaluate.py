@@ -6,6 +6,7 @@ resize to the truth's size -> mask -> median scaling (scalings "median") or fit 
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,8 +30,24 @@ class BadPrediction(NightrainError):
     """A model returned something that is not a depth map of its image."""
 
 
+class NoPrediction(str):
+    """Why a frame has no prediction; it is then left out and counted."""
+
+    __slots__ = ()
+
+
+class FramePredictor(ABC):
+    """Predictor that is told which frames the images are; it sees no mirrored images."""
+
+    @abstractmethod
+    def __call__(
+        self, images: Sequence[np.ndarray], frame_ids: Sequence[str]
+    ) -> Sequence[np.ndarray | NoPrediction]:
+        """Depth maps (h', w') float in metres of images (h, w, 3), or why there are none."""
+
+
 def evaluate(
-    predict: Predictor,
+    predict: Predictor | FramePredictor,
     root: Path,
     settings: EvaluationSettings,
     *,
@@ -41,8 +58,9 @@ def evaluate(
 ) -> Evaluation:
     """Score a model on the committed frames of a split of the dataset at `root`.
 
-    Frames without valid ground truth are skipped and counted. Raises InvalidRequest where no frame
-    can be scored, BadPrediction, CorruptShard, DamagedInput.
+    Frames without valid ground truth, or without a prediction, are skipped and counted. Raises
+    InvalidRequest where no frame can be scored and for scalings "-flip" of a FramePredictor,
+    BadPrediction, CorruptShard, DamagedInput.
     """
     frames = EvaluationFrames(
         root, split=settings.split, truth=settings.truth, cameras=settings.cameras
@@ -57,6 +75,9 @@ def evaluate(
         for frame, maps in zip(
             with_truth, predict_maps(predict, with_truth, settings), strict=True
         ):
+            if isinstance(maps, NoPrediction):
+                skipped += [_skipped(frame, cap_m, maps) for cap_m in settings.caps_m]
+                continue
             scored, unscored = _score(frame, maps, settings)
             images += scored
             skipped += unscored
@@ -71,7 +92,7 @@ def evaluate(
     if not images:
         raise InvalidRequest(
             f"none of the {len(frames)} frames of {settings.split} in {root} has {settings.truth} "
-            f"depth that can be scored ({skipped[0].reason}, ...). Choose another truth or split."
+            f"depth and a prediction ({skipped[0].reason}, ...). Choose another truth or split."
         )
     return Evaluation(
         model=model,
@@ -87,19 +108,28 @@ def evaluate(
 
 
 def predict_maps(
-    predict: Predictor, frames: Sequence[TruthFrame], settings: EvaluationSettings
-) -> list[dict[bool, np.ndarray]]:
+    predict: Predictor | FramePredictor, frames: Sequence[TruthFrame], settings: EvaluationSettings
+) -> list[dict[bool, np.ndarray] | NoPrediction]:
     """Predict depth (H, W) in metres at the truth's size, per frame a map by "is flip-averaged".
 
     The flipped image is predicted only where a scaling needs it. Where the network sees a crop,
-    depth outside it is 0. Raises BadPrediction, which names the frame.
+    depth outside it is 0. Raises BadPrediction, which names the frame, and InvalidRequest for a
+    flip that the predictor cannot see.
     """
     if not frames:
         return []
     images = [_network_input(frame.image, settings) for frame in frames]
+    flips = any(scaling.endswith("-flip") for scaling in settings.scalings)
+    if isinstance(predict, FramePredictor):
+        if flips:
+            raise InvalidRequest(
+                f"the scalings {', '.join(settings.scalings)} need predictions of mirrored images, "
+                "which this predictor does not have; leave out those that end with -flip."
+            )
+        return _by_frame(predict, images, frames, settings)
     predicted = _checked(predict(images), images, frames)
     maps = [{False: p} for p in predicted]
-    if any(scaling.endswith("-flip") for scaling in settings.scalings):
+    if flips:
         mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in images]
         flipped = _checked(predict(mirrored), mirrored, frames)
         for found, p, q in zip(maps, predicted, flipped, strict=True):
@@ -108,6 +138,29 @@ def predict_maps(
         {key: _at_truth_size(p, frame, settings) for key, p in found.items()}
         for frame, found in zip(frames, maps, strict=True)
     ]
+
+
+def _by_frame(
+    predict: FramePredictor,
+    images: Sequence[np.ndarray],
+    frames: Sequence[TruthFrame],
+    settings: EvaluationSettings,
+) -> list[dict[bool, np.ndarray] | NoPrediction]:
+    """Maps of the frames that have a prediction, and the reason for the others."""
+    found = list(predict(images, [frame.frame_id for frame in frames]))
+    if len(found) != len(frames):
+        raise BadPrediction(
+            f"the predictor returned {len(found)} depth maps for {len(frames)} frames, the first "
+            f"of which is {frames[0].frame_id}; expected one for each, in order."
+        )
+    maps: list[dict[bool, np.ndarray] | NoPrediction] = []
+    for one, image, frame in zip(found, images, frames, strict=True):
+        if isinstance(one, NoPrediction):
+            maps.append(one)
+        else:
+            (checked,) = _checked([one], [image], [frame])
+            maps.append({False: _at_truth_size(checked, frame, settings)})
+    return maps
 
 
 def average_with_flipped(

@@ -91,6 +91,10 @@ app = Nightrain(
             "training",
             "Print a preset's complete configuration as YAML, or the names of all presets.",
         ),
+        "predict": (
+            "look.predict",
+            "Predict the depth of pictures, folders of pictures and videos.",
+        ),
         "evaluate": ("training", "Score a depth model by condition."),
         "usefulness": ("training", "Compare students trained with and without variants."),
         "verify": ("inspection", "Re-hash every committed file and read every page."),
@@ -110,6 +114,10 @@ app = Nightrain(
         "stats": (
             "inspection",
             "Count and measure a dataset: sources, luminance, severity, physical values, depth.",
+        ),
+        "sql": (
+            "look.sql",
+            "Query a dataset with SQL: the views frames, variants, labels, quarantine and reviews.",
         ),
         "schedule": (
             "server.schedule",

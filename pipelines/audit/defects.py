@@ -10,16 +10,21 @@ from nightrain.pipelines.engines.base import Request, Variant
 
 INPAINT_WIDTH, GROWN_PX, PASTED_ASIDE = 384, 9, 0.3
 BLUR_SHARE = 0.015  # sigma of a blur, of the width
+PAINTED_SHARE, RIM_SHARE = (
+    0.1,
+    0.006,
+)  # half of a painted part's width, and of its rim; of the width
 FAINT_NOISE = 2.0  # levels
 
 
 class Good(NamedTuple):
-    """A variant as its engine made it, with the mask (H, W) bool of a vehicle in it, if known."""
+    """A variant as its engine made it, and what defects need to know of it."""
 
     scene_id: str
     request: Request
     variant: Variant
-    vehicle: np.ndarray | None = None
+    vehicle: np.ndarray | None = None  # mask (H, W) bool of a vehicle
+    painting: np.ndarray | None = None  # (h, w, 3), by a diffusion model with its control off
 
     @property
     def image(self) -> np.ndarray:
@@ -81,6 +86,23 @@ def pasted(good: Good, other: Good | None) -> np.ndarray | None:
     return np.where(mask[..., None], source, good.image)
 
 
+def painted(good: Good) -> np.ndarray | None:
+    """Put a part of the painting into a variant, with a soft rim; None without a painting.
+
+    The part is an ellipse as large as a near vehicle, on the road beside the middle.
+    """
+    if good.painting is None:
+        return None
+    height, width = good.image.shape[:2]
+    is_left = good.request.seed % 2 == 0
+    centre = round(width * (0.3 if is_left else 0.7)), round(0.65 * height)
+    axes = round(PAINTED_SHARE * width), round(0.7 * PAINTED_SHARE * width)
+    mask = cv2.ellipse(np.zeros((height, width), np.float32), centre, axes, 0, 0, 360, 1.0, -1)
+    soft = cv2.GaussianBlur(mask, (0, 0), RIM_SHARE * width)[..., None]
+    painting = cv2.resize(good.painting, (width, height))
+    return (soft * painting + (1 - soft) * good.image).round().astype(np.uint8)
+
+
 def blurred(image: np.ndarray) -> np.ndarray:
     """Blur an image (H, W, 3) until a car's outline is lost."""
     return cv2.GaussianBlur(image, (0, 0), BLUR_SHARE * image.shape[1])
@@ -116,6 +138,7 @@ DEFECTS: dict[str, Defect] = {
     "scaled by 1.2": Defect(True, lambda good, _: scaled(good.image, 1.2)),
     "vehicle erased": Defect(True, lambda good, _: erased(good)),
     "vehicle pasted": Defect(True, lambda good, others: pasted(good, others.frame)),
+    "painted without control": Defect(True, lambda good, _: painted(good)),
     "black": Defect(False, lambda good, _: good.image // 16),
     "flat": Defect(False, lambda good, _: flat(good.image)),
     "half white": Defect(False, lambda good, _: half_white(good.image)),

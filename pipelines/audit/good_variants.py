@@ -1,6 +1,6 @@
 """Good variants for an audit: those that a recipe makes of evenly spaced clear frames."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from nightrain.datasets.splits import NO_SPLIT, Split, is_in_split
 from nightrain.datasets.world.export.truth import image_file, truth_file
 from nightrain.pipelines.audit.defects import Good
 from nightrain.pipelines.engines.base import Request, Variant
+from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.engines.retry import run_engine
 from nightrain.pipelines.generate.conditioning import read_captions_of
@@ -31,6 +32,9 @@ LEAST_VEHICLE = 0.02  # of the picture
 VEHICLES = (13, 14, 15)  # Cityscapes' train ids: car, truck, bus
 
 
+Paintings = Mapping[tuple[str, Condition], np.ndarray]  # by frame_id and condition
+
+
 class FrameRequests(NamedTuple):
     """A clear frame, and the requests for its first variant of each condition."""
 
@@ -39,12 +43,18 @@ class FrameRequests(NamedTuple):
 
 
 def good_variants(
-    dataset: Path, recipe: Recipe, split: Split, num_frames: int, world: Path | None
+    dataset: Path,
+    recipe: Recipe,
+    split: Split,
+    num_frames: int,
+    world: Path | None,
+    paintings: Paintings,
 ) -> Iterator[Good]:
     """Yield a variant per frame and condition; what the engine cannot make is left out.
 
     With `world`, the rendered folder that the dataset was read from, each has the mask of its
-    largest vehicle. Raises InvalidRequest where the split has no clear frames.
+    largest vehicle, and with `paintings` the one of its frame and condition. Raises InvalidRequest
+    where the split has no clear frames.
     """
     engine = load_engine(recipe.engine)
     for frame, requests in requests_of(dataset, recipe, split, num_frames):
@@ -52,7 +62,28 @@ def good_variants(
         for request in requests:
             (outcome,) = run_engine(engine, [request], 1)
             if not isinstance(outcome, Exception):
-                yield Good(frame.scene_id, request, outcome, vehicle)
+                painting = paintings.get((frame.frame_id, request.condition))
+                yield Good(frame.scene_id, request, outcome, vehicle, painting)
+
+
+def paintings_of(dataset: Path, recipe: Recipe, split: Split, num_frames: int) -> Paintings:
+    """What a diffusion recipe's model draws of the same frames' prompts with its control off.
+
+    Raises InvalidRequest for a recipe of another engine.
+    """
+    if not isinstance(recipe.engine, DiffusionSettings):
+        raise InvalidRequest(
+            f"recipe {recipe.name!r} has the engine {recipe.engine.name!r}, expected 'diffusion': "
+            "name a diffusion recipe with --painter, or leave it out."
+        )
+    off = {"mode": "text2image", "controls": (), "allow_no_control": True}
+    free = recipe.model_copy(update={"engine": recipe.engine.model_copy(update=off)})
+    engine, found = load_engine(free.engine), dict[tuple[str, Condition], np.ndarray]()
+    for frame, requests in requests_of(dataset, free, split, num_frames):
+        for request, outcome in zip(requests, run_engine(engine, requests), strict=True):
+            if not isinstance(outcome, Exception):
+                found[frame.frame_id, request.condition] = outcome.image
+    return found
 
 
 def recorded_twins(dataset: Path, recipe: Recipe, split: Split, num_frames: int) -> Iterator[Good]:

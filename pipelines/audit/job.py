@@ -10,7 +10,12 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.splits import Split
 from nightrain.datasets.validation import Settings
 from nightrain.pipelines.audit.audit import fitted, measured
-from nightrain.pipelines.audit.good_variants import good_variants, recorded_twins
+from nightrain.pipelines.audit.good_variants import (
+    Paintings,
+    good_variants,
+    paintings_of,
+    recorded_twins,
+)
 from nightrain.pipelines.audit.report import AuditReport, make_report
 from nightrain.pipelines.gates.registry import GATES, load_gates
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
@@ -42,6 +47,11 @@ class AuditJob(Settings):
         default=None,
         description="Rendered folder that the dataset was read from, for defects of vehicles",
     )
+    painter: str | None = Field(
+        default=None,
+        description="Diffusion recipe whose model paints a part of each variant with its control "
+        "off, as a further defect",
+    )
     limits: Literal["fitted", "recipe"] = Field(
         default="fitted",
         description="fitted: fit limits to every second scene and apply them to the others; "
@@ -68,7 +78,11 @@ def audit_gates(job: AuditJob) -> AuditReport:
     except ValueError as error:
         words = "Settings of gates are those of a recipe that lists them: --recipe"
         raise InvalidRequest(f"--gates: {error}. {words}.") from error
-    goods = list(good_variants(job.dataset, recipe, job.split, job.frames, job.world))
+    paintings: Paintings = {}
+    if job.painter is not None:
+        painter = load_recipe(job.painter, job.dataset)
+        paintings = paintings_of(job.dataset, painter, job.split, job.frames)
+    goods = list(good_variants(job.dataset, recipe, job.split, job.frames, job.world, paintings))
     twins = list(recorded_twins(job.dataset, recipe, job.split, job.frames))
     samples = list(measured(goods, twins, load_gates(gates)))
     if job.limits == "recipe":

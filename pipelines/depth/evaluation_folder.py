@@ -15,8 +15,15 @@ from nightrain.depthmodel.evaluation.error_maps import (
     error_sheet,
     representative_frames,
 )
-from nightrain.depthmodel.evaluation.evaluate import Predictor, evaluate, predict_maps
+from nightrain.depthmodel.evaluation.evaluate import (
+    FramePredictor,
+    NoPrediction,
+    Predictor,
+    evaluate,
+    predict_maps,
+)
 from nightrain.depthmodel.evaluation.frames import EvaluationFrames
+from nightrain.depthmodel.evaluation.predictions import PredictionFolder, PredictionForm
 from nightrain.depthmodel.evaluation.results import Evaluation, write_evaluation
 from nightrain.depthmodel.evaluation.settings import MEDIAN_DEPTH, EvaluationSettings, Scaling
 from nightrain.depthmodel.evaluation.tables import comparison_table, condition_table
@@ -36,13 +43,20 @@ def evaluate_into(
     batch_size: int = 4,
     num_pictured: int = 2,
     progress: Progress | None = None,
+    predictions: PredictionForm | None = None,
 ) -> Evaluation:
     """Evaluate a model and write scores, tables and error maps to a folder.
 
-    `model` is a model folder or "median-depth"; `num_pictured` frames of each condition get error
+    `model` is a model folder or "median-depth", or with `predictions` a folder of predicted depth;
+    `num_pictured` frames of each condition get error
     maps, 0 writes no sheet. Raises NightrainError.
     """
-    predict, digest = load_predictor(model, dataset, settings, device, progress)
+    predict: Predictor | FramePredictor
+    if predictions is not None:
+        predict = PredictionFolder(Path(model), dataset, predictions)
+        digest = predict.digest
+    else:
+        predict, digest = load_predictor(model, dataset, settings, device, progress)
     evaluation = evaluate(
         predict,
         dataset,
@@ -108,7 +122,11 @@ def write_tables(folder: Path, evaluation: Evaluation) -> None:
 
 
 def write_error_maps(
-    path: Path, predict: Predictor, dataset: Path, evaluation: Evaluation, num_per_condition: int
+    path: Path,
+    predict: Predictor | FramePredictor,
+    dataset: Path,
+    evaluation: Evaluation,
+    num_per_condition: int,
 ) -> None:
     """Write a sheet of error maps: frames of each condition from the median error to the worst."""
     settings = evaluation.settings.model_copy(update={"scalings": ("metric",)})
@@ -119,7 +137,10 @@ def write_error_maps(
     lines = []
     for frame_id in representative_frames(evaluation, num_per_condition):
         frame = frames[position[frame_id]]
-        depth_m = predict_maps(predict, [frame], settings)[0][False]
+        (maps,) = predict_maps(predict, [frame], settings)
+        if isinstance(maps, NoPrediction):
+            continue
+        depth_m = maps[False]
         lines.append(
             error_panels(
                 frame,

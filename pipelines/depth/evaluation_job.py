@@ -32,8 +32,8 @@ class EvaluationJob(Settings):
     """
 
     model: str = Field(
-        description=f"Model folder, or {MEDIAN_DEPTH}: the train set's median depth at each pixel, "
-        "a baseline that every model must beat",
+        description=f"Model folder; or {MEDIAN_DEPTH}: the train set's median depth at each pixel, "
+        "a baseline that every model must beat; or with --predictions a folder of depth maps",
         json_schema_extra={"cli": "argument"},
     )
     dataset: Path = Field(
@@ -62,6 +62,15 @@ class EvaluationJob(Settings):
     out: Path | None = Field(
         default=None,
         description="Folder for scores, tables and error maps (default: evaluation-MODEL)",
+    )
+    predictions: Literal["none", "depth", "inverse"] = Field(
+        default="none",
+        description="Score a folder of another network's predictions: .npy or 16-bit .png, named "
+        "by frame_id or source_id, with depth in metres, or with inverse depth, which affine "
+        "scaling aligns",
+    )
+    png_scale: float = Field(
+        default=256.0, gt=0, description="Levels of predicted .png files per metre, or per unit"
     )
     device: str = Field(default="cpu", description="Device of the network: cpu, cuda, cuda:1, ...")
     batch_size: int = Field(default=4, ge=1, description="Images per batch")
@@ -105,10 +114,20 @@ class EvaluationJob(Settings):
         """The settings of the protocol, changed by the options that are given."""
         settings = PROTOCOLS[self.protocol]()
         options = {"split": self.split, "truth": self.truth, "caps_m": self.cap or None}
+        scalings = self._scalings(settings.scalings)
+        options["scalings"] = None if scalings == settings.scalings else scalings
         given = {name: value for name, value in options.items() if value is not None}
         if given and self.protocol != "own":
             given["protocol"] = f"{self.protocol} with other {', '.join(sorted(given))}"
         return EvaluationSettings.model_validate({**settings.model_dump(), **given})
+
+    def _scalings(self, usual: tuple[str, ...]) -> tuple[str, ...]:
+        """Scalings that the predictions allow: of mirrored images there are none."""
+        if self.predictions == "inverse":
+            return ("affine",)
+        if self.predictions == "depth":
+            return tuple(dict.fromkeys(scaling.removesuffix("-flip") for scaling in usual))
+        return usual
 
 
 class EvaluationReport(BaseModel):
@@ -170,7 +189,11 @@ def evaluate_model(
     from nightrain.pipelines.depth.evaluation_folder import evaluate_into
     from nightrain.pipelines.runs.stop import WorkCancelled, unless_stopped
 
-    out = str(job.folder)
+    out, form = str(job.folder), None
+    if job.predictions != "none":
+        from nightrain.depthmodel.evaluation.predictions import PredictionForm
+
+        form = PredictionForm(job.predictions == "inverse", job.png_scale)
     try:
         evaluation = evaluate_into(
             job.folder,
@@ -181,6 +204,7 @@ def evaluate_model(
             batch_size=job.batch_size,
             num_pictured=job.pictures,
             progress=unless_stopped(stop, on_step),
+            predictions=form,
         )
     except WorkCancelled:
         return EvaluationReport(model=job.model, out=out, stopped=True)

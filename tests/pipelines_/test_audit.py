@@ -1,6 +1,7 @@
 """The audit of gates: fitted limits, areas under the ROC, and defects that are found."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,14 @@ from nightrain.datasets.sources.nuscenes.config import WorldConfig
 from nightrain.datasets.world.export.plan import SceneSpec
 from nightrain.datasets.world.export.writer import write_world
 from nightrain.pipelines.audit.audit import NO_DEFECT, AuditSample, area_under_curve, fitted
-from nightrain.pipelines.audit.defects import DEFECTS, Good, Others, erased, pasted
+from nightrain.pipelines.audit.defects import DEFECTS, Good, Others, erased, painted, pasted
+from nightrain.pipelines.audit.good_variants import paintings_of
 from nightrain.pipelines.audit.job import AuditJob, audit_gates
 from nightrain.pipelines.audit.report import make_report, report_lines
 from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.gates.built_in.picture_settings import AlignmentSettings
 from nightrain.pipelines.ingest.job import IngestJob, ingest
+from nightrain.pipelines.recipes.recipe_file import load_recipe
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.pictures import HEIGHT, WIDTH, blocks
@@ -34,7 +37,7 @@ def sample(agreement: float, defect: str = NO_DEFECT, half: int = 0) -> AuditSam
 def good(seed: int, vehicle: np.ndarray | None = None) -> Good:
     image = blocks(seed)
     asked = request(FOG, scene=(image, np.ones((HEIGHT, WIDTH), np.float32), np.eye(3)))
-    return Good(f"scene-{seed}", asked, Variant(image=image // 2 + 60), vehicle)
+    return Good(f"scene-{seed}", asked, Variant(image=image // 2 + 60), vehicle, blocks(seed + 50))
 
 
 def test_the_area_is_the_probability_that_a_bad_score_is_above_a_good_one() -> None:
@@ -89,6 +92,19 @@ def test_a_vehicle_is_erased_and_pasted_where_it_is_known() -> None:
     assert erased(good(3)) is None and pasted(one, good(3)) is None
 
 
+def test_a_painted_part_is_as_large_as_a_vehicle_and_leaves_the_rest() -> None:
+    one = good(1)
+    with_part = painted(one)
+    assert with_part is not None and painted(one._replace(painting=None)) is None
+    changed = (with_part != one.image).any(axis=2)
+    assert 0.02 < changed.mean() < 0.12
+    assert np.array_equal(with_part[: HEIGHT // 3], one.image[: HEIGHT // 3])
+    other_side = painted(one._replace(request=replace(one.request, seed=one.request.seed + 1)))
+    assert other_side is not None
+    left, right = ((p != one.image)[:, : WIDTH // 2].any() for p in (with_part, other_side))
+    assert left != right
+
+
 @pytest.mark.parametrize("name", DEFECTS)
 def test_every_defect_changes_the_picture(name: str) -> None:
     box = np.zeros((HEIGHT, WIDTH), bool)
@@ -116,6 +132,7 @@ def test_an_audit_finds_gross_defects_in_rendered_streets(street: tuple[Path, Pa
     dataset, world = street
     job = AuditJob(dataset=dataset, recipe="weather-demo", frames=8, world=world)
     report = audit_gates(job)
+    assert "painted without control" not in report.shares
     assert report.num_good == 8 * len(report.conditions) and len(report.gates) == 3
     for name in ("other frame", "shifted by 8 %", "mirrored", "black", "flat", "not a number"):
         for share in report.shares[name].values():
@@ -135,7 +152,18 @@ def test_an_audit_of_nothing_is_refused(street: tuple[Path, Path]) -> None:
         ({"gates": ("sharp",)}, "no gate 'sharp'"),
         ({"gates": ("depth",)}, "--gates: models is missing. Settings of gates are those"),
         ({"world": dataset}, "has no classes of"),
+        ({"painter": "weather"}, "has the engine 'weather', expected 'diffusion'"),
     ):
         with pytest.raises(InvalidRequest, match=words):
             audit_gates(AuditJob(dataset=dataset, recipe="weather-demo", frames=4, **changes))
     assert world.is_dir()
+
+
+def test_a_diffusion_model_paints_without_its_control(street: tuple[Path, Path]) -> None:
+    dataset, _ = street
+    paintings = paintings_of(dataset, load_recipe("diffusion-world", dataset), "val", 2)
+    assert len({frame_id for frame_id, _ in paintings}) == 2
+    assert {p.shape for p in paintings.values()} == {(128, 224, 3)}
+    job = AuditJob(dataset=dataset, recipe="weather-demo", frames=4, painter="diffusion-world")
+    shares = audit_gates(job).shares["painted without control"]
+    assert sum(share.num_variants for share in shares.values()) > 0
