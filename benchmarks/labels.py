@@ -44,7 +44,7 @@ from nightrain.depthmodel.roles.student import StudentObjective, StudentRole
 from nightrain.depthmodel.training.distillation_presets import world_student, world_teacher
 from nightrain.depthmodel.training.optimiser import make_optimizer
 from nightrain.depthmodel.training.trainer import batches
-from nightrain.pipelines.depth.train_job import only_labels, variant_folders
+from nightrain.pipelines.depth.train_job import labels_folder, variant_folders
 
 SEED = 0
 AFTER_WARM_UP = 1  # epoch from which the mask is on
@@ -224,7 +224,7 @@ def main() -> None:
         update={
             "input_size": model.input_size,
             "loss_size": loss_size,
-            "labels": args.labels or only_labels(args.dataset),
+            "labels": labels_folder(args.dataset, args.labels),
             "recipes": tuple(
                 f for name in args.recipe for f in variant_folders(args.dataset, name)
             ),

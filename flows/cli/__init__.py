@@ -115,6 +115,10 @@ app = Nightrain(
             "inspection",
             "Count and measure a dataset: sources, luminance, severity, physical values, depth.",
         ),
+        "report": (
+            "look.report",
+            "Write one HTML file with a dataset's counts, plots, pictures, failures and rights.",
+        ),
         "sql": (
             "look.sql",
             "Query a dataset with SQL: the views frames, variants, labels, quarantine and reviews.",

@@ -64,7 +64,8 @@ class TrainJob(ConfigSource):
     )
     labels: str | None = Field(
         default=None,
-        description="Folder below labels/ to learn from (default: the only one in the dataset)",
+        description="Labels to learn from: a folder below labels/, with or without its "
+        "hash (default: the only ones in the dataset)",
     )
     teacher: Path | None = Field(
         default=None,
@@ -182,7 +183,7 @@ class TrainJob(ConfigSource):
         found = fields if isinstance(fields, dict) else {}
         update: dict[str, object] = {"split": self._split(found.get("split", "train"))}
         if self.labels or (role.learns_labels and not found.get("labels")):
-            update["labels"] = self.labels or only_labels(self.dataset)
+            update["labels"] = labels_folder(self.dataset, self.labels)
         if self.variants:
             folders = [variant_folders(self.dataset, name) for name in self.variants]
             update["recipes"] = list(dict.fromkeys(f for found in folders for f in found))
@@ -247,18 +248,30 @@ def train_network(
     )
 
 
-def only_labels(dataset: Path) -> str:
-    """Return the folder of the dataset's labels; raises InvalidRequest unless there is one set."""
+def labels_folder(dataset: Path, name: str | None = None) -> str:
+    """Return a folder below labels/: the only one, or by its name with or without the hash.
+
+    Raises InvalidRequest where none or several match.
+    """
     from nightrain.datasets.shards.manifest import Manifest
 
-    names = sorted({t.split("/")[1] for t in Manifest(dataset).tables("labels/")})
-    if len(names) != 1:
-        found = f"{', '.join(names)}: name one with --labels" if names else "none"
+    there = sorted({t.split("/")[1] for t in Manifest(dataset).tables("labels/")})
+    if name in there:
+        return name
+    found = [one for one in there if name is None or one.rpartition("-")[0] == name]
+    if len(found) == 1:
+        return found[0]
+    if name is not None:
         raise InvalidRequest(
-            f"{dataset} has labels of {len(names)} teachers ({found}). "
-            "Create labels with `nightrain label DATASET --teacher FOLDER`."
+            f"{dataset} has {len(found) or 'no'} labels {name!r}; it has: "
+            f"{', '.join(there) or 'none'}. Name one of these with --labels, or create labels with "
+            "`nightrain label DATASET --teacher FOLDER`."
         )
-    return names[0]
+    words = f"{', '.join(found)}: name one with --labels" if found else "none"
+    raise InvalidRequest(
+        f"{dataset} has labels of {len(found)} teachers ({words}). "
+        "Create labels with `nightrain label DATASET --teacher FOLDER`."
+    )
 
 
 def variant_folders(dataset: Path, name: str) -> tuple[str, ...]:

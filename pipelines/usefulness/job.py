@@ -72,7 +72,8 @@ class UsefulnessJob(Settings):
     )
     labels: str | None = Field(
         default=None,
-        description="Folder below labels/ to learn from (default: the teacher's)",
+        description="Labels to learn from: a folder below labels/, with or without its "
+        "hash (default: the teacher's)",
     )
     split: Literal["val", "test"] | None = Field(
         default=None,

@@ -8,7 +8,7 @@ from nightrain.datasets.loader.table_rows import read_keys
 from nightrain.datasets.shards.manifest import LABELS, Manifest
 from nightrain.depthmodel.config import DepthConfig
 from nightrain.depthmodel.network.model import DepthModel
-from nightrain.pipelines.depth.train_job import only_labels
+from nightrain.pipelines.depth.train_job import labels_folder
 from nightrain.pipelines.usefulness.job import UsefulnessJob
 
 
@@ -43,7 +43,8 @@ def _labels_of(manifest: Manifest, digest: str, wanted: str) -> str:
         for table in manifest.tables(f"{LABELS}/")
     }
     made = [name for name, found in makers.items() if found == {digest}]
-    labels = wanted or (made[0] if len(made) == 1 else only_labels(manifest.root))
+    is_known = not wanted and len(made) == 1
+    labels = made[0] if is_known else labels_folder(manifest.root, wanted or None)
     _require_labels_of(manifest, labels, digest)
     return labels
 
@@ -51,12 +52,6 @@ def _labels_of(manifest: Manifest, digest: str, wanted: str) -> str:
 def _require_labels_of(manifest: Manifest, labels: str, teacher_digest: str) -> None:
     """Raise InvalidRequest unless all labels were made by the students' teacher."""
     entries = manifest.entries(f"{LABELS}/{labels}")
-    if not entries:
-        there = ", ".join(manifest.tables(f"{LABELS}/")) or "none"
-        raise InvalidRequest(
-            f"{manifest.root} has no labels {labels!r}; there are: {there}. Create labels with "
-            "`nightrain label DATASET --teacher FOLDER`."
-        )
     rows = read_keys(manifest.root, entries, ["frame_id", "teacher_sha256"])
     if others := sorted({*rows.columns["teacher_sha256"].tolist()} - {teacher_digest}):
         raise InvalidRequest(

@@ -20,7 +20,7 @@ from nightrain.depthmodel.roles.teacher import TeacherRole
 from nightrain.depthmodel.training.preset_registry import PRESETS, load_preset
 from nightrain.pipelines.depth.train_job import (
     TrainJob,
-    only_labels,
+    labels_folder,
     train_network,
     variant_folders,
 )
@@ -114,14 +114,24 @@ def test_what_does_not_fit_together_is_refused(
 def test_labels_of_none_or_two_teachers_must_be_named(tmp_path: Path) -> None:
     root = make_dataset(tmp_path / "dataset", num_frames=4)
     with pytest.raises(InvalidRequest, match=r"labels of 0 teachers \(none\).*nightrain label"):
-        only_labels(root)
+        labels_folder(root)
     add_labels(root, "first")
-    assert only_labels(root) == "first"
+    assert labels_folder(root) == "first"
     add_labels(root, "second")
     with pytest.raises(
         InvalidRequest, match=r"2 teachers \(first, second: name one with --labels\)"
     ):
-        only_labels(root)
+        labels_folder(root)
+
+
+def test_labels_are_named_with_or_without_their_hash(tmp_path: Path) -> None:
+    root = make_dataset(tmp_path / "dataset", num_frames=4)
+    for folder in ("road-1a2b3c4d", "rain-1a2b3c4d", "rain-5e6f7a8b"):
+        add_labels(root, folder)
+    assert labels_folder(root, "road") == labels_folder(root, "road-1a2b3c4d") == "road-1a2b3c4d"
+    for wrong, words in (("rain", "has 2 labels 'rain'"), ("ro", "has no labels 'ro'")):
+        with pytest.raises(InvalidRequest, match=words):
+            labels_folder(root, wrong)
 
 
 def folders(recipe: Recipe) -> tuple[str, ...]:

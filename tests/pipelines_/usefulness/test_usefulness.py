@@ -466,7 +466,7 @@ def refused(job: UsefulnessJob, match: str) -> None:
 
 def test_missing_labels_and_variants_are_said_first(job: UsefulnessJob, copy: Path) -> None:
     refused(changed(job, variants="rainy"), "no variants called 'rainy'")
-    refused(changed(job, labels="other"), "no labels 'other'; there are: labels/teacher-")
+    refused(changed(job, labels="other"), "no labels 'other'; it has: teacher-")
     shutil.rmtree(copy / "_manifest" / "labels")
     refused(changed(job, dataset=copy), "nightrain label")
     assert not job.out.exists()

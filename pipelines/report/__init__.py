@@ -1,0 +1,1 @@
+"""Report of a dataset: one HTML file with counts, plots and pictures, readable without network."""
