@@ -121,7 +121,7 @@ app = Nightrain(
         ),
         "sql": (
             "look.sql",
-            "Query a dataset with SQL: the views frames, variants, labels, quarantine and reviews.",
+            "Query a dataset with SQL: frames, variants, labels, quarantine, reviews and shards.",
         ),
         "schedule": (
             "server.schedule",

@@ -6,6 +6,7 @@ the digests of the manifest; `nightrain verify` does.
 
 import glob
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.shards.manifest import FRAMES, LABELS, Manifest
+from nightrain.datasets.shards.manifest import FRAMES, LABELS, Entry, Manifest
 from nightrain.datasets.shards.parquet import ShardFile
 from nightrain.datasets.shards.recipe_records import superseded_tables
 from nightrain.datasets.shards.reviews import read_reviews
@@ -30,9 +31,19 @@ VIEWS = {
     "labels": "committed labels; `labels` is their folder",
     "quarantine": "rows that failed or that gates rejected; `of_table` is the table they miss in",
     "reviews": "verdicts of people on variants",
+    "shards": "what was committed and when: a row per shard of every table, superseded ones, too",
 }
 
 
+SHARDS_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("of_table", "path", "split", "condition", "recipe")),
+        *((name, pa.int64()) for name in ("number", "retry", "rows", "bytes", "quarantined")),
+        ("seconds", pa.float64()),
+        ("committed_at", pa.timestamp("us", tz="UTC")),
+        ("is_current", pa.bool_()),
+    ]
+)
 TableFile = tuple[str, ShardFile]  # and the table that it belongs to
 
 
@@ -112,12 +123,38 @@ def _create_views(
     yield from _view(connection, manifest, "labels", files, LABELS_SCHEMA, "labels")
     files = kept(_quarantined(manifest, [FRAMES, *variants, *labels]))
     yield from _view(connection, manifest, "quarantine", files, QUARANTINE_SCHEMA, "of_table")
+    shards = [_shard_row(e, e.shard.table not in old) for e in _all_entries(manifest)]
+    connection.register("shards", pa.Table.from_pylist(shards, schema=SHARDS_SCHEMA))
     reviews = [review.model_dump() for review in read_reviews(root).values()]
     kinds = ("sample_id", "verdict", "reason", "reviewer")
     schema = pa.schema(
         [*((name, pa.string()) for name in kinds), ("created_at", pa.timestamp("us", tz="UTC"))]
     )
     connection.register("reviews", pa.Table.from_pylist(reviews, schema=schema))
+
+
+def _all_entries(manifest: Manifest) -> Iterator[Entry]:
+    for table in manifest.tables():
+        yield from manifest.entries(table)
+
+
+def _shard_row(entry: Entry, is_current: bool) -> dict[str, Any]:
+    about = entry.about
+    return {
+        "of_table": entry.shard.table,
+        "path": entry.rows.path,
+        "split": about.get("split"),
+        "condition": about.get("condition"),
+        "recipe": about.get("recipe"),
+        "number": entry.shard.number,
+        "retry": entry.shard.retry,
+        "rows": entry.rows.num_rows,
+        "bytes": entry.rows.num_bytes,
+        "quarantined": sum(entry.counts.values()),
+        "seconds": entry.seconds,
+        "committed_at": datetime.fromisoformat(entry.created_at) if entry.created_at else None,
+        "is_current": is_current,
+    }
 
 
 def _rows_of(manifest: Manifest, tables: Sequence[str]) -> list[TableFile]:

@@ -34,10 +34,11 @@ class SqlOptions(Settings):
 
 @command
 def sql(job: SqlOptions) -> None:
-    """Query a dataset with SQL: the views frames, variants, labels, quarantine and reviews.
+    """Query a dataset with SQL: frames, variants, labels, quarantine, reviews and shards.
 
-    They show what is committed and current: variants of superseded recipes are left out. Nothing
-    else can be read, and nothing is written. Examples:
+    These views show what is committed and current: variants of superseded recipes are left out.
+    `shards` has the history, a row per commit. Nothing else can be read, and nothing is written.
+    Examples:
 
     nightrain sql DATASET "select condition, count(*) from variants group by all"
 

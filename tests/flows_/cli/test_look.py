@@ -32,17 +32,27 @@ def generated(dataset: Path, tmp_path: Path, nightrain: Command) -> Path:
 
 def test_views_hold_what_is_committed_and_current(generated: Path) -> None:
     counts = {view: run_sql(generated, f"select count(*) from {view}", 5).rows for view in VIEWS}
-    num_frames = sum(e.rows.num_rows for e in Manifest(generated).entries(FRAMES))
+    manifest = Manifest(generated)
+    num_shards = sum(len(manifest.entries(table)) for table in manifest.tables())
+    num_frames = sum(e.rows.num_rows for e in manifest.entries(FRAMES))
     assert counts == {
         "frames": [(num_frames,)],
         "variants": [(0,)],  # the stricter limits reject all, and the others are superseded
         "labels": [(0,)],
         "quarantine": [(10,)],
         "reviews": [(0,)],
+        "shards": [(num_shards,)],
     }
+    query = "select is_current, sum(rows), sum(quarantined) from shards where recipe is not null "
+    assert run_sql(generated, query + "group by 1 order by 1", 5).rows == [
+        (False, 10, 0),
+        (True, 0, 10),
+    ]
+    query = "select count(*) from shards where committed_at > now() - interval 1 hour"
+    assert run_sql(generated, query, 5).rows == counts["shards"]
     query = "select distinct codes[1], of_table from quarantine"
     ((code, table),) = run_sql(generated, query, 5).rows
-    assert code == "faults.flat" and table in Manifest(generated).tables("variants/")
+    assert code == "faults.flat" and table in manifest.tables("variants/")
 
 
 def test_each_form_says_the_same(dataset: Path, tmp_path: Path, nightrain: Command) -> None:
@@ -69,7 +79,10 @@ def test_each_form_says_the_same(dataset: Path, tmp_path: Path, nightrain: Comma
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("select nothing from variants", "Views: frames, variants, labels, quarantine, reviews"),
+        (
+            "select nothing from variants",
+            "Views: frames, variants, labels, quarantine, reviews, shards",
+        ),
         ("selec 1", "is not SQL"),
         ("", "found nothing, expected one SELECT"),
         ("select 1; select 2", "found SELECT, SELECT, expected one SELECT"),
