@@ -1,6 +1,6 @@
 """Shadows left: how much of the sun's shadows on the road a variant still shows.
 
-Results: docs/howto/gates.md.
+Results: docs/studies/realism.md.
 
     python -m nightrain.benchmarks.shadows_left DATASET --world WORLD --recipe weather --frames 200
 
