@@ -97,7 +97,8 @@ def painted(good: Good) -> np.ndarray | None:
     is_left = good.request.seed % 2 == 0
     centre = round(width * (0.3 if is_left else 0.7)), round(0.65 * height)
     axes = round(PAINTED_SHARE * width), round(0.7 * PAINTED_SHARE * width)
-    mask = cv2.ellipse(np.zeros((height, width), np.float32), centre, axes, 0, 0, 360, 1.0, -1)
+    mask = np.zeros((height, width), np.float32)
+    cv2.ellipse(mask, centre, axes, 0, 0, 360, (1.0,), -1)
     soft = cv2.GaussianBlur(mask, (0, 0), RIM_SHARE * width)[..., None]
     painting = cv2.resize(good.painting, (width, height))
     return (soft * painting + (1 - soft) * good.image).round().astype(np.uint8)

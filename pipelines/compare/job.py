@@ -13,7 +13,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg, resize_image
 from nightrain.datasets.loader.table_rows import read_keys
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
-from nightrain.datasets.shards.parquet import ShardFile
+from nightrain.datasets.shards.parquet import ShardFile, ShardReader
 from nightrain.datasets.shards.recipe_records import condition_of, select_tables
 from nightrain.datasets.shards.reviews import Review, read_reviews, rejected_ids, write_review
 from nightrain.datasets.validation import Settings
@@ -169,9 +169,11 @@ def _rows(manifest: Manifest, tables: list[str], left_out: set[str]) -> dict[str
 
 def _frames(manifest: Manifest, rows: dict[str, list[_Row]]) -> Iterator[_Compared]:
     """Yield the frames that have variants, with these, in the order of the manifest."""
-    readers = {file.path: manifest.reader(file) for r in rows.values() for _, _, file, _ in r}
     for entry in manifest.entries(FRAMES):
+        readers: dict[str, ShardReader] = {}  # of this shard's variants: each keeps row groups
         for clear, variants in _of_shard(manifest, entry, rows):
+            for one in variants:
+                readers.setdefault(one.file.path, manifest.reader(one.file))
             images = [readers[one.file.path].row(one.row, ["image"])["image"] for one in variants]
             pictures = [decode_jpeg(image["bytes"]) for image in images]
             yield _Compared(decode_jpeg(clear), list(zip(variants, pictures, strict=True)))

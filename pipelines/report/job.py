@@ -14,7 +14,7 @@ from nightrain.datasets.shards.recipe_records import condition_of, folder_of, su
 from nightrain.datasets.validation import Settings
 from nightrain.pipelines.inspect.stats import DatasetStats, TableStats, dataset_stats
 from nightrain.pipelines.report.plots import score_plot, stacked_bars
-from nightrain.pipelines.report.thumbnails import Picture, Place, Thumbnails
+from nightrain.pipelines.report.thumbnails import Place, Shown, Thumbnails
 
 SAMPLED_ROWS = 200
 NUM_BINS = 20
@@ -46,7 +46,7 @@ class Gallery(NamedTuple):
 
     heading: str
     words: str
-    pictures: list[Picture]
+    pictures: list[Shown]
 
 
 class VariantsSection(NamedTuple):
@@ -218,7 +218,7 @@ class BadRows(NamedTuple):
 
     table: str
     reason: str
-    count: int
+    num_rows: int
     example: str  # message of the first
 
 

@@ -23,8 +23,8 @@ class Place(NamedTuple):
     row: int
 
 
-class Picture(NamedTuple):
-    """A variant beside its clear frame, and what is said of it."""
+class Shown(NamedTuple):
+    """A variant and its clear frame, and what is said of it."""
 
     clear: str  # data URI; "" where there is none
     variant: str
@@ -61,12 +61,12 @@ class Thumbnails:
 
     def pictures(
         self, places: Sequence[Place], titles: Sequence[str], words: Sequence[str]
-    ) -> Iterator[Picture]:
-        """Yield variants, or rows of quarantine with a picture, beside their clear frames."""
+    ) -> Iterator[Shown]:
+        """Yield variants, or rows of quarantine with a picture, with their clear frames."""
         rows = self.read(places, ("frame_id", "image"))
         clear = self.clear([row["frame_id"] for row in rows])
         for row, title, said in zip(rows, titles, words, strict=True):
-            yield Picture(clear.get(row["frame_id"], ""), uri(row["image"]), title, said)
+            yield Shown(clear.get(row["frame_id"], ""), uri(row["image"]), title, said)
 
 
 def uri(image: Mapping[str, Any] | None) -> str:

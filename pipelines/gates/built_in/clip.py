@@ -60,13 +60,14 @@ def _load(folder: Path) -> tuple[Any, Any]:
     try:
         with quiet_transformers():
             processor = CLIPProcessor.from_pretrained(folder, **options)
-            model, info = CLIPModel.from_pretrained(
+            loaded: Any = CLIPModel.from_pretrained(
                 folder, use_safetensors=True, output_loading_info=True, **options
             )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidRequest(
             f"{folder} is not a CLIP model of transformers: {str(error).splitlines()[0]}"
         ) from error
+    model, info = loaded
     if missing := sorted(info["missing_keys"]):
         raise InvalidRequest(
             f"{folder} lacks {len(missing)} tensors of CLIP, the first {missing[0]}; expected a "

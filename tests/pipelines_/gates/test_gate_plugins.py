@@ -190,7 +190,7 @@ def test_gates_and_their_versions_decide_the_hash(gate: None, tmp_path: Path) ->
     [
         (
             ("dark-enough", "sharp"),
-            "no gate 'sharp'. Installed: alignment, condition, dark-enough, depth, faults",
+            "no gate 'sharp'. Installed: alignment, clip, condition, dark-enough, depth, faults",
         ),
         (
             ("brightest", "brighter"),
