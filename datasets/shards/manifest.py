@@ -112,6 +112,14 @@ def quarantine_table(table: str) -> str:
     return f"quarantine/{table.removeprefix('variants/')}"
 
 
+def last_attempts(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the last attempt at each shard of a table, whose quarantine is the one that counts.
+
+    `entries` are ordered by attempt, as `Manifest.entries` returns them.
+    """
+    return list({entry.shard.number: entry for entry in entries}.values())
+
+
 _ENTRIES: ParsedFiles[Entry] = ParsedFiles(200_000)  # of any dataset; about 5 kB each
 
 

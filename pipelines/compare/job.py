@@ -173,7 +173,8 @@ def _frames(manifest: Manifest, rows: dict[str, list[_Row]]) -> Iterator[_Compar
         readers: dict[str, ShardReader] = {}  # of this shard's variants: each keeps row groups
         for clear, variants in _of_shard(manifest, entry, rows):
             for one in variants:
-                readers.setdefault(one.file.path, manifest.reader(one.file))
+                if one.file.path not in readers:
+                    readers[one.file.path] = manifest.reader(one.file)
             images = [readers[one.file.path].row(one.row, ["image"])["image"] for one in variants]
             pictures = [decode_jpeg(image["bytes"]) for image in images]
             yield _Compared(decode_jpeg(clear), list(zip(variants, pictures, strict=True)))

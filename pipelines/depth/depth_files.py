@@ -1,6 +1,6 @@
 """Depth networks of either kind behind one call, and the files that their depth is written to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,19 +61,14 @@ def load_depth_network(folder: Path, device: str) -> DepthNetwork:
     return metric
 
 
-def write_depth(out: Path, stem: Path, found: Prediction, forms: Sequence[str]) -> None:
-    """Write a prediction below a folder, one file per form; each is there whole or not at all."""
-    target = out / stem
-    make_folder(target.parent)
-    for form in forms:
+def write_depth(found: Prediction, files: Mapping[str, Path]) -> None:
+    """Write a prediction in the forms npy, png16 and colour; each file is there whole or not."""
+    for form, path in files.items():
+        make_folder(path.parent)
         if form == "npy":
-            write_whole(
-                target.with_name(f"{target.name}.npy"), lambda draft: _save_array(draft, found)
-            )
-        elif form == "png16":
-            write_whole(target.with_name(f"{target.name}.png"), _png16(found))
+            write_whole(path, lambda draft: _save_array(draft, found))
         else:
-            write_whole(target.with_name(f"{target.name}.colour.jpg"), encode_jpeg(coloured(found)))
+            write_whole(path, _png16(found) if form == "png16" else encode_jpeg(coloured(found)))
 
 
 def _save_array(draft: Path, found: Prediction) -> None:

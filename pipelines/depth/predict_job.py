@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PICTURES = (".jpg", ".jpeg", ".png")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 Form = Literal["npy", "png16", "colour"]
-ENDINGS: dict[Form, str] = {"npy": ".npy", "png16": ".png", "colour": ".jpg"}
+ENDINGS: dict[Form, str] = {"npy": ".npy", "png16": ".png", "colour": ".colour.jpg"}
 
 
 class PredictJob(Settings):
@@ -83,7 +83,7 @@ def predict_pictures(
     pictures = list(pictures_of(job.inputs))
     on_planned(len(pictures))
     report = PredictReport(out=str(job.out))
-    missing = [picture for picture in pictures if not _is_there(job, picture)]
+    missing = [one for one in pictures if not all(p.exists() for p in _files(job, one).values())]
     report.num_kept = len(pictures) - len(missing)
     on_done(report.num_kept)
     network = load_depth_network(job.model, job.device) if missing else None
@@ -96,7 +96,7 @@ def predict_pictures(
         assert network is not None
         with unwritable_is_refused(job.out), no_space_is_disk_full(job.out):
             for (picture, _), depth in zip(read, network([i for _, i in read]), strict=True):
-                write_depth(job.out, picture.stem, depth, job.form)
+                write_depth(depth, _files(job, picture))
         report.num_written += len(read)
         on_done(len(batch))
     return report
@@ -124,12 +124,9 @@ def _readable(
             report.failed[picture.source] = str(error)
 
 
-def _is_there(job: PredictJob, picture: Picture) -> bool:
-    return all((job.out / f"{picture.stem}{_ending(form, job.form)}").exists() for form in job.form)
-
-
-def _ending(form: Form, forms: Sequence[Form]) -> str:
-    return ENDINGS[form] if form != "colour" else f".colour{ENDINGS[form]}"
+def _files(job: PredictJob, picture: Picture) -> dict[str, Path]:
+    """File of each form."""
+    return {form: job.out / f"{picture.stem}{ENDINGS[form]}" for form in job.form}
 
 
 def pictures_of(inputs: Sequence[Path]) -> Iterator[Picture]:

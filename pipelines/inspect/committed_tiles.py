@@ -8,7 +8,7 @@ import numpy as np
 from nightrain.datasets.conditions import QUANTITIES
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.frame_plan import bad_frames
-from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, Shard, last_attempts
 from nightrain.datasets.shards.parquet import Row
 from nightrain.pipelines.inspect.contact_sheet import Tile, text_tile
 
@@ -84,12 +84,11 @@ def quarantined(manifest: Manifest, table: str) -> Iterator[Quarantined]:
             for bad in bad_frames(manifest.root, source).values():
                 yield Quarantined(0, {**bad.model_dump(), "condition": "clear"})
         return
-    latest = {entry.shard.number: entry for entry in entries}  # ordered by attempt
-    for number, entry in latest.items():
+    for entry in last_attempts(entries):
         if entry.quarantine is not None:
             rows = manifest.reader(entry.quarantine).rows(REASON_COLUMNS)
             for index, row in enumerate(rows):
-                yield Quarantined(number, row, entry, index)
+                yield Quarantined(entry.shard.number, row, entry, index)
 
 
 def _rejected_tile(manifest: Manifest, bad: Quarantined) -> Iterator[Tile]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from nightrain.datasets.shards.manifest import Entry, Manifest
+from nightrain.datasets.shards.manifest import Entry, Manifest, last_attempts
 
 NUM_BINS = 12
 
@@ -82,8 +82,7 @@ def _accepted(manifest: Manifest, entries: Sequence[Entry]) -> Iterator[dict[str
 
 def _rejected(manifest: Manifest, entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
     """Rows that gates rejected in each shard's last attempt."""
-    latest = {entry.shard.number: entry for entry in entries}  # ordered by attempt
-    for entry in latest.values():
+    for entry in last_attempts(entries):
         if entry.quarantine is not None:
             rows = manifest.reader(entry.quarantine).scan(("codes", "variant")).to_pylist()
             yield from (row for row in rows if row["codes"])

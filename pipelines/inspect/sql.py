@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.shards.manifest import FRAMES, LABELS, Entry, Manifest
+from nightrain.datasets.shards.manifest import FRAMES, LABELS, Entry, Manifest, last_attempts
 from nightrain.datasets.shards.parquet import ShardFile
 from nightrain.datasets.shards.recipe_records import superseded_tables
 from nightrain.datasets.shards.reviews import read_reviews
@@ -25,14 +25,7 @@ from nightrain.datasets.shards.schema import VARIANTS as VARIANTS_SCHEMA
 from nightrain.datasets.shards.verify import lost_files
 
 READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-VIEWS = {
-    "frames": "committed frames",
-    "variants": "committed variants of the recipes as they are now",
-    "labels": "committed labels; `labels` is their folder",
-    "quarantine": "rows that failed or that gates rejected; `of_table` is the table they miss in",
-    "reviews": "verdicts of people on variants",
-    "shards": "what was committed and when: a row per shard of every table, superseded ones, too",
-}
+VIEWS = ("frames", "variants", "labels", "quarantine", "reviews", "shards")
 
 
 SHARDS_SCHEMA = pa.schema(
@@ -163,11 +156,9 @@ def _rows_of(manifest: Manifest, tables: Sequence[str]) -> list[TableFile]:
 
 def _quarantined(manifest: Manifest, tables: Sequence[str]) -> list[TableFile]:
     """Quarantine of the last attempt at each shard: earlier ones were tried again."""
-    last: dict[tuple[str, int], ShardFile | None] = {}
-    for table in tables:
-        for entry in manifest.entries(table):
-            last[table, entry.shard.number] = entry.quarantine
-    return [(table, file) for (table, _), file in last.items() if file is not None]
+    last = ((table, last_attempts(manifest.entries(table))) for table in tables)
+    found = ((table, entry.quarantine) for table, entries in last for entry in entries)
+    return [(table, file) for table, file in found if file is not None]
 
 
 def _view(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, Field
 
 from nightrain.datasets.io.atomic import no_space_is_disk_full, unwritable_is_refused, write_whole
-from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
+from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, last_attempts
 from nightrain.datasets.shards.recipe_records import condition_of, folder_of, superseded_tables
 from nightrain.datasets.validation import Settings
 from nightrain.pipelines.inspect.stats import DatasetStats, TableStats, dataset_stats
@@ -197,8 +197,7 @@ def _rejected(
 ) -> Iterator[Gallery]:
     """Yield what gates rejected with the last seed, by reason code, the commonest first."""
     of_code: dict[str, list[tuple[Place, str, str]]] = {}
-    latest = {entry.shard.number: entry for entry in entries}
-    for entry in latest.values():
+    for entry in last_attempts(entries):
         if entry.quarantine is None:
             continue
         rows = manifest.reader(entry.quarantine).scan(("sample_id", "codes", "message"))
@@ -225,8 +224,7 @@ class BadRows(NamedTuple):
 def _bad_rows(manifest: Manifest, stats: DatasetStats) -> list[BadRows]:
     found: dict[tuple[str, str], list[str]] = {}
     for table in stats.tables:
-        latest = {entry.shard.number: entry for entry in manifest.entries(table)}
-        for entry in latest.values():
+        for entry in last_attempts(manifest.entries(table)):
             if entry.quarantine is not None and entry.quarantine.path not in stats.lost:
                 rows = manifest.reader(entry.quarantine).scan(("reason", "message")).to_pylist()
                 for row in rows:

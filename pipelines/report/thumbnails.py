@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import cv2
@@ -49,8 +50,11 @@ class Thumbnails:
     def read(self, places: Sequence[Place], columns: Sequence[str]) -> list[dict[str, Any]]:
         """Rows at places, in their order; raises CorruptShard."""
         found: dict[Place, dict[str, Any]] = {}
-        for place in sorted({*places}, key=lambda p: (p.file.path, p.row)):
-            found[place] = self._manifest.reader(place.file).row(place.row, columns)
+        in_order = sorted({*places}, key=lambda place: (place.file.path, place.row))
+        for _, of_file in groupby(in_order, key=lambda place: place.file.path):
+            wanted = list(of_file)
+            reader = self._manifest.reader(wanted[0].file)
+            found |= {place: reader.row(place.row, columns) for place in wanted}
         return [found[place] for place in places]
 
     def clear(self, frame_ids: Sequence[str]) -> dict[str, str]:

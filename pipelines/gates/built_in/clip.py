@@ -11,15 +11,15 @@ import torch
 
 from nightrain.datasets.conditions import CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.depthmodel.loading_reports import quiet_transformers
+from nightrain.depthmodel.loading_reports import quiet_transformers, require_complete
 from nightrain.depthmodel.weights import Found, Weights, resolve
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Measured
+from nightrain.pipelines.gates.built_in.margin import measured_margin
 
 PATTERN = "a photo of a street. {}."
 UNPROMPTED = {Condition.CLEAR: "On a clear day", Condition.DUSK: "At dusk"}  # have no phrase
 WORDS = {c: PATTERN.format(UNPROMPTED.get(c) or row.phrases[0]) for c, row in CONDITIONS.items()}
-MOST_MARGIN = 20.0
 
 
 def clip_weights(model: str, revision: str | None) -> Found:
@@ -38,9 +38,7 @@ class ClipGate:
     def __call__(self, request: Request, variant: Variant) -> Measured:
         """Measure a variant."""
         found = self.log_probabilities(variant.image)
-        wanted = self._conditions.index(request.condition)
-        margin = found[wanted] - np.delete(found, wanted).max()
-        return Measured({"margin": float(np.clip(margin, -MOST_MARGIN, MOST_MARGIN))})
+        return measured_margin(found, self._conditions.index(request.condition))
 
     @torch.no_grad()
     def log_probabilities(self, image: np.ndarray) -> np.ndarray:
@@ -68,9 +66,5 @@ def _load(folder: Path) -> tuple[Any, Any]:
             f"{folder} is not a CLIP model of transformers: {str(error).splitlines()[0]}"
         ) from error
     model, info = loaded
-    if missing := sorted(info["missing_keys"]):
-        raise InvalidRequest(
-            f"{folder} lacks {len(missing)} tensors of CLIP, the first {missing[0]}; expected a "
-            "CLIPModel with both encoders."
-        )
+    require_complete(str(folder), sorted(info["missing_keys"]))
     return processor, model.eval()

@@ -19,6 +19,7 @@ from nightrain.depthmodel.network.image_features import ImageFeatures, feature_m
 from nightrain.depthmodel.network.linear_classifier import Classifier
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Measured
+from nightrain.pipelines.gates.built_in.margin import measured_margin
 
 WEIGHTS = Path(__file__).parent / "condition_weights" / "classifier.safetensors"
 CLASSES = (
@@ -26,7 +27,6 @@ CLASSES = (
     Condition.NIGHT_RAIN,
 )
 SIZE = (224, 128)  # width, height
-MOST_MARGIN = 20.0
 
 
 class ConditionGate:
@@ -44,9 +44,7 @@ class ConditionGate:
                 f"{request.condition}. Leave the gate out of this recipe."
             )
         found = self.log_probabilities(variant.image)
-        wanted = CLASSES.index(request.condition)
-        margin = found[wanted] - np.delete(found, wanted).max()
-        return Measured({"margin": float(np.clip(margin, -MOST_MARGIN, MOST_MARGIN))})
+        return measured_margin(found, CLASSES.index(request.condition))
 
     def log_probabilities(self, image: np.ndarray) -> np.ndarray:
         """Log probability (C,) of each of CLASSES of an image (H, W, 3) uint8."""

@@ -4,8 +4,6 @@ Depth is estimated of both pictures by the same networks, so that their own erro
 compared in windows as wide as a near vehicle. What the condition rightly hides does not count.
 """
 
-import hashlib
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +18,7 @@ from nightrain.depthmodel.network.predict import predict
 from nightrain.depthmodel.transformers_depth import is_of_transformers, load_foundation
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Measured
+from nightrain.pipelines.gates.built_in.clear_frames import OfClearFrames
 from nightrain.pipelines.gates.built_in.visible import visible_part
 
 WINDOW_SHARE = 0.09  # of the width
@@ -28,7 +27,6 @@ LEAST_VISIBLE = 0.3  # share of a window, or of a pixel's contrast, that is judg
 LEAST_PIXELS = 500  # visible ones that the scale is taken from
 ASSUMED_M, MOST_M = (80.0, 4.0), 200.0  # of relative depth where the request has none
 TRUSTED_LOG = 0.2  # difference of log depth whose confidence is 1/e
-MOST_KEPT = 32  # clear frames whose depth is kept, for their other variants
 
 
 class Estimator(Protocol):
@@ -112,7 +110,7 @@ class DepthGate:
             RelativeNetwork(folder) if is_of_transformers(folder) else MetricNetwork(folder)
             for folder in folders
         ]
-        self._clear: OrderedDict[bytes, list[np.ndarray]] = OrderedDict()
+        self._of_clear_frame = OfClearFrames(self._estimates)
 
     def __call__(self, request: Request, variant: Variant) -> Measured:
         """Measure a variant; of several networks, the smaller difference counts."""
@@ -131,14 +129,6 @@ class DepthGate:
 
     def _estimates(self, image: np.ndarray) -> list[np.ndarray]:
         return [network.estimate(image) for network in self._networks]
-
-    def _of_clear_frame(self, image: np.ndarray) -> list[np.ndarray]:
-        key = hashlib.sha256(image.tobytes()).digest()
-        if key not in self._clear:
-            self._clear[key] = self._estimates(image)
-            while len(self._clear) > MOST_KEPT:
-                self._clear.popitem(last=False)
-        return self._clear[key]
 
 
 def compare_depth(clear_m: np.ndarray, seen_m: np.ndarray, visible: np.ndarray) -> Measured:

@@ -11,18 +11,34 @@ from pydantic import Field
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.gates.base import Gate, GateSettings, Rejection
-from nightrain.pipelines.gates.built_in.fitting import ScoresOf, with_limits
+from nightrain.pipelines.gates.built_in.fitting import (
+    ScoresOf,
+    UpperLimit,
+    above,
+    fit_upper_limits,
+    with_limits,
+)
 from nightrain.pipelines.gates.built_in.limits import (
     DepthLimits,
     Margin,
     SimilarityLimits,
     at_severity,
     least_allowed,
-    most_allowed,
 )
 
 if TYPE_CHECKING:
     from nightrain.depthmodel.weights import Found
+
+
+OF_DEPTH = (
+    UpperLimit("nearer", "most_nearer", "nearer", "a window looks nearer than"),
+    UpperLimit("farther", "most_farther", "farther", "a window looks farther than"),
+    UpperLimit("error", "most_error", "geometry", "the depth of the picture differs from that"),
+)
+OF_SIMILARITY = (
+    UpperLimit("distance", "most_distance", "layout", "other things look alike than"),
+    UpperLimit("worst", "most_worst", "place", "a place looks like other things than"),
+)
 
 
 class DepthSettings(DepthLimits, GateSettings):
@@ -52,34 +68,20 @@ class DepthSettings(DepthLimits, GateSettings):
     @property
     def num_limits(self) -> int:
         """Three: nearer, farther, and the whole picture."""
-        return 3
+        return len(OF_DEPTH)
 
     def fitted(self, good: ScoresOf, share: float) -> DepthSettings:
         """Choose all limits by condition."""
-        found = {
-            condition: DepthLimits(
-                most_nearer=most_allowed(scores, "nearer", share),
-                most_farther=most_allowed(scores, "farther", share),
-                most_error=most_allowed(scores, "error", share),
-            )
-            for condition, scores in good.items()
-        }
-        return with_limits(self, found)
+        return with_limits(self, fit_upper_limits(DepthLimits, OF_DEPTH, good, share))
 
     def judge(
         self, scores: Mapping[str, float], condition: Condition, severity: float
     ) -> Iterator[Rejection]:
         """Yield where the geometry differs."""
         limits = self.by_condition.get(condition, self)
-        for code, name, limit, words in (
-            ("nearer", "nearer", limits.most_nearer, "a window looks nearer than"),
-            ("farther", "farther", limits.most_farther, "a window looks farther than"),
-            ("geometry", "error", limits.most_error, "the depth of the picture differs from that"),
-        ):
-            found, most = scores[name], at_severity(limit, severity)
-            if found > most:
-                reason = f"{words} in the clear frame by {found:.2f} (log), expected at most"
-                yield Rejection(code, f"{reason} {most:.2f}")
+        for (_, _, code, words), found, most in above(limits, OF_DEPTH, scores, severity):
+            reason = f"{words} in the clear frame by {found:.2f} (log), expected at most {most:.2f}"
+            yield Rejection(code, reason)
 
     @staticmethod
     def _read(folder: Path) -> str:
@@ -199,29 +201,17 @@ class SelfSimilaritySettings(SimilarityLimits, GateSettings):
     @property
     def num_limits(self) -> int:
         """Two: the whole picture, and the worst position."""
-        return 2
+        return len(OF_SIMILARITY)
 
     def fitted(self, good: ScoresOf, share: float) -> SelfSimilaritySettings:
         """Choose both limits by condition."""
-        found = {
-            condition: SimilarityLimits(
-                most_distance=most_allowed(scores, "distance", share),
-                most_worst=most_allowed(scores, "worst", share),
-            )
-            for condition, scores in good.items()
-        }
-        return with_limits(self, found)
+        return with_limits(self, fit_upper_limits(SimilarityLimits, OF_SIMILARITY, good, share))
 
     def judge(
         self, scores: Mapping[str, float], condition: Condition, severity: float
     ) -> Iterator[Rejection]:
         """Yield what no longer looks alike."""
         limits = self.by_condition.get(condition, self)
-        for code, name, limit, words in (
-            ("layout", "distance", limits.most_distance, "other things look alike than"),
-            ("place", "worst", limits.most_worst, "a place looks like other things than"),
-        ):
-            found, most = scores[name], at_severity(limit, severity)
-            if found > most:
-                reason = f"{words} in the clear frame: distance {found:.2f}, expected at most"
-                yield Rejection(code, f"{reason} {most:.2f}")
+        for (_, _, code, words), found, most in above(limits, OF_SIMILARITY, scores, severity):
+            reason = f"{words} in the clear frame: distance {found:.2f}, expected at most"
+            yield Rejection(code, f"{reason} {most:.2f}")

@@ -5,9 +5,6 @@ and weather change the features, and the pattern of likeness much less (Shechtma
 Tumanyan et al. 2022 for features of a network).
 """
 
-import hashlib
-from collections import OrderedDict
-
 import cv2
 import numpy as np
 import torch
@@ -16,13 +13,13 @@ from nightrain.datasets.io.images import resize_image
 from nightrain.depthmodel.network.image_features import ImageFeatures, feature_maps
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Measured
+from nightrain.pipelines.gates.built_in.clear_frames import OfClearFrames
 from nightrain.pipelines.gates.built_in.visible import visible_part
 
 SIZE = (224, 128)  # width, height
 LEVEL = 2  # of the feature maps: a sixteenth of the size
 NUM_LEVELS = 4  # of the network, so that its last stage is left out
 LEAST_VISIBLE = 0.3  # of a position that is judged
-MOST_KEPT = 32  # clear frames whose similarity is kept, for their other variants
 
 
 class SelfSimilarityGate:
@@ -30,7 +27,7 @@ class SelfSimilarityGate:
 
     def __init__(self) -> None:
         self._features = ImageFeatures(NUM_LEVELS)
-        self._clear: OrderedDict[bytes, np.ndarray] = OrderedDict()
+        self._of_clear_frame = OfClearFrames(self._similarity)
 
     def __call__(self, request: Request, variant: Variant) -> Measured:
         """Measure a variant."""
@@ -48,14 +45,6 @@ class SelfSimilarityGate:
         flat = flat - flat.mean(1, keepdim=True)
         flat = torch.nn.functional.normalize(flat, dim=0)
         return (flat.T @ flat).numpy()
-
-    def _of_clear_frame(self, image: np.ndarray) -> np.ndarray:
-        key = hashlib.sha256(image.tobytes()).digest()
-        if key not in self._clear:
-            self._clear[key] = self._similarity(image)
-            while len(self._clear) > MOST_KEPT:
-                self._clear.popitem(last=False)
-        return self._clear[key]
 
 
 def compare_similarity(

@@ -11,12 +11,18 @@ from support.synthetic import all_rows
 RECIPE = "name: limits\ndepth: exact\nconditions: {fog: {}}\ngates: [faults]\ngate_seeds: 1\n"
 
 
+def generated(dataset: Path, folder: Path, nightrain: Command) -> Path:
+    """The file of RECIPE, whose variants are generated."""
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(RECIPE)
+    assert nightrain("generate", dataset, "--recipe", recipe, "--runner", "local")[0] == 0
+    return recipe
+
+
 def test_a_recipe_with_stricter_limits_is_applied_without_generating(
     dataset: Path, tmp_path: Path, nightrain: Command
 ) -> None:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(RECIPE)
-    assert nightrain("generate", dataset, "--recipe", recipe, "--runner", "local")[0] == 0
+    recipe = generated(dataset, tmp_path, nightrain)
     recipe.write_text(RECIPE.replace("[faults]", "[{name: faults, least_spread: 255}]"))
     code, said = nightrain("regate", dataset, "--recipe", recipe)
     assert code == 0 and "fog: 0 stay accepted, 0 are accepted now, 10 are rejected now" in said
@@ -30,9 +36,7 @@ def test_a_recipe_with_stricter_limits_is_applied_without_generating(
 def test_a_verdict_is_recorded_followed_and_removed(
     dataset: Path, tmp_path: Path, nightrain: Command
 ) -> None:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(RECIPE)
-    assert nightrain("generate", dataset, "--recipe", recipe, "--runner", "local")[0] == 0
+    generated(dataset, tmp_path, nightrain)
     name = sorted(all_rows(dataset))[0]
 
     def shown() -> set[str]:
@@ -67,9 +71,7 @@ def test_an_audit_prints_tables_and_limits_for_a_recipe(
 def test_a_comparison_counts_what_it_found_and_changes_nothing_unasked(
     dataset: Path, tmp_path: Path, nightrain: Command
 ) -> None:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(RECIPE)
-    assert nightrain("generate", dataset, "--recipe", recipe, "--runner", "local")[0] == 0
+    generated(dataset, tmp_path, nightrain)
     code, said = nightrain("compare-variants", dataset, "--recipe", "limits")
     assert code == 0 and "10 variants of 10 frames" in said and "across frames: 0" in said
     # Every two variants of unlike frames are alike where 255 levels are allowed.
