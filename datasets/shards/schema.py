@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from nightrain.datasets.conditions import QUANTITIES
 
-SCHEMA_VERSION = 6  # raise it with every change of a column; see upkeep/migrations.py
+SCHEMA_VERSION = 7  # raise it with every change of a column; see upkeep/migrations.py
 TIMING_COLUMNS = ("created_at", "gen_seconds")  # differ when a row is made again; no other does
 
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
@@ -21,6 +21,13 @@ MATRIX_4X4 = pa.list_(pa.float64(), 16)
 # A nullable matrix is a plain list: pyarrow cannot read back a null fixed-size list.
 MATRIX_OR_NONE = pa.list_(pa.float64())
 OBJECTS = pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("count", pa.int16())]))
+OBJECT = pa.struct(  # a thing of the clear frame, such as a vehicle: its box and confidence
+    [
+        *(pa.field(name, pa.int16()) for name in ("left", "top", "width", "height")),  # pixels
+        pa.field("depth_m", pa.float32()),
+        pa.field("confidence", pa.float32()),
+    ]
+)
 PHYSICAL = pa.struct([pa.field(quantity.name, pa.float32()) for quantity in QUANTITIES])
 
 
@@ -106,6 +113,7 @@ VARIANTS = pa.schema(
         # 8-bit grey PNG, value / 255, of any size: how far a pixel still shows the clear frame's;
         # null if no gate says so
         pa.field("confidence", IMAGE),
+        pa.field("object_confidence", pa.list_(OBJECT)),  # null as `confidence`, or without depth
         pa.field("provenance", pa.string()),  # JSON: models, precision, style image, retries
         pa.field("batch_size", pa.int16()),
         pa.field("builds", NAME),

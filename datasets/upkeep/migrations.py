@@ -78,6 +78,7 @@ ADDED = {
     "variants": (
         *("caption", "prompt", "provenance", "num_steps", "control_steps", "controlled"),
         *("seed_number", "gates", "gate_scores", "rejected_seeds", "confidence"),
+        "object_confidence",
     ),
     "quarantine": ("codes", "image", "confidence", "variant"),
 }
@@ -94,4 +95,5 @@ MIGRATIONS = (
     Migration(3, "adds on how many steps a variant's controls acted", _add_columns),
     Migration(4, "adds the objects that a frame's camera sees", _add_columns),
     Migration(5, "adds scores of gates, and the pictures that gates rejected", _add_columns),
+    Migration(6, "adds the confidence of objects in a variant", _add_columns),
 )

@@ -6,14 +6,11 @@ averages over masks of a segmentation network; here a region is a connected part
 frame's depth, cut where depth jumps.
 """
 
-import math
-
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-JUMP = 1.1  # ratio of neighbouring depths from which they belong to two objects
+from nightrain.datasets.geometry.depth_regions import JUMP, depth_regions
 
 
 def object_regions(depth_m: Tensor, jump: float = JUMP) -> Tensor:
@@ -21,7 +18,7 @@ def object_regions(depth_m: Tensor, jump: float = JUMP) -> Tensor:
 
     Pixels next to a jump of depth, and those without depth (0), are 0: of no region.
     """
-    found = [_regions(one[0].float().cpu().numpy(), jump) for one in depth_m.detach()]
+    found = [depth_regions(one[0].float().cpu().numpy(), jump) for one in depth_m.detach()]
     return torch.from_numpy(np.stack(found)).to(depth_m.device)[:, None]
 
 
@@ -40,18 +37,3 @@ def mean_over_regions(error: Tensor, regions: Tensor) -> Tensor:
     counts = torch.zeros_like(sums).index_add_(0, place, used.flatten().to(sums.dtype))
     means = (sums / counts.clamp(min=1))[place].view_as(error)
     return torch.where(used, means, error)
-
-
-def _regions(depth_m: np.ndarray, jump: float) -> np.ndarray:
-    known = depth_m > 0
-    log_depth = np.log(np.where(known, depth_m, 1.0))
-    limit, inside = math.log(jump), known.copy()
-    for axis in (0, 1):
-        first = [slice(None), slice(None)]
-        second = [slice(None), slice(None)]
-        first[axis], second[axis] = slice(None, -1), slice(1, None)
-        a, b = tuple(first), tuple(second)
-        jumps = (np.abs(log_depth[a] - log_depth[b]) > limit) | (known[a] != known[b])
-        inside[a] &= ~jumps
-        inside[b] &= ~jumps
-    return cv2.connectedComponents(inside.astype(np.uint8), connectivity=4)[1].astype(np.int64)

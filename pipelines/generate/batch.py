@@ -157,8 +157,14 @@ class BatchGenerator:
         except DamagedInput as error:
             return _failed(planned, self.condition, error)
         row = _row(planned, prepared, request, variant, recipe, self.batch_size, seconds)
-        size, name = prepared.stored_size, planned.sample_id
-        row |= gate_columns(recipe.names_of_gates, verdict, planned.rejected_seeds, size, name)
+        row |= gate_columns(
+            recipe.names_of_gates,
+            verdict,
+            planned.rejected_seeds,
+            request.depth_m,
+            prepared.stored_size,
+            planned.sample_id,
+        )
         return reject(row, planned.ref, verdict) if verdict.rejections else row
 
 

@@ -98,6 +98,14 @@ def test_frames_of_schema_4_get_objects_as_null(dataset: Path) -> None:
     assert new.drop_columns(["objects"]).equals(rows.drop_columns(["objects"]))
 
 
+def test_variants_of_schema_6_get_confidence_of_objects_as_null() -> None:
+    new = SCHEMAS["variants"]
+    rows = pa.table({f.name: pa.nulls(2, f.type) for f in new if f.name != "object_confidence"})
+    upgraded = migrate("variants/weather-1a2b3c4d/fog", rows, 6)
+    assert upgraded.schema.names == new.names
+    assert upgraded.column("object_confidence").to_pylist() == [None, None]
+
+
 def test_variants_of_an_old_recipe_are_found_by_its_name(tmp_path: Path) -> None:
     root = unpack("schema1", tmp_path)
     assert upgrade(root).recipes == ["test"]
@@ -196,4 +204,4 @@ def test_columns_change_only_with_a_version() -> None:
         for field in schema
     )
     digest = hashlib.sha256(columns.encode()).hexdigest()[:16]
-    assert {SCHEMA_VERSION: digest} == {6: "459f7e3753838393"}
+    assert {SCHEMA_VERSION: digest} == {7: "8a6fac1a471ad52e"}
