@@ -138,8 +138,7 @@ def strength_of(request: Request, settings: DiffusionSettings) -> float | None:
     """Strength of image2image, from the severity; None for text2image."""
     if settings.mode == "text2image":
         return None
-    lowest, highest = settings.strength
-    strength = lowest + (highest - lowest) * request.severity
+    strength = settings.strength_at(request.condition, request.severity)
     return (
         num_kept(settings.steps, strength) / settings.steps + 1e-9
     )  # rounded to whole steps, so that equal tables are shared

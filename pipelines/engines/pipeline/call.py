@@ -71,8 +71,7 @@ def _control_settings(settings: PipelineSettings) -> dict[Field, Any]:
 
 def strength_of(request: Request, settings: PipelineSettings) -> float:
     """Strength of image2image, from the severity."""
-    lowest, highest = settings.strength
-    return lowest + (highest - lowest) * request.severity
+    return settings.strength_at(request.condition, request.severity)
 
 
 def images_of(output: Any, number: int) -> list[np.ndarray]:

@@ -28,6 +28,13 @@ from nightrain.pipelines.engines.engine_settings import (
 from nightrain.pipelines.engines.pipeline.keywords import Field as InputField
 from nightrain.pipelines.engines.pipeline.keywords import check_options, keywords_of
 from nightrain.pipelines.engines.pipeline.pipeline_class import PipelineClass, pipeline_class
+from nightrain.pipelines.engines.strengths import (
+    BY_CONDITION,
+    STRENGTH,
+    Strengths,
+    check_strengths,
+    strength_at,
+)
 
 VERSION = "1"  # increased when the same request and settings give other bytes
 MULTIPLE = 16  # pixels per latent, 8, times a transformer's patches of 2x2 latents
@@ -81,9 +88,9 @@ class PipelineSettings(EngineSettings):
         default="text2image",
         description="Use of the clear image: none, as the start of denoising, or as a reference",
     )
-    strength: tuple[Share, Share] = Field(
-        default=(0.4, 0.9),
-        description="image2image: share of noise at severity 0 and at severity 1",
+    strength: Strengths = Field(default=(0.4, 0.9), description=STRENGTH)
+    strength_by_condition: dict[Condition, Strengths] = Field(
+        default_factory=dict, exclude_if=lambda value: not value, description=BY_CONDITION
     )
     steps: int = Field(default=28, ge=1, le=1000, description="Denoising steps")
     guidance: Annotated[float, Field(ge=0.0, le=100.0)] | None = Field(
@@ -131,14 +138,14 @@ class PipelineSettings(EngineSettings):
 
     @model_validator(mode="after")
     def _checks(self) -> "PipelineSettings":
-        lowest, highest = self.strength
-        if lowest > highest:
-            raise ValueError(f"strength: {lowest} at severity 0 is above {highest} at severity 1")
-        if self.mode == "image2image" and int(self.steps * lowest) < 1:
-            raise ValueError(
-                f"{self.steps} steps at strength {lowest}: steps x strength must be at least 1"
-            )
+        strengths = [self.strength, *self.strength_by_condition.values()]
+        check_strengths(strengths, self.steps if self.mode == "image2image" else None)
         return self
+
+    def strength_at(self, condition: Condition, severity: float) -> float:
+        """Share of noise of image2image at a severity in [0, 1]; linear between the settings'."""
+        strengths = self.strength_by_condition.get(condition, self.strength)
+        return strength_at(strengths, severity)
 
     @property
     def needs_depth(self) -> bool:

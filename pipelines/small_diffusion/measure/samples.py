@@ -43,11 +43,10 @@ class RecipeNumbers:
             raise InvalidRequest(f"The recipe {name} does not use the diffusion engine.")
         severities = recipe.conditions[Condition.NIGHT]
         middle = (severities.lowest + severities.highest) / 2
-        low, high = engine.strength
         return cls(
             steps=engine.steps,
             guidance=engine.guidance,
-            strength=round(low + (high - low) * middle, 4),
+            strength=round(engine.strength_at(Condition.NIGHT, middle), 4),
             lowest=severities.lowest,
             highest=severities.highest,
         )

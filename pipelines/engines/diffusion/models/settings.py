@@ -38,6 +38,13 @@ from nightrain.pipelines.engines.engine_settings import (
     Size,
     at_width,
 )
+from nightrain.pipelines.engines.strengths import (
+    BY_CONDITION,
+    STRENGTH,
+    Strengths,
+    check_strengths,
+    strength_at,
+)
 
 NEGATIVE_PROMPT = "lowres, blurry, distorted, cartoon, painting, text, watermark"
 VERSION = "1"  # increased when the same request and settings give other bytes
@@ -55,9 +62,9 @@ class DiffusionSettings(ModelSettings):
     mode: Literal["text2image", "image2image"] = Field(
         default="text2image", description="Start from noise, or from the noised clear image"
     )
-    strength: tuple[Share, Share] = Field(
-        default=(0.4, 0.9),
-        description="image2image: share of noise at severity 0 and at severity 1",
+    strength: Strengths = Field(default=(0.4, 0.9), description=STRENGTH)
+    strength_by_condition: dict[Condition, Strengths] = Field(
+        default_factory=dict, exclude_if=lambda value: not value, description=BY_CONDITION
     )
     scheduler: SchedulerName = Field(default="unipc", description="Sampler of the denoising steps")
     steps: int = Field(default=30, ge=1, le=1000, description="Denoising steps")
@@ -119,13 +126,8 @@ class DiffusionSettings(ModelSettings):
 
     @model_validator(mode="after")
     def _checks(self) -> "DiffusionSettings":
-        lowest, highest = self.strength
-        if lowest > highest:
-            raise ValueError(f"strength: {lowest} at severity 0 is above {highest} at severity 1")
-        if self.mode == "image2image" and int(self.steps * lowest) < 1:
-            raise ValueError(
-                f"{self.steps} steps at strength {lowest}: steps x strength must be at least 1"
-            )
+        is_used = self.mode == "image2image"
+        check_strengths(self._all_strengths, self.steps if is_used else None)
         if self.eta > 0 and self.scheduler not in WITH_ETA:
             raise ValueError(
                 f"eta has no effect on {self.scheduler}, only on {', '.join(WITH_ETA)}"
@@ -158,8 +160,18 @@ class DiffusionSettings(ModelSettings):
         """Numbers of steps that may run: fewer than `steps` at the strengths of image2image."""
         if self.mode == "text2image":
             return range(self.steps, self.steps + 1)
-        lowest, highest = (num_kept(self.steps, strength) for strength in self.strength)
+        strengths = [one for of in self._all_strengths for one in of]
+        lowest, highest = (num_kept(self.steps, f(strengths)) for f in (min, max))
         return range(lowest, highest + 1)
+
+    @property
+    def _all_strengths(self) -> list[tuple[float, ...]]:
+        return [self.strength, *self.strength_by_condition.values()]
+
+    def strength_at(self, condition: Condition, severity: float) -> float:
+        """Share of noise of image2image at a severity in [0, 1]; linear between the settings'."""
+        strengths = self.strength_by_condition.get(condition, self.strength)
+        return strength_at(strengths, severity)
 
     def control_steps(self, num_steps: int) -> tuple[int, ...]:
         """On how many of the steps that run each control acts."""
