@@ -116,8 +116,8 @@ def dose_arm(share: float) -> Arm:
         ) from error
 
 
-def recipe_arms(recipe: str) -> tuple[Arm, Arm]:
-    """Arms of another recipe: its variants alone, and with those of the job's recipe.
+def recipe_arms(recipe: str) -> tuple[Arm, Arm, Arm]:
+    """Arms of another recipe: its variants, with those of the job's recipe, and weighted by gates.
 
     Raises InvalidRequest for a name that cannot be a folder's.
     """
@@ -135,10 +135,17 @@ def recipe_arms(recipe: str) -> tuple[Arm, Arm]:
                 shown="variants",
                 recipes=(VARIANTS, recipe),
             ),
+            Arm(
+                name=f"weighted-{recipe}",
+                words=f"as {recipe}, pixels weighted by the gates' confidence",
+                shown="variants",
+                recipes=(recipe,),
+                variant_confidence=True,
+            ),
         )
     except ValidationError as error:
         raise InvalidRequest(
-            f"{recipe!r} cannot name an arm: expected at most 36 small letters, digits and hyphens."
+            f"{recipe!r} cannot name an arm: expected at most 32 small letters, digits and hyphens."
         ) from error
 
 
@@ -318,6 +325,8 @@ def select_arms(job: UsefulnessJob) -> tuple[Arm, ...]:
     if refused := [name for name in lacking if name in job.arms]:
         raise InvalidRequest(f"The arm {refused[0]!r} needs --diffusion with the recipe's name.")
     names = {arm.name for arm in added}
-    implied = names if names.isdisjoint(job.arms) else set()  # all, unless some are named
-    wanted = {*job.arms} | implied if job.arms else {*known} - {*lacking}
+    # All, unless some are named, but weighted ones: not all variants have a confidence
+    plain = {arm.name for arm in added if not arm.variant_confidence}
+    implied = plain if names.isdisjoint(job.arms) else set()
+    wanted = {*job.arms} | implied if job.arms else {*ARMS} - {*lacking} | implied
     return tuple(arm for name, arm in known.items() if name in wanted)

@@ -265,9 +265,13 @@ def test_another_recipe_adds_its_variants_alone_and_with_the_others(job: Usefuln
     assert not any(arm.on_dose_curve for arm in recipe_arms(other))
     named = changed(job, arms=("clear", other), variants=first, other_variants=(other,))
     assert [run.arm for run in plan_study(named).runs] == ["clear", other]
+    (_, _, weighted) = recipe_arms(other)
+    assert weighted.recipes == (other,) and weighted.variant_confidence
+    with pytest.raises(InvalidRequest, match="has no confidence pictures"):
+        plan_study(changed(named, arms=("clear", weighted.name)))
     for bad, message in (
         ("weather", "has the name of an arm. Name a recipe by its folder or hash"),
-        ("../x", "cannot name an arm: expected at most 36 small letters, digits and hyphens"),
+        ("../x", "cannot name an arm: expected at most 32 small letters, digits and hyphens"),
     ):
         with pytest.raises(InvalidRequest, match=message):
             plan_study(changed(job, other_variants=(bad,)))
