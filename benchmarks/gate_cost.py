@@ -8,6 +8,7 @@ Gates with networks look at the clear frame once, which is left out, and at the 
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -31,6 +32,7 @@ from nightrain.pipelines.gates.built_in.picture_settings import (
     FaultsSettings,
     StructureSettings,
 )
+from nightrain.pipelines.gates.object_confidence import object_confidence
 from nightrain.pipelines.recipes.recipe_file import load_recipe
 
 SIZE, REPEATS = (448, 256), 20
@@ -71,14 +73,26 @@ def main() -> None:
     ]
     settings += [] if options.model is None else [DepthSettings(models=(options.model,))]
     print("| gate | CPU time (ms) |\n| --- | ---: |")
+    confidence = None
     for one in settings:
-        gate, seconds = one.build(), []
-        gate(request, variant)
-        for _ in range(REPEATS):
-            started = time.process_time()
-            gate(request, variant)
-            seconds.append(time.process_time() - started)
-        print(f"| {one.name} | {1000 * float(np.median(seconds)):.1f} |")
+        gate = one.build()
+        confidence = gate(request, variant).confidence if confidence is None else confidence
+        print(f"| {one.name} | {milliseconds(lambda gate=gate: gate(request, variant)):.1f} |")
+    assert confidence is not None and request.depth_m is not None
+    depth_m = request.depth_m
+    cost = milliseconds(lambda: object_confidence(confidence, depth_m, SIZE))
+    print(f"| confidence of objects | {cost:.1f} |")
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """Median CPU time of a piece of work, after a first time that does not count."""
+    work()
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.process_time()
+        work()
+        seconds.append(time.process_time() - started)
+    return 1000 * float(np.median(seconds))
 
 
 if __name__ == "__main__":

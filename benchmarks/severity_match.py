@@ -2,12 +2,13 @@
 
 Results: docs/studies/severity.md.
 
-    python -m nightrain.benchmarks.severity_match DATASET --recipe diffusion-bench --like weather
+    python -m nightrain.benchmarks.severity_match DATASET --recipe diffusion-matched --like weather
 
 Both recipes draw the same clear frames, image to image with every number of steps that may run, and
 the other recipe at evenly spaced severities. One measure per condition is compared: mean luma at
-night, else the contrast that is left beyond 27 m. The command prints `strength_by_condition` for
-the recipe, and how near to the other recipe it comes.
+night, else the contrast that is left beyond 27 m, as a share of what the fewest steps leave, since
+the autoencoder loses some, too. The command prints `strength_by_condition` for the recipe, and how
+near to the other recipe it comes.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from nightrain.pipelines.engines.registry import load_engine
 from nightrain.pipelines.engines.retry import run_engine
 from nightrain.pipelines.recipes.recipe_file import load_recipe
 
+DARK = (Condition.NIGHT, Condition.NIGHT_RAIN)
 KNOTS = tuple(step / 8 for step in range(9))  # severities of the strengths that are printed
 
 
@@ -44,8 +46,7 @@ class Match(NamedTuple):
 
 def compared(condition: Condition, measures: Measures) -> float:
     """The measure by which two pictures of a condition are compared; it falls with severity."""
-    is_dark = condition in (Condition.NIGHT, Condition.NIGHT_RAIN)
-    return measures.luma if is_dark else measures.far_contrast
+    return measures.luma if condition in DARK else measures.far_contrast
 
 
 def match(wanted: Sequence[float], found: Sequence[float]) -> Match:
@@ -87,9 +88,15 @@ def matches(
                 wanted[request.condition].append(list(curve(reference, request, KNOTS)))
                 found[request.condition].append(list(curve(engine, request, sweep)))
     return {
-        condition: match(np.nanmean(wanted[condition], axis=0), np.nanmean(curves, axis=0))
+        condition: match(np.nanmean(wanted[condition], axis=0), _curve_of(condition, curves))
         for condition, curves in found.items()
     }
+
+
+def _curve_of(condition: Condition, curves: list[list[float]]) -> np.ndarray:
+    """Mean measures (S,) of 1 to S steps; contrasts relative to those of one step."""
+    mean = np.nanmean(curves, axis=0)
+    return mean if condition in DARK else mean / mean[0]
 
 
 def curve(engine: Engine, request: Request, severities: Sequence[float]) -> Iterator[float]:
@@ -105,7 +112,7 @@ def curve(engine: Engine, request: Request, severities: Sequence[float]) -> Iter
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--recipe", default="diffusion-bench")
+    parser.add_argument("--recipe", default="diffusion-matched")
     parser.add_argument("--like", default="weather")
     parser.add_argument("--split", default="train", choices=get_args(Split))
     parser.add_argument("--frames", type=int, default=6)

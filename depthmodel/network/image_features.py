@@ -4,6 +4,7 @@ A perceptual loss, distances between sets of pictures, and the classifier of con
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import cast
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.images import resize_image
 from nightrain.depthmodel.network.efficientnet import (
     MEAN_OF_PIXELS,
     PACKAGED,
@@ -59,6 +61,32 @@ def feature_maps(
         pixels = torch.from_numpy(images[start : start + batch]).permute(0, 3, 1, 2)
         parts.append(features(pixels.float() / 127.5 - 1)[FROM_A_QUARTER])
     return [torch.cat(level) for level in zip(*parts, strict=True)]
+
+
+class PictureFeatures:
+    """Feature maps of single pictures at one size; the last picture's are kept.
+
+    So that several callers that look at the same picture share the network and its result.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size  # width, height
+        self._features = ImageFeatures()
+        self._last: tuple[np.ndarray, list[torch.Tensor]] | None = None
+
+    def __call__(self, image: np.ndarray) -> list[torch.Tensor]:
+        """Feature maps (1, C, h, w) of an image (H, W, 3) uint8, which must not change later."""
+        last = self._last
+        if last is None or last[0] is not image:
+            resized = resize_image(image, self._size)
+            last = self._last = (image, feature_maps(self._features, resized[None]))
+        return last[1]
+
+
+@cache
+def picture_features(size: tuple[int, int]) -> PictureFeatures:
+    """Features of pictures at (width, height), shared by all callers; raises InvalidRequest."""
+    return PictureFeatures(size)
 
 
 def pooled(maps: Sequence[torch.Tensor]) -> torch.Tensor:

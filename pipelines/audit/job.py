@@ -9,7 +9,7 @@ from pydantic import Field
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.splits import Split
 from nightrain.datasets.validation import Settings
-from nightrain.pipelines.audit.audit import fitted, measured
+from nightrain.pipelines.audit.fit import fitted
 from nightrain.pipelines.audit.good_variants import (
     Paintings,
     good_variants,
@@ -17,6 +17,7 @@ from nightrain.pipelines.audit.good_variants import (
     recorded_twins,
 )
 from nightrain.pipelines.audit.report import AuditReport, make_report
+from nightrain.pipelines.audit.samples import measured
 from nightrain.pipelines.gates.registry import GATES, load_gates
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 from pydantic import BaseModel
 
-from nightrain.pipelines.audit.audit import NO_DEFECT, RECORDED, AuditSample, area_under_curve
 from nightrain.pipelines.audit.defects import DEFECTS
+from nightrain.pipelines.audit.samples import NO_DEFECT, RECORDED, AuditSample
 from nightrain.pipelines.gates.base import GateSettings
 
 MILD = 0.5  # severities below it are mild
@@ -156,3 +157,12 @@ def _sum(shares: Iterable[Share]) -> Share:
         total.num_rejected += share.num_rejected
         total.num_variants += share.num_variants
     return total
+
+
+def area_under_curve(good: Sequence[float], bad: Sequence[float]) -> float:
+    """Area under the ROC of a score that is larger for bad variants; 0.5 is chance.
+
+    The probability that a bad variant's score is above a good one's (Mann and Whitney 1947).
+    """
+    above = np.subtract.outer(np.asarray(bad, float), np.asarray(good, float))
+    return float(((above > 0) + 0.5 * (above == 0)).mean())

@@ -72,9 +72,11 @@ class GateSettings(PluginSettings):
         return 0
 
     def fitted(
-        self, good: Mapping[Condition, Sequence[Mapping[str, float]]], share: float
+        self,
+        good: Mapping[Condition, Sequence[Mapping[str, float]]],
+        shares: Mapping[Condition, float],
     ) -> GateSettings:
-        """Return settings whose limits each reject this share of good variants with such scores.
+        """Return settings whose limits each reject a share of good variants with such scores.
 
         A gate whose limits follow from something else returns itself.
         """

@@ -1,5 +1,7 @@
 """Severity match: strengths whose measures are those that are wanted, within what is possible."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -28,4 +30,4 @@ def test_strengths_never_fall_although_measures_are_noisy() -> None:
     found = np.linspace(1, 0, 30) + rng.normal(0, 0.05, 30)
     wanted = np.linspace(0.9, 0.2, 9) + rng.normal(0, 0.05, 9)
     strengths = match(wanted.tolist(), found.tolist()).strengths
-    assert all(a <= b for a, b in zip(strengths, strengths[1:], strict=False))
+    assert all(a <= b for a, b in itertools.pairwise(strengths))

@@ -14,8 +14,7 @@ from safetensors.torch import load_file
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.io.images import resize_image
-from nightrain.depthmodel.network.image_features import ImageFeatures, feature_maps, pooled
+from nightrain.depthmodel.network.image_features import picture_features, pooled
 from nightrain.depthmodel.network.linear_classifier import Classifier
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Measured
@@ -33,7 +32,7 @@ class ConditionGate:
     """Measures how sure a classifier is of the condition that was asked for."""
 
     def __init__(self) -> None:
-        self._features = ImageFeatures()
+        self._features = picture_features(SIZE)
         self._classifier = Classifier(**load_file(WEIGHTS))
 
     def __call__(self, request: Request, variant: Variant) -> Measured:
@@ -48,7 +47,7 @@ class ConditionGate:
 
     def log_probabilities(self, image: np.ndarray) -> np.ndarray:
         """Log probability (C,) of each of CLASSES of an image (H, W, 3) uint8."""
-        features = pooled(feature_maps(self._features, resize_image(image, SIZE)[None]))
+        features = pooled(self._features(image))
         probabilities = self._classifier.probabilities(features)[0].double()
         return torch.log(probabilities.clamp_min(1e-12)).numpy()
 

@@ -10,6 +10,7 @@ from nightrain.datasets.validation import Settings
 from nightrain.pipelines.gates.base import GateSettings
 from nightrain.pipelines.gates.built_in.limits import at_severity, most_allowed
 
+Shares = Mapping[Condition, float]
 ScoresOf = Mapping[Condition, Sequence[Mapping[str, float]]]
 Limits = TypeVar("Limits", bound=Settings)
 AnyGate = TypeVar("AnyGate", bound=GateSettings)
@@ -38,11 +39,13 @@ class Above(NamedTuple):
 
 
 def fit_upper_limits(
-    kind: type[Limits], limits: Sequence[UpperLimit], good: ScoresOf, share: float
+    kind: type[Limits], limits: Sequence[UpperLimit], good: ScoresOf, shares: Shares
 ) -> dict[Condition, Limits]:
-    """Choose every limit by condition, so that each rejects about this share of good variants."""
+    """Choose every limit by condition, so that each rejects about a share of good variants."""
     return {
-        condition: kind(**{one.field: most_allowed(scores, one.score, share) for one in limits})
+        condition: kind(
+            **{one.field: most_allowed(scores, one.score, shares[condition]) for one in limits}
+        )
         for condition, scores in good.items()
     }
 

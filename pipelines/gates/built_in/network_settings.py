@@ -13,6 +13,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.gates.base import Gate, GateSettings, Rejection
 from nightrain.pipelines.gates.built_in.fitting import (
     ScoresOf,
+    Shares,
     UpperLimit,
     above,
     fit_upper_limits,
@@ -70,9 +71,9 @@ class DepthSettings(DepthLimits, GateSettings):
         """Three: nearer, farther, and the whole picture."""
         return len(OF_DEPTH)
 
-    def fitted(self, good: ScoresOf, share: float) -> DepthSettings:
+    def fitted(self, good: ScoresOf, shares: Shares) -> DepthSettings:
         """Choose all limits by condition."""
-        return with_limits(self, fit_upper_limits(DepthLimits, OF_DEPTH, good, share))
+        return with_limits(self, fit_upper_limits(DepthLimits, OF_DEPTH, good, shares))
 
     def judge(
         self, scores: Mapping[str, float], condition: Condition, severity: float
@@ -115,9 +116,9 @@ class MarginSettings(GateSettings):
         """One: the margin."""
         return 1
 
-    def fitted(self, good: ScoresOf, share: float) -> MarginSettings:
+    def fitted(self, good: ScoresOf, shares: Shares) -> MarginSettings:
         """Choose the margin by condition."""
-        found = {c: least_allowed(scores, "margin", share) for c, scores in good.items()}
+        found = {c: least_allowed(scores, "margin", shares[c]) for c, scores in good.items()}
         return with_limits(self, found)
 
     def judge(
@@ -203,9 +204,9 @@ class SelfSimilaritySettings(SimilarityLimits, GateSettings):
         """Two: the whole picture, and the worst position."""
         return len(OF_SIMILARITY)
 
-    def fitted(self, good: ScoresOf, share: float) -> SelfSimilaritySettings:
+    def fitted(self, good: ScoresOf, shares: Shares) -> SelfSimilaritySettings:
         """Choose both limits by condition."""
-        return with_limits(self, fit_upper_limits(SimilarityLimits, OF_SIMILARITY, good, share))
+        return with_limits(self, fit_upper_limits(SimilarityLimits, OF_SIMILARITY, good, shares))
 
     def judge(
         self, scores: Mapping[str, float], condition: Condition, severity: float

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from nightrain.datasets.conditions import Condition
 from nightrain.pipelines.gates.base import Gate, GateSettings, Rejection
-from nightrain.pipelines.gates.built_in.fitting import ScoresOf, with_limits
+from nightrain.pipelines.gates.built_in.fitting import ScoresOf, Shares, with_limits
 from nightrain.pipelines.gates.built_in.limits import (
     STRUCTURE_LIMITS,
     AlignmentLimits,
@@ -89,11 +89,11 @@ class AlignmentSettings(AlignmentLimits, GateSettings):
         """One: the displacement of good variants is that of the method."""
         return 1
 
-    def fitted(self, good: ScoresOf, share: float) -> AlignmentSettings:
+    def fitted(self, good: ScoresOf, shares: Shares) -> AlignmentSettings:
         """Choose the agreement by condition."""
         found = {
             condition: AlignmentLimits(
-                least_agreement=max(-1.0, least_allowed(scores, "agreement", share)),
+                least_agreement=max(-1.0, least_allowed(scores, "agreement", shares[condition])),
                 most_displacement=self.by_condition.get(condition, self).most_displacement,
             )
             for condition, scores in good.items()
@@ -143,12 +143,12 @@ class StructureSettings(GateSettings):
         """Two: what is lost, and what is new."""
         return 2
 
-    def fitted(self, good: ScoresOf, share: float) -> StructureSettings:
+    def fitted(self, good: ScoresOf, shares: Shares) -> StructureSettings:
         """Choose both limits by condition."""
         found = {
             condition: StructureLimits(
-                most_lost=min(1.0, most_allowed(scores, "lost", share)),
-                most_novel=most_allowed(scores, "novel", share),
+                most_lost=min(1.0, most_allowed(scores, "lost", shares[condition])),
+                most_novel=most_allowed(scores, "novel", shares[condition]),
             )
             for condition, scores in good.items()
         }

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from nightrain.datasets.io.images import resize_image
-from nightrain.depthmodel.network.image_features import ImageFeatures, feature_maps
+from nightrain.depthmodel.network.image_features import picture_features
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Measured
 from nightrain.pipelines.gates.built_in.clear_frames import OfClearFrames
@@ -18,7 +17,6 @@ from nightrain.pipelines.gates.built_in.visible import visible_part
 
 SIZE = (224, 128)  # width, height
 LEVEL = 2  # of the feature maps: a sixteenth of the size
-NUM_LEVELS = 4  # of the network, so that its last stage is left out
 LEAST_VISIBLE = 0.3  # of a position that is judged
 
 
@@ -26,7 +24,7 @@ class SelfSimilarityGate:
     """Measures how far the self-similarities of a variant and its clear frame differ."""
 
     def __init__(self) -> None:
-        self._features = ImageFeatures(NUM_LEVELS)
+        self._features = picture_features(SIZE)
         self._of_clear_frame = OfClearFrames(self._similarity)
 
     def __call__(self, request: Request, variant: Variant) -> Measured:
@@ -40,8 +38,7 @@ class SelfSimilarityGate:
     @torch.no_grad()
     def _similarity(self, image: np.ndarray) -> np.ndarray:
         """Similarity (P, P) float32 in [-1, 1] of all positions of a picture."""
-        maps = feature_maps(self._features, resize_image(image, SIZE)[None])
-        flat = maps[LEVEL][0].flatten(1)  # (C, P)
+        flat = self._features(image)[LEVEL][0].flatten(1)  # (C, P)
         flat = flat - flat.mean(1, keepdim=True)
         flat = torch.nn.functional.normalize(flat, dim=0)
         return (flat.T @ flat).numpy()

@@ -47,7 +47,7 @@ def test_limits_judge_both_scores() -> None:
 
     assert codes(0.3, 0.8) == [] and codes(0.4, 0.9) == ["layout", "place"]
     good = [{"distance": d, "worst": 2 * d} for d in np.linspace(0, 0.2, 101)]
-    fitted = settings.fitted({Condition.FOG: good}, 0.1)
+    fitted = settings.fitted({Condition.FOG: good}, {Condition.FOG: 0.1})
     limits = fitted.by_condition[Condition.FOG]
     assert limits.most_distance == pytest.approx(0.18 + 0.5 * 0.08)
     assert limits.most_worst == pytest.approx(0.36 + 0.5 * 0.16) and fitted.for_version == "1"

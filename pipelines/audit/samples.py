@@ -1,4 +1,4 @@
-"""Audit of gates: limits fitted to one half of the scenes, rejections counted in the other."""
+"""Audit samples: scores of variants, of their recorded twins, and of variants with a defect."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -80,31 +80,3 @@ def _sample(
     except DamagedInput:
         return AuditSample(*facts, {}, unmeasured=True)
     return AuditSample(*facts, found)
-
-
-def fitted(
-    gates: Sequence[GateSettings], samples: Sequence[AuditSample], most_rejected: float
-) -> list[GateSettings]:
-    """Fit limits to the variants without defect, so that about `most_rejected` are rejected.
-
-    The share is that of all gates together.
-    """
-    good = [sample for sample in samples if sample.defect == NO_DEFECT]
-    conditions = dict.fromkeys(sample.condition for sample in good)
-    num_limits = sum(gate.num_limits for gate in gates)
-    share = most_rejected / max(num_limits, 1)
-    return [
-        gate.fitted(
-            {c: [s.scores[gate.name] for s in good if s.condition == c] for c in conditions}, share
-        )
-        for gate in gates
-    ]
-
-
-def area_under_curve(good: Sequence[float], bad: Sequence[float]) -> float:
-    """Area under the ROC of a score that is larger for bad variants; 0.5 is chance.
-
-    The probability that a bad variant's score is above a good one's (Mann and Whitney 1947).
-    """
-    above = np.subtract.outer(np.asarray(bad, float), np.asarray(good, float))
-    return float(((above > 0) + 0.5 * (above == 0)).mean())
