@@ -118,7 +118,7 @@ def _batches(path: Path) -> Iterator[pa.Table]:
         return
     with pq.ParquetFile(path, memory_map=True) as file:
         for number in range(file.num_row_groups):
-            yield file.read_row_group(number)
+            yield file.read_row_group(number, use_threads=False)
 
 
 def _columns(schema: pa.Schema, file: str) -> tuple[str, str]:

@@ -74,7 +74,8 @@ class PictureColumn:
     def _cell(self, row: int) -> Any:
         number = next((n for n, end in enumerate(self._starts) if row < end), 0)
         if self._group is None or self._group[0] != number:
-            table = self._file.read_row_group(number, columns=[self._column])
+            columns = [self._column]
+            table = self._file.read_row_group(number, columns=columns, use_threads=False)
             self._group = number, table.column(self._column)
         start = self._starts[number - 1] if number else 0
         return self._group[1][row - start].as_py()
