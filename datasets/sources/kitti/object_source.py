@@ -27,7 +27,7 @@ from nightrain.datasets.sources.kitti.drives import NOMINAL_STEP_US, folder_name
 from nightrain.datasets.sources.kitti.files import read_image, read_velodyne
 from nightrain.datasets.sources.kitti.object_labels import read_objects
 from nightrain.datasets.sources.kitti.source import STEREO_PARTNER, KittiSource
-from nightrain.datasets.splits import NO_SPLIT, SPLITS, check_split, is_in_split, other_splits
+from nightrain.datasets.splits import NO_SPLIT, check_split, is_in_split, other_splits
 
 PARTS = ("training", "testing")
 FOLDERS = {"image_02": "image_2", "image_03": "image_3"}
@@ -40,9 +40,9 @@ class KittiObjectSource(FrameSource):
     """Frames of the object benchmark, which were drawn at random from KITTI's drives.
 
     A frame has no time, pose or neighbour: timestamps are nominal, T_world_camera is the identity,
-    and each frame is a scene of its own. `split_files` is a folder of train.txt, val.txt or
-    test.txt with a frame in each line; without it, training frames have the split "none". Testing
-    frames have the split "test".
+    and each frame is a scene of its own. `split_files` is a folder with train.txt and val.txt, a
+    frame in each line; without it, training frames have the split "none". Testing frames have the
+    split "test".
     """
 
     name, licence, attribution = KittiSource.name, KittiSource.licence, KittiSource.attribution
@@ -220,26 +220,26 @@ def _image_size(files: Files, name: str) -> tuple[int, int]:
 
 
 def _read_lists(config: KittiConfig) -> Mapping[str, str]:
-    """Split by frame number, from train.txt, val.txt and test.txt; raises BrokenSource."""
+    """Split of training frames by number, from train.txt and val.txt; raises BrokenSource."""
     if config.split_files is None:
         return {}
     files = Files(config.split_files, Checksums(config.split_files, config.links), config.links)
     names = {*folder_names(files, "")}
     listed: dict[str, str] = {}
-    for split in (split for split in SPLITS if f"{split}.txt" in names):
+    for split in (split for split in ("train", "val") if f"{split}.txt" in names):
         for line in _lines(files, f"{split}.txt"):
             if not re.fullmatch(r"\d{6}", line):
                 raise BrokenSource(
                     f"{split}.txt has the line {line[:80]!r}; expected six digits, such as 000007"
                 )
-            if listed.setdefault(line, split) != split and split != "test":
+            if listed.setdefault(line, split) != split:
                 raise BrokenSource(
                     f"{split}.txt has {line}, as {listed[line]}.txt has; a frame has one split"
                 )
     if not listed:
         raise BrokenSource(
-            f"no split file in {config.split_files}; expected train.txt, val.txt or test.txt with "
-            "a frame in each line, such as 000007"
+            f"no split file in {config.split_files}; expected train.txt or val.txt with a "
+            "frame in each line, such as 000007"
         )
     return listed
 

@@ -14,7 +14,7 @@ from nightrain.datasets.sources.kitti.config import KittiConfig
 from nightrain.datasets.sources.kitti.object_source import KittiObjectSource
 from support.described_folder import put
 from support.sources import kitti as fixture
-from support.sources.kitti import CAMERAS, DRIVE, SIZE, failures
+from support.sources.kitti import CAMERAS, DRIVE, failures
 
 LABELS = """\
 Car 0.00 0 1.5 10.0 10.0 40.0 30.0 1.5 1.6 3.9 1.0 1.6 20.0 1.5
