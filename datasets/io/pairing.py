@@ -25,7 +25,7 @@ def name_of(path: str) -> Name:
 
 
 def pair(files: Mapping[str, Name], targets: Mapping[str, Sequence[Name]]) -> Pairing:
-    """Pair files with targets of the same stem; of several, those that share the most folders.
+    """Pair files with targets of the same stem that share the most folders.
 
     A target may have several names. `a/rgb/0001` takes `a/depth/0001` rather than `b/depth/0001`,
     and a file `0001` alone is unclear if both `a/rgb/0001` and `b/rgb/0001` are targets.

@@ -63,7 +63,7 @@ app = Nightrain(
         ),
         "generate": ("generation", "Generate the variants of a recipe."),
         "import-variants": (
-            "import_variants",
+            "generation",
             "Make variants of pictures that another program translated.",
         ),
         "regate": (

@@ -36,7 +36,7 @@ def intrinsics_of(
 
 
 def _check(matrix: np.ndarray, size: tuple[int, int]) -> None:
-    """Raise DamagedInput for a matrix that is no pinhole camera or looks past the picture."""
+    """Raise DamagedInput for a matrix that is not a pinhole camera or looks past the picture."""
     fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
     zeros = matrix[[1, 2, 2], [0, 0, 1]]
     is_pinhole = np.isfinite(matrix).all() and not zeros.any() and matrix[2, 2] == 1

@@ -20,7 +20,7 @@ Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Intrinsics(Settings):
-    """Camera matrix: one for all pictures, or one file for each; or a field of view."""
+    """Intrinsics of the pictures: one matrix, a file for each picture, or a field of view."""
 
     matrix: tuple[Row, Row, Row] | None = Field(
         default=None, description="[[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels"
@@ -82,7 +82,7 @@ class DepthMaps(Settings):
 
 
 class ByFolder(Settings):
-    """Value by folder or by list; a picture that neither names has `otherwise`."""
+    """Value of a picture by folder or by list, or `otherwise` where neither names it."""
 
     folders: dict[str, str] = Field(
         default={}, description="Value by the name of a folder on the picture's path"

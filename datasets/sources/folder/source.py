@@ -29,7 +29,7 @@ NO_RECORD = Record(None, None)
 
 
 class FolderSource(FrameSource):
-    """Frames of one camera, in the order of their paths; see `Description` for what they have.
+    """Frames of one camera of a described folder, in the order of their paths.
 
     A picture without a pose has the identity and no neighbours. Neighbours are the nearest
     pictures in time of the same scene, at most one second away.
