@@ -123,7 +123,7 @@ def test_settings_survive_json_and_decide_the_hash(haze: None, tmp_path: Path) -
 
 
 def test_a_recipe_of_an_engine_that_is_not_installed(tmp_path: Path) -> None:
-    words = r"no engine 'haze'. Installed: diffusion, import, pipeline, weather. Name one .*nightrain.engines"
+    words = r"no engine 'haze'. Installed: diffusion, import, pipeline, weather. Name one .*engines"
     with pytest.raises(InvalidRequest, match=words):
         load_recipe(written(tmp_path, RECIPE))
 
