@@ -41,12 +41,15 @@ class PluginSettings(Settings):
 
 
 T = TypeVar("T", bound=PluginSettings)
-_built: dict[tuple[type[PluginSettings], str], Any] = {}
+_built: dict[tuple[type[PluginSettings], str, str], Any] = {}
 
 
 def build_once(settings: PluginSettings) -> Any:
-    """Return the object that settings build; equal settings are built once per process."""
-    key = (type(settings), settings.model_dump_json())
+    """Return the object that settings build; equal settings are built once per process.
+
+    Settings whose relative paths are below different datasets are not equal.
+    """
+    key = (type(settings), settings.model_dump_json(), repr(settings.__pydantic_private__))
     if key not in _built:
         _built[key] = settings.build()
     return _built[key]

@@ -12,5 +12,6 @@ SOURCES = PluginGroup(
         "world": "nightrain.datasets.sources.nuscenes.config:WorldConfig",
         "robotcar": "nightrain.datasets.sources.robotcar.config:RobotCarConfig",
         "kitti": "nightrain.datasets.sources.kitti.config:KittiConfig",
+        "folder": "nightrain.datasets.sources.folder.config:FolderConfig",
     },
 )

@@ -62,6 +62,10 @@ app = Nightrain(
             "Write a contact sheet: clear image, depth and each condition of a recipe.",
         ),
         "generate": ("generation", "Generate the variants of a recipe."),
+        "import-variants": (
+            "generation",
+            "Make variants of pictures that another program translated.",
+        ),
         "regate": (
             "gates.regate",
             "Apply other limits of gates to the variants that exist.",

@@ -18,6 +18,7 @@ class Request:
     """Input of an engine for one variant: a clear frame, the condition and the seed."""
 
     sample_id: str
+    frame_id: str = ""  # name of the clear frame, for engines that look something up
     image: np.ndarray  # (H, W, 3) uint8, sRGB
     # (H, W) float32, dense, metres, > 0; sky = inf; None if a network estimates it
     depth_m: np.ndarray | None
@@ -37,6 +38,8 @@ class Variant:
     """Output of an engine for one request."""
 
     image: np.ndarray  # (H, W, 3) uint8, sRGB
+    # JPEG of `image`, stored byte for byte unless it is resized; None: `image` is encoded
+    jpeg: bytes | None = None
     # (H, W) float32 in [0, 1]: share of the clear frame's contrast that the condition leaves; None
     # if the engine does not know
     visibility: np.ndarray | None = None
@@ -97,8 +100,8 @@ class HostEngine(ABC):
     overlaps: bool = False  # one core per shard
 
     @abstractmethod
-    def generate(self, requests: Sequence[Request]) -> Sequence[Variant]:
-        """Return one variant per request, in order."""
+    def generate(self, requests: Sequence[Request]) -> Sequence[Variant | Exception]:
+        """Return one variant or failure per request, in order."""
 
     def device_id(self) -> str:
         """Return "": there is no device to lock."""

@@ -12,6 +12,7 @@ ENGINES = SettingsGroup(
         "weather": "nightrain.pipelines.engines.weather.settings:WeatherSettings",
         "diffusion": "nightrain.pipelines.engines.diffusion.models.settings:DiffusionSettings",
         "pipeline": "nightrain.pipelines.engines.pipeline.settings:PipelineSettings",
+        "import": "nightrain.pipelines.engines.imported.settings:ImportSettings",
     },
 )
 

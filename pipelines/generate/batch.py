@@ -209,7 +209,8 @@ def _row(
 ) -> Row:
     generated_size = (variant.image.shape[1], variant.image.shape[0])
     width, height = prepared.stored_size
-    data = encode_jpeg(resize_image(variant.image, prepared.stored_size), recipe.jpeg_quality)
+    data = variant.jpeg if generated_size == prepared.stored_size else None
+    data = data or encode_jpeg(resize_image(variant.image, (width, height)), recipe.jpeg_quality)
     intrinsics = scaled_intrinsics(prepared.intrinsics, generated_size, prepared.stored_size)
     origin = ("source_id", "source_dataset", "split", "scene_id", "camera", "timestamp_us")
     facts = variant.provenance

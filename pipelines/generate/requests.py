@@ -63,6 +63,7 @@ def request_for(
     """Return the engine's request; raises DamagedInput if a control image cannot be computed."""
     request = Request(
         sample_id=planned.sample_id,
+        frame_id=planned.ref.frame_id,
         image=prepared.image,
         depth_m=prepared.depth_m,
         intrinsics=prepared.intrinsics,

@@ -49,7 +49,8 @@ class IngestJob(Settings):
     """Options of `nightrain ingest SOURCE`, and the parameter of the flow `ingest-frames`."""
 
     source: str = Field(
-        description="Name of the source: nuscenes, world, robotcar, kitti, or an installed one",
+        description="Name of the source: nuscenes, world, robotcar, kitti, folder, or an "
+        "installed one",
         json_schema_extra=HIDDEN,
     )
     config: Annotated[SerializeAsAny[SourceConfig], WithJsonSchema(ANY_CONFIG)] = Field(

@@ -83,7 +83,7 @@ def ingested_folder(generated: Path, tmp_path: Path) -> Path:
         (folder / f"{name}.depth.png").write_bytes(row["lidar_depth"]["bytes"])
         camera = {"intrinsics": np.reshape(row["intrinsics"], (3, 3)).tolist(), "licence": "CC0"}
         (folder / "camera.json").write_text(json.dumps(camera))
-    assert command("ingest", "folder", folder, "--out", dataset, "--runner", "local") == 0
+    assert command("ingest", "jpegs", folder, "--out", dataset, "--runner", "local") == 0
     assert len(all_rows(dataset, "frames")) == 4
     return dataset
 

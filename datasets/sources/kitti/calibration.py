@@ -1,4 +1,4 @@
-"""Calibration of one recording date of KITTI raw: poses of cameras, LiDAR and IMU.
+"""Calibration of one recording date of KITTI raw, and of rectified cameras in general.
 
 Frames (Geiger et al., IJRR 2013): cameras x right, y down, z ahead; Velodyne and IMU x ahead, y
 left, z up. Images of `_sync` drives are rectified: all cameras share one orientation, that of
@@ -45,8 +45,8 @@ def read_calibration(files: Files, date: str) -> Calibration:
 
     calib_imu_to_velo.txt may be absent: only poses need it.
     """
-    cam_to_cam = _read(files, f"{date}/calib_cam_to_cam.txt")
-    T_cam0_velo = _read(files, f"{date}/calib_velo_to_cam.txt").rigid("R", "T")
+    cam_to_cam = read_entries(files, f"{date}/calib_cam_to_cam.txt")
+    T_cam0_velo = read_entries(files, f"{date}/calib_velo_to_cam.txt").rigid("R", "T")
     T_rect_cam0 = cam_to_cam.rigid("R_rect_00", None)
     present = [name for name in CAMERAS if f"P_rect_{name[-2:]}" in cam_to_cam.values]
     T_rect_velo = T_rect_cam0 @ T_cam0_velo
@@ -57,13 +57,14 @@ def read_calibration(files: Files, date: str) -> Calibration:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entries:
+class Entries:
     """The `key: numbers` lines of one calibration file."""
 
     name: str
     values: Mapping[str, str]
 
     def numbers(self, key: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Finite numbers of an entry; raises DamagedInput."""
         words = self.values.get(key, "").split()
         try:
             numbers = np.array([float(word) for word in words], np.float64)
@@ -75,55 +76,72 @@ class _Entries:
         return numbers.reshape(shape)
 
     def rigid(self, rotation: str, translation: str | None) -> np.ndarray:
+        """Rigid transform (4, 4) of a rotation and a translation; raises DamagedInput."""
         transform = np.eye(4)
         transform[:3, :3] = self.numbers(rotation, (3, 3))
         if translation is not None:
             transform[:3, 3] = self.numbers(translation, (3,))
+        return self._checked(transform, rotation)
+
+    def rigid_3x4(self, key: str) -> np.ndarray:
+        """Rigid transform (4, 4) of the first three rows; raises DamagedInput."""
+        return self._checked(np.vstack([self.numbers(key, (3, 4)), [0, 0, 0, 1]]), key)
+
+    def _checked(self, transform: np.ndarray, rotation: str) -> np.ndarray:
         drift = np.abs(transform[:3, :3] @ transform[:3, :3].T - np.eye(3)).max()
         if drift > ORTHONORMAL_TOLERANCE or np.linalg.det(transform[:3, :3]) < 0:
             raise self.error(f"{rotation} is not a rotation (off by {drift:.2g})")
         return transform
 
     def error(self, problem: str) -> DamagedInput:
+        """Error that names the file."""
         return DamagedInput(
             Reason.BAD_CALIBRATION, f"{self.name}: {problem}; copy it from KITTI's calib.zip"
         )
 
 
-def _read(files: Files, name: str) -> _Entries:
+def read_entries(files: Files, name: str) -> Entries:
+    """Read the entries of a calibration file; raises DamagedInput."""
     text = files.read_text(name, MAX_CALIBRATION_BYTES)
     pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return _Entries(name, {key.strip(): value for key, value in pairs})
+    return Entries(name, {key.strip(): value for key, value in pairs})
 
 
 def _imu(files: Files, date: str) -> np.ndarray | None:
     try:
-        return _read(files, f"{date}/calib_imu_to_velo.txt").rigid("R", "T")
+        return read_entries(files, f"{date}/calib_imu_to_velo.txt").rigid("R", "T")
     except DamagedInput as error:
         if error.reason is Reason.MISSING_FILE:
             return None
         raise
 
 
-def _camera(entries: _Entries, number: str, T_rect_velo: np.ndarray) -> CameraCalibration:
+def _camera(entries: Entries, number: str, T_rect_velo: np.ndarray) -> CameraCalibration:
+    width, height = entries.numbers(f"S_rect_{number}", (2,))
+    size = int(width), int(height)
+    return rectified_camera(entries, f"P_rect_{number}", size, T_rect_velo)
+
+
+def rectified_camera(
+    entries: Entries, key: str, size: tuple[int, int], T_rect_velo: np.ndarray
+) -> CameraCalibration:
     """Split P_rect = K [I | shift]: K is the left part, the shift K^-1 times the last column.
 
     The readme's shift is P[0, 3] / fx. The other two components of K^-1 P[:, 3] are below 5 mm;
-    with all three, K [I | shift] equals P_rect exactly.
+    with all three, K [I | shift] equals P_rect exactly. Raises DamagedInput.
     """
-    projection = entries.numbers(f"P_rect_{number}", (3, 4))
+    projection = entries.numbers(key, (3, 4))
     intrinsics = projection[:, :3].copy()
     focal_px, rest = intrinsics[[0, 1], [0, 1]], intrinsics[[1, 2, 2], [0, 0, 1]]
     if not (focal_px > 1).all() or rest.any() or intrinsics[2, 2] != 1.0:
-        raise entries.error(f"P_rect_{number} is not a pinhole matrix [fx s cx; 0 fy cy; 0 0 1]")
-    width, height = entries.numbers(f"S_rect_{number}", (2,))
+        raise entries.error(f"{key} is not a pinhole matrix [fx s cx; 0 fy cy; 0 0 1]")
     T_camera_rect = np.eye(4)
     T_camera_rect[:3, 3] = np.linalg.solve(intrinsics, projection[:, 3])
     T_ego_velo = np.eye(4)
     T_ego_velo[2, 3] = VELODYNE_HEIGHT_M
     T_camera_velo = T_camera_rect @ T_rect_velo
     return CameraCalibration(
-        size=(int(width), int(height)),
+        size=size,
         intrinsics=intrinsics,
         T_camera_velo=T_camera_velo,
         T_ego_camera=T_ego_velo @ invert_rigid(T_camera_velo),

@@ -19,7 +19,7 @@ from nightrain.datasets.sources.kitti.splits import EigenCounts, Listed, read_li
 
 DEPTH_MAP_KIND = {"velodyne": "velodyne_raw", "improved": "groundtruth"}
 
-# Benchmarks that are not read, by names that are together in one of their folders.
+# Other benchmarks, by names that are together in one of their folders.
 LAYOUTS = {
     "object benchmark": ({"image_2", "calib"}, {"image_2", "velodyne"}, {"image_2", "label_2"}),
     "scene flow benchmark": ({"image_2", "image_3"}, {"image_2", "calib_cam_to_cam"}),
@@ -64,7 +64,7 @@ def read_index(files: Files, config: KittiConfig) -> Index:
     drives = find_drives(files)
     if not drives:
         other = _other_layout(files)
-        found = f", but KITTI's {other} layout, which is not supported" if other else ""
+        found = f", but KITTI's {other} layout, which {_advice(other)}" if other else ""
         raise BrokenSource(
             f"no KITTI drive below {files.root}{found}; expected <date>/<date>_drive_<n>_sync with "
             "image_02/data, and <date>/calib_cam_to_cam.txt (raw drives, alone or with the maps of "
@@ -99,6 +99,10 @@ def read_index(files: Files, config: KittiConfig) -> Index:
         frames=sorted(frames),
         without_camera=without_camera,
     )
+
+
+def _advice(layout: str) -> str:
+    return "`--layout object` reads" if layout == "object benchmark" else "is not supported"
 
 
 def _other_layout(files: Files) -> str:

@@ -230,7 +230,9 @@ def test_other_layouts_of_kitti_are_named(
 ) -> None:
     for folder in folders:
         (tmp_path / folder).mkdir(parents=True)
-    words = f"no KITTI drive below {tmp_path}, but KITTI's {layout} layout, which is not supported"
+    reads = layout == "object benchmark"
+    advice = "`--layout object` reads" if reads else "is not supported"
+    words = f"no KITTI drive below {tmp_path}, but KITTI's {layout} layout, which {advice}"
     with pytest.raises(
         BrokenSource, match=rf"{words}; expected <date>/.*raw drives, alone or with"
     ):

@@ -170,7 +170,7 @@ def test_a_wrong_recipe_is_one_sentence(
     [
         (
             ("ingest", "waymo", "ROOT", "--out", "OUT"),
-            "There is no source 'waymo'. Installed: kitti, nuscenes",
+            "There is no source 'waymo'. Installed: folder, kitti, nuscenes",
         ),
         (("train", "moon", "ROOT", "--out", "OUT"), "There is no preset 'moon'; choose one of "),
         (

@@ -89,7 +89,7 @@ def written(folder: Path, text: str) -> str:
 def test_an_engine_of_another_package_generates_a_dataset(
     haze: None, dataset: Path, tmp_path: Path
 ) -> None:
-    assert ENGINES.names() == ["diffusion", "haze", "pipeline", "weather"]
+    assert ENGINES.names() == ["diffusion", "haze", "import", "pipeline", "weather"]
     job = GenerateJob(dataset=dataset, recipe=written(tmp_path, RECIPE), gpu_limit="one")
     assert job.held_limit() is None
     stop = Stop()
@@ -123,9 +123,7 @@ def test_settings_survive_json_and_decide_the_hash(haze: None, tmp_path: Path) -
 
 
 def test_a_recipe_of_an_engine_that_is_not_installed(tmp_path: Path) -> None:
-    words = (
-        r"no engine 'haze'. Installed: diffusion, pipeline, weather. Name one .*nightrain.engines"
-    )
+    words = r"no engine 'haze'. Installed: diffusion, import, pipeline, weather. Name one .*engines"
     with pytest.raises(InvalidRequest, match=words):
         load_recipe(written(tmp_path, RECIPE))
 

@@ -19,19 +19,19 @@ from nightrain.datasets.io.images import JpegImage, decode_depth_png
 from nightrain.datasets.sources.base import FrameSource, SourceConfig
 
 
-class FolderConfig(SourceConfig):
-    """Options of the source; each field is an option of `nightrain ingest folder`."""
+class JpegsConfig(SourceConfig):
+    """Options of the source; each field is an option of `nightrain ingest jpegs`."""
 
-    source: ClassVar[str] = "folder_source:FolderSource"
+    source: ClassVar[str] = "jpegs_source:JpegsSource"
     summary: ClassVar[str] = "Read a folder of JPEGs from one calibrated camera."
 
 
-class FolderSource(FrameSource):
+class JpegsSource(FrameSource):
     """Frames of one camera at rest in the world; every frame is a clear train frame."""
 
-    name = "folder"
+    name = "jpegs"
 
-    def __init__(self, config: FolderConfig) -> None:
+    def __init__(self, config: JpegsConfig) -> None:
         self.root = root = config.root
         try:
             camera = json.loads((root / "camera.json").read_text())

@@ -1,0 +1,1 @@
+"""Folder source: pictures of a calibrated camera, described by one YAML file."""

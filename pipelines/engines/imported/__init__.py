@@ -1,0 +1,1 @@
+"""Import engine: pictures that another program made of the clear frames become variants."""

@@ -1,0 +1,1 @@
+"""Import of variants: pictures that other programs translated, with gates and statistics."""
