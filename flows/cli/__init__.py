@@ -123,6 +123,10 @@ app = Nightrain(
             "look.sql",
             "Query a dataset with SQL: frames, variants, labels, quarantine, reviews and shards.",
         ),
+        "export": (
+            "share.export",
+            "Write datasets and networks in the formats of other tools.",
+        ),
         "schedule": (
             "server.schedule",
             "Run commands on a schedule: from this process, or by the workers of a work pool.",
