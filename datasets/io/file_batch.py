@@ -27,7 +27,6 @@ class FileBatch:
         self.num_bytes = 0  # of the files that were committed
         self._drafts = root / FOLDER / Owner.me().token()
         self._names: dict[str, Path] = {}  # draft of each final name
-        self._folders: set[Path] = set()
 
     def __len__(self) -> int:
         return len(self._names)
@@ -50,17 +49,16 @@ class FileBatch:
 
     def commit(self) -> None:
         """Sync all drafts, and give them their names; an earlier file of a name is replaced."""
+        folders = {(self.root / name).parent for name in self._names}
+        new = {above for f in folders for above in (f, *f.parents) if not above.exists()}
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(NUM_SYNC_THREADS) as pool:
             list(pool.map(fsync, self._names.values()))
-        folders = {(self.root / name).parent for name in self._names}
-        for folder in sorted(folders - self._folders):
-            make_folder(folder, self.root)
-        for name, draft in self._names.items():
-            self.num_bytes += draft.stat().st_size
-            os.replace(draft, self.root / name)
-        for folder in sorted(folders):
-            fsync(folder)
-        self._folders |= folders
+            for name, draft in self._names.items():
+                self.num_bytes += draft.stat().st_size
+                os.replace(draft, self.root / name)
+            list(pool.map(fsync, folders | {folder.parent for folder in new}))
         self._names.clear()
 
     def discard(self) -> None:

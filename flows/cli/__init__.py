@@ -123,6 +123,10 @@ app = Nightrain(
             "look.sql",
             "Query a dataset with SQL: frames, variants, labels, quarantine, reviews and shards.",
         ),
+        "card": (
+            "share.card",
+            "Write a dataset's card, README.md, and its Croissant metadata, croissant.json.",
+        ),
         "export": (
             "share.export",
             "Write datasets and networks in the formats of other tools.",

@@ -1,17 +1,13 @@
 """Export jobs: variants, frames and labels as files that other tools read."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.splits import Split
 from nightrain.datasets.validation import Settings
-
-if TYPE_CHECKING:
-    from nightrain.pipelines.runs.stop import Stop
 
 Form = Literal["folders", "webdataset", "kitti", "md4all"]
 DepthChoice = Literal["auto", "exact", "lidar", "label", "none"]
@@ -92,19 +88,3 @@ class ExportReport(BaseModel):
         seconds = max(self.seconds, 1e-3)
         rows = (self.num_rows - self.num_kept) / seconds
         return f"{rows:.0f} images/s, {self.num_bytes / 1e6 / seconds:.0f} MB/s"
-
-
-def export_dataset(
-    job: ExportDatasetJob,
-    stop: "Stop",
-    on_planned: Callable[[int], None] = lambda count: None,
-    on_done: Callable[[int], None] = lambda count: None,
-) -> ExportReport:
-    """Export a dataset, or resume an interrupted export into the same folder.
-
-    Raises InvalidRequest for a selection without rows and a folder that holds anything else,
-    CorruptShard, DiskFull.
-    """
-    from nightrain.pipelines.export.run import run_export
-
-    return run_export(job, stop, on_planned, on_done)

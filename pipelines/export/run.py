@@ -4,7 +4,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from nightrain.pipelines.export.kitti import KittiLayout
 from nightrain.pipelines.export.layout import TreeLayout, record
 from nightrain.pipelines.export.notice import notice
 from nightrain.pipelines.export.payloads import PayloadReader
-from nightrain.pipelines.export.progress import NAME, ExportProgress, open_progress
+from nightrain.pipelines.export.progress import ExportProgress, open_progress
 from nightrain.pipelines.export.selection import ExportRow, ExportSelection, select
 from nightrain.pipelines.export.webdataset import SampleNames, TarShards, json_member
 from nightrain.pipelines.runs.stop import Stop
@@ -27,13 +27,17 @@ ROWS_PER_BATCH, BYTES_PER_BATCH = 500, 64 * 1024 * 1024
 METADATA = "metadata.jsonl"
 
 
-def run_export(
+def export_dataset(
     job: ExportDatasetJob,
     stop: Stop,
-    on_planned: Callable[[int], None],
-    on_done: Callable[[int], None],
+    on_planned: Callable[[int], None] = lambda count: None,
+    on_done: Callable[[int], None] = lambda count: None,
 ) -> ExportReport:
-    """Select the rows, and write those that are not there yet."""
+    """Export a dataset, or resume an interrupted export into the same folder.
+
+    Raises InvalidRequest for a selection without rows and a folder that holds anything else,
+    CorruptShard, DiskFull.
+    """
     selection = select(job)
     if not len(selection):
         raise InvalidRequest(
@@ -110,10 +114,10 @@ class RowWriter(ABC):
         """Remove what was not committed."""
         self.batch.discard()
 
-    def payloads_of(self, row: ExportRow) -> Iterator[tuple[str, bytes]]:
-        """Yield the names and bytes of a row's payloads."""
+    def files(self, row: ExportRow, written: Set[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield the names and bytes of a row's payloads, without those that are written."""
         for payload, name in self.layout.names(row).items():
-            if (data := self.payloads.read(row, payload)) is not None:
+            if name not in written and (data := self.payloads.read(row, payload)) is not None:
                 yield name, self.layout.encode(payload, data, row)
 
 
@@ -137,10 +141,8 @@ class TreeWriter(RowWriter):
         if shard != self._shard:
             self._shard, self._shared = shard, set()
         if not self.layout.is_left_out(row):
-            names = {p: n for p, n in self.layout.names(row).items() if n not in self._shared}
-            for payload, name in names.items():
-                if (data := self.payloads.read(row, payload)) is not None:
-                    self._write(name, self.layout.encode(payload, data, row))
+            for name, data in self.files(row, self._shared):
+                self._write(name, data)
             for name, text in self.layout.texts(row).items():
                 if name not in self._shared:
                     self._write(name, text.encode())
@@ -180,7 +182,7 @@ class TarWriter(RowWriter):
         """Write a sample."""
         split, names = row.facts["split"], self.layout.names(row)
         facts = json_member(record(row, names, self.payloads))
-        members = {f"{row.key}.json": facts, **dict(self.payloads_of(row))}
+        members = {f"{row.key}.json": facts, **dict(self.files(row, frozenset()))}
         if self._tars.is_full(split, members):
             self.commit()
         self._tars.add(split, members)
@@ -242,6 +244,3 @@ def _finish(
     write_whole(job.out / "README.md", notice(job, selection))
     progress.finished = True
     progress.save(job.out)
-
-
-__all__ = ["METADATA", "NAME", "run_export"]

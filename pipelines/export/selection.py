@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import CorruptShard, InvalidRequest
@@ -270,5 +269,5 @@ def unique(selection: ExportSelection, column: str) -> list[str]:
     found: set[str] = set()
     for group in selection.groups:
         for part in group.shown:
-            found |= set(pc.unique(part.facts.column(column)).to_pylist())
+            found |= set(part.facts.column(column).unique().to_pylist())
     return sorted(value for value in found if value is not None)

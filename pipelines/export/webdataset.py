@@ -18,6 +18,7 @@ from nightrain.pipelines.export.progress import ExportProgress
 from nightrain.pipelines.export.selection import ExportRow
 
 BLOCK = tarfile.BLOCKSIZE
+COPY_BYTES = 1 << 20
 END_BYTES = tarfile.RECORDSIZE  # two empty blocks, filled up to a whole record
 
 
@@ -59,7 +60,7 @@ class TarShards:
             number = sum(name.startswith(f"{split}-") for name in self._progress.tars)
             self._split, self._name = split, f"{split}-{number:06d}.tar"
             self._file = self._batch.open(self._name)
-            self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
+            self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
         for name, data in members.items():
             member = tarfile.TarInfo(name)  # its time and owner are 0
             member.size, member.mode = len(data), 0o644

@@ -5,12 +5,17 @@ from nightrain.flows.cli.group import LazyGroup
 from nightrain.flows.cli.jobs import OutputOptions
 from nightrain.flows.cli.options import command
 from nightrain.pipelines.export.job import ExportDatasetJob, ExportReport
+from nightrain.pipelines.export.model_job import ExportModelJob
 from nightrain.pipelines.runs.stop import Stop, stop_on_signals
 
 export = LazyGroup(
     "export",
     help="Write datasets and networks in the formats of other tools.",
     commands_at={
+        "model": (
+            "share.export",
+            "Write a depth network as ONNX or TorchScript, and check that it gives the same depth.",
+        ),
         "dataset": (
             "share.export",
             "Write variants, frames and labels as folders, tar shards, or KITTI's or md4all's "
@@ -18,6 +23,31 @@ export = LazyGroup(
         ),
     },
 )
+
+
+@command
+def model(job: ExportModelJob, output: OutputOptions) -> None:
+    """Write a depth network as ONNX or TorchScript, and check that it gives the same depth.
+
+    The input `image` (B, 3, H, W) is RGB in [0, 1] at the network's own size; the output
+    `inverse_depth` (B, 1, H, W) is in 1/m. A file that gives other depths is not kept. Example:
+
+    nightrain export model TEACHER/model --to onnx --out teacher.onnx
+    """
+    from nightrain.pipelines.export.model_job import export_model
+
+    report = export_model(job)
+    if output.as_json:
+        print_json(report)
+        return
+    width, height = report.input_size
+    out = console()
+    out.print(
+        f"wrote {report.out}: {report.num_bytes / 1e6:.1f} MB, images of {width} x {height} "
+        f"pixels, digest {report.digest[:16]}",
+        markup=False,
+    )
+    out.print(report.check_line, markup=False)
 
 
 @command
@@ -32,7 +62,7 @@ def dataset(job: ExportDatasetJob, output: OutputOptions) -> None:
 
     nightrain export dataset DATASET --to webdataset --split all --labels teacher --out FOLDER
     """
-    from nightrain.pipelines.export.job import export_dataset
+    from nightrain.pipelines.export.run import export_dataset
     from nightrain.pipelines.inspect.verify_job import require_dataset
 
     require_dataset(job.dataset)
