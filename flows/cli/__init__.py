@@ -131,6 +131,10 @@ app = Nightrain(
             "share.export",
             "Write datasets and networks in the formats of other tools.",
         ),
+        "upload": (
+            "share.upload",
+            "Send a dataset to the Hugging Face hub, with its card and licence.",
+        ),
         "schedule": (
             "server.schedule",
             "Run commands on a schedule: from this process, or by the workers of a work pool.",
