@@ -24,6 +24,7 @@ from nightrain.pipelines.export.webdataset import SampleNames, TarShards, json_m
 from nightrain.pipelines.runs.stop import Stop
 
 ROWS_PER_BATCH, BYTES_PER_BATCH = 500, 64 * 1024 * 1024
+BYTES_PER_MB = 1_000_000
 METADATA = "metadata.jsonl"
 
 
@@ -176,7 +177,7 @@ class TarWriter(RowWriter):
         progress: ExportProgress,
     ) -> None:
         super().__init__(job, layout, payloads, progress)
-        self._tars = TarShards(self.batch, progress, job.shard_mb * 1_000_000)
+        self._tars = TarShards(self.batch, progress, job.shard_mb * BYTES_PER_MB)
 
     def add(self, row: ExportRow) -> None:
         """Write a sample."""

@@ -1,5 +1,6 @@
 """A batch of files appears at its commit, whole, and never outside its folder."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,6 @@ def test_drafts_of_dead_processes_are_swept_and_those_of_living_ones_stay(tmp_pa
     dead = tmp_path / "_tmp/host-boot-space-1-dead"
     dead.mkdir()
     (dead / "0").write_bytes(b"left")
-    import os
-
     os.utime(dead, (0, 0))
     sweep(tmp_path)
     assert not dead.exists()
