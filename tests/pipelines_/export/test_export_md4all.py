@@ -53,13 +53,13 @@ def test_nuscenes_names_and_md4alls_size(
 ) -> None:
     monkeypatch.setattr(md4all, "_version", lambda dataset: nuscenes.VERSION)
     report = export(root, tmp_path / "out", source=source.root)
-    clear = [row for row in all_rows(root, FRAMES).values() if row["condition"] == "clear"]
-    names = {source.record("sample_data", row["source_id"])["filename"] for row in clear}
+    tokens = {row["source_id"] for row in all_rows(root, "variants").values()}
+    names = {source.record("sample_data", token)["filename"] for token in tokens}
     found = pictures(tmp_path / "out")
     assert found.keys() == {f"night/{name}" for name in names} and len(names) > 2
     assert {image.shape for image in found.values()} == {(320, 576, 3)}
-    assert report.left_out == {md4all.FURTHER_VARIANT: len(clear)}
-    assert len((tmp_path / "out/metadata.jsonl").read_text().splitlines()) == len(clear)
+    assert report.left_out == {md4all.FURTHER_VARIANT: len(names)}
+    assert len((tmp_path / "out/metadata.jsonl").read_text().splitlines()) == len(names)
 
 
 def test_pictures_of_the_right_size_keep_their_bytes(
