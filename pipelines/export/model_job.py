@@ -127,9 +127,14 @@ def _onnx_runtime(path: Path) -> tuple[str, Runtime | None]:
         import onnxruntime
     except ImportError:
         return "", None
+    import numpy as np
+
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    name = f"onnxruntime {onnxruntime.__version__}"
-    return name, lambda images: session.run(["inverse_depth"], {"image": images})[0]
+
+    def run(images: "np.ndarray") -> "np.ndarray":
+        return np.asarray(session.run(["inverse_depth"], {"image": images})[0])
+
+    return f"onnxruntime {onnxruntime.__version__}", run
 
 
 def _torchscript_runtime(path: Path) -> tuple[str, Runtime | None]:

@@ -5,9 +5,9 @@ in progress and files that no manifest entry names are not.
 """
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from nightrain.datasets.errors import InvalidRequest, NightrainError
 from nightrain.datasets.io.atomic import replace_file, unwritable_is_refused
@@ -30,10 +30,19 @@ UNKNOWN = "unknown"
 class HubApi(Protocol):
     """The two methods of huggingface_hub's HfApi that an upload needs."""
 
-    def create_repo(self, repo_id: str, **options: Any) -> object:
+    def create_repo(self, repo_id: str, *, repo_type: str, private: bool, exist_ok: bool) -> object:
         """Create a repository unless it exists."""
 
-    def upload_folder(self, *, repo_id: str, folder_path: str, **options: Any) -> object:
+    def upload_folder(
+        self,
+        *,
+        repo_id: str,
+        repo_type: str,
+        folder_path: str,
+        ignore_patterns: list[str],
+        delete_patterns: list[str],
+        commit_message: str,
+    ) -> object:
         """Send a folder; calling it again continues an interrupted upload."""
 
 
@@ -81,11 +90,11 @@ class DatasetUploader:
         )
 
         api: HubApi = self._api or HfApi(library_name="nightrain")
-        repository: Mapping[str, Any] = {"repo_id": job.repo_id, "repo_type": "dataset"}
         try:
-            api.create_repo(**repository, private=not job.public, exist_ok=True)
+            api.create_repo(job.repo_id, repo_type="dataset", private=not job.public, exist_ok=True)
             commit = api.upload_folder(
-                **repository,
+                repo_id=job.repo_id,
+                repo_type="dataset",
                 folder_path=str(job.dataset),
                 ignore_patterns=list(ignored),
                 delete_patterns=list(REPLACED),
