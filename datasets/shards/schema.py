@@ -9,6 +9,7 @@ import json
 
 import pyarrow as pa
 
+from nightrain.datasets.column_descriptions import describe
 from nightrain.datasets.conditions import QUANTITIES
 
 SCHEMA_VERSION = 7  # raise it with every change of a column; see upkeep/migrations.py
@@ -207,14 +208,22 @@ QUARANTINE = pa.schema(
 
 
 def with_metadata(schema: pa.Schema, about: dict[str, str]) -> pa.Schema:
-    """Return the schema with metadata for Hugging Face readers and under the key `nightrain`."""
+    """Return the schema with metadata for Hugging Face readers and under the key `nightrain`.
+
+    Each column gets its description, of the table that `about` names.
+    """
     features = {field.name: _feature(field.type) for field in schema}
-    return schema.with_metadata(
+    return pa.schema([_described(field, about.get("table", "")) for field in schema]).with_metadata(
         {
             "huggingface": json.dumps({"info": {"features": features}}),
             "nightrain": json.dumps(about, sort_keys=True),
         }
     )
+
+
+def _described(field: pa.Field, table: str) -> pa.Field:
+    words = describe(table, field.name)
+    return field.with_metadata({"description": words}) if words else field
 
 
 def _feature(kind: pa.DataType) -> dict[str, object]:

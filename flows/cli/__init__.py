@@ -127,6 +127,18 @@ app = Nightrain(
             "look.sql",
             "Query a dataset with SQL: frames, variants, labels, quarantine, reviews and shards.",
         ),
+        "card": (
+            "share.card",
+            "Write a dataset's card, README.md, and its Croissant metadata, croissant.json.",
+        ),
+        "export": (
+            "share.export",
+            "Write datasets and networks in the formats of other tools.",
+        ),
+        "upload": (
+            "share.upload",
+            "Send a dataset to the Hugging Face hub, with its card and licence.",
+        ),
         "schedule": (
             "server.schedule",
             "Run commands on a schedule: from this process, or by the workers of a work pool.",

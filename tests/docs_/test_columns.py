@@ -1,10 +1,13 @@
-"""The page on the dataset on disk names every column, with its type, as the schema has it."""
+"""The page on the dataset on disk names every column, as the schema and the shards have it."""
 
 import re
+from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from nightrain.datasets.column_descriptions import OF_TABLE, SHARED, describe
 from nightrain.datasets.errors import Reason
 from nightrain.datasets.shards import schema
 from support.paths import ROOT
@@ -39,12 +42,30 @@ def words(kind: pa.DataType) -> str:
 @pytest.mark.parametrize("table", TABLES)
 def test_every_column_is_documented_in_order(table: str) -> None:
     section = PAGE.split(f"\n## {table}\n")[1].split("\n## ")[0]
-    documented = [row[:3] for row in ROW.findall(section)]
     expected = [
-        (field.name, words(field.type), "yes" if field.nullable else "no")
+        (
+            field.name,
+            words(field.type),
+            "yes" if field.nullable else "no",
+            describe(table, field.name),
+        )
         for field in TABLES[table]
     ]
-    assert documented == expected
+    assert ROW.findall(section) == expected and all(row[3] for row in expected)
+
+
+def test_no_description_is_of_a_column_that_is_not_there() -> None:
+    for table, described in OF_TABLE.items():
+        assert set(described) <= set(TABLES[table].names), table
+    assert set(SHARED) <= {name for one in TABLES.values() for name in one.names}
+
+
+def test_shards_say_what_their_columns_hold(generated: Path) -> None:
+    for table in ("frames", "variants"):
+        paths = list((generated / table).rglob("*.parquet"))
+        assert paths
+        for field in pq.read_schema(paths[0]):
+            assert field.metadata[b"description"].decode() == describe(table, field.name)
 
 
 def test_every_physical_field_and_reason_code_is_documented() -> None:

@@ -10,6 +10,7 @@ WRITES = {"write_text", "write_bytes", "imwrite", "write_table", "savez", "tofil
 # Where the path is a draft that gets its name once it is synced, or a file in DATASET/_tmp.
 DRAFTS = {
     "datasets/io/atomic.py",
+    "datasets/io/file_batch.py",
     "datasets/shards/leases.py",
     "datasets/shards/parquet.py",
     "depthmodel/evaluation/results.py",

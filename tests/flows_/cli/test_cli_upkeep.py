@@ -72,7 +72,7 @@ def test_prune_says_what_it_removes(root: Path, nightrain: Command) -> None:
     code, said = nightrain("prune", root, "--variants", "upkeep", "--yes")
     assert code == 0 and "removed variants/weather-" in said
     assert Manifest(root).tables() == ["frames"]
-    assert "weather" not in (root / "README.md").read_text()
+    assert "variants/weather" not in (root / "README.md").read_text()
     assert nightrain("prune", root)[0] == 2
     assert nightrain("prune", root, "--superseded")[1].startswith("There is nothing to remove")
 

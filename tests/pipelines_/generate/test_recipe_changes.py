@@ -151,7 +151,8 @@ def test_the_card_names_the_current_variants_alone(generated: Path) -> None:
         c["config_name"]: {path.rpartition("/")[0] for d in c["data_files"] for path in d["path"]}
         for c in yaml.safe_load(card.split("---")[1])["configs"]
     }
-    assert configs.keys() == {"frames", "mine-night", "mine-fog", "second-fog"}
+    assert configs.keys() == {"variants", "frames", "mine-night", "mine-fog", "second-fog"}
+    assert configs["variants"] == configs["mine-night"] | configs["mine-fog"]
     assert configs["mine-fog"] == configs["second-fog"]
     (old,) = (s.table for s in superseded_tables(generated))
     assert f"| {old} | superseded |" in card and {old} not in configs.values()

@@ -1,6 +1,7 @@
-"""A network as an ONNX file gives the same depth without torch."""
+"""A network as an ONNX file gives the same depth without torch, and so does TorchScript."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.depthmodel.config import Kind
-from nightrain.depthmodel.network import onnx as export
-from nightrain.depthmodel.network.onnx import export_onnx
+from nightrain.depthmodel.network import export
+from nightrain.depthmodel.network.export import export_onnx, export_torchscript
 from support.tiny_depth_models import tiny_model
 
 
@@ -37,6 +38,32 @@ def test_onnxruntime_agrees(tmp_path: Path, kind: Kind) -> None:
     notes = {p.key: p.value for p in onnx.load(tmp_path / "new" / "model.onnx").metadata_props}
     assert notes["digest"] == model.digest
     assert json.loads(notes["config"])["max_depth_m"] == 80.0
+
+
+def test_torchscript_agrees(tmp_path: Path) -> None:
+    model = tiny_model("resnet").train()
+    export_torchscript(model, tmp_path / "model.pt")
+    assert model.training and [p.name for p in tmp_path.iterdir()] == ["model.pt"]
+    notes = {export.NOTES: ""}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's plans for TorchScript
+        traced = torch.jit.load(str(tmp_path / "model.pt"), _extra_files=notes)
+    model.eval()
+    for batch in (1, 3):
+        image = torch.rand(batch, 3, 56, 112)
+        with torch.no_grad():
+            torch.testing.assert_close(traced(image), model(image).inverse_depth)
+    assert json.loads(notes[export.NOTES])["digest"] == model.digest
+
+
+def test_a_file_that_fails_its_check_is_not_kept(tmp_path: Path) -> None:
+    def fails(draft: Path) -> None:
+        assert draft.stat().st_size and draft.suffix == ".pt"
+        raise InvalidRequest("other depths")
+
+    with pytest.raises(InvalidRequest, match="other depths"):
+        export_torchscript(tiny_model("resnet"), tmp_path / "model.pt", fails)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_too_large_for_one_file_is_refused(

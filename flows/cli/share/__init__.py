@@ -1,0 +1,1 @@
+"""Commands that hand datasets and networks to other tools and people."""

@@ -1,0 +1,1 @@
+"""Exports: variants, labels and networks in the formats of other tools."""
