@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 SHARED: Mapping[str, str] = {  # columns of several tables
     "source_id": "the source's own name of the image, such as a nuScenes token",
-    "source_dataset": "`nuscenes`, `robotcar`, `kitti`, `world`",
+    "source_dataset": "`nuscenes`, `robotcar`, `kitti`, `world`, or the name of a described folder",
     "split": "`train`, `val`, `test` or `none`",
     "scene_id": "scene or traverse",
     "camera": "camera channel, such as `CAM_FRONT`",
@@ -67,7 +67,7 @@ OF_TABLE: Mapping[str, Mapping[str, str]] = {  # the others, and those with anot
         "sample_id": "name of the variant: 20 hex digits, the same in every run",
         "frame_id": "the clear frame that it was generated from",
         "condition": "condition of the variant",
-        "image": "JPEG of the variant, sRGB",
+        "image": "JPEG of the variant, sRGB, with a mark that says that it is synthetic",
         "intrinsics": "K scaled to `width` × `height`, 3 × 3 row by row",
         "severity": "0 to 1; null where the engine has no use for it, as in text to image, "
         "whose phrases are not graded",
@@ -97,6 +97,9 @@ OF_TABLE: Mapping[str, Mapping[str, str]] = {  # the others, and those with anot
         "confidence": "8-bit grey PNG, value / 255, a quarter of the width and height: how "
         "far a pixel shows what that of the clear frame shows; null where no gate says "
         "so",
+        "object_confidence": "things of the clear frame, nearest first: box `left`, `top`, "
+        "`width`, `height` in pixels of the variant, median `depth_m`, mean `confidence`; null "
+        "where `confidence` is null or the frame has no depth",
         "provenance": "JSON of the engine: models, precision, style image, retries",
     },
     "labels": {

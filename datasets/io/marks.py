@@ -19,6 +19,7 @@ SourceType = Literal[
     "compositeWithTrainedAlgorithmicMedia",  # a recording, changed by a trained model
     "compositeSynthetic",  # a recording with rendered elements
 ]
+TRAINED: SourceType = "trainedAlgorithmicMedia"
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -40,10 +41,12 @@ class Mark(NamedTuple):
 
 
 def marked(data: bytes, mark: Mark) -> bytes:
-    """Put a mark into a JPEG or PNG without a mark; pixels stay as they are.
+    """Put a mark into a JPEG or PNG; pixels stay as they are, and so does a mark that is there.
 
     Raises DamagedInput for other data.
     """
+    if read_mark(data) is not None:
+        return data
     packet = _packet(mark)
     if data.startswith(JPEG_START):
         body = JPEG_KEY + packet

@@ -5,7 +5,7 @@ one that looks for pasted vehicles needs more. So shares are moved between gates
 condition, as long as more of the seeded defects are rejected at the same share of good variants.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from nightrain.pipelines.gates.base import GateSettings
 
 FACTORS = (0.1, 0.3, 3.0, 10.0)  # by which the weight of a gate is changed
 NUM_ROUNDS = 2
+NUM_FOLDS = 4  # of the good variants, to count what limits reject of variants they have not seen
 SCALES = np.geomspace(0.01, 10, 25)  # share of a limit, as a multiple of an even split
 LARGEST_SHARE = 0.4  # of good variants beyond one limit
 Shares = dict[Condition, float]
@@ -35,9 +36,7 @@ def fitted(
             of_gate[condition] = share
     good = [sample for sample in samples if sample.defect == NO_DEFECT]
     return [
-        gate.fitted(
-            {c: [s.scores[gate.name] for s in good if s.condition == c] for c in conditions}, share
-        )
+        gate.fitted(_scores_of(gate, good, conditions), share)
         for gate, share in zip(gates, shares, strict=True)
     ]
 
@@ -81,29 +80,50 @@ class _Search:
         return shares
 
     def _judged(self, weights: Sequence[float]) -> tuple[float, list[float]]:
-        """Return the mean share of each defect that is rejected, with the largest fitting scale."""
+        """Return how well defects are found, at the largest scale that good variants allow.
+
+        It is the mean over the defects of the square of the share that is missed, negative: a
+        defect that is often missed counts more than several that are hardly missed.
+        """
         low, high = 0, len(SCALES) - 1
         while low < high:  # more of the good ones are rejected as shares grow
             middle = (low + high + 1) // 2
-            limits = self._limits(self._shares(weights, SCALES[middle]))
-            rejected = _share_rejected(self.good, limits)
+            rejected = self._rejected(self._shares(weights, SCALES[middle]))
             low, high = (middle, high) if rejected <= self.most_rejected else (low, middle - 1)
         shares = self._shares(weights, SCALES[low])
-        limits = self._limits(shares)
+        limits = self._limits(shares, self.good)
         caught = [_share_rejected(samples, limits) for samples in self.bad.values()]
-        return float(np.mean(caught)) if caught else 0.0, shares
+        return -float(np.mean([(1 - one) ** 2 for one in caught])) if caught else 0.0, shares
 
     def _shares(self, weights: Sequence[float], scale: float) -> list[float]:
         return [min(LARGEST_SHARE, self.even * scale * weight) for weight in weights]
 
-    def _limits(self, shares: Sequence[float]) -> list[GateSettings]:
+    def _rejected(self, shares: Sequence[float]) -> float:
+        """Share of good variants rejected by limits that were fitted to the others of them."""
+        folds = np.arange(len(self.good)) * NUM_FOLDS // max(1, len(self.good))  # whole scenes
+        count = 0
+        for fold in range(NUM_FOLDS):
+            others = [s for s, of in zip(self.good, folds, strict=True) if of != fold]
+            held_out = [s for s, of in zip(self.good, folds, strict=True) if of == fold]
+            if others and held_out:
+                limits = self._limits(shares, others)
+                count += sum(bool(sample.rejections(limits)) for sample in held_out)
+        return count / max(1, len(self.good))
+
+    def _limits(self, shares: Sequence[float], good: Sequence[AuditSample]) -> list[GateSettings]:
         return [
-            gate.fitted(
-                {self.condition: [s.scores[gate.name] for s in self.good]}, {self.condition: share}
-            )
+            gate.fitted(_scores_of(gate, good, (self.condition,)), {self.condition: share})
             for gate, share in zip(self.gates, shares, strict=True)
         ]
 
 
 def _share_rejected(samples: Sequence[AuditSample], gates: Sequence[GateSettings]) -> float:
     return sum(bool(sample.rejections(gates)) for sample in samples) / max(1, len(samples))
+
+
+def _scores_of(
+    gate: GateSettings, good: Sequence[AuditSample], conditions: Iterable[Condition]
+) -> dict[Condition, list[Mapping[str, float]]]:
+    return {
+        c: [gate.scores_to_judge(s.scores) for s in good if s.condition == c] for c in conditions
+    }

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.marks import SourceType
 from nightrain.datasets.registry import import_class
 from nightrain.pipelines.controls.settings import ControlDepth
 from nightrain.pipelines.engines.base import Engine
@@ -71,6 +72,11 @@ class EngineSettings(PluginSettings):
         other bytes. Raises InvalidRequest for unsupported settings and for weights that are neither
         local nor pinned.
         """
+
+    @property
+    def source_type(self) -> SourceType:
+        """What IPTC calls the origin of the engine's pictures, for their marks."""
+        return "compositeSynthetic"
 
     def folder(self, settings_hash: str) -> str:
         """Name of the folder below variants/ for settings of a hash: "weather-1a2b3c4d"."""

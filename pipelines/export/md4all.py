@@ -15,6 +15,7 @@ import cv2
 
 from nightrain.datasets.errors import BrokenSource, DamagedInput, InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg, encode_jpeg, jpeg_size, resize_image
+from nightrain.datasets.io.marks import marked, read_mark
 from nightrain.datasets.io.untrusted import Files, check_name
 from nightrain.datasets.shards.recipe_records import condition_of
 from nightrain.datasets.sources.nuscenes.config import WORLD_VERSION
@@ -66,11 +67,14 @@ class Md4AllLayout(TreeLayout):
         if not self._is_robotcar and jpeg_size(data) == self._size:
             return data
         image = resize_image(decode_jpeg(data), self._size)
-        if not self._is_robotcar:
-            return encode_jpeg(image)
-        ok, png = cv2.imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
-        assert ok
-        return png.tobytes()
+        if self._is_robotcar:
+            ok, png = cv2.imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            assert ok
+            made = png.tobytes()
+        else:
+            made = encode_jpeg(image)
+        mark = read_mark(data)
+        return made if mark is None else marked(made, mark)
 
 
 def _require_one_table_each(selection: ExportSelection) -> None:

@@ -90,7 +90,7 @@ def judge(
     found = tuple(
         Rejection(f"{gate.name}.{code}", f"gate {gate.name!r}: {reason}")
         for gate in settings
-        for code, reason in gate.judge(scores[gate.name], condition, severity)
+        for code, reason in gate.judge(gate.scores_to_judge(scores), condition, severity)
     )
     return found if not inverted else () if found else (ACCEPTED,)
 

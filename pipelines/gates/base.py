@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from pydantic import Field
 
@@ -52,6 +52,9 @@ class Gate(Protocol):
 class GateSettings(PluginSettings):
     """Base class of gate settings: an entry of the recipe's list `gates`."""
 
+    # Whether `judge` and `fitted` are given the scores of all gates, as "<gate>.<score>"
+    judges_all: ClassVar[bool] = False
+
     for_version: str | None = Field(
         default=None,
         exclude_if=lambda value: value is None,
@@ -85,6 +88,12 @@ class GateSettings(PluginSettings):
     @abstractmethod
     def build(self) -> Gate:
         """Build what measures; raises InvalidRequest."""
+
+    def scores_to_judge(self, scores: Mapping[str, Mapping[str, float]]) -> Mapping[str, float]:
+        """Return what `judge` reads of scores by gate; KeyError if they are missing."""
+        if not self.judges_all:
+            return scores[self.name]
+        return {f"{gate}.{name}": v for gate, of in scores.items() for name, v in of.items()}
 
     @abstractmethod
     def judge(

@@ -17,6 +17,7 @@ GATES = SettingsGroup(
         "clip": "nightrain.pipelines.gates.built_in.network_settings:ClipSettings",
         "self-similarity": "nightrain.pipelines.gates.built_in.network_settings"
         ":SelfSimilaritySettings",
+        "joint": "nightrain.pipelines.gates.built_in.joint:JointSettings",
         "depth": "nightrain.pipelines.gates.built_in.network_settings:DepthSettings",
     },
 )

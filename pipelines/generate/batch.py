@@ -14,6 +14,7 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.frame import scaled_intrinsics
 from nightrain.datasets.io.images import encode_jpeg, resize_image
+from nightrain.datasets.io.marks import Mark, marked
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.rows import quarantine_row
 from nightrain.datasets.shards.schema import SCHEMA_VERSION
@@ -211,6 +212,8 @@ def _row(
     width, height = prepared.stored_size
     data = variant.jpeg if generated_size == prepared.stored_size else None
     data = data or encode_jpeg(resize_image(variant.image, (width, height)), recipe.jpeg_quality)
+    tool = f"nightrain {recipe.engine.name} {planned.settings_hash}"
+    data = marked(data, Mark(recipe.engine.source_type, tool, planned.row["licence"] or ""))
     intrinsics = scaled_intrinsics(prepared.intrinsics, generated_size, prepared.stored_size)
     origin = ("source_id", "source_dataset", "split", "scene_id", "camera", "timestamp_us")
     facts = variant.provenance

@@ -74,7 +74,7 @@ class RegateShard:
             return Rejected({**row, "sample_id": name})
         variant = accepted_row(row) if is_quarantined else row
         scores, recipe = json.loads(variant["gate_scores"]), self.recipe
-        ours = {gate.name: scores[gate.name] for gate in recipe.gates}
+        ours = {gate.name: scores[gate.name] for gate in recipe.gates if not gate.judges_all}
         severity = variant["severity"] or 0.0
         rejections = judge(recipe.gates, ours, condition, severity, recipe.gates_inverted)
         if review is not None:

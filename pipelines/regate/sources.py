@@ -69,8 +69,11 @@ def _missing(recipe: Recipe, entry: Entry) -> list[str]:
     settings = json.loads(entry.about["recipe_json"])
     names = [gate if isinstance(gate, str) else gate["name"] for gate in settings.get("gates", ())]
     known = set(zip(names, settings.get("gate_versions", ()), strict=True))
-    wanted = zip((gate.name for gate in recipe.gates), recipe.gate_versions, strict=True)
-    return [f"{name} {version}" for name, version in wanted if (name, version) not in known]
+    return [
+        f"{gate.name} {version}"
+        for gate, version in zip(recipe.gates, recipe.gate_versions, strict=True)
+        if not gate.judges_all and (gate.name, version) not in known
+    ]
 
 
 def _why_none(

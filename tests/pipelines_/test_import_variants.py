@@ -1,5 +1,6 @@
 """Import of variants: names that fit, bytes that stay, gates that judge, and what is refused."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg, encode_jpeg, resize_image
+from nightrain.datasets.io.marks import read_mark
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.generate.job import GenerateJob, generate
@@ -25,6 +27,7 @@ from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 from support.described_folder import put
+from support.marks import unmarked
 from support.synthetic import SIZE, SyntheticSource, all_rows, ingest_synthetic
 
 Pictures = dict[str, bytes]  # by frame id
@@ -59,6 +62,11 @@ def dark(frames: dict[str, dict[str, Any]]) -> Pictures:
 def by_frame(dataset: Path) -> Pictures:
     """Committed variants."""
     return {row["frame_id"]: row["image"]["bytes"] for row in all_rows(dataset).values()}
+
+
+def as_given(dataset: Path) -> Pictures:
+    """Committed variants without the marks that they got."""
+    return {name: unmarked(data) for name, data in by_frame(dataset).items()}
 
 
 def quarantined(dataset: Path) -> dict[str, dict[str, Any]]:
@@ -104,7 +112,9 @@ def test_rows_say_where_the_picture_is_from(
         assert row["intrinsics"] == frames[row["frame_id"]]["intrinsics"]
         facts = json.loads(row["provenance"])
         assert facts["picture"] == f"{row['frame_id']}.jpg"
-        assert facts["picture_sha256"] == row["image_sha256"]
+        given = unmarked(row["image"]["bytes"])
+        assert facts["picture_sha256"] == hashlib.sha256(given).hexdigest()
+        assert read_mark(row["image"]["bytes"]) is not None
     assert replay(dataset, rows[0]["sample_id"]).identical
     (table,) = Manifest(dataset).tables("variants")
     stats = dataset_stats(dataset).tables[table]
@@ -160,7 +170,7 @@ def test_a_hugging_face_folder_is_read(dataset: Path, dark: Pictures, tmp_path: 
     with pa.ipc.new_stream(folder / "data-00001-of-00002.arrow", table.schema) as writer:
         writer.write_table(table.slice(7))
     report, _ = imported(dataset, tmp_path / "hub")
-    assert report.num_rows == 10 and by_frame(dataset) == dark
+    assert report.num_rows == 10 and as_given(dataset) == dark
     places = {json.loads(r["provenance"])["picture"] for r in all_rows(dataset).values()}
     assert "data/train-00000-of-00002.parquet, row 6" in places
 
@@ -178,7 +188,7 @@ def test_what_does_not_fit_is_named_and_the_rest_is_imported(
     outside = put(tmp_path / "outside.jpg", dark[link])
     (out / f"{link}.jpg").symlink_to(outside)
     report, notes = imported(dataset, out)
-    assert by_frame(dataset) == {name: dark[name] for name in good}
+    assert as_given(dataset) == {name: dark[name] for name in good}
     assert "5 of 10 rows are in quarantine" in report.over_limit
     found = {name: (row["reason"], row["message"]) for name, row in quarantined(dataset).items()}
     assert found[missing][0] == "missing_file" and found[link][0] == "missing_file"
@@ -201,7 +211,7 @@ def test_another_size_is_kept_or_resized_on_request(
     for name, data in small.items():
         put(tmp_path / f"small/{name}.jpg", data)
     imported(dataset, tmp_path / "small", size=half)
-    assert by_frame(dataset) == small
+    assert as_given(dataset) == small
     row = next(iter(all_rows(dataset).values()))
     assert (row["width"], row["height"], row["intrinsics"][0]) == (*half, 25.0)
     report, _ = imported(dataset, tmp_path / "small", resize=True, severity=0.25, name="large")
@@ -222,7 +232,7 @@ def test_gates_of_a_recipe_judge_the_pictures(
     assert report.num_rows == 9
     (row,) = quarantined(dataset).values()
     assert (row["frame_id"], row["reason"], row["attempts"]) == (bad, "gate_rejected", 1)
-    assert row["image"]["bytes"] == (tmp_path / f"out/{bad}.jpg").read_bytes()
+    assert unmarked(row["image"]["bytes"]) == (tmp_path / f"out/{bad}.jpg").read_bytes()
     assert {r["gates"] for r in all_rows(dataset).values()} == {"faults 1"}
 
 
@@ -254,7 +264,7 @@ def test_worker_processes_find_the_listing(dataset: Path, dark: Pictures, tmp_pa
     )
     stop = Stop()
     report = generate(prepared.job, executor=ProcessExecutor(2, stop), stop=stop)
-    assert report.num_rows == 10 and by_frame(dataset) == dark
+    assert report.num_rows == 10 and as_given(dataset) == dark
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, PrivateAttr
 
 from nightrain.datasets.conditions import Condition
+from nightrain.datasets.io.marks import TRAINED, SourceType
 from nightrain.pipelines.engines.engine_settings import EngineSettings
 
 VERSION = "1"  # increased when equal pictures give other bytes
@@ -37,6 +38,11 @@ class ImportSettings(EngineSettings):
     def version(self, condition: Condition) -> str:
         """Return the engine's version; the pictures are part of the settings by their digest."""
         return VERSION
+
+    @property
+    def source_type(self) -> SourceType:
+        """What other programs translated; pictures that have a mark keep theirs."""
+        return TRAINED
 
     @property
     def needs_depth(self) -> bool:

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from nightrain.datasets.conditions import PROMPTED_CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.marks import TRAINED, SourceType
 from nightrain.datasets.validation import Settings
 from nightrain.depthmodel.weights import Weights, weights_names
 from nightrain.pipelines.controls.settings import ControlDepth
@@ -146,6 +147,12 @@ class PipelineSettings(EngineSettings):
         """Share of noise of image2image at a severity in [0, 1]; linear between the settings'."""
         strengths = self.strength_by_condition.get(condition, self.strength)
         return strength_at(strengths, severity)
+
+    @property
+    def source_type(self) -> SourceType:
+        """A recording that a trained model changed, or what it drew itself."""
+        from_recording = self.mode != "text2image"
+        return "compositeWithTrainedAlgorithmicMedia" if from_recording else TRAINED
 
     @property
     def needs_depth(self) -> bool:

@@ -19,7 +19,7 @@ from nightrain.depthmodel.transformers_depth import is_of_transformers, load_fou
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Measured
 from nightrain.pipelines.gates.built_in.clear_frames import OfClearFrames
-from nightrain.pipelines.gates.built_in.visible import visible_part
+from nightrain.pipelines.gates.visible import visible_part
 
 WINDOW_SHARE = 0.09  # of the width
 FARTHEST_M = 60.0  # beyond it, depth is not judged

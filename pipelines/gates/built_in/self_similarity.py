@@ -13,7 +13,7 @@ from nightrain.depthmodel.network.image_features import picture_features
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Measured
 from nightrain.pipelines.gates.built_in.clear_frames import OfClearFrames
-from nightrain.pipelines.gates.built_in.visible import visible_part
+from nightrain.pipelines.gates.visible import visible_part
 
 SIZE = (224, 128)  # width, height
 LEVEL = 2  # of the feature maps: a sixteenth of the size

@@ -10,7 +10,7 @@ import numpy as np
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Measured
 from nightrain.pipelines.gates.built_in.alignment import directions
-from nightrain.pipelines.gates.built_in.visible import visible_part
+from nightrain.pipelines.gates.visible import visible_part
 
 WINDOW_PX = 40  # of edges at 448 pixels
 STRONG_PERCENTILE, MOST_STRENGTH = 85, 1.5  # of an edge, and its largest weight in such edges

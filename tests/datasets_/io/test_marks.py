@@ -11,6 +11,7 @@ from PIL import Image
 from nightrain.datasets.errors import DamagedInput
 from nightrain.datasets.io.images import decode_jpeg, encode_jpeg, jpeg_size
 from nightrain.datasets.io.marks import Mark, marked, read_mark
+from support.marks import unmarked
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (24, 40, 3), dtype=np.uint8)
 MARK = Mark("compositeSynthetic", "nightrain weather 2c9fa26f01234567", "CC BY-NC-SA 4.0")
@@ -66,6 +67,12 @@ def test_a_long_licence_is_cut() -> None:
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"\xff\xd8", b"\xff\xd8\xff\xe1\x00", b"\x89PNG"])
 def test_other_data_has_no_mark(data: bytes) -> None:
     assert read_mark(data) is None
+
+
+def test_a_mark_that_is_there_stays() -> None:
+    data = marked(encode_jpeg(PICTURE), MARK)
+    assert marked(data, MARK._replace(tool="another")) == data
+    assert unmarked(data) == encode_jpeg(PICTURE)
 
 
 def test_a_damaged_mark_is_none() -> None:

@@ -10,6 +10,7 @@ import pytest
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg
+from nightrain.datasets.io.marks import read_mark
 from nightrain.datasets.shards.manifest import FRAMES
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
 from nightrain.pipelines.export import md4all
@@ -83,6 +84,8 @@ def test_names_of_robotcar(tmp_path: Path) -> None:
         f"night/{row['scene_id']}/stereo/left/{row['timestamp_us']}.png" for row in rows
     }
     assert {image.shape for image in found.values()} == {(320, 544, 3)}
+    files = list((tmp_path / "out/night").rglob("*.png"))
+    assert files and all(read_mark(path.read_bytes()) for path in files)
 
 
 def test_what_md4all_cannot_read_is_refused(

@@ -7,7 +7,7 @@ import pytest
 
 from nightrain.datasets.conditions import Condition, physical_values
 from nightrain.pipelines.engines.base import Variant
-from nightrain.pipelines.gates.built_in.visible import expected_visibility, visible_part
+from nightrain.pipelines.gates.visible import expected_visibility, visible_part
 from support.weather_street import request
 
 DEPTH_M = np.array([[2.0, 10.0, 40.0, 150.0, np.inf]], np.float32)

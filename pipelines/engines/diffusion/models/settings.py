@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from nightrain.datasets.conditions import PROMPTED_CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
+from nightrain.datasets.io.marks import TRAINED, SourceType
 from nightrain.depthmodel.weights import weights_names
 from nightrain.pipelines.controls.settings import ControlDepth, require_control_kinds
 from nightrain.pipelines.engines.diffusion.models.families import (
@@ -181,6 +182,12 @@ class DiffusionSettings(ModelSettings):
     def uses_severity(self) -> bool:
         """Whether severity decides the strength: in image2image."""
         return self.mode == "image2image"
+
+    @property
+    def source_type(self) -> SourceType:
+        """A recording that a trained model changed, or what it drew itself."""
+        from_recording = self.mode != "text2image"
+        return "compositeWithTrainedAlgorithmicMedia" if from_recording else TRAINED
 
     @property
     def needs_depth(self) -> bool:
