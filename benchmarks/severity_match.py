@@ -49,7 +49,7 @@ def compared(condition: Condition, measures: Measures) -> float:
     return measures.luma if condition in DARK else measures.far_contrast
 
 
-def match(wanted: Sequence[float], found: Sequence[float]) -> Match:
+def match(wanted: Sequence[float] | np.ndarray, found: Sequence[float] | np.ndarray) -> Match:
     """Choose strengths whose measures are nearest to those wanted at KNOTS.
 
     `found` (S,) has the measures of 1 to S steps; both fall, and noise in them is levelled.

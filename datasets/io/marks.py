@@ -7,7 +7,7 @@ it, and under which licence it is.
 
 import struct
 import zlib
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
@@ -72,8 +72,9 @@ def read_mark(data: bytes) -> Mark | None:
         return None
     if found is None:
         return None
-    kind = found.get(f"{{{IPTC}}}DigitalSourceType", "").removeprefix(VOCABULARY)
-    if kind not in SourceType.__args__:  # pyright: ignore[reportAttributeAccessIssue]
+    term = found.get(f"{{{IPTC}}}DigitalSourceType", "").removeprefix(VOCABULARY)
+    kind = next((one for one in get_args(SourceType) if one == term), None)
+    if kind is None:
         return None
     licence = found.findtext(f"{{{DC}}}rights/{{{RDF}}}Alt/{{{RDF}}}li", "")
     return Mark(kind, found.get(f"{{{XMP}}}CreatorTool", ""), licence)

@@ -57,9 +57,9 @@ def test_fitted_limits_reject_about_their_share_of_good_variants() -> None:
 
 
 def test_a_condition_without_limits_and_scores_that_are_missing_end_the_run() -> None:
-    with pytest.raises(InvalidRequest, match="no limits for night.*audit-gates"):
+    with pytest.raises(InvalidRequest, match=r"no limits for night.*audit-gates"):
         judge((SETTINGS,), {"structure": {"lost": 0.3, "novel": 0.2}}, Condition.NIGHT, 0.5)
-    with pytest.raises(InvalidRequest, match="structure.lost is not measured. List that gate"):
+    with pytest.raises(InvalidRequest, match=r"structure\.lost is not measured. List that gate"):
         judge((SETTINGS,), {"alignment": {"agreement": 0.5}}, FOG, 0.5)
     with pytest.raises(InvalidRequest, match="lists none of them"):
         JointSettings().fitted({FOG: [{"alignment.agreement": 0.5}]}, {FOG: 0.1})
