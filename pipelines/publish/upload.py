@@ -59,10 +59,10 @@ class DatasetUploader:
         be shared, for lost files, and where the hub refuses; NightrainError without a connection.
         """
         manifest = Manifest(job.dataset)
+        _require_whole(manifest)
         rights = rights_of(manifest)
         if not job.may_share:
             _require_open(job.dataset, rights)
-        _require_whole(manifest)
         with unwritable_is_refused(job.dataset):
             write_card(job.dataset)
             licence = _licence_text(rights).encode()
