@@ -172,6 +172,7 @@ function connect() {
 function showPanel(open = !document.body.classList.contains("panel")) {
   document.body.classList.toggle("panel", open);
   find("filters-button").setAttribute("aria-expanded", String(open));
+  find("filters-button").textContent = open ? "Done" : "Filter";
 }
 
 function onKey(event) {

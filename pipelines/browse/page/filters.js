@@ -46,7 +46,7 @@ function showRanges() {
   const active = new Map(state.query.getAll("between").map((one) => [measureOf(one), endsOf(one)]));
   const shown = measures.filter((name) => name === "severity" || extraRanges.has(name) || active.has(name));
   ranges.replaceChildren(...shown.map((name) => rangeRow(name, active.get(name) ?? [null, null])));
-  const select = find("more-ranges") ?? document.querySelector("#more-ranges");
+  const select = find("more-ranges");
   const rest = measures.filter((name) => !shown.includes(name));
   select?.replaceChildren(element("option", { value: "" }, "add a range..."), ...rest.map((name) => element("option", { value: name }, name)));
   if (select) select.hidden = !rest.length;
@@ -90,6 +90,11 @@ function facetRow(facet, value, count) {
   return element("li", { class: count ? "" : "none" }, label);
 }
 
+function rangeWords(name, low, high) {
+  if (low !== null && high !== null) return `${name} ${number(low)}–${number(high)}`;
+  return low === null ? `${name} ≤ ${number(high)}` : `${name} ≥ ${number(low)}`;
+}
+
 export function showChips() {
   const chips = [];
   const add = (words, remove) => chips.push(element("button", { type: "button", class: "chip", title: "Remove this filter", onclick: remove }, words, element("span", { "aria-hidden": "true" }, " ×")));
@@ -97,7 +102,7 @@ export function showChips() {
   for (const name of ["scene", "text", "frame"]) if (state.query.get(name)) add(`${name}: ${state.query.get(name)}`, () => setOne(name, ""));
   for (const one of state.query.getAll("between")) {
     const name = measureOf(one), [low, high] = endsOf(one);
-    add(`${name} ${low === null ? "" : number(low)}–${high === null ? "" : number(high)}`, () => setRange(name, null, null));
+    add(rangeWords(name, low, high), () => setRange(name, null, null));
   }
   find("chips").replaceChildren(...chips);
 }

@@ -60,6 +60,7 @@ function draw(dialog, onVerdict, place) {
     section("All fields", table([...fields, ["file", shown.file.path], ["row", shown.file.row]])));
   const main = element("div", { class: "sample-main" }, ...viewer(), sameFrame());
   dialog.replaceChildren(bar, element("div", { class: "sample-columns" }, main, side));
+  dialog.querySelector(".small-tile[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   dialog.focus();
 }
 
