@@ -18,7 +18,7 @@ HOST = "127.0.0.1:8321"
 ORIGIN = {"origin": f"http://{HOST}"}
 RECIPE = (
     "name: shown\ndescription: '{words}'\ndepth: exact\nconditions: {{night: {{}}, fog: {{}}}}\n"
-    "gate_seeds: 1\ngates: [{{name: faults, least_spread: {{lowest}}}}, structure]\n"
+    "gate_seeds: 1\ngates: [{{name: faults, least_spread: {{lowest}}}}, {{name: structure, most_lost: 1.0, most_novel: 1.0}}]\n"
 )
 NUM_FRAMES = 10
 

@@ -30,7 +30,7 @@ const place = {
 
 async function step(by) {
   if (position < 0) return;
-  const item = await grid.item(position + by);
+  const item = await grid.item(position + by).catch(() => undefined);
   if (!item) return;
   position += by;
   grid.select(position, { focus: false });
@@ -56,9 +56,14 @@ async function showSample() {
   await openSample(key, verdict, place);
 }
 
+// The sample that is open, or the tile that has the focus: a verdict never goes to an unseen one.
+function reviewed() {
+  if (find("sample").open) return current();
+  return document.activeElement?.classList.contains("tile") ? grid.known(grid.selected) : null;
+}
+
 async function verdict(value) {
-  const key = current()?.key ?? grid.known(grid.selected)?.key;
-  const kind = current()?.kind ?? grid.known(grid.selected)?.kind;
+  const { key, kind } = reviewed() ?? {};
   if (!key) return;
   if (kind !== "variant" && kind !== "rejected") { toast("Only variants have verdicts."); return; }
   try {

@@ -83,7 +83,9 @@ export class Grid {
     for (const [index] of this.tiles) this.fill(index, false);
     const wanted = new Set();
     for (let page = Math.floor(first / PAGE); page * PAGE < last; page += 1) wanted.add(page);
-    for (const [page, controller] of this.waiting) if (!wanted.has(page)) controller.abort();
+    for (const [page, controller] of this.waiting) {
+      if (!wanted.has(page)) { controller.abort(); this.waiting.delete(page); }
+    }
     for (const page of wanted) this.fetch(page).catch(() => {});
   }
 
