@@ -1,9 +1,11 @@
 """A dataset with accepted and rejected variants, and a client of its page."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from starlette.testclient import TestClient
 
+from nightrain.datasets.frame import FrameRef
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.pipelines.browse.app import make_app
 from nightrain.pipelines.browse.guard import Access
@@ -16,20 +18,23 @@ from support.synthetic import SyntheticSource, ingest_synthetic
 
 HOST = "127.0.0.1:8321"
 ORIGIN = {"origin": f"http://{HOST}"}
-RECIPE = (
-    "name: shown\ndescription: '{words}'\ndepth: exact\nconditions: {{night: {{}}, fog: {{}}}}\n"
-    "gate_seeds: 1\ngates: [{{name: faults, least_spread: {{lowest}}}}, {{name: structure, most_lost: 1.0, most_novel: 1.0}}]\n"
-)
+RECIPE = """
+name: shown
+depth: exact
+conditions: {night: {}, fog: {}}
+gate_seeds: 1
+gates:
+  - {name: faults, least_spread: LOWEST}
+  - {name: structure, by_condition: {night: LOOSE, fog: LOOSE}}
+""".replace("LOOSE", "{most_lost: 1.0, most_novel: 1.0}")
 NUM_FRAMES = 10
 
 
 class NamedSource(SyntheticSource):
     """Frames of scenes whose names are HTML."""
 
-    def ref(self, index: int):
+    def ref(self, index: int) -> FrameRef:
         """Reference to a frame."""
-        from dataclasses import replace
-
         return replace(super().ref(index), scene_id=f"<img src=x onerror=alert({index // 4})>")
 
 
@@ -44,7 +49,7 @@ def make_judged(root: Path) -> None:
 
 def _generate(root: Path, lowest: str) -> None:
     path, stop = root.parent / f"{root.name}.yaml", Stop()
-    path.write_text(RECIPE.format(words="").replace("{lowest}", lowest))
+    path.write_text(RECIPE.replace("LOWEST", lowest))
     job = GenerateJob(dataset=root, recipe=str(path), max_rejected=1.0)
     assert not generate(job, executor=SerialExecutor(stop), stop=stop).failed
 
