@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nightrain.datasets.errors import InvalidRequest
 
 Text = Annotated[str, Field(max_length=300)]
-Texts = Annotated[list[Text], Field(default_factory=list, max_length=200)]
+Texts = Annotated[list[Text], Field(max_length=200)]
 
 # Columns of which a filter lists values; a row has none, one or (of codes) several of them.
 FACETS = {
@@ -30,19 +30,19 @@ class SampleFilter(BaseModel):
     """Conditions that shown samples meet: one of the values of each list, and all of the rest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    kind: Texts
-    condition: Texts
-    recipe: Texts
-    engine: Texts
-    split: Texts
-    camera: Texts
-    source: Texts
-    verdict: Texts
-    code: Texts
+    kind: Texts = []
+    condition: Texts = []
+    recipe: Texts = []
+    engine: Texts = []
+    split: Texts = []
+    camera: Texts = []
+    source: Texts = []
+    verdict: Texts = []
+    code: Texts = []
     scene: Text = ""
     text: Text = ""
     frame: Text = ""
-    between: Texts  # "alignment.agreement:0.2:0.8"; an end may be empty
+    between: Texts = []  # "alignment.agreement:0.2:0.8"; an end may be empty
     sort: Text = ""  # a measure, "frame", or "" for the order of the shards
     descending: bool = False
 
