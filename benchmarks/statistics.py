@@ -26,8 +26,8 @@ TABLE = "variants/weather-00000000/night"
 LIMIT_S = 2
 
 
-def write_variants(root: Path, num_rows: int) -> None:
-    """Commit variants to a new dataset."""
+def write_variants(root: Path, num_rows: int, more: Row | None = None) -> None:
+    """Commit variants to a new dataset; `more` are columns that all of them have."""
     manifest, rng = Manifest(root), np.random.default_rng(0)
     images = [encode_jpeg(rng.integers(0, 90, (56, 96, 3)).astype(np.uint8)) for _ in range(16)]
     about = {"split": "train", "condition": "night"}
@@ -35,7 +35,7 @@ def write_variants(root: Path, num_rows: int) -> None:
         first = number * ROWS_PER_SHARD
         with manifest.writer(TABLE, VARIANTS, about) as writer:
             for index in range(first, min(first + ROWS_PER_SHARD, num_rows)):
-                writer.add(_row(index, images, rng))
+                writer.add(_row(index, images, rng) | (more or {}))
             writer.close()
             shard = Shard(table=TABLE, number=number)
             manifest.commit(shard, writer, about=about, counts={}, seconds=1.0)

@@ -174,9 +174,16 @@ class ShardReader:
     row groups. Opens the file on first use, so that a reader can be sent to another process.
     """
 
-    def __init__(self, root: Path, file: ShardFile, cached_groups: int = 2) -> None:
+    def __init__(
+        self,
+        root: Path,
+        file: ShardFile,
+        cached_groups: int = 2,
+        verified_at_once_bytes: int = VERIFIED_AT_ONCE_BYTES,
+    ) -> None:
         self.root, self.file = root, file
         self._cached_groups = cached_groups
+        self._verified_at_once_bytes = verified_at_once_bytes
         self._groups: OrderedDict[tuple[int, tuple[str, ...]], pa.Table] = OrderedDict()
         self._verified: set[int] = set()
         self._parquet: pq.ParquetFile | None = None
@@ -185,10 +192,10 @@ class ShardReader:
         for group in file.row_groups:
             self._starts.append(self._starts[-1] + group.num_rows)
 
-    def __getstate__(self) -> tuple[Path, ShardFile, int]:
-        return self.root, self.file, self._cached_groups
+    def __getstate__(self) -> tuple[Path, ShardFile, int, int]:
+        return self.root, self.file, self._cached_groups, self._verified_at_once_bytes
 
-    def __setstate__(self, state: tuple[Path, ShardFile, int]) -> None:
+    def __setstate__(self, state: tuple[Path, ShardFile, int, int]) -> None:
         self.__init__(*state)
 
     def __len__(self) -> int:
@@ -261,7 +268,7 @@ class ShardReader:
             except FileNotFoundError as error:
                 raise self._corrupt("the file is missing") from error
             self._map = pa.memory_map(str(path))
-            if self.file.num_bytes <= VERIFIED_AT_ONCE_BYTES:
+            if self.file.num_bytes <= self._verified_at_once_bytes:
                 for index in range(len(self.file.row_groups)):
                     self._verify_group(index)
             parquet = pq.ParquetFile(self._map, page_checksum_verification=True)

@@ -123,6 +123,10 @@ app = Nightrain(
             "look.report",
             "Write one HTML file with a dataset's counts, plots, pictures, failures and rights.",
         ),
+        "browse": (
+            "look.browse",
+            "Look through a dataset on a local web page: filter, compare, chart and review.",
+        ),
         "sql": (
             "look.sql",
             "Query a dataset with SQL: frames, variants, labels, quarantine, reviews and shards.",

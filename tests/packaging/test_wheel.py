@@ -30,6 +30,8 @@ def test_everything_in_the_wheel_is_below_nightrain(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"nightrain"}
     assert not any(name.startswith("nightrain/benchmarks/") for name in names)
     assert "nightrain/py.typed" in names and "nightrain/pipelines/recipes/weather.yaml" in names
+    page = {f"nightrain/{p.relative_to(ROOT)}" for p in (ROOT / "pipelines/browse/page").iterdir()}
+    assert len(page) >= 10 and page <= set(names)
     for folder in ("pipelines/small_diffusion/weights", "depthmodel/completion/weights"):
         sums = (ROOT / folder / "SHA256SUMS").read_text().splitlines()
         assert {f"nightrain/{folder}/{line.split('  ')[1]}" for line in sums} <= set(names)
