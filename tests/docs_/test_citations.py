@@ -9,6 +9,7 @@ from support.paths import ROOT
 FOLDERS = ("datasets", "depthmodel", "pipelines", "flows", "benchmarks", "examples", "tests")
 # Files that commands write, which is what these names mean where they are mentioned.
 WRITTEN = {
+    "LICENSE.md",
     "README.md",
     "figures.md",
     "table.md",

@@ -9,6 +9,7 @@ from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSetti
 from nightrain.pipelines.engines.weather.settings import WeatherSettings
 from nightrain.pipelines.export.job import ExportDatasetJob
 from nightrain.pipelines.export.run import export_dataset
+from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import all_rows, recipe
 from support.training import add_variants
 
@@ -47,6 +48,6 @@ def test_pictures_of_trained_models_say_so(mode: str, expected: str) -> None:
 
 
 def test_marks_survive_an_export(generated: Path, tmp_path: Path) -> None:
-    export_dataset(ExportDatasetJob(dataset=generated, to="folders", out=tmp_path / "out"))
+    export_dataset(ExportDatasetJob(dataset=generated, to="folders", out=tmp_path / "out"), Stop())
     pictures = [p for p in (tmp_path / "out").rglob("*.jpg") if p.parent.name != "clear"]
     assert pictures and all(read_mark(p.read_bytes()) for p in pictures)
