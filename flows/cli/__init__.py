@@ -127,6 +127,11 @@ app = Nightrain(
             "look.browse",
             "Look through a dataset on a local web page: filter, compare, chart and review.",
         ),
+        "drift": (
+            "look.drift",
+            "Compare a recipe's variants with earlier ones, with recorded frames or with another "
+            "recipe.",
+        ),
         "sql": (
             "look.sql",
             "Query a dataset with SQL: frames, variants, labels, quarantine, reviews and shards.",
