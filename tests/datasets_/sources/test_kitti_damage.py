@@ -199,7 +199,7 @@ def test_what_is_no_kitti_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BrokenSource, match="no KITTI drive"):
         KittiSource(KittiConfig(root=tmp_path / "nowhere"))
     wrong: tuple[tuple[dict[str, Any], str], ...] = (
-        ({"layout": "odometry"}, "'raw' or 'depth'"),
+        ({"layout": "odometry"}, "'raw', 'depth' or 'object'"),
         ({"ground_truth": "sgm"}, "'velodyne' or 'improved'"),
         ({"cameras": ["CAM_FRONT"]}, "'image_00', 'image_01', 'image_02' or 'image_03'"),
         ({"cameras": []}, "at least 1 item"),
