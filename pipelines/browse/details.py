@@ -8,10 +8,11 @@ from typing import Any
 from nightrain.datasets.errors import NightrainError
 from nightrain.pipelines.browse.index import SampleIndex, is_reviewable
 from nightrain.pipelines.browse.pictures import NamedPicture, Pictures, payload
-from nightrain.pipelines.browse.sample_rows import FRAME, flat_scores, json_object
+from nightrain.pipelines.browse.sample_rows import FRAME, flat_scores, json_list, json_object
 
 PICTURE_COLUMNS = {"image", "confidence", "exact_depth", "lidar_depth", "depth", "inverse_depth"}
 PICTURE_COLUMNS |= {"previous_image", "next_image", "stereo_image"}
+MOST_EXACT = 2**53 - 1  # JavaScript rounds larger integers, such as seeds
 OWN_PLACE = {"prompt", "caption", "gate_scores", "provenance", "rejected_seeds", "variant"}
 
 
@@ -36,7 +37,7 @@ def details(index: SampleIndex, pictures: Pictures, number: int) -> dict[str, An
         "codes": known["codes"] or [],
         "gates": values.get("gates"),
         "scores": flat_scores(json_object(known["gate_scores"])),
-        "rejected_seeds": values.get("rejected_seeds"),
+        "rejected_seeds": plain(json_list(values.get("rejected_seeds"))),
         "provenance": plain(json_object(values.get("provenance"))),
         "fields": _fields(row, variant),
         "pictures": [{"name": one.name, "words": one.words} for one in named],
@@ -85,13 +86,15 @@ def _size(index: SampleIndex, known: Mapping[str, Any]) -> tuple[int, int] | Non
 
 
 def plain(value: Any) -> Any:
-    """Value that JSON has: times as text, and null for numbers that are not finite."""
+    """Value that JavaScript has: times and large integers as text, null for what is not finite."""
     if isinstance(value, Mapping):
         return {str(name): plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, int) and abs(value) > MOST_EXACT:
+        return str(value)
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
     return value.isoformat() if isinstance(value, date) else value

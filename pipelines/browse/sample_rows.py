@@ -251,8 +251,18 @@ def flat_scores(scores: Mapping[str, Any]) -> dict[str, float]:
 
 def json_object(text: str | None) -> dict[str, Any]:
     """Object in a column of JSON; empty for null, and for anything else."""
-    try:
-        value = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        return {}
+    value = _json(text)
     return value if isinstance(value, dict) else {}
+
+
+def json_list(text: str | None) -> list[Any]:
+    """List in a column of JSON; empty for null, and for anything else."""
+    value = _json(text)
+    return value if isinstance(value, list) else []
+
+
+def _json(text: str | None) -> Any:
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return None

@@ -212,13 +212,15 @@ async function start() {
   buildFilters(dataset);
   showProblems();
   connect();
+  let isFirst = true;
   onChange(async (filterChanged) => {
+    const isNew = filterChanged || isFirst;
+    isFirst = false;
     showView();
-    if (filterChanged) await showCounts(true);
+    if (isNew) await showCounts(true);
     await showSample();
   });
-  readAddress();
-  if (!state.query.size) { await showCounts(true); if (state.key) await showSample(); }
+  await readAddress();
   document.body.dataset.ready = "true";
 }
 

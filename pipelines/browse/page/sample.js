@@ -55,7 +55,7 @@ function draw(dialog, onVerdict, place) {
     shown.prompt ? section("Prompt", element("p", { class: "prompt" }, shown.prompt)) : null,
     shown.caption && shown.caption !== shown.prompt ? section("Caption", element("p", {}, shown.caption)) : null,
     Object.keys(scores).length ? section(`Gate scores${shown.gates ? ` (${shown.gates})` : ""}`, table(Object.entries(scores))) : null,
-    shown.rejected_seeds && shown.rejected_seeds !== "[]" ? section("Seeds that were rejected before", seeds(shown.rejected_seeds)) : null,
+    shown.rejected_seeds.length ? section("Seeds that were rejected before", table(shown.rejected_seeds.map((one) => [`seed ${one?.seed}`, one?.codes ?? []]))) : null,
     Object.keys(provenance).length ? section("Provenance", table(Object.entries(provenance))) : null,
     section("All fields", table([...fields, ["file", shown.file.path], ["row", shown.file.row]])));
   const main = element("div", { class: "sample-main" }, ...viewer(), sameFrame());
@@ -81,14 +81,6 @@ function words(name, value) {
   if (Array.isArray(value)) return value.map((one) => (one && typeof one === "object" ? Object.values(one).join(" ") : number(one))).join(", ");
   if (typeof value === "number" && Number.isInteger(value)) return String(value);
   return typeof value === "number" ? number(value) : String(value);
-}
-
-function seeds(text) {
-  try {
-    return table(JSON.parse(text).map((one) => [`seed ${one.seed}`, (one.codes ?? []).join(", ")]));
-  } catch {
-    return element("p", {}, text);
-  }
 }
 
 // Pictures

@@ -15,7 +15,7 @@ export function readAddress() {
   state.query = query;
   state.key = first === "sample" ? decode(second ?? "") : null;
   if (!state.key) state.view = first === "statistics" ? "statistics" : "grid";
-  for (const listener of listeners) listener(filterChanged);
+  return Promise.all(listeners.map((listener) => listener(filterChanged)));
 }
 
 function decode(text) {

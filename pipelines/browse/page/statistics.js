@@ -21,7 +21,8 @@ export async function showStatistics() {
     const kinds = KINDS.filter((kind) => found.bars.some((bar) => Object.values(bar.counts).some((of) => of[kind])));
     const bars = found.bars.map((bar) => barChart(TITLES[bar.name], bar.counts, kinds, ofKind, (value) => only(bar.name, value)));
     const byCondition = found.histograms.filter((one) => one.name === "severity");
-    const byKind = found.histograms.filter((one) => one.name !== "severity");
+    const isScore = (one) => one.name.includes(".");
+    const byKind = found.histograms.filter((one) => one.name !== "severity").sort((a, b) => isScore(b) - isScore(a));
     box.replaceChildren(
       element("h2", {}, `${number(found.total)} samples`), legend(kinds, ofKind),
       element("div", { class: "charts" }, ...bars),

@@ -114,6 +114,8 @@ def test_details_are_the_row(judged: Path, client: TestClient, kind: str) -> Non
     assert {"image", "confidence", "exact_depth", "gate_scores"}.isdisjoint(fields)
     source = json.loads(row["variant"]) if kind == "rejected" else row
     assert found["scores"] == flat_scores(json.loads(source.get("gate_scores") or "{}"))
+    if kind != "frame":  # JavaScript would round a seed
+        assert (fields.get("seed") or fields["variant.seed"]) == str(source["seed"])
     assert found["problems"] == [] and len(found["of_frame"]) == 3
     names = [one["name"] for one in found["pictures"]]
     own = [] if kind == "frame" else ["image"]
