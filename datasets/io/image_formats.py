@@ -61,14 +61,19 @@ def jpeg_header(data: bytes) -> JpegHeader | None:
     has_exif = has_profile = False
     for marker, body in _jpeg_segments(data):
         if marker == 0xE1:
-            has_exif |= body.startswith((b"Exif\0", b"http://ns.adobe.com/xap"))
+            has_exif |= body[:5] == b"Exif\0" or _turns(bytes(body))
         elif marker == 0xE2:
-            has_profile |= body.startswith(b"ICC_PROFILE\0")
+            has_profile |= body[:12] == b"ICC_PROFILE\0"
         elif marker in FRAME_MARKERS and len(body) >= 6 and found is None:
             found = JpegHeader(marker, body[0], body[5], False, False)
     if found is None:
         return None
     return JpegHeader(found.marker, found.bits, found.num_channels, has_exif, has_profile)
+
+
+def _turns(body: bytes) -> bool:
+    """Whether a segment is XMP that names an orientation; marks of generated pictures do not."""
+    return body.startswith(b"http://ns.adobe.com/xap") and b"rientation" in body
 
 
 def check_one_picture(data: bytes, header: JpegHeader) -> None:
@@ -147,7 +152,7 @@ def _profile_transform(profile: bytes) -> "ImageCms.ImageCmsTransform | None":
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the marker and the first bytes of each segment before the pixels."""
+    """Yield the marker and the first bytes of each segment before the pixels; all of APP1."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
@@ -157,7 +162,8 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         if marker in (0xD9, 0xDA):  # end, or start of the pixels
             return
         length = int.from_bytes(data[position + 2 : position + 4], "big")
-        yield marker, data[position + 4 : position + 2 + min(length, 64)]
+        most = length if marker == 0xE1 else min(length, 64)
+        yield marker, data[position + 4 : position + 2 + most]
         position += 2 + length
 
 

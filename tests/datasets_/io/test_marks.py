@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from nightrain.datasets.errors import DamagedInput
+from nightrain.datasets.io.image_formats import jpeg_header
 from nightrain.datasets.io.images import decode_jpeg, encode_jpeg, jpeg_size
 from nightrain.datasets.io.marks import Mark, marked, read_mark
 from support.marks import unmarked
@@ -84,3 +85,15 @@ def test_a_damaged_mark_is_none() -> None:
 def test_what_is_no_picture_gets_no_mark() -> None:
     with pytest.raises(DamagedInput, match="neither a JPEG nor a PNG"):
         marked(b"GIF89a", MARK)
+
+
+def test_marked_pictures_are_read_from_shared_memory_and_not_taken_for_turned_ones() -> None:
+    """Shards hand out views of their memory; an orientation in XMP still counts."""
+    plain = encode_jpeg(PICTURE)
+    view = memoryview(marked(plain, MARK))
+    assert np.array_equal(decode_jpeg(view), decode_jpeg(plain))  # type: ignore[arg-type]
+    header = jpeg_header(bytes(view))
+    assert header is not None and not header.has_exif_or_xmp
+    turned = marked(plain, MARK._replace(licence="tiff:Orientation 6"))
+    header = jpeg_header(memoryview(turned))  # type: ignore[arg-type]
+    assert header is not None and header.has_exif_or_xmp

@@ -244,6 +244,7 @@ def test_built_in_recipes_are_whole_and_have_names_of_their_own(
     drawn = {
         "diffusion-world": ((256, 144), (1600, 900)),
         "diffusion-bench": ((256, 144), (224, 128)),
+        "diffusion-matched": ((256, 144), (224, 128)),
     }
     assert sizes == drawn.get(name, ((768, 432), (768, 432)))
     loose = [w.id_or_folder for w in recipe.engine.all_weights() if not w.is_pinned]
