@@ -61,6 +61,15 @@ def marked(data: bytes, mark: Mark) -> bytes:
     )
 
 
+def remarked(jpeg: bytes, before: Mark, after: Mark) -> bytes:
+    """Replace a mark of a JPEG by another one; a JPEG with any other mark stays as it is."""
+    if read_mark(jpeg) != before._replace(licence=before.licence[:MOST_LICENCE]):
+        return jpeg
+    old, new = (JPEG_KEY + _packet(mark) for mark in (before, after))
+    segment = APP1 + struct.pack(">H", len(old) + 2) + old
+    return jpeg.replace(segment, APP1 + struct.pack(">H", len(new) + 2) + new, 1)
+
+
 def read_mark(data: bytes) -> Mark | None:
     """Return the mark of a JPEG or PNG; None if it has none that can be read."""
     packet = _jpeg_packet(data) if data.startswith(JPEG_START) else _png_packet(data)

@@ -212,8 +212,7 @@ def _row(
     width, height = prepared.stored_size
     data = variant.jpeg if generated_size == prepared.stored_size else None
     data = data or encode_jpeg(resize_image(variant.image, (width, height)), recipe.jpeg_quality)
-    tool = f"nightrain {recipe.engine.name} {planned.settings_hash}"
-    data = marked(data, Mark(recipe.engine.source_type, tool, planned.row["licence"] or ""))
+    data = marked(data, mark_of(recipe, planned.settings_hash, planned.row["licence"]))
     intrinsics = scaled_intrinsics(prepared.intrinsics, generated_size, prepared.stored_size)
     origin = ("source_id", "source_dataset", "split", "scene_id", "camera", "timestamp_us")
     facts = variant.provenance
@@ -250,6 +249,12 @@ def _row(
         "gen_seconds": seconds,
         "schema_version": SCHEMA_VERSION,
     }
+
+
+def mark_of(recipe: Recipe, settings_hash: str, licence: str | None) -> Mark:
+    """Mark of the variants of a recipe with settings of a hash."""
+    tool = f"nightrain {recipe.engine.name} {settings_hash}"
+    return Mark(recipe.engine.source_type, tool, licence or "")
 
 
 def _controlled(variant: Variant) -> bool:

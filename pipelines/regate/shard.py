@@ -1,5 +1,6 @@
 """Regated shards: the variants of a shard, judged by the limits of another recipe."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.ids import sample_id
+from nightrain.datasets.io.marks import remarked
 from nightrain.datasets.shards.manifest import Entry, Manifest, Shard
 from nightrain.datasets.shards.parquet import Row
 from nightrain.datasets.shards.reviews import Review, read_reviews
@@ -24,6 +26,7 @@ from nightrain.datasets.shards.transaction import (
 from nightrain.pipelines.gates.apply import GateVerdict, judge
 from nightrain.pipelines.gates.base import Rejection
 from nightrain.pipelines.gates.rejected import PICTURES, accepted_row, reject
+from nightrain.pipelines.generate.batch import mark_of
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.recipes.shard_facts import shard_facts
 from nightrain.pipelines.runs.stop import interrupt_if_stopped
@@ -81,7 +84,9 @@ class RegateShard:
             words = f"a person rejected it: {review.reason or 'no reason given'}"
             rejections = (Rejection("review", words),) if review.verdict == "reject" else ()
         verdict = GateVerdict(ours, rejections)
+        variant["image"] = self._remarked(variant, condition)
         variant |= {
+            "image_sha256": hashlib.sha256(variant["image"]["bytes"]).hexdigest(),
             "sample_id": name,
             "recipe": recipe.folder_of(condition),
             "recipe_hash": recipe.hash_of(condition),
@@ -90,6 +95,13 @@ class RegateShard:
             **{picture: _renamed(variant[picture], name) for picture in PICTURES},
         }
         return reject(variant, ref_from_row(variant), verdict) if verdict.rejections else variant
+
+    def _remarked(self, variant: Row, condition: Condition) -> dict[str, Any]:
+        """Picture of a variant, with the mark of the recipe in the place of the source's."""
+        hashes = variant["recipe_hash"], self.recipe.hash_of(condition)
+        before, after = (mark_of(self.recipe, one, variant["licence"]) for one in hashes)
+        picture = variant["image"]
+        return {**picture, "bytes": remarked(bytes(picture["bytes"]), before, after)}
 
 
 def attempts(manifest: Manifest, table: str, number: int) -> list[Entry]:

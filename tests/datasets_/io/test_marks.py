@@ -11,7 +11,7 @@ from PIL import Image
 from nightrain.datasets.errors import DamagedInput
 from nightrain.datasets.io.image_formats import jpeg_header
 from nightrain.datasets.io.images import decode_jpeg, encode_jpeg, jpeg_size
-from nightrain.datasets.io.marks import Mark, marked, read_mark
+from nightrain.datasets.io.marks import Mark, marked, read_mark, remarked
 from support.marks import unmarked
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (24, 40, 3), dtype=np.uint8)
@@ -74,6 +74,14 @@ def test_a_mark_that_is_there_stays() -> None:
     data = marked(encode_jpeg(PICTURE), MARK)
     assert marked(data, MARK._replace(tool="another")) == data
     assert unmarked(data) == encode_jpeg(PICTURE)
+
+
+def test_a_mark_is_replaced_by_another_and_a_foreign_one_stays() -> None:
+    plain, after = encode_jpeg(PICTURE), Mark("trainedAlgorithmicMedia", "another", "x" * 300)
+    data = marked(plain, MARK)
+    assert remarked(data, MARK, after) == marked(plain, after)
+    assert remarked(marked(plain, after), after, MARK) == data
+    assert remarked(data, after, MARK) == data and remarked(plain, MARK, after) == plain
 
 
 def test_a_damaged_mark_is_none() -> None:

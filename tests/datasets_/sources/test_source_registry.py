@@ -11,6 +11,7 @@ from nightrain.datasets.sources.registry import SOURCES
 from nightrain.pipelines.ingest.job import ingest_frames
 from nightrain.pipelines.runs.executors import ProcessExecutor, SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
+from support.described_folder import described
 from support.synthetic import all_rows
 
 GRID = """
@@ -94,7 +95,7 @@ def test_built_in_and_installed_sources_are_offered(package: Path) -> None:
     [
         (
             "cityscapes",
-            "no source 'cityscapes'. Installed: absent, grid, kitti",
+            "no source 'cityscapes'. Installed: absent, folder, grid, kitti",
             "Name one of these",
         ),
         ("absent", "grid_source_absent cannot be imported", "Install its package"),
@@ -134,8 +135,12 @@ def test_every_option_has_help_and_the_plan_records_it(name: str, tmp_path: Path
     model = SOURCES.load(name)
     assert model.summary.endswith(".") and model.split_help
     assert all(field.description for field in model.model_fields.values())
-    config = opened(model, tmp_path)
-    assert config.record().keys() == model.model_fields.keys() - model.not_recorded
+    root = tmp_path
+    if name == "folder":
+        root = described(tmp_path)
+    config = opened(model, root)
+    added = {"description"} if name == "folder" else set()  # digest of the YAML file
+    assert config.record().keys() == (model.model_fields.keys() - model.not_recorded) | added
     assert str(tmp_path) not in str(config.record())  # folders differ between machines
 
 

@@ -171,7 +171,7 @@ def test_a_gate_that_is_not_installed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InvalidRequest,
         match=r"no gate 'dark-enough'. Installed: alignment, clip, condition, depth, faults, "
-        r"self-similarity, structure",
+        r"joint, self-similarity, structure",
     ):
         load_recipe(written(tmp_path, GATED))
 
