@@ -46,7 +46,7 @@ def write_card(root: Path) -> Path:
     tables = {name: manifest.entries(name) for name in manifest.tables()}
     names = config_names(root, tables)
     configs = card_configs(tables, names)
-    _write(root, root / CROISSANT, _croissant(root, tables, configs))
+    _write(root, root / CROISSANT, _croissant(tables, configs))
     return _write(root, root / CARD, _card(tables, names, configs))
 
 
@@ -70,11 +70,11 @@ def licences_of(tables: Tables) -> list[str]:
     return sorted({e.about["licence"] for e in tables.get(FRAMES, []) if "licence" in e.about})
 
 
-def _croissant(root: Path, tables: Tables, configs: Mapping[str, Sequence[str]]) -> str:
+def _croissant(tables: Tables, configs: Mapping[str, Sequence[str]]) -> str:
     sources = sorted({e.about["source"] for e in tables.get(FRAMES, []) if "source" in e.about})
     days = [e.created_at[:10] for entries in tables.values() for e in entries if e.created_at]
     return croissant_json(
-        re.sub(r"[^A-Za-z0-9_-]+", "-", root.resolve().name) or "dataset",
+        re.sub(r"[^A-Za-z0-9_-]+", "-", f"nightrain-{'-'.join(sources) or 'dataset'}"),
         f"{TITLE}. {CONVENTIONS}",
         [LICENCE_ADDRESSES.get(name, name) for name in licences_of(tables)] or ["unknown"],
         configs,

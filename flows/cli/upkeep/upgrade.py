@@ -22,8 +22,7 @@ def upgrade(job: DatasetOptions, output: OutputOptions) -> None:
         progress_bar("shards", shown=not output.as_json) as bar,
     ):
         report = upgrade(job.dataset, bar.reach)
-        if report.upgraded or report.num_plans or report.recipes:
-            write_card(job.dataset)
+        write_card(job.dataset)
     if output.as_json:
         print_json(report)
         return
