@@ -179,11 +179,13 @@ class ShardReader:
         root: Path,
         file: ShardFile,
         cached_groups: int = 2,
-        verified_at_once_bytes: int = VERIFIED_AT_ONCE_BYTES,
+        verified_at_once_bytes: int | None = None,
     ) -> None:
         self.root, self.file = root, file
         self._cached_groups = cached_groups
-        self._verified_at_once_bytes = verified_at_once_bytes
+        if verified_at_once_bytes is None:
+            verified_at_once_bytes = VERIFIED_AT_ONCE_BYTES
+        self._verified_at_once_bytes = verified_at_once_bytes  # 0: each group when it is read
         self._groups: OrderedDict[tuple[int, tuple[str, ...]], pa.Table] = OrderedDict()
         self._verified: set[int] = set()
         self._parquet: pq.ParquetFile | None = None

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from nightrain.datasets.shards.reviews import Review
-from nightrain.pipelines.browse.sample_filter import FACETS, SampleFilter
+from nightrain.pipelines.browse.sample_filter import FACETS, SEARCHED, SampleFilter
 from nightrain.pipelines.browse.sample_rows import KINDS, REJECTED, VARIANT, SampleRows
 from nightrain.pipelines.browse.verdicts import Verdict, Verdicts
 
@@ -32,7 +32,8 @@ class SampleIndex:
         self._lock = RLock()
         self._connection = duckdb.connect()
         self._connection.register("rows_in_memory", _queried(rows))
-        self._connection.execute("CREATE TABLE rows AS SELECT * FROM rows_in_memory")
+        searched = f"lower(concat_ws(chr(10), {', '.join(SEARCHED)})) AS searched"
+        self._connection.execute(f"CREATE TABLE rows AS SELECT *, {searched} FROM rows_in_memory")
         self._connection.unregister("rows_in_memory")
         self.refresh()
 

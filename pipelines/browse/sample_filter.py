@@ -58,8 +58,7 @@ class SampleFilter(BaseModel):
         if self.frame:
             parts.append(("frame_id = ?", [self.frame]))
         if self.text:
-            found = (f"contains(lower(coalesce({name}, '')), lower(?))" for name in SEARCHED)
-            parts.append((f"({' OR '.join(found)})", [self.text] * len(SEARCHED)))
+            parts.append(("contains(searched, lower(?))", [self.text]))
         parts += [_between(text, measures) for text in self.between]
         sql = " AND ".join(sql for sql, _ in parts) or "true"
         return sql, [value for _, values in parts for value in values]
