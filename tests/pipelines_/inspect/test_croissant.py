@@ -51,7 +51,7 @@ def expected_fields(columns: pa.Schema) -> Iterator[str]:
 
 def test_every_column_has_a_field_with_words_and_a_place(root: Path) -> None:
     found = metadata(root)
-    assert found["@type"] == "sc:Dataset" and found["name"] == "nightrain-synthetic"
+    assert found["@type"] == "sc:Dataset" and found["name"] == "nightrain-other-synthetic"
     assert found["license"] == ["https://www.apache.org/licenses/LICENSE-2.0"]
     files = {one["@id"]: one for one in found["distribution"]}
     records = {one["@id"]: one for one in found["recordSet"]}
