@@ -5,6 +5,7 @@ import numpy as np
 
 from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.datasets.geometry.crops import Crop
+from nightrain.datasets.geometry.projection import project_points, transform_points
 from nightrain.datasets.io.images import (
     MAX_FILE_BYTES,
     JpegImage,
@@ -14,6 +15,7 @@ from nightrain.datasets.io.images import (
     encode_jpeg,
 )
 from nightrain.datasets.io.untrusted import Files
+from nightrain.datasets.sources.kitti.calibration import CameraCalibration
 from nightrain.datasets.sources.lidar_sensors import KITTI_LIDAR
 from nightrain.datasets.sources.point_cloud import read_points
 
@@ -46,6 +48,24 @@ def read_image(files: Files, name: str, size: tuple[int, int], crop: Crop | None
 def read_velodyne(files: Files, name: str) -> np.ndarray:
     """Read a scan's points (N, 3) float32 in metres, in the Velodyne frame; raises DamagedInput."""
     return read_points(files, name, KITTI_LIDAR)
+
+
+def scan_depth_m(files: Files, name: str, camera: CameraCalibration) -> np.ndarray | None:
+    """Depth (H, W) in metres of a scan; None if it is absent or empty. Raises DamagedInput.
+
+    KITTI's sync data compensate for the car's motion. Points behind the LiDAR are dropped first: no
+    camera faces backwards.
+    """
+    try:
+        velo_m = read_velodyne(files, name)  # (N, 3)
+    except DamagedInput as error:
+        if error.reason is Reason.MISSING_FILE:
+            return None
+        raise
+    if not len(velo_m):
+        return None
+    points_m = transform_points(camera.T_camera_velo, velo_m[velo_m[:, 0] >= 0])
+    return project_points(points_m, camera.intrinsics, camera.size)
 
 
 def read_depth_map(files: Files, name: str, size: tuple[int, int]) -> np.ndarray:

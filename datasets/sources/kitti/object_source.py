@@ -12,7 +12,7 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput, InvalidRequest, Reason
 from nightrain.datasets.frame import Frame, FrameRef, Neighbour
 from nightrain.datasets.geometry.crops import Crop, kb_crop
-from nightrain.datasets.geometry.projection import invert_rigid, project_points, transform_points
+from nightrain.datasets.geometry.projection import invert_rigid
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import MAX_FILE_BYTES, PNG_SIGNATURE, check_png, jpeg_size
 from nightrain.datasets.io.untrusted import Checksums, Files
@@ -24,7 +24,7 @@ from nightrain.datasets.sources.kitti.calibration import (
 )
 from nightrain.datasets.sources.kitti.config import KittiConfig
 from nightrain.datasets.sources.kitti.drives import NOMINAL_STEP_US, folder_names
-from nightrain.datasets.sources.kitti.files import read_image, read_velodyne
+from nightrain.datasets.sources.kitti.files import read_image, scan_depth_m
 from nightrain.datasets.sources.kitti.object_labels import read_objects
 from nightrain.datasets.sources.kitti.source import STEREO_PARTNER, KittiSource
 from nightrain.datasets.splits import NO_SPLIT, check_split, is_in_split, other_splits
@@ -91,7 +91,7 @@ class KittiObjectSource(FrameSource):
         size = _image_size(self._files, file)
         camera = self._camera(ref.source_id, size)
         crop = self._crop(size)
-        depth_m = self._scan_m(f"{part}/velodyne/{number}.bin", camera)
+        depth_m = scan_depth_m(self._files, f"{part}/velodyne/{number}.bin", camera)
         if depth_m is not None and crop is not None:
             depth_m = crop.apply(depth_m)
         return Frame(
@@ -148,19 +148,6 @@ class KittiObjectSource(FrameSource):
             return kb_crop(size) if self.config.kb_crop else None
         except ValueError as error:
             raise DamagedInput(Reason.SIZE_MISMATCH, f"the image: {error}") from error
-
-    def _scan_m(self, name: str, camera: CameraCalibration) -> np.ndarray | None:
-        """Depth (H, W) in metres of a scan; None if it is absent or empty."""
-        try:
-            velo_m = read_velodyne(self._files, name)
-        except DamagedInput as error:
-            if error.reason is Reason.MISSING_FILE:
-                return None
-            raise
-        if not len(velo_m):
-            return None
-        points_m = transform_points(camera.T_camera_velo, velo_m[velo_m[:, 0] >= 0])
-        return project_points(points_m, camera.intrinsics, camera.size)
 
     def _stereo(self, ref: FrameRef, camera: CameraCalibration) -> Neighbour | None:
         """Image of the pair's other camera; None if it is absent. Raises DamagedInput."""

@@ -8,7 +8,7 @@ from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
 from nightrain.datasets.frame import Frame, FrameRef, Neighbour
 from nightrain.datasets.geometry.crops import Crop, kb_crop
-from nightrain.datasets.geometry.projection import invert_rigid, project_points, transform_points
+from nightrain.datasets.geometry.projection import invert_rigid
 from nightrain.datasets.ids import frame_id
 from nightrain.datasets.io.images import JpegImage
 from nightrain.datasets.io.untrusted import Files
@@ -25,7 +25,7 @@ from nightrain.datasets.sources.kitti.drives import (
     nominal_time_us,
     read_timestamps,
 )
-from nightrain.datasets.sources.kitti.files import read_depth_map, read_image, read_velodyne
+from nightrain.datasets.sources.kitti.files import read_depth_map, read_image, scan_depth_m
 from nightrain.datasets.sources.kitti.index import notes, read_index
 from nightrain.datasets.sources.kitti.oxts import ImuPoses
 from nightrain.datasets.sources.kitti.splits import EigenCounts
@@ -224,7 +224,11 @@ class KittiSource(FrameSource):
 
     def _lidar_depth_m(self, name: FrameName, camera: CameraCalibration) -> np.ndarray | None:
         """Depth (H, W) in metres from the scan or the depth map; None if both are absent."""
-        depth_m = self._map_m(name, camera) if self._from_maps else self._scan_m(name, camera)
+        depth_m = (
+            self._map_m(name, camera)
+            if self._from_maps
+            else scan_depth_m(self._files, _scan_file(name), camera)
+        )
         crop = self._crop(camera)
         return depth_m if depth_m is None or crop is None else crop.apply(depth_m)
 
@@ -232,23 +236,6 @@ class KittiSource(FrameSource):
         if name not in self._index.depth_maps:
             return None
         return read_depth_map(self._files, self._index.depth_maps[name][0], camera.size)
-
-    def _scan_m(self, name: FrameName, camera: CameraCalibration) -> np.ndarray | None:
-        """Depth (H, W) in metres of a scan; None if it is absent or empty.
-
-        KITTI's sync data compensate for the car's motion. Points behind the LiDAR are dropped
-        first: no camera faces backwards.
-        """
-        try:
-            velo_m = read_velodyne(self._files, _scan_file(name))  # (N, 3)
-        except DamagedInput as error:
-            if error.reason is Reason.MISSING_FILE:
-                return None
-            raise
-        if not len(velo_m):
-            return None
-        points_m = transform_points(camera.T_camera_velo, velo_m[velo_m[:, 0] >= 0])
-        return project_points(points_m, camera.intrinsics, camera.size)
 
     def _stamp_us(self, name: FrameName) -> int | None:
         """Time from timestamps.txt; nominal if that file is absent; None for a damaged line."""
