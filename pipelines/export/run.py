@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Set
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import no_space_is_disk_full, unwritable_is_refused, write_whole
@@ -53,12 +54,12 @@ def export_dataset(
         on_done(progress.num_done)
         report = _report(job, selection, progress)
         started = time.perf_counter()
-        payloads = PayloadReader(Manifest(job.dataset), job.depth)
+        export = Export(job, layout, PayloadReader(Manifest(job.dataset), job.depth), progress)
         kind = TarWriter if job.to == "webdataset" else TreeWriter
-        with closing(kind(job, layout, payloads, progress)) as writer:
+        with closing(kind(export)) as writer:
             _write_rows(writer, selection, stop, on_done, report)
             if not report.stopped and not progress.finished:
-                _finish(job, selection, layout, payloads, progress)
+                _finish(export, selection)
             report.num_bytes, report.num_files = writer.batch.num_bytes, writer.num_files
         report.seconds = round(time.perf_counter() - started, 3)
         report.num_rows = progress.num_done
@@ -89,18 +90,21 @@ def _report(
     )
 
 
+class Export(NamedTuple):
+    """What an export writes, and how far it is."""
+
+    job: ExportDatasetJob
+    layout: TreeLayout
+    payloads: PayloadReader
+    progress: ExportProgress
+
+
 class RowWriter(ABC):
     """Writes rows in batches, and counts them as done when they are on the disk."""
 
-    def __init__(
-        self,
-        job: ExportDatasetJob,
-        layout: TreeLayout,
-        payloads: PayloadReader,
-        progress: ExportProgress,
-    ) -> None:
-        self.job, self.layout, self.payloads, self.progress = job, layout, payloads, progress
-        self.batch = FileBatch(job.out)
+    def __init__(self, export: Export) -> None:
+        self.export = export
+        self.batch = FileBatch(export.job.out)
         self.num_files = 0
 
     @abstractmethod
@@ -117,22 +121,19 @@ class RowWriter(ABC):
 
     def files(self, row: ExportRow, written: Set[str]) -> Iterator[tuple[str, bytes]]:
         """Yield the names and bytes of a row's payloads, without those that are written."""
-        for payload, name in self.layout.names(row).items():
-            if name not in written and (data := self.payloads.read(row, payload)) is not None:
-                yield name, self.layout.encode(payload, data, row)
+        for payload, name in self.export.layout.names(row).items():
+            if (
+                name not in written
+                and (data := self.export.payloads.read(row, payload)) is not None
+            ):
+                yield name, self.export.layout.encode(payload, data, row)
 
 
 class TreeWriter(RowWriter):
     """Writes a tree of files."""
 
-    def __init__(
-        self,
-        job: ExportDatasetJob,
-        layout: TreeLayout,
-        payloads: PayloadReader,
-        progress: ExportProgress,
-    ) -> None:
-        super().__init__(job, layout, payloads, progress)
+    def __init__(self, export: Export) -> None:
+        super().__init__(export)
         self._shared: set[str] = set()  # files of the frames of one shard that are written
         self._shard, self._num_rows, self._num_bytes = "", 0, 0
 
@@ -141,10 +142,10 @@ class TreeWriter(RowWriter):
         shard = row.frame_at[0].path
         if shard != self._shard:
             self._shard, self._shared = shard, set()
-        if not self.layout.is_left_out(row):
+        if not self.export.layout.is_left_out(row):
             for name, data in self.files(row, self._shared):
                 self._write(name, data)
-            for name, text in self.layout.texts(row).items():
+            for name, text in self.export.layout.texts(row).items():
                 if name not in self._shared:
                     self._write(name, text.encode())
         self._num_rows += 1
@@ -161,28 +162,22 @@ class TreeWriter(RowWriter):
         """Give the files their names, and count the rows as done."""
         if self._num_rows:
             self.batch.commit()
-            self.progress.num_done += self._num_rows
-            self.progress.save(self.job.out)
+            self.export.progress.num_done += self._num_rows
+            self.export.progress.save(self.export.job.out)
             self._num_rows = self._num_bytes = 0
 
 
 class TarWriter(RowWriter):
     """Writes tar shards."""
 
-    def __init__(
-        self,
-        job: ExportDatasetJob,
-        layout: TreeLayout,
-        payloads: PayloadReader,
-        progress: ExportProgress,
-    ) -> None:
-        super().__init__(job, layout, payloads, progress)
-        self._tars = TarShards(self.batch, progress, job.shard_mb * BYTES_PER_MB)
+    def __init__(self, export: Export) -> None:
+        super().__init__(export)
+        self._tars = TarShards(self.batch, export.progress, export.job.shard_mb * BYTES_PER_MB)
 
     def add(self, row: ExportRow) -> None:
         """Write a sample."""
-        split, names = row.facts["split"], self.layout.names(row)
-        facts = json_member(record(row, names, self.payloads))
+        split, names = row.facts["split"], self.export.layout.names(row)
+        facts = json_member(record(row, names, self.export.payloads))
         members = {f"{row.key}.json": facts, **dict(self.files(row, frozenset()))}
         if self._tars.is_full(split, members):
             self.commit()
@@ -208,9 +203,9 @@ def _write_rows(
 ) -> None:
     """Write the rows that are not done, until all are or a stop is requested."""
     left_out: Counter[str] = Counter()
-    first = writer.progress.num_done
+    first = writer.export.progress.num_done
     for index, row in enumerate(selection.rows()):
-        if reason := writer.layout.is_left_out(row):
+        if reason := writer.export.layout.is_left_out(row):
             left_out[reason] += 1
         if index < first:
             continue
@@ -219,19 +214,16 @@ def _write_rows(
             break
         writer.add(row)
         on_done(1)
-    if not report.stopped or writer.job.to != "webdataset":  # a tar file is whole or not there
+    if (
+        not report.stopped or writer.export.job.to != "webdataset"
+    ):  # a tar file is whole or not there
         writer.commit()
     report.left_out |= left_out
 
 
-def _finish(
-    job: ExportDatasetJob,
-    selection: ExportSelection,
-    layout: TreeLayout,
-    payloads: PayloadReader,
-    progress: ExportProgress,
-) -> None:
+def _finish(export: Export, selection: ExportSelection) -> None:
     """Write the metadata table and the notice, and record that the export is finished."""
+    job, layout, payloads, progress = export
 
     def write(draft: Path) -> None:
         with draft.open("wb") as file:
