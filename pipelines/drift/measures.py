@@ -10,7 +10,6 @@ import numpy as np
 from nightrain.datasets.io.images import decode_jpeg
 
 WIDTH = 320  # pixels to which pictures are reduced, so that sizes do not matter
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def measures_of(rows: Iterable[dict[str, Any]]) -> dict[str, np.ndarray]:
@@ -24,7 +23,7 @@ def picture_measures(image: np.ndarray) -> dict[str, float]:
     """Measures of a picture (H, W, 3) uint8: luma, its span, colour, fine detail."""
     height = max(1, round(image.shape[0] * WIDTH / image.shape[1]))
     small = cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    luma = small @ LUMA
+    luma = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     low, high = np.percentile(luma, (5, 95))
     red, green, blue = small.reshape(-1, 3).mean(0)
     return {
