@@ -20,6 +20,7 @@ SourceType = Literal[
     "compositeSynthetic",  # a recording with rendered elements
 ]
 TRAINED: SourceType = "trainedAlgorithmicMedia"
+FROM_RECORDING: SourceType = "compositeWithTrainedAlgorithmicMedia"
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"

@@ -1,16 +1,42 @@
 """Strengths of image to image: shares of noise at evenly spaced severities."""
 
 import itertools
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Protocol
 
 from pydantic import Field
+
+from nightrain.datasets.conditions import Condition
 
 Strengths = Annotated[
     tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...], Field(min_length=2, max_length=100)
 ]
 STRENGTH = "image2image: shares of noise at evenly spaced severities, from 0 to 1"
 BY_CONDITION = "Strengths of single conditions, so that equal severities look equally strong"
+
+
+class HasStrengths(Protocol):
+    """Settings with strengths of all conditions, and of single ones."""
+
+    @property
+    def strength(self) -> tuple[float, ...]:
+        """Strengths of conditions without their own."""
+        ...
+
+    @property
+    def strength_by_condition(self) -> Mapping[Condition, tuple[float, ...]]:
+        """Strengths of single conditions."""
+        ...
+
+
+def strength_for(settings: HasStrengths, condition: Condition, severity: float) -> float:
+    """Share of noise of a condition at a severity in [0, 1]; linear between the settings'."""
+    return strength_at(settings.strength_by_condition.get(condition, settings.strength), severity)
+
+
+def all_strengths(settings: HasStrengths) -> list[tuple[float, ...]]:
+    """Strengths of all conditions, and those of single ones."""
+    return [settings.strength, *settings.strength_by_condition.values()]
 
 
 def strength_at(strengths: tuple[float, ...], severity: float) -> float:
@@ -21,9 +47,9 @@ def strength_at(strengths: tuple[float, ...], severity: float) -> float:
     return mild + (severe - mild) * (place - first)
 
 
-def check_strengths(each: Iterable[tuple[float, ...]], steps: int | None) -> None:
+def check_strengths(settings: HasStrengths, steps: int | None) -> None:
     """Raise ValueError for strengths that fall, and for one that leaves none of the steps."""
-    for strengths in each:
+    for strengths in all_strengths(settings):
         for mild, severe in itertools.pairwise(strengths):
             if mild > severe:
                 raise ValueError(

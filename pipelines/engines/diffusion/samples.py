@@ -23,6 +23,7 @@ from nightrain.pipelines.engines.diffusion.models.windows import num_kept
 from nightrain.pipelines.engines.diffusion.network_inputs import Sample
 from nightrain.pipelines.engines.diffusion.steps import Steps, make_scheduler, tabulate
 from nightrain.pipelines.engines.request_check import check_prompted_request
+from nightrain.pipelines.engines.strengths import strength_for
 from nightrain.pipelines.runs.batches import raise_if_it_ends_the_run
 
 
@@ -138,7 +139,7 @@ def strength_of(request: Request, settings: DiffusionSettings) -> float | None:
     """Strength of image2image, from the severity; None for text2image."""
     if settings.mode == "text2image":
         return None
-    strength = settings.strength_at(request.condition, request.severity)
+    strength = strength_for(settings, request.condition, request.severity)
     return (
         num_kept(settings.steps, strength) / settings.steps + 1e-9
     )  # rounded to whole steps, so that equal tables are shared

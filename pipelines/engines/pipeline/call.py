@@ -11,6 +11,7 @@ from nightrain.datasets.errors import DamagedInput, Reason
 from nightrain.pipelines.engines.base import Request
 from nightrain.pipelines.engines.pipeline.keywords import Field
 from nightrain.pipelines.engines.pipeline.settings import PipelineSettings
+from nightrain.pipelines.engines.strengths import strength_for
 
 
 def call_arguments(
@@ -71,7 +72,7 @@ def _control_settings(settings: PipelineSettings) -> dict[Field, Any]:
 
 def strength_of(request: Request, settings: PipelineSettings) -> float:
     """Strength of image2image, from the severity."""
-    return settings.strength_at(request.condition, request.severity)
+    return strength_for(settings, request.condition, request.severity)
 
 
 def images_of(output: Any, number: int) -> list[np.ndarray]:

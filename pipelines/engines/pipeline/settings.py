@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from nightrain.datasets.conditions import PROMPTED_CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.io.marks import TRAINED, SourceType
+from nightrain.datasets.io.marks import FROM_RECORDING, TRAINED, SourceType
 from nightrain.datasets.validation import Settings
 from nightrain.depthmodel.weights import Weights, weights_names
 from nightrain.pipelines.controls.settings import ControlDepth
@@ -34,7 +34,6 @@ from nightrain.pipelines.engines.strengths import (
     STRENGTH,
     Strengths,
     check_strengths,
-    strength_at,
 )
 
 VERSION = "1"  # increased when the same request and settings give other bytes
@@ -139,20 +138,13 @@ class PipelineSettings(EngineSettings):
 
     @model_validator(mode="after")
     def _checks(self) -> "PipelineSettings":
-        strengths = [self.strength, *self.strength_by_condition.values()]
-        check_strengths(strengths, self.steps if self.mode == "image2image" else None)
+        check_strengths(self, self.steps if self.mode == "image2image" else None)
         return self
-
-    def strength_at(self, condition: Condition, severity: float) -> float:
-        """Share of noise of image2image at a severity in [0, 1]; linear between the settings'."""
-        strengths = self.strength_by_condition.get(condition, self.strength)
-        return strength_at(strengths, severity)
 
     @property
     def source_type(self) -> SourceType:
         """A recording that a trained model changed, or what it drew itself."""
-        from_recording = self.mode != "text2image"
-        return "compositeWithTrainedAlgorithmicMedia" if from_recording else TRAINED
+        return TRAINED if self.mode == "text2image" else FROM_RECORDING
 
     @property
     def needs_depth(self) -> bool:

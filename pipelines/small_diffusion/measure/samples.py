@@ -12,6 +12,7 @@ import torch
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
+from nightrain.pipelines.engines.strengths import strength_for
 from nightrain.pipelines.recipes.recipe_file import read_recipe
 from nightrain.pipelines.small_diffusion.data.views import CONDITIONS
 from nightrain.pipelines.small_diffusion.measure.frames import Frames
@@ -46,7 +47,7 @@ class RecipeNumbers:
         return cls(
             steps=engine.steps,
             guidance=engine.guidance,
-            strength=round(engine.strength_at(Condition.NIGHT, middle), 4),
+            strength=round(strength_for(engine, Condition.NIGHT, middle), 4),
             lowest=severities.lowest,
             highest=severities.highest,
         )

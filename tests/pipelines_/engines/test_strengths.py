@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from nightrain.datasets.conditions import Condition
 from nightrain.pipelines.engines.diffusion.models.settings import DiffusionSettings
 from nightrain.pipelines.engines.pipeline.settings import PipelineSettings
-from nightrain.pipelines.engines.strengths import strength_at
+from nightrain.pipelines.engines.strengths import strength_at, strength_for
 
 BASE = {"base": {"id_or_folder": "org/base"}, "mode": "image2image", "steps": 10}
 DIFFUSION = {"name": "diffusion", "family": "sd15", "allow_no_control": True, **BASE}
@@ -32,8 +32,8 @@ def test_strength_is_linear_between_severities(severity: float, expected: float)
 def test_a_condition_may_have_strengths_of_its_own(kind: type, settings: dict) -> None:
     own = {"night": [0.5, 0.6, 0.9]}
     engine = kind.model_validate({**settings, "strength": [0.1, 0.3], "strength_by_condition": own})
-    assert engine.strength_at(Condition.NIGHT, 0.5) == pytest.approx(0.6)
-    assert engine.strength_at(Condition.FOG, 0.5) == pytest.approx(0.2)
+    assert strength_for(engine, Condition.NIGHT, 0.5) == pytest.approx(0.6)
+    assert strength_for(engine, Condition.FOG, 0.5) == pytest.approx(0.2)
 
 
 @ENGINES

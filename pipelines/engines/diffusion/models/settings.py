@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from nightrain.datasets.conditions import PROMPTED_CONDITIONS, Condition
 from nightrain.datasets.errors import InvalidRequest
-from nightrain.datasets.io.marks import TRAINED, SourceType
+from nightrain.datasets.io.marks import FROM_RECORDING, TRAINED, SourceType
 from nightrain.depthmodel.weights import weights_names
 from nightrain.pipelines.controls.settings import ControlDepth, require_control_kinds
 from nightrain.pipelines.engines.diffusion.models.families import (
@@ -43,8 +43,8 @@ from nightrain.pipelines.engines.strengths import (
     BY_CONDITION,
     STRENGTH,
     Strengths,
+    all_strengths,
     check_strengths,
-    strength_at,
 )
 
 NEGATIVE_PROMPT = "lowres, blurry, distorted, cartoon, painting, text, watermark"
@@ -128,7 +128,7 @@ class DiffusionSettings(ModelSettings):
     @model_validator(mode="after")
     def _checks(self) -> "DiffusionSettings":
         is_used = self.mode == "image2image"
-        check_strengths(self._all_strengths, self.steps if is_used else None)
+        check_strengths(self, self.steps if is_used else None)
         if self.eta > 0 and self.scheduler not in WITH_ETA:
             raise ValueError(
                 f"eta has no effect on {self.scheduler}, only on {', '.join(WITH_ETA)}"
@@ -161,18 +161,9 @@ class DiffusionSettings(ModelSettings):
         """Numbers of steps that may run: fewer than `steps` at the strengths of image2image."""
         if self.mode == "text2image":
             return range(self.steps, self.steps + 1)
-        strengths = [one for of in self._all_strengths for one in of]
+        strengths = [one for of in all_strengths(self) for one in of]
         lowest, highest = (num_kept(self.steps, f(strengths)) for f in (min, max))
         return range(lowest, highest + 1)
-
-    @property
-    def _all_strengths(self) -> list[tuple[float, ...]]:
-        return [self.strength, *self.strength_by_condition.values()]
-
-    def strength_at(self, condition: Condition, severity: float) -> float:
-        """Share of noise of image2image at a severity in [0, 1]; linear between the settings'."""
-        strengths = self.strength_by_condition.get(condition, self.strength)
-        return strength_at(strengths, severity)
 
     def control_steps(self, num_steps: int) -> tuple[int, ...]:
         """On how many of the steps that run each control acts."""
@@ -186,8 +177,7 @@ class DiffusionSettings(ModelSettings):
     @property
     def source_type(self) -> SourceType:
         """A recording that a trained model changed, or what it drew itself."""
-        from_recording = self.mode != "text2image"
-        return "compositeWithTrainedAlgorithmicMedia" if from_recording else TRAINED
+        return TRAINED if self.mode == "text2image" else FROM_RECORDING
 
     @property
     def needs_depth(self) -> bool:
