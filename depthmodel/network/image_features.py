@@ -19,6 +19,7 @@ from nightrain.depthmodel.network.efficientnet import (
     STD_OF_PIXELS,
     imagenet_tensors,
 )
+from nightrain.depthmodel.network.fold_batch_norms import fold_batch_norms
 
 FROM_A_QUARTER = slice(1, None)  # of the feature maps: without those at half size
 BLOCKS_OF_LEVELS = (1, 2, 3, 5, 7)  # needed for the finest 1, 2, ... 5 feature maps
@@ -72,6 +73,7 @@ class PictureFeatures:
     def __init__(self, size: tuple[int, int]) -> None:
         self._size = size  # width, height
         self._features = ImageFeatures()
+        fold_batch_norms(self._features)
         self._last: tuple[np.ndarray, list[torch.Tensor]] | None = None
 
     def __call__(self, image: np.ndarray) -> list[torch.Tensor]:

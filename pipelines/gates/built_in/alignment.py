@@ -1,7 +1,6 @@
 """Gate of alignment: the edges of a variant lie where those of its clear frame do.
 
-Light, fog and snow change how strong an edge is, and often which side is brighter, but not its
-direction. So directions are compared with doubled angles, in which both sides of an edge are equal.
+It compares the directions of edges, which the weather leaves, and not their strength or sign.
 """
 
 import cv2
@@ -9,10 +8,8 @@ import numpy as np
 
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Measured
+from nightrain.pipelines.gates.edge_directions import edge_directions
 
-SIDE_PX = 448  # of the longer side, at which edges are compared
-DARK_LEVEL = 8.0  # added to luma before its logarithm, so that noise in the dark is no edge
-EDGE_SIGMA_PX, DIRECTION_SIGMA_PX = 1.2, 1.5
 AROUND_PX = 41  # window of the local strength that edges are measured by
 LEAST_PEAK = 0.1  # of a displacement that counts
 MOST_WEIGHT = 2.0  # of an edge, in local strengths
@@ -20,25 +17,11 @@ MOST_WEIGHT = 2.0  # of an edge, in local strengths
 
 def measure_alignment(request: Request, variant: Variant) -> Measured:
     """Measure how far the edges of a variant agree with those of its clear frame."""
-    clear, seen = directions(request.image), directions(variant.image)
+    clear, seen = edge_directions(request.image), edge_directions(variant.image)
     moved, peak = displacement(clear, seen)
     # A low peak says that the pictures have nothing in common, not by how much one is displaced.
     shares = {"agreement": agreement(clear, seen), "displacement": moved * (peak > LEAST_PEAK)}
     return Measured(shares)
-
-
-def directions(image: np.ndarray) -> np.ndarray:
-    """Edges (2, h, w) of an image (H, W, 3): strength as length, doubled direction as angle."""
-    height, width = image.shape[:2]
-    scale = SIDE_PX / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    luma = cv2.resize(luma, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    smooth = cv2.GaussianBlur(np.log(luma + np.float32(DARK_LEVEL)), (0, 0), EDGE_SIGMA_PX)
-    x, y = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    strength = cv2.magnitude(x, y) + np.float32(1e-6)
-    parts = (x * x - y * y) / strength, 2 * x * y / strength
-    return np.stack([cv2.GaussianBlur(part, (0, 0), DIRECTION_SIGMA_PX) for part in parts])
 
 
 def agreement(clear: np.ndarray, variant: np.ndarray) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.gates.base import Measured
-from nightrain.pipelines.gates.built_in.alignment import directions
+from nightrain.pipelines.gates.edge_directions import edge_directions
 from nightrain.pipelines.gates.visible import visible_part
 
 WINDOW_PX = 40  # of edges at 448 pixels
@@ -26,7 +26,7 @@ def measure_structure(request: Request, variant: Variant) -> Measured:
     that the clear frame has not. A pixel's confidence is what the condition leaves visible of it,
     times the share of the edges around it that are left.
     """
-    before, after = directions(request.image), directions(variant.image)
+    before, after = edge_directions(request.image), edge_directions(variant.image)
     visible = visible_part(request, variant, before.shape[1:])
     was, now = cv2.magnitude(*before), cv2.magnitude(*after)
     same = np.clip((before * after).sum(axis=0) / (was * now + 1e-9), 0, 1)

@@ -22,7 +22,7 @@ def test_they_are_those_of_the_network_and_computed_once() -> None:
     features = picture_features(SIZE)
     first = features(one)
     expected = feature_maps(ImageFeatures(), one[None])
-    assert all(torch.equal(a, b) for a, b in zip(first, expected, strict=True))
+    torch.testing.assert_close(first, expected, rtol=1e-3, atol=1e-4)  # batch norms are folded
     assert features(one) is first and features(one.copy()) is not first
     assert not torch.equal(features(other)[0], first[0])
     assert torch.equal(features(one)[0], first[0])

@@ -7,9 +7,10 @@ import pytest
 from nightrain.datasets.conditions import Condition
 from nightrain.pipelines.engines.base import Variant
 from nightrain.pipelines.gates.apply import GateVerdict
-from nightrain.pipelines.gates.built_in.alignment import agreement, directions, displacement
+from nightrain.pipelines.gates.built_in.alignment import agreement, displacement
 from nightrain.pipelines.gates.built_in.limits import AlignmentLimits
 from nightrain.pipelines.gates.built_in.picture_settings import AlignmentSettings
+from nightrain.pipelines.gates.edge_directions import edge_directions
 from support.gating import verdict_of
 from support.pictures import HEIGHT, WIDTH, blocks
 from support.weather_street import request, street
@@ -23,9 +24,9 @@ def judged(clear: np.ndarray, variant: np.ndarray, **limits: float) -> GateVerdi
 def test_a_picture_agrees_with_itself_and_with_its_negative() -> None:
     """Both sides of an edge are equal in doubled angles, so a negative has the same edges."""
     image = blocks(1)
-    assert agreement(directions(image), directions(image)) == pytest.approx(1, abs=1e-3)
+    assert agreement(edge_directions(image), edge_directions(image)) == pytest.approx(1, abs=1e-3)
     # The logarithm bends intensities, but not the directions of edges.
-    assert agreement(directions(image), directions(255 - image)) > 0.9
+    assert agreement(edge_directions(image), edge_directions(255 - image)) > 0.9
 
 
 def test_edges_at_right_angles_disagree() -> None:
@@ -33,7 +34,7 @@ def test_edges_at_right_angles_disagree() -> None:
     stripes[:, ::32], stripes[:, 1::32], stripes[:, 2::32] = 200, 200, 200
     across = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     across[::32], across[1::32], across[2::32] = 200, 200, 200
-    assert agreement(directions(stripes), directions(across)) < -0.6
+    assert agreement(edge_directions(stripes), edge_directions(across)) < -0.6
 
 
 @pytest.mark.parametrize(("x_px", "y_px"), [(0, 0), (9, 0), (-36, 0), (0, 14), (20, -11)])
@@ -41,12 +42,12 @@ def test_edges_at_right_angles_disagree() -> None:
 def test_displacement_is_the_shift(x_px: int, y_px: int, scale: int) -> None:
     image = blocks(2, scale * HEIGHT, scale * WIDTH)
     moved = np.roll(image, (scale * y_px, scale * x_px), axis=(0, 1))
-    found, peak = displacement(directions(image), directions(moved))
+    found, peak = displacement(edge_directions(image), edge_directions(moved))
     assert peak > 0.3 and found == pytest.approx(np.hypot(x_px, y_px) / WIDTH, abs=0.001)
 
 
 def test_the_displacement_of_unrelated_pictures_is_not_sure() -> None:
-    _, peak = displacement(directions(blocks(4)), directions(blocks(5)))
+    _, peak = displacement(edge_directions(blocks(4)), edge_directions(blocks(5)))
     assert peak < 0.1
 
 
