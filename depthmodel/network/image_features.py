@@ -13,13 +13,13 @@ from torch import nn
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import resize_image
+from nightrain.depthmodel.fold_batch_norms import fold_batch_norms
 from nightrain.depthmodel.network.efficientnet import (
     MEAN_OF_PIXELS,
     PACKAGED,
     STD_OF_PIXELS,
     imagenet_tensors,
 )
-from nightrain.depthmodel.network.fold_batch_norms import fold_batch_norms
 
 FROM_A_QUARTER = slice(1, None)  # of the feature maps: without those at half size
 BLOCKS_OF_LEVELS = (1, 2, 3, 5, 7)  # needed for the finest 1, 2, ... 5 feature maps

@@ -13,7 +13,7 @@ import numpy as np
 
 from nightrain.datasets.io.images import resize_image
 from nightrain.depthmodel.evaluation.metrics import fitted_scale_and_shift
-from nightrain.depthmodel.network.fold_batch_norms import without_batch_norms
+from nightrain.depthmodel.fold_batch_norms import without_batch_norms
 from nightrain.depthmodel.network.model import DepthModel
 from nightrain.depthmodel.network.predict import predict
 from nightrain.depthmodel.transformers_depth import is_of_transformers, load_foundation

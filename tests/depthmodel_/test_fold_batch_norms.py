@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from nightrain.depthmodel.config import Kind
-from nightrain.depthmodel.network.fold_batch_norms import fold_batch_norms, without_batch_norms
+from nightrain.depthmodel.fold_batch_norms import fold_batch_norms, without_batch_norms
 from support.tiny_depth_models import tiny_model
 
 
