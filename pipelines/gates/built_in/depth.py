@@ -1,7 +1,8 @@
 """Gate of depth: a network sees the variant's geometry as it sees that of the clear frame.
 
 Depth is estimated of both pictures by the same networks, so that their own errors cancel, and is
-compared in windows as wide as a near vehicle. What the condition rightly hides does not count.
+compared in windows as wide as a near vehicle. What the condition rightly hides may be lost; a near
+thing that appears in front of it counts.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ from nightrain.pipelines.gates.visible import visible_part
 
 WINDOW_SHARE = 0.09  # of the width
 FARTHEST_M = 60.0  # beyond it, depth is not judged
+NEAR_M = (
+    40.0  # a thing as near as that is seen in any weather, so that a new one is no effect of it
+)
 LEAST_VISIBLE = 0.3  # share of a window, or of a pixel's contrast, that is judged
 LEAST_PIXELS = 500  # visible ones that the scale is taken from
 ASSUMED_M, MOST_M = (80.0, 4.0), 200.0  # of relative depth where the request has none
@@ -137,21 +141,29 @@ def compare_depth(clear_m: np.ndarray, seen_m: np.ndarray, visible: np.ndarray) 
 
     Scores are differences of log depth after the scale of the variant's depth is set by the median
     of what is visible: `nearer` and `farther` are those of the worst window, `error` is the mean.
+    `nearer` looks at all that is near in either picture, visible or not.
     """
     difference = np.log(seen_m / clear_m).astype(np.float32)
     known = visible > LEAST_VISIBLE
-    if known.sum() >= LEAST_PIXELS:
+    if is_aligned := known.sum() >= LEAST_PIXELS:
         difference = difference - np.median(difference[known])
     weight = np.where(clear_m < FARTHEST_M, visible, 0).astype(np.float32)
-    side = max(3, round(WINDOW_SHARE * clear_m.shape[1]))
-    share = cv2.blur(weight, (side, side))
-
-    def worst(field: np.ndarray) -> float:
-        mean = cv2.blur(weight * np.maximum(field, 0), (side, side)) / (share + np.float32(1e-6))
-        return float(np.where(share > LEAST_VISIBLE, mean, 0).max())
-
+    nearest_m = clear_m * np.exp(np.minimum(difference, 0))
+    near = (nearest_m < NEAR_M).astype(np.float32) if is_aligned else weight
     error = float((weight * np.abs(difference)).sum() / max(float(weight.sum()), 1.0))
     return Measured(
-        {"nearer": worst(-difference), "farther": worst(difference), "error": error},
+        {
+            "nearer": _worst_window(-difference, near),
+            "farther": _worst_window(difference, weight),
+            "error": error,
+        },
         confidence=visible * np.exp(-np.abs(difference) / np.float32(TRUSTED_LOG)),
     )
+
+
+def _worst_window(field: np.ndarray, weight: np.ndarray) -> float:
+    """Largest weighted mean of what is positive in a field (h, w), of windows that have weight."""
+    side = max(3, round(WINDOW_SHARE * field.shape[1]))
+    share = cv2.blur(weight, (side, side))
+    mean = cv2.blur(weight * np.maximum(field, 0), (side, side)) / (share + np.float32(1e-6))
+    return float(np.where(share > LEAST_VISIBLE, mean, 0).max())

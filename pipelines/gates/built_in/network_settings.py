@@ -58,7 +58,7 @@ class DepthSettings(DepthLimits, GateSettings):
 
     def version(self) -> str:
         """Return the gate's version with the digests of the models; raises InvalidRequest."""
-        return "-".join(["1", *(self._read(folder) for folder in self.models)])
+        return "-".join(["2", *(self._read(folder) for folder in self.models)])
 
     def build(self) -> Gate:
         """Build the gate; raises InvalidRequest for models that are not there."""

@@ -53,14 +53,27 @@ def test_the_worst_window_has_the_logarithm_of_what_changed(factor: float, name:
     assert found["error"] == pytest.approx(share * abs(np.log(factor)), abs=0.005)
 
 
-def test_what_is_hidden_or_far_does_not_count() -> None:
+def test_what_is_hidden_may_be_lost_and_what_is_far_does_not_count() -> None:
+    seen, hidden = ramp(), np.ones((HEIGHT, WIDTH), np.float32)
+    seen[BOX] *= 3
+    hidden[BOX] = 0
+    assert scores(seen)["farther"] > 1 and scores(seen, hidden)["farther"] < 0.05
+    assert scores(seen, np.zeros_like(hidden)) == {"nearer": 0, "farther": 0, "error": 0}
+    far = np.full((HEIGHT, WIDTH), 70, np.float32)
+    found = compare_depth(far, np.where(hidden > 0, far, 50), hidden).scores
+    assert found["nearer"] == found["farther"] == 0
+
+
+def test_a_near_thing_that_appears_counts_whatever_is_hidden_behind_it() -> None:
+    """Such as a vehicle on a road whose surface lies under snow, or before a wall in fog."""
     seen, hidden = ramp(), np.ones((HEIGHT, WIDTH), np.float32)
     seen[BOX] *= 0.3
     hidden[BOX] = 0
-    assert scores(seen, hidden)["nearer"] < 0.05
-    assert scores(seen, np.zeros_like(hidden)) == {"nearer": 0, "farther": 0, "error": 0}
+    assert scores(seen, hidden)["nearer"] == pytest.approx(-np.log(0.3), abs=0.02)
+    assert scores(seen, hidden)["error"] < 0.01
     far = np.full((HEIGHT, WIDTH), 70, np.float32)
-    assert compare_depth(far, np.where(hidden > 0, far, 5), hidden).scores["nearer"] == 0
+    appeared = compare_depth(far, np.where(hidden > 0, far, 5), hidden).scores
+    assert appeared["nearer"] == pytest.approx(np.log(70 / 5), abs=0.02)
 
 
 def test_confidence_falls_where_depth_differs_or_is_hidden() -> None:
