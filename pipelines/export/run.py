@@ -18,7 +18,7 @@ from nightrain.pipelines.export.job import ExportDatasetJob, ExportReport
 from nightrain.pipelines.export.kitti import KittiLayout
 from nightrain.pipelines.export.layout import TreeLayout, record
 from nightrain.pipelines.export.notice import notice
-from nightrain.pipelines.export.payloads import PayloadReader
+from nightrain.pipelines.export.payloads import Payload, PayloadReader
 from nightrain.pipelines.export.progress import ExportProgress, open_progress
 from nightrain.pipelines.export.selection import ExportRow, ExportSelection, select
 from nightrain.pipelines.export.webdataset import SampleNames, TarShards, json_member
@@ -119,14 +119,14 @@ class RowWriter(ABC):
         """Remove what was not committed."""
         self.batch.discard()
 
-    def files(self, row: ExportRow, written: Set[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield the names and bytes of a row's payloads, without those that are written."""
+    def files(self, row: ExportRow, written: Set[str]) -> Iterator[tuple[Payload, str, bytes]]:
+        """Yield the payloads of a row with their names and bytes, without what is written."""
         for payload, name in self.export.layout.names(row).items():
             if (
                 name not in written
                 and (data := self.export.payloads.read(row, payload)) is not None
             ):
-                yield name, self.export.layout.encode(payload, data, row)
+                yield payload, name, data
 
 
 class TreeWriter(RowWriter):
@@ -143,19 +143,24 @@ class TreeWriter(RowWriter):
         if shard != self._shard:
             self._shard, self._shared = shard, set()
         if not self.export.layout.is_left_out(row):
-            for name, data in self.files(row, self._shared):
-                self._write(name, data)
+            for payload, name, data in self.files(row, self._shared):
+                encoder = self.export.layout.encoder(payload, data)
+                if encoder is None:
+                    self.batch.add(name, data)
+                else:
+                    self.batch.add_made(name, encoder)
+                self._count(name, len(data))
             for name, text in self.export.layout.texts(row).items():
                 if name not in self._shared:
-                    self._write(name, text.encode())
+                    self.batch.add(name, text.encode())
+                    self._count(name, len(text))
         self._num_rows += 1
         if self._num_rows >= ROWS_PER_BATCH or self._num_bytes >= BYTES_PER_BATCH:
             self.commit()
 
-    def _write(self, name: str, data: bytes) -> None:
-        self.batch.add(name, data)
+    def _count(self, name: str, num_bytes: int) -> None:
         self._shared.add(name)
-        self._num_bytes += len(data)
+        self._num_bytes += num_bytes  # as they are in the shards: what is kept until the commit
         self.num_files += 1
 
     def commit(self) -> None:
@@ -178,7 +183,8 @@ class TarWriter(RowWriter):
         """Write a sample."""
         split, names = row.facts["split"], self.export.layout.names(row)
         facts = json_member(record(row, names, self.export.payloads))
-        members = {f"{row.key}.json": facts, **dict(self.files(row, frozenset()))}
+        members = {f"{row.key}.json": facts}
+        members |= {name: data for _, name, data in self.files(row, frozenset())}
         if self._tars.is_full(split, members):
             self.commit()
         self._tars.add(split, members)
