@@ -21,6 +21,7 @@ from nightrain.pipelines.export.notice import notice
 from nightrain.pipelines.export.payloads import Payload, PayloadReader
 from nightrain.pipelines.export.progress import ExportProgress, open_progress
 from nightrain.pipelines.export.selection import ExportRow, ExportSelection, select
+from nightrain.pipelines.export.sign import PictureSigner
 from nightrain.pipelines.export.webdataset import SampleNames, TarShards, json_member
 from nightrain.pipelines.runs.stop import Stop
 
@@ -47,14 +48,15 @@ def export_dataset(
             "is current and accepted. Generate variants, or change --recipe or --split."
         )
     with unwritable_is_refused(job.out), no_space_is_disk_full(job.out):
-        layout = _layout(job, selection)
+        layout, signer = _layout(job, selection), _signer(job)
         progress = open_progress(job, selection)
         sweep(job.out)
         on_planned(len(selection))
         on_done(progress.num_done)
         report = _report(job, selection, progress)
         started = time.perf_counter()
-        export = Export(job, layout, PayloadReader(Manifest(job.dataset), job.depth), progress)
+        payloads = PayloadReader(Manifest(job.dataset), job.depth)
+        export = Export(job, layout, payloads, progress, signer)
         kind = TarWriter if job.to == "webdataset" else TreeWriter
         with closing(kind(export)) as writer:
             _write_rows(writer, selection, stop, on_done, report)
@@ -78,6 +80,12 @@ def _layout(job: ExportDatasetJob, selection: ExportSelection) -> TreeLayout:
     return Md4AllLayout(job, selection)
 
 
+def _signer(job: ExportDatasetJob) -> PictureSigner | None:
+    if job.sign_with is None or job.key is None:
+        return None
+    return PictureSigner(job.sign_with, job.key)
+
+
 def _report(
     job: ExportDatasetJob, selection: ExportSelection, progress: ExportProgress
 ) -> ExportReport:
@@ -97,6 +105,14 @@ class Export(NamedTuple):
     layout: TreeLayout
     payloads: PayloadReader
     progress: ExportProgress
+    signer: PictureSigner | None = None
+
+    def encoder(self, payload: Payload, data: bytes) -> Callable[[], bytes] | None:
+        """Function that makes the bytes of a file; None where they are those of the shard."""
+        encode = self.layout.encoder(payload, data)
+        if self.signer is None or payload != "image":
+            return encode
+        return self.signer.signing(data, encode)
 
 
 class RowWriter(ABC):
@@ -144,7 +160,7 @@ class TreeWriter(RowWriter):
             self._shard, self._shared = shard, set()
         if not self.export.layout.is_left_out(row):
             for payload, name, data in self.files(row, self._shared):
-                encoder = self.export.layout.encoder(payload, data)
+                encoder = self.export.encoder(payload, data)
                 if encoder is None:
                     self.batch.add(name, data)
                 else:
@@ -184,7 +200,9 @@ class TarWriter(RowWriter):
         split, names = row.facts["split"], self.export.layout.names(row)
         facts = json_member(record(row, names, self.export.payloads))
         members = {f"{row.key}.json": facts}
-        members |= {name: data for _, name, data in self.files(row, frozenset())}
+        for payload, name, data in self.files(row, frozenset()):
+            encoder = self.export.encoder(payload, data)
+            members[name] = data if encoder is None else encoder()
         if self._tars.is_full(split, members):
             self.commit()
         self._tars.add(split, members)
@@ -229,7 +247,7 @@ def _write_rows(
 
 def _finish(export: Export, selection: ExportSelection) -> None:
     """Write the metadata table and the notice, and record that the export is finished."""
-    job, layout, payloads, progress = export
+    job, layout, payloads, progress, _ = export
 
     def write(draft: Path) -> None:
         with draft.open("wb") as file:
