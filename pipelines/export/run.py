@@ -12,6 +12,7 @@ from typing import NamedTuple
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import no_space_is_disk_full, unwritable_is_refused, write_whole
 from nightrain.datasets.io.file_batch import FileBatch, sweep
+from nightrain.datasets.io.marks import read_mark
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.pipelines.export.folders import FoldersLayout
 from nightrain.pipelines.export.job import ExportDatasetJob, ExportReport
@@ -107,11 +108,19 @@ class Export(NamedTuple):
     progress: ExportProgress
     signer: PictureSigner | None = None
 
-    def encoder(self, payload: Payload, data: bytes) -> Callable[[], bytes] | None:
-        """Function that makes the bytes of a file; None where they are those of the shard."""
+    def encoder(self, row: ExportRow, payload: Payload, data: bytes) -> Callable[[], bytes] | None:
+        """Function that makes the bytes of a file; None where they are those of the shard.
+
+        Raises InvalidRequest for a variant without a mark, which cannot be signed.
+        """
         encode = self.layout.encoder(payload, data)
-        if self.signer is None or payload != "image":
+        if self.signer is None or payload != "image" or not row.is_generated:
             return encode
+        if read_mark(data) is None:
+            raise InvalidRequest(
+                f"variant {row.key} has no mark that says how it was made, which a signature "
+                "repeats; an earlier nightrain made it. Generate it anew, or leave out --sign-with."
+            )
         return self.signer.signing(data, encode)
 
 
@@ -160,7 +169,7 @@ class TreeWriter(RowWriter):
             self._shard, self._shared = shard, set()
         if not self.export.layout.is_left_out(row):
             for payload, name, data in self.files(row, self._shared):
-                encoder = self.export.encoder(payload, data)
+                encoder = self.export.encoder(row, payload, data)
                 if encoder is None:
                     self.batch.add(name, data)
                 else:
@@ -201,7 +210,7 @@ class TarWriter(RowWriter):
         facts = json_member(record(row, names, self.export.payloads))
         members = {f"{row.key}.json": facts}
         for payload, name, data in self.files(row, frozenset()):
-            encoder = self.export.encoder(payload, data)
+            encoder = self.export.encoder(row, payload, data)
             members[name] = data if encoder is None else encoder()
         if self._tars.is_full(split, members):
             self.commit()

@@ -8,6 +8,7 @@ it; nothing is sent, so there is no time stamp of an authority.
 import io
 import json
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class PictureSigner:
         files that cannot be read or are refused.
         """
         try:
-            import c2pa
+            c2pa = import_module("c2pa")
         except ImportError as error:
             raise InvalidRequest(
                 "--sign-with needs the package c2pa-python, which is not installed. Install it "
@@ -54,13 +55,13 @@ class PictureSigner:
             ) from error
 
     def signed(self, data: bytes) -> bytes:
-        """Add a signed manifest to a JPEG or PNG that has a mark; without one, return it as it is.
+        """Add a signed manifest to a JPEG or PNG that has a mark; raises InvalidRequest without.
 
         The picture and its mark stay as they are. Two signatures of equal pictures differ.
         """
         mark = read_mark(data)
         if mark is None:
-            return data
+            raise InvalidRequest("a picture without a mark cannot be signed")
         kind, out = "image/jpeg" if data.startswith(b"\xff\xd8") else "image/png", io.BytesIO()
         with self._c2pa.Builder(json.dumps(_manifest(mark, kind)), self._context) as builder:
             builder.sign(self._signer, kind, io.BytesIO(data), out)

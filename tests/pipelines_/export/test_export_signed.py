@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.io.marks import VOCABULARY, read_mark
+from nightrain.pipelines.export import run
 from nightrain.pipelines.export.job import ExportDatasetJob
 from nightrain.pipelines.export.run import export_dataset
 from nightrain.pipelines.export.sign import PictureSigner
@@ -45,6 +46,7 @@ def credentials(folder: Path, kind: str = "ec", num_days: int = 30) -> Credentia
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
     folder.mkdir(parents=True)
     authority = ec.generate_private_key(ec.SECP256R1())
@@ -55,7 +57,7 @@ def credentials(folder: Path, kind: str = "ec", num_days: int = 30) -> Credentia
         "ed25519": ed25519.Ed25519PrivateKey.generate,
         "k1": lambda: ec.generate_private_key(ec.SECP256K1()),
     }[kind]()
-    names = [x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, n)]) for n in "AS"]
+    names = [x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, n)]) for n in "AS"]
     now = datetime.now(UTC)
 
     def certificate(subject: int, public: Any, is_authority: bool) -> bytes:
@@ -82,7 +84,7 @@ def credentials(folder: Path, kind: str = "ec", num_days: int = 30) -> Credentia
             )
         )
         if not is_authority:
-            purpose = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.EMAIL_PROTECTION])
+            purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
             builder = builder.add_extension(purpose, critical=True)
         return builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
@@ -132,7 +134,7 @@ def test_variants_are_signed_and_keep_pixels_and_mark(
         assert read_mark(data) == mark
         assert np.array_equal(decode_jpeg(data), decode_jpeg(stored))
         assert len(data) - len(stored) < 5_000
-    changed = bytearray(data)
+    changed = bytearray(next(out.glob("night/*.jpg")).read_bytes())
     changed[-100] ^= 1
     codes = [one["code"] for one in manifest_of(c2pa, bytes(changed))["validation_status"]]
     assert "assertion.dataHash.mismatch" in codes
@@ -181,6 +183,15 @@ def test_what_cannot_sign_is_refused_before_anything_is_written(
         with pytest.raises(InvalidRequest, match=words):
             export(root, tmp_path / "out", signer)
         assert not (tmp_path / "out").exists()
+
+
+def test_a_variant_without_a_mark_is_not_signed(
+    c2pa: Any, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "read_mark", lambda data: None)
+    with pytest.raises(InvalidRequest, match=r"has no mark .* Generate it anew"):
+        export(root, tmp_path / "out", credentials(tmp_path / "pem"))
+    assert not list(tmp_path.glob("out/*/*.jpg"))
 
 
 def test_without_the_package_the_extra_is_named(
