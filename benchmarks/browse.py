@@ -24,8 +24,7 @@ import numpy as np
 from nightrain.benchmarks.report import Figure, print_figures
 from nightrain.benchmarks.statistics import write_variants
 from nightrain.pipelines.browse.app import make_app
-from nightrain.pipelines.browse.index import SampleIndex
-from nightrain.pipelines.browse.sample_rows import read_sample_rows
+from nightrain.pipelines.browse.live import LiveSamples
 from nightrain.pipelines.browse.server import listen
 
 NUM_REQUESTS = 30
@@ -49,12 +48,12 @@ new Promise((resolve) => {
 
 
 @contextmanager
-def served(index: SampleIndex) -> Iterator[str]:
+def served(live: LiveSamples) -> Iterator[str]:
     """Serve the page of an index in a thread; yield its address."""
     import uvicorn
 
     listening = listen("127.0.0.1", 0)
-    config = uvicorn.Config(make_app(index, listening.access), log_level="error", lifespan="off")
+    config = uvicorn.Config(make_app(live, listening.access), log_level="error", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening.socket]})
     thread.start()
@@ -87,11 +86,11 @@ def measure(num_rows: int, scroll: bool) -> list[Figure]:
         root = Path(folder)
         write_variants(root, num_rows, {"gate_scores": json.dumps(SCORES), "prompt": "A street"})
         started, cpu = time.perf_counter(), time.process_time()
-        index = SampleIndex(root, read_sample_rows(root))
+        live = LiveSamples(root)
         ready_s, ready_cpu_s = time.perf_counter() - started, time.process_time() - cpu
-        with served(index) as address:
+        with served(live) as address:
             figures = [
-                Figure("rows", len(index), "", ""),
+                Figure("rows", len(live.now().samples), "", ""),
                 Figure("reading the index", ready_s, "s", ""),
                 Figure("reading the index, CPU time", ready_cpu_s, "s", ""),
                 *_requests(address, num_rows),

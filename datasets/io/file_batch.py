@@ -1,12 +1,14 @@
 """File batches: many files that get their names together, once all of them are synced to the disk.
 
 A folder of a hundred thousand pictures is written in batches: one file alone would wait for the
-disk several times. Drafts are in a folder that names its owner, so a killed process leaves nothing
-under a final name, and `sweep` removes what it left.
+disk several times. What must be computed first, such as a picture of another size, is made by
+threads. Drafts are in a folder that names its owner, so a killed process leaves nothing under a
+final name, and `sweep` removes what it left.
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +19,7 @@ from nightrain.datasets.io.untrusted import check_name
 
 FOLDER = "_tmp"
 NUM_SYNC_THREADS = 8
+MOST_MAKING_THREADS = 8
 
 
 class FileBatch:
@@ -27,6 +30,8 @@ class FileBatch:
         self.num_bytes = 0  # of the files that were committed
         self._drafts = root / FOLDER / Owner.me().token()
         self._names: dict[str, Path] = {}  # draft of each final name
+        self._makers = ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_MAKING_THREADS))
+        self._making: list[Future[int]] = []
 
     def __len__(self) -> int:
         return len(self._names)
@@ -36,19 +41,38 @@ class FileBatch:
         with self.open(name) as file:
             file.write(data)
 
+    def add_made(self, name: str, make: Callable[[], bytes]) -> None:
+        """Write a draft of a file with the bytes that `make` returns, in a thread.
+
+        `commit` waits for it, and raises what `make` raised. Raises DamagedInput as `add` does.
+        """
+        draft = self._draft(name)
+        self._making.append(self._makers.submit(lambda: draft.write_bytes(make())))
+
     def open(self, name: str) -> BinaryIO:
         """Open a draft of a file for writing; close it before `commit`.
 
         A name that the batch has already keeps its draft, which is written anew.
         """
+        return open(self._draft(name), "wb")
+
+    def _draft(self, name: str) -> Path:
+        """Draft of a name, which no thread is writing."""
         if not self._names:
             make_folder(self._drafts)
+        if name in self._names:
+            self._wait()
         number = str(len(self._names))
-        draft = self._names.setdefault(check_name(name), self._drafts / number)
-        return open(draft, "wb")
+        return self._names.setdefault(check_name(name), self._drafts / number)
+
+    def _wait(self) -> None:
+        making, self._making = self._making, []
+        for one in making:
+            one.result()
 
     def commit(self) -> None:
         """Sync all drafts, and give them their names; an earlier file of a name is replaced."""
+        self._wait()
         folders = {(self.root / name).parent for name in self._names}
         new = {above for f in folders for above in (f, *f.parents) if not above.exists()}
         for folder in folders:
@@ -62,7 +86,8 @@ class FileBatch:
         self._names.clear()
 
     def discard(self) -> None:
-        """Remove the drafts."""
+        """Remove the drafts, and end the threads; nothing can be added afterwards."""
+        self._makers.shutdown(cancel_futures=True)
         self._names.clear()
         remove(self._drafts)
         top = self.root / FOLDER

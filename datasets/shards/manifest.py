@@ -139,7 +139,7 @@ class Manifest:
         """
         with collector_paused():
             names = names_in(f"{self._folder}/{table}", ".json")
-            found = [self._entry_at(name) for name in names]
+            found = [self.entry_at(name) for name in names]
         entries = [entry for entry in found if entry is not None]  # None: removed since listed
         return sorted(entries, key=lambda entry: (entry.shard.number, entry.shard.retry))
 
@@ -154,16 +154,19 @@ class Manifest:
 
         Raises CorruptShard, UnreadableFile.
         """
-        return self._entry_at(self._entry_name(shard))
+        return self.entry_at(self._entry_name(shard))
 
     def committed(self, shards: Iterable[Shard]) -> list[Entry]:
         """Entries of those shards that are committed; raises CorruptShard, UnreadableFile."""
         with collector_paused():
-            found = [self._entry_at(self._entry_name(shard)) for shard in shards]
+            found = [self.entry_at(self._entry_name(shard)) for shard in shards]
         return [entry for entry in found if entry is not None]
 
-    def _entry_at(self, name: str) -> Entry | None:
-        """Entry in a file, read once per process while it does not change; None if it is gone."""
+    def entry_at(self, name: str) -> Entry | None:
+        """Entry in a file, read once per process while it does not change; None if it is gone.
+
+        Raises CorruptShard, UnreadableFile, PlanMismatch.
+        """
         try:
             return _ENTRIES.get(name, self.read_entry)
         except FileNotFoundError:

@@ -90,6 +90,15 @@ def superseded_tables(root: Path) -> list[Superseded]:
     return list(found.values())
 
 
+def names_of_folders(root: Path) -> dict[str, list[str]]:
+    """Recipes that use each folder of variants today, by folder; raises CorruptShard."""
+    found: dict[str, list[str]] = {}
+    for name, of_name in recipe_records(root).items():
+        for folder in sorted({folder_of(table) for table in of_name[-1].settings}):
+            found.setdefault(folder, []).append(name)
+    return found
+
+
 def select_tables(manifest: Manifest, wanted: str) -> list[str]:
     """Committed tables of variants by a recipe's name, a folder, or a hash of 6 digits or more.
 

@@ -16,7 +16,8 @@ from nightrain.pipelines.browse.charts import Charts, LumaChart, charts, luma_ch
 from nightrain.pipelines.browse.details import details
 from nightrain.pipelines.browse.guard import Access, Application, Guard
 from nightrain.pipelines.browse.index import SampleIndex, is_reviewable
-from nightrain.pipelines.browse.pictures import Pictures, media_type
+from nightrain.pipelines.browse.live import LiveSamples
+from nightrain.pipelines.browse.pictures import media_type
 from nightrain.pipelines.browse.sample_filter import SampleFilter
 from nightrain.pipelines.browse.verdicts import Verdict
 
@@ -47,19 +48,18 @@ class GivenVerdict(BaseModel):
     reason: str = Field(default="", max_length=500)
 
 
-def make_app(index: SampleIndex, access: Access | None = None) -> Application:
-    """Make the application of an index, behind its guard."""
+def make_app(live: LiveSamples, access: Access | None = None) -> Application:
+    """Make the application of a dataset's samples, behind its guard."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(NightrainError, _explained)
-    pictures = Pictures(index)
-    _add_page(app, index)
-    _add_data(app, index, pictures)
-    _add_samples(app, index, pictures)
-    _add_pictures(app, index, pictures)
+    _add_page(app, live)
+    _add_data(app, live)
+    _add_samples(app, live)
+    _add_pictures(app, live)
     return Guard(app, access or Access())
 
 
-def _add_page(app: FastAPI, index: SampleIndex) -> None:
+def _add_page(app: FastAPI, live: LiveSamples) -> None:
     content = page_files()
 
     @app.get("/")
@@ -69,7 +69,7 @@ def _add_page(app: FastAPI, index: SampleIndex) -> None:
 
     @app.get("/sample/{key}")
     def sample_page(key: str) -> Response:
-        return _file(content, PAGE, 200 if index.number(key) is not None else 404)
+        return _file(content, PAGE, 200 if live.now().samples.number(key) is not None else 404)
 
     @app.get("/static/{name}")
     def static(name: str) -> Response:
@@ -78,51 +78,60 @@ def _add_page(app: FastAPI, index: SampleIndex) -> None:
         return _file(content, name)
 
 
-def _add_data(app: FastAPI, index: SampleIndex, pictures: Pictures) -> None:
+def _add_data(app: FastAPI, live: LiveSamples) -> None:
     @app.get("/api/dataset")
     def dataset() -> dict[str, Any]:
-        index.refresh()
+        index = live.now().samples
         return {
             "name": index.root.resolve().name,
             "total": len(index),
             "measures": list(index.rows.measures),
             "scenes": index.scenes(),
+            "recipes": index.rows.shown.recipes,
             "problems": index.problems,
         }
 
+    @app.get("/api/total")
+    def total() -> dict[str, int]:
+        return {"total": len(live.now().samples)}
+
     @app.get("/api/facets")
     def facets(chosen: Annotated[SampleFilter, Query()]) -> dict[str, Any]:
-        index.refresh()
-        return {"total": len(index.numbers(chosen)), "facets": index.facets(chosen)}
+        index = live.now().samples
+        found = {"total": len(index.numbers(chosen)), "facets": index.facets(chosen)}
+        return found | {"of": len(index)}
 
     @app.get("/api/charts")
     def charts_of(chosen: Annotated[SampleFilter, Query()]) -> Charts:
-        return charts(index, chosen)
+        return charts(live.now().samples, chosen)
 
     @app.get("/api/luma")
     def luma(chosen: Annotated[SampleFilter, Query()]) -> LumaChart:
-        return luma_chart(index, pictures, chosen)
+        return luma_chart(*live.now(), chosen)
 
 
-def _add_samples(app: FastAPI, index: SampleIndex, pictures: Pictures) -> None:
+def _add_samples(app: FastAPI, live: LiveSamples) -> None:
     @app.get("/api/samples")
     def samples(part: Annotated[PageRequest, Query()]) -> dict[str, Any]:
+        index = live.now().samples
         numbers = index.numbers(part)
         shown = numbers[part.offset : part.offset + part.limit]
         return {"total": len(numbers), "items": index.page(shown)}
 
     @app.get("/api/samples/{key}/position")
     def position(key: str, chosen: Annotated[SampleFilter, Query()]) -> dict[str, int]:
+        index = live.now().samples
         found = (index.numbers(chosen) == _number(index, key)).nonzero()[0]
         return {"position": int(found[0]) if len(found) else -1}
 
     @app.get("/api/samples/{key}")
     def sample(key: str) -> dict[str, Any]:
-        index.refresh()
+        index, pictures = live.now()
         return details(index, pictures, _number(index, key))
 
     @app.post("/api/review")
     def review(given: GivenVerdict) -> dict[str, Any]:
+        index = live.now().samples
         number = _number(index, given.key)
         if not is_reviewable(index.row(number)["kind"]):
             raise InvalidRequest(
@@ -132,9 +141,10 @@ def _add_samples(app: FastAPI, index: SampleIndex, pictures: Pictures) -> None:
         return {"review": None if recorded is None else recorded.model_dump(mode="json")}
 
 
-def _add_pictures(app: FastAPI, index: SampleIndex, pictures: Pictures) -> None:
+def _add_pictures(app: FastAPI, live: LiveSamples) -> None:
     @app.get("/thumbnail/{key}")
     def thumbnail(key: str) -> Response:
+        index, pictures = live.now()
         found = pictures.thumbnail(_number(index, key))
         if found is None:
             raise HTTPException(404, "This row has no picture.")
@@ -142,6 +152,7 @@ def _add_pictures(app: FastAPI, index: SampleIndex, pictures: Pictures) -> None:
 
     @app.get("/picture/{key}/{name}")
     def picture(key: str, name: str) -> Response:
+        index, pictures = live.now()
         data = pictures.picture(_number(index, key), name)
         if data is None:
             raise HTTPException(404, "This sample has no such picture.")

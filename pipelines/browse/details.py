@@ -8,7 +8,8 @@ from typing import Any
 from nightrain.datasets.errors import NightrainError
 from nightrain.pipelines.browse.index import SampleIndex, is_reviewable
 from nightrain.pipelines.browse.pictures import NamedPicture, Pictures, payload
-from nightrain.pipelines.browse.sample_rows import FRAME, flat_scores, json_list, json_object
+from nightrain.pipelines.browse.sample_rows import flat_scores, json_list, json_object
+from nightrain.pipelines.browse.shown_files import FRAME
 
 PICTURE_COLUMNS = {"image", "confidence", "exact_depth", "lidar_depth", "depth", "inverse_depth"}
 PICTURE_COLUMNS |= {"previous_image", "next_image", "stereo_image"}

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from nightrain.datasets.shards.reviews import Review
 from nightrain.pipelines.browse.sample_filter import FACETS, SEARCHED, SampleFilter
-from nightrain.pipelines.browse.sample_rows import KINDS, REJECTED, VARIANT, SampleRows
+from nightrain.pipelines.browse.sample_rows import SampleRows
+from nightrain.pipelines.browse.shown_files import KINDS, REJECTED, VARIANT
 from nightrain.pipelines.browse.verdicts import Verdict, Verdicts
 
 CACHED_FILTERS = 32

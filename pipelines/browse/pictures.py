@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from nightrain.datasets.io.images import (
 from nightrain.datasets.shards.manifest import CONTROLS
 from nightrain.datasets.shards.parquet import Row, ShardFile, ShardReader
 from nightrain.pipelines.browse.index import SampleIndex
-from nightrain.pipelines.browse.sample_rows import FRAME
+from nightrain.pipelines.browse.shown_files import FRAME
 from nightrain.pipelines.inspect.contact_sheet import colour_depth
 from nightrain.pipelines.inspect.stats import REDUCED, mean_luminance, payload_of_rows
 
@@ -41,36 +42,34 @@ class NamedPicture(NamedTuple):
     form: Callable[[bytes], bytes]  # stored file to the JPEG or PNG that is shown
 
 
-class Pictures:
-    """Reads pictures by row; all methods may be called from several threads.
+class PictureFiles:
+    """Rows and thumbnails of files; all methods may be called from several threads.
 
     Raises CorruptShard or UnreadableFile for a damaged file, DamagedInput for a bad picture.
     """
 
-    def __init__(self, index: SampleIndex) -> None:
-        self._index = index
-        self._readers: OrderedDict[str, tuple[ShardReader, Lock]] = OrderedDict()
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._readers: OrderedDict[ShardFile, tuple[ShardReader, Lock]] = OrderedDict()
         self._lock = Lock()
         self.thumbnail = lru_cache(CACHED_THUMBNAILS)(self._thumbnail)
 
     def row(self, file: ShardFile, row: int, columns: Sequence[str] | None = None) -> Row:
         """Row of a file, checked against its digest."""
         with self._lock:
-            reader, lock = self._readers.pop(file.path, None) or (
-                ShardReader(self._index.root, file, CACHED_GROUPS, verified_at_once_bytes=0),
+            reader, lock = self._readers.pop(file, None) or (
+                ShardReader(self._root, file, CACHED_GROUPS, verified_at_once_bytes=0),
                 Lock(),
             )
-            self._readers[file.path] = reader, lock
+            self._readers[file] = reader, lock
             while len(self._readers) > OPEN_SHARDS:
                 self._readers.popitem(last=False)
         with lock:
             return reader.row(row, columns)
 
-    def _thumbnail(self, number: int) -> bytes | None:
-        """Thumbnail of a sample; None for a rejected row without a picture."""
-        found = self._index.row(number)
-        file = self._index.rows.files[found["file"]]
-        data = payload(self.row(file, found["row"], ("image",)), "image")
+    def _thumbnail(self, file: ShardFile, row: int) -> bytes | None:
+        """Thumbnail of a row; None for a rejected row without a picture."""
+        data = payload(self.row(file, row, ("image",)), "image")
         if data is None:
             return None
         pixels = decode_jpeg(data)
@@ -78,6 +77,20 @@ class Pictures:
         size = (THUMBNAIL_WIDTH_PX, min(height, 4 * THUMBNAIL_WIDTH_PX))
         small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         return encode_jpeg(small, THUMBNAIL_QUALITY)
+
+
+class Pictures:
+    """Pictures of the samples of an index; raises as `PictureFiles` does."""
+
+    def __init__(self, index: SampleIndex, files: PictureFiles) -> None:
+        self._index = index
+        self.row = files.row
+        self._files = files
+
+    def thumbnail(self, number: int) -> bytes | None:
+        """Thumbnail of a sample; None for a rejected row without a picture."""
+        found = self._index.row(number)
+        return self._files.thumbnail(self._index.rows.files[found["file"]], found["row"])
 
     def lumas(self, numbers: np.ndarray) -> tuple[np.ndarray, int]:
         """Mean luma (N,) of samples' pictures, NaN without one, and how many cannot be read.
@@ -137,7 +150,7 @@ class Pictures:
             NamedPicture("exact-depth", "exact depth", file, row, "exact_depth", _depth),
             NamedPicture("lidar-depth", "LiDAR depth", file, row, "lidar_depth", _lidar),
         ]
-        attached = self._index.rows.attached
+        attached = self._index.rows.shown.attached
         for place, table in enumerate(sorted(t for t, path in attached if path == file.path)):
             found += _attached(place, table, attached[table, file.path], row)
         return found

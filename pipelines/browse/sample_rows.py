@@ -4,7 +4,7 @@ What cannot be read is listed with its problem, and the rest is kept.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,16 +12,19 @@ import numpy as np
 import pyarrow as pa
 
 from nightrain.datasets.errors import CorruptShard, Reason, UnreadableFile
-from nightrain.datasets.io.regular import files_below
 from nightrain.datasets.loader.table_rows import read_columns
-from nightrain.datasets.shards.manifest import FRAMES, ROW_BY_ROW, Entry, Manifest, last_attempts
 from nightrain.datasets.shards.parquet import ShardFile
-from nightrain.datasets.shards.recipe_records import VARIANTS, superseded_tables
 from nightrain.datasets.shards.schema import ORIGIN_COLUMNS, PHYSICAL
-from nightrain.datasets.shards.verify import lost_files
+from nightrain.pipelines.browse.shown_files import (
+    FAILED,
+    FRAME,
+    REJECTED,
+    VARIANT,
+    ShownFile,
+    ShownFiles,
+    shown_files,
+)
 
-VARIANT, REJECTED, FAILED, FRAME = "variant", "rejected", "failed", "frame"
-KINDS = (VARIANT, REJECTED, FAILED, FRAME)
 SCALARS = (
     *("width", "height", "severity", "physical", "seed_number", "recipe", "engine"),
     *("caption", "prompt", "gate_scores", "gen_seconds"),
@@ -56,36 +59,64 @@ class SampleRows(NamedTuple):
     measures: dict[str, np.ndarray]  # numbers by name, each (N,) float64, NaN where there is none
     files: tuple[ShardFile, ...]
     frame_at: dict[str, int]  # position of each frame in the table
-    attached: dict[tuple[str, str], ShardFile]  # by table of labels or maps, and path of the frames
+    shown: ShownFiles  # all that should have been read
     problems: dict[str, str]  # by path
 
 
-def read_sample_rows(root: Path, progress: Callable[[int, int], None] | None = None) -> SampleRows:
+def read_sample_rows(
+    root: Path,
+    progress: Callable[[int, int], None] | None = None,
+    earlier: SampleRows | None = None,
+) -> SampleRows:
     """Read the scalar columns of what is committed and current.
 
-    `progress` receives (finished files, number of files). Raises PlanMismatch for a dataset of
-    another schema version.
+    `progress` receives (finished files, number of files). Files of `earlier` are not read again;
+    if nothing changed since, it is returned. Raises PlanMismatch for a dataset of another schema
+    version.
     """
-    manifest, problems = Manifest(root), dict[str, str]()
-    entries = list(_entries(manifest, problems))
-    problems |= dict(lost_files(root, entries))
-    files = [one for one in _files(root, entries, problems) if one[2].path not in problems]
-    tables, kept = [], list[ShardFile]()
-    for number, (kind, table, file) in enumerate(files):
+    shown = shown_files(root)
+    if earlier is not None and earlier.shown == shown:
+        return earlier
+    known = {} if earlier is None else _by_file(earlier)
+    tables, kept, problems = [], list[ShardFile](), dict(shown.problems)
+    for number, one in enumerate(shown.files):
         try:
-            tables.append(_READERS[kind](root, table, file, len(kept)))
-            kept.append(file)
+            read = known.get(one)
+            if read is None:
+                read = _READERS[one.kind](root, one.table, one.file)
+            tables.append(_numbered(read, len(kept)))
+            kept.append(one.file)
         except (CorruptShard, UnreadableFile) as error:
-            problems[file.path] = str(error)
+            problems[one.file.path] = str(error)
         if progress is not None:
-            progress(number + 1, len(files))
-    return sample_rows(tables, kept, _attached(entries), problems)
+            progress(number + 1, len(shown.files))
+    return sample_rows(tables, kept, shown, problems)
+
+
+def _by_file(earlier: SampleRows) -> dict[ShownFile, pa.Table]:
+    """Rows of each file that was read."""
+    table = earlier.table.select(SCHEMA.names)
+    counts = np.bincount(table.column("file").to_numpy(), minlength=len(earlier.files))
+    starts = np.cumsum(counts) - counts
+    of_path = {file.path: n for n, file in enumerate(earlier.files)}
+    return {
+        one: table.slice(starts[n], counts[n])
+        for one in earlier.shown.files
+        if (n := of_path.get(one.file.path)) is not None
+    }
+
+
+def _numbered(table: pa.Table, number: int) -> pa.Table:
+    """Rows of a file with its number."""
+    place = SCHEMA.get_field_index("file")
+    numbers = pa.array(np.full(table.num_rows, number, np.int32))
+    return table.set_column(place, SCHEMA.field(place), numbers)
 
 
 def sample_rows(
     tables: Sequence[pa.Table],
     files: Sequence[ShardFile],
-    attached: dict[tuple[str, str], ShardFile],
+    shown: ShownFiles,
     problems: dict[str, str],
 ) -> SampleRows:
     """Join the tables of files; name each sample, and take the numbers out of their columns."""
@@ -97,79 +128,23 @@ def sample_rows(
         measures=_measures(table),
         files=tuple(files),
         frame_at={name: n for n, name in enumerate(names) if kinds[n] == FRAME},
-        attached=attached,
+        shown=shown,
         problems=problems,
     )
 
 
-def _entries(manifest: Manifest, problems: dict[str, str]) -> Iterator[Entry]:
-    """Yield the entries that can be read; raises PlanMismatch."""
-
-    def add(folder: Path, error: UnreadableFile) -> None:
-        problems[str(folder.relative_to(manifest.root))] = str(error)
-
-    for path in sorted(files_below(manifest.root / "_manifest", ".json", add)):
-        try:
-            yield manifest.read_entry(path)
-        except FileNotFoundError:
-            continue  # removed since it was listed
-        except (CorruptShard, UnreadableFile) as error:
-            problems[str(path.relative_to(manifest.root))] = str(error)
-
-
-def _files(
-    root: Path, entries: Sequence[Entry], problems: dict[str, str]
-) -> list[tuple[str, str, ShardFile]]:
-    """Kind, table and file: variants that are not superseded, what was rejected, frames."""
-    try:
-        old = {one.table for one in superseded_tables(root)}
-    except (CorruptShard, UnreadableFile) as error:
-        problems["_manifest/recipes"], old = str(error), set[str]()
-    of_table: dict[str, list[Entry]] = {}
-    for entry in entries:
-        of_table.setdefault(entry.shard.table, []).append(entry)
-    in_order = {
-        table: sorted(found, key=lambda entry: (entry.shard.number, entry.shard.retry))
-        for table, found in sorted(of_table.items())
-        if table not in old and (table == FRAMES or table.startswith(VARIANTS))
-    }
-    variants = [table for table in in_order if table != FRAMES]
-    return [
-        *((VARIANT, table, entry.rows) for table in variants for entry in in_order[table]),
-        *(
-            (REJECTED, table, entry.quarantine)
-            for table, found in in_order.items()
-            for entry in last_attempts(found)
-            if entry.quarantine is not None
-        ),
-        *((FRAME, FRAMES, entry.rows) for entry in in_order.get(FRAMES, ())),
-    ]
-
-
-def _attached(entries: Sequence[Entry]) -> dict[tuple[str, str], ShardFile]:
-    """Labels and control maps of frames files, row by row; those of other frames are left out."""
-    frames = {entry.shard.stem: entry.rows for entry in entries if entry.shard.table == FRAMES}
-    found = {}
-    for entry in entries:
-        of = frames.get(entry.shard.stem)
-        is_attached = entry.shard.table.split("/")[0] in ROW_BY_ROW
-        if is_attached and of is not None and entry.rows.keys_sha256 == of.keys_sha256:
-            found[entry.shard.table, of.path] = entry.rows
-    return found
-
-
-def _variants(root: Path, table: str, file: ShardFile, number: int) -> pa.Table:
+def _variants(root: Path, table: str, file: ShardFile) -> pa.Table:
     found = read_columns(root, file, ("sample_id", "frame_id", *ORIGIN_COLUMNS, *SCALARS))
-    return _table(found, kind=VARIANT, of_table=table, file=number)
+    return _table(found, kind=VARIANT, of_table=table)
 
 
-def _frames(root: Path, table: str, file: ShardFile, number: int) -> pa.Table:
+def _frames(root: Path, table: str, file: ShardFile) -> pa.Table:
     found = read_columns(root, file, ("frame_id", *ORIGIN_COLUMNS, "width", "height"))
     found = found.append_column("sample_id", found.column("frame_id"))
-    return _table(found, kind=FRAME, of_table=table, file=number)
+    return _table(found, kind=FRAME, of_table=table)
 
 
-def _rejected(root: Path, table: str, file: ShardFile, number: int) -> pa.Table:
+def _rejected(root: Path, table: str, file: ShardFile) -> pa.Table:
     """Rows of quarantine, with the columns of the variants that gates rejected."""
     names = ("sample_id", "frame_id", *ORIGIN_COLUMNS, "reason", "message", "codes", "variant")
     rows = read_columns(root, file, names).to_pylist()
@@ -180,7 +155,7 @@ def _rejected(root: Path, table: str, file: ShardFile, number: int) -> pa.Table:
         row |= {name: variant.get(name) for name in SCALARS}
     known = [field for field in SCHEMA if field.name not in ("of_table", "file", "row")]
     table_of = pa.Table.from_pylist(rows, schema=pa.schema(known))
-    return _table(table_of, of_table=table, file=number)
+    return _table(table_of, of_table=table)
 
 
 _READERS = {VARIANT: _variants, REJECTED: _rejected, FRAME: _frames}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.splits import Split
@@ -66,6 +66,23 @@ class ExportDatasetJob(Settings):
         description="md4all: size of the images in pixels (default: md4all's, 576x320 of nuScenes "
         "and 544x320 of RobotCar)",
     )
+    sign_with: Path | None = Field(
+        default=None,
+        description="Sign exported variants with C2PA: PEM file of the signer's certificate and of "
+        "those that issued it (needs --key and the extra c2pa)",
+        json_schema_extra={"must_exist": True},
+    )
+    key: Path | None = Field(
+        default=None,
+        description="Private key of --sign-with, a PEM file; it is read and stored nowhere",
+        json_schema_extra={"must_exist": True},
+    )
+
+    @model_validator(mode="after")
+    def _has_certificate_and_key(self) -> "ExportDatasetJob":
+        if (self.sign_with is None) != (self.key is None):
+            raise ValueError("--sign-with and --key belong together; give both or none")
+        return self
 
 
 class ExportReport(BaseModel):

@@ -1,7 +1,7 @@
 """Layouts of exported trees: the file of each payload, and a row of the metadata table."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nightrain.pipelines.export.payloads import Payload, PayloadReader
@@ -21,9 +21,12 @@ class TreeLayout(ABC):
         """Text files that a row needs, such as a calibration."""
         return {}
 
-    def encode(self, payload: Payload, data: bytes, row: ExportRow) -> bytes:
-        """Bytes to write: those of the shard, unless the layout needs others."""
-        return data
+    def encoder(self, payload: Payload, data: bytes) -> Callable[[], bytes] | None:
+        """Function that makes the bytes to write; None where they are those of the shard.
+
+        It runs in a thread.
+        """
+        return None
 
     def is_left_out(self, row: ExportRow) -> str:
         """Reason why the layout has no place for a row; "" if it has one."""

@@ -8,7 +8,8 @@ variant of a frame.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -62,10 +63,13 @@ class Md4AllLayout(TreeLayout):
             )
         return {"image": f"{condition}/{check_name(name)}"}
 
-    def encode(self, payload: Payload, data: bytes, row: ExportRow) -> bytes:
-        """Encode an image at md4all's size; one that has it already is kept as it is."""
+    def encoder(self, payload: Payload, data: bytes) -> Callable[[], bytes] | None:
+        """Function that encodes an image at md4all's size; None for one that has it already."""
         if not self._is_robotcar and jpeg_size(data) == self._size:
-            return data
+            return None
+        return partial(self._resized, data)
+
+    def _resized(self, data: bytes) -> bytes:
         image = resize_image(decode_jpeg(data), self._size)
         if self._is_robotcar:
             ok, png = cv2.imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])

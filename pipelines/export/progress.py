@@ -18,7 +18,7 @@ from nightrain.pipelines.export.job import ExportDatasetJob
 from nightrain.pipelines.export.selection import ExportSelection
 
 NAME = "export.json"
-PLACES = {"dataset", "out", "source"}  # options that may differ when an export is resumed
+PLACES = {"dataset", "out", "source", "key"}  # options that may differ when an export is resumed
 
 
 class ExportProgress(BaseModel):

@@ -12,15 +12,17 @@ from typing import NamedTuple
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.atomic import no_space_is_disk_full, unwritable_is_refused, write_whole
 from nightrain.datasets.io.file_batch import FileBatch, sweep
+from nightrain.datasets.io.marks import read_mark
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.pipelines.export.folders import FoldersLayout
 from nightrain.pipelines.export.job import ExportDatasetJob, ExportReport
 from nightrain.pipelines.export.kitti import KittiLayout
 from nightrain.pipelines.export.layout import TreeLayout, record
 from nightrain.pipelines.export.notice import notice
-from nightrain.pipelines.export.payloads import PayloadReader
+from nightrain.pipelines.export.payloads import Payload, PayloadReader
 from nightrain.pipelines.export.progress import ExportProgress, open_progress
 from nightrain.pipelines.export.selection import ExportRow, ExportSelection, select
+from nightrain.pipelines.export.sign import PictureSigner
 from nightrain.pipelines.export.webdataset import SampleNames, TarShards, json_member
 from nightrain.pipelines.runs.stop import Stop
 
@@ -47,14 +49,15 @@ def export_dataset(
             "is current and accepted. Generate variants, or change --recipe or --split."
         )
     with unwritable_is_refused(job.out), no_space_is_disk_full(job.out):
-        layout = _layout(job, selection)
+        layout, signer = _layout(job, selection), _signer(job)
         progress = open_progress(job, selection)
         sweep(job.out)
         on_planned(len(selection))
         on_done(progress.num_done)
         report = _report(job, selection, progress)
         started = time.perf_counter()
-        export = Export(job, layout, PayloadReader(Manifest(job.dataset), job.depth), progress)
+        payloads = PayloadReader(Manifest(job.dataset), job.depth)
+        export = Export(job, layout, payloads, progress, signer)
         kind = TarWriter if job.to == "webdataset" else TreeWriter
         with closing(kind(export)) as writer:
             _write_rows(writer, selection, stop, on_done, report)
@@ -78,6 +81,12 @@ def _layout(job: ExportDatasetJob, selection: ExportSelection) -> TreeLayout:
     return Md4AllLayout(job, selection)
 
 
+def _signer(job: ExportDatasetJob) -> PictureSigner | None:
+    if job.sign_with is None or job.key is None:
+        return None
+    return PictureSigner(job.sign_with, job.key)
+
+
 def _report(
     job: ExportDatasetJob, selection: ExportSelection, progress: ExportProgress
 ) -> ExportReport:
@@ -97,6 +106,22 @@ class Export(NamedTuple):
     layout: TreeLayout
     payloads: PayloadReader
     progress: ExportProgress
+    signer: PictureSigner | None = None
+
+    def encoder(self, row: ExportRow, payload: Payload, data: bytes) -> Callable[[], bytes] | None:
+        """Function that makes the bytes of a file; None where they are those of the shard.
+
+        Raises InvalidRequest for a variant without a mark, which cannot be signed.
+        """
+        encode = self.layout.encoder(payload, data)
+        if self.signer is None or payload != "image" or not row.is_generated:
+            return encode
+        if read_mark(data) is None:
+            raise InvalidRequest(
+                f"variant {row.key} has no mark that says how it was made, which a signature "
+                "repeats; an earlier nightrain made it. Generate it anew, or leave out --sign-with."
+            )
+        return self.signer.signing(data, encode)
 
 
 class RowWriter(ABC):
@@ -119,14 +144,14 @@ class RowWriter(ABC):
         """Remove what was not committed."""
         self.batch.discard()
 
-    def files(self, row: ExportRow, written: Set[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield the names and bytes of a row's payloads, without those that are written."""
+    def files(self, row: ExportRow, written: Set[str]) -> Iterator[tuple[Payload, str, bytes]]:
+        """Yield the payloads of a row with their names and bytes, without what is written."""
         for payload, name in self.export.layout.names(row).items():
             if (
                 name not in written
                 and (data := self.export.payloads.read(row, payload)) is not None
             ):
-                yield name, self.export.layout.encode(payload, data, row)
+                yield payload, name, data
 
 
 class TreeWriter(RowWriter):
@@ -143,19 +168,24 @@ class TreeWriter(RowWriter):
         if shard != self._shard:
             self._shard, self._shared = shard, set()
         if not self.export.layout.is_left_out(row):
-            for name, data in self.files(row, self._shared):
-                self._write(name, data)
+            for payload, name, data in self.files(row, self._shared):
+                encoder = self.export.encoder(row, payload, data)
+                if encoder is None:
+                    self.batch.add(name, data)
+                else:
+                    self.batch.add_made(name, encoder)
+                self._count(name, len(data))
             for name, text in self.export.layout.texts(row).items():
                 if name not in self._shared:
-                    self._write(name, text.encode())
+                    self.batch.add(name, text.encode())
+                    self._count(name, len(text))
         self._num_rows += 1
         if self._num_rows >= ROWS_PER_BATCH or self._num_bytes >= BYTES_PER_BATCH:
             self.commit()
 
-    def _write(self, name: str, data: bytes) -> None:
-        self.batch.add(name, data)
+    def _count(self, name: str, num_bytes: int) -> None:
         self._shared.add(name)
-        self._num_bytes += len(data)
+        self._num_bytes += num_bytes  # as they are in the shards: what is kept until the commit
         self.num_files += 1
 
     def commit(self) -> None:
@@ -178,7 +208,10 @@ class TarWriter(RowWriter):
         """Write a sample."""
         split, names = row.facts["split"], self.export.layout.names(row)
         facts = json_member(record(row, names, self.export.payloads))
-        members = {f"{row.key}.json": facts, **dict(self.files(row, frozenset()))}
+        members = {f"{row.key}.json": facts}
+        for payload, name, data in self.files(row, frozenset()):
+            encoder = self.export.encoder(row, payload, data)
+            members[name] = data if encoder is None else encoder()
         if self._tars.is_full(split, members):
             self.commit()
         self._tars.add(split, members)
@@ -223,7 +256,7 @@ def _write_rows(
 
 def _finish(export: Export, selection: ExportSelection) -> None:
     """Write the metadata table and the notice, and record that the export is finished."""
-    job, layout, payloads, progress = export
+    job, layout, payloads, progress, _ = export
 
     def write(draft: Path) -> None:
         with draft.open("wb") as file:

@@ -128,7 +128,10 @@ def _records(config: str, tables: Sequence[str]) -> Row:
 
 
 def _fields(config: str, table: str, column: pa.Field) -> Iterator[Row]:
-    """Yield the fields of a column: one, or one per member of a struct."""
+    """Yield the fields of a column: one, or one per member of a struct.
+
+    A list of structs is one field with a subfield per member.
+    """
     words = describe(table, column.name)
     if column.type.equals(schema.IMAGE):
         yield _field(config, column.name, words, "sc:ImageObject", column.name, "bytes")
@@ -136,6 +139,26 @@ def _fields(config: str, table: str, column: pa.Field) -> Iterator[Row]:
         for member in column.type.fields:
             name, unit = f"{column.name}.{member.name}", UNITS.get(member.name, words)
             yield _field(config, name, unit, _type(member.type), column.name, member.name)
+    elif pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type):
+        name = f"{config}/{column.name}"
+        yield {
+            "@type": "cr:Field",
+            "@id": name,
+            "name": name,
+            "description": words,
+            "repeated": True,
+            "subField": [
+                _field(
+                    config,
+                    f"{column.name}/{member.name}",
+                    f"{member.name} of {column.name}",
+                    _type(member.type),
+                    column.name,
+                    member.name,
+                )
+                for member in column.type.value_type.fields
+            ],
+        }
     elif pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
         kind = _type(column.type.value_type)
         yield _field(config, column.name, words, kind, column.name) | {"repeated": True}

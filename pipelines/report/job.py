@@ -1,7 +1,7 @@
 """Report jobs: what a dataset holds, what is wrong with it, and how it looks, as one HTML file."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +10,12 @@ from pydantic import BaseModel, Field
 
 from nightrain.datasets.io.atomic import no_space_is_disk_full, unwritable_is_refused, write_whole
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest, last_attempts
-from nightrain.datasets.shards.recipe_records import condition_of, folder_of, superseded_tables
+from nightrain.datasets.shards.recipe_records import (
+    condition_of,
+    folder_of,
+    names_of_folders,
+    superseded_tables,
+)
 from nightrain.datasets.validation import Settings
 from nightrain.pipelines.inspect.stats import DatasetStats, TableStats, dataset_stats
 from nightrain.pipelines.report.plots import score_plot, stacked_bars
@@ -52,7 +57,8 @@ class Gallery(NamedTuple):
 class VariantsSection(NamedTuple):
     """A table of variants: its counts, plots and pictures."""
 
-    table: str
+    folder: str
+    recipe: str  # names of the recipes that use the folder
     condition: str
     stats: TableStats
     settings: str  # of its recipe, as JSON
@@ -80,7 +86,7 @@ def write_report(job: ReportJob, progress: Callable[[int, int], None] | None = N
         )
         if progress is not None:
             progress(number + 1, len(tables))
-    page = _page(job.dataset, stats, sections, _bad_rows(manifest, stats))
+    page = _page(job.dataset, stats, sections, _bad_rows(manifest, stats), old)
     with unwritable_is_refused(job.out.parent), no_space_is_disk_full(job.out.parent):
         write_whole(job.out, page)
     galleries = [gallery for section in sections for gallery in section.galleries]
@@ -126,7 +132,8 @@ def _variants_section(
     plots = {} if stats.gates is None else {n: score_plot(h) for n, h in stats.gates.scores.items()}
     settings = json.loads(entries[0].about.get("recipe_json", "{}")) if entries else {}
     return VariantsSection(
-        table=folder_of(table),
+        folder=folder_of(table),
+        recipe=", ".join(names_of_folders(manifest.root).get(folder_of(table), ())),
         condition=condition_of(table),
         stats=stats,
         settings=json.dumps(settings, indent=1, sort_keys=True),
@@ -237,6 +244,7 @@ def _page(
     stats: DatasetStats,
     sections: Sequence[VariantsSection],
     bad_rows: Sequence[BadRows],
+    superseded: Collection[str],
 ) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -253,6 +261,7 @@ def _page(
         stats=stats,
         sections=sections,
         bad_rows=bad_rows,
+        superseded=superseded,
         rights=_rights(Manifest(dataset), stats.lost),
     )
 

@@ -1,14 +1,19 @@
 """Every file in examples/ does what its first line says."""
 
 import ast
+import inspect
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from nightrain.datasets.shards.manifest import Manifest
+from nightrain.datasets.io.images import decode_depth_png, decode_jpeg
+from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from support.paths import ROOT
 from support.synthetic import all_rows
 
@@ -33,6 +38,54 @@ def test_read_shards_needs_no_nightrain_and_reads_with_every_library(
     printed = capsys.readouterr().out
     assert "│ night " in printed and "│ rain " in printed and "ambient_lux" in printed
     assert "(2, 3, 40, 64)" in printed
+
+
+def test_torch_dataset_reads_what_is_committed_without_nightrain(
+    generated: Path, tmp_path: Path
+) -> None:
+    """Equal arrays, in a process that cannot import nightrain; a file of no entry is not read."""
+    root = tmp_path / "dataset"
+    shutil.copytree(generated, root)
+    (shard, *_) = sorted(root.glob("variants/*/night/*.parquet"))
+    shutil.copy(shard, shard.with_name("00007.parquet"))
+    blocked = "import sys; sys.modules['nightrain'] = None; sys.path.insert(0, sys.argv[3])\n"
+    code = blocked + inspect.getsource(save_samples) + "save_samples(*sys.argv[1:3])\n"
+    command = [sys.executable, "-c", code, str(root), str(tmp_path), str(ROOT / "examples")]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    variants, frames = all_rows(root, "variants"), all_rows(root, FRAMES)
+    assert len(list(tmp_path.glob("*.npz"))) == len(variants) == 8
+    for number, row in enumerate(read_in_order(root)):
+        found, frame = np.load(tmp_path / f"{number}.npz"), frames[row["frame_id"]]
+        clear, variant = (decode_jpeg(one["image"]["bytes"]) for one in (frame, row))
+        assert np.array_equal(found["clear"], clear.transpose(2, 0, 1) / np.float32(255))
+        assert np.array_equal(found["variant"], variant.transpose(2, 0, 1) / np.float32(255))
+        assert np.array_equal(found["depth_m"], decode_depth_png(frame["exact_depth"]["bytes"]))
+        assert found["depth_m"].dtype == np.float32 and found["depth_m"].any()
+        assert found["intrinsics"].ravel().tolist() == frame["intrinsics"]
+        assert found["variant_intrinsics"].ravel().tolist() == row["intrinsics"]
+        assert str(found["condition"]) == row["condition"]
+
+
+def save_samples(root: str, out: str) -> None:
+    """Save every sample of the example's dataset; its source runs where nightrain is missing."""
+    from pathlib import Path
+
+    import numpy as np
+    import torch_dataset
+
+    torch_dataset.main(Path(root))
+    for number, sample in enumerate(torch_dataset.VariantDataset(Path(root))):
+        np.savez(f"{out}/{number}.npz", **sample)
+    night = torch_dataset.VariantDataset(Path(root), ("night",))
+    assert {sample["condition"] for sample in night} == {"night"}
+
+
+def read_in_order(root: Path) -> list[dict[str, Any]]:
+    """Variants as nightrain reads them, in the order of tables, shards and rows."""
+    manifest = Manifest(root)
+    entries = [e for table in manifest.tables("variants") for e in manifest.entries(table)]
+    return [row for e in entries for row in manifest.reader(e.rows).rows()]
 
 
 def test_train_student_learns(generated: Path) -> None:

@@ -10,6 +10,7 @@ from nightrain.datasets.shards.manifest import Manifest
 from nightrain.pipelines.browse.app import make_app
 from nightrain.pipelines.browse.guard import Access
 from nightrain.pipelines.browse.index import SampleIndex
+from nightrain.pipelines.browse.live import LiveSamples
 from nightrain.pipelines.browse.sample_rows import read_sample_rows
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.runs.executors import SerialExecutor
@@ -56,9 +57,8 @@ def _generate(root: Path, lowest: str) -> None:
 
 def client_of(root: Path, access: Access | None = None) -> TestClient:
     """A client of the page of a dataset, as a browser on this machine."""
-    index = SampleIndex(root, read_sample_rows(root), "Ada")
     return TestClient(
-        make_app(index, access),
+        make_app(LiveSamples(root, "Ada", check_seconds=0), access),
         base_url=f"http://{HOST}",
         raise_server_exceptions=False,
         follow_redirects=False,

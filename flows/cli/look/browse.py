@@ -15,20 +15,19 @@ def browse(job: BrowseJob) -> None:
     `nightrain review` does. It needs no network. Press Ctrl+C to end it.
     """
     from nightrain.pipelines.browse.app import make_app
-    from nightrain.pipelines.browse.index import SampleIndex
-    from nightrain.pipelines.browse.sample_rows import read_sample_rows
+    from nightrain.pipelines.browse.live import LiveSamples
     from nightrain.pipelines.browse.server import listen, serve
     from nightrain.pipelines.inspect.verify_job import require_dataset
 
     require_dataset(job.dataset)
     listening = listen(job.host, job.port)
     with progress_bar("files", shown=True) as bar:
-        rows = read_sample_rows(job.dataset, bar.reach)
-    index, out = SampleIndex(job.dataset, rows, job.reviewer), console()
+        live = LiveSamples(job.dataset, job.reviewer, bar.reach)
+    index, out = live.now().samples, console()
     for path, problem in list(index.problems.items())[:MOST_SHOWN]:
         out.print(f"left out {path}: {problem}", markup=False, highlight=False)
     if len(index.problems) > MOST_SHOWN:
         out.print(f"and {len(index.problems) - MOST_SHOWN} more; the page lists all")
     out.print(f"{len(index)} samples; open {listening.address}", markup=False, highlight=False)
     out.print("Press Ctrl+C to end.")
-    serve(make_app(index, listening.access), listening)
+    serve(make_app(live, listening.access), listening)

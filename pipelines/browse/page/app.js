@@ -5,11 +5,11 @@ import { element, find, isTyping, number, toast } from "./dom.js";
 import { buildFilters, showChips, showFacets } from "./filters.js";
 import { Grid } from "./grid.js";
 import { closeSample, current, giveVerdict, openSample, redrawSample, typedReason } from "./sample.js";
-import { go, onChange, readAddress, setFilter, setOne, state } from "./state.js";
+import { go, nameRecipes, onChange, readAddress, setFilter, setOne, state } from "./state.js";
 import { showStatistics } from "./statistics.js";
 
 const VERDICT_KEYS = { a: "accept", r: "reject", u: "none" };
-const THEMES = ["auto", "light", "dark"];
+const THEMES = ["auto", "light", "dark"], WATCH_MS = 10000;
 let dataset = null, position = -1, asked = 0, drawnFor = null;
 
 const grid = new Grid(find("grid"), find("canvas"), {
@@ -81,7 +81,9 @@ async function showCounts(isNew) {
   try {
     const found = await get("/api/facets", state.query);
     if (turn !== asked) return;
-    find("total").textContent = `${number(found.total)} of ${number(dataset.total)}`;
+    find("total").textContent = `${number(found.total)} of ${number(found.of)}`;
+    if (isNew) dataset.total = found.of;
+    showNew(found.of);
     showFacets(found.facets);
     showChips();
     if (isNew) {
@@ -97,10 +99,24 @@ async function showCounts(isNew) {
   }
 }
 
+// What is committed while the page is open; the address keeps the filter and the open sample.
+function showNew(total) {
+  const more = total - dataset.total;
+  find("new").hidden = more === 0;
+  find("new").textContent = more > 0 ? `${number(more)} new: show` : "changed: show";
+}
+
+function watch() {
+  setInterval(async () => {
+    if (document.hidden) return;
+    try { showNew((await get("/api/total")).total); } catch { /* the next request says so */ }
+  }, WATCH_MS);
+}
+
 function showEmpty(total, words = "") {
   const text = dataset.total
     ? "No sample meets all conditions of the filter."
-    : "This dataset has no committed frames or variants yet. Run nightrain ingest or nightrain generate, and start this page again.";
+    : "This dataset has no committed frames or variants yet. Run nightrain ingest or nightrain generate; what they commit is shown here.";
   find("empty").textContent = words || text;
   find("empty").hidden = total > 0;
 }
@@ -167,6 +183,7 @@ function connect() {
     });
   }
   find("filters-button").addEventListener("click", () => showPanel());
+  find("new").addEventListener("click", () => location.reload());
   find("help-button").addEventListener("click", () => find("help").showModal());
   find("sample").addEventListener("cancel", (event) => { event.preventDefault(); go({ key: null }); });
   find("sample").addEventListener("click", (event) => { if (event.target === find("sample")) go({ key: null }); });
@@ -209,6 +226,7 @@ async function start() {
   }
   find("name").textContent = dataset.name;
   document.title = `${dataset.name} - nightrain`;
+  nameRecipes(dataset.recipes);
   buildFilters(dataset);
   showProblems();
   connect();
@@ -222,6 +240,7 @@ async function start() {
   });
   await readAddress();
   document.body.dataset.ready = "true";
+  watch();
 }
 
 start();

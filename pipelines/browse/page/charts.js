@@ -10,7 +10,7 @@ export function legend(groups, classOf) {
     element("span", {}, element("i", { class: `swatch ${classOf(group)}` }), group)));
 }
 
-export function barChart(title, counts, groups, classOf, onPick) {
+export function barChart(title, counts, groups, classOf, onPick, nameOf = () => "") {
   const rows = Object.entries(counts).map(([value, of]) => [value, of, groups.reduce((sum, group) => sum + (of[group] ?? 0), 0)]);
   const most = Math.max(1, ...rows.map(([, , total]) => total));
   return element("figure", { class: "chart" }, element("figcaption", {}, title), ...rows.map(([value, of, total]) => {
@@ -23,7 +23,7 @@ export function barChart(title, counts, groups, classOf, onPick) {
     });
     const svg = drawn("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" }, ...parts);
     return element("button", { type: "button", class: "bar-row", title: `Show only ${value}`, onclick: () => onPick(value) },
-      element("span", { class: "value" }, value), svg, element("span", { class: "count" }, number(total)));
+      element("span", { class: "value" }, ...(nameOf(value) ? [nameOf(value), " ", element("small", {}, value)] : [value])), svg, element("span", { class: "count" }, number(total)));
   }));
 }
 

@@ -1,7 +1,7 @@
 // Filter panel: values with their counts, ranges of numbers, scene and text.
 
 import { element, find, number } from "./dom.js";
-import { FACETS, endsOf, measureOf, setFilter, setOne, setRange, state, toggle } from "./state.js";
+import { FACETS, endsOf, measureOf, recipeNames, recipeWords, setFilter, setOne, setRange, state, toggle } from "./state.js";
 
 const NAMES = {
   kind: "Kind", condition: "Condition", recipe: "Recipe", engine: "Engine", split: "Split",
@@ -86,7 +86,9 @@ export function showFacets(facets) {
 
 function facetRow(facet, value, count) {
   const box = element("input", { type: "checkbox", value, checked: state.query.has(facet, value), onchange: () => toggle(facet, value) });
-  const label = element("label", { title: value }, box, element("span", { class: "value" }, value), element("span", { class: "count" }, number(count)));
+  const names = facet === "recipe" ? recipeNames(value) : "";
+  const words = names ? [names, " ", element("small", {}, value)] : [value];
+  const label = element("label", { title: names ? recipeWords(value) : value }, box, element("span", { class: "value" }, ...words), element("span", { class: "count" }, number(count)));
   return element("li", { class: count ? "" : "none" }, label);
 }
 
@@ -98,7 +100,7 @@ function rangeWords(name, low, high) {
 export function showChips() {
   const chips = [];
   const add = (words, remove) => chips.push(element("button", { type: "button", class: "chip", title: "Remove this filter", onclick: remove }, words, element("span", { "aria-hidden": "true" }, " ×")));
-  for (const facet of FACETS) for (const value of state.query.getAll(facet)) add(`${NAMES[facet]}: ${value}`, () => toggle(facet, value));
+  for (const facet of FACETS) for (const value of state.query.getAll(facet)) add(`${NAMES[facet]}: ${facet === "recipe" ? recipeWords(value) : value}`, () => toggle(facet, value));
   for (const name of ["scene", "text", "frame"]) if (state.query.get(name)) add(`${name}: ${state.query.get(name)}`, () => setOne(name, ""));
   for (const one of state.query.getAll("between")) {
     const name = measureOf(one), [low, high] = endsOf(one);

@@ -2,7 +2,7 @@
 
 import { thumbnailPath } from "./api.js";
 import { element } from "./dom.js";
-import { address } from "./state.js";
+import { address, recipeWords } from "./state.js";
 
 const PAGE = 100, MOST_PAGES = 80, GAP = 10, CAPTION = 28, SETTLED_MS = 90;
 const MOST_PIXELS = 8_000_000; // browsers draw no element that is much taller
@@ -141,7 +141,7 @@ export class Grid {
       tile.image.removeAttribute("src");
       tile.condition.textContent = item.condition ?? item.kind;
       tile.words.textContent = item.severity === null ? (item.kind === "frame" ? "frame" : "") : item.severity.toFixed(2);
-      tile.root.title = [item.scene_id, item.camera, item.recipe, ...(item.codes ?? [])].filter(Boolean).join(" · ");
+      tile.root.title = [item.scene_id, item.camera, item.recipe && recipeWords(item.recipe), ...(item.codes ?? [])].filter(Boolean).join(" · ");
     }
     tile.root.href = address({ key: item.key });
     tile.root.dataset.kind = item.kind;

@@ -2,7 +2,7 @@
 
 import { get, picturePath, review, samplePath, thumbnailPath } from "./api.js";
 import { element, find, number, toast } from "./dom.js";
-import { address, go } from "./state.js";
+import { address, go, recipeWords } from "./state.js";
 
 const VERDICTS = [["accept", "Accept", "a"], ["reject", "Reject", "r"], ["none", "No verdict", "u"]];
 let shown = null, right = null, share = 50, asked = 0;
@@ -78,6 +78,7 @@ function table(rows) {
 const row = (name, value) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, words(name, value)));
 
 function words(name, value) {
+  if (name === "recipe" && typeof value === "string") return recipeWords(value);
   if (Array.isArray(value)) return value.map((one) => (one && typeof one === "object" ? Object.values(one).join(" ") : number(one))).join(", ");
   if (typeof value === "number" && Number.isInteger(value)) return String(value);
   return typeof value === "number" ? number(value) : String(value);
@@ -134,7 +135,7 @@ function sameFrame() {
   if (others.length < 2) return "";
   return section("Same frame", element("div", { class: "same-frame" }, ...others.map((one) => {
     const link = element("a", {
-      href: address({ key: one.key }), class: "small-tile", title: one.recipe ?? one.kind,
+      href: address({ key: one.key }), class: "small-tile", title: one.recipe ? recipeWords(one.recipe) : one.kind,
       onclick: (event) => { event.preventDefault(); go({ key: one.key }, { replace: true }); },
     }, element("img", { src: thumbnailPath(one.key), alt: "", loading: "lazy" }),
     element("span", {}, `${one.condition ?? one.kind}${one.kind === "frame" ? " frame" : ""}`));

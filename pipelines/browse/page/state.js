@@ -22,6 +22,15 @@ function decode(text) {
   try { return decodeURIComponent(text); } catch { return text; }
 }
 
+// Words for a recipe's folder: the names of the recipes that use it, then the folder with its hash.
+let recipes = {};
+export function nameRecipes(found) { recipes = found; }
+export const recipeNames = (folder) => (recipes[folder] ?? []).join(", ");
+export function recipeWords(folder) {
+  const names = recipeNames(folder);
+  return names ? `${names} (${folder})` : folder;
+}
+
 export function onChange(listener) { listeners.push(listener); }
 
 export function address({ query = state.query, view = state.view, key = state.key } = {}) {

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { KINDS, barChart, histogram, legend } from "./charts.js";
 import { element, find, number, toast } from "./dom.js";
-import { setFilter, setRange, state } from "./state.js";
+import { recipeNames, setFilter, setRange, state } from "./state.js";
 
 const CONDITIONS = ["clear", "dusk", "night", "rain", "night-rain", "snow", "fog"];
 const TITLES = { condition: "Condition", recipe: "Recipe", split: "Split", code: "Reason code" };
@@ -19,7 +19,7 @@ export async function showStatistics() {
     if (turn !== asked) return;
     const luma = element("div", { class: "luma" }, element("p", { class: "quiet" }, "measuring luma..."));
     const kinds = KINDS.filter((kind) => found.bars.some((bar) => Object.values(bar.counts).some((of) => of[kind])));
-    const bars = found.bars.map((bar) => barChart(TITLES[bar.name], bar.counts, kinds, ofKind, (value) => only(bar.name, value)));
+    const bars = found.bars.map((bar) => barChart(TITLES[bar.name], bar.counts, kinds, ofKind, (value) => only(bar.name, value), bar.name === "recipe" ? recipeNames : () => ""));
     const byCondition = found.histograms.filter((one) => one.name === "severity");
     const isScore = (one) => one.name.includes(".");
     const byKind = found.histograms.filter((one) => one.name !== "severity").sort((a, b) => isScore(b) - isScore(a));

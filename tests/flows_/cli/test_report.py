@@ -71,7 +71,7 @@ def test_a_report_shows_what_is_current_and_what_was_rejected(
     assert len(page.sources) == 2 * written["num_pictures"]  # each beside its clear frame
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
     current = {row["recipe"] for row in all_rows(generated).values()}
-    shown = {match for match in re.findall(r"· (weather-[0-9a-f]{8})</h2>", text)}
+    shown = {match for match in re.findall(r"<small>(weather-[0-9a-f]{8})</small></h2>", text)}
     assert len(current) == 4 and len(shown) == 2  # the two before the limit are superseded
     counts = re.findall(r"<p>(\d+) variants", text)
     rejected = int(re.search(r"Rejected: faults.flat</h3>\s*<p>(\d+) variants", text)[1])

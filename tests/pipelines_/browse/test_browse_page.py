@@ -87,6 +87,8 @@ def test_the_grid_shows_tiles_with_pictures(address: str, tmp_path: Path) -> Non
     assert len(found.of_class("loaded")) >= 12 and not found.of_class("broken")
     assert any("<img src=x onerror=alert(0)>" in (of.get("title") or "") for of in tiles)
     assert f"{3 * NUM_FRAMES} of {3 * NUM_FRAMES}" in found.texts
+    folders = [text for text in found.texts if text.startswith("weather-")]
+    assert len(folders) == 2 and found.texts.count("shown ") == 2  # the recipe's name before each
 
 
 def test_a_permalink_shows_a_sample_and_its_pictures(

@@ -1,5 +1,6 @@
 """Translated images under the names of their clear frames, at the size that md4all trains with."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
-from nightrain.datasets.io.images import decode_jpeg
-from nightrain.datasets.io.marks import read_mark
+from nightrain.datasets.io.images import decode_jpeg, encode_jpeg, resize_image
+from nightrain.datasets.io.marks import marked, read_mark
 from nightrain.datasets.shards.manifest import FRAMES
 from nightrain.datasets.sources.nuscenes.config import NuScenesConfig
 from nightrain.pipelines.export import md4all
@@ -60,7 +61,14 @@ def test_nuscenes_names_and_md4alls_size(
     assert found.keys() == {f"night/{name}" for name in names} and len(names) > 2
     assert {image.shape for image in found.values()} == {(320, 576, 3)}
     assert report.left_out == {md4all.FURTHER_VARIANT: len(names)}
-    assert len((tmp_path / "out/metadata.jsonl").read_text().splitlines()) == len(names)
+    rows = [json.loads(line) for line in (tmp_path / "out/metadata.jsonl").read_text().splitlines()]
+    assert len(rows) == len(names)
+    for row in rows:  # as one thread makes it
+        data = all_rows(root, "variants")[row["sample_id"]]["image"]["bytes"]
+        expected = encode_jpeg(resize_image(decode_jpeg(data), md4all.NUSCENES_SIZE))
+        mark = read_mark(data)
+        assert mark is not None
+        assert (tmp_path / "out" / row["file_name"]).read_bytes() == marked(expected, mark)
 
 
 def test_pictures_of_the_right_size_keep_their_bytes(

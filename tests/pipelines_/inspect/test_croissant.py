@@ -1,9 +1,9 @@
 """Croissant metadata name every column of every configuration, and rows are read by them."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nightrain.datasets.conditions import Condition
+from nightrain.datasets.frame import Frame, FrameRef
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.schema import IMAGE
 from nightrain.pipelines.inspect.croissant import SCHEMAS
@@ -62,6 +63,11 @@ def test_every_column_has_a_field_with_words_and_a_place(root: Path) -> None:
         names = [field["name"] for field in record["field"]]
         assert names == [f"{config}/{name}" for name in expected_fields(columns)]
         for field in record["field"]:
+            if members := field.get("subField"):  # a list of structs
+                kind = columns.field(field["name"].partition("/")[2]).type.value_type
+                assert [m["source"]["transform"]["jsonPath"] for m in members] == kind.names
+                assert field["repeated"] and "source" not in field
+                continue
             assert field["description"] and field["@id"] == field["name"]
             assert field["source"]["fileSet"]["@id"] in files
             column = field["source"]["extract"]["column"]
@@ -84,15 +90,42 @@ def test_files_are_found_by_their_patterns(root: Path) -> None:
             assert pq.read_schema(root / name).names == SCHEMAS[name.split("/")[0]].names
 
 
-@pytest.mark.skipif(find_spec("mlcroissant") is None, reason="mlcroissant is not installed")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_mlcroissant_accepts_it_and_reads_rows(root: Path) -> None:
-    import mlcroissant
-
+    mlcroissant = pytest.importorskip("mlcroissant")
     dataset = mlcroissant.Dataset(str(root / "croissant.json"))
     assert not dataset.metadata.issues.errors and not dataset.metadata.issues.warnings
     rows = list(dataset.records("test-night"))
     made = {k: v for k, v in all_rows(root, "variants").items() if v["condition"] == "night"}
     assert {row["test-night/sample_id"].decode() for row in rows} == made.keys()
+    for row in rows:
+        stored = made[row["test-night/sample_id"].decode()]
+        assert row["test-night/image"].size == (stored["width"], stored["height"])
+        assert row["test-night/intrinsics"] == stored["intrinsics"]
+        assert row["test-night/seed"] == stored["seed"]
+    for one in dataset.metadata.record_sets:
+        assert len(list(dataset.records(one.uuid)))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_mlcroissant_reads_lists_of_structs(tmp_path: Path) -> None:
+    """Objects of a frame, of which one has none."""
+    mlcroissant = pytest.importorskip("mlcroissant")
+    root = tmp_path / "data"
+    ingest_synthetic(root, WithObjects(num_frames=3))
+    write_card(root)
+    dataset = mlcroissant.Dataset(str(root / "croissant.json"))
+    found = [row["frames/objects"] for row in dataset.records("frames")]
+    names = [[(o["frames/objects/name"], o["frames/objects/count"]) for o in of] for of in found]
+    assert names == [[], [(b"car", 1)], [(b"car", 1), (b"bus", 2)]]
+
+
+class WithObjects(SyntheticSource):
+    """Frames with as many kinds of objects as their number says."""
+
+    def load(self, ref: FrameRef) -> Frame:
+        objects = dict([("car", 1), ("bus", 2)][: int(ref.source_id)])
+        return dataclasses.replace(super().load(ref), objects=objects)
 
 
 def test_the_card_has_a_default_and_splits_that_mean_what_they_say(
