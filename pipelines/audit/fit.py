@@ -14,6 +14,7 @@ from nightrain.pipelines.audit.samples import NO_DEFECT, RECORDED, AuditSample
 from nightrain.pipelines.gates.base import GateSettings
 
 FACTORS = (0.1, 0.3, 3.0, 10.0)  # by which the weight of a gate is changed
+MOST_WEIGHT, LEAST_WEIGHT = 10.0, 0.1  # where the search starts, besides an even split
 NUM_ROUNDS = 2
 NUM_FOLDS = 4  # of the good variants, to count what limits reject of variants they have not seen
 SCALES = np.geomspace(0.01, 10, 25)  # share of a limit, as a multiple of an even split
@@ -62,9 +63,12 @@ class _Search:
 
     def best(self) -> list[float]:
         """Return the share of each gate's limits."""
-        weights = [1.0] * len(self.gates)
-        found, shares = self._judged(weights)
         movable = [i for i, gate in enumerate(self.gates) if gate.num_limits]
+        starts = [[1.0] * len(self.gates)]
+        if len(movable) > 1:
+            starts += [self._mostly(index) for index in movable]
+        judged = [(*self._judged(weights), weights) for weights in starts]
+        found, shares, weights = max(judged, key=lambda one: one[0])
         if len(movable) < 2:
             return shares
         for _ in range(NUM_ROUNDS):
@@ -78,6 +82,10 @@ class _Search:
             if found == before:
                 break
         return shares
+
+    def _mostly(self, index: int) -> list[float]:
+        """Weights by which one gate gets nearly all, and the others enough for what is gross."""
+        return [MOST_WEIGHT if i == index else LEAST_WEIGHT for i in range(len(self.gates))]
 
     def _judged(self, weights: Sequence[float]) -> tuple[float, list[float]]:
         """Return how well defects are found, at the largest scale that good variants allow.

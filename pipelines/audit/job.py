@@ -59,7 +59,7 @@ class AuditJob(Settings):
         "recipe: use those of the recipe",
     )
     most_rejected: float = Field(
-        default=0.04,
+        default=0.03,
         gt=0,
         lt=1,
         description="Share of good variants that fitted limits may reject, by all gates together",

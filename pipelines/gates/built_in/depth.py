@@ -141,7 +141,7 @@ def compare_depth(clear_m: np.ndarray, seen_m: np.ndarray, visible: np.ndarray) 
 
     Scores are differences of log depth after the scale of the variant's depth is set by the median
     of what is visible: `nearer` and `farther` are those of the worst window, `error` is the mean.
-    `nearer` looks at all that is near in either picture, visible or not.
+    `appeared` is `nearer` of all that is near in either picture, visible or not.
     """
     difference = np.log(seen_m / clear_m).astype(np.float32)
     known = visible > LEAST_VISIBLE
@@ -153,8 +153,9 @@ def compare_depth(clear_m: np.ndarray, seen_m: np.ndarray, visible: np.ndarray) 
     error = float((weight * np.abs(difference)).sum() / max(float(weight.sum()), 1.0))
     return Measured(
         {
-            "nearer": _worst_window(-difference, near),
+            "nearer": _worst_window(-difference, weight),
             "farther": _worst_window(difference, weight),
+            "appeared": _worst_window(-difference, near),
             "error": error,
         },
         confidence=visible * np.exp(-np.abs(difference) / np.float32(TRUSTED_LOG)),

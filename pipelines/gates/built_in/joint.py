@@ -1,8 +1,9 @@
 """Gate of joint scores: several scores that are unusual together, though none is beyond its limit.
 
-A score is compared with its mean and deviation over good variants, and what is far above the mean
-is added up: sum of log(1 + exp(2 (z - 1))). That grows like the negative log of the probability
-that all are so large by chance, which is how Fisher combines tests; an average score adds little.
+A score is compared with its mean and deviation over good variants, and what is above the mean is
+added up: sum of log(1 + exp(z - 0.5)), which is how Fisher combines tests, in that a sum of logs
+tells how improbable it is that all are so large by chance; a score below the mean adds little.
+Scores of the worst place count, not means over the picture, which tell how strong the weather is.
 The gate measures nothing, so it can be added to variants that were measured before.
 """
 
@@ -24,8 +25,8 @@ from nightrain.pipelines.gates.built_in.limits import Strength, at_severity, mos
 
 # Scores of other gates that are larger for worse variants
 COMBINED = (
-    *("structure.lost", "structure.novel", "depth.nearer", "depth.farther", "depth.error"),
-    *("self-similarity.distance", "self-similarity.worst"),
+    *("structure.lost", "structure.novel", "self-similarity.worst"),
+    *("depth.nearer", "depth.farther", "depth.appeared"),
 )
 LEAST_SPREAD = 1e-3
 SHOWN = 3  # scores that a rejection names
@@ -56,7 +57,7 @@ class JointSettings(GateSettings):
 
     def version(self) -> str:
         """Return the gate's version; there are no weights."""
-        return "1"
+        return "2"
 
     def build(self) -> Gate:
         """Build the gate, which measures nothing."""
@@ -99,8 +100,8 @@ class JointSettings(GateSettings):
 
 
 def excess(score: float, usual: Usual) -> float:
-    """How far a score is above what is usual: about 0 at the mean, then 2 per deviation."""
-    value = 2 * ((score - usual.mean) / usual.spread - 1)
+    """How far a score is above what is usual: 0.5 at the mean, then about 1 per deviation."""
+    value = (score - usual.mean) / usual.spread - 0.5
     return value if value > 30 else math.log1p(math.exp(value))
 
 

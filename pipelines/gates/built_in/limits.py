@@ -14,7 +14,8 @@ from pydantic import Field
 from nightrain.datasets.conditions import Condition
 from nightrain.datasets.validation import Settings
 
-FITTED_MARGIN = 0.5
+TAIL_SHARE = 0.15  # of the scores whose excess is averaged
+LEAST_SHARE = 1e-6
 Level = Annotated[float, Field(ge=0, le=255)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Strength = Annotated[float, Field(ge=0)]
@@ -33,12 +34,17 @@ def at_severity(limit: float | tuple[float, float], severity: float) -> float:
 def most_allowed(scores: Sequence[Mapping[str, float]], name: str, share: float) -> float:
     """Return a limit that about this share of such scores is above, with three digits.
 
-    It lies beyond their quantile by half of its distance from their median, because a few scenes do
-    not show the tail of all scenes.
+    Beyond their 85th percentile scores are taken to be distributed exponentially, with the mean
+    excess that they have: a quantile of few scores depends on one or two of them, and a share below
+    one of them has none (peaks over threshold, Pickands 1975, with a shape of 0).
     """
     values = sorted(score[name] for score in scores)
-    edge, median = _quantile(values, 1 - share), _quantile(values, 0.5)
-    return float(f"{edge + FITTED_MARGIN * (edge - median):.3g}")
+    if share >= TAIL_SHARE:
+        return float(f"{_quantile(values, 1 - share):.3g}")
+    edge = _quantile(values, 1 - TAIL_SHARE)
+    excess = [value - edge for value in values if value > edge]
+    mean = math.fsum(excess) / len(excess) if excess else 0.0
+    return float(f"{edge + mean * math.log(TAIL_SHARE / max(share, LEAST_SHARE)):.3g}")
 
 
 def least_allowed(scores: Sequence[Mapping[str, float]], name: str, share: float) -> float:
@@ -106,6 +112,11 @@ class DepthLimits(Settings):
     most_farther: Strength | tuple[Strength, Strength] = Field(
         default=0.9,
         description="Largest mean of a window that looks farther than in the clear frame",
+    )
+    most_appeared: Strength | tuple[Strength, Strength] = Field(
+        default=1.0,
+        description="Largest mean of a window in which a near thing appears, also in front of what "
+        "the condition hides",
     )
     most_error: Strength | tuple[Strength, Strength] = Field(
         default=0.15, description="Largest mean over the whole picture"

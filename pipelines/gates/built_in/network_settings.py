@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 OF_DEPTH = (
     UpperLimit("nearer", "most_nearer", "nearer", "a window looks nearer than"),
     UpperLimit("farther", "most_farther", "farther", "a window looks farther than"),
+    UpperLimit("appeared", "most_appeared", "appeared", "a near thing stands before what is"),
     UpperLimit("error", "most_error", "geometry", "the depth of the picture differs from that"),
 )
 OF_SIMILARITY = (
@@ -68,7 +69,7 @@ class DepthSettings(DepthLimits, GateSettings):
 
     @property
     def num_limits(self) -> int:
-        """Three: nearer, farther, and the whole picture."""
+        """Four: nearer, farther, what appeared, and the whole picture."""
         return len(OF_DEPTH)
 
     def fitted(self, good: ScoresOf, shares: Shares) -> DepthSettings:

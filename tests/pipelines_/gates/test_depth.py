@@ -23,6 +23,7 @@ from support.tiny_depth_networks import save_dpt
 from support.weather_street import picture, request
 
 HEIGHT, WIDTH = 96, 160
+NO_DIFFERENCE = {"nearer": 0, "farther": 0, "appeared": 0, "error": 0}
 BOX = np.s_[40:70, 60:100]
 
 
@@ -37,9 +38,7 @@ def scores(seen_m: np.ndarray, visible: np.ndarray | None = None) -> dict[str, f
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.7])
 def test_a_common_scale_is_no_difference(scale: float) -> None:
-    assert scores(scale * ramp()) == pytest.approx(
-        {"nearer": 0, "farther": 0, "error": 0}, abs=1e-5
-    )
+    assert scores(scale * ramp()) == pytest.approx(NO_DIFFERENCE, abs=1e-5)
 
 
 @pytest.mark.parametrize(("factor", "name"), [(0.4, "nearer"), (2.5, "farther")])
@@ -53,15 +52,15 @@ def test_the_worst_window_has_the_logarithm_of_what_changed(factor: float, name:
     assert found["error"] == pytest.approx(share * abs(np.log(factor)), abs=0.005)
 
 
-def test_what_is_hidden_may_be_lost_and_what_is_far_does_not_count() -> None:
+def test_what_is_hidden_or_far_is_not_compared() -> None:
     seen, hidden = ramp(), np.ones((HEIGHT, WIDTH), np.float32)
-    seen[BOX] *= 3
     hidden[BOX] = 0
-    assert scores(seen)["farther"] > 1 and scores(seen, hidden)["farther"] < 0.05
-    assert scores(seen, np.zeros_like(hidden)) == {"nearer": 0, "farther": 0, "error": 0}
+    for factor, name in ((0.3, "nearer"), (3.0, "farther")):
+        seen[BOX] = ramp()[BOX] * factor
+        assert scores(seen)[name] > 1 and scores(seen, hidden)[name] < 0.05
+    assert scores(seen, np.zeros_like(hidden)) == NO_DIFFERENCE
     far = np.full((HEIGHT, WIDTH), 70, np.float32)
-    found = compare_depth(far, np.where(hidden > 0, far, 50), hidden).scores
-    assert found["nearer"] == found["farther"] == 0
+    assert compare_depth(far, np.where(hidden > 0, far, 50), hidden).scores == NO_DIFFERENCE
 
 
 def test_a_near_thing_that_appears_counts_whatever_is_hidden_behind_it() -> None:
@@ -69,11 +68,11 @@ def test_a_near_thing_that_appears_counts_whatever_is_hidden_behind_it() -> None
     seen, hidden = ramp(), np.ones((HEIGHT, WIDTH), np.float32)
     seen[BOX] *= 0.3
     hidden[BOX] = 0
-    assert scores(seen, hidden)["nearer"] == pytest.approx(-np.log(0.3), abs=0.02)
-    assert scores(seen, hidden)["error"] < 0.01
+    assert scores(seen, hidden)["appeared"] == pytest.approx(-np.log(0.3), abs=0.02)
+    assert scores(seen, hidden)["nearer"] < 0.05 and scores(seen, hidden)["error"] < 0.01
     far = np.full((HEIGHT, WIDTH), 70, np.float32)
     appeared = compare_depth(far, np.where(hidden > 0, far, 5), hidden).scores
-    assert appeared["nearer"] == pytest.approx(np.log(70 / 5), abs=0.02)
+    assert appeared["appeared"] == pytest.approx(np.log(70 / 5), abs=0.02)
 
 
 def test_confidence_falls_where_depth_differs_or_is_hidden() -> None:
@@ -95,7 +94,7 @@ def test_of_several_models_the_smaller_difference_counts(tmp_path: Path) -> None
     assert together == {name: min(one[name] for one in alone) for name in together}
     assert alone[0] != alone[1]
     same = DepthGate(folders)(asked, Variant(image=asked.image)).scores
-    assert same == pytest.approx({"nearer": 0, "farther": 0, "error": 0}, abs=1e-5)
+    assert same == pytest.approx(NO_DIFFERENCE, abs=1e-5)
 
 
 def test_a_recipe_measures_by_a_model_whose_digest_is_its_version(
@@ -103,13 +102,14 @@ def test_a_recipe_measures_by_a_model_whose_digest_is_its_version(
 ) -> None:
     folder = save_teacher(tmp_path / "model", 0)
     path = tmp_path / "recipe.yaml"
-    gate = f"{{name: depth, models: ['{folder}'], most_nearer: 9, most_farther: 9, most_error: 9}}"
+    limits = "most_nearer: 9, most_farther: 9, most_appeared: 9, most_error: 9"
+    gate = f"{{name: depth, models: ['{folder}'], {limits}}}"
     path.write_text(f"name: seen\ndepth: exact\nconditions: {{fog: {{}}}}\ngates: [{gate}]\n")
     stop = Stop()
     job = GenerateJob(dataset=dataset, recipe=str(path))
     assert generate(job, executor=SerialExecutor(stop), stop=stop).num_rows == 10
     for row in all_rows(dataset).values():
-        assert set(json.loads(row["gate_scores"])["depth"]) == {"nearer", "farther", "error"}
+        assert set(json.loads(row["gate_scores"])["depth"]) == NO_DIFFERENCE.keys()
         assert row["confidence"] is not None
     before = load_recipe(str(path)).hash
     save_teacher(folder, 1)
@@ -142,7 +142,7 @@ def test_networks_of_transformers_and_of_nightrain_measure_side_by_side(tmp_path
     asked = request(Condition.NIGHT)
     gate = DepthGate(folders)
     same = gate(asked, Variant(image=asked.image)).scores
-    assert same == pytest.approx({"nearer": 0, "farther": 0, "error": 0}, abs=1e-3)
+    assert same == pytest.approx(NO_DIFFERENCE, abs=1e-3)
     seen = gate(asked, Variant(image=picture(condition=Condition.NIGHT, severity=0.5)))
     assert all(np.isfinite(value) for value in seen.scores.values())
     assert seen.confidence is not None and 0 <= seen.confidence.min() <= seen.confidence.max() <= 1
@@ -159,8 +159,10 @@ def test_without_its_model_the_gate_says_what_to_use_instead(tmp_path: Path) -> 
 
 def test_reasons_say_what_was_found_and_expected(tmp_path: Path) -> None:
     folder = save_teacher(tmp_path, 0)
-    settings = DepthSettings(models=(folder,), most_nearer=-0.0, most_farther=0.0, most_error=0.0)
+    settings = DepthSettings(
+        models=(folder,), most_nearer=-0.0, most_farther=0.0, most_appeared=0.0, most_error=0.0
+    )
     seen = Variant(image=picture(condition=Condition.NIGHT, severity=0.5))
     verdict = verdict_of(settings, request(Condition.NIGHT), seen)
-    assert verdict.codes == ["depth.nearer", "depth.farther", "depth.geometry"]
+    assert verdict.codes == [*("depth.nearer", "depth.farther", "depth.appeared", "depth.geometry")]
     assert "a window looks nearer than in the clear frame by" in verdict.words

@@ -17,7 +17,7 @@ USUAL = {
     "structure.lost": Usual(mean=0.3, spread=0.1),
     "structure.novel": Usual(mean=0.2, spread=0.05),
 }
-SETTINGS = JointSettings(by_condition={FOG: JointLimits(usual=USUAL, most=5.0)})
+SETTINGS = JointSettings(by_condition={FOG: JointLimits(usual=USUAL, most=3.5)})
 
 
 def codes(lost: float, novel: float, settings: JointSettings = SETTINGS) -> list[str]:
@@ -25,11 +25,11 @@ def codes(lost: float, novel: float, settings: JointSettings = SETTINGS) -> list
     return [code for code, _ in judge((settings,), scores, FOG, 0.5)]
 
 
-def test_an_excess_is_the_softplus_of_what_is_beyond_a_deviation() -> None:
+def test_an_excess_is_the_softplus_of_what_is_beyond_half_a_deviation() -> None:
     usual = Usual(mean=1.0, spread=0.5)
-    assert excess(1.5, usual) == pytest.approx(math.log(2))
-    assert excess(0.0, usual) == pytest.approx(math.log1p(math.exp(-6)))
-    assert excess(1e6, usual) == pytest.approx(2 * (2 * (1e6 - 1) - 1))
+    assert excess(1.25, usual) == pytest.approx(math.log(2))
+    assert excess(0.0, usual) == pytest.approx(math.log1p(math.exp(-2.5)))
+    assert excess(1e6, usual) == pytest.approx(2 * (1e6 - 1) - 0.5)
 
 
 def test_two_unusual_scores_are_rejected_where_one_is_not() -> None:
@@ -39,20 +39,21 @@ def test_two_unusual_scores_are_rejected_where_one_is_not() -> None:
     assert "structure.lost, structure.novel are unusual together: joint score" in rejection.reason
 
 
-def test_fitted_limits_reject_about_their_share_of_good_variants() -> None:
+@pytest.mark.parametrize("share", [0.2, 0.05, 0.02])
+def test_fitted_limits_reject_about_their_share_of_good_variants(share: float) -> None:
     rng = np.random.default_rng(0)
     good = [
         {"structure.lost": lost, "structure.novel": novel, "alignment.agreement": 0.5}
         for lost, novel in rng.normal((0.3, 0.2), (0.1, 0.05), (2000, 2))
     ]
-    fitted = JointSettings().fitted({FOG: good}, {FOG: 0.2})
+    fitted = JointSettings().fitted({FOG: good}, {FOG: share})
     limits = fitted.by_condition[FOG]
-    assert limits.usual.keys() == USUAL.keys() and fitted.for_version == "1"
+    assert limits.usual.keys() == USUAL.keys() and fitted.for_version == "2"
     for name, usual in USUAL.items():
         assert limits.usual[name].mean == pytest.approx(usual.mean, rel=0.03)
         assert limits.usual[name].spread == pytest.approx(usual.spread, rel=0.06)
     rejected = [codes(one["structure.lost"], one["structure.novel"], fitted) != [] for one in good]
-    assert 0.05 < np.mean(rejected) < 0.2
+    assert np.mean(rejected) == pytest.approx(share, rel=0.3)
     assert StructureSettings().judges_all is False
 
 
