@@ -116,7 +116,7 @@ app = Nightrain(
             "Bring a dataset of an earlier nightrain to today's columns and layout.",
         ),
         "stats": (
-            "inspection",
+            "look.stats",
             "Count and measure a dataset: sources, luminance, severity, physical values, depth.",
         ),
         "report": (

@@ -4,7 +4,7 @@ What cannot be read is listed with its problem, and the rest is kept.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from nightrain.datasets.errors import CorruptShard, Reason, UnreadableFile
-from nightrain.datasets.io.regular import files_below
 from nightrain.datasets.loader.table_rows import read_columns
 from nightrain.datasets.shards.manifest import FRAMES, ROW_BY_ROW, Entry, Manifest, last_attempts
 from nightrain.datasets.shards.parquet import ShardFile
-from nightrain.datasets.shards.recipe_records import VARIANTS, superseded_tables
+from nightrain.datasets.shards.recipe_records import VARIANTS
 from nightrain.datasets.shards.schema import ORIGIN_COLUMNS, PHYSICAL
 from nightrain.datasets.shards.verify import lost_files
+from nightrain.pipelines.inspect.current_entries import current_tables, readable_entries
 
 VARIANT, REJECTED, FAILED, FRAME = "variant", "rejected", "failed", "frame"
 KINDS = (VARIANT, REJECTED, FAILED, FRAME)
@@ -67,7 +67,7 @@ def read_sample_rows(root: Path, progress: Callable[[int, int], None] | None = N
     another schema version.
     """
     manifest, problems = Manifest(root), dict[str, str]()
-    entries = list(_entries(manifest, problems))
+    entries = list(readable_entries(manifest, problems))
     problems |= dict(lost_files(root, entries))
     files = [one for one in _files(root, entries, problems) if one[2].path not in problems]
     tables, kept = [], list[ShardFile]()
@@ -102,36 +102,14 @@ def sample_rows(
     )
 
 
-def _entries(manifest: Manifest, problems: dict[str, str]) -> Iterator[Entry]:
-    """Yield the entries that can be read; raises PlanMismatch."""
-
-    def add(folder: Path, error: UnreadableFile) -> None:
-        problems[str(folder.relative_to(manifest.root))] = str(error)
-
-    for path in sorted(files_below(manifest.root / "_manifest", ".json", add)):
-        try:
-            yield manifest.read_entry(path)
-        except FileNotFoundError:
-            continue  # removed since it was listed
-        except (CorruptShard, UnreadableFile) as error:
-            problems[str(path.relative_to(manifest.root))] = str(error)
-
-
 def _files(
     root: Path, entries: Sequence[Entry], problems: dict[str, str]
 ) -> list[tuple[str, str, ShardFile]]:
     """Kind, table and file: variants that are not superseded, what was rejected, frames."""
-    try:
-        old = {one.table for one in superseded_tables(root)}
-    except (CorruptShard, UnreadableFile) as error:
-        problems["_manifest/recipes"], old = str(error), set[str]()
-    of_table: dict[str, list[Entry]] = {}
-    for entry in entries:
-        of_table.setdefault(entry.shard.table, []).append(entry)
     in_order = {
-        table: sorted(found, key=lambda entry: (entry.shard.number, entry.shard.retry))
-        for table, found in sorted(of_table.items())
-        if table not in old and (table == FRAMES or table.startswith(VARIANTS))
+        table: found
+        for table, found in current_tables(root, entries, problems).items()
+        if table == FRAMES or table.startswith(VARIANTS)
     }
     variants = [table for table in in_order if table != FRAMES]
     return [
