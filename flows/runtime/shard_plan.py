@@ -97,6 +97,8 @@ def final_state(report: RunReport, rows: str) -> State:
         return Failed(message=f"{len(report.failed)} shards failed. {report.failed[0]}")
     if report.over_limit:
         return Failed(message=report.over_limit)
+    if report.budget_spent:
+        return Completed(message=report.budget_spent)
     if report.not_started:
         return Completed(name="Skipped", message=report.not_started)
     return Completed(message=f"{report.num_rows} {rows}, {report.num_quarantined} quarantined")

@@ -94,6 +94,20 @@ def test_sigterm_finishes_the_batch_and_the_run_is_cancelled(
     assert verify(job.dataset).accepted and not list((job.dataset / "_leases").iterdir())
 
 
+def test_a_spent_budget_completes_the_run_and_the_next_one_resumes(
+    server: None, job: GenerateJob
+) -> None:
+    from nightrain.flows.generate import generate_variants
+    from nightrain.flows.runtime.session import Session
+
+    here: Session[RunReport] = Session()
+    state = here.run(generate_variants, job.model_copy(update={"budget": ("0.01s",)}))
+    assert state.is_completed() and str(state.message).startswith("Budget spent (0.01s): ")
+    assert not here.stop.requested  # so that the next step of a chain runs
+    assert here.report is not None and here.report.num_left > 0
+    assert run_in_process(job).num_rows == here.report.num_left
+
+
 class Fails:
     """Work whose shards end as told."""
 
