@@ -30,7 +30,7 @@ from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.budget.amounts import (
     NO_BUDGET,
     AmountText,
-    Budget,
+    RunBudget,
     budget_of,
     needs_devices,
 )
@@ -156,7 +156,7 @@ class GenerateJob(Settings):
         """
         return visible_devices() if self.load_recipe().engine.uses_gpu else ()
 
-    def budget_of_run(self, executor: Executor) -> Budget:
+    def budget_of_run(self, executor: Executor) -> RunBudget:
         """Return the limits of a run on an executor, which only plans for free.
 
         Raises InvalidRequest.

@@ -59,8 +59,8 @@ def _is_an_amount(text: str) -> str:
 AmountText = Annotated[str, AfterValidator(_is_an_amount)]
 
 
-class Budget(NamedTuple):
-    """Limits of a run; None is no limit."""
+class RunBudget(NamedTuple):
+    """Limits of what a run may spend; None where there is none."""
 
     seconds: float | None  # of wall time, from the start of the run
     num_bytes: float | None  # by which the folders that the run writes to may grow
@@ -72,10 +72,10 @@ class Budget(NamedTuple):
         return self.seconds is not None or self.num_bytes is not None
 
 
-NO_BUDGET = Budget(None, None, "")
+NO_BUDGET = RunBudget(None, None, "")
 
 
-def budget_of(texts: Sequence[str], num_devices: int, price_per_hour: float | None) -> Budget:
+def budget_of(texts: Sequence[str], num_devices: int, price_per_hour: float | None) -> RunBudget:
     """Budget from amounts; of several limits of one kind, the smallest counts.
 
     `num_devices` devices or workers spend device time at once, each at `price_per_hour`. Raises
@@ -91,7 +91,7 @@ def budget_of(texts: Sequence[str], num_devices: int, price_per_hour: float | No
                 "of one device or worker in the same currency"
             )
         seconds.append(3600 * amount.number / price_per_hour / num_devices)
-    return Budget(
+    return RunBudget(
         seconds=min(seconds, default=None),
         num_bytes=min((a.number for a in amounts if a.kind == "bytes"), default=None),
         text=" or ".join(a.text for a in amounts),

@@ -14,7 +14,7 @@ from pathlib import Path
 from nightrain.datasets.errors import UnreadableFile
 from nightrain.datasets.io.regular import names_below
 from nightrain.datasets.shards.manifest import quarantine_table
-from nightrain.pipelines.runs.budget.amounts import Budget
+from nightrain.pipelines.runs.budget.amounts import RunBudget
 from nightrain.pipelines.runs.stop import Stop
 
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -23,7 +23,7 @@ WORK_IN_PROGRESS = ("_tmp", "_partial")
 
 
 @contextmanager
-def spending(budget: Budget, root: Path, tables: Iterable[str], stop: Stop) -> Iterator[None]:
+def spending(budget: RunBudget, root: Path, tables: Iterable[str], stop: Stop) -> Iterator[None]:
     """Ask `stop` for an end as soon as the budget is spent within the block.
 
     Disk space is that by which the folders of `tables`, with their quarantine, and unfinished
@@ -44,7 +44,7 @@ def spending(budget: Budget, root: Path, tables: Iterable[str], stop: Stop) -> I
         watcher.join()
 
 
-def _watch(budget: Budget, folders: Sequence[Path], stop: Stop, ended: threading.Event) -> None:
+def _watch(budget: RunBudget, folders: Sequence[Path], stop: Stop, ended: threading.Event) -> None:
     began, before = time.monotonic(), _num_bytes(folders) if budget.num_bytes else 0
     rest_s = SECONDS_BETWEEN_LOOKS
     while not ended.wait(min(rest_s, _left_s(budget, began))):
@@ -59,7 +59,7 @@ def _watch(budget: Budget, folders: Sequence[Path], stop: Stop, ended: threading
         stop.end_for_budget()
 
 
-def _left_s(budget: Budget, began: float) -> float:
+def _left_s(budget: RunBudget, began: float) -> float:
     if budget.seconds is None:
         return float("inf")
     return max(0.0, budget.seconds - (time.monotonic() - began))

@@ -11,7 +11,7 @@ from nightrain.datasets.shards.verify import verify
 from nightrain.flows.cli.console import EXIT_BUDGET_SPENT, exit_code
 from nightrain.flows.runtime.shard_plan import final_state
 from nightrain.pipelines.generate.job import GenerateJob, generate
-from nightrain.pipelines.runs.budget.amounts import NO_BUDGET, Budget, budget_of, parse_amount
+from nightrain.pipelines.runs.budget.amounts import NO_BUDGET, RunBudget, budget_of, parse_amount
 from nightrain.pipelines.runs.budget.spending import spending
 from nightrain.pipelines.runs.executors import Executor, PlanOnly, ProcessExecutor, SerialExecutor
 from nightrain.pipelines.runs.run import RunReport
@@ -171,7 +171,7 @@ def test_a_person_s_stop_stays_a_stop(dataset: Path, recipe: str) -> None:
 def test_planning_alone_spends_nothing(dataset: Path, recipe: str) -> None:
     job = GenerateJob(dataset=dataset, recipe=recipe, budget=("0.01s",))
     assert job.budget_of_run(PlanOnly()) == NO_BUDGET
-    assert job.budget_of_run(SerialExecutor()) == Budget(0.01, None, "0.01s")
+    assert job.budget_of_run(SerialExecutor()) == RunBudget(0.01, None, "0.01s")
 
 
 def test_a_stop_flag_forgets_a_budget_and_nothing_else() -> None:
@@ -190,7 +190,7 @@ def test_disk_space_is_what_the_folders_grow_by(tmp_path: Path) -> None:
     (folder / "before").write_bytes(bytes(5000))
     (tmp_path / "frames").mkdir()
     stop = Stop()
-    with spending(Budget(None, 1000, "1kB"), tmp_path, ["variants/r-1/fog"], stop):
+    with spending(RunBudget(None, 1000, "1kB"), tmp_path, ["variants/r-1/fog"], stop):
         (tmp_path / "frames" / "other").write_bytes(bytes(5000))
         stop.wait(0.6)
         assert not stop.requested
@@ -234,7 +234,7 @@ def test_what_is_no_amount_is_refused(text: str, tmp_path: Path) -> None:
 def test_the_smallest_limit_counts_and_devices_spend_at_once() -> None:
     assert budget_of((), 3, None) == NO_BUDGET and not NO_BUDGET.is_limited
     found = budget_of(("3h", "4device-h", "1GB", "5MB"), 2, None)
-    assert found == Budget(7200.0, 5e6, "3h or 4device-h or 1GB or 5MB")
+    assert found == RunBudget(7200.0, 5e6, "3h or 4device-h or 1GB or 5MB")
     assert budget_of(("12EUR",), 4, 1.5).seconds == pytest.approx(2 * 3600)
     with pytest.raises(ValueError, match="without a price"):
         budget_of(("12EUR",), 4, None)
