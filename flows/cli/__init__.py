@@ -134,7 +134,13 @@ app = Nightrain(
         ),
         "sql": (
             "look.sql",
-            "Query a dataset with SQL: frames, variants, labels, quarantine, reviews and shards.",
+            "Query a dataset with SQL: frames, variants, labels, quarantine, reviews, shards and "
+            "runs.",
+        ),
+        "runs": (
+            "look.runs",
+            "List the runs that made a dataset, newest last: who, when, what, how much and how "
+            "fast.",
         ),
         "card": (
             "share.card",

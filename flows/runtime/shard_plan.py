@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.states import Cancelled, Completed, Failed
 
 from nightrain.datasets.shards.transaction import OnRows
@@ -18,6 +19,7 @@ from nightrain.flows.runtime.gpu_limit import require_limit
 from nightrain.flows.runtime.progress import Progress
 from nightrain.flows.runtime.session import Session, end_of
 from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.history.run_record import flow_run_id
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 
@@ -62,6 +64,7 @@ def run_shards(
 
     def run(here: Session[RunReport]) -> RunReport:
         limit, dataset = gpu_limit(), job.dataset.resolve()
+        flow_run_id.set(_flow_run_id())
         if limit is not None:
             require_limit(limit)
         logger.info("%s of %s%s", rows, dataset, _recipe_words(job))
@@ -82,6 +85,11 @@ def run_shards(
         return report
 
     return end_of(job, run, lambda report: final_state(report, rows))
+
+
+def _flow_run_id() -> str:
+    here = FlowRunContext.get()
+    return str(here.flow_run.id) if here is not None and here.flow_run is not None else ""
 
 
 def _recipe_words(job: Described) -> str:
