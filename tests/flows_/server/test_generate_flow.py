@@ -16,6 +16,7 @@ from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_ro
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.runs.executors import SerialExecutor
+from nightrain.pipelines.runs.history.run_record import read_runs
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 from support.flow_server import MARKS, artifacts, task_names
@@ -52,6 +53,8 @@ def test_the_flow_makes_what_the_local_mode_makes(
 ) -> None:
     counted: list[int] = []
     report = run_in_process(job, counted.append)
+    (recorded,) = read_runs(job.dataset).runs.values()
+    assert recorded.flow_run_id and recorded.num_rows == 18
     assert report.num_rows == 18 == sum(counted) and not report.failed
     other = tmp_path / "other"
     ingest_synthetic(other, SyntheticSource(num_frames=9), frames_per_shard=3)
