@@ -4,7 +4,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -116,9 +116,9 @@ def commit(
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Frames in two shards with labels, and variants of two recipes with their quarantine."""
-    numbers = random.Random(5)
+    numbers, bad = random.Random(5), list[Row]()
+    about = {"source": "nuscenes", "log_of_scene": json.dumps(LOGS), "split": "train"}
     for number, ids in enumerate((range(12), range(12, 20))):
-        about = {"source": "nuscenes", "log_of_scene": json.dumps(LOGS), "split": "train"}
         commit(
             tmp_path, Shard(table=FRAMES, number=number), FRAMES_SCHEMA, map(frame, ids), **about
         )
@@ -143,7 +143,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def rows_of(root: Path, table: str, lost: set[str] = frozenset()) -> list[Row]:
+def rows_of(root: Path, table: str, lost: Set[str] = frozenset()) -> list[Row]:
     manifest = Manifest(root)
     entries = [e for e in manifest.entries(table) if e.rows.path not in lost]
     return [
@@ -201,7 +201,7 @@ def mean(values: Iterable[Any]) -> Any:
     return pytest.approx(fmean(known), rel=1e-6) if known else None
 
 
-def expected(root: Path, key: GroupKey, lost: set[str] = frozenset()) -> dict[str, dict[str, Any]]:
+def expected(root: Path, key: GroupKey, lost: Set[str] = frozenset()) -> dict[str, dict[str, Any]]:
     """Statistics of each group, computed row by row."""
     frames = rows_of(root, FRAMES, lost)
     lidar = {row["frame_id"]: row["lidar_depth"] is not None for row in frames}
