@@ -120,7 +120,12 @@ def root(tmp_path: Path) -> Path:
     about = {"source": "nuscenes", "log_of_scene": json.dumps(LOGS), "split": "train"}
     for number, ids in enumerate((range(12), range(12, 20))):
         commit(
-            tmp_path, Shard(table=FRAMES, number=number), FRAMES_SCHEMA, map(frame, ids), **about
+            tmp_path,
+            Shard(table=FRAMES, number=number),
+            FRAMES_SCHEMA,
+            map(frame, ids),
+            (),
+            **about,
         )
         labels = [
             origin(i)
