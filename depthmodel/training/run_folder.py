@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from nightrain.datasets.code_version import code_commit
 from nightrain.datasets.errors import CorruptShard, InvalidRequest, UnreadableFile
 from nightrain.datasets.io.atomic import sweep_all_drafts, write_whole
 from nightrain.datasets.io.documents import mapping
@@ -195,19 +195,6 @@ def table_digests(dataset: Path, config: TrainConfig) -> dict[str, str]:
     if data.recipes and (rejected := rejected_ids(read_reviews(dataset))):
         digests[REVIEWS] = hashlib.sha256("\n".join(sorted(rejected)).encode()).hexdigest()[:16]
     return digests
-
-
-def code_commit() -> str:
-    """Commit of this repository, with "+" for uncommitted changes; "" outside of git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
-    except OSError:
-        return ""
-    if commit.returncode:
-        return ""
-    return commit.stdout.strip()[:12] + ("+" if changed.stdout.strip() else "")
 
 
 def _digest(manifest: Manifest, table: str, split: str) -> str:

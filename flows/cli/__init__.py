@@ -116,7 +116,7 @@ app = Nightrain(
             "Bring a dataset of an earlier nightrain to today's columns and layout.",
         ),
         "stats": (
-            "inspection",
+            "look.stats",
             "Count and measure a dataset: sources, luminance, severity, physical values, depth.",
         ),
         "report": (
@@ -134,7 +134,13 @@ app = Nightrain(
         ),
         "sql": (
             "look.sql",
-            "Query a dataset with SQL: frames, variants, labels, quarantine, reviews and shards.",
+            "Query a dataset with SQL: frames, variants, labels, quarantine, reviews, shards and "
+            "runs.",
+        ),
+        "runs": (
+            "look.runs",
+            "List the runs that made a dataset, newest last: who, when, what, how much and how "
+            "fast.",
         ),
         "card": (
             "share.card",

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 NUM_BAD_SHOWN = 20
 LEAST_RATED_S = 1.0  # seconds that a task takes before its rate means anything
-EXIT_FAILED, EXIT_INVALID, EXIT_INCOMPLETE, EXIT_DISK_FULL = 1, 2, 3, 4
+EXIT_FAILED, EXIT_INVALID, EXIT_INCOMPLETE, EXIT_DISK_FULL, EXIT_BUDGET_SPENT = 1, 2, 3, 4, 5
 EXIT_CODES = (
     "Exit codes: 0 success; 1 failure; 2 invalid usage, request or input; 3 success except for "
     "damaged, failed or overlapping items, or more rows in quarantine than --max-quarantined; "
-    "4 disk full; 130 or 143 stopped by a signal (run the same command again to resume)."
+    "4 disk full; 5 the budget is spent and work is left; 130 or 143 stopped by a signal (run the "
+    "same command again to resume)."
 )
 
 
@@ -181,6 +182,8 @@ def _print_end(report: RunReport, what: str) -> None:
         out.print(f"[red]failed[/red]    {escape(report.over_limit)}")
     if report.stopped:
         out.print("[yellow]stopped[/yellow]   run the same command again to resume")
+    elif report.budget_spent:
+        out.print(f"[yellow]spent[/yellow]     {escape(report.budget_spent)}")
     elif report.not_started:
         out.print(f"[yellow]skipped[/yellow]   {escape(report.not_started)}")
     elif not (report.tables or report.num_already or report.failed):
@@ -226,7 +229,9 @@ def exit_code(report: RunReport, signal_exit_code: int) -> int:
     """Exit code of a run."""
     if report.stopped:
         return signal_exit_code or 128 + signal.SIGTERM
-    return EXIT_INCOMPLETE if report.failed or report.over_limit else 0
+    if report.failed or report.over_limit:
+        return EXIT_INCOMPLETE
+    return EXIT_BUDGET_SPENT if report.budget_spent else 0
 
 
 def end(code: int) -> None:

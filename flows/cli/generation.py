@@ -1,7 +1,7 @@
 """Commands that plan, preview, generate, import and replay variants."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 from pydantic import Field
@@ -20,6 +20,9 @@ from nightrain.pipelines.generate.job import GenerateJob
 from nightrain.pipelines.generate.job import generate as generate_variants
 from nightrain.pipelines.import_variants.job import ImportVariantsJob
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes
+
+if TYPE_CHECKING:
+    from nightrain.pipelines.generate.cost_estimate import Estimate
 
 ARGUMENT = {"cli": "argument", "must_exist": True}
 
@@ -44,6 +47,10 @@ class PlanOptions(RecipeOptions):
     num_workers: int = Field(
         default=1, ge=1, description="Workers of the run whose time is estimated"
     )
+    price_per_hour: float | None = Field(
+        default=None, gt=0, description="Price of one device, or worker on the CPU, to print costs"
+    )
+    currency: str = Field(default="", max_length=10, description="Word behind the price")
 
 
 class PreviewOptions(RecipeOptions):
@@ -86,10 +93,15 @@ def plan(job: PlanOptions, output: OutputOptions) -> None:
         load_recipe(job.recipe, job.dataset),
         include_evaluation_scenes=job.include_evaluation_scenes,
         num_workers=job.num_workers,
+        price_per_hour=job.price_per_hour,
     )
     if output.as_json:
         print_json(e)
-        return
+    else:
+        _print_plan(e, job.currency)
+
+
+def _print_plan(e: "Estimate", currency: str) -> None:
     out = console()
     out.print(f"recipe    {e.recipe} ({e.recipe_hash})")
     out.print(f"frames    {e.num_frames} clear frames")
@@ -101,6 +113,13 @@ def plan(job: PlanOptions, output: OutputOptions) -> None:
     for condition, c in e.conditions.items():
         left = f"{c.num_variants_left} variants in {counted(c.num_shards_left, 'shard')}"
         out.print(f"remaining {condition}: {left if c.num_shards_left else 'none'}")
+    if e.past is not None:
+        out.print(
+            f"so far    {1000 * e.past.seconds_per_variant:,.0f} ms and "
+            f"{e.past.bytes_per_variant / 1e6:.3f} MB per variant took "
+            f"{counted(e.past.num_runs, 'run')} for {e.past.num_variants:,} variants "
+            "(`nightrain runs` lists them)"
+        )
     if e.seconds_per_variant is None:
         out.print("All variants are committed; nothing was measured.")
         return
@@ -108,8 +127,13 @@ def plan(job: PlanOptions, output: OutputOptions) -> None:
     workers = "one worker" if e.num_workers == 1 else f"{e.num_workers} workers"
     out.print(
         f"time      {_duration(3600 * e.hours)} with {workers} "
-        f"({1 / e.seconds_per_variant:.1f} variants/s measured with one on this machine)"
+        f"({1 / e.seconds_per_variant:.1f} variants/s measured with one on this machine, "
+        f"{1000 * e.seconds_per_variant:,.0f} ms and {(e.bytes_per_variant or 0) / 1e6:.3f} MB "
+        "each)"
     )
+    out.print(f"devices   {e.device_hours:,.3g} device-hours of {e.device}", markup=False)
+    if e.price is not None:
+        out.print(f"price     {e.price:,.2f} {currency}".rstrip(), markup=False)
 
 
 @command

@@ -13,9 +13,9 @@ from pydantic.config import JsonDict
 from nightrain.datasets.validation import Settings
 from nightrain.flows.cli.console import console, print_json
 from nightrain.flows.cli.group import LazyGroup
-from nightrain.flows.cli.inspection import require_dataset
 from nightrain.flows.cli.jobs import OutputOptions
 from nightrain.flows.cli.options import command, model_command
+from nightrain.pipelines.inspect.verify_job import require_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

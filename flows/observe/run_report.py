@@ -55,6 +55,8 @@ def _outcome(report: RunReport) -> str:
         return f"**{len(report.failed)} shards failed:**\n\n{failures}"
     if report.over_limit:
         return f"**Too many rows in quarantine.** {report.over_limit}"
+    if report.budget_spent:
+        return report.budget_spent
     return f"{report.num_rows} rows committed, {report.num_quarantined} quarantined."
 
 

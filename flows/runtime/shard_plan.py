@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.states import Cancelled, Completed, Failed
 
 from nightrain.datasets.shards.transaction import OnRows
@@ -18,6 +19,7 @@ from nightrain.flows.runtime.gpu_limit import require_limit
 from nightrain.flows.runtime.progress import Progress
 from nightrain.flows.runtime.session import Session, end_of
 from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.history.run_record import flow_run_id
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 
@@ -62,6 +64,7 @@ def run_shards(
 
     def run(here: Session[RunReport]) -> RunReport:
         limit, dataset = gpu_limit(), job.dataset.resolve()
+        flow_run_id.set(_flow_run_id())
         if limit is not None:
             require_limit(limit)
         logger.info("%s of %s%s", rows, dataset, _recipe_words(job))
@@ -84,6 +87,11 @@ def run_shards(
     return end_of(job, run, lambda report: final_state(report, rows))
 
 
+def _flow_run_id() -> str:
+    here = FlowRunContext.get()
+    return str(here.flow_run.id) if here is not None and here.flow_run is not None else ""
+
+
 def _recipe_words(job: Described) -> str:
     recipe_hash = getattr(job, "recipe_hash", "")
     return f" of the recipe with hash {recipe_hash}" if recipe_hash else ""
@@ -97,6 +105,8 @@ def final_state(report: RunReport, rows: str) -> State:
         return Failed(message=f"{len(report.failed)} shards failed. {report.failed[0]}")
     if report.over_limit:
         return Failed(message=report.over_limit)
+    if report.budget_spent:
+        return Completed(message=report.budget_spent)
     if report.not_started:
         return Completed(name="Skipped", message=report.not_started)
     return Completed(message=f"{report.num_rows} {rows}, {report.num_quarantined} quarantined")

@@ -1,20 +1,16 @@
 """Shown files: which files of a dataset are committed and current, and what belongs to them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from nightrain.datasets.errors import CorruptShard, UnreadableFile
 from nightrain.datasets.io.parsed_files import collector_paused
-from nightrain.datasets.io.regular import files_below
 from nightrain.datasets.shards.manifest import FRAMES, ROW_BY_ROW, Entry, Manifest, last_attempts
 from nightrain.datasets.shards.parquet import ShardFile
-from nightrain.datasets.shards.recipe_records import (
-    VARIANTS,
-    names_of_folders,
-    superseded_tables,
-)
+from nightrain.datasets.shards.recipe_records import VARIANTS, names_of_folders
 from nightrain.datasets.shards.verify import lost_files
+from nightrain.pipelines.inspect.current_entries import current_tables, readable_entries
 
 VARIANT, REJECTED, FAILED, FRAME = "variant", "rejected", "failed", "frame"
 KINDS = (VARIANT, REJECTED, FAILED, FRAME)
@@ -44,7 +40,7 @@ def shown_files(root: Path) -> ShownFiles:
     """
     manifest, problems = Manifest(root), dict[str, str]()
     with collector_paused():
-        entries = list(_entries(manifest, problems))
+        entries = list(readable_entries(manifest, problems))
     problems |= dict(lost_files(root, entries))
     files = [one for one in _files(root, entries, problems) if one.file.path not in problems]
     try:
@@ -54,33 +50,12 @@ def shown_files(root: Path) -> ShownFiles:
     return ShownFiles(tuple(files), _attached(entries), recipes, problems)
 
 
-def _entries(manifest: Manifest, problems: dict[str, str]) -> Iterator[Entry]:
-    """Yield the entries that can be read; raises PlanMismatch."""
-
-    def add(folder: Path, error: UnreadableFile) -> None:
-        problems[str(folder.relative_to(manifest.root))] = str(error)
-
-    for path in sorted(files_below(manifest.root / "_manifest", ".json", add)):
-        try:
-            if (entry := manifest.entry_at(str(path))) is not None:  # None: removed since listed
-                yield entry
-        except (CorruptShard, UnreadableFile) as error:
-            problems[str(path.relative_to(manifest.root))] = str(error)
-
-
 def _files(root: Path, entries: Sequence[Entry], problems: dict[str, str]) -> list[ShownFile]:
     """Kind, table and file: variants that are not superseded, what was rejected, frames."""
-    try:
-        old = {one.table for one in superseded_tables(root)}
-    except (CorruptShard, UnreadableFile) as error:
-        problems["_manifest/recipes"], old = str(error), set[str]()
-    of_table: dict[str, list[Entry]] = {}
-    for entry in entries:
-        of_table.setdefault(entry.shard.table, []).append(entry)
     in_order = {
-        table: sorted(found, key=lambda entry: (entry.shard.number, entry.shard.retry))
-        for table, found in sorted(of_table.items())
-        if table not in old and (table == FRAMES or table.startswith(VARIANTS))
+        table: found
+        for table, found in current_tables(root, entries, problems).items()
+        if table == FRAMES or table.startswith(VARIANTS)
     }
     variants = [table for table in in_order if table != FRAMES]
     return [

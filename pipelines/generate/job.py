@@ -1,9 +1,9 @@
 """Generation jobs: generate the variants of a recipe that are still missing."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import Manifest
@@ -27,8 +27,16 @@ from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
 from nightrain.pipelines.runs import stop as stopping
+from nightrain.pipelines.runs.budget.amounts import (
+    NO_BUDGET,
+    AmountText,
+    RunBudget,
+    budget_of,
+    needs_devices,
+)
+from nightrain.pipelines.runs.budget.spending import spending
 from nightrain.pipelines.runs.devices import visible_devices
-from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.executors import Executor, PlanOnly
 from nightrain.pipelines.runs.one_run import IfRunning, one_run_at_a_time
 from nightrain.pipelines.runs.quarantine import (
     MAX_QUARANTINED,
@@ -93,6 +101,22 @@ class GenerateJob(Settings):
     max_quarantined: MaxQuarantined = MAX_QUARANTINED
     max_rejected: MaxRejected = MAX_REJECTED
     if_running: IfRunning = "share"
+    budget: tuple[AmountText, ...] = Field(
+        default=(),
+        description="End the run in order when it has spent this: 2h, 4device-h, 10GB or 20EUR; "
+        "the next run continues",
+        examples=["2h", "10GB"],
+    )
+    price_per_hour: float | None = Field(
+        default=None,
+        gt=0,
+        description="Price of one device, or worker on the CPU, for a budget of money",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_spent(self) -> Self:
+        budget_of(self.budget, 1, self.price_per_hour)
+        return self
 
     def load_recipe(self) -> Recipe:
         """Load the recipe, without its gates if the job leaves them out; raises InvalidRequest."""
@@ -132,6 +156,16 @@ class GenerateJob(Settings):
         """
         return visible_devices() if self.load_recipe().engine.uses_gpu else ()
 
+    def budget_of_run(self, executor: Executor) -> RunBudget:
+        """Return the limits of a run on an executor, which only plans for free.
+
+        Raises InvalidRequest.
+        """
+        if isinstance(executor, PlanOnly):
+            return NO_BUDGET
+        devices = self.devices() if needs_devices(self.budget) else ()
+        return budget_of(self.budget, len(devices) or self.num_workers, self.price_per_hour)
+
     def plan(self) -> GenerationPlan:
         """Plan the job's shards, committed or not; raises InvalidRequest."""
         recipe = self.load_recipe()
@@ -157,38 +191,43 @@ def generate(
     on_planned: OnRows = ignore_rows,
     on_rows: OnRows = ignore_rows,
 ) -> RunReport:
-    """Generate the variants of a job that are still missing.
+    """Generate the variants of a job that are still missing, or as many as its budget allows.
 
     What all samples need is loaded and checked before any shard is leased. Raises InvalidRequest,
     RunFailure, DiskFull, and WrongPolarity for a depth network of inverted polarity.
     """
-    plan = job.plan()
-    manifest, recipe = Manifest(job.dataset), job.load_recipe()
+    plan, recipe, manifest = job.plan(), job.load_recipe(), Manifest(job.dataset)
     num_rows = plan_retry(manifest, plan.shards) if job.retry_failed else plan.num_rows
-    shards = tuple(num_rows)
+    shards, budget = tuple(num_rows), job.budget_of_run(executor)
     if recipe.engine.conditioning is not None and recipe.engine.conditioning.style_pool:
         require_no_held_out_styles(manifest, recipe.engine.conditioning.style_pool)
     stopping.set_current(stop)  # ends a wait for the device
-    warnings = preflight(job.dataset, recipe, shards, executor, reprobe=job.reprobe)
-    maps = make_maps_of_recipe(manifest, recipe, shards, executor=executor, stop=stop)
-    if maps.failed or maps.stopped:
+    with spending(budget, job.dataset, recipe.tables, stop):
+        warnings = preflight(job.dataset, recipe, shards, executor, reprobe=job.reprobe)
+        maps = make_maps_of_recipe(manifest, recipe, shards, executor=executor, stop=stop)
+        if maps.failed or maps.stopped:
+            maps.num_left = sum(num_rows[s] for s in shards if manifest.entry(s) is None)
+            report = maps
+        else:
+            superseded = record_recipe(job.dataset, recipe.name, recipe.tables) if shards else []
+            report = run(
+                job.dataset,
+                shards,
+                GenerateShard(job.dataset, recipe),
+                executor=executor,
+                stop=stop,
+                num_rows=num_rows,
+                on_planned=on_planned,
+                on_rows=on_rows,
+            )
+            report.inputs = maps.tables
+            report.warnings += [w for s in superseded if (w := _superseded_words(manifest, s))]
+    if stop.forget_budget():
+        report.end_of_budget(budget.text, "variants")
+    if report is maps:
         return maps
-    superseded = record_recipe(job.dataset, recipe.name, recipe.tables) if shards else []
-    work = GenerateShard(job.dataset, recipe)
-    report = run(
-        job.dataset,
-        shards,
-        work,
-        executor=executor,
-        stop=stop,
-        num_rows=num_rows,
-        on_planned=on_planned,
-        on_rows=on_rows,
-    )
-    report.inputs = maps.tables
     report.skipped = plan.skipped
-    report.warnings += [*warnings, *recipe.engine.warnings]
-    report.warnings += [words for s in superseded if (words := _superseded_words(manifest, s))]
+    report.warnings = [*warnings, *recipe.engine.warnings, *report.warnings]
     check_quarantine(
         report,
         manifest,

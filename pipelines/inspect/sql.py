@@ -23,9 +23,10 @@ from nightrain.datasets.shards.schema import LABELS as LABELS_SCHEMA
 from nightrain.datasets.shards.schema import QUARANTINE as QUARANTINE_SCHEMA
 from nightrain.datasets.shards.schema import VARIANTS as VARIANTS_SCHEMA
 from nightrain.datasets.shards.verify import lost_files
+from nightrain.pipelines.runs.history.run_record import read_runs
 
 READING = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-VIEWS = ("frames", "variants", "labels", "quarantine", "reviews", "shards")
+VIEWS = ("frames", "variants", "labels", "quarantine", "reviews", "shards", "runs")
 
 
 SHARDS_SCHEMA = pa.schema(
@@ -35,6 +36,16 @@ SHARDS_SCHEMA = pa.schema(
         ("seconds", pa.float64()),
         ("committed_at", pa.timestamp("us", tz="UTC")),
         ("is_current", pa.bool_()),
+    ]
+)
+RUNS_SCHEMA = pa.schema(
+    [
+        ("run", pa.string()),
+        *((name, pa.timestamp("us", tz="UTC")) for name in ("started_at", "ended_at")),
+        *((name, pa.string()) for name in ("user", "host", "version", "command", "title")),
+        *((name, pa.string()) for name in ("recipe", "recipe_hash", "end", "of_table")),
+        *((name, pa.int64()) for name in ("rows", "bytes", "quarantined")),
+        ("seconds", pa.float64()),  # summed over the workers
     ]
 )
 TableFile = tuple[str, ShardFile]  # and the table that it belongs to
@@ -118,12 +129,32 @@ def _create_views(
     yield from _view(connection, manifest, "quarantine", files, QUARANTINE_SCHEMA, "of_table")
     shards = [_shard_row(e, e.shard.table not in old) for e in _all_entries(manifest)]
     connection.register("shards", pa.Table.from_pylist(shards, schema=SHARDS_SCHEMA))
+    connection.register("runs", pa.Table.from_pylist(_run_rows(root, lost), schema=RUNS_SCHEMA))
     reviews = [review.model_dump() for review in read_reviews(root).values()]
     kinds = ("sample_id", "verdict", "reason", "reviewer")
     schema = pa.schema(
         [*((name, pa.string()) for name in kinds), ("created_at", pa.timestamp("us", tz="UTC"))]
     )
     connection.register("reviews", pa.Table.from_pylist(reviews, schema=schema))
+
+
+def _run_rows(root: Path, lost: dict[str, str]) -> list[dict[str, Any]]:
+    """A row per run and table that it wrote to; records that cannot be read are put in `lost`."""
+    runs, problems = read_runs(root)
+    lost |= problems
+    return [
+        {
+            **run.model_dump(include=set(RUNS_SCHEMA.names)),
+            "run": name,
+            "of_table": table,
+            "rows": made.num_rows,
+            "bytes": made.num_bytes,
+            "quarantined": sum(made.quarantined.values()),
+            "seconds": made.seconds,
+        }
+        for name, run in runs.items()
+        for table, made in run.tables.items()
+    ]
 
 
 def _all_entries(manifest: Manifest) -> Iterator[Entry]:

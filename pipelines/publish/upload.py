@@ -1,7 +1,7 @@
 """Upload of a dataset to the Hugging Face hub, with its card, Croissant metadata and licence.
 
 What is committed is sent, with the manifest, so that `nightrain verify` can check a download. Work
-in progress and files that no manifest entry names are not.
+in progress, the history of runs and files that no manifest entry names are not.
 """
 
 import glob
@@ -21,7 +21,7 @@ OPEN_LICENCES = (
     *("Apache-2.0", "MIT", "BSD-3-Clause", "CC0-1.0", "CC-BY-4.0", "CC-BY-3.0"),
     *("CC-BY-SA-4.0", "CC-BY-SA-3.0", "ODbL-1.0"),
 )
-WORK_IN_PROGRESS = ("_tmp/*", "_leases/*", "_partial/*", ".*", "*/.*")
+NOT_SENT = (*("_tmp/*", "_leases/*", "_partial/*", ".*", "*/.*"), "_runs/*")  # names of users
 REPLACED = ("*.parquet", "_manifest/*", "_plan/*", "_reviews/*")  # on the hub, where not here
 LICENCE_FILE = "LICENSE.md"
 UNKNOWN = "unknown"
@@ -67,7 +67,7 @@ class DatasetUploader:
             write_card(job.dataset)
             licence = _licence_text(rights).encode()
             replace_file(job.dataset, job.dataset / LICENCE_FILE, licence)
-        ignored = (*WORK_IN_PROGRESS, *(glob.escape(name) for name in manifest.orphans()))
+        ignored = (*NOT_SENT, *(glob.escape(name) for name in manifest.orphans()))
         files = list(_files(job.dataset, ignored))
         report = UploadReport(
             repo_id=job.repo_id,

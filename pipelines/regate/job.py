@@ -1,6 +1,7 @@
 """Regating jobs: apply a recipe's limits to variants that were generated with other ones."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, Field
@@ -10,10 +11,12 @@ from nightrain.datasets.shards.recipe_records import record_recipe
 from nightrain.datasets.shards.transaction import OnRows, ignore_rows
 from nightrain.datasets.validation import Settings
 from nightrain.pipelines.inspect.dataset_card import write_card
+from nightrain.pipelines.recipes.recipe import Recipe
 from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
 from nightrain.pipelines.regate.shard import RegateShard, attempts
 from nightrain.pipelines.regate.sources import Source, find_sources
 from nightrain.pipelines.runs.executors import Executor
+from nightrain.pipelines.runs.one_run import record_run
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
 
@@ -28,6 +31,15 @@ class RegateJob(Settings):
         description="Recipe with the limits to apply: built-in, or path of a YAML file",
         examples=built_in_recipes(),
     )
+
+    @property
+    def title(self) -> str:
+        """What the job makes, for lists of runs: "strict limits on nuscenes"."""
+        return f"{Path(self.recipe).stem} limits on {self.dataset.name}"
+
+    def load_recipe(self) -> Recipe:
+        """Load the recipe; raises InvalidRequest."""
+        return load_recipe(self.recipe, self.dataset)
 
 
 class Regated(BaseModel):
@@ -61,8 +73,9 @@ def regate(
     Accepted variants become rows of the recipe's tables, and the others go to quarantine. Raises
     InvalidRequest where scores are missing, CorruptShard, DiskFull.
     """
-    manifest, recipe = Manifest(job.dataset), load_recipe(job.recipe, job.dataset)
+    manifest, recipe = Manifest(job.dataset), job.load_recipe()
     sources, report = find_sources(manifest, recipe), RegateReport()
+    started_at = datetime.now(UTC)
     for condition, source in sources.items():
         num_rows = dict(_shards(manifest, source))
         report.run = run(
@@ -77,6 +90,7 @@ def regate(
             report=report.run,
         )
         report.conditions[str(condition)] = _changes(manifest, source)
+    record_run("regate", job, report.run, started_at)
     if sources and not report.run.stopped and not report.run.failed:
         record_recipe(job.dataset, recipe.name, recipe.tables)
         write_card(job.dataset)

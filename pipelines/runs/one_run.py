@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,13 @@ from pydantic import Field
 
 from nightrain.datasets.errors import NightrainError
 from nightrain.datasets.shards.leases import LEASE_SECONDS, Lease
+from nightrain.pipelines.runs.history.run_record import (
+    RowsOfRun,
+    RunRecord,
+    flow_run_id,
+    whoami,
+    write_run,
+)
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 
@@ -29,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 def one_run_at_a_time(make: Callable[..., RunReport]) -> Callable[..., RunReport]:
-    """Decorate a job of shards, so that it follows its option `if_running`.
+    """Decorate a job of shards, so that it follows its option `if_running` and is recorded.
 
     A run holds the dataset's run lease from its start to its end, whatever its option, and whether
     or not Prefect runs it. Sharing is safe, because every shard has a lease of its own.
@@ -39,13 +47,49 @@ def one_run_at_a_time(make: Callable[..., RunReport]) -> Callable[..., RunReport
     def make_in_turn(job: Any, *, stop: Stop, **rest: Any) -> RunReport:
         with _turn(job.dataset, job.if_running, stop) as mine:
             if mine:
-                return make(job, stop=stop, **rest)
+                started_at = datetime.now(UTC)
+                report = make(job, stop=stop, **rest)
+                record_run(make.__name__, job, report, started_at)
+                return report
         if stop.requested:
             return RunReport(stopped=True)
         words = f"Skipped: another run works on {job.dataset}, and --if-running is skip."
         return RunReport(not_started=words)
 
     return make_in_turn
+
+
+def record_run(command: str, job: Any, report: RunReport, started_at: datetime) -> None:
+    """Record a run in its dataset, unless it made nothing; what a job does not have is left out."""
+    tables = report.inputs | report.tables
+    if not any(table.num_rows or table.quarantined for table in tables.values()):
+        return
+    recipe = job.load_recipe() if hasattr(job, "load_recipe") else None
+    record = RunRecord(
+        **whoami(),
+        started_at=started_at,
+        ended_at=datetime.now(UTC),
+        command=command,
+        title=getattr(job, "title", ""),
+        flow_run_id=flow_run_id.get(),
+        recipe=recipe.name if recipe is not None else "",
+        recipe_hash=recipe.hash if recipe is not None else "",
+        teacher=str(getattr(job, "teacher", "")),
+        num_workers=getattr(job, "num_workers", 1),
+        tables={
+            name: RowsOfRun.model_validate(table.model_dump()) for name, table in tables.items()
+        },
+        end=_end(report),
+    )
+    write_run(job.dataset, record)
+
+
+def _end(report: RunReport) -> str:
+    if report.stopped:
+        return "stopped"
+    if report.failed:
+        return f"{len(report.failed)} shards failed"
+    return "budget spent" if report.budget_spent else "complete"
 
 
 @contextmanager

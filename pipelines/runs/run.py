@@ -37,6 +37,9 @@ class RunReport(BaseModel):
     failed: list[str] = []
     over_limit: str = ""  # why more rows are in quarantine than accepted; see quarantine.py
     stopped: bool = False
+    budget_spent: str = ""  # what a run made of its budget, and what is left; see budget/
+    num_kept: int = 0  # finished rows of interrupted shards, which the next run continues
+    num_left: int = 0  # rows of planned shards that an interrupted run did not commit
     not_started: str = ""  # why the run was skipped; see one_run.py
     bad_frames: list[BadFrame] = []  # selected frames in quarantine now, from this run or earlier
     unplaced: list[str] = []  # names of records too damaged to list as frames
@@ -52,12 +55,24 @@ class RunReport(BaseModel):
         """Rows that this run quarantined."""
         return sum(sum(table.quarantined.values()) for table in self.tables.values())
 
+    def end_of_budget(self, budget: str, rows: str) -> None:
+        """Record that a spent budget ended the run, not a person, unless nothing is left."""
+        self.stopped = False
+        if self.num_left:
+            kept = f", {self.num_kept:,} of them finished and kept" if self.num_kept else ""
+            self.budget_spent = (
+                f"Budget spent ({budget}): {self.num_rows:,} {rows} committed, {self.num_left:,} "
+                f"left{kept}. Run the same command again to continue."
+            )
+
     def add(self, report: ShardReport) -> None:
         """Add the outcome of one shard."""
         if report.status == "failed":
             self.failed.append(f"{report.shard.name}: {report.message}")
         elif report.status == "already":
             self.num_already += 1
+        elif report.status == "stopped":
+            self.num_kept += report.num_rows
         elif report.status == "committed":
             table = self.tables.setdefault(report.shard.table, TableReport())
             table.num_shards += 1
@@ -115,4 +130,7 @@ def run(
             report.add(shard_report)
         manifest.sweep()  # leftovers of processes that died during this run
     report.stopped = stop.requested
+    if report.stopped and num_rows:
+        there = {entry.shard.name for entry in manifest.committed(missing)}
+        report.num_left += sum(num_rows[shard] for shard in missing if shard.name not in there)
     return report

@@ -18,6 +18,7 @@ class Stop:
         self._event = event if event is not None else threading.Event()
         self._resumed = threading.Event()
         self._resumed.set()
+        self._is_asked = False  # by a person, a signal or the server
         self.signal: int | None = None
 
     @property
@@ -32,7 +33,22 @@ class Stop:
     def request(self, signal_number: int | None = None) -> None:
         """Request a stop after the batch in progress."""
         self.signal = signal_number
+        self._is_asked = True
         self._event.set()
+
+    def end_for_budget(self) -> None:
+        """Request the same because the run's budget is spent; `forget_budget` takes it back."""
+        self._event.set()
+
+    def forget_budget(self) -> bool:
+        """Take back the request of a spent budget, so that other work can follow.
+
+        Return whether there was one and no other request.
+        """
+        if self._is_asked or not self._event.is_set():
+            return False
+        self._event.clear()
+        return True
 
     @property
     def paused(self) -> bool:

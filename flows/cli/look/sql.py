@@ -34,11 +34,11 @@ class SqlOptions(Settings):
 
 @command
 def sql(job: SqlOptions) -> None:
-    """Query a dataset with SQL: frames, variants, labels, quarantine, reviews and shards.
+    """Query a dataset with SQL: frames, variants, labels, quarantine, reviews, shards and runs.
 
     These views show what is committed and current: variants of superseded recipes are left out.
-    `shards` has the history, a row per commit. Nothing else can be read, and nothing is written.
-    Examples:
+    `shards` has the history, a row per commit, and `runs` a row per run and table. Nothing else can
+    be read, and nothing is written. Examples:
 
     nightrain sql DATASET "select condition, count(*) from variants group by all"
 

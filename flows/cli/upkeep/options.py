@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from nightrain.flows.cli.inspection import DatasetOptions
+from nightrain.pipelines.inspect.verify_job import DatasetOptions
 
 
 class ChangeOptions(DatasetOptions):

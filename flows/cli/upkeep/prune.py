@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from nightrain.flows.cli.console import console, counted, print_json
-from nightrain.flows.cli.inspection import require_dataset
 from nightrain.flows.cli.jobs import OutputOptions
 from nightrain.flows.cli.options import command
 from nightrain.flows.cli.upkeep.options import ChangeOptions
+from nightrain.pipelines.inspect.verify_job import require_dataset
 
 if TYPE_CHECKING:
     from nightrain.datasets.upkeep.prune import PrunePlan

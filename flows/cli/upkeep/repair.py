@@ -12,10 +12,10 @@ from nightrain.flows.cli.console import (
     print_json,
     progress_bar,
 )
-from nightrain.flows.cli.inspection import require_dataset
 from nightrain.flows.cli.jobs import OutputOptions
 from nightrain.flows.cli.options import command
 from nightrain.flows.cli.upkeep.options import ChangeOptions
+from nightrain.pipelines.inspect.verify_job import require_dataset
 
 if TYPE_CHECKING:
     from nightrain.datasets.upkeep.repair import RepairReport

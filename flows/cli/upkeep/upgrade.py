@@ -1,9 +1,9 @@
 """The command `upgrade`: brings a dataset to today's schema version."""
 
 from nightrain.flows.cli.console import console, counted, print_json, progress_bar
-from nightrain.flows.cli.inspection import DatasetOptions, require_dataset
 from nightrain.flows.cli.jobs import OutputOptions
 from nightrain.flows.cli.options import command
+from nightrain.pipelines.inspect.verify_job import DatasetOptions, require_dataset
 
 
 @command

@@ -15,7 +15,7 @@ from nightrain.datasets.loader.loader import TrainingSet, make_loader
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.verify import verify
 from nightrain.flows.cli import app
-from nightrain.flows.cli.inspection import print_stats
+from nightrain.flows.cli.look.stats import print_stats
 from nightrain.pipelines.engines.base import Request, Variant
 from nightrain.pipelines.inspect.stats import dataset_stats
 from support.loader import RECIPE, MixedSource, config, frame_rows, joined, make_root

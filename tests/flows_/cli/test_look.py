@@ -42,6 +42,7 @@ def test_views_hold_what_is_committed_and_current(generated: Path) -> None:
         "quarantine": [(10,)],
         "reviews": [(0,)],
         "shards": [(num_shards,)],
+        "runs": [(2,)],
     }
     query = "select is_current, sum(rows), sum(quarantined) from shards where recipe is not null "
     assert run_sql(generated, query + "group by 1 order by 1", 5).rows == [
@@ -81,7 +82,7 @@ def test_each_form_says_the_same(dataset: Path, tmp_path: Path, nightrain: Comma
     [
         (
             "select nothing from variants",
-            "Views: frames, variants, labels, quarantine, reviews, shards",
+            "Views: frames, variants, labels, quarantine, reviews, shards, runs",
         ),
         ("selec 1", "is not SQL"),
         ("", "found nothing, expected one SELECT"),

@@ -87,6 +87,8 @@ def test_reading_succeeds(sealed: Path, source: Path, nightrain: Command, tmp_pa
         ("upgrade", sealed),  # nothing is old
         ("prune", sealed, "--variants", "still"),  # only says what it would remove
         ("stats", sealed),
+        ("stats", sealed, "--by", "condition,hour"),
+        ("runs", sealed),
         ("leakage", sealed),
         ("plan", sealed, *recipe),
         ("preview", sealed, *recipe, "--frames", "1"),

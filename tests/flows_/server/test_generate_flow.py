@@ -16,6 +16,7 @@ from nightrain.datasets.shards.transaction import OnRows, ShardReport, ignore_ro
 from nightrain.datasets.shards.verify import verify
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.runs.executors import SerialExecutor
+from nightrain.pipelines.runs.history.run_record import read_runs
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 from support.flow_server import MARKS, artifacts, task_names
@@ -52,6 +53,8 @@ def test_the_flow_makes_what_the_local_mode_makes(
 ) -> None:
     counted: list[int] = []
     report = run_in_process(job, counted.append)
+    (recorded,) = read_runs(job.dataset).runs.values()
+    assert recorded.flow_run_id and recorded.num_rows == 18
     assert report.num_rows == 18 == sum(counted) and not report.failed
     other = tmp_path / "other"
     ingest_synthetic(other, SyntheticSource(num_frames=9), frames_per_shard=3)
@@ -92,6 +95,20 @@ def test_sigterm_finishes_the_batch_and_the_run_is_cancelled(
     assert state.is_cancelled() and here.report is not None and here.report.stopped
     assert 0 < here.report.num_rows < 18 or (job.dataset / "_partial").exists()
     assert verify(job.dataset).accepted and not list((job.dataset / "_leases").iterdir())
+
+
+def test_a_spent_budget_completes_the_run_and_the_next_one_resumes(
+    server: None, job: GenerateJob
+) -> None:
+    from nightrain.flows.generate import generate_variants
+    from nightrain.flows.runtime.session import Session
+
+    here: Session[RunReport] = Session()
+    state = here.run(generate_variants, job.model_copy(update={"budget": ("0.01s",)}))
+    assert state.is_completed() and str(state.message).startswith("Budget spent (0.01s): ")
+    assert not here.stop.requested  # so that the next step of a chain runs
+    assert here.report is not None and here.report.num_left > 0
+    assert run_in_process(job).num_rows == here.report.num_left
 
 
 class Fails:

@@ -24,6 +24,7 @@ from nightrain.pipelines.runs.executors import PlanOnly, SerialExecutor, WorkFou
 from nightrain.pipelines.runs.run import RunReport
 from nightrain.pipelines.runs.stop import Stop
 
+COST = cost_estimate.VariantCost(seconds=2.0, num_bytes=1e6, device="cpu")
 NUM_FRAMES = 5 * ROWS_PER_SHARD
 
 
@@ -105,7 +106,7 @@ def test_a_plan_shows_what_is_left_of_each_condition(
     for number in (0, 3):
         path = dataset / "_manifest" / recipe.table(Condition.RAIN) / f"{number:05d}.json"
         path.unlink()
-    monkeypatch.setattr(cost_estimate, "_measure", lambda *_: (2.0, 1e6))
+    monkeypatch.setattr(cost_estimate, "_measure", lambda *_: COST)
     words = ["plan", str(dataset)]
     shown = CliRunner().invoke(app, words).output
     assert f"remaining rain: {2 * ROWS_PER_SHARD} variants in 2 shards\n" in shown
@@ -138,9 +139,9 @@ def test_nothing_is_measured_when_nothing_is_left(
 ) -> None:
     measured: list[int] = []
 
-    def measure(*_: object) -> tuple[float, float]:
+    def measure(*_: object) -> cost_estimate.VariantCost:
         measured.append(1)
-        return 2.0, 1e6
+        return COST
 
     monkeypatch.setattr(cost_estimate, "_measure", measure)
     recipe = load_recipe("weather")

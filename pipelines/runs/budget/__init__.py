@@ -1,0 +1,1 @@
+"""Budgets: how much time, disk or money a run may spend."""
