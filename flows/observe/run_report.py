@@ -2,7 +2,7 @@
 
 import base64
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
@@ -58,16 +58,20 @@ def _outcome(report: RunReport) -> str:
     return f"{report.num_rows} rows committed, {report.num_quarantined} quarantined."
 
 
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table in Markdown; all columns but the first are aligned to the right."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
 def _counts(report: RunReport) -> str:
-    lines = ["| table | shards | rows | quarantined | rows/s | MB |", "|---|--:|--:|--:|--:|--:|"]
+    rows = []
     for name, table in (report.inputs | report.tables).items():
         rate = table.num_rows / table.seconds if table.seconds else 0.0
         quarantined = sum(table.quarantined.values())
-        lines.append(
-            f"| {name} | {table.num_shards} | {table.num_rows} | {quarantined} | {rate:.1f} | "
-            f"{table.num_bytes / 1e6:.1f} |"
-        )
-    return "\n".join(lines)
+        megabytes = f"{table.num_bytes / 1e6:.1f}"
+        rows.append((name, table.num_shards, table.num_rows, quarantined, f"{rate:.1f}", megabytes))
+    return markdown_table(("table", "shards", "rows", "quarantined", "rows/s", "MB"), rows)
 
 
 def _reasons(report: RunReport) -> str:
