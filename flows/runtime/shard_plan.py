@@ -78,7 +78,7 @@ def run_shards(
             progress.show,
             limit,
             partial(shard_committed, dataset),
-            devices(),
+            devices,
         )
         report = work(
             executor=executor, stop=here.stop, on_planned=here.on_planned, on_rows=here.on_rows
