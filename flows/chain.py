@@ -65,6 +65,11 @@ class Step(Settings):
         """
         model: type[BaseModel] = get_type_hints(self.flow().fn)["job"]
         job = with_variables(self.job, os.environ if variables is None else variables)
+        if job.get("dataset") == "":  # Prefect inserts nothing for a variable that is not set
+            raise InvalidRequest(
+                f"The step {self.command!r} has an empty dataset folder. Set the Prefect variable "
+                "that prefect.yaml names, and deploy it again."
+            )
         try:
             return model.model_validate(job)
         except ValidationError as error:

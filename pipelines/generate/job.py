@@ -1,7 +1,6 @@
 """Generation jobs: generate the variants of a recipe that are still missing."""
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -25,7 +24,7 @@ from nightrain.pipelines.generate.preflight import preflight
 from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.recipes.recipe import Recipe
-from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
+from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe, recipe_choices
 from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.devices import visible_devices
 from nightrain.pipelines.runs.executors import Executor
@@ -40,15 +39,6 @@ from nightrain.pipelines.runs.quarantine import (
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
 from nightrain.pipelines.styles.leakage import require_no_held_out_styles
-
-
-def recipe_choices(schema: dict[str, Any]) -> None:
-    """Describe a recipe to forms: one of the built-in ones, or a path."""
-    del schema["type"]
-    schema["anyOf"] = [
-        {"title": "Built-in recipe", "type": "string", "enum": built_in_recipes()},
-        {"title": "Path of a YAML file", "type": "string"},
-    ]
 
 
 class GenerateJob(Settings):
