@@ -23,7 +23,8 @@ def publish_report(job: Described, dataset: Path, report: RunReport, key: str) -
     """Publish the report of a run of shards; if that fails, log it and continue."""
     try:
         markdown = "\n\n".join(report_sections(job, dataset, report))
-        create_markdown_artifact(markdown, key=key, description=f"{job.title}, {dataset}")
+        named = key.replace(" ", "-")  # keys have neither spaces nor capitals
+        create_markdown_artifact(markdown, key=named, description=f"{job.title}, {dataset}")
     except Exception as error:  # a report must not end hours of work
         logger.warning("the report was not published: %s: %s", type(error).__name__, error)
 

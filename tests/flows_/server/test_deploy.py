@@ -103,10 +103,10 @@ def test_a_night_reports_and_starts_the_training(prefect: PrefectServer, dataset
     assert "measure-drift: Nothing of recipe 'weather' can be compared" in week
     (training,) = prefect.runs("grown-train-student", *ended)
     assert "has labels of 0 teachers" in training["state"]["message"]
-    (found,) = prefect.post(
-        "/artifacts/filter", {"artifacts": {"key": {"any_": ["dataset-report"]}}, "limit": 1}
-    )
-    assert "| frames | 3 | 10 | 0 |" in found["data"]
+    found = prefect.post("/artifacts/latest/filter", {"limit": 100})
+    artifacts = {artifact["key"]: artifact["data"] for artifact in found}
+    assert "| frames | 3 | 10 | 0 |" in artifacts["dataset-report"]
+    assert "10 rows committed" in artifacts["control-maps"]
 
 
 def test_too_many_rejected_variants_fail_the_night_and_tell_why(
