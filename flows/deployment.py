@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
 from typing import Any, Literal
+from uuid import UUID
 
 from httpx import HTTPError, HTTPStatusError
 from prefect import Flow
@@ -111,21 +112,24 @@ def require_pool(name: str) -> None:
         ) from error
 
 
-def apply(deployment: RunnerDeployment) -> None:
-    """Create or update a deployment on the server; raises InvalidRequest."""
+def apply(deployment: RunnerDeployment) -> UUID:
+    """Create or update a deployment on the server and return its id; raises InvalidRequest."""
     try:
-        deployment.apply()
+        made: Any = deployment.apply()  # a coroutine only when called from one
+        return made
     except (DeploymentApplyError, HTTPStatusError) as error:
         raise InvalidRequest(f"The server refused the deployment: {error}") from error
 
 
-def serve(deployment: RunnerDeployment) -> None:
-    """Start the scheduled runs of a deployment in processes of this machine, until a signal.
+def serve(*deployments: RunnerDeployment) -> None:
+    """Start the scheduled runs of deployments in processes of this machine, until a signal.
 
-    A signal pauses the schedule and stops the active run after its batch; a second signal kills it.
+    A signal pauses the schedules and stops active runs after their batch; a second signal kills
+    them.
     """
     runner = Runner(limit=None)
-    runner.add_deployment(deployment)
+    for deployment in deployments:
+        runner.add_deployment(deployment)
     with _stopped_by_signals(runner):
         asyncio.run(runner.start())
 

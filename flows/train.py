@@ -4,8 +4,9 @@ Each is one long job, which resumes from its checkpoint.
 """
 
 from functools import partial
+from typing import Any
 
-from prefect import flow
+from prefect import Flow, flow
 from prefect.client.schemas.objects import State
 
 from nightrain.flows.runtime.failure import flow_settings
@@ -36,3 +37,9 @@ def train_restorer(job: TrainJob) -> State:
 def train_network(job: TrainJob) -> State:
     """Train a network in another package's role, or resume its run."""
     return run_long_job(job, partial(train_job.train_network, job), "network")
+
+
+def flow_of(job: TrainJob) -> Flow[..., Any]:
+    """Return the flow of the role that a job trains; raises InvalidRequest."""
+    flows = {"teacher": train_teacher, "student": train_student, "restorer": train_restorer}
+    return flows.get(job.config().role.kind(), train_network)

@@ -9,6 +9,7 @@ words.
 from collections.abc import Mapping
 
 from nightrain.datasets.conditions import Condition, condition_named_in
+from nightrain.datasets.deferred_import import deferred_imports
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
 from nightrain.datasets.io.documents import parse_json
 from nightrain.datasets.io.untrusted import Files
@@ -63,7 +64,8 @@ def official_scene_splits() -> Mapping[str, str]:
 
 def official_scenes() -> Mapping[str, list[str]]:
     """Scene names of nuScenes' official splits: 700 train, 150 val, 150 test."""
-    from nuscenes.utils.splits import create_splits_scenes  # takes seconds: it imports the devkit
+    with deferred_imports("sklearn", "sklearn.metrics"):
+        from nuscenes.utils.splits import create_splits_scenes  # imports the whole devkit
 
     return create_splits_scenes()
 

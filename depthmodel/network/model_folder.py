@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,19 @@ from safetensors import SafetensorError, safe_open
 
 from nightrain.datasets.errors import DamagedInput, InvalidRequest
 from nightrain.datasets.io.atomic import no_space_is_disk_full, require_free
-from nightrain.datasets.io.atomic_folder import recover, whole_folder
-from nightrain.datasets.io.documents import mapping, parse_json
-from nightrain.datasets.io.untrusted import read_bytes, safe_join
+from nightrain.datasets.io.atomic_folder import whole_folder
+from nightrain.datasets.io.untrusted import read_bytes
+from nightrain.depthmodel.model_header import (
+    MAX_NAMES,
+    WEIGHTS,
+    parse_metadata,
+    require_folder,
+    weights_file,
+)
 from nightrain.depthmodel.tensor_file import save_tensors
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+CONFIG, CARD = "config.json", "README.md"
 MAX_CONFIG_BYTES = 1_000_000
-MAX_NAMES = 3  # of tensors in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ def save(
 
 def read_config(folder: Path) -> bytes:
     """Configuration of a model folder, as JSON; raises InvalidRequest."""
-    _require_folder(folder)
+    require_folder(folder)
     try:
         return read_bytes(folder, CONFIG, MAX_CONFIG_BYTES)
     except DamagedInput as error:
@@ -90,34 +95,21 @@ def check(folder: Path, expected: Mapping[str, torch.Tensor]) -> None:
     Done before a network is built, so that a configuration that is not that of the weights
     allocates nothing. Raises InvalidRequest.
     """
-    path = _weights_file(folder)
+    path = weights_file(folder)
     with _readable(path), safe_open(path, framework="pt") as file:
         _check_tensors(path, _shapes(file), expected)
 
 
 def load(folder: Path, identity: str, expected: Mapping[str, torch.Tensor]) -> Saved:
     """Load tensors, which must have the names and shapes of `expected`; raises InvalidRequest."""
-    path = _weights_file(folder)
+    path = weights_file(folder)
     with _readable(path), safe_open(path, framework="pt") as file:
-        notes = _parse_metadata(file.metadata())
+        notes = parse_metadata(file.metadata())
         shapes = _shapes(file)
         _check_tensors(path, shapes, expected)
         tensors = {name: file.get_tensor(name) for name in shapes}
     _check_digest(path, notes.get("digest"), digest(identity, tensors))
     return Saved(tensors, notes)
-
-
-def saved_digest(folder: Path) -> str:
-    """Digest that a model folder states, without reading its weights; raises InvalidRequest."""
-    path = _weights_file(folder)
-    try:
-        with safe_open(path, framework="pt") as file:
-            return _parse_metadata(file.metadata())["digest"]
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise InvalidRequest(
-            f"{path} does not state its digest ({error!r}); give a folder that save_pretrained "
-            "wrote."
-        ) from error
 
 
 @contextmanager
@@ -133,31 +125,6 @@ def _readable(path: Path) -> Iterator[None]:
 def _shapes(file: Any) -> dict[str, tuple[int, ...]]:
     """Shapes of the tensors in an open safetensors file, by name, from its header alone."""
     return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-
-
-def _require_folder(folder: Path) -> None:
-    """Raise InvalidRequest for a missing folder, unless a killed process was replacing it."""
-    if not folder.is_dir():
-        with suppress(OSError):
-            recover(folder)
-    if not folder.is_dir():
-        raise InvalidRequest(f"There is no folder {folder}. Give one that save_pretrained wrote.")
-
-
-def _weights_file(folder: Path) -> Path:
-    _require_folder(folder)
-    try:
-        path = safe_join(folder, WEIGHTS)
-    except DamagedInput as error:
-        raise InvalidRequest(f"{folder}: {error}. Copy the file itself into the folder.") from error
-    if not path.is_file():
-        others = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
-        found = f"only {', '.join(others[:MAX_NAMES])}" if others else "no weights"
-        raise InvalidRequest(
-            f"{folder} holds {found}, expected {WEIGHTS}; other formats can run code and are not "
-            "loaded. Save the model again with save_pretrained."
-        )
-    return path
 
 
 def _check_tensors(
@@ -219,8 +186,3 @@ def _check_replaceable(folder: Path) -> None:
 def _metadata(notes: Mapping[str, str]) -> dict[str, str]:
     # One key: safetensors writes several in an order that changes from run to run.
     return {"nightrain": json.dumps(notes)}
-
-
-def _parse_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
-    fields = mapping(parse_json((metadata or {}).get("nightrain", "{}")))
-    return {str(key): str(value) for key, value in fields.items()}

@@ -15,8 +15,8 @@ from nightrain.depthmodel.losses.base import Poses
 from nightrain.depthmodel.losses.mixtures import StudentLoss, reliable_pixels, student_loss
 from nightrain.depthmodel.losses.restoration import target_loss
 from nightrain.depthmodel.losses.weighted_sum import Loss
+from nightrain.depthmodel.model_header import saved_digest
 from nightrain.depthmodel.network.model import DepthModel, make_model
-from nightrain.depthmodel.network.model_folder import saved_digest
 from nightrain.depthmodel.network.pose import PoseNet
 from nightrain.depthmodel.network.shared_weights import load_shared
 from nightrain.depthmodel.roles.objective import SIDES, Batch, Objective, recorded_poses

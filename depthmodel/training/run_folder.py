@@ -20,8 +20,8 @@ from nightrain.datasets.shards.recipe_records import VARIANTS, select_tables
 from nightrain.datasets.shards.reviews import FOLDER as REVIEWS
 from nightrain.datasets.shards.reviews import read_reviews, rejected_ids
 from nightrain.datasets.splits import is_in_split
+from nightrain.depthmodel.model_header import saved_digest
 from nightrain.depthmodel.network.model_card import ModelCard
-from nightrain.depthmodel.network.model_folder import saved_digest
 from nightrain.depthmodel.roles.objective import Objective
 from nightrain.depthmodel.training.config import TrainConfig
 

@@ -158,6 +158,14 @@ app = Nightrain(
             "server.schedule",
             "Run commands on a schedule: from this process, or by the workers of a work pool.",
         ),
+        "deploy": (
+            "server.deploy",
+            "Deploy the nightly run, weekly report and training of a dataset to a work pool.",
+        ),
+        "serve": (
+            "server.deploy",
+            "Run the nightly run, weekly report and training of a dataset from this process.",
+        ),
         "doctor": (
             "server.doctor",
             "Check packages, GPU, free disk space and Prefect, and say how to fix problems.",

@@ -2,12 +2,16 @@
 
     nightrain.shard.committed    one shard; its resource is nightrain.shard.<dataset>/<shard>
     nightrain.dataset.grown      a run that committed rows; its resource is nightrain.dataset.<path>
+    nightrain.quarantine.exceeded   a run with more rows in quarantine than accepted; same resource
 
-Both are related to the dataset and, by Prefect, to the flow run that emitted them.
+All are related to the dataset and, by Prefect, to the flow run that emitted them and to its
+deployment. The resource of `grown` has a label per kind of rows, such as `nightrain.rows.variants`,
+and `nightrain.flow`, because automations match labels and not payloads.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from prefect.events import emit_event
 
@@ -16,6 +20,7 @@ from nightrain.pipelines.runs.run import RunReport
 
 SHARD_COMMITTED = "nightrain.shard.committed"
 DATASET_GROWN = "nightrain.dataset.grown"
+QUARANTINE_EXCEEDED = "nightrain.quarantine.exceeded"
 
 
 def shard_committed(dataset: Path, report: ShardReport) -> None:
@@ -33,11 +38,31 @@ def shard_committed(dataset: Path, report: ShardReport) -> None:
     emit_event(SHARD_COMMITTED, resource=resource, related=related, payload=payload)
 
 
-def dataset_grown(dataset: Path, report: RunReport) -> None:
-    """Emit the event of a run that committed rows, with the number of rows by table."""
-    if report.num_rows:
-        rows: dict[str, Any] = {name: table.num_rows for name, table in report.tables.items()}
-        emit_event(DATASET_GROWN, resource=_resource(dataset), payload={"rows": rows})
+def rows_of(report: object) -> Counter[str]:
+    """Rows that a run committed, by table; none for a report of another kind of job."""
+    tables = report.tables if isinstance(report, RunReport) else {}
+    return Counter({name: table.num_rows for name, table in tables.items() if table.num_rows})
+
+
+def rows_committed(dataset: Path, rows: Mapping[str, int], flow: str) -> None:
+    """Emit the event of a run that committed rows, with their number by table; or nothing."""
+    if not rows:
+        return
+    kinds: Counter[str] = Counter()
+    for table, count in rows.items():
+        kinds[table.partition("/")[0]] += count
+    labels = {f"nightrain.rows.{kind}": str(count) for kind, count in kinds.items()}
+    emit_event(
+        DATASET_GROWN,
+        resource={**_resource(dataset), "nightrain.flow": flow, **labels},
+        payload={"rows": dict(rows)},
+    )
+
+
+def quarantine_exceeded(dataset: Path, message: str, flow: str) -> None:
+    """Emit the event of a run with too many rows in quarantine."""
+    resource = {**_resource(dataset), "nightrain.flow": flow}
+    emit_event(QUARANTINE_EXCEEDED, resource=resource, payload={"message": message})
 
 
 def _resource(dataset: Path) -> dict[str, str]:

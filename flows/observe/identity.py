@@ -38,6 +38,12 @@ def run_name() -> str:
     return title[:MAX_NAME] or "unknown job"
 
 
+def flow_name() -> str:
+    """Return the name of the current run's flow: "generate-variants"; "" outside of a run."""
+    here = FlowRunContext.get()
+    return here.flow.name if here is not None and here.flow is not None else ""
+
+
 def run_tags(job: Described) -> set[str]:
     """Return the tags of a job's runs: its own, and the sources of its dataset.
 

@@ -2,7 +2,7 @@
 
 import base64
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
@@ -23,7 +23,8 @@ def publish_report(job: Described, dataset: Path, report: RunReport, key: str) -
     """Publish the report of a run of shards; if that fails, log it and continue."""
     try:
         markdown = "\n\n".join(report_sections(job, dataset, report))
-        create_markdown_artifact(markdown, key=key, description=f"{job.title}, {dataset}")
+        named = key.replace(" ", "-")  # keys have neither spaces nor capitals
+        create_markdown_artifact(markdown, key=named, description=f"{job.title}, {dataset}")
     except Exception as error:  # a report must not end hours of work
         logger.warning("the report was not published: %s: %s", type(error).__name__, error)
 
@@ -60,16 +61,20 @@ def _outcome(report: RunReport) -> str:
     return f"{report.num_rows} rows committed, {report.num_quarantined} quarantined."
 
 
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table in Markdown; all columns but the first are aligned to the right."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
 def _counts(report: RunReport) -> str:
-    lines = ["| table | shards | rows | quarantined | rows/s | MB |", "|---|--:|--:|--:|--:|--:|"]
+    rows = []
     for name, table in (report.inputs | report.tables).items():
         rate = table.num_rows / table.seconds if table.seconds else 0.0
         quarantined = sum(table.quarantined.values())
-        lines.append(
-            f"| {name} | {table.num_shards} | {table.num_rows} | {quarantined} | {rate:.1f} | "
-            f"{table.num_bytes / 1e6:.1f} |"
-        )
-    return "\n".join(lines)
+        megabytes = f"{table.num_bytes / 1e6:.1f}"
+        rows.append((name, table.num_shards, table.num_rows, quarantined, f"{rate:.1f}", megabytes))
+    return markdown_table(("table", "shards", "rows", "quarantined", "rows/s", "MB"), rows)
 
 
 def _reasons(report: RunReport) -> str:

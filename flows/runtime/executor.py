@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from prefect import task
@@ -47,7 +48,12 @@ class PrefectExecutor:
     )  # called with the completed share, in the flow's thread
     gpu_limit: str | None = None  # each task holds one slot of this global concurrency limit
     on_shard: Callable[[ShardReport], None] = lambda _: None  # called in the flow's thread
-    devices: tuple[str, ...] = ()  # GPUs
+    find_devices: Callable[[], tuple[str, ...]] = tuple  # GPUs; importing torch takes seconds
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """GPUs, found on first use: a run with nothing to do needs none."""
+        return self.find_devices()
 
     def run(
         self, shards: Sequence[Shard], work: ShardWork, on_rows: OnRows = ignore_rows

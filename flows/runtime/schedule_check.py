@@ -90,7 +90,8 @@ def _without_starter(client: SyncPrefectClient, deployments: list[Json]) -> Iter
             yield f"the work pool {pool!r} has no worker: run `prefect worker start --pool {pool}`"
     served = [d for d in deployments if not d["work_pool_name"] and d["status"] != "READY"]
     if served:
-        yield f"no process serves {_named([d['name'] for d in served])}: run `nightrain schedule`"
+        names = _named([d["name"] for d in served])
+        yield f"no process serves {names}: run its `nightrain serve` or `nightrain schedule`"
 
 
 def _is_scheduled(deployment: Json) -> bool:

@@ -11,10 +11,16 @@ from prefect.context import FlowRunContext
 from prefect.states import Cancelled, Completed, Failed
 
 from nightrain.datasets.shards.transaction import OnRows
-from nightrain.flows.observe.events import dataset_grown, shard_committed
-from nightrain.flows.observe.identity import Described
+from nightrain.flows.observe.events import (
+    quarantine_exceeded,
+    rows_committed,
+    rows_of,
+    shard_committed,
+)
+from nightrain.flows.observe.identity import Described, flow_name
 from nightrain.flows.observe.run_report import publish_report
 from nightrain.flows.runtime.executor import PrefectExecutor
+from nightrain.flows.runtime.failure import without_retries
 from nightrain.flows.runtime.gpu_limit import require_limit
 from nightrain.flows.runtime.progress import Progress
 from nightrain.flows.runtime.session import Session, end_of
@@ -75,12 +81,16 @@ def run_shards(
             progress.show,
             limit,
             partial(shard_committed, dataset),
-            devices(),
+            devices,
         )
         report = work(
             executor=executor, stop=here.stop, on_planned=here.on_planned, on_rows=here.on_rows
         )
-        dataset_grown(dataset, report)
+        flow = flow_name()
+        rows_committed(dataset, rows_of(report), flow)
+        if report.over_limit:  # a retry leaves the quarantine as it is
+            quarantine_exceeded(dataset, report.over_limit, flow)
+            without_retries()
         publish_report(job, dataset, report, rows)
         return report
 

@@ -88,7 +88,7 @@ class SavedModel:
 
 @functools.lru_cache(maxsize=1)
 def _digest(folder: str) -> str:
-    from nightrain.depthmodel.network.model_folder import saved_digest
+    from nightrain.depthmodel.model_header import saved_digest
 
     return saved_digest(_existing(folder))
 

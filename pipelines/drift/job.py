@@ -41,6 +41,20 @@ class DriftJob(Settings):
         "more, the exit code is 3",
     )
 
+    @property
+    def title(self) -> str:
+        """What the job does, for lists of runs: "drift of weather in nuscenes"."""
+        return f"drift of {self.recipe} in {self.dataset.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by: the recipe."""
+        return ("drift", self.recipe)
+
+
+class NothingToCompare(InvalidRequest):
+    """One side of a comparison has too few pictures, such as in a dataset's first days."""
+
 
 class MeasureDrift(BaseModel):
     """One measure of one condition on both sides."""
@@ -63,11 +77,24 @@ class DriftReport(BaseModel):
     most: float
     measures: list[MeasureDrift] = []
     left_out: dict[str, str] = {}  # conditions that cannot be compared, and why
+    stopped: bool = False
+    not_started: str = ""  # why nothing could be compared, where that is no error
 
     @property
     def drifted(self) -> list[MeasureDrift]:
         """Measures beyond the limit."""
         return [one for one in self.measures if one.drifted]
+
+    @property
+    def line(self) -> str:
+        """Summary in one line, with the measure that drifted most."""
+        text = f"{len(self.drifted)} of {len(self.measures)} measures beyond {self.most:g}"
+        for one in self.drifted[:1]:
+            text += (
+                f"; {one.condition} {one.measure}: median {one.median:.4g} against "
+                f"{one.median_against:.4g}, distance {one.distance:.2f}"
+            )
+        return text
 
 
 def measure_drift(
@@ -75,7 +102,7 @@ def measure_drift(
 ) -> DriftReport:
     """Compare the variants of a recipe with others; `progress` receives (done, conditions).
 
-    Raises InvalidRequest where no condition can be compared, CorruptShard.
+    Raises NothingToCompare where no condition can be compared, InvalidRequest, CorruptShard.
     """
     manifest = Manifest(job.dataset)
     report = DriftReport(against=job.against, most=job.most)
@@ -91,7 +118,7 @@ def measure_drift(
         progress(number + 1, len(tables))
     if not report.measures:
         why = "; ".join(report.left_out.values()) or f"fewer than {FEWEST} pictures on a side"
-        raise InvalidRequest(f"Nothing of recipe {job.recipe!r} can be compared: {why}.")
+        raise NothingToCompare(f"Nothing of recipe {job.recipe!r} can be compared: {why}.")
     report.measures.sort(key=lambda one: -one.distance)
     return report
 

@@ -32,7 +32,7 @@ from nightrain.pipelines.controls.polarity import near_is_white_lead, require_ne
 from nightrain.pipelines.controls.settings import ControlDepth
 from nightrain.pipelines.inspect.stats import sample
 from nightrain.pipelines.recipes.recipe import Recipe
-from nightrain.pipelines.recipes.recipe_file import read_recipe
+from nightrain.pipelines.recipes.recipe_file import read_recipe, recipe_choices
 from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.device_lock import sole_use
 from nightrain.pipelines.runs.devices import gpu_id, visible_devices
@@ -56,6 +56,7 @@ class ControlJob(Settings):
     recipe: str = Field(
         default="gdt-nuscenes",
         description="Recipe with the depth network: built-in, or a YAML file",
+        json_schema_extra=recipe_choices,
     )
     include_evaluation_scenes: bool = Field(
         default=False, description="Also make maps of val and test scenes"

@@ -1,7 +1,7 @@
 """Generation jobs: generate the variants of a recipe that are still missing."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -25,7 +25,7 @@ from nightrain.pipelines.generate.preflight import preflight
 from nightrain.pipelines.generate.variant_shard import GenerateShard
 from nightrain.pipelines.inspect.dataset_card import write_card
 from nightrain.pipelines.recipes.recipe import Recipe
-from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe
+from nightrain.pipelines.recipes.recipe_file import built_in_recipes, load_recipe, recipe_choices
 from nightrain.pipelines.runs import stop as stopping
 from nightrain.pipelines.runs.budget.amounts import (
     NO_BUDGET,
@@ -48,15 +48,6 @@ from nightrain.pipelines.runs.quarantine import (
 from nightrain.pipelines.runs.run import RunReport, run
 from nightrain.pipelines.runs.stop import Stop
 from nightrain.pipelines.styles.leakage import require_no_held_out_styles
-
-
-def recipe_choices(schema: dict[str, Any]) -> None:
-    """Describe a recipe to forms: one of the built-in ones, or a path."""
-    del schema["type"]
-    schema["anyOf"] = [
-        {"title": "Built-in recipe", "type": "string", "enum": built_in_recipes()},
-        {"title": "Path of a YAML file", "type": "string"},
-    ]
 
 
 class GenerateJob(Settings):

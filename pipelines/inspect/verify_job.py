@@ -59,13 +59,15 @@ class VerifiedReport(BaseModel):
     num_shards: int = 0
     num_rows: int = 0
     num_quarantined: int = 0
+    num_unread: int = 0  # shards of which only name, kind and size were checked
 
     @property
     def line(self) -> str:
         """Summary in one line."""
+        unread = f"; {self.num_unread} shards were not read" if self.num_unread else ""
         return (
             f"accepted: {self.num_shards} shards, {self.num_rows} rows, "
-            f"{self.num_quarantined} quarantined"
+            f"{self.num_quarantined} quarantined{unread}"
         )
 
 
@@ -99,4 +101,5 @@ def require_verified(
         num_shards=report.num_shards,
         num_rows=report.num_rows,
         num_quarantined=report.num_quarantined,
+        num_unread=report.num_unread,
     )

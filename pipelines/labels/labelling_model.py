@@ -11,6 +11,7 @@ import numpy as np
 
 from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.regular import matching
+from nightrain.depthmodel.model_header import saved_digest
 
 if TYPE_CHECKING:
     from nightrain.depthmodel.network.model import DepthModel
@@ -52,24 +53,28 @@ class SavedLabellingModel:
 
     folder: Path
     name: str
-    device: str
+    device: str | None  # None: the GPU if there is one
     saved_ns: int
 
     @property
     def digest(self) -> str:
-        """The model's own digest over its configuration and weights; raises InvalidRequest."""
-        return _loaded(self)[1]
+        """The model's own digest over its configuration and weights; raises InvalidRequest.
+
+        The folder states it, so that a plan imports no torch; the weights are compared with it
+        when they are loaded.
+        """
+        return _stated_digest(self)
 
     @property
     def runs_on(self) -> str:
         """Kind of device that predicts: "cpu", "cuda"."""
-        return self.device.partition(":")[0]
+        return (self.device or _best_device()).partition(":")[0]
 
     def predict(self, images: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
         """Predict depth (H, W) float32 in metres per image (H, W, 3); raises InvalidRequest."""
         from nightrain.depthmodel.network.predict import predict
 
-        return predict(_loaded(self)[0], images, batch_size=len(images))
+        return predict(_loaded(self), images, batch_size=len(images))
 
 
 def load_labelling_model(
@@ -93,16 +98,26 @@ def load_labelling_model(
             "--name."
         )
     times = [path.stat().st_mtime_ns for path in matching(folder, "*.safetensors")]
-    return SavedLabellingModel(folder, slug, device or _best_device(), max(times, default=0))
+    return SavedLabellingModel(folder, slug, device, max(times, default=0))
 
 
 @functools.cache
-def _loaded(model: SavedLabellingModel) -> tuple["DepthModel", str]:
-    """Load the network and compute its digest, which reads all weights."""
+def _stated_digest(model: SavedLabellingModel) -> str:
+    return saved_digest(model.folder)
+
+
+@functools.cache
+def _loaded(model: SavedLabellingModel) -> "DepthModel":
+    """Load the network, whose weights must be those that the digest was read of."""
     from nightrain.depthmodel.network.model import DepthModel
 
-    network = DepthModel.from_pretrained(model.folder, model.device)
-    return network, network.digest
+    digest = _stated_digest(model)
+    network = DepthModel.from_pretrained(model.folder, model.device or _best_device())
+    if saved_digest(model.folder) != digest:
+        raise InvalidRequest(
+            f"{model.folder} was replaced by another model during the run. Run the job again."
+        )
+    return network
 
 
 def _best_device() -> str:

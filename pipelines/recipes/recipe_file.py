@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -25,6 +26,15 @@ def built_in_recipes() -> list[str]:
     """Return the names of the built-in recipes, sorted."""
     folder = resources.files("nightrain.pipelines.recipes")
     return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name[-5:] == ".yaml")
+
+
+def recipe_choices(schema: dict[str, Any]) -> None:
+    """Describe a recipe to forms: one of the built-in ones, or a path."""
+    del schema["type"]
+    schema["anyOf"] = [
+        {"title": "Built-in recipe", "type": "string", "enum": built_in_recipes()},
+        {"title": "Path of a YAML file", "type": "string"},
+    ]
 
 
 def load_recipe(name_or_path: str, dataset: Path | None = None) -> Recipe:

@@ -19,6 +19,7 @@ from nightrain.datasets.shards.recipe_records import (
 from nightrain.datasets.validation import Settings
 from nightrain.pipelines.inspect.stats import DatasetStats, TableStats, dataset_stats
 from nightrain.pipelines.report.plots import score_plot, stacked_bars
+from nightrain.pipelines.report.state import dataset_state, state_of_report
 from nightrain.pipelines.report.thumbnails import Place, Shown, Thumbnails
 
 SAMPLED_ROWS = 200
@@ -36,6 +37,20 @@ class ReportJob(Settings):
     pictures: int = Field(
         default=8, ge=0, le=64, description="Pictures of each condition, score and reason"
     )
+    if_changed: bool = Field(
+        default=False,
+        description="Keep an existing file if the dataset has not changed since it was written",
+    )
+
+    @property
+    def title(self) -> str:
+        """What the job makes, for lists of runs: "report of nuscenes"."""
+        return f"report of {self.dataset.name}"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find the job's runs by."""
+        return ("report",)
 
 
 class Written(BaseModel):
@@ -44,6 +59,16 @@ class Written(BaseModel):
     out: str
     num_bytes: int
     num_pictures: int
+    is_kept: bool = False  # the file was there, and the dataset has not changed since
+    stopped: bool = False
+
+    @property
+    def line(self) -> str:
+        """Summary in one line."""
+        if self.is_kept:
+            return f"kept {self.out}: the dataset has not changed"
+        size = f"{self.num_pictures} pictures, {self.num_bytes / 1e6:.1f} MB"
+        return f"wrote {self.out}: {size}"
 
 
 class Gallery(NamedTuple):
@@ -74,6 +99,10 @@ def write_report(job: ReportJob, progress: Callable[[int, int], None] | None = N
     cannot be written, CorruptShard, DiskFull.
     """
     manifest = Manifest(job.dataset)
+    state = dataset_state(manifest, job.pictures)
+    if job.if_changed and state_of_report(job.out) == state:
+        size = job.out.stat().st_size
+        return Written(out=str(job.out), num_bytes=size, num_pictures=0, is_kept=True)
     stats = dataset_stats(job.dataset, SAMPLED_ROWS)
     thumbnails = Thumbnails(manifest, stats.lost)
     old = {one.table for one in superseded_tables(job.dataset)}
@@ -86,7 +115,7 @@ def write_report(job: ReportJob, progress: Callable[[int, int], None] | None = N
         )
         if progress is not None:
             progress(number + 1, len(tables))
-    page = _page(job.dataset, stats, sections, _bad_rows(manifest, stats), old)
+    page = _page(job.dataset, stats, sections, _bad_rows(manifest, stats), old, state)
     with unwritable_is_refused(job.out.parent), no_space_is_disk_full(job.out.parent):
         write_whole(job.out, page)
     galleries = [gallery for section in sections for gallery in section.galleries]
@@ -245,6 +274,7 @@ def _page(
     sections: Sequence[VariantsSection],
     bad_rows: Sequence[BadRows],
     superseded: Collection[str],
+    state: str,
 ) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -262,6 +292,7 @@ def _page(
         sections=sections,
         bad_rows=bad_rows,
         superseded=superseded,
+        state=state,
         rights=_rights(Manifest(dataset), stats.lost),
     )
 

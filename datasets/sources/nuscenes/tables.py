@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightrain.datasets.deferred_import import deferred_imports
 from nightrain.datasets.errors import BrokenSource, DamagedInput, Reason
 from nightrain.datasets.io.regular import matching
 from nightrain.datasets.io.untrusted import Files
@@ -114,7 +115,8 @@ def read_tables(files: Files, version: str, channels: Collection[str]) -> Tables
 
 def open_devkit(root: Path, version: str, tables: Tables) -> "NuScenes":
     """Construct nuscenes-devkit from tables that have been read and checked; it opens no file."""
-    from nuscenes.nuscenes import NuScenes  # takes seconds: it imports matplotlib and scikit-learn
+    with deferred_imports("sklearn", "sklearn.metrics"):
+        from nuscenes.nuscenes import NuScenes  # takes a second: it imports matplotlib
 
     class CheckedNuScenes(NuScenes):
         @property

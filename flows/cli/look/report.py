@@ -22,5 +22,4 @@ def report(job: ReportJob, output: OutputOptions) -> None:
     if output.as_json:
         print_json(written)
     else:
-        size = f"{written.num_pictures} pictures, {written.num_bytes / 1e6:.1f} MB"
-        console().print(f"wrote {written.out}: {size}", markup=False, highlight=False)
+        console().print(written.line, markup=False, highlight=False)

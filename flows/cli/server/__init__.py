@@ -1,1 +1,1 @@
-"""Commands about the Prefect server: `schedule` and `doctor`."""
+"""Commands about the Prefect server: `schedule`, `deploy`, `serve` and `doctor`."""

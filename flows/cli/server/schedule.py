@@ -14,7 +14,17 @@ from nightrain.datasets.validation import Settings
 from nightrain.flows.cli.console import console
 from nightrain.flows.cli.options import ModelCommand, model_command, parse
 
-SCHEDULED = ("ingest", "caption", "controls", "generate", "label", "verify")
+SCHEDULED = (
+    "ingest",
+    "caption",
+    "controls",
+    "generate",
+    "label",
+    "verify",
+    "report",
+    "drift",
+    "train",
+)
 THEN = "then"
 HELP = """Run commands on a schedule: from this process, or by the workers of a work pool.
 
@@ -77,7 +87,7 @@ def _schedule(commands: tuple[str, ...], **given: Any) -> None:
         steps=tuple(chain.Step(command=command, job=job) for command, job in steps)
     )
     name = options.name or "-".join(names(steps))
-    single = len(steps) == 1
+    single = len(steps) == 1 and not has_variables(steps[0][1])
     made = deployment.deployment_of(
         chained.steps[0].flow() if single else chain.chain,
         chained.steps[0].job if single else chained.model_dump(mode="json"),
@@ -131,20 +141,32 @@ def step_of(words: list[str], *, look: bool) -> Step:
             option = min(options.model_fields_set).replace("_", "-")
             raise click.UsageError(f"{name}: the option {option!r} has no meaning in a schedule.")
     job = absolute(models["job"].model_dump())
-    if look and "recipe" in job:
+    if look and "recipe" in job and name != "drift":  # which names variants that exist
         load_recipe(job["recipe"], Path(job["dataset"]))
     return name, job
 
 
 def absolute(value: Any, key: str = "") -> Any:
-    """Return a job's value for JSON, with absolute paths, also of a recipe's file."""
+    """Return a job's value for JSON, with absolute paths, also of a recipe's file.
+
+    A path that begins with a variable, such as $NIGHTRAIN_DATA, is left to the machine that runs.
+    """
     if isinstance(value, dict):
         return {name: absolute(each, name) for name, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [absolute(each) for each in value]
     if isinstance(value, Path) or (key == "recipe" and Path(value).suffix in (".yaml", ".yml")):
-        return str(Path(value).absolute())
+        return str(value if str(value).startswith("$") else Path(value).absolute())
     return value
+
+
+def has_variables(value: Any) -> bool:
+    """Whether a job's value has a path that begins with a variable, which only a chain replaces."""
+    if isinstance(value, dict):
+        return any(map(has_variables, value.values()))
+    if isinstance(value, list):
+        return any(map(has_variables, value))
+    return isinstance(value, str) and "$" in value
 
 
 def names(steps: Iterable[Step]) -> Sequence[str]:

@@ -87,7 +87,7 @@ class DepthSettings(DepthLimits, GateSettings):
 
     @staticmethod
     def _read(folder: Path) -> str:
-        from nightrain.depthmodel.network.model_folder import saved_digest
+        from nightrain.depthmodel.model_header import saved_digest
         from nightrain.depthmodel.transformers_depth import foundation_weights, is_of_transformers
 
         try:

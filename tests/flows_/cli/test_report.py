@@ -119,3 +119,23 @@ def test_bars_add_up() -> None:
     assert heights == pytest.approx([76, 38, 19, 19]) and text.count("kind-1") == 2
     assert ">0<" in text and ">2<" in text
     assert "<rect" not in stacked_bars([[0, 0]], "a", "b")
+
+
+def test_a_report_is_kept_until_the_dataset_changes(
+    generated: Path, tmp_path: Path, nightrain: Command
+) -> None:
+    out = tmp_path / "report.html"
+    report = ("report", generated, "--out", out, "--if-changed")
+    assert nightrain(*report)[1].startswith("wrote ")
+    written_ns = out.stat().st_mtime_ns
+    code, said = nightrain(*report)
+    assert code == 0 and "the dataset has not changed" in said
+    assert out.stat().st_mtime_ns == written_ns
+    assert nightrain(*report, "--pictures", "2")[1].startswith("wrote ")  # other pictures
+    assert nightrain(*report[:-1], "--pictures", "2")[1].startswith("wrote ")  # without the option
+    assert "has not changed" in nightrain(*report, "--pictures", "2")[1]
+    generate = ("generate", generated, "--recipe", "weather", "--runner", "local")
+    assert nightrain(*generate)[0] == 0
+    assert nightrain(*report, "--pictures", "2")[1].startswith("wrote ")
+    out.write_text("not a report of ours")
+    assert nightrain(*report)[1].startswith("wrote ")

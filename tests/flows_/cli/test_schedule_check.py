@@ -82,7 +82,7 @@ def test_late_runs_are_found() -> None:
 @pytest.mark.parametrize(
     ("changes", "workers", "message"),
     [
-        ({"status": "NOT_READY"}, [], "no process serves nightly: run `nightrain schedule`"),
+        ({"status": "NOT_READY"}, [], "no process serves nightly: run its `nightrain serve`"),
         ({"work_pool_name": "night"}, [], "'night' has no worker: run `prefect worker start"),
         ({"work_pool_name": "night"}, ["OFFLINE"], "'night' has no worker"),
     ],

@@ -105,11 +105,17 @@ def test_a_run_says_what_it_makes(server: None, job: GenerateJob) -> None:
         named = {"event": {"prefix": ["nightrain."]}}
         found = ask("/events/filter", filter=named, limit=50)["events"]
         here = [e for e in found if str(job.dataset) in str(e)]
-        return here if len(here) == 3 else []
+        return here if len(here) == 4 else []
 
     found = eventually(events)
     kinds = sorted(event["event"] for event in found)
-    assert kinds == ["nightrain.dataset.grown", *2 * ["nightrain.shard.committed"]]
+    of_dataset = ["nightrain.dataset.grown", "nightrain.quarantine.exceeded"]
+    assert kinds == [*of_dataset, *2 * ["nightrain.shard.committed"]]
+    resources = {event["event"]: event["resource"] for event in found}
+    labels = {"nightrain.flow": "generate-variants", "nightrain.rows.variants": "5"}
+    assert labels.items() <= resources["nightrain.dataset.grown"].items()
+    (exceeded,) = (e for e in found if e["event"] == "nightrain.quarantine.exceeded")
+    assert exceeded["payload"]["message"] == state.message
     ids = {event["resource"]["prefect.resource.id"] for event in found}
     assert f"nightrain.shard.streets/{table}/00001" in ids
     assert f"nightrain.dataset.{job.dataset}" in ids

@@ -10,7 +10,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import encode_jpeg
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.upkeep.changes import replace_entry
-from nightrain.pipelines.drift.job import FEWEST, DriftJob, measure_drift
+from nightrain.pipelines.drift.job import FEWEST, DriftJob, NothingToCompare, measure_drift
 from nightrain.pipelines.drift.measures import measures_of, picture_measures
 from nightrain.pipelines.recipes.recipe import SeverityRange
 from support.synthetic import SyntheticSource, ingest_synthetic, recipe
@@ -91,3 +91,11 @@ def test_what_cannot_be_compared_is_said(root: Path) -> None:
         measure_drift(DriftJob(dataset=root, recipe="mild", against="recorded"))
     with pytest.raises(InvalidRequest, match="no variants called 'nothing'"):
         measure_drift(DriftJob(dataset=root, recipe="mild", against="nothing"))
+
+
+def test_a_drift_is_said_in_one_line_and_nothing_to_compare_is_no_drift(root: Path) -> None:
+    report = measure_drift(DriftJob(dataset=root, recipe="severe", against="mild"))
+    assert report.line.startswith(f"{len(report.drifted)} of {len(report.measures)} measures")
+    assert "; fog " in report.line and "median" in report.line
+    with pytest.raises(NothingToCompare, match="all shards were committed on one day"):
+        measure_drift(DriftJob(dataset=root, recipe="severe"))

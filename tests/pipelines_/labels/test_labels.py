@@ -4,6 +4,8 @@ import dataclasses
 import io
 import pickle
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from nightrain.datasets.io.images import (
 from nightrain.datasets.shards.label_rows import LABEL_COLUMNS, label_from_row, labels_of
 from nightrain.datasets.shards.manifest import FRAMES, Manifest
 from nightrain.datasets.shards.verify import verify
+from nightrain.depthmodel.network.model import DepthModel
 from nightrain.pipelines.inspect.stats import dataset_stats
 from nightrain.pipelines.labels.job import plan_labels
 from nightrain.pipelines.labels.labelling_model import LabellingModel, load_labelling_model
@@ -45,6 +48,7 @@ from support.synthetic import (
     ingest_synthetic,
     picture,
 )
+from support.tiny_depth_models import save_teacher
 
 PLAIN = LabelSettings(confidence="flip", batch_size=2)
 
@@ -575,3 +579,26 @@ def test_the_teacher_of_a_folder_is_named_after_it(tmp_path: Path) -> None:
         load_labelling_model(tmp_path / "absent")
     with pytest.raises(InvalidRequest, match="with --name"):
         load_labelling_model(folder, "...", "cpu")
+
+
+def test_a_plan_needs_no_weights_and_a_model_replaced_meanwhile_is_refused(tmp_path: Path) -> None:
+    folder = save_teacher(tmp_path / "teacher", seed=0)
+    first = load_labelling_model(folder, device="cpu")
+    planned = first.digest  # of the header of the weights
+    assert planned == DepthModel.from_pretrained(folder, "cpu").digest
+    save_teacher(folder, seed=1)
+    assert load_labelling_model(folder, device="cpu").digest != planned == first.digest
+    with pytest.raises(InvalidRequest, match="was replaced by another model"):
+        first.predict([np.zeros((40, 64, 3), np.uint8)])
+
+
+def test_planning_labels_does_not_import_torch(dataset: Path, tmp_path: Path) -> None:
+    folder = save_teacher(tmp_path / "teacher", seed=0)
+    code = (
+        "import sys; from nightrain.pipelines.labels.job import LabelJob; "
+        "job = LabelJob.model_validate({'dataset': sys.argv[1], 'teacher': sys.argv[2]}); "
+        "print(job.plan().num_frames, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(dataset), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["10", "False"]
