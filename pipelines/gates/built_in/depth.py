@@ -11,6 +11,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+import torch
 
 from nightrain.datasets.io.images import resize_image
 from nightrain.depthmodel.evaluation.metrics import fitted_scale_and_shift
@@ -52,7 +53,10 @@ class MetricNetwork:
     """Depth model of nightrain, which estimates metres."""
 
     def __init__(self, folder: Path) -> None:
-        self._model = without_batch_norms(DepthModel.from_pretrained(folder))
+        model = DepthModel.from_pretrained(folder)
+        width, height = model.config.input_size
+        noise = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+        self._model = without_batch_norms(model, lambda one: one(noise).inverse_depth)
 
     def estimate(self, image: np.ndarray) -> np.ndarray:
         """Depth (h, w) in metres."""
