@@ -20,11 +20,13 @@ NUM_REASONS, NUM_SIZES = 3, 2  # that the table shows; --json has all
 Column = tuple[str, "Callable[[Group], str]"]
 
 
-def print_group_stats(dataset: Path, by: tuple[GroupKey, ...], *, as_json: bool) -> None:
+def print_group_stats(
+    dataset: Path, by: tuple[GroupKey, ...], pictures: int, *, as_json: bool
+) -> None:
     """Print a dataset's statistics by some keys; raises InvalidRequest if it is empty."""
     from nightrain.pipelines.inspect.groups.group_stats import group_stats_by
 
-    report = group_stats_by(dataset, tuple(dict.fromkeys(by)))
+    report = group_stats_by(dataset, tuple(dict.fromkeys(by)), pictures)
     if as_json:
         print_json(report)
     else:
@@ -79,6 +81,9 @@ def _columns(report: GroupReport) -> list[Column]:
         ("failed", lambda g: f"{g.num_failed:,}"),
         ("severity", _severity),
         *((f"mean {name}", _physical(name)) for name in physical),
+        ("mean luma", lambda g: _number(g.luma)),
+        ("span of luma", lambda g: _number(g.luma_span)),
+        ("red / blue", lambda g: _number(g.red_over_blue)),
         ("highlight luma", lambda g: _number(g.highlight_luma)),
         ("luma spread", lambda g: _number(g.luma_spread)),
         ("LiDAR", lambda g: _share(g.lidar_share)),

@@ -37,7 +37,12 @@ class StatsOptions(DatasetOptions):
     by: tuple[GroupKey, ...] = Field(
         default=(),
         description="Print one table of counts and means by these keys instead, from stored "
-        "columns alone",
+        "columns",
+    )
+    pictures: int = Field(
+        default=0,
+        ge=0,
+        description="With --by: pictures of each group to decode for luma and colour",
     )
 
 
@@ -52,7 +57,7 @@ def stats(job: StatsOptions, output: OutputOptions) -> None:
 
     require_dataset(job.dataset)
     if job.by:
-        print_group_stats(job.dataset, job.by, as_json=output.as_json)
+        print_group_stats(job.dataset, job.by, job.pictures, as_json=output.as_json)
         return
     with progress_bar("tables", shown=not output.as_json) as bar:
         report = dataset_stats(job.dataset, job.sample, bar.reach)

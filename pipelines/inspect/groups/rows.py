@@ -35,11 +35,14 @@ class Part(NamedTuple):
 
 
 _FRAME = Part(
-    "samples", "false AS is_variant, frame_id, width, height, row_bytes", "NULL::FLOAT AS severity"
+    "samples",
+    "false AS is_variant, frame_id, width, height, row_bytes, filename, file_row_number",
+    "NULL::FLOAT AS severity",
 )
 _VARIANT = Part(
     "samples",
-    "true AS is_variant, frame_id, width, height, row_bytes, gates IS NOT NULL AS judged, "
+    "true AS is_variant, frame_id, width, height, row_bytes, filename, file_row_number, "
+    "gates IS NOT NULL AS judged, "
     "severity, prompt, seed, gen_seconds, "
     + ", ".join(f"physical.{name} AS {name}" for name in PHYSICAL_NAMES)
     + "".join(
@@ -65,6 +68,7 @@ _LABEL_FACTS = Part(
 _FLOATS = ", ".join(f"{name} FLOAT" for name in (*PHYSICAL_NAMES, *LUMA_SCORES))
 _TABLES = {
     "samples": "is_variant BOOLEAN, frame_id VARCHAR, width INT, height INT, row_bytes DOUBLE, "
+    "filename VARCHAR, file_row_number BIGINT, "
     f"judged BOOLEAN, severity FLOAT, prompt VARCHAR, seed BIGINT, gen_seconds FLOAT, {_FLOATS}",
     "rejected": "reason VARCHAR, codes VARCHAR[]",
     "frame_facts": "frame_id VARCHAR, lidar BOOLEAN, exact BOOLEAN",
@@ -99,7 +103,8 @@ def load_rows(
 
 def _insertion(part: Part, by: tuple[GroupKey, ...]) -> str:
     made = f", {part.made}" if part.made else ""
-    rows = f"(SELECT *{made} FROM read_parquet($paths, filename = true))"
+    options = "filename = true, file_row_number = true"
+    rows = f"(SELECT *{made} FROM read_parquet($paths, {options}))"
     if part.has_keys:
         rows += " LEFT JOIN files USING (filename)"
         rows += " LEFT JOIN scenes USING (source_dataset, scene_id)"

@@ -258,7 +258,8 @@ def expected(root: Path, key: GroupKey, lost: Set[str] = frozenset()) -> dict[st
 
 def measured(report: GroupReport) -> dict[str, dict[str, Any]]:
     def plain(group: Group) -> dict[str, Any]:
-        return group.model_dump(exclude={"keys", "accepted_share"})
+        of_pictures = {"luma", "luma_span", "red_over_blue", "num_pictures"}
+        return group.model_dump(exclude={"keys", "accepted_share", *of_pictures})
 
     return {" ".join(group.keys.values()): plain(group) for group in report.groups}
 
