@@ -11,6 +11,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.shards.manifest import FRAMES, Entry, Manifest
 from nightrain.datasets.shards.recipe_records import condition_of, select_tables
 from nightrain.datasets.validation import Settings
+from nightrain.pipelines.drift.features import component_measures, features_of
 from nightrain.pipelines.drift.measures import measures_of
 from nightrain.pipelines.inspect.stats import sample
 
@@ -39,6 +40,12 @@ class DriftJob(Settings):
         le=1,
         description="Largest distance of a measure's distributions (Kolmogorov and Smirnov); with "
         "more, the exit code is 3",
+    )
+
+    features: bool = Field(
+        default=False,
+        description="Also compare ImageNet features of the pictures: their first four principal "
+        "components",
     )
 
     @property
@@ -113,7 +120,11 @@ def measure_drift(
         if not ours or not theirs:
             report.left_out[condition] = _why(job.against, condition)
         else:
-            found = [measures_of(_rows(manifest, side, job.sample)) for side in (ours, theirs)]
+            rows = [_rows(manifest, side, job.sample) for side in (ours, theirs)]
+            found = [measures_of(side) for side in rows]
+            if job.features and min(map(len, rows)) >= FEWEST:
+                components = component_measures(*(features_of(side) for side in rows))
+                found = [of | more for of, more in zip(found, components, strict=True)]
             report.measures += _compared(condition, found[0], found[1], job.most)
         progress(number + 1, len(tables))
     if not report.measures:

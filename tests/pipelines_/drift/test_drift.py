@@ -10,6 +10,7 @@ from nightrain.datasets.errors import InvalidRequest
 from nightrain.datasets.io.images import encode_jpeg
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.upkeep.changes import replace_entry
+from nightrain.pipelines.drift.features import component_measures
 from nightrain.pipelines.drift.job import FEWEST, DriftJob, NothingToCompare, measure_drift
 from nightrain.pipelines.drift.measures import measures_of, picture_measures
 from nightrain.pipelines.recipes.recipe import SeverityRange
@@ -65,6 +66,28 @@ def test_other_pictures_are_found_and_equal_ones_are_not(root: Path) -> None:
     assert same.measures and all(one.distance == 0 for one in same.measures) and not same.drifted
     lenient = measure_drift(DriftJob(dataset=root, recipe="severe", against="mild", most=1))
     assert not lenient.drifted
+
+
+def test_features_tell_sets_of_pictures_apart_and_equal_ones_not(root: Path) -> None:
+    job = DriftJob(dataset=root, recipe="severe", against="mild", features=True)
+    by_name = {one.measure: one for one in measure_drift(job).measures}
+    assert by_name["features, component 1"].drifted
+    assert {f"features, component {number}" for number in (1, 2, 3, 4)} <= by_name.keys()
+    same = measure_drift(DriftJob(dataset=root, recipe="mild", against="mild", features=True))
+    assert not same.drifted
+
+
+def test_components_are_the_directions_in_which_both_sides_vary_most() -> None:
+    rng = np.random.default_rng(0)
+    theirs = rng.normal(0, 1, (200, 6))
+    theirs[:, 5] = 7.0  # constant: counts for nothing
+    ours = theirs.copy()
+    ours[:, 2] += 8
+    first, second = component_measures(ours, theirs)
+    found = first["features, component 1"] - second["features, component 1"]
+    assert np.abs(found) == pytest.approx(8 / theirs[:, 2].std(), rel=0.02)
+    shifted = first["features, component 2"] - second["features, component 2"]
+    assert np.abs(shifted).max() < 0.5
 
 
 def test_few_pictures_say_nothing(root: Path) -> None:
