@@ -8,10 +8,12 @@ Gates with networks look at the clear frame once, which is left out, and at the 
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy is loaded
 import cv2
 import numpy as np
 import torch

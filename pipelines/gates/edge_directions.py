@@ -21,11 +21,11 @@ def edge_directions(image: np.ndarray) -> np.ndarray:
     change later.
     """
     global _last
-    for seen, edges in _last:
-        if seen is image:
-            return edges
-    found = _edge_directions(image)
-    _last = (*_last[-1:], (image, found))
+    found = next((edges for seen, edges in _last if seen is image), None)
+    if found is None:
+        found = _edge_directions(image)
+    others = tuple(one for one in _last if one[0] is not image)
+    _last = (*others[-1:], (image, found))
     return found
 
 

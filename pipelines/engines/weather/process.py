@@ -1,19 +1,22 @@
-"""Process-wide settings: freed image buffers stay in the process, OpenCV uses one thread."""
+"""Process-wide settings: freed buffers stay in the process; OpenCV and BLAS use one thread."""
 
 import ctypes
 
 import cv2
+from threadpoolctl import threadpool_limits
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 KEPT_BYTES, LARGEST_KEPT_BYTES = 256 * 2**20, 30 * 2**20
 
 
 def set_up_process() -> None:
-    """Keep freed memory and run OpenCV on one thread; call it before threads start."""
+    """Keep freed memory, and run OpenCV and BLAS on one thread; call it before threads start."""
     keep_freed_pages()
-    # One core per shard: images this small gain nothing from OpenCV's threads, which would wait
-    # for a core that another shard, or Prefect, is using.
+    # One core per shard: images this small gain nothing from threads, which would wait for a core
+    # that another shard, or Prefect, is using. Those of OpenBLAS spin while they wait, for some 60
+    # ms after each product.
     cv2.setNumThreads(1)
+    threadpool_limits(1, user_api="blas")
 
 
 def keep_freed_pages() -> bool:

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
@@ -451,6 +454,21 @@ def test_bytes_do_not_depend_on_opencv_threads():
     finally:
         cv2.setNumThreads(threads)
     assert made[0] == made[1]
+
+
+def test_engine_leaves_opencv_and_blas_one_thread_each():
+    """In a process of its own, where numpy's BLAS starts with a thread per core."""
+    code = (
+        "import numpy, threadpoolctl, cv2\n"
+        "numpy.ones((300, 300)) @ numpy.ones((300, 300))\n"
+        "from nightrain.pipelines.engines.weather.engine import WeatherEngine\n"
+        "WeatherEngine()\n"
+        "found = [one['num_threads'] for one in threadpoolctl.threadpool_info()"
+        " if one['user_api'] == 'blas']\n"
+        "assert found and set(found) == {1} and cv2.getNumThreads() == 1, found\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_requests_are_read_only():
