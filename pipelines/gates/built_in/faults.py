@@ -30,7 +30,7 @@ def measure_faults(request: Request, variant: Variant) -> Measured:
 
 
 def percentile(channel: np.ndarray, share: float) -> float:
-    """Level of a channel (H, W) uint8 that a share of its pixels is below, interpolated linearly."""
+    """Level of a channel (H, W) uint8 that a share of its pixels is below; interpolated."""
     place = share * (channel.size - 1)
     below, rest = int(place), place - int(place)
     counts = _counts(channel).cumsum()
