@@ -26,12 +26,12 @@ import numpy as np
 from scipy.linalg import sqrtm
 
 from nightrain.datasets.conditions import Condition
-from nightrain.datasets.io.images import decode_jpeg, resize_image
+from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.io.regular import matching
 from nightrain.datasets.loader.twins import recorded_frames
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.recipe_records import condition_of, select_tables
-from nightrain.depthmodel.network.image_features import ImageFeatures, feature_maps, pooled
+from nightrain.depthmodel.network.image_features import ImageFeatures, pooled_features
 from nightrain.pipelines.small_diffusion.measure.kernel_distance import Distance, kid, of_halves
 
 SIZE = (224, 128)  # width, height
@@ -79,8 +79,7 @@ def vendi(features: np.ndarray) -> float:
 
 def features_of(images: Sequence[np.ndarray], network: ImageFeatures) -> np.ndarray:
     """Pooled features (N, D) of images (H, W, 3) uint8, reduced to one size."""
-    small = np.stack([resize_image(image, SIZE) for image in images])
-    return pooled(feature_maps(network, small)).numpy()
+    return pooled_features(network, images, SIZE)
 
 
 def sets_of(

@@ -96,6 +96,15 @@ def pooled(maps: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat([level.mean((2, 3)) for level in maps], 1)
 
 
+def pooled_features(
+    network: ImageFeatures, images: Sequence[np.ndarray], size: tuple[int, int]
+) -> np.ndarray:
+    """Pooled features (N, 496) of images (H, W, 3) uint8 of any sizes, reduced to one size."""
+    return pooled(
+        feature_maps(network, np.stack([resize_image(one, size) for one in images]))
+    ).numpy()
+
+
 def perceptual_distance(features: ImageFeatures, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Mean squared difference of the features, normalised per position (as in LPIPS)."""
     pairs = zip(features(a), features(b), strict=True)

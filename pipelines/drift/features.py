@@ -1,15 +1,18 @@
 """ImageNet features of pictures as measures: principal components of both sides together."""
 
+import functools
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nightrain.datasets.io.images import decode_jpeg, resize_image
+from nightrain.datasets.io.images import decode_jpeg
+
+if TYPE_CHECKING:
+    from nightrain.depthmodel.network.image_features import ImageFeatures
 
 SIZE = (224, 128)  # width, height
 NUM_COMPONENTS = 4
-BATCH = 32
 
 Measures = dict[str, np.ndarray]
 
@@ -36,10 +39,13 @@ def features_of(rows: Iterable[dict[str, Any]]) -> np.ndarray:
 
     The weights of EfficientNet-Lite0 come with the package.
     """
-    from nightrain.depthmodel.network.image_features import ImageFeatures, feature_maps, pooled
+    from nightrain.depthmodel.network.image_features import pooled_features
 
-    pictures = [resize_image(decode_jpeg(row["image"]["bytes"]), SIZE) for row in rows]
-    network = ImageFeatures()
-    spans = range(0, len(pictures), BATCH)
-    maps = [feature_maps(network, np.stack(pictures[at : at + BATCH])) for at in spans]
-    return np.concatenate([pooled(one).numpy() for one in maps])
+    return pooled_features(_network(), [decode_jpeg(row["image"]["bytes"]) for row in rows], SIZE)
+
+
+@functools.cache
+def _network() -> "ImageFeatures":
+    from nightrain.depthmodel.network.image_features import ImageFeatures
+
+    return ImageFeatures()

@@ -26,9 +26,7 @@ from nightrain.pipelines.gates.visible import visible_part
 
 WINDOW_SHARE = 0.09  # of the width
 FARTHEST_M = 60.0  # beyond it, depth is not judged
-NEAR_M = (
-    40.0  # a thing as near as that is seen in any weather, so that a new one is no effect of it
-)
+NEAR_M = 40.0  # what is nearer is seen in any weather: a new thing is no effect of it
 LEAST_VISIBLE = 0.3  # share of a window, or of a pixel's contrast, that is judged
 LEAST_PIXELS = 500  # visible ones that the scale is taken from
 ASSUMED_M, MOST_M = (80.0, 4.0), 200.0  # of relative depth where the request has none

@@ -10,8 +10,8 @@ from nightrain.datasets.errors import CorruptShard, UnreadableFile
 from nightrain.datasets.io.images import decode_jpeg
 from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.shards.parquet import ShardFile, ShardReader
-from nightrain.pipelines.drift.measures import picture_measures
 from nightrain.pipelines.inspect.current_entries import Problems
+from nightrain.pipelines.inspect.picture_measures import picture_measures
 
 _CHOSEN = """
 SELECT COLUMNS('^key[0-9]+$'), filename, file_row_number FROM (

@@ -12,7 +12,8 @@ from nightrain.datasets.shards.manifest import Manifest
 from nightrain.datasets.upkeep.changes import replace_entry
 from nightrain.pipelines.drift.features import component_measures
 from nightrain.pipelines.drift.job import FEWEST, DriftJob, NothingToCompare, measure_drift
-from nightrain.pipelines.drift.measures import measures_of, picture_measures
+from nightrain.pipelines.drift.measures import measures_of
+from nightrain.pipelines.inspect.picture_measures import picture_measures
 from nightrain.pipelines.recipes.recipe import SeverityRange
 from support.synthetic import SyntheticSource, ingest_synthetic, recipe
 from support.training import add_variants

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from nightrain.datasets.io.images import decode_jpeg
-from nightrain.pipelines.drift.measures import picture_measures
 from nightrain.pipelines.generate.job import GenerateJob, generate
 from nightrain.pipelines.inspect.groups.group_stats import Group, group_stats_by
+from nightrain.pipelines.inspect.picture_measures import picture_measures
 from nightrain.pipelines.runs.executors import SerialExecutor
 from nightrain.pipelines.runs.stop import Stop
 from support.synthetic import all_rows
